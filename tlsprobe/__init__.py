@@ -1,0 +1,3 @@
+"""tlsprobe: how does this server end a TLS connection, and whom does it hurt?"""
+
+__version__ = "0.1.0"
