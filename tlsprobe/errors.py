@@ -1,0 +1,39 @@
+"""What can go wrong on *our* side of a probe.
+
+A peer that misbehaves is an observation and ends up in a trace; only a mistake of the person who
+asked, or of the machine that tlsprobe runs on, is an exception. Each carries the mend.
+"""
+
+
+class TlsprobeError(Exception):
+    """A sentence for the user, and how to mend what it says.
+
+    ``hint`` is printed on a line of its own; ``exit_code`` is the process's.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TlsprobeError):
+    """The command line, a profile, a sequence or an input file is wrong (exit 2)."""
+
+
+class SequenceError(UsageError):
+    """A sequence that does not parse; ``column`` counts from 1 in ``text``."""
+
+    def __init__(self, message: str, text: str, column: int, hint: str | None = None) -> None:
+        pointer = f"{text}\n{' ' * (column - 1)}^"
+        super().__init__(f"{message} (column {column})\n{pointer}", hint)
+        self.text = text
+        self.column = column
+
+
+class CannotMeasure(TlsprobeError):  # noqa: N818 - it reads as the sentence that it is
+    """Nothing could be measured: unreachable, handshake refused, no capture (exit 3)."""
+
+    exit_code = 3

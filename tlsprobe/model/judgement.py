@@ -1,0 +1,175 @@
+"""What the judge says of one connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tlsprobe.model.trace import Side
+
+
+class TlsEnd(StrEnum):
+    """How the server's TLS write side ended."""
+
+    NOTIFIED = "notified"
+    SILENT = "silent"
+    ALERT = "alert"
+
+
+class TcpEnd(StrEnum):
+    """How the server's TCP write side ended."""
+
+    FIN = "fin"
+    RESET = "reset"
+    FIN_RESET = "fin-reset"
+    OPEN = "open"
+
+
+class DataEnd(StrEnum):
+    """Whether what the server owed arrived."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    NONE = "none"
+
+
+class Reader(StrEnum):
+    """What a plain ``read()`` loop on our side would have got at the end."""
+
+    EOF = "eof"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The four independent answers to "how did it end"."""
+
+    tls: TlsEnd
+    tcp: TcpEnd
+    data: DataEnd
+    reader: Reader
+
+
+class Outcome(StrEnum):
+    """The axes in one word."""
+
+    CLEAN = "clean"
+    NO_CLOSE_NOTIFY = "no-close-notify"
+    RESET_AFTER_FIN = "reset-after-fin"
+    RESET_BEFORE_FIN = "reset-before-fin"
+    DATA_LOST = "data-lost"
+    OPEN = "open"
+    CLIENT_RESET = "client-reset"
+    REFUSED = "refused"
+    HANDSHAKE_FAILED = "handshake-failed"
+    ERROR = "error"
+
+
+class Cause(StrEnum):
+    """Why an RST was sent."""
+
+    UNREAD_AT_CLOSE = "unread-data-at-close"
+    UNREAD_AFTER_FIN = "unread-data-after-fin"
+    DATA_AFTER_CLOSE = "data-after-close"
+    NO_STATE = "no-connection-state"
+    DELIBERATE = "deliberate-abort"
+    REFUSED = "refused"
+    MIDDLEBOX = "middlebox"
+    UNKNOWN = "unknown"
+
+
+class Confidence(StrEnum):
+    """How sure the attribution is."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def lowered(self) -> Confidence:
+        """One level down, ``low`` being the floor."""
+        return Confidence.MEDIUM if self is Confidence.HIGH else Confidence.LOW
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """One RST: whose, which packet, why, and how we know."""
+
+    side: Side
+    packet: int
+    time_ns: int
+    before_fin: bool
+    cause: Cause
+    confidence: Confidence
+    evidence: tuple[str, ...]
+    alternatives: tuple[Cause, ...] = ()
+
+
+class Level(StrEnum):
+    """How binding a rule is."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    INTEROP = "interop"
+    INFO = "info"
+    CHECK = "check"
+
+
+class Result(StrEnum):
+    """What a rule says of a trace."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    INFO = "info"
+    NOT_APPLICABLE = "not applicable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One rule applied to one trace; ``text`` says what was seen."""
+
+    rule: str
+    level: Level
+    result: Result
+    text: str
+
+
+class Verdict(StrEnum):
+    """A cell's verdict. The last three say that there is no answer, and are never folded."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    INFO = "info"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class LadderLine:
+    """One line of the story: ``time_us`` counts from the end of the opening exchange."""
+
+    time_us: float
+    side: Side
+    letters: str
+    text: str
+    packet: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Everything that is said of one trial."""
+
+    outcome: Outcome
+    axes: Axes
+    signature: str
+    resets: tuple[Reset, ...]
+    results: tuple[RuleResult, ...]
+    conclusive: bool
+    timing_us: dict[str, float] = field(default_factory=dict)
+    ladder: tuple[LadderLine, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,210 @@
+"""The run document: what a results folder holds, in the shape of its JSON (``tlsprobe.run/1``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tlsprobe.model.judgement import (
+    Axes,
+    Confidence,
+    Judgement,
+    LadderLine,
+    Level,
+    Outcome,
+    Reset,
+    Result,
+    Verdict,
+)
+from tlsprobe.model.target import Target
+from tlsprobe.model.trace import Drive
+
+RUN_SCHEMA = "tlsprobe.run/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One planned connection: ``index`` counts in its cell from 0."""
+
+    sequence: str
+    tls: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedTrial:
+    """A trial that was driven, with what the judge says of it. Lives in memory only."""
+
+    trial: Trial
+    drive: Drive
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLine:
+    """A line of ``trials.jsonl``: one trial, as much of it as is worth keeping."""
+
+    sequence: str
+    tls: str
+    trial: int
+    started: str
+    client: str
+    outcome: Outcome
+    axes: Axes
+    signature: str
+    resets: tuple[Reset, ...]
+    findings: dict[str, Result]
+    timing_us: dict[str, float]
+    conclusive: bool
+    failure: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Which tlsprobe measured."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """The machine that the probe ran on."""
+
+    system: str
+    kernel: str
+    python: str
+    openssl: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFacts:
+    """How the wire was watched. ``dropped`` None: the backend cannot tell."""
+
+    backend: str
+    interface: str
+    packets: int
+    dropped: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeAfter:
+    """Trials in which one side reset, by whether its FIN had gone out before."""
+
+    before_fin: int = 0
+    after_fin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResetCounts:
+    """The resets of a cell, by who sent them."""
+
+    server: BeforeAfter = BeforeAfter()
+    client: BeforeAfter = BeforeAfter()
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderCounts:
+    """What plain readers would have got, over the trials of a cell."""
+
+    eof: int = 0
+    reset: int = 0
+    timeout: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule's result over a cell: in how many trials it came out this way."""
+
+    rule: str
+    level: Level
+    result: Result
+    count: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CauseFacts:
+    """Why the resets of a cell were sent: the surest instance, in sentences."""
+
+    cause: str
+    count: int
+    side: str
+    confidence: Confidence
+    evidence: tuple[str, ...]
+    remedy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A duration over the trials of a cell, in microseconds. ``n`` 0: never seen."""
+
+    n: int
+    min: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One trial told packet by packet, the one that shows the cell best."""
+
+    trial: int
+    signature: str
+    ladder: tuple[LadderLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A sequence in one TLS version: all its trials, counted.
+
+    ``role`` is ``control`` for a sequence that was added to settle the cause of another's RST.
+    """
+
+    sequence: str
+    steps: str
+    tls: str
+    trials: int
+    verdict: Verdict
+    outcomes: dict[str, int] = field(default_factory=dict)
+    signatures: dict[str, int] = field(default_factory=dict)
+    resets: ResetCounts = ResetCounts()
+    causes: dict[str, int] = field(default_factory=dict)
+    reader: ReaderCounts = ReaderCounts()
+    path_alive: bool | None = None
+    findings: tuple[Finding, ...] = ()
+    why: tuple[CauseFacts, ...] = ()
+    timing_us: dict[str, Spread] = field(default_factory=dict)
+    example: Example | None = None
+    role: str = "asked"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How the server ends an idle connection: ``how`` names its events, ``+`` if together."""
+
+    timeout_s: float | None
+    spread_s: float | None
+    how: str
+    advice_s: float | None
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One target, measured: the run document."""
+
+    tool: Tool
+    started: str
+    finished: str
+    host: HostFacts
+    target: Target
+    capture: CaptureFacts
+    cells: tuple[Cell, ...]
+    summary: dict[str, int]
+    idle: Idle | None = None
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    schema: str = RUN_SCHEMA

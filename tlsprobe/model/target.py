@@ -1,0 +1,55 @@
+"""Whom a run probes, and as whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class TlsVersion(StrEnum):
+    """The versions that tlsprobe speaks; a run names the one it asks for, and only that."""
+
+    TLS12 = "1.2"
+    TLS13 = "1.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One server as the user named it: ``host`` may be a name or an address."""
+
+    name: str
+    host: str
+    port: int
+    profile: str
+    protocol: str
+
+    def __str__(self) -> str:
+        """``host:port``, an IPv6 address in brackets."""
+        return endpoint(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """How we present ourselves in the handshake. Without ``ca`` nothing is verified."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    sni: str | None = None
+    alpn: tuple[str, ...] = ()
+    keylog: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who we are inside the protocol, where it asks."""
+
+    user: str | None = None
+    database: str | None = None
+    password: str | None = None
+
+
+def endpoint(host: str, port: int) -> str:
+    """``host:port`` as users type it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

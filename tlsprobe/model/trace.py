@@ -1,0 +1,197 @@
+"""What one connection did: the packets, the TLS records, and what our side did and was told.
+
+Three views of the same bytes, tied together by two things. Positions in a direction's byte stream
+are *offsets*: the first byte after the SYN is 0, the FIN sits at the offset after the last byte,
+so an acknowledgement and a sequence number speak of the same scale. Times are nanoseconds of the
+real-time clock, which is the clock of the kernel's packet timestamps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag, StrEnum
+from typing import NamedTuple
+
+
+class Side(StrEnum):
+    """Who sent it."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+    @property
+    def peer(self) -> Side:
+        """The other one."""
+        return Side.SERVER if self is Side.CLIENT else Side.CLIENT
+
+
+class Flag(IntFlag):
+    """TCP header flags (RFC 9293 section 3.1)."""
+
+    FIN = 0x01
+    SYN = 0x02
+    RST = 0x04
+    PSH = 0x08
+    ACK = 0x10
+
+
+class Segment(NamedTuple):
+    """One TCP segment of a flow, its numbers turned into offsets.
+
+    ``start`` is the offset of its first byte (-1 for a SYN), ``length`` its payload in bytes,
+    ``ack`` the offset in the peer's stream that it acknowledges, None without the ACK flag.
+    ``ip_id`` is None in IPv6. ``number`` counts packets of the capture from 1.
+    """
+
+    number: int
+    time_ns: int
+    side: Side
+    flags: int
+    start: int
+    length: int
+    ack: int | None
+    window: int
+    ttl: int
+    ip_id: int | None
+    timestamps: bool
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last byte; a FIN occupies the offset ``end``."""
+        return self.start + self.length
+
+    @property
+    def fin(self) -> bool:
+        """Whether it carries the FIN flag."""
+        return bool(self.flags & Flag.FIN)
+
+    @property
+    def rst(self) -> bool:
+        """Whether it is a reset."""
+        return bool(self.flags & Flag.RST)
+
+    @property
+    def syn(self) -> bool:
+        """Whether it is a SYN or a SYN-ACK."""
+        return bool(self.flags & Flag.SYN)
+
+
+class RecordKind(StrEnum):
+    """What came of a run of stream bytes, as TLS (or, outside it, the protocol) told us."""
+
+    PLAIN = "plain"
+    HANDSHAKE = "handshake"
+    TICKET = "ticket"
+    DATA = "data"
+    GOODBYE = "goodbye"
+    CLOSE_NOTIFY = "close_notify"
+    ALERT = "alert"
+
+
+class Record(NamedTuple):
+    """Stream bytes ``start`` to ``end`` of one side, as one thing with a meaning.
+
+    ``time_ns`` is when our side wrote or decrypted it; ``alert`` is ``(level, description)``.
+    """
+
+    side: Side
+    start: int
+    end: int
+    kind: RecordKind
+    time_ns: int
+    alert: tuple[int, int] | None = None
+
+
+class Deed(StrEnum):
+    """What the driver did, or what its socket told it."""
+
+    CONNECT = "connect"
+    CONNECTED = "connected"
+    HANDSHAKEN = "handshaken"
+    READY = "ready"
+    STEP = "step"
+    EOF = "eof"
+    RESET = "reset"
+    BROKEN_PIPE = "broken-pipe"
+    GAVE_UP = "gave-up"
+    FIN_SENT = "fin-sent"
+    ABORTED = "aborted"
+    CLOSED = "closed"
+    LEFT = "left"
+
+
+class Event(NamedTuple):
+    """A deed with its time and, where there is more to say, a word about it."""
+
+    time_ns: int
+    deed: Deed
+    detail: str = ""
+
+
+class Mark(NamedTuple):
+    """Where the judged part of a connection begins: the opening exchange ends here."""
+
+    time_ns: int
+    client: int
+    server: int
+
+
+class Stage(StrEnum):
+    """How far a connection came before it, or its sequence, ended."""
+
+    CONNECT = "connect"
+    HANDSHAKE = "handshake"
+    GREETING = "greeting"
+    SEQUENCE = "sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What one driven connection did and was told, before the wire is consulted.
+
+    ``failure`` is a sentence when the connection never reached its sequence. ``owed`` and
+    ``answered`` count responses that the server had to give and gave whole; ``cut_short`` says
+    that one was begun and not finished. ``answered_to`` is the client offset up to which every
+    request has had its response.
+    """
+
+    client: tuple[str, int] | None
+    server: tuple[str, int]
+    stage: Stage
+    records: tuple[Record, ...]
+    events: tuple[Event, ...]
+    tls: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    mark: Mark | None = None
+    failure: str | None = None
+    refused: bool = False
+    owed: int = 0
+    answered: int = 0
+    cut_short: bool = False
+    answered_to: int = 0
+
+    def did(self, deed: Deed) -> Event | None:
+        """The first event of this kind."""
+        return next((event for event in self.events if event.deed is deed), None)
+
+
+class Coverage(StrEnum):
+    """How much of a connection the capture holds."""
+
+    WHOLE = "whole"
+    HOLES = "holes"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Script and wire of one connection, merged: the only thing that the judge sees.
+
+    ``segments`` are in time order and end where our side left (later packets belong to the
+    tester's tidying up).
+    """
+
+    drive: Drive
+    segments: tuple[Segment, ...]
+    coverage: Coverage
