@@ -1,0 +1,1 @@
+"""Drives one connection through a close sequence and writes down what happens."""

@@ -1,0 +1,87 @@
+"""The kernel's TCP socket as a transport: what a client program could do, and no more.
+
+The socket is a plain non-blocking one that waits through trio, so that the flags which decide
+how bytes fall into segments (``MSG_MORE``, ``TCP_NODELAY``) stay ours to set.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+import trio
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+"""Family and socket address, as ``getaddrinfo`` gives them."""
+
+_CHUNK = 2**16
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class TcpTransport:
+    """One TCP connection. Errors of the peer come out as the OSError that the kernel gave."""
+
+    def __init__(self, address: Address) -> None:
+        family, self._sockaddr = address
+        self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.closed = False
+
+    async def connect(self, announce: Callable[[tuple[str, int]], None]) -> tuple[str, int]:
+        """Connect; ``announce`` is called with our end before any packet can have come back.
+
+        Nothing is awaited between the SYN and the call, which is what lets the sniffer's parent
+        keep just the packets of connections that are ours. Raises OSError.
+        """
+        error = self._socket.connect_ex(self._sockaddr)
+        local = self._socket.getsockname()
+        ours = (str(local[0]), int(local[1]))
+        announce(ours)
+        if error and error != errno.EINPROGRESS:
+            raise OSError(error, os.strerror(error))
+        await trio.lowlevel.wait_writable(self._socket)
+        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return ours
+
+    async def send(self, data: bytes, more: bool = False) -> None:
+        """Send all of it. ``more`` holds the last segment back for what follows (MSG_MORE)."""
+        flags = socket.MSG_MORE if more else 0
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view, flags) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._socket)
+
+    def receive_now(self) -> bytes | None:
+        """What has arrived, b"" at EOF, None if nothing has. Raises OSError on a reset."""
+        try:
+            return self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            return None
+
+    async def readable(self) -> None:
+        """Wait until there is something to receive: bytes, EOF or an error."""
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def fin(self) -> None:
+        """Shut down our write side. What ``more`` held back leaves with the FIN."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the descriptor; the kernel sends FIN, or RST if we left data unread."""
+        if not self.closed:
+            self.closed = True
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+    def abort(self) -> None:
+        """Close with linger 0: the kernel sends an RST at once."""
+        if not self.closed:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            self.close()

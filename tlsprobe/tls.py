@@ -1,0 +1,354 @@
+"""TLS without a socket: ciphertext goes in and out of memory, typed records come out.
+
+OpenSSL runs over memory BIOs (RFC 8446 and 5246 as it implements them), which lets us see both
+sides of it. Two habits make every byte on the wire nameable:
+
+* Incoming ciphertext is handed over one record at a time, so that a record is known by what came
+  of it: application data, an alert, a ticket, a handshake message. No guess is made from a length;
+  a close_notify may be padded.
+* Alerts are read from OpenSSL's info callback, which gives level and description in both
+  versions, although TLS 1.3 encrypts them.
+
+This is the only module that imports pyOpenSSL, and the only one that knows OpenSSL's words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from OpenSSL import SSL
+
+from tlsprobe.errors import UsageError
+from tlsprobe.model.target import TlsIdentity, TlsVersion
+from tlsprobe.model.trace import RecordKind
+
+OPENSSL_VERSION = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
+"""The library that does the cryptography, for the run document."""
+
+CLOSE_NOTIFY = 0
+"""The alert description of close_notify (RFC 8446 section 6)."""
+
+ALERTS = {
+    0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed",
+    22: "record_overflow", 30: "decompression_failure", 40: "handshake_failure",
+    41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate",
+    44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
+    47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error",
+    51: "decrypt_error", 70: "protocol_version", 71: "insufficient_security",
+    80: "internal_error", 86: "inappropriate_fallback", 90: "user_canceled",
+    100: "no_renegotiation", 109: "missing_extension", 110: "unsupported_extension",
+    112: "unrecognized_name", 113: "bad_certificate_status_response", 115: "unknown_psk_identity",
+    116: "certificate_required", 120: "no_application_protocol",
+}  # fmt: skip
+"""Alert descriptions by number (the TLS Alerts registry of IANA)."""
+
+_VERSIONS = {TlsVersion.TLS12: SSL.TLS1_2_VERSION, TlsVersion.TLS13: SSL.TLS1_3_VERSION}
+_HEADER = 5
+_MAX_RECORD = 2**14 + 2048
+_CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
+_CHUNK = 2**16
+
+
+class Received(NamedTuple):
+    """One incoming record (or run of bytes that are none), with its ciphertext length.
+
+    ``data`` is the plaintext of DATA, or the bytes themselves for PLAIN.
+    """
+
+    kind: RecordKind
+    length: int
+    data: bytes = b""
+    alert: tuple[int, int] | None = None
+
+
+def alert_name(alert: tuple[int, int]) -> str:
+    """``close_notify``, ``unknown_ca`` or ``alert 123``."""
+    return ALERTS.get(alert[1], f"alert {alert[1]}")
+
+
+class TlsContext:
+    """What all connections of a run in one TLS version share: keys, trust, version."""
+
+    def __init__(self, context: SSL.Context, sni: bytes | None) -> None:
+        self.context = context
+        self.sni = sni
+
+    def connect(self) -> TlsSession:
+        """A fresh client side."""
+        connection = SSL.Connection(self.context, None)
+        if self.sni is not None:
+            connection.set_tlsext_host_name(self.sni)
+        connection.set_connect_state()
+        return TlsSession(connection)
+
+    def accept(self) -> TlsSession:
+        """A fresh server side (the reference servers')."""
+        connection = SSL.Connection(self.context, None)
+        connection.set_accept_state()
+        return TlsSession(connection)
+
+
+def client_context(
+    version: TlsVersion, identity: TlsIdentity, server_name: str | None, alpn: tuple[str, ...]
+) -> TlsContext:
+    """A client that speaks just ``version``. Raises UsageError on a file that cannot be used."""
+    context = _context(version, version)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if identity.ca is not None:
+        _load(
+            "CA", identity.ca, lambda: context.load_verify_locations(os.fspath(identity.ca or ""))
+        )
+        context.set_verify(SSL.VERIFY_PEER)
+    if identity.cert is not None:
+        load_certificate(context, identity.cert, identity.key or identity.cert)
+    elif identity.key is not None:
+        raise UsageError(f"--key {identity.key} without a certificate", "add --cert FILE")
+    offered = identity.alpn or alpn
+    if offered:
+        context.set_alpn_protos([name.encode("ascii") for name in offered])
+    if identity.keylog is not None:
+        context.set_keylog_callback(_keylog(identity.keylog))
+    return TlsContext(context, server_name.encode("idna") if server_name else None)
+
+
+def server_context(
+    cert: Path,
+    lowest: TlsVersion = TlsVersion.TLS12,
+    highest: TlsVersion = TlsVersion.TLS13,
+) -> TlsContext:
+    """A server with certificate and key from one PEM file (the reference servers')."""
+    context = _context(lowest, highest)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    load_certificate(context, cert, cert)
+    return TlsContext(context, None)
+
+
+def load_certificate(context: SSL.Context, cert: Path, key: Path) -> None:
+    """Certificate chain and private key. Raises UsageError naming the file."""
+    _load("certificate", cert, lambda: context.use_certificate_chain_file(os.fspath(cert)))
+    _load("private key", key, lambda: context.use_privatekey_file(os.fspath(key)))
+    _load("private key", key, context.check_privatekey, "it does not belong to the certificate")
+
+
+class TlsSession:
+    """One side of one TLS connection.
+
+    ``failure`` is a sentence once the handshake or the record layer has given up; ``over`` says
+    that what follows in the stream is no TLS.
+    """
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+        self._alert_in: tuple[int, int] | None = None
+        connection.set_app_data(self)
+        self.handshaken = False
+        self.failure: str | None = None
+        self.alert_sent: tuple[int, int] | None = None
+        self.over = False
+        self.notified = False
+
+    @property
+    def version(self) -> TlsVersion:
+        """What was negotiated."""
+        return TlsVersion(self._connection.get_protocol_version_name().removeprefix("TLSv"))
+
+    @property
+    def cipher(self) -> str | None:
+        """The cipher suite by OpenSSL's name."""
+        return self._connection.get_cipher_name()
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that ALPN chose."""
+        return self._connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
+
+    def handshake(self) -> bytes:
+        """Go on with the handshake; what is to be sent, if anything."""
+        try:
+            self._connection.do_handshake()
+            self.handshaken = True
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            self.failure = _sentence(error)
+        return self.output()
+
+    def output(self) -> bytes:
+        """Ciphertext that OpenSSL wants on the wire."""
+        try:
+            return self._connection.bio_read(_CHUNK)
+        except SSL.WantReadError:
+            return b""
+
+    def receive(self, ciphertext: bytes) -> list[Received]:
+        """Take stream bytes; the records that they complete, in order.
+
+        During the handshake, call ``output`` afterwards.
+        """
+        self._buffer += ciphertext
+        received = []
+        while size := self._complete():
+            record = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            received.append(
+                Received(RecordKind.PLAIN, size, record) if self.over else self._one(record)
+            )
+        return received
+
+    @property
+    def pending(self) -> bytes:
+        """The beginning of a record whose rest has not arrived."""
+        return bytes(self._buffer)
+
+    def send(self, plaintext: bytes) -> bytes:
+        """The records that carry ``plaintext``; also after our close_notify, if asked to."""
+        if self._connection.get_shutdown() & SSL.SENT_SHUTDOWN:
+            self._connection.set_shutdown(self._connection.get_shutdown() & ~SSL.SENT_SHUTDOWN)
+        view = memoryview(plaintext)
+        out = bytearray()
+        while view:
+            view = view[self._connection.send(view[:_CHUNK]) :]
+            while chunk := self.output():
+                out += chunk
+        return bytes(out)
+
+    def close_notify(self) -> bytes:
+        """The record that carries our close_notify; every call makes another one."""
+        self._connection.set_shutdown(self._connection.get_shutdown() & ~SSL.SENT_SHUTDOWN)
+        try:
+            self._connection.shutdown()
+        except SSL.Error as error:
+            self.failure = self.failure or _sentence(error)
+        return self.output()
+
+    def forget(self) -> None:
+        """Let go of the callback's reference, so that no cycle outlives the connection."""
+        self._connection.set_app_data(None)
+
+    def note_alert(self, incoming: bool, alert: tuple[int, int]) -> None:
+        """The info callback's report."""
+        if incoming:
+            self._alert_in = alert
+        else:
+            self.alert_sent = alert
+
+    def _complete(self) -> int:
+        """Length of the record at the head of the buffer, 0 while it is incomplete."""
+        buffer = self._buffer
+        if self.over or (buffer and not _may_be_record(buffer)):
+            self.over = True
+            return len(buffer)
+        if len(buffer) < _HEADER:
+            return 0
+        size = _HEADER + (buffer[3] << 8 | buffer[4])
+        return size if len(buffer) >= size else 0
+
+    def _one(self, record: bytes) -> Received:
+        self._alert_in = None
+        self._connection.bio_write(record)
+        data = b""
+        if not self.handshaken:
+            self._greet()
+        if self.handshaken:
+            data = self._plaintext()
+        return Received(self._kind(record[0], data), len(record), data, self._alert_in)
+
+    def _greet(self) -> None:
+        try:
+            self._connection.do_handshake()
+            self.handshaken = True
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            self.failure = self.failure or _sentence(error)
+
+    def _plaintext(self) -> bytes:
+        try:
+            return self._connection.recv(_CHUNK)
+        except SSL.ZeroReturnError:
+            self.notified = True
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            self.failure = self.failure or _sentence(error)
+        return b""
+
+    def _kind(self, content_type: int, data: bytes) -> RecordKind:
+        if self._alert_in is not None:
+            closing = self._alert_in[1] == CLOSE_NOTIFY
+            return RecordKind.CLOSE_NOTIFY if closing else RecordKind.ALERT
+        if data:
+            return RecordKind.DATA
+        if not self.handshaken or self.failure:
+            return _CONTENT_TYPES.get(content_type, RecordKind.HANDSHAKE)
+        if content_type != 23 or not self.notified:
+            return _CONTENT_TYPES.get(content_type, RecordKind.TICKET)
+        return RecordKind.DATA  # OpenSSL ignores it behind a close_notify, we do not
+
+
+def looks_like_tls(data: bytes) -> bool:
+    """Whether stream bytes can be the beginning of a TLS record."""
+    return _may_be_record(data)
+
+
+def _may_be_record(head: bytes | bytearray) -> bool:
+    """RFC 8446 section 5.1: content type 20 to 24, major version 3, bounded length."""
+    return (
+        20 <= head[0] <= 24
+        and (len(head) < 2 or head[1] == 3)
+        and (len(head) < _HEADER or (head[3] << 8 | head[4]) <= _MAX_RECORD)
+    )
+
+
+def _context(lowest: TlsVersion, highest: TlsVersion) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(_VERSIONS[lowest])
+    context.set_max_proto_version(_VERSIONS[highest])
+    context.set_info_callback(_on_info)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    return context
+
+
+def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
+    if where & SSL.SSL_CB_ALERT:
+        session = connection.get_app_data()
+        if session is not None:
+            session.note_alert(bool(where & SSL.SSL_CB_READ), (value >> 8, value & 0xFF))
+
+
+def _keylog(path: Path) -> Callable[[SSL.Connection, bytes], None]:
+    """Append NSS key log lines; the file is opened now so that a bad path is said now."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise UsageError(f"cannot write the key log {path}: {error.strerror}") from error
+    file = os.fdopen(descriptor, "ab", buffering=0)
+
+    def log(_: SSL.Connection, line: bytes) -> None:
+        file.write(line + b"\n")
+
+    return log
+
+
+def _load(what: str, path: Path, load: Callable[[], None], wrong: str | None = None) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        hint = "check the path and that this user may read it"
+        raise UsageError(f"cannot read the {what} {path}: {error.strerror}", hint) from error
+    try:
+        load()
+    except SSL.Error as error:
+        reason = wrong or f"not a PEM {what} that OpenSSL understands ({_sentence(error)})"
+        raise UsageError(f"cannot use the {what} {path}: {reason}") from error
+
+
+def _sentence(error: SSL.Error) -> str:
+    """OpenSSL's error queue as words: the first reason that it gives."""
+    queue = error.args[0] if error.args else None
+    reasons = [entry[-1] for entry in queue if entry[-1]] if isinstance(queue, list) else []
+    return reasons[0] if reasons else "TLS failed without giving a reason"
