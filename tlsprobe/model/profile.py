@@ -37,13 +37,13 @@ class PostgresSettings:
 class RawSettings:
     r"""The ``[protocol]`` table of the ``raw`` adapter.
 
-    In TOML one character is one byte (``\u00ff`` is byte 255), and ``.`` in a pattern matches a
-    newline too. ``response`` None says that a request is not answered, ``goodbye`` None that there
-    is no goodbye, ``greeting`` None that the client speaks first.
+    In TOML one character is one byte (``\u00ff`` is byte 255), ``.`` in a pattern matches a newline
+    too, and an answer of ``true`` is ANYTHING. None, or the key left out: a request that is not
+    answered, a client that speaks first, a protocol without a goodbye.
     """
 
     request: bytes = b""
-    response: re.Pattern[bytes] | None = ANYTHING
+    response: re.Pattern[bytes] | None = None
     greeting: re.Pattern[bytes] | None = None
     goodbye: bytes | None = None
     goodbye_response: re.Pattern[bytes] | None = None

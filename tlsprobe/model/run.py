@@ -15,6 +15,7 @@ from tlsprobe.model.judgement import (
     Result,
     Verdict,
 )
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Drive
 
@@ -28,6 +29,17 @@ class Trial:
     sequence: str
     tls: str
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellPlan:
+    """A cell before it is measured; ``steps`` is the sequence as text."""
+
+    sequence: Sequence
+    steps: str
+    tls: str
+    trials: int
+    role: str = "asked"
 
 
 @dataclass(frozen=True, slots=True)

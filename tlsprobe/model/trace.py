@@ -149,8 +149,8 @@ class Stage(StrEnum):
 class Drive:
     """What one driven connection did and was told, before the wire is consulted.
 
-    ``failure`` is a sentence when the connection never reached its sequence. ``owed`` and
-    ``answered`` count responses that the server had to give and gave whole; ``cut_short`` says
+    ``failure`` is a sentence when the connection never reached its sequence, ``hint`` its mend.
+    ``owed`` and ``answered`` count responses that the server had to give and gave whole; ``cut_short`` says
     that one was begun and not finished. ``answered_to`` is the client offset up to which every
     request has had its response.
     """
@@ -165,6 +165,7 @@ class Drive:
     alpn: str | None = None
     mark: Mark | None = None
     failure: str | None = None
+    hint: str | None = None
     refused: bool = False
     owed: int = 0
     answered: int = 0
@@ -189,9 +190,10 @@ class Trace:
     """Script and wire of one connection, merged: the only thing that the judge sees.
 
     ``segments`` are in time order and end where our side left (later packets belong to the
-    tester's tidying up).
+    tester's tidying up). ``protocol`` is the adapter's name.
     """
 
     drive: Drive
     segments: tuple[Segment, ...]
     coverage: Coverage
+    protocol: str = "raw"

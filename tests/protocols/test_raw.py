@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsprobe.model.profile import ANYTHING, RawSettings
+from tlsprobe.protocols.conversation import Phase
+from tlsprobe.protocols.raw import KEPT, Raw, raw
+
+LINE = re.compile(rb"\n")
+PING = RawSettings(request=b"ping\n", response=LINE, goodbye=b"bye\n")
+
+
+def ready(settings: RawSettings) -> Raw:
+    conversation = raw(settings)()
+    assert phase(conversation) is Phase.SECURE
+    assert conversation.secured() == b""
+    return conversation
+
+
+def phase(conversation: Raw) -> Phase:
+    # A call, so that mypy does not take the phase for what it was asserted to be before.
+    return conversation.phase
+
+
+def state(conversation: Raw) -> tuple[Phase, int, int, bool]:
+    return conversation.phase, conversation.answered, conversation.owed, conversation.partial
+
+
+def test_a_line_answers_a_line() -> None:
+    conversation = ready(PING)
+    assert conversation.request() == b"ping\n"
+    assert state(conversation) == (Phase.OWED, 0, 1, False)
+    assert conversation.feed(b"pong 64 " + b"x" * 64) == b""
+    assert state(conversation) == (Phase.OWED, 0, 1, True)
+    conversation.feed(b"\n")
+    assert state(conversation) == (Phase.READY, 1, 1, False)
+    assert conversation.goodbye() == b"bye\n"
+    assert state(conversation) == (Phase.READY, 1, 1, False)
+
+
+def test_answers_meet_their_requests_in_order() -> None:
+    conversation = ready(
+        RawSettings(
+            request=b"a", response=LINE, goodbye=b"QUIT\r\n", goodbye_response=re.compile(rb"221 ")
+        )
+    )
+    conversation.request()
+    conversation.request()
+    conversation.goodbye()
+    conversation.feed(b"221 one\ntw")
+    assert state(conversation) == (Phase.OWED, 1, 3, True)
+    conversation.feed(b"o\n221 bye\n")
+    assert state(conversation) == (Phase.READY, 3, 3, False)
+
+
+def test_nothing_is_owed_where_the_profile_says_so() -> None:
+    conversation = ready(RawSettings())
+    assert conversation.request() == b""
+    assert state(conversation) == (Phase.READY, 0, 0, False)
+    assert conversation.goodbye() is None
+    conversation.feed(b"unasked")
+    assert state(conversation) == (Phase.READY, 0, 0, False)
+
+
+def test_any_bytes_can_be_an_answer() -> None:
+    conversation = ready(RawSettings(request=b"?", response=ANYTHING))
+    conversation.request()
+    conversation.feed(b"\n")
+    assert state(conversation) == (Phase.READY, 1, 1, False)
+
+
+def test_waits_for_a_greeting() -> None:
+    settings = RawSettings(greeting=re.compile(rb"220 .*\r\n"), request=b"NOOP\r\n", response=LINE)
+    conversation = ready(settings)
+    conversation.feed(b"220-more\r\n220 mail.exa")
+    assert phase(conversation) is Phase.GREETING
+    conversation.feed(b"mple\r\n")
+    assert phase(conversation) is Phase.READY
+    conversation.request()
+    assert state(conversation) == (Phase.OWED, 0, 1, False)
+
+
+def test_an_end_before_the_greeting_is_a_failure_and_later_is_none() -> None:
+    conversation = ready(RawSettings(greeting=LINE))
+    conversation.ended()
+    assert phase(conversation) is Phase.FAILED
+    conversation = ready(PING)
+    conversation.request()
+    conversation.feed(b"po")
+    conversation.ended()
+    assert state(conversation) == (Phase.OWED, 0, 1, True)
+
+
+def test_only_the_newest_bytes_are_kept() -> None:
+    conversation = ready(RawSettings(request=b"?", response=re.compile(rb"^x.*END")))
+    conversation.request()
+    conversation.feed(b"x" + b"y" * KEPT)
+    conversation.feed(b"END")
+    assert state(conversation) == (Phase.OWED, 0, 1, True)
+    conversation.feed(b"x" * KEPT + b"END")
+    assert conversation.answered == 1
+
+
+@given(st.lists(st.sampled_from([b"pong\n", b"po", b"\n", b"", b"\xff"])), st.integers(0, 4))
+def test_how_the_bytes_are_cut_does_not_matter(pieces: list[bytes], requests: int) -> None:
+    def answered(parts: list[bytes]) -> tuple[Phase, int, int, bool]:
+        conversation = ready(PING)
+        for _ in range(requests):
+            conversation.request()
+        for part in parts:
+            conversation.feed(part)
+        return state(conversation)
+
+    stream = b"".join(pieces)
+    assert answered(pieces) == answered([stream])
+    assert answered([stream[i : i + 1] for i in range(len(stream))]) == answered([stream])

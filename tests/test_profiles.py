@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tlsprobe.errors import UsageError
+from tlsprobe.model.profile import ANYTHING, Directive, Http1Settings, PostgresSettings, RawSettings
+from tlsprobe.model.target import Login
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols import make_conversation
+
+MINIMAL = """
+name = "mine"
+title = "My server"
+port = 8443
+[protocol]
+adapter = "http1"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "profile.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def mistakes(tmp_path: Path, text: str) -> list[str]:
+    file = written(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        load_profile(str(file))
+    assert error.value.hint
+    lines = error.value.message.splitlines()[1:]
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    return [line.removeprefix(f"{file}: ") for line in lines]
+
+
+# -- those that ship -------------------------------------------------------------------------------
+
+
+def test_the_profiles_that_ship() -> None:
+    assert {"apisix", "https", "nginx", "postgres", "raw", "reference"} <= set(list_profiles())
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_every_shipped_profile_loads_and_can_converse(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.notes
+    assert (profile.idle_s is None) == (profile.idle_source is None)
+    conversation = make_conversation(profile, "example.org", Login())()
+    conversation.open()
+    conversation.secured()
+    conversation.request()
+
+
+def test_facts_of_the_shipped_profiles() -> None:
+    assert load_profile("nginx").idle_s == 75
+    apisix = load_profile("apisix")
+    assert (apisix.port, apisix.idle_s) == (9443, 60)
+    assert apisix.image == "apache/apisix:3.16.0-debian"
+    postgres = load_profile("postgres")
+    assert (postgres.port, postgres.protocol) == (5432, "postgres")
+    assert postgres.settings == PostgresSettings()
+    assert postgres.sequences
+    assert not any(name.startswith("idle") for name in postgres.sequences)
+    assert load_profile("raw").settings == RawSettings()
+
+
+def test_the_reference_servers_protocol_is_one_line_each() -> None:
+    conversation = make_conversation(load_profile("reference"), "h", Login())()
+    conversation.secured()
+    assert conversation.request() == b"ping\n"
+    conversation.feed(b"pong 64 " + b"x" * 64 + b"\n")
+    assert (conversation.answered, conversation.owed) == (1, 1)
+    assert conversation.goodbye() == b"bye\n"
+    assert conversation.owed == 1
+
+
+# -- a file of one's own ---------------------------------------------------------------------------
+
+
+def test_a_minimal_file(tmp_path: Path) -> None:
+    profile = load_profile(str(written(tmp_path, MINIMAL)))
+    assert (profile.name, profile.port, profile.protocol) == ("mine", 8443, "http1")
+    assert profile.settings == Http1Settings()
+    assert (profile.alpn, profile.idle_s, profile.sequences) == (None, None, ())
+
+
+def test_a_folder_means_the_file_in_it(tmp_path: Path) -> None:
+    written(tmp_path, MINIMAL)
+    assert load_profile(str(tmp_path)).name == "mine"
+
+
+def test_everything_that_a_file_can_say(tmp_path: Path) -> None:
+    profile = load_profile(
+        str(
+            written(
+                tmp_path,
+                r"""
+                name = "lines"
+                title = "Lines"
+                port = 1
+                image = "example/lines:1"
+                alpn = []
+                sequences = ["fin-only"]
+                notes = "n"
+                [idle]
+                timeout = 2.5
+                source = "its manual"
+                [directives]
+                "linger" = "on resets"
+                [protocol]
+                adapter = "raw"
+                greeting = "^220 .*\r\n"
+                request = "\u0000\u00ff\n"
+                response = true
+                goodbye = "QUIT\r\n"
+                goodbye_response = "221"
+                """,
+            )
+        )
+    )
+    assert profile.idle_s == 2.5
+    assert profile.idle_source == "its manual"
+    assert profile.alpn == ()
+    assert profile.sequences == ("fin-only",)
+    assert profile.directives == (Directive("linger", "on resets"),)
+    assert profile.settings == RawSettings(
+        request=b"\0\xff\n",
+        response=ANYTHING,
+        greeting=re.compile(b"^220 .*\r\n", re.DOTALL),
+        goodbye=b"QUIT\r\n",
+        goodbye_response=re.compile(b"221", re.DOTALL),
+    )
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    told = mistakes(
+        tmp_path,
+        """
+        nmae = "x"
+        title = " "
+        port = true
+        sequences = "fin-only"
+        alpn = [1]
+        notes = 3
+        directives = 4
+        [idle]
+        timeout = "60"
+        [protocol]
+        adapter = "raw"
+        requst = "x"
+        response = "("
+        greeting = ""
+        goodbye = "\u20ac"
+        """,
+    )
+    assert [line.partition(":")[0] for line in told] == [
+        "name",
+        "nmae",
+        "title",
+        "port",
+        "sequences",
+        "alpn",
+        "notes",
+        "directives",
+        "protocol.requst",
+        "protocol.response",
+        "protocol.greeting",
+        "protocol.goodbye",
+        "idle.source",
+        "idle.timeout",
+    ]
+    assert "nmae: unknown key; did you mean name?" in told
+    assert "protocol.requst: unknown key; did you mean request?" in told
+    assert "port: write a whole number from 1 to 65535" in told
+
+
+def test_an_empty_file_lacks_what_is_required(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, "")
+    assert [line.partition(":")[0] for line in told] == ["name", "title", "port", "protocol"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "told"),
+    [
+        ("protocol = 1", "protocol.adapter: missing; write one of http1, postgres, raw"),
+        ("[protocol]", "protocol.adapter: missing; write one of http1, postgres, raw"),
+        (
+            '[protocol]\nadapter = "http"',
+            "protocol.adapter: 'http' is not one; write one of http1, postgres, raw",
+        ),
+        (
+            '[protocol]\nadapter = "http1"\nquery = "x"',
+            "protocol.query: unknown key; remove it, or write one of adapter, path, host",
+        ),
+        (
+            '[protocol]\nadapter = "postgres"\ndirect = "yes"',
+            "protocol.direct: write true or false, without quotes",
+        ),
+        (
+            '[protocol]\nadapter = "raw"\nresponse = true',
+            "protocol.response: nothing asks for it; write request, or remove it",
+        ),
+        (
+            '[protocol]\nadapter = "raw"\ngoodbye_response = "221"',
+            "protocol.goodbye_response: nothing asks for it; write goodbye, or remove it",
+        ),
+    ],
+)
+def test_mistakes_of_the_protocol(tmp_path: Path, protocol: str, told: str) -> None:
+    assert mistakes(tmp_path, f'name = "x"\ntitle = "X"\nport = 1\n{protocol}') == [told]
+
+
+@pytest.mark.parametrize("idle", ["0", "-1", "inf", "nan", "true"])
+def test_seconds_are_seconds(tmp_path: Path, idle: str) -> None:
+    text = f'{MINIMAL}\n[idle]\ntimeout = {idle}\nsource = "x"'
+    assert mistakes(tmp_path, text) == [
+        "idle.timeout: write seconds as a number greater than 0, without quotes"
+    ]
+
+
+def test_idle_is_a_table(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "idle = 60" + MINIMAL) == ["idle: write a table, with a line [idle]"]
+
+
+def test_the_name_is_one_word(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, MINIMAL.replace('"mine"', '"../Mine"'))[0].startswith("name: write")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"name = \nx", "line 1"), (b"name = '\xff'", "UTF-8 at byte 8")]
+)
+def test_what_is_not_toml_names_the_place(tmp_path: Path, content: bytes, told: str) -> None:
+    file = tmp_path / "profile.toml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=told) as error:
+        load_profile(str(file))
+    assert str(file) in error.value.message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing\.toml: cannot be read"):
+        load_profile(str(tmp_path / "nothing.toml"))
+
+
+def test_an_unknown_name_lists_what_is_near() -> None:
+    with pytest.raises(UsageError, match="near it: postgres") as error:
+        load_profile("postgresql")
+    assert error.value.hint is not None
+    assert "nginx" in error.value.hint
+    with pytest.raises(UsageError) as error:
+        load_profile("zzzzzz")
+    assert "near" not in error.value.message

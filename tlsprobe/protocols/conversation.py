@@ -1,0 +1,99 @@
+"""What an adapter is: a protocol's client side without any I/O.
+
+A conversation walks through four phases. In PLAIN it talks before TLS (PostgreSQL's SSLRequest,
+SMTP's STARTTLS); in GREETING it talks inside TLS until the server would take a request; READY and
+OWED then alternate. The driver carries bytes in both directions and looks at the phase, so a new
+protocol never sees a socket, and a close can be put between any two bytes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import Enum
+
+
+class Phase(Enum):
+    """Where a conversation stands."""
+
+    PLAIN = "plain"
+    SECURE = "secure"
+    GREETING = "greeting"
+    READY = "ready"
+    OWED = "owed"
+    FAILED = "failed"
+
+
+class Conversation(ABC):
+    """One connection's worth of a protocol, from the client's side.
+
+    ``phase`` is the state; ``failure`` and ``hint`` are sentences once it is FAILED. A peer that
+    misbehaves is never an exception: what cannot be understood ends in FAILED.
+    ``answered`` counts responses that arrived whole; ``partial`` says that one was begun.
+    """
+
+    alpn: tuple[str, ...] = ()
+    """What to offer in the handshake unless the user says otherwise."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.SECURE
+        self.failure: str | None = None
+        self.hint: str | None = None
+        self.answered = 0
+        self.owed = 0
+        self.partial = False
+
+    def open(self) -> bytes:
+        """The first plain bytes, for a conversation that begins in PLAIN.
+
+        The driver feeds the plain answers until the phase is SECURE, then shakes hands.
+        """
+        return b""
+
+    @abstractmethod
+    def secured(self) -> bytes:
+        """TLS is up: the first bytes inside it. Leaves the phase at GREETING or READY."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes from the server (plain in PLAIN, decrypted later); return bytes to send."""
+
+    @abstractmethod
+    def request(self) -> bytes:
+        """One request; the server owes a response from here on (``owed`` counts them)."""
+
+    def goodbye(self) -> bytes | None:
+        """The protocol's own way to end the session, None where it has none."""
+        return None
+
+    def ended(self) -> None:  # noqa: B027
+        """The server's byte stream is over: a response that ends with it is now whole."""
+
+    def owe(self) -> None:
+        """A request goes out: the server owes one response more."""
+        self.owed += 1
+        if self.phase is Phase.READY:
+            self.phase = Phase.OWED
+
+    def settle(self) -> None:
+        """The oldest response owed is whole; READY again once all of them are."""
+        self.answered += 1
+        self.partial = False
+        if self.answered >= self.owed and self.phase is Phase.OWED:
+            self.phase = Phase.READY
+
+    def fail(self, failure: str, hint: str | None = None) -> None:
+        """Give up with a sentence. The first one wins."""
+        if self.phase is not Phase.FAILED:
+            self.phase, self.failure, self.hint = Phase.FAILED, failure, hint
+
+
+def escaped(text: bytes | bytearray | str, limit: int = 200) -> str:
+    r"""A peer's words made safe to print: one line, no control characters, ``limit`` at most.
+
+    Bytes are read as UTF-8, and what is not is shown as ``\xNN``.
+    """
+    # Cut before and after: a megabyte is not escaped for the sake of its first two hundred.
+    head = text[: limit + 1]
+    words = head if isinstance(head, str) else head.decode("utf-8", "backslashreplace")
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return safe if len(safe) <= limit and len(text) <= limit else safe[: limit - 1] + "…"

@@ -1,0 +1,147 @@
+"""HTTP/1.1 inside TLS (RFC 9112): GET, and GET with ``Connection: close`` as the goodbye.
+
+h11 is asked one thing only: where a response ends. Requests are the same bytes on every
+connection, so they are written once, and each response gets a parser of its own that has been told
+"a GET was sent". A parser that lived as long as the connection would refuse what tlsprobe is there
+to see, such as a second answer after ``Connection: close``, and could not be asked twice before
+the first answer is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+
+import h11
+
+from tlsprobe.errors import UsageError
+from tlsprobe.model.profile import Http1Settings
+from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+
+HEAD_LIMIT = 64 * 1024
+"""Longest response head, in bytes, before it is taken for something else than HTTP."""
+
+# The framing of a response depends on the method of its request and on nothing else of it
+# (RFC 9112 section 6.3), so one GET stands for all.
+_A_GET = h11.Request(method="GET", target="/", headers=[("Host", "any")])
+_NO_BODY = h11.EndOfMessage()
+
+
+class Http1(Conversation):
+    """One connection's requests; bodies are thrown away as they arrive.
+
+    ``closing`` says whether the newest response carried ``Connection: close`` (RFC 9112
+    section 9.6). An interim response (1xx) counts as a response begun.
+    """
+
+    alpn = ("http/1.1",)
+
+    def __init__(self, request: bytes, last_request: bytes) -> None:
+        super().__init__()
+        self.closing = False
+        self._request = request
+        self._last_request = last_request
+        self._response: h11.Connection | None = None
+
+    def secured(self) -> bytes:
+        """The client speaks first: READY at once."""
+        self.phase = Phase.READY
+        return b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Read the responses owed. Bytes that answer nothing are ignored (section 9.2)."""
+        try:
+            while data and self.phase is Phase.OWED:
+                data = self._read(data)
+        except h11.RemoteProtocolError as error:
+            self.fail(
+                f"the server's answer is not HTTP/1.1: {escaped(str(error))}",
+                "--profile names the protocol that the server speaks",
+            )
+        return b""
+
+    def request(self) -> bytes:
+        """A GET that leaves the connection open."""
+        self.owe()
+        return self._request
+
+    def goodbye(self) -> bytes:
+        """The same GET with ``Connection: close``: it is owed a response like any other."""
+        self.owe()
+        return self._last_request
+
+    def ended(self) -> None:
+        """Complete a response that is delimited by the end; another one stays cut short."""
+        if self._response is not None and self.phase is Phase.OWED:
+            # A body whose own length promised more is no failure of ours to read it: ``partial``
+            # stays, and the judge makes of it what it means.
+            with suppress(h11.RemoteProtocolError):
+                self._read(b"")
+
+    def _read(self, data: bytes) -> bytes:
+        """Go on with the current response; return what follows it. No bytes mean the end."""
+        response = self._response = self._response or _response_to_get()
+        self.partial = True
+        response.receive_data(data)
+        while True:
+            match response.next_event():
+                case h11.Response() as head:
+                    self.closing = _says_close(head)
+                case h11.EndOfMessage():
+                    self.settle()
+                    self._response = None
+                    return response.trailing_data[0]
+                case h11.Data() | h11.InformationalResponse():
+                    continue
+                case _:
+                    return b""
+
+
+def _response_to_get() -> h11.Connection:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+    connection.send(_A_GET)
+    connection.send(_NO_BODY)
+    return connection
+
+
+def _says_close(response: h11.Response) -> bool:
+    return any(
+        option.strip() == b"close"
+        for name, value in response.headers
+        if name == b"connection"
+        for option in value.lower().split(b",")
+    )
+
+
+def http1(settings: Http1Settings, host: str, port: int | None) -> Callable[[], Http1]:
+    """Conversations with the server that a URL would call ``host`` and ``port``.
+
+    Raises UsageError for a path or host that no request line or header field can hold.
+    """
+    authority = settings.host or _authority(host, port)
+    request = _get(settings.path, authority, "keep-alive")
+    last_request = _get(settings.path, authority, "close")
+    return lambda: Http1(request, last_request)
+
+
+def _authority(host: str, port: int | None) -> str:
+    # The zone of a link-local address means something on this machine only (RFC 6874).
+    name = f"[{host.partition('%')[0]}]" if ":" in host else host
+    return name if port in {None, 443} else f"{name}:{port}"
+
+
+def _get(path: str, authority: str, connection: str) -> bytes:
+    headers = [
+        ("Host", authority),
+        ("User-Agent", f"tlsprobe/{metadata.version('tlsprobe')}"),
+        ("Connection", connection),
+    ]
+    try:
+        request = h11.Request(method="GET", target=path, headers=headers)
+    except (h11.LocalProtocolError, ValueError) as error:
+        raise UsageError(
+            f"no HTTP request can ask {escaped(authority)} for {escaped(path)}: {error}",
+            "write the path as a URL has it: ASCII, no spaces, percent signs for the rest",
+        ) from None
+    return h11.Connection(h11.CLIENT).send(request) or b""
