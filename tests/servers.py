@@ -1,0 +1,600 @@
+"""Real servers for tests: PostgreSQL and nginx as the distribution ships them, and certificates.
+
+Each server runs from its own folder on a port of its own, on every loopback address; no service of
+the system is touched. A context manager starts it and ends it by its pid. Should pytest itself be
+killed, the kernel ends the servers (a parent-death signal).
+
+The fixtures over these are in ``conftest.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+STARTS_WITHIN_S = 20.0
+STOPS_WITHIN_S = 10.0
+
+
+# --- What a test cannot have ----------------------------------------------------------------------
+
+
+def cannot(reason: str) -> NoReturn:
+    """Skips the test, saying why; where everything should be there, fails it.
+
+    That is a run as root under continuous integration (``CI=true``), where a test that quietly
+    stays away would look like one that passed.
+    """
+    if os.environ.get("CI") == "true" and os.geteuid() == 0:
+        pytest.fail(f"in CI as root nothing may be skipped: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def need_packet_socket() -> None:
+    """For tests that capture."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
+    except PermissionError:
+        cannot("a packet socket can be opened by root or with CAP_NET_RAW only")
+
+
+def find_server(name: str) -> Path | None:
+    """The binary of a server, also where a user's PATH does not look."""
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True):
+        if (folder / name).exists():
+            return folder / name
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    found = shutil.which(name, path=path)
+    return Path(found) if found else None
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in folder.parent.name.split(".") if part.isdigit())
+
+
+def need_server(name: str) -> Path:
+    """The binary of a server; without it the test cannot be."""
+    return find_server(name) or cannot(f"{name} is not installed: see `make test-deps`")
+
+
+# --- Ports ----------------------------------------------------------------------------------------
+
+
+@cache
+def loopbacks() -> tuple[str, ...]:
+    """The loopback addresses of this machine: 127.0.0.1, and ::1 where there is IPv6."""
+    return tuple(host for host in ("127.0.0.1", "::1") if _is_free(host, 0))
+
+
+def free_port() -> int:
+    """A TCP port that nothing uses on any loopback address.
+
+    It lies below the range that the kernel picks from, so that no outgoing connection of a test
+    running meanwhile can take it.
+    """
+    for _ in range(1000):
+        port = random.randint(15_000, 30_000)
+        if all(_is_free(host, port) for host in loopbacks()):
+            return port
+    raise RuntimeError("no free port found in 1000 tries")
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen()
+    except OSError:
+        return False
+    return True
+
+
+# --- Processes ------------------------------------------------------------------------------------
+
+
+class StartError(Exception):
+    """A server that ended, or was not ready in time; the message ends with its log."""
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    *,
+    ready: Callable[[], bool],
+    log: Path,
+    stop: signal.Signals,
+    user: str | None = None,
+) -> Iterator[int]:
+    """Runs a server for the time of the block, from the folder of its log; the value is its pid.
+
+    ``stop`` is the signal that ends it at once but in order.
+    """
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [*_as_user(user), "--pdeathsig", stop.name.removeprefix("SIG"), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=log.parent,
+            env=_environment(),
+            start_new_session=True,  # a Ctrl-C is for pytest alone
+        ) as process,
+    ):
+        try:
+            _await_ready(process, ready, log)
+            yield process.pid
+        finally:
+            _stop(process, stop)
+
+
+def _as_user(user: str | None) -> list[str]:
+    credentials = [f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+    return ["setpriv", *credentials]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**kept, "LC_ALL": "C"}
+
+
+def _await_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while not ready():
+        if process.poll() is not None:
+            raise StartError(f"exit status {process.returncode}\n{log.read_text()}")
+        if time.monotonic() > deadline:
+            raise StartError(f"not ready within {STARTS_WITHIN_S} s\n{log.read_text()}")
+        time.sleep(0.02)
+
+
+def _stop(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
+    process.send_signal(stop)
+    try:
+        process.wait(STOPS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+def _accepts(port: int) -> bool:
+    try:
+        for host in loopbacks():
+            socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+# --- Certificates ---------------------------------------------------------------------------------
+
+CERT_USER = "certuser"
+"""The name in the client's certificate, which is a user of the database."""
+
+
+@dataclass(frozen=True)
+class Pki:
+    """PEM files: what a server and its client show each other, and what a stranger would.
+
+    ``other_cert`` carries the same user's name, but comes from ``other_ca``, whom nobody trusts.
+    """
+
+    ca: Path
+    server_cert: Path
+    server_key: Path
+    client_cert: Path
+    client_key: Path
+    other_ca: Path
+    other_cert: Path
+    other_key: Path
+
+
+def make_pki(folder: Path) -> Pki:
+    """Writes new certificates, good for a month, into the folder."""
+    ca = _Authority("tlsprobe test CA")
+    other = _Authority("unrelated test CA")
+    server_cert, server_key = _write_pair(folder, "server", *ca.issue_server())
+    client_cert, client_key = _write_pair(folder, "client", *ca.issue_client(CERT_USER))
+    other_cert, other_key = _write_pair(folder, "other", *other.issue_client(CERT_USER))
+    return Pki(
+        ca=_write(folder / "ca.crt", _pem(ca.certificate), 0o644),
+        server_cert=server_cert,
+        server_key=server_key,
+        client_cert=client_cert,
+        client_key=client_key,
+        other_ca=_write(folder / "other-ca.crt", _pem(other.certificate), 0o644),
+        other_cert=other_cert,
+        other_key=other_key,
+    )
+
+
+Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+
+
+class _Authority:
+    """A certificate authority that signs with ECDSA on P-256."""
+
+    def __init__(self, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _common_name(name)
+        usage = _key_usage(key_cert_sign=True, crl_sign=True)
+        self.certificate = (
+            self._unsigned(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def issue_server(self) -> Pair:
+        addresses = [x509.IPAddress(ip_address(host)) for host in ("127.0.0.1", "::1")]
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses])
+        return self._issue("localhost", ExtendedKeyUsageOID.SERVER_AUTH, names)
+
+    def issue_client(self, user: str) -> Pair:
+        return self._issue(user, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    def _issue(
+        self,
+        name: str,
+        purpose: x509.ObjectIdentifier,
+        alternative_names: x509.SubjectAlternativeName | None = None,
+    ) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = (
+            self._unsigned(_common_name(name), key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(digital_signature=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        )
+        if alternative_names is not None:
+            builder = builder.add_extension(alternative_names, critical=False)
+        return builder.sign(self._key, hashes.SHA256()), key
+
+    def _unsigned(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=30))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(authority, critical=False)
+        )
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _key_usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _write_pair(
+    folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> tuple[Path, Path]:
+    key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (
+        _write(folder / f"{name}.crt", _pem(certificate), 0o644),
+        _write(folder / f"{name}.key", key_pem, 0o600),
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _write(path: Path, content: bytes, mode: int) -> Path:
+    path.touch(mode=mode)  # from the start: a key is never readable by others
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL that takes TLS connections only, one way of logging in for each user.
+
+    ``cert_user`` must show ``cert``; ``trust_user`` is asked for nothing; the other three give
+    ``password``, in the manner of their names. ``psql`` is the client of the same version.
+    """
+
+    port: int
+    hosts: tuple[str, ...]
+    database: str
+    ca: Path
+    cert: Path
+    key: Path
+    cert_user: str
+    trust_user: str
+    scram_user: str
+    md5_user: str
+    password_user: str
+    password: str
+    psql: Path
+    log: Path
+    pid: int
+
+
+_PASSWORD = "correct horse"
+_DATABASE = "probed"
+
+_POSTGRESQL_CONF = """
+listen_addresses = '{hosts}'
+port = {port}
+unix_socket_directories = '{folder}'
+ssl = on
+ssl_ca_file = '{folder}/ca.crt'
+ssl_cert_file = '{folder}/server.crt'
+ssl_key_file = '{folder}/server.key'
+ssl_min_protocol_version = 'TLSv1.2'
+fsync = off
+max_connections = 60
+shared_buffers = 16MB
+max_wal_senders = 0
+wal_level = minimal
+log_connections = on
+log_disconnections = on
+"""
+
+_PG_HBA_CONF = """
+local   all all                            trust
+hostssl all certuser     all               cert clientcert=verify-full
+hostssl all trustuser    all               trust
+hostssl all scramuser    all               scram-sha-256
+hostssl all md5user      all               md5
+hostssl all passworduser all               password
+"""
+
+_USERS_SQL = f"""
+CREATE ROLE certuser LOGIN;
+CREATE ROLE trustuser LOGIN;
+CREATE ROLE scramuser LOGIN PASSWORD '{_PASSWORD}';
+CREATE ROLE passworduser LOGIN PASSWORD '{_PASSWORD}';
+SET password_encryption = 'md5';
+CREATE ROLE md5user LOGIN PASSWORD '{_PASSWORD}';
+"""
+
+
+@contextmanager
+def running_postgres(pki: Pki) -> Iterator[Postgres]:
+    """A new PostgreSQL for the time of the block.
+
+    It refuses to run as root, and the folders of pytest are closed to everybody else. So it has a
+    temporary folder of its own, which goes with it.
+    """
+    binary = need_server("postgres")
+    with tempfile.TemporaryDirectory(prefix="tlsprobe-postgres-") as name:
+        folder = Path(name)
+        user = _hand_over_to_postgres(folder)
+        _initdb(binary, folder, user)
+        yield from _serve_postgres(binary, folder, user, pki)
+
+
+def _hand_over_to_postgres(folder: Path) -> str | None:
+    """Whom to run PostgreSQL as, who then owns the folder; None: ourselves."""
+    if os.geteuid() != 0:
+        return None
+    shutil.chown(folder, "postgres", "postgres")
+    return "postgres"
+
+
+def _initdb(binary: Path, folder: Path, user: str | None) -> None:
+    options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+    _run([*_as_user(user), binary.parent / "initdb", *options, folder / "data"], folder)
+
+
+def _run(command: Sequence[str | Path], folder: Path, stdin: str = "") -> None:
+    ended = subprocess.run(
+        command,
+        input=stdin,
+        cwd=folder,
+        env=_environment(),
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if ended.returncode != 0:
+        raise StartError(f"{command}: exit status {ended.returncode}\n{ended.stdout}")
+
+
+def _serve_postgres(binary: Path, folder: Path, user: str | None, pki: Pki) -> Iterator[Postgres]:
+    port = free_port()
+    _configure_postgres(folder, port, pki)
+    for path in (folder / "server.key", folder / "server.crt", folder / "ca.crt"):
+        if user:
+            shutil.chown(path, user, user)
+    on_socket = ["--host", str(folder), "--port", str(port)]
+    log = folder / "postgres.log"
+    with running(
+        [binary, "-D", folder / "data"],
+        ready=lambda: _is_ready(binary.parent / "pg_isready", on_socket),
+        log=log,
+        stop=signal.SIGINT,  # "fast": disconnects its clients
+        user=user,
+    ) as pid:
+        psql = [
+            str(binary.parent / "psql"),
+            *on_socket,
+            "-XqU",
+            "postgres",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ]
+        _run([*psql, "-c", f"CREATE DATABASE {_DATABASE} TEMPLATE template0"], folder)
+        _run([*psql, "-f", "-"], folder, _USERS_SQL)
+        yield Postgres(
+            port=port,
+            hosts=loopbacks(),
+            database=_DATABASE,
+            ca=pki.ca,
+            cert=pki.client_cert,
+            key=pki.client_key,
+            cert_user=CERT_USER,
+            trust_user="trustuser",
+            scram_user="scramuser",
+            md5_user="md5user",
+            password_user="passworduser",
+            password=_PASSWORD,
+            psql=binary.parent / "psql",
+            log=log,
+            pid=pid,
+        )
+
+
+def _configure_postgres(folder: Path, port: int, pki: Pki) -> None:
+    settings = _POSTGRESQL_CONF.format(hosts=",".join(loopbacks()), port=port, folder=folder)
+    with (folder / "data/postgresql.conf").open("a") as conf:
+        conf.write(settings)
+    (folder / "data/pg_hba.conf").write_text(_PG_HBA_CONF)
+    _write(folder / "ca.crt", pki.ca.read_bytes(), 0o644)
+    _write(folder / "server.crt", pki.server_cert.read_bytes(), 0o644)
+    _write(folder / "server.key", pki.server_key.read_bytes(), 0o600)
+
+
+def _is_ready(pg_isready: Path, on_socket: Sequence[str]) -> bool:
+    return subprocess.run([pg_isready, "-q", *on_socket], check=False).returncode == 0
+
+
+# --- nginx ----------------------------------------------------------------------------------------
+
+SMALL = b"hello from nginx\n"
+LARGE = bytes(range(256)) * (3 * 1024 * 1024 // 256)
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx that serves ``small`` at ``/`` and ``large`` (3 MiB) at ``/large``."""
+
+    port: int
+    hosts: tuple[str, ...]
+    ca: Path
+    small: bytes
+    large: bytes
+    log: Path
+    pid: int
+
+
+_NGINX_DIRECTIVES = {
+    "ssl_protocols": "TLSv1.2 TLSv1.3",
+    "keepalive_timeout": "1s",
+}
+
+_NGINX_CONF = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+{user}
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        {listens}
+        server_name localhost;
+        root {folder}/www;
+        ssl_certificate {pki.server_cert};
+        ssl_certificate_key {pki.server_key};
+        ssl_client_certificate {pki.ca};
+        {directives}
+    }}
+}}
+"""
+
+
+@contextmanager
+def running_nginx(
+    folder: Path, pki: Pki, directives: Mapping[str, str] | None = None
+) -> Iterator[Nginx]:
+    """A new nginx for the time of the block, one worker, all its files in the folder.
+
+    ``directives`` are of the ``server`` block, by name; ``listen`` is what follows address and
+    port, ``ssl`` unless told otherwise (``ssl http2``). The authority of ``pki`` is configured for
+    client certificates, which are asked for if ``ssl_verify_client`` says so.
+    """
+    binary = need_server("nginx")
+    port = free_port()
+    _write_site(folder / "www")
+    conf, log = folder / "nginx.conf", folder / "error.log"
+    conf.write_text(_nginx_conf(folder, pki, port, {**_NGINX_DIRECTIVES, **(directives or {})}))
+    with running(
+        [binary, "-p", folder, "-c", conf, "-e", log],
+        ready=lambda: _accepts(port),
+        log=log,
+        stop=signal.SIGTERM,  # "fast": drops its connections
+    ) as pid:
+        yield Nginx(port, loopbacks(), pki.ca, SMALL, LARGE, log, pid)
+
+
+def _write_site(www: Path) -> None:
+    www.mkdir()
+    (www / "index.html").write_bytes(SMALL)
+    (www / "large").write_bytes(LARGE)
+
+
+def _nginx_conf(folder: Path, pki: Pki, port: int, directives: Mapping[str, str]) -> str:
+    how = directives.get("listen", "ssl")
+    addresses = [f"[{host}]" if ":" in host else host for host in loopbacks()]
+    others = {name: value for name, value in directives.items() if name != "listen"}
+    return _NGINX_CONF.format(
+        folder=folder,
+        pki=pki,
+        listens=" ".join(f"listen {address}:{port} {how};" for address in addresses),
+        directives="\n        ".join(f"{name} {value};" for name, value in others.items()),
+        # The worker of a master run by root would become `nobody`, and not see the folder.
+        user="user root;" if os.geteuid() == 0 else "",
+    )

@@ -1,0 +1,1 @@
+"""Real servers under controlled conditions, and what the kernel itself says of them."""
