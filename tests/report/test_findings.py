@@ -1,0 +1,128 @@
+"""Grouping: each thing is said once, with every place, and a cause with the first that needs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.report.builders import (
+    RESET_WARNING,
+    UNREAD,
+    bare_fin,
+    clean,
+    make_run,
+    nginx_run,
+    postgres_reset,
+    postgres_run,
+    unsupported,
+)
+from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
+from tlsprobe.model.run import CauseFacts, Finding
+from tlsprobe.report.findings import merged_causes, story_of, worst_cells
+from tlsprobe.report.sentences import places_words
+
+OWN = CauseFacts("data-after-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
+
+
+def test_one_finding_over_versions_is_one_entry() -> None:
+    (entry,) = story_of([postgres_run()]).entries
+    assert entry.finding.rule == "INTEROP-RESET-BEFORE-FIN"
+    assert entry.finding.count == 40
+    assert places_words(entry.places) == "terminate-close-notify (20/20 each, TLS 1.2 and 1.3)"
+
+
+def test_a_reset_is_explained_and_what_it_does_not_break_is_said() -> None:
+    (entry,) = story_of([postgres_run()]).entries
+    (why,) = entry.why
+    assert (why.cause, why.count, why.confidence) == ("unread-data-at-close", 40, Confidence.HIGH)
+    assert why.evidence == UNREAD.evidence
+    assert ("TCP-RST-ON-UNREAD", Result.PASS) in entry.beside
+    assert ("TLS13-NOTIFY", Result.PASS) in entry.beside
+
+
+def test_a_cause_is_told_once() -> None:
+    also = Finding("TCP-RST-FORM", Level.INFO, Result.INFO, 20, "Its form is right.")
+    cell = postgres_reset()
+    story = story_of([make_run(replace(cell, findings=(*cell.findings, also)))])
+    assert [entry.finding.rule for entry in story.entries] == [
+        "INTEROP-RESET-BEFORE-FIN",
+        "TCP-RST-FORM",
+    ]
+    assert [len(entry.why) for entry in story.entries] == [1, 0]
+    assert story.causes == ()
+
+
+def test_another_text_is_another_entry() -> None:
+    other = replace(RESET_WARNING, text="Only once.", count=1)
+    first, second = postgres_reset("1.2"), replace(postgres_reset(), findings=(other,))
+    entries = story_of([make_run(first, second)]).entries
+    assert [entry.finding.count for entry in entries] == [20, 1]
+
+
+def test_the_worst_comes_first_and_what_passed_is_no_finding() -> None:
+    run = make_run(postgres_reset(), bare_fin())
+    results = [entry.finding.result for entry in story_of([run]).entries]
+    assert results == [Result.FAIL, Result.WARN]
+    assert story_of([make_run(clean())]).entries == ()
+
+
+def test_a_reset_of_our_own_is_never_the_servers() -> None:
+    cell = postgres_reset()
+    story = story_of([make_run(replace(cell, why=(UNREAD, OWN)))])
+    assert [facts.side for facts in story.entries[0].why] == ["server"]
+    (loose,) = story.causes
+    assert loose.facts == OWN
+
+
+def test_a_cause_without_a_finding_is_not_lost() -> None:
+    story = story_of([make_run(replace(clean(), why=(UNREAD,)))])
+    assert [loose.facts.cause for loose in story.causes] == ["unread-data-at-close"]
+
+
+def test_the_surest_evidence_wins_and_every_remedy_stays() -> None:
+    guess = replace(UNREAD, confidence=Confidence.LOW, evidence=("A guess.",), remedy=("Wait.",))
+    (merged,) = merged_causes([guess, UNREAD])
+    assert merged.confidence is Confidence.HIGH
+    assert merged.evidence == UNREAD.evidence
+    assert merged.remedy == ("Wait.", *UNREAD.remedy)
+    assert merged.count == 40
+
+
+def test_cells_without_an_answer_are_grouped_by_reason() -> None:
+    run = make_run(unsupported("a", "1.2"), unsupported("b", "1.2"), clean())
+    (gap,) = story_of([run]).unanswered
+    assert gap.verdict is Verdict.UNSUPPORTED
+    assert places_words(gap.places) == "a (TLS 1.2), b (TLS 1.2)"
+
+
+def test_places_name_targets_only_if_there_are_several() -> None:
+    (entry,) = story_of([postgres_run(), replace(postgres_run(), cells=())]).entries
+    assert "postgres:" not in places_words(entry.places)
+    other = make_run(*postgres_run().cells, name="other")
+    (entry,) = story_of([postgres_run(), other]).entries
+    assert places_words(entry.places) == (
+        "postgres: terminate-close-notify 40/40, other: terminate-close-notify 40/40"
+    )
+
+
+def test_long_lists_of_places_are_cut_with_a_count() -> None:
+    cells = [replace(postgres_reset(), sequence=f"s{n}") for n in range(7)]
+    (entry,) = story_of([make_run(*cells)]).entries
+    assert places_words(entry.places, 2).endswith("s1 (20/20, TLS 1.3), and 5 more")
+
+
+def test_counts_that_differ_are_told_by_version() -> None:
+    few = replace(postgres_reset("1.2"), findings=(replace(RESET_WARNING, count=3),))
+    (entry,) = story_of([make_run(few, postgres_reset())]).entries
+    assert places_words(entry.places) == "terminate-close-notify (TLS 1.2 3/20, TLS 1.3 20/20)"
+
+
+def test_examples_come_from_the_worst_cells_without_repeats() -> None:
+    assert [cell.sequence for cell in worst_cells(nginx_run(), 3)] == ["close-notify-fin"]
+    run = make_run(*postgres_run().cells, bare_fin())
+    sequences = [cell.sequence for cell in worst_cells(run, 3)]
+    assert sequences == ["close-notify-fin", "terminate-close-notify"]
+
+
+def test_a_clean_run_still_shows_how_it_went() -> None:
+    cell = replace(clean(), example=bare_fin().example)
+    assert worst_cells(make_run(cell, replace(cell, sequence="b")), 3) == [cell]

@@ -1,0 +1,102 @@
+"""The few signs that reports draw with, and how numbers and names are brought to a width."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+
+from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.trace import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """A set of signs: a mark for each verdict, arrows, a bullet, a dot and the micro sign."""
+
+    marks: dict[Verdict, str]
+    to_server: str
+    to_client: str
+    bullet: str
+    dot: str
+    micro: str
+    more: str
+
+    def arrow(self, side: Side) -> str:
+        """From left (us) to right (the server), or back."""
+        return self.to_server if side is Side.CLIENT else self.to_client
+
+
+UNICODE = Glyphs(
+    marks={
+        Verdict.PASS: "✓",
+        Verdict.FAIL: "✗",
+        Verdict.WARN: "!",
+        Verdict.INFO: "·",
+        Verdict.INCONCLUSIVE: "?",
+        Verdict.ERROR: "#",
+        Verdict.UNSUPPORTED: "-",
+    },
+    to_server="──▶",
+    to_client="◀──",
+    bullet="•",
+    dot="·",
+    micro="µ",
+    more="…",
+)
+
+ASCII = Glyphs(
+    marks=UNICODE.marks | {Verdict.PASS: "+", Verdict.FAIL: "X", Verdict.INFO: "."},
+    to_server="-->",
+    to_client="<--",
+    bullet="*",
+    dot="-",
+    micro="u",
+    more="...",
+)
+
+
+def glyphs_for(encoding: str) -> Glyphs:
+    """The signs that a stream of this encoding can carry."""
+    try:
+        is_utf = codecs.lookup(encoding).name.startswith("utf")
+    except LookupError:
+        is_utf = False
+    return UNICODE if is_utf else ASCII
+
+
+def duration(microseconds: float, glyphs: Glyphs = UNICODE) -> str:
+    """A duration in the unit in which it has few digits: ``81 µs``, ``12.3 ms``, ``60.02 s``."""
+    size = abs(microseconds)
+    if size < 999.5:
+        return f"{microseconds:.0f} {glyphs.micro}s"
+    if size < 99_950:
+        return f"{microseconds / 1e3:.1f} ms"
+    if size < 999_500:
+        return f"{microseconds / 1e3:.0f} ms"
+    return f"{microseconds / 1e6:.2f} s"
+
+
+def seconds(value: float) -> str:
+    """Seconds without digits that say nothing: ``60 s``, ``60.02 s``, ``0.4 s``."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") + " s"
+
+
+def fold(text: str, width: int) -> list[str]:
+    """The text in lines of at most ``width``, broken where the eye expects it.
+
+    Lines break at spaces, and behind ``- . : / _ ,``; a piece that is still too long is cut. A
+    hyphen that alone does not fit is left out: the break says the same.
+    """
+    lines = [""]
+    for piece in re.findall(r"[^ \-.:/_,]*[\-.:/_,]|[^ \-.:/_,]+ *| +", text):
+        if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
+            lines.append("")
+        rest = piece if lines[-1] else piece.lstrip()
+        if len(rest) == width + 1 and rest.endswith("-"):
+            rest = rest[:-1]
+        while len(rest.rstrip()) > width:
+            lines[-1], rest = rest[:width], rest[width:]
+            lines.append("")
+        lines[-1] += rest
+    return [line.rstrip() for line in lines if line.strip()] or [""]

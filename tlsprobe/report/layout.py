@@ -1,0 +1,68 @@
+"""How wide the matrix's columns are, and which of them share a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tlsprobe.report.glyphs import Glyphs
+from tlsprobe.report.matrix import Matrix
+
+WIDEST_LABEL = 26
+"""As long as the longest named sequence; with nine columns of six it makes 80."""
+
+NARROWEST_FACE = 5
+"""A mark and a code of four characters."""
+
+WIDEST_FACE = 12
+"""Room for a code and a count; more would be taken from the words beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Columns printed side by side: their numbers, and their widths (None: what is left over)."""
+
+    label: int
+    columns: tuple[int, ...]
+    widths: tuple[int | None, ...]
+
+
+def bands_of(matrix: Matrix, width: int, glyphs: Glyphs) -> list[Band]:
+    """The matrix in bands that fit into ``width`` characters, one space between columns."""
+    label = min(WIDEST_LABEL, max((len(row.label) for row in matrix.rows), default=0))
+    label = max(label, len("sequence"))
+    columns = range(len(matrix.columns))
+    if any(_has_words(matrix, column) for column in columns):
+        return [_worded_band(matrix, label, columns, glyphs)]
+    at_once = max(1, (width - label) // (NARROWEST_FACE + 1))
+    return [
+        _face_band(matrix, label, columns[start : start + at_once], width, glyphs)
+        for start in range(0, len(columns), at_once)
+    ]
+
+
+def _worded_band(matrix: Matrix, label: int, columns: Sequence[int], glyphs: Glyphs) -> Band:
+    widths = (
+        None
+        if _has_words(matrix, column)
+        else min(WIDEST_FACE, _natural_width(matrix, column, glyphs))
+        for column in columns
+    )
+    return Band(label, tuple(columns), tuple(widths))
+
+
+def _face_band(
+    matrix: Matrix, label: int, columns: Sequence[int], width: int, glyphs: Glyphs
+) -> Band:
+    fair = max(NARROWEST_FACE, (width - label) // len(columns) - 1)
+    widths = (min(fair, _natural_width(matrix, column, glyphs)) for column in columns)
+    return Band(label, tuple(columns), tuple(widths))
+
+
+def _has_words(matrix: Matrix, column: int) -> bool:
+    return any(row.cells[column].words for row in matrix.rows)
+
+
+def _natural_width(matrix: Matrix, column: int, glyphs: Glyphs) -> int:
+    texts = (row.cells[column].text(glyphs) for row in matrix.rows)
+    return max(NARROWEST_FACE, len(matrix.columns[column]), *map(len, texts))

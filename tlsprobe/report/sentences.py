@@ -1,0 +1,148 @@
+"""The facts of a run in sentences, the same on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Run
+from tlsprobe.report.document import SUMMARY_KEYS
+from tlsprobe.report.findings import Place
+from tlsprobe.report.glyphs import seconds
+
+WORDS: dict[Verdict, str] = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "fail: breaks a MUST",
+    Verdict.WARN: "warn: breaks a SHOULD, or hurts somebody",
+    Verdict.INFO: "info",
+    Verdict.INCONCLUSIVE: "inconclusive: seen so, not proven",
+    Verdict.ERROR: "error: of the tester",
+    Verdict.UNSUPPORTED: "unsupported",
+}
+"""What each verdict's mark means, in a legend."""
+
+
+def target_words(run: Run) -> str:
+    """The target as the user named it, its address if that says more, and its profile."""
+    address = str(run.target)
+    name = address if run.target.name == address else f"{run.target.name} at {address}"
+    profile = run.target.profile
+    return name if profile in name.split() else f"{name} (profile {profile})"
+
+
+def measured_words(run: Run) -> str:
+    """When, with which tlsprobe, and how often."""
+    counts = sorted({cell.trials for cell in run.cells if cell.trials})
+    trials = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts)) or "0"
+    times = f"{trials} trial{'' if trials == '1' else 's'} a cell"
+    return f"{run.tool.name} {run.tool.version}, {run.started[:19].replace('T', ' ')} UTC, {times}"
+
+
+def host_words(run: Run) -> str:
+    """The machine that probed."""
+    host = run.host
+    return f"{host.system} {host.kernel}, Python {host.python}, {host.openssl}"
+
+
+def capture_words(capture: CaptureFacts) -> str:
+    """How the wire was watched, and plainly what that is worth as evidence."""
+    if capture.backend == "none":
+        return (
+            "none. Weaker evidence: all we know is what our own socket was told. Who sent an RST, "
+            "when and why cannot be shown; `tlsprobe doctor` says how to get a capture."
+        )
+    where = f"{capture.backend} on {capture.interface}, {_packets(capture.packets)}"
+    if capture.dropped is None:
+        return f"{where}. It cannot tell whether it dropped any, so a gap may go unnoticed."
+    if capture.dropped:
+        return (
+            f"{where}, {capture.dropped} DROPPED. Weaker evidence: connections with a hole are "
+            "inconclusive; probe more slowly (--rate, --concurrency) for a whole capture."
+        )
+    return f"{where}, none dropped"
+
+
+def idle_words(idle: Idle) -> str:
+    """How the server ends an idle connection, and what a client should do about it."""
+    if idle.timeout_s is None:
+        what = f"no idle timeout seen ({idle.how})" if idle.how else "no idle timeout seen"
+    else:
+        spread = f" (spread {seconds(idle.spread_s)})" if idle.spread_s else ""
+        how = f" with {idle.how}" if idle.how else ""
+        what = f"the server ends an idle connection after {seconds(idle.timeout_s)}{spread}{how}"
+    return f"{what}. {advice}" if (advice := idle_advice(idle)) else what
+
+
+def idle_advice(idle: Idle) -> str:
+    """The run's advice, or one made of its number."""
+    if idle.advice or idle.advice_s is None:
+        return idle.advice
+    return f"Let clients give idle connections up before {seconds(idle.advice_s)}."
+
+
+def summary_words(runs: Sequence[Run]) -> str:
+    """Cells by verdict; those that do not occur are left out."""
+    totals = {key: sum(run.summary.get(key, 0) for run in runs) for key in SUMMARY_KEYS}
+    told = ", ".join(f"{count} {key}" for key, count in totals.items() if count)
+    cells = sum(len(run.cells) for run in runs)
+    return f"{cells} cell{'' if cells == 1 else 's'}: {told or 'nothing judged'}"
+
+
+def cause_words(facts: CauseFacts) -> str:
+    """The cause, how often, and how sure it is."""
+    return f"{facts.cause} (confidence {facts.confidence}, {_trials(facts.count)})"
+
+
+def whose_words(facts: CauseFacts) -> str:
+    """A reset without a finding: whose it was, and why."""
+    whose = "our own side reset" if facts.side == "client" else "the server reset"
+    return f"{whose}: {cause_words(facts)}"
+
+
+def places_words(places: Sequence[Place], limit: int | None = None) -> str:
+    """Where, and in how many trials, at most ``limit`` sequences or targets named.
+
+    ``abort (TLS 1.2 3/20, TLS 1.3 20/20), terminate (20/20 each, TLS 1.2 and 1.3)``; with several
+    targets ``nginx: abort 40/40, caddy: 3 sequences 60/60``.
+    """
+    if len({place.target for place in places}) > 1:
+        told = [_target_words(*item) for item in _by(places, "target").items()]
+    else:
+        told = [f"{name} ({_counts(of)})" for name, of in _by(places, "sequence").items()]
+    if limit is not None and len(told) > limit:
+        told[limit:] = [f"and {len(told) - limit} more"]
+    return ", ".join(told)
+
+
+def _by(places: Sequence[Place], field: Literal["target", "sequence"]) -> dict[str, list[Place]]:
+    groups: dict[str, list[Place]] = {}
+    for place in places:
+        name = place.target if field == "target" else place.sequence
+        groups.setdefault(name, []).append(place)
+    return groups
+
+
+def _target_words(target: str, places: list[Place]) -> str:
+    sequences = list(_by(places, "sequence"))
+    what = sequences[0] if len(sequences) == 1 else f"{len(sequences)} sequences"
+    count, trials = sum(p.count for p in places), sum(p.trials for p in places)
+    return f"{target}: {what} {count}/{trials}" if trials else f"{target}: {what}"
+
+
+def _counts(places: list[Place]) -> str:
+    counts = [f"{place.count}/{place.trials}" for place in places]
+    if len(set(counts)) > 1:
+        return ", ".join(f"TLS {p.tls} {c}" for p, c in zip(places, counts, strict=True))
+    versions = "TLS " + " and ".join(place.tls for place in places)
+    if not places[0].trials:
+        return versions
+    return f"{counts[0]}{' each' if len(counts) > 1 else ''}, {versions}"
+
+
+def _packets(count: int) -> str:
+    return f"{count} packet{'' if count == 1 else 's'}"
+
+
+def _trials(count: int) -> str:
+    return f"in {count} trial{'' if count == 1 else 's'}"
