@@ -250,12 +250,12 @@ class TlsSession:
     def _one(self, record: bytes) -> Received:
         self._alert_in = None
         self._connection.bio_write(record)
-        data = b""
-        if not self.handshaken:
+        greeting = not self.handshaken
+        if greeting:
             self._greet()
-        if self.handshaken:
-            data = self._plaintext()
-        return Received(self._kind(record[0], data), len(record), data, self._alert_in)
+        data = b"" if not self.handshaken else self._plaintext()
+        kind = self._kind(record[0], data, greeting)
+        return Received(kind, len(record), data, self._alert_in)
 
     def _greet(self) -> None:
         try:
@@ -277,13 +277,13 @@ class TlsSession:
             self.failure = self.failure or _sentence(error)
         return b""
 
-    def _kind(self, content_type: int, data: bytes) -> RecordKind:
+    def _kind(self, content_type: int, data: bytes, greeting: bool) -> RecordKind:
         if self._alert_in is not None:
             closing = self._alert_in[1] == CLOSE_NOTIFY
             return RecordKind.CLOSE_NOTIFY if closing else RecordKind.ALERT
         if data:
             return RecordKind.DATA
-        if not self.handshaken or self.failure:
+        if greeting or self.failure:
             return _CONTENT_TYPES.get(content_type, RecordKind.HANDSHAKE)
         if content_type != 23 or not self.notified:
             return _CONTENT_TYPES.get(content_type, RecordKind.TICKET)

@@ -27,6 +27,12 @@ TICKET_PATIENCE = 0.1
 _SPIN_BELOW = 0.003
 _CERTIFICATE_ALERTS = frozenset({41, 42, 43, 44, 45, 46, 48, 49, 116})
 _SHOWN = 60
+_ALERT_HINTS = {
+    "protocol_version": "the server does not speak this TLS version: try the other with --tls",
+    "unrecognized_name": "the server knows no such name: give the right one with --sni NAME",
+    "no_application_protocol": "the server wants another protocol: offer it with --alpn NAME",
+    "handshake_failure": "no common cipher or certificate; --sni NAME may be missing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ class _Connection:
         self.tickets = 0
         self.mark: Mark | None = None
         self.failure: str | None = None
+        self.hint: str | None = None
         self.refused = False
         self.ended = False
         self.half_closed = False
@@ -160,9 +167,14 @@ class _Connection:
         alert = self.last_alert()
         head = b"".join(self.strays) or tls.pending
         if alert is not None:
-            self.give_up(f"the server refused the handshake with the alert {alert_name(alert)}")
+            if alert[1] in _CERTIFICATE_ALERTS:
+                self.cannot_greet("the handshake was over")
+            hint = _ALERT_HINTS.get(alert_name(alert))
+            name = alert_name(alert)
+            self.give_up(f"the server refused the handshake with the alert {name}", hint)
         elif tls.over:
-            self.give_up(f"the port does not speak TLS: it answered {_shown(head)}")
+            hint = "check the port; protocols that start TLS later need their --profile"
+            self.give_up(f"the port does not speak TLS: it answered {_shown(head)}", hint)
         elif tls.failure:
             self.give_up(f"the handshake failed on our side: {tls.failure}")
         elif self.ended:
@@ -175,9 +187,11 @@ class _Connection:
         alert = self.last_alert()
         if alert is not None and alert[1] in _CERTIFICATE_ALERTS:
             self.stage = Stage.HANDSHAKE  # TLS 1.3 refuses a certificate when we think we are done
-            self.give_up(f"the server refused our certificate with the alert {alert_name(alert)}")
+            name = alert_name(alert)
+            hint = "give a certificate that the server trusts: --cert FILE --key FILE"
+            self.give_up(f"the server refused our certificate with the alert {name}", hint)
         elif self.conversation.failure:
-            self.give_up(self.conversation.failure)
+            self.give_up(self.conversation.failure, self.conversation.hint)
         elif self.ended:
             how = "reset" if self.noted(Deed.RESET) else "closed"
             self.give_up(f"the server {how} the connection before {before}")
@@ -212,7 +226,8 @@ class _Connection:
             self.note(Deed.GAVE_UP, "no whole response in time")
             raise _GivenUp
         if self.conversation.phase is Phase.FAILED:
-            self.give_up(self.conversation.failure or "the protocol failed")
+            failure = self.conversation.failure or "the protocol failed"
+            self.give_up(failure, self.conversation.hint)
 
     async def perform(self, group: Group) -> None:
         match group[0].verb:
@@ -397,7 +412,8 @@ class _Connection:
     def eof(self) -> None:
         self.note(Deed.EOF)
         self.ended = True
-        if self.tls is not None and self.tls.notified:
+        greeting = self.stage is not Stage.SEQUENCE
+        if greeting or (self.tls is not None and self.tls.notified):
             # RFC 9112 section 9.8: without the alert, a body that ends with the stream is not whole
             self.conversation.ended()
 
@@ -432,6 +448,7 @@ class _Connection:
             alpn=tls.alpn if tls is not None and known else None,
             mark=self.mark,
             failure=self.failure,
+            hint=self.hint,
             refused=self.refused,
             owed=conversation.owed,
             answered=conversation.answered,
@@ -451,8 +468,8 @@ class _Connection:
     def noted(self, deed: Deed) -> bool:
         return any(event.deed is deed for event in self.events)
 
-    def give_up(self, failure: str) -> NoReturn:
-        self.failure = failure
+    def give_up(self, failure: str, hint: str | None = None) -> NoReturn:
+        self.failure, self.hint = failure, hint
         raise _GivenUp
 
     def last_alert(self) -> tuple[int, int] | None:

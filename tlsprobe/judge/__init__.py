@@ -1,0 +1,1 @@
+"""Pure functions from a trace to what is said of it: the closing, the causes, the rules."""

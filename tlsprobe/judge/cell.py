@@ -1,0 +1,219 @@
+"""All trials of one sequence in one TLS version, counted into a cell of the matrix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from statistics import quantiles
+
+from tlsprobe.judge.cause import settled
+from tlsprobe.judge.remedies import CAUSES
+from tlsprobe.judge.rules import RULES
+from tlsprobe.model.judgement import (
+    Cause,
+    Confidence,
+    Judgement,
+    Outcome,
+    Reader,
+    Reset,
+    Result,
+    Verdict,
+)
+from tlsprobe.model.run import (
+    BeforeAfter,
+    CauseFacts,
+    Cell,
+    CellPlan,
+    Example,
+    Finding,
+    JudgedTrial,
+    ReaderCounts,
+    ResetCounts,
+    Spread,
+)
+from tlsprobe.model.trace import Side
+
+_SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
+_NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
+_CONFIDENCE = (Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW)
+_SETTLEABLE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
+
+
+def cell_of(
+    plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | None = None
+) -> Cell:
+    """Count the trials of a cell; trials that never reached their sequence count as ``error``."""
+    judged = list(trials)
+    said = [trial.judgement for trial in judged]
+    reached = [j for j in said if j.outcome not in _NOT_REACHED]
+    findings = (*_findings(reached), *_path(path_alive))
+    return Cell(
+        sequence=plan.sequence.name,
+        steps=plan.steps,
+        tls=plan.tls,
+        trials=len(said),
+        verdict=_verdict(said, findings),
+        outcomes=_counted(j.outcome for j in said),
+        signatures=_counted(j.signature for j in reached),
+        resets=ResetCounts(_resets(reached, Side.SERVER), _resets(reached, Side.CLIENT)),
+        causes=_counted(cause for j in reached for cause in _causes(j)),
+        reader=_readers(reached),
+        path_alive=path_alive,
+        findings=findings,
+        why=tuple(_why(reached)),
+        timing_us=_timing(reached),
+        example=_example(judged),
+        role=plan.role,
+        reason=next((t.drive.failure for t in judged if t.drive.failure), None),
+    )
+
+
+def is_open(judgements: Iterable[Judgement]) -> bool:
+    """Whether some server RST could be "unread" or "deliberate", so that a control would help."""
+    return any(
+        reset.side is Side.SERVER and reset.cause in _SETTLEABLE and reset.alternatives
+        for judgement in judgements
+        for reset in judgement.resets
+    )
+
+
+def settle(judgement: Judgement, control: str, resets: int, trials: int) -> Judgement:
+    """The judgement after its control, which was reset in ``resets`` of ``trials``.
+
+    A control that is reset only sometimes settles nothing.
+    """
+    if not trials or 0 < resets < trials:
+        return judgement
+    said = f"{control}' ({trials} of {trials} trials)".replace("'", "", 1)
+    after = tuple(
+        settled(reset, said, bool(resets)) if reset.side is Side.SERVER else reset
+        for reset in judgement.resets
+    )
+    return replace(judgement, resets=after)
+
+
+def control_resets(judgements: Iterable[Judgement]) -> tuple[int, int]:
+    """In how many of a control's trials the server reset before its FIN, and of how many."""
+    reached = [j for j in judgements if j.outcome not in _NOT_REACHED and j.conclusive]
+    reset = [any(r.side is Side.SERVER and r.before_fin for r in j.resets) for j in reached]
+    return sum(reset), len(reset)
+
+
+def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
+    """The worst finding, unless there is no evidence to stand on."""
+    results = {finding.result for finding in findings}
+    if not said or Result.ERROR in results or any(j.outcome in _NOT_REACHED for j in said):
+        return Verdict.ERROR
+    if not all(j.conclusive for j in said):
+        return Verdict.INCONCLUSIVE
+    for result in (Result.FAIL, Result.WARN, Result.INFO):
+        if result in results:
+            return Verdict(result.value)
+    return Verdict.PASS
+
+
+def _findings(reached: list[Judgement]) -> tuple[Finding, ...]:
+    """Every result of every rule, with in how many trials it came out so, worst first."""
+    counted = Counter((r.rule, r.level, r.result, r.text) for j in reached for r in j.results)
+    findings = [
+        Finding(rule, level, result, count, text)
+        for (rule, level, result, text), count in counted.items()
+    ]
+    return tuple(sorted(findings, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[int, int, int]:
+    order = list(RULES)
+    return _SEVERITY.index(finding.result), order.index(finding.rule), -finding.count
+
+
+def _path(alive: bool | None) -> tuple[Finding, ...]:
+    if alive is None:
+        return ()
+    rule = RULES["INTEROP-PATH"]
+    if alive:
+        text = "a fresh connection through the same path worked afterwards"
+        return (Finding(rule.id, rule.level, Result.PASS, 1, text),)
+    text = "afterwards, a fresh connection through the same path did not work"
+    return (Finding(rule.id, rule.level, Result.WARN, 1, text),)
+
+
+def _why(reached: list[Judgement]) -> list[CauseFacts]:
+    """For each side and cause: how many trials, and the surest evidence."""
+    surest: dict[tuple[Side, Cause], Reset] = {}
+    counts: Counter[tuple[Side, Cause]] = Counter()
+    for judgement in reached:
+        counts.update({(reset.side, reset.cause) for reset in judgement.resets})
+        for reset in judgement.resets:
+            known = surest.get((reset.side, reset.cause))
+            if known is None or _surer(reset, known):
+                surest[reset.side, reset.cause] = reset
+    return [
+        CauseFacts(
+            cause=cause,
+            count=count,
+            side=side,
+            confidence=surest[side, cause].confidence,
+            evidence=surest[side, cause].evidence,
+            remedy=CAUSES[cause].lines if side is Side.SERVER else (),
+        )
+        for (side, cause), count in counts.most_common()
+    ]
+
+
+def _surer(reset: Reset, known: Reset) -> bool:
+    return _CONFIDENCE.index(reset.confidence) < _CONFIDENCE.index(known.confidence)
+
+
+def _causes(judgement: Judgement) -> set[Cause]:
+    """The causes of the server's RSTs in one trial; echoes do not count twice."""
+    return {reset.cause for reset in judgement.resets if reset.side is Side.SERVER}
+
+
+def _resets(reached: list[Judgement], side: Side) -> BeforeAfter:
+    firsts = [next((r for r in j.resets if r.side is side), None) for j in reached]
+    before = sum(reset is not None and reset.before_fin for reset in firsts)
+    return BeforeAfter(before, sum(reset is not None for reset in firsts) - before)
+
+
+def _readers(reached: list[Judgement]) -> ReaderCounts:
+    counts = Counter(j.axes.reader for j in reached)
+    return ReaderCounts(counts[Reader.EOF], counts[Reader.RESET], counts[Reader.TIMEOUT])
+
+
+def _timing(reached: list[Judgement]) -> dict[str, Spread]:
+    names = sorted({name for j in reached for name in j.timing_us})
+    return {
+        name: spread([j.timing_us[name] for j in reached if name in j.timing_us]) for name in names
+    }
+
+
+def spread(values: list[float]) -> Spread:
+    """Minimum, median, 95th percentile and maximum of some durations."""
+    if not values:
+        return Spread(0)
+    ordered = sorted(values)
+    if len(ordered) == 1:
+        return Spread(1, *(round(ordered[0], 1) for _ in range(4)))
+    cuts = quantiles(ordered, n=20, method="inclusive")
+    ends = (ordered[0], cuts[9], cuts[18], ordered[-1])
+    return Spread(len(ordered), *(round(value, 1) for value in ends))
+
+
+def _example(judged: list[JudgedTrial]) -> Example | None:
+    """The trial that shows the cell best: a reset if there is one, else the commonest story."""
+    told = [trial for trial in judged if trial.judgement.ladder]
+    if not told:
+        return None
+    common = Counter(trial.judgement.signature for trial in judged)
+    best = max(told, key=lambda t: (_interest(t.judgement), common[t.judgement.signature]))
+    return Example(best.trial.index, best.judgement.signature, best.judgement.ladder)
+
+
+def _interest(judgement: Judgement) -> int:
+    return sum(2 if reset.before_fin else 1 for reset in judgement.resets[:1])
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(map(str, words)).most_common())

@@ -1,0 +1,258 @@
+"""How a connection ended: axes, outcome and signature, from a trace.
+
+First the trace becomes a list of happenings (this record's last byte passed here, that FIN there)
+and everything else is read off that list. With a capture the happenings come from the wire; without
+one, from what our own socket and TLS told us, which knows less: a reset behind an EOF is unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
+from tlsprobe.model.trace import (
+    Coverage,
+    Deed,
+    Drive,
+    Record,
+    RecordKind,
+    Segment,
+    Side,
+    Stage,
+    Trace,
+)
+
+LETTERS = {
+    RecordKind.DATA: "d",
+    RecordKind.PLAIN: "d",
+    RecordKind.GOODBYE: "g",
+    RecordKind.CLOSE_NOTIFY: "n",
+    RecordKind.ALERT: "a",
+}
+"""Signature letters of records, lower case; handshake messages and tickets have none."""
+
+FIN, RST = "f", "r"
+
+_DEEDS = {
+    Deed.FIN_SENT: (Side.CLIENT, FIN),
+    Deed.CLOSED: (Side.CLIENT, FIN),
+    Deed.ABORTED: (Side.CLIENT, RST),
+    Deed.EOF: (Side.SERVER, FIN),
+    Deed.RESET: (Side.SERVER, RST),
+    Deed.BROKEN_PIPE: (Side.SERVER, RST),
+}
+
+
+class Happening(NamedTuple):
+    """One letter of the story. ``packet`` groups what shared a segment (None: not captured)."""
+
+    time_ns: int
+    side: Side
+    letter: str
+    packet: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The happenings after the opening exchange, with the first of each kind at hand."""
+
+    happenings: tuple[Happening, ...]
+
+    def first(self, side: Side, *letters: str) -> Happening | None:
+        """The first happening of ``side`` with one of these letters."""
+        return next((h for h in self.happenings if h.side is side and h.letter in letters), None)
+
+    def before(self, one: Happening | None, other: Happening | None) -> bool:
+        """Whether ``one`` happened, and not after ``other``."""
+        if one is None:
+            return False
+        if other is None:
+            return True
+        return self.happenings.index(one) <= self.happenings.index(other)
+
+    @property
+    def server_end(self) -> Happening | None:
+        """Where the server ended its TCP write side: its first FIN or RST."""
+        return self.first(Side.SERVER, FIN, RST)
+
+
+def closing_of(trace: Trace) -> Closing:
+    """The happenings of a trace, in the order in which they passed."""
+    if trace.coverage is Coverage.NONE:
+        return Closing(tuple(_told(trace.drive)))
+    return Closing(tuple(_seen(trace)))
+
+
+def axes_of(trace: Trace, closing: Closing) -> Axes:
+    """The four answers to "how did it end"."""
+    tcp = _tcp_end(closing)
+    return Axes(_tls_end(closing), tcp, _data_end(trace.drive), _reader(tcp))
+
+
+def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:
+    """The axes in one word; what lost data outranks how it was lost."""
+    drive = trace.drive
+    if drive.failure is not None:
+        return _failed(drive)
+    if axes.tcp is TcpEnd.OPEN:
+        aborted = closing.first(Side.CLIENT, RST) is not None
+        return Outcome.CLIENT_RESET if aborted else Outcome.OPEN
+    if axes.data is DataEnd.TRUNCATED:
+        return Outcome.DATA_LOST
+    if axes.tcp is TcpEnd.RESET:
+        return Outcome.RESET_BEFORE_FIN
+    if axes.tcp is TcpEnd.FIN_RESET:
+        return Outcome.RESET_AFTER_FIN
+    return Outcome.CLEAN if axes.tls is TlsEnd.NOTIFIED else Outcome.NO_CLOSE_NOTIFY
+
+
+def signature_of(closing: Closing) -> str:
+    """One letter an event, upper case the client; what shared a segment stands together.
+
+    Runs of data are one letter, in a segment and across segments.
+    """
+    words: list[str] = []
+    for _, group in groupby(enumerate(closing.happenings), key=_segment_key):
+        word = ""
+        for _, happening in group:
+            letter = _cased(happening)
+            if not (letter in "dD" and letter == (word or "".join(words[-1:]))[-1:]):
+                word += letter
+        if word:
+            words.append(word)
+    return " ".join(words)
+
+
+def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
+    """Durations in microseconds between the happenings that people ask about."""
+    ours = closing.first(Side.CLIENT, "n")
+    theirs = closing.first(Side.SERVER, "n")
+    goodbye = closing.first(Side.CLIENT, "g")
+    fin = closing.first(Side.SERVER, FIN)
+    end = closing.server_end
+    spans = {
+        "close_notify_to_answer": (ours, theirs),
+        "close_notify_to_fin": (ours, fin),
+        "goodbye_to_end": (goodbye, end),
+        "server_close_notify_to_fin": (theirs, fin),
+    }
+    timing = {
+        name: (after.time_ns - before.time_ns) / 1000
+        for name, (before, after) in spans.items()
+        if before is not None and after is not None and after.time_ns >= before.time_ns
+    }
+    return timing | _idle(trace, closing)
+
+
+def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
+    """Silence before a server that acts first, counted from the last payload of the opening."""
+    first = closing.happenings[0] if closing.happenings else None
+    mark = trace.drive.mark
+    if first is None or first.side is Side.CLIENT or first.letter == "d" or mark is None:
+        return {}
+    opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < first.time_ns]
+    since = opening[-1] if opening else mark.time_ns
+    return {"idle_to_end": (first.time_ns - since) / 1000}
+
+
+def _seen(trace: Trace) -> Iterator[Happening]:
+    """Happenings as the capture shows them; retransmitted bytes and FINs count once."""
+    mark = trace.drive.mark
+    floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server} if mark else dict.fromkeys(Side, 0)
+    pending = {side: _lettered(trace.drive, side, floor[side]) for side in Side}
+    reach = {side: floor[side] for side in Side}
+    finished: set[Side] = set()
+    for segment in trace.segments:
+        side = segment.side
+        if segment.rst:
+            yield Happening(segment.time_ns, side, RST, segment.number)
+            continue
+        yield from _passed(segment, pending[side], reach[side])
+        reach[side] = max(reach[side], segment.end)
+        if segment.fin and side not in finished:
+            finished.add(side)
+            yield Happening(segment.time_ns, side, FIN, segment.number)
+
+
+def _passed(segment: Segment, pending: list[Record], reach: int) -> Iterator[Happening]:
+    """The records whose last byte this segment brings, and bytes that nobody could name."""
+    if segment.end <= reach:
+        return
+    named = False
+    while pending and pending[0].end <= segment.end:
+        record = pending.pop(0)
+        named = True
+        if record.kind in LETTERS:
+            yield Happening(segment.time_ns, segment.side, LETTERS[record.kind], segment.number)
+    if not named and not pending:
+        yield Happening(segment.time_ns, segment.side, "d", segment.number)
+
+
+def _lettered(drive: Drive, side: Side, floor: int) -> list[Record]:
+    return [r for r in drive.records if r.side is side and r.end > floor]
+
+
+def _told(drive: Drive) -> Iterator[Happening]:
+    """Happenings as our own socket knows them."""
+    since = drive.mark.time_ns if drive.mark else 0
+    told = [
+        Happening(record.time_ns, record.side, LETTERS[record.kind])
+        for record in drive.records
+        if record.kind in LETTERS and record.time_ns >= since
+    ]
+    told += [
+        Happening(event.time_ns, *_DEEDS[event.deed])
+        for event in drive.events
+        if event.deed in _DEEDS
+    ]
+    yield from sorted(told, key=lambda happening: happening.time_ns)
+
+
+def _tls_end(closing: Closing) -> TlsEnd:
+    end = closing.server_end
+    if closing.before(closing.first(Side.SERVER, "n"), end):
+        return TlsEnd.NOTIFIED
+    if closing.before(closing.first(Side.SERVER, "a"), end):
+        return TlsEnd.ALERT
+    return TlsEnd.SILENT
+
+
+def _tcp_end(closing: Closing) -> TcpEnd:
+    fin, rst = closing.first(Side.SERVER, FIN), closing.first(Side.SERVER, RST)
+    if fin is None:
+        return TcpEnd.OPEN if rst is None else TcpEnd.RESET
+    if rst is None:
+        return TcpEnd.FIN
+    return TcpEnd.FIN_RESET if closing.before(fin, rst) else TcpEnd.RESET
+
+
+def _data_end(drive: Drive) -> DataEnd:
+    if not drive.owed:
+        return DataEnd.NONE
+    whole = drive.answered >= drive.owed and not drive.cut_short
+    return DataEnd.COMPLETE if whole else DataEnd.TRUNCATED
+
+
+def _reader(tcp: TcpEnd) -> Reader:
+    if tcp is TcpEnd.OPEN:
+        return Reader.TIMEOUT
+    return Reader.RESET if tcp is TcpEnd.RESET else Reader.EOF
+
+
+def _failed(drive: Drive) -> Outcome:
+    if drive.refused:
+        return Outcome.REFUSED
+    return Outcome.HANDSHAKE_FAILED if drive.stage is Stage.HANDSHAKE else Outcome.ERROR
+
+
+def _segment_key(indexed: tuple[int, Happening]) -> tuple[Side, int]:
+    index, happening = indexed
+    return happening.side, happening.packet if happening.packet is not None else -1 - index
+
+
+def _cased(happening: Happening) -> str:
+    letter = happening.letter
+    return letter.upper() if happening.side is Side.CLIENT else letter

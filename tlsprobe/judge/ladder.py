@@ -1,0 +1,81 @@
+"""The story of one trial, packet by packet: what a report shows as a ladder."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tlsprobe.judge.closing import LETTERS, Closing
+from tlsprobe.model.judgement import LadderLine, Reset
+from tlsprobe.model.trace import Record, RecordKind, Segment, Side, Trace
+
+MAX_LINES = 40
+"""Lines a ladder has at most; a long transfer in the middle is left out."""
+
+
+def ladder_of(trace: Trace, closing: Closing, resets: tuple[Reset, ...]) -> tuple[LadderLine, ...]:
+    """Everything after the opening exchange that carries bytes or flags, with pure ACKs left out.
+
+    Without a capture, the happenings that our own side knows of.
+    """
+    mark = trace.drive.mark
+    if mark is None:
+        return ()
+    lines = tuple(_wire(trace, closing, resets) if trace.segments else _told(trace, closing))
+    if len(lines) > MAX_LINES:
+        return lines[: MAX_LINES // 2] + lines[-MAX_LINES // 2 :]
+    return lines
+
+
+def _wire(trace: Trace, closing: Closing, resets: tuple[Reset, ...]) -> Iterator[LadderLine]:
+    mark = trace.drive.mark
+    assert mark is not None
+    floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
+    reach = dict(floor)
+    letters: defaultdict[int | None, str] = defaultdict(str)
+    for happening in closing.happenings:
+        letters[happening.packet] += happening.letter
+    causes = {reset.packet: reset for reset in resets}
+    for segment in trace.segments:
+        if not (segment.rst or segment.fin or segment.end > floor[segment.side]) or segment.syn:
+            continue
+        told = letters[segment.number]
+        said = told.upper() if segment.side is Side.CLIENT else told
+        text = _text(trace, segment, reach[segment.side], causes.get(segment.number))
+        reach[segment.side] = max(reach[segment.side], segment.end)
+        time_us = (segment.time_ns - mark.time_ns) / 1000
+        yield LadderLine(time_us, segment.side, said, text, segment.number)
+
+
+def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> str:
+    if segment.rst:
+        form = "RST, no ACK" if segment.ack is None else "RST with ACK"
+        return f"{form}: {reset.cause}" if reset else form
+    if segment.end <= reach and segment.length:
+        return f"retransmission, {segment.length} bytes" + (", FIN" if segment.fin else "")
+    names = [
+        _name(record)
+        for record in trace.drive.records
+        if record.side is segment.side and record.end > reach and record.start < segment.end
+    ]
+    parts = list(dict.fromkeys(names)) or ([f"{segment.length} bytes"] if segment.length else [])
+    size = [f"{segment.length} bytes"] if names else []
+    return ", ".join(parts + size + (["FIN"] if segment.fin else []))
+
+
+def _name(record: Record) -> str:
+    if record.kind is RecordKind.PLAIN:
+        return "bytes outside TLS"
+    return str(record.kind)
+
+
+def _told(trace: Trace, closing: Closing) -> Iterator[LadderLine]:
+    mark = trace.drive.mark
+    assert mark is not None
+    names = {letter: str(kind) for kind, letter in LETTERS.items()} | {"d": "data"}
+    names |= {"g": "goodbye", "f": "FIN", "r": "RST"}
+    for happening in closing.happenings:
+        letter = happening.letter
+        said = letter.upper() if happening.side is Side.CLIENT else letter
+        time_us = (happening.time_ns - mark.time_ns) / 1000
+        yield LadderLine(time_us, happening.side, said, f"{names[letter]} (by our socket)")

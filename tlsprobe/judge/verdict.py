@@ -1,0 +1,51 @@
+"""One trace judged: everything that the report says of a trial, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, signature_of, timing_of
+from tlsprobe.judge.ladder import ladder_of
+from tlsprobe.judge.rules import Case, apply_rules
+from tlsprobe.model.judgement import Judgement, Result
+from tlsprobe.model.trace import Coverage, RecordKind, Trace
+
+
+def judge(trace: Trace, told: Container[str] = ()) -> Judgement:
+    """Axes, outcome, signature, the cause of every RST, and what each rule says.
+
+    ``told`` holds signatures whose ladder is known already and need not be drawn again.
+    """
+    closing = closing_of(trace)
+    signature = signature_of(closing)
+    axes = axes_of(trace, closing)
+    outcome = outcome_of(trace, closing, axes)
+    resets = resets_of(trace)
+    results = apply_rules(Case(trace, closing, axes, outcome, resets))
+    return Judgement(
+        outcome=outcome,
+        axes=axes,
+        signature=signature,
+        resets=resets,
+        results=tuple(r for r in results if r.result is not Result.NOT_APPLICABLE),
+        conclusive=trace.coverage is not Coverage.HOLES,
+        timing_us=timing_of(trace, closing),
+        ladder=ladder_of(trace, closing, resets) if signature not in told else (),
+        notes=tuple(_notes(trace)),
+    )
+
+
+def _notes(trace: Trace) -> list[str]:
+    notes = []
+    if trace.coverage is Coverage.NONE:
+        notes.append("no capture: told by our own socket, which cannot see a reset behind an EOF")
+    strays = sum(r.end - r.start for r in trace.drive.records if _is_stray(trace, r.start, r.kind))
+    if strays:
+        notes.append(f"{strays} bytes that are no TLS came after TLS had ended")
+    return notes
+
+
+def _is_stray(trace: Trace, start: int, kind: RecordKind) -> bool:
+    mark = trace.drive.mark
+    return kind is RecordKind.PLAIN and mark is not None and start >= mark.server
