@@ -104,6 +104,7 @@ class _Connection:
         self.strays: list[bytes] = []
         self.tickets = 0
         self.mark: Mark | None = None
+        self.answered: Record | None = None
         self.failure: str | None = None
         self.hint: str | None = None
         self.refused = False
@@ -203,14 +204,26 @@ class _Connection:
     async def steps(self, sequence: Sequence) -> None:
         groups = list(sequence.groups)
         if groups and groups[0][0].verb is Verb.REQUEST:
+            before = self.received
             await self.request()
+            self.mark = self.opening_end(before)
             del groups[0]
         else:
             await self.drain_tickets()
-        self.mark = Mark(time.time_ns(), self.sent, self.received)
+            self.mark = Mark(time.time_ns(), self.sent, self.received)
         for group in groups:
             self.note(Deed.STEP, " + ".join(step.verb for step in group))
             await self.perform(group)
+
+    def opening_end(self, before: int) -> Mark:
+        """Where the first response was whole; an unfinished one belongs to what is judged.
+
+        A server may have sent its close_notify right behind the response, in bytes that we have
+        read by now.
+        """
+        if self.answered is not None:
+            return Mark(self.answered.time_ns, self.sent, self.answered.end)
+        return Mark(self.records[-1].time_ns if self.records else 0, self.sent, before)
 
     async def drain_tickets(self) -> None:
         deadline = trio.current_time() + TICKET_PATIENCE
@@ -400,6 +413,8 @@ class _Connection:
             self.strays.append(received.data[:_SHOWN])
         elif received.kind is RecordKind.DATA and handshaken:
             reply = self.conversation.feed(received.data)
+            if self.answered is None and self.conversation.answered:
+                self.answered = self.records[-1]
             if reply:
                 await self.write_data(reply)
 

@@ -14,7 +14,10 @@ from collections.abc import Callable
 
 import trio
 
-Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""What the socket calls take, IPv4 or IPv6."""
+
+Address = tuple[socket.AddressFamily, SocketAddress]
 """Family and socket address, as ``getaddrinfo`` gives them."""
 
 _CHUNK = 2**16

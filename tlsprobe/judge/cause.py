@@ -102,8 +102,8 @@ def resets_of(trace: Trace) -> tuple[Reset, ...]:
     return tuple(resets)
 
 
-def settled(reset: Reset, control: str, control_resets: bool) -> Reset:
-    """The same RST after the control: the same close with nothing left unread.
+def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Reset:
+    """The same RST after ``trials`` of the control: the same close with nothing left unread.
 
     Only RSTs whose cause was open between "unread" and "deliberate" change.
     """
@@ -112,10 +112,13 @@ def settled(reset: Reset, control: str, control_resets: bool) -> Reset:
         return reset
     if control_resets:
         cause = Cause.DELIBERATE
-        said = f"the control '{control}', which leaves nothing unread, is reset as well"
+        how = "is reset as well"
     else:
         cause = Cause.UNREAD_AT_CLOSE
-        said = f"the control '{control}', which leaves nothing unread, ends without a reset"
+        how = "ends without a reset"
+    said = (
+        f"the control '{control}', which leaves nothing unread, {how} ({trials} of {trials} trials)"
+    )
     return replace(
         reset,
         cause=cause,

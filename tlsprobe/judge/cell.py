@@ -32,6 +32,7 @@ from tlsprobe.model.run import (
     ResetCounts,
     Spread,
 )
+from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
@@ -40,9 +41,7 @@ _CONFIDENCE = (Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW)
 _SETTLEABLE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 
 
-def cell_of(
-    plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | None = None
-) -> Cell:
+def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | None = None) -> Cell:
     """Count the trials of a cell; trials that never reached their sequence count as ``error``."""
     judged = list(trials)
     said = [trial.judgement for trial in judged]
@@ -61,7 +60,7 @@ def cell_of(
         reader=_readers(reached),
         path_alive=path_alive,
         findings=findings,
-        why=tuple(_why(reached)),
+        why=tuple(_why(reached, asked=plan.sequence.uses(Verb.ABORT))),
         timing_us=_timing(reached),
         example=_example(judged),
         role=plan.role,
@@ -85,9 +84,8 @@ def settle(judgement: Judgement, control: str, resets: int, trials: int) -> Judg
     """
     if not trials or 0 < resets < trials:
         return judgement
-    said = f"{control}' ({trials} of {trials} trials)".replace("'", "", 1)
     after = tuple(
-        settled(reset, said, bool(resets)) if reset.side is Side.SERVER else reset
+        settled(reset, control, bool(resets), trials) if reset.side is Side.SERVER else reset
         for reset in judgement.resets
     )
     return replace(judgement, resets=after)
@@ -139,13 +137,17 @@ def _path(alive: bool | None) -> tuple[Finding, ...]:
     return (Finding(rule.id, rule.level, Result.WARN, 1, text),)
 
 
-def _why(reached: list[Judgement]) -> list[CauseFacts]:
-    """For each side and cause: how many trials, and the surest evidence."""
+def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
+    """For each side and cause: how many trials, and the surest evidence.
+
+    ``asked``: the sequence itself aborts, so that our own RST needs no explanation.
+    """
     surest: dict[tuple[Side, Cause], Reset] = {}
     counts: Counter[tuple[Side, Cause]] = Counter()
     for judgement in reached:
-        counts.update({(reset.side, reset.cause) for reset in judgement.resets})
-        for reset in judgement.resets:
+        resets = [r for r in judgement.resets if not (asked and r.side is Side.CLIENT)]
+        counts.update({(reset.side, reset.cause) for reset in resets})
+        for reset in resets:
             known = surest.get((reset.side, reset.cause))
             if known is None or _surer(reset, known):
                 surest[reset.side, reset.cause] = reset

@@ -179,7 +179,7 @@ def _seen(trace: Trace) -> Iterator[Happening]:
 
 def _passed(segment: Segment, pending: list[Record], reach: int) -> Iterator[Happening]:
     """The records whose last byte this segment brings, and bytes that nobody could name."""
-    if segment.end <= reach:
+    if not segment.length or segment.end <= reach:
         return
     named = False
     while pending and pending[0].end <= segment.end:

@@ -37,7 +37,8 @@ def _wire(trace: Trace, closing: Closing, resets: tuple[Reset, ...]) -> Iterator
         letters[happening.packet] += happening.letter
     causes = {reset.packet: reset for reset in resets}
     for segment in trace.segments:
-        if not (segment.rst or segment.fin or segment.end > floor[segment.side]) or segment.syn:
+        loaded = segment.length and segment.end > floor[segment.side]
+        if segment.syn or not (segment.rst or segment.fin or loaded):
             continue
         told = letters[segment.number]
         said = told.upper() if segment.side is Side.CLIENT else told

@@ -221,12 +221,12 @@ def _data_lost(case: Case) -> Answer:
 
 
 def _leak(case: Case) -> Answer:
-    fin = case.closing.first(Side.CLIENT, FIN)
-    if fin is None or case.aborted:
+    left = "FIN" if case.closing.first(Side.CLIENT, FIN) else "goodbye"
+    if (left == "goodbye" and not case.said_goodbye) or case.aborted:
         return None
     if case.closing.server_end is None:
-        return Result.WARN, "the server still held the connection when our patience ended"
-    return Result.PASS, "the server ended the connection after our FIN"
+        return Result.WARN, f"after our {left} the server held the connection beyond our patience"
+    return Result.PASS, f"the server ended the connection after our {left}"
 
 
 def _self_notify(case: Case) -> Answer:

@@ -150,9 +150,9 @@ class Drive:
     """What one driven connection did and was told, before the wire is consulted.
 
     ``failure`` is a sentence when the connection never reached its sequence, ``hint`` its mend.
-    ``owed`` and ``answered`` count responses that the server had to give and gave whole; ``cut_short`` says
-    that one was begun and not finished. ``answered_to`` is the client offset up to which every
-    request has had its response.
+    ``owed`` and ``answered`` count responses that the server had to give and gave whole;
+    ``cut_short`` says that one was begun and not finished. ``answered_to`` is the client offset
+    up to which every request has had its response.
     """
 
     client: tuple[str, int] | None
@@ -175,6 +175,12 @@ class Drive:
     def did(self, deed: Deed) -> Event | None:
         """The first event of this kind."""
         return next((event for event in self.events if event.deed is deed), None)
+
+    @property
+    def worked(self) -> bool:
+        """Whether the connection came to its sequence and the server did not leave us waiting."""
+        unanswered = self.answered < self.owed and self.did(Deed.GAVE_UP) is not None
+        return self.failure is None and not unanswered
 
 
 class Coverage(StrEnum):

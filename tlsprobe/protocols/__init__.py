@@ -12,7 +12,7 @@ from tlsprobe.protocols.http1 import http1
 from tlsprobe.protocols.postgres import postgres
 from tlsprobe.protocols.raw import raw
 
-__all__ = ["Conversation", "Conversations", "Phase", "make_conversation"]
+__all__ = ["Conversation", "Conversations", "Phase", "has_goodbye", "make_conversation"]
 
 Conversations = Callable[[], Conversation]
 """Makes a fresh conversation, one for each connection."""
@@ -38,6 +38,12 @@ def make_conversation(
         return conversation
 
     return offering
+
+
+def has_goodbye(profile: Profile) -> bool:
+    """Whether the protocol has a goodbye of its own, so that ``terminate`` means something."""
+    settings = profile.settings
+    return not isinstance(settings, RawSettings) or settings.goodbye is not None
 
 
 def _adapter(profile: Profile, host: str, login: Login, port: int | None) -> Conversations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tlsprobe.report.glyphs import Glyphs
@@ -34,11 +34,22 @@ def bands_of(matrix: Matrix, width: int, glyphs: Glyphs) -> list[Band]:
     columns = range(len(matrix.columns))
     if any(_has_words(matrix, column) for column in columns):
         return [_worded_band(matrix, label, columns, glyphs)]
-    at_once = max(1, (width - label) // (NARROWEST_FACE + 1))
-    return [
-        _face_band(matrix, label, columns[start : start + at_once], width, glyphs)
-        for start in range(0, len(columns), at_once)
-    ]
+    widths = [min(WIDEST_FACE, _natural_width(matrix, column, glyphs)) for column in columns]
+    return list(_filled(label, widths, width))
+
+
+def _filled(label: int, widths: Sequence[int], width: int) -> Iterator[Band]:
+    """As many columns a band as fit: a name that is broken up reads worse than a second band."""
+    band: list[int] = []
+    used = label
+    for column, wide in enumerate(widths):
+        if band and used + wide + 1 > width:
+            yield Band(label, tuple(band), tuple(widths[c] for c in band))
+            band, used = [], label
+        band.append(column)
+        used += wide + 1
+    if band:
+        yield Band(label, tuple(band), tuple(widths[c] for c in band))
 
 
 def _worded_band(matrix: Matrix, label: int, columns: Sequence[int], glyphs: Glyphs) -> Band:
@@ -48,14 +59,6 @@ def _worded_band(matrix: Matrix, label: int, columns: Sequence[int], glyphs: Gly
         else min(WIDEST_FACE, _natural_width(matrix, column, glyphs))
         for column in columns
     )
-    return Band(label, tuple(columns), tuple(widths))
-
-
-def _face_band(
-    matrix: Matrix, label: int, columns: Sequence[int], width: int, glyphs: Glyphs
-) -> Band:
-    fair = max(NARROWEST_FACE, (width - label) // len(columns) - 1)
-    widths = (min(fair, _natural_width(matrix, column, glyphs)) for column in columns)
     return Band(label, tuple(columns), tuple(widths))
 
 

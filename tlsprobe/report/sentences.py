@@ -100,13 +100,17 @@ def whose_words(facts: CauseFacts) -> str:
     return f"{whose}: {cause_words(facts)}"
 
 
-def places_words(places: Sequence[Place], limit: int | None = None) -> str:
+def places_words(
+    places: Sequence[Place], limit: int | None = None, *, several: bool = False
+) -> str:
     """Where, and in how many trials, at most ``limit`` sequences or targets named.
+
+    ``several``: the report is about several targets, so that one alone has to be named too.
 
     ``abort (TLS 1.2 3/20, TLS 1.3 20/20), terminate (20/20 each, TLS 1.2 and 1.3)``; with several
     targets ``nginx: abort 40/40, caddy: 3 sequences 60/60``.
     """
-    if len({place.target for place in places}) > 1:
+    if several or len({place.target for place in places}) > 1:
         told = [_target_words(*item) for item in _by(places, "target").items()]
     else:
         told = [f"{name} ({_counts(of)})" for name, of in _by(places, "sequence").items()]

@@ -58,7 +58,7 @@ def print_report(console: Console, runs: Sequence[Run], *, ladders: int = 2) -> 
     page.table(matrix)
     if len(runs) > 1:
         page.legend(matrix)
-    page.story(story_of(runs))
+    page.story(story_of(runs), brief=len(runs) > 1)
     page.ladders(runs, ladders)
     if len(runs) == 1:  # its table says the endings in full: the codes can wait
         page.legend(matrix)
@@ -97,15 +97,18 @@ class Page:
             legend.add_row(self.text(f" {code:<4}"), self.text(meaning))
         self.console.print(legend)
 
-    def story(self, story: Story) -> None:
-        """What was found and why, resets that no rule speaks of, and what has no answer."""
+    def story(self, story: Story, *, brief: bool) -> None:
+        """What was found and why, resets that no rule speaks of, and what has no answer.
+
+        ``brief`` leaves evidence and remedies to the report of each run.
+        """
         for entry in story.entries:
-            self._entry(entry)
+            self._entry(entry, brief)
         for loose in story.causes:
-            self._headline(Verdict.INFO, whose_words(loose.facts), loose.places)
-            self._rows(self._cause_rows(loose.facts))
+            self._headline(Verdict.INFO, whose_words(loose.facts), loose.places, brief)
+            self._rows([] if brief else self._cause_rows(loose.facts))
         for gap in story.unanswered:
-            self._headline(gap.verdict, "", gap.places)
+            self._headline(gap.verdict, "", gap.places, brief)
             self._rows([("reason", gap.reason or "none was recorded")])
 
     def ladders(self, runs: Sequence[Run], limit: int) -> None:
@@ -170,14 +173,15 @@ class Page:
             grid.add_row(self.text(f"  {label:<8}"), self.text(words))
         self.console.print(grid)
 
-    def _entry(self, entry: Entry) -> None:
+    def _entry(self, entry: Entry, brief: bool) -> None:
         finding = entry.finding
         words = f"{finding.rule} ({finding.level})"
-        self._headline(Verdict(finding.result.value), words, entry.places)
+        self._headline(Verdict(finding.result.value), words, entry.places, brief)
         rows = [("seen", finding.text)]
         for facts in entry.why:
-            rows += [("why", cause_words(facts)), *self._cause_rows(facts)]
-        if entry.beside:
+            rows.append(("why", cause_words(facts)))
+            rows += [] if brief else self._cause_rows(facts)
+        if entry.beside and not brief:
             beside = (f"{result} {rule}" for rule, result in entry.beside)
             rows.append(("beside", ", ".join(beside)))
         self._rows(rows)
@@ -188,9 +192,11 @@ class Page:
             rows.append(("" if number else "remedy", f"{self.glyphs.bullet} {remedy}"))
         return rows
 
-    def _headline(self, verdict: Verdict, words: str, places: Sequence[Place]) -> None:
+    def _headline(
+        self, verdict: Verdict, words: str, places: Sequence[Place], several: bool
+    ) -> None:
         self.console.print()
-        where = places_words(places, MOST_PLACES)
+        where = places_words(places, MOST_PLACES, several=several)
         line = self.text(verdict.upper(), STYLES[verdict])
         line.append_text(self.text(f"  {words}" if words else "", "bold"))
         line.append_text(self.text(f"  {where}" if not words else f": {where}", "not bold"))

@@ -1,0 +1,60 @@
+"""The command line: one file a verb, and the only place that prints or exits."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tlsprobe.cli import demo, doctor, matrix, run, words
+from tlsprobe.cli.console import complain, plain_errors, version_line
+from tlsprobe.errors import TlsprobeError
+
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C ended (128 + SIGINT)."""
+
+app = typer.Typer(
+    name="tlsprobe",
+    help="How does this server end a TLS connection, who resets whom, why, and whom does it hurt?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+app.command("matrix")(matrix.matrix)
+app.command("sequences")(words.sequences)
+app.command("rules")(words.rules)
+app.command("profiles")(words.profiles)
+app.command("doctor")(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the ``tlsprobe`` command."""
+    try:
+        with plain_errors():
+            app()
+    except TlsprobeError as error:
+        complain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing left to say
+        sys.exit(0)

@@ -1,0 +1,70 @@
+"""Consoles and messages: data goes to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+from tlsprobe import __version__
+from tlsprobe.errors import TlsprobeError
+from tlsprobe.tls import OPENSSL_VERSION
+
+PAPER_WIDTH = 80
+"""Columns of a report that does not go to a terminal."""
+
+
+def out(no_color: bool = False) -> Console:
+    """Standard output. NO_COLOR and a pipe turn colour off by themselves."""
+    return _console(no_color, error=False)
+
+
+def err(no_color: bool = False) -> Console:
+    """Standard error."""
+    return _console(no_color, error=True)
+
+
+def complain(error: TlsprobeError) -> None:
+    """Print an error with its hint to standard error."""
+    console = err()
+    console.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+    if error.hint:
+        console.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Take our errors, and Ctrl-C, out of the groups in which nurseries wrap them."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first_ours(group) or group from None
+
+
+def _first_ours(group: BaseExceptionGroup) -> BaseException | None:
+    ours = group.subgroup((TlsprobeError, KeyboardInterrupt))
+    found: BaseException | None = ours
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """One line without markup, however strange its words."""
+    console.print(Text(text, style), soft_wrap=True)
+
+
+def version_line() -> str:
+    """``tlsprobe 0.1.0 (Python 3.11.7, OpenSSL ...)``."""
+    return f"tlsprobe {__version__} (Python {platform.python_version()}, {OPENSSL_VERSION})"
+
+
+def _console(no_color: bool, error: bool) -> Console:
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PAPER_WIDTH
+    return Console(stderr=error, no_color=no_color or None, width=width, highlight=False)

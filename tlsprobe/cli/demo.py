@@ -1,0 +1,111 @@
+"""``tlsprobe demo``: the built-in servers, probed on loopback, and their matrix."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+
+from tlsprobe.catalogue import default_sequences
+from tlsprobe.cli.console import err, out, say
+from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
+from tlsprobe.drive.script import Patience
+from tlsprobe.lab import own_namespace
+from tlsprobe.model.run import Run
+from tlsprobe.model.target import Login, Target
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import make_conversation
+from tlsprobe.reference.behaviours import BEHAVIOURS
+from tlsprobe.reference.server import running
+from tlsprobe.report.document import encode_run_line
+from tlsprobe.report.terminal import print_report
+from tlsprobe.runner.settings import Settings
+
+HOST = "127.0.0.1"
+PATIENCE = Patience(server=0.8, idle=2.0)
+"""Short, for servers that are near and whose idle timeout is one second."""
+
+SIDE_BY_SIDE = 9
+"""Servers probed at the same time: each has a sniffer of its own."""
+
+
+def demo(  # noqa: PLR0917 - the options of the command line are its arguments
+    servers: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVER...]", help="Which; all by default.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 3,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the results folders go.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
+) -> None:
+    """Probe the built-in reference servers on loopback and print the matrix.
+
+    Needs no server, no configuration and no privileges: without the right to sniff it restarts
+    itself in a user and network namespace of its own.
+    """
+    names = tuple(servers or BEHAVIOURS)
+    unknown = [name for name in names if name not in BEHAVIOURS]
+    if unknown:
+        raise typer.BadParameter(f"no server '{unknown[0]}'; there are {', '.join(BEHAVIOURS)}")
+    desk = Desk(err(no_color), quiet)
+    _get_sight(desk)
+    folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-demo")
+    runs = trio.run(_probe_all, names, trials, folder, desk)
+    if json:
+        for run in runs:
+            sys.stdout.buffer.write(encode_run_line(run))
+    else:
+        console = out(no_color)
+        say(console, "the built-in servers, and what each is known to do:", "bold")
+        for name in names:
+            say(console, f"  {name:13} {BEHAVIOURS[name].does}")
+        print_report(console, runs, ladders=1)
+        say(console, f"\nmore about each in {folder}/<server>/matrix.md", "dim")
+    if any(run.interrupted for run in runs):
+        raise typer.Exit(130)
+    raise typer.Exit(verdict_exit(runs, "never"))
+
+
+def _get_sight(desk: Desk) -> None:
+    """Make sure that the sniffer can work, in a namespace of our own if need be."""
+    if own_namespace.is_inside():
+        own_namespace.raise_loopback()
+    elif not own_namespace.can_sniff() and own_namespace.available() is None:
+        desk.note("no right to sniff here: restarting in a network namespace of our own")
+        own_namespace.restart_inside()
+
+
+async def _probe_all(names: tuple[str, ...], trials: int, folder: Path, desk: Desk) -> list[Run]:
+    runs: dict[str, Run] = {}
+    side_by_side = trio.CapacityLimiter(SIDE_BY_SIDE)
+    with progress_of(desk):
+        async with running(names) as ports, interruptible(desk.note) as stop:
+
+            async def one(name: str) -> None:
+                async with side_by_side:
+                    if not stop.is_set():
+                        job = _job(name, ports[name], trials, folder / name)
+                        runs[name] = await probe(job, desk, stop)
+
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(one, name)
+    return [runs[name] for name in names if name in runs]
+
+
+def _job(name: str, port: int, trials: int, folder: Path) -> Job:
+    profile = load_profile("reference")
+    return Job(
+        target=Target(name, HOST, port, profile.name, profile.protocol),
+        converse=make_conversation(profile, HOST, Login(), port),
+        sequences=default_sequences(has_goodbye=True, ends_idle=True),
+        settings=Settings(trials=trials, patience=PATIENCE, concurrency=32),
+        folder=folder,
+    )

@@ -1,0 +1,1 @@
+"""Schedules trials: reaches a target, opens its connections in order, has each one judged."""
