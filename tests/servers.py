@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from ipaddress import ip_address
@@ -519,7 +519,7 @@ class Nginx:
     hosts: tuple[str, ...]
     ca: Path
     small: bytes
-    large: bytes
+    large: bytes = field(repr=False)
     log: Path
     pid: int
 

@@ -9,14 +9,14 @@ early would make our own kernel send the RST that we are looking for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 import trio
 
-from tlsprobe.drive.tcp import Address, TcpTransport
-from tlsprobe.model.sequence import Awaited, Group, Limit, Sequence, Step, Verb, Wait
+from tlsprobe.drive.tcp import Address, Hold, TcpTransport
+from tlsprobe.model.sequence import ENDS, WRITES, Awaited, Group, Limit, Sequence, Step, Verb, Wait
 from tlsprobe.model.trace import Deed, Drive, Event, Mark, Record, RecordKind, Side, Stage
 from tlsprobe.protocols.conversation import Conversation, Phase
 from tlsprobe.tls import Received, TlsContext, TlsSession, alert_name
@@ -211,9 +211,11 @@ class _Connection:
         else:
             await self.drain_tickets()
             self.mark = Mark(time.time_ns(), self.sent, self.received)
-        for group in groups:
-            self.note(Deed.STEP, " + ".join(step.verb for step in group))
-            await self.perform(group)
+        for burst in _bursts(groups):
+            if burst[0][0].verb in WRITES | ENDS:
+                await self.write_burst(burst)
+            else:
+                await self.wait_step(burst[0][0])
 
     def opening_end(self, before: int) -> Mark:
         """Where the first response was whole; an unfinished one belongs to what is judged.
@@ -242,25 +244,37 @@ class _Connection:
             failure = self.conversation.failure or "the protocol failed"
             self.give_up(failure, self.conversation.hint)
 
-    async def perform(self, group: Group) -> None:
-        match group[0].verb:
+    async def wait_step(self, step: Step) -> None:
+        self.note(Deed.STEP, step.verb)
+        match step.verb:
             case Verb.REQUEST:
                 await self.request()
             case Verb.SLEEP:
-                await self.sleep(group[0].wait)
+                await self.sleep(step.wait)
             case Verb.AWAIT:
-                await self.await_event(group[0])
-            case Verb.DRAIN:
-                await self.drain(group[0].wait)
+                await self.await_event(step)
             case _:
-                await self.write_group(group)
+                await self.wait_for(lambda: self.ended, step)
 
-    async def write_group(self, group: Group) -> None:
+    async def write_burst(self, groups: list[Group]) -> None:
+        """Groups that follow each other without a wait, a segment each.
+
+        All records are made before the first is sent: encrypting one between two segments would
+        give the server time to act on the first, which is another close than the one asked for.
+        """
+        made = [[self.records_of(step) for step in group] for group in groups]
+        for group, pieces, after in zip(groups, made, [*made[1:], []], strict=True):
+            follows = any(piece.data for piece in after)
+            await self.write_group(group, pieces, follows)
+            self.note(Deed.STEP, " + ".join(step.verb for step in group))
+
+    async def write_group(self, group: Group, pieces: list[_Piece], follows: bool) -> None:
         """Records of all steps in one go, the FIN or close riding on the last segment."""
-        pieces = [self.records_of(step) for step in group]
         last = group[-1].verb
-        joins_end = bool(pieces[0].data) and last in {Verb.FIN, Verb.CLOSE}
-        await self.write_pieces(pieces, more=joins_end)
+        hold = Hold.TO_FOLLOW if follows else Hold.NOTHING
+        if last in {Verb.FIN, Verb.CLOSE}:
+            hold = Hold.TO_JOIN
+        await self.write_pieces(pieces, hold)
         if last is Verb.FIN:
             self.half_close()
         elif last is Verb.CLOSE and not self.transport.closed:
@@ -323,9 +337,6 @@ class _Connection:
         }
         await self.wait_for(happened[step.event or Awaited.END], step)
 
-    async def drain(self, wait: Wait) -> None:
-        await self.wait_for(lambda: self.ended, Step(Verb.DRAIN, wait=wait))
-
     async def wait_for(self, happened: Callable[[], bool], step: Step) -> None:
         deadline = trio.current_time() + self.seconds(step.wait)
         if self.transport.closed:
@@ -345,23 +356,30 @@ class _Connection:
     async def write(self, data: bytes, kind: RecordKind) -> None:
         await self.write_pieces([_Piece(kind, data)])
 
-    async def write_pieces(self, pieces: list[_Piece], more: bool = False) -> None:
+    async def write_pieces(self, pieces: list[_Piece], hold: Hold = Hold.NOTHING) -> None:
         """Send pieces in one go and write down where each lies in the stream."""
         data = b"".join(piece.data for piece in pieces)
         if not data or self.transport.closed:
             return
         now = time.time_ns()
         try:
-            with trio.move_on_after(self.route.patience.server) as scope:
-                await self.transport.send(data, more)
+            rest = self.transport.send_now(data, hold)
+            if rest:
+                await self.send_rest(rest, hold)
         except OSError as error:
             self.broken(error)
             return
+        for piece in pieces:
+            self.wrote(piece, now)
+
+    async def send_rest(self, rest: memoryview, hold: Hold) -> None:
+        with trio.move_on_after(self.route.patience.server) as scope:
+            while rest:
+                await self.transport.writable()
+                rest = self.transport.send_now(rest, hold)
         if scope.cancelled_caught:
             self.note(Deed.GAVE_UP, "the server stopped reading")
             raise _GivenUp
-        for piece in pieces:
-            self.wrote(piece, now)
 
     def wrote(self, piece: _Piece, now: int) -> None:
         if not piece.data:
@@ -502,6 +520,21 @@ class _Connection:
 
     def deadline(self) -> float:
         return trio.current_time() + self.route.patience.server
+
+
+def _bursts(groups: list[Group]) -> Iterator[list[Group]]:
+    """Groups that write, as long as they follow each other; every other group by itself."""
+    burst: list[Group] = []
+    for group in groups:
+        if group[0].verb in WRITES | ENDS:
+            burst.append(group)
+            continue
+        if burst:
+            yield burst
+        burst = []
+        yield [group]
+    if burst:
+        yield burst
 
 
 def _shown(data: bytes) -> str:

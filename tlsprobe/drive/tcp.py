@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from enum import IntFlag
 
 import trio
 
@@ -19,6 +20,20 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 Address = tuple[socket.AddressFamily, SocketAddress]
 """Family and socket address, as ``getaddrinfo`` gives them."""
+
+
+class Hold(IntFlag):
+    """What becomes of the last segment of a write (send(2), tcp(7)).
+
+    TO_JOIN waits for the next write, or the FIN, and leaves in one segment with it. TO_FOLLOW
+    waits too, but the next write is a segment of its own (MSG_EOR): both then leave back to back
+    in the next system call, with no chance for the scheduler to run the server in between.
+    """
+
+    NOTHING = 0
+    TO_JOIN = socket.MSG_MORE
+    TO_FOLLOW = socket.MSG_MORE | socket.MSG_EOR
+
 
 _CHUNK = 2**16
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -51,15 +66,20 @@ class TcpTransport:
             raise OSError(error, os.strerror(error))
         return ours
 
-    async def send(self, data: bytes, more: bool = False) -> None:
-        """Send all of it. ``more`` holds the last segment back for what follows (MSG_MORE)."""
-        flags = socket.MSG_MORE if more else 0
+    def send_now(self, data: bytes | memoryview, hold: Hold = Hold.NOTHING) -> memoryview:
+        """Send as much as the socket takes, holding its last segment back or not.
+
+        What is left over is returned.
+        """
         view = memoryview(data)
-        while view:
-            try:
-                view = view[self._socket.send(view, flags) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._socket)
+        try:
+            return view[self._socket.send(view, hold) :]
+        except BlockingIOError:
+            return view
+
+    async def writable(self) -> None:
+        """Wait until the socket takes more."""
+        await trio.lowlevel.wait_writable(self._socket)
 
     def receive_now(self) -> bytes | None:
         """What has arrived, b"" at EOF, None if nothing has. Raises OSError on a reset."""
