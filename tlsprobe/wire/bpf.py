@@ -1,0 +1,152 @@
+"""The packet filter: which frames of an interface the kernel hands us, as classic BPF.
+
+Written out by hand because a fresh machine may have no libpcap to compile an expression. Headers
+are reached relative to the network header (``SKF_NET_OFF``), never from the start of the frame, so
+that one program serves Ethernet, tunnels and loopback. A VLAN tag needs no case of its own: the
+kernel takes it out of the frame before packet sockets see it. IPv6 extension headers, which TCP
+between ordinary hosts does not use, and later fragments are not matched.
+
+Source: ``include/uapi/linux/filter.h`` and ``net/core/filter.c`` of Linux.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30
+LOAD_HALF_BEHIND_X = 0x48
+SET_X = 0x01
+AND, SHIFT_LEFT, COPY_TO_X = 0x54, 0x64, 0x07
+IF_EQUAL, IF_ANY_BIT = 0x15, 0x45
+RETURN = 0x06
+
+ANCILLARY = -0x1000
+"""``SKF_AD_OFF``: loads from here on read facts about the packet instead of its bytes."""
+ETHERTYPE = ANCILLARY + 0
+PACKET_TYPE = ANCILLARY + 4
+NETWORK = -0x100000
+"""``SKF_NET_OFF``: loads from here on count from the IP header."""
+
+PACKET_OUTGOING = 4
+IPV4, IPV6, TCP = 0x0800, 0x86DD, 6
+FRAGMENT_OFFSET = 0x1FFF
+WHOLE_PACKET = 0xFFFFFFFF
+
+
+class Instruction(NamedTuple):
+    """One ``struct sock_filter``; the jumps count instructions to skip."""
+
+    code: int
+    if_true: int
+    if_false: int
+    operand: int
+
+
+class Line(NamedTuple):
+    """An instruction before its jumps are counted; an empty label means the next line."""
+
+    code: int
+    operand: int = 0
+    then: str = ""
+    otherwise: str = ""
+
+
+Listing = list[Line | str]
+"""Lines and, between them, the labels that jumps name."""
+
+
+def connection_filter(
+    address: bytes, port: int, *, skip_outgoing: bool = False
+) -> tuple[Instruction, ...]:
+    """Accepts TCP from or to ``address`` (4 or 16 packed bytes) and ``port``, together.
+
+    ``skip_outgoing`` is for loopback, where the kernel shows every packet twice, once as it
+    leaves and once as it arrives: it keeps the second.
+    """
+    listing: Listing = []
+    if skip_outgoing:
+        listing += [
+            Line(LOAD_WORD, PACKET_TYPE),
+            Line(IF_EQUAL, PACKET_OUTGOING, "drop"),
+        ]
+    listing += _ipv4(address, port) if len(address) == 4 else _ipv6(address, port)
+    listing += ["keep", Line(RETURN, WHOLE_PACKET), "drop", Line(RETURN, 0)]
+    return assemble(listing)
+
+
+def _ipv4(address: bytes, port: int) -> Listing:
+    """The first fragment of a TCP packet; X holds the length of the IP header."""
+    return [
+        Line(LOAD_WORD, ETHERTYPE),
+        Line(IF_EQUAL, IPV4, "", "drop"),
+        Line(LOAD_BYTE, NETWORK + 9),
+        Line(IF_EQUAL, TCP, "", "drop"),
+        Line(LOAD_HALF, NETWORK + 6),
+        Line(IF_ANY_BIT, FRAGMENT_OFFSET, "drop"),
+        Line(LOAD_BYTE, NETWORK),
+        Line(AND, 0x0F),
+        Line(SHIFT_LEFT, 2),
+        Line(COPY_TO_X),
+        *_endpoints(address, port, source=12, destination=16),
+    ]
+
+
+def _ipv6(address: bytes, port: int) -> Listing:
+    return [
+        Line(LOAD_WORD, ETHERTYPE),
+        Line(IF_EQUAL, IPV6, "", "drop"),
+        Line(LOAD_BYTE, NETWORK + 6),
+        Line(IF_EQUAL, TCP, "", "drop"),
+        Line(SET_X, 40),
+        *_endpoints(address, port, source=8, destination=24),
+    ]
+
+
+def _endpoints(address: bytes, port: int, source: int, destination: int) -> Listing:
+    """Address and port must match on the same end: on loopback both addresses often do."""
+    return [
+        *_address(address, source, "receiver"),
+        Line(LOAD_HALF_BEHIND_X, NETWORK),
+        Line(IF_EQUAL, port, "keep"),
+        "receiver",
+        *_address(address, destination, "drop"),
+        Line(LOAD_HALF_BEHIND_X, NETWORK + 2),
+        Line(IF_EQUAL, port, "keep", "drop"),
+    ]
+
+
+def _address(address: bytes, at: int, otherwise: str) -> Listing:
+    lines: Listing = []
+    for position in range(0, len(address), 4):
+        word = int.from_bytes(address[position : position + 4], "big")
+        lines.append(Line(LOAD_WORD, NETWORK + at + position))
+        lines.append(Line(IF_EQUAL, word, "", otherwise))
+    return lines
+
+
+def assemble(listing: Listing) -> tuple[Instruction, ...]:
+    """Counts the jumps. Every label lies behind the lines that name it, as BPF demands."""
+    places: dict[str, int] = {}
+    lines: list[Line] = []
+    for item in listing:
+        if isinstance(item, str):
+            places[item] = len(lines)
+        else:
+            lines.append(item)
+
+    def skip(label: str, here: int) -> int:
+        return places[label] - here - 1 if label else 0
+
+    return tuple(
+        Instruction(line.code, skip(line.then, at), skip(line.otherwise, at), line.operand)
+        for at, line in enumerate(lines)
+    )
+
+
+def encode(program: tuple[Instruction, ...]) -> bytes:
+    """The program as the array of ``struct sock_filter`` that ``SO_ATTACH_FILTER`` points to."""
+    return b"".join(
+        struct.pack("@HBBI", code, if_true, if_false, operand & 0xFFFFFFFF)
+        for code, if_true, if_false, operand in program
+    )
