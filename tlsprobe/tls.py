@@ -50,6 +50,7 @@ _HEADER = 5
 _MAX_RECORD = 2**14 + 2048
 _CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
 _CHUNK = 2**16
+_FILE_ERRORS = {"key values mismatch": "it does not belong to the certificate"}
 
 
 class Received(NamedTuple):
@@ -130,7 +131,6 @@ def load_certificate(context: SSL.Context, cert: Path, key: Path) -> None:
     """Certificate chain and private key. Raises UsageError naming the file."""
     _load("certificate", cert, lambda: context.use_certificate_chain_file(os.fspath(cert)))
     _load("private key", key, lambda: context.use_privatekey_file(os.fspath(key)))
-    _load("private key", key, context.check_privatekey, "it does not belong to the certificate")
 
 
 class TlsSession:
@@ -334,7 +334,7 @@ def _keylog(path: Path) -> Callable[[SSL.Connection, bytes], None]:
     return log
 
 
-def _load(what: str, path: Path, load: Callable[[], None], wrong: str | None = None) -> None:
+def _load(what: str, path: Path, load: Callable[[], None]) -> None:
     try:
         path.read_bytes()
     except OSError as error:
@@ -343,7 +343,8 @@ def _load(what: str, path: Path, load: Callable[[], None], wrong: str | None = N
     try:
         load()
     except SSL.Error as error:
-        reason = wrong or f"not a PEM {what} that OpenSSL understands ({_sentence(error)})"
+        said = _sentence(error)
+        reason = _FILE_ERRORS.get(said, f"not a PEM {what} that OpenSSL understands ({said})")
         raise UsageError(f"cannot use the {what} {path}: {reason}") from error
 
 

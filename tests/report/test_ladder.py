@@ -14,17 +14,17 @@ POSTGRES = Example(7, "G N n r", LADDER)
 
 def test_the_ladder_reads_like_the_connection() -> None:
     assert list(aligned(rungs_of(POSTGRES))) == [
-        "    0 µs  us ──▶ server  G  #21  Terminate (5 bytes)",
-        "   14 µs  us ──▶ server  N  #22  close_notify (24 bytes)",
-        "  812 µs  us ◀── server  n  #23  close_notify (24 bytes)",
-        "> 1.2 ms  us ◀── server  r  #24  RST+ACK, window 512",
+        "    0 µs  client ──▶ server  G  #21  Terminate (5 bytes)",
+        "   14 µs  client ──▶ server  N  #22  close_notify (24 bytes)",
+        "  812 µs  client ◀── server  n  #23  close_notify (24 bytes)",
+        "> 1.2 ms  client ◀── server  r  #24  RST+ACK, window 512",
     ]
 
 
 def test_it_can_be_told_in_ascii() -> None:
     text = "\n".join(aligned(rungs_of(POSTGRES, ASCII)))
     assert text.isascii()
-    assert "812 us  us <-- server  n" in text
+    assert "812 us  client <-- server  n" in text
 
 
 def test_a_long_response_is_shortened_but_no_reset_is() -> None:
@@ -38,7 +38,7 @@ def test_a_long_response_is_shortened_but_no_reset_is() -> None:
 def test_without_a_capture_there_are_no_packet_numbers() -> None:
     (rung,) = rungs_of(Example(0, "r", (LadderLine(0.0, Side.SERVER, "r", "ECONNRESET"),)))
     assert rung.packet == ""
-    assert list(aligned([rung])) == ["> 0 µs  us ◀── server  r    ECONNRESET"]
+    assert list(aligned([rung])) == ["> 0 µs  client ◀── server  r    ECONNRESET"]
 
 
 def test_an_empty_ladder_has_no_rows() -> None:

@@ -52,7 +52,7 @@ def test_findings_have_evidence_and_remedies() -> None:
     assert "- why: unread-data-at-close (confidence high, in 40 trials)" in page
     assert "  - It acknowledges our close_notify (packet 22)" in page
     assert "- remedy: Send Terminate and close without a close_notify." in page
-    assert "> 1.2 ms  us ◀── server  r  #24  RST+ACK, window 512" in page
+    assert "> 1.2 ms  client ◀── server  r  #24  RST+ACK, window 512" in page
 
 
 def test_several_targets_share_one_table() -> None:

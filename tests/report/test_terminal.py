@@ -69,8 +69,8 @@ def test_a_reset_is_told_with_its_cause_its_victim_and_its_remedy() -> None:
         "remedy • Send Terminate and close without a close_notify.",
         "pass TCP-RST-ON-UNREAD",
         "terminate-close-notify, TLS 1.2, trial 7: G N n r",
-        "0 µs us ──▶ server G #21 Terminate (5 bytes)",
-        "> 1.2 ms us ◀── server r #24 RST+ACK, window 512",
+        "0 µs client ──▶ server G #21 Terminate (5 bytes)",
+        "> 1.2 ms client ◀── server r #24 RST+ACK, window 512",
         "RST reset-before-fin: ",
         "capture packet on lo, 1234 packets, none dropped",
         "summary 4 cells: 2 pass, 2 warn",
@@ -93,13 +93,17 @@ def test_no_line_is_too_wide(width: int, encoding: str) -> None:
         assert max(map(cell_len, lines)) <= width
 
 
-def test_nine_targets_fit_eighty_columns_in_one_band() -> None:
-    text = shown(nine_targets())
-    assert max(map(cell_len, text.splitlines())) <= 80
-    (row,) = (line for line in text.splitlines() if line.startswith("terminate-close-notify-fin "))
-    assert row.split()[1:] == ["✓", "ok"] * 9
+@pytest.mark.parametrize(("width", "bands"), [(80, 3), (150, 1)])
+def test_nine_targets_come_in_bands_that_keep_their_names_whole(width: int, bands: int) -> None:
+    runs = nine_targets()
+    text = shown(runs, width=width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    rows = [line for line in text.splitlines() if line.startswith("terminate-close-notify-fin ")]
+    assert " ".join(" ".join(row.split()[1:]) for row in rows) == " ".join(["✓ ok"] * 9)
     for name in SEQUENCES:
-        assert len(re.findall(rf"^{name} ", text, re.MULTILINE)) == 1
+        assert len(re.findall(rf"^{name} ", text, re.MULTILINE)) == bands
+    headings = " ".join(line for line in text.splitlines() if line.startswith("sequence "))
+    assert all(run.target.name in headings for run in runs)
 
 
 def test_a_mixed_cell_shows_its_distribution() -> None:
@@ -111,7 +115,7 @@ def test_a_mixed_cell_shows_its_distribution() -> None:
 def test_ascii_streams_get_ascii() -> None:
     text = shown([postgres_run()], encoding="ascii")
     assert "+  ok" in text
-    assert "us <-- server" in text
+    assert "client <-- server" in text
 
 
 def test_colour_adds_nothing_but_colour() -> None:

@@ -15,6 +15,14 @@ from tlsprobe import __version__
 from tlsprobe.errors import TlsprobeError
 from tlsprobe.tls import OPENSSL_VERSION
 
+
+class _Console(Console):
+    """A console that tells a reader who left from an error: ``tlsprobe rules | head`` is fine."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 PAPER_WIDTH = 80
 """Columns of a report that does not go to a terminal."""
 
@@ -67,4 +75,4 @@ def version_line() -> str:
 def _console(no_color: bool, error: bool) -> Console:
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PAPER_WIDTH
-    return Console(stderr=error, no_color=no_color or None, width=width, highlight=False)
+    return _Console(stderr=error, no_color=no_color or None, width=width, highlight=False)

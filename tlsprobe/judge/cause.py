@@ -32,6 +32,7 @@ KNOWN_TIMERS = {
 _TIMER_TOLERANCE = 0.03
 _FAR_NS = 1_000_000
 _ID_STEP = 64
+_ALERT_BYTES = 31  # an encrypted alert: 24 bytes in TLS 1.3, 31 in TLS 1.2 with AES-GCM
 _MIDDLEBOX_SIGNS = 2
 
 
@@ -179,12 +180,15 @@ def _answered_to(drive: Drive, sender: Side, own: list[Segment]) -> int:
     """How far the sender has answered its peer.
 
     For a server that we drove: up to the last request whose response came. Otherwise: what it had
-    received when it last sent payload.
+    received when it last sent payload; a last payload no longer than an alert is taken for its
+    close_notify, which answers nothing.
     """
     if sender is Side.SERVER and drive.mark is not None:
         return max(drive.answered_to, drive.mark.client if drive.answered else 0)
-    acks = [s.ack for s in own if s.length and s.ack is not None]
-    return acks[-1] if acks else 0
+    loaded = [s for s in own if s.length]
+    if loaded and loaded[-1].length <= _ALERT_BYTES:
+        loaded.pop()
+    return (loaded[-1].ack or 0) if loaded else 0
 
 
 def _notified(drive: Drive, rst: Segment) -> bool:

@@ -39,7 +39,7 @@ def aligned(rungs: Iterable[Rung]) -> Iterator[str]:
     for rung in rows:
         time, letters, packet = rung.time, rung.letters, rung.packet
         yield (
-            f"{'>' if rung.reset else ' '} {time:>{widths[0]}}  us {rung.arrow} server"
+            f"{'>' if rung.reset else ' '} {time:>{widths[0]}}  client {rung.arrow} server"
             f"  {letters:<{widths[1]}}  {packet:>{widths[2]}}  {rung.text}"
         ).rstrip()
 

@@ -14,6 +14,7 @@ from tlsprobe.report.findings import Entry, LooseCause, Unanswered, story_of, wo
 from tlsprobe.report.glyphs import UNICODE
 from tlsprobe.report.ladder import aligned, rungs_of
 from tlsprobe.report.matrix import Matrix, MatrixCell, Row, matrix_of
+from tlsprobe.report.rulebook import rule_rows
 from tlsprobe.report.sentences import (
     WORDS,
     capture_words,
@@ -120,6 +121,8 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield f"### {finding.result.upper()} {markdown_text(finding.rule)} ({finding.level})\n"
     yield f"{markdown_text(finding.text)}\n"
     yield f"- where: {markdown_text(places_words(entry.places))}"
+    for label, words in rule_rows(finding.rule):
+        yield f"- {label}: {markdown_text(words)}"
     for facts in entry.why:
         yield f"- why: {markdown_text(cause_words(facts))}"
         yield from _evidence(facts)

@@ -20,6 +20,7 @@ from tlsprobe.report.glyphs import fold, glyphs_for
 from tlsprobe.report.ladder import rungs_of
 from tlsprobe.report.layout import Band, bands_of
 from tlsprobe.report.matrix import Matrix, MatrixCell, matrix_of
+from tlsprobe.report.rulebook import rule_rows
 from tlsprobe.report.sentences import (
     WORDS,
     capture_words,
@@ -178,6 +179,8 @@ class Page:
         words = f"{finding.rule} ({finding.level})"
         self._headline(Verdict(finding.result.value), words, entry.places, brief)
         rows = [("seen", finding.text)]
+        if not brief:
+            rows += rule_rows(finding.rule)
         for facts in entry.why:
             rows.append(("why", cause_words(facts)))
             rows += [] if brief else self._cause_rows(facts)
@@ -219,7 +222,7 @@ class Page:
             fields = (
                 ">" if rung.reset else " ",
                 rung.time,
-                f"us {rung.arrow} server",
+                f"client {rung.arrow} server",
                 rung.letters,
                 rung.packet,
                 rung.text,

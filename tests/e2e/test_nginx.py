@@ -1,0 +1,120 @@
+"""A real nginx: idle expiry, the answer to it, and the alert that it never sends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NginxFactory
+from tests.e2e.probing import Ran, at, probe
+from tests.e2e.test_postgres import agreements
+from tests.servers import Nginx, loopbacks
+from tlsprobe.lab import kernel_truth
+from tlsprobe.model.judgement import Result
+
+pytestmark = [pytest.mark.root, pytest.mark.server("nginx")]
+
+SEQUENCES = ("idle-expiry", "idle-expiry-reply", "close-notify-fin", "fin-only", "half-close")
+
+
+@pytest.fixture(scope="module", params=loopbacks())
+def closes(
+    request: pytest.FixtureRequest, nginx: Nginx, tmp_path_factory: pytest.TempPathFactory
+) -> Ran:
+    """Idle and client-first closes in both versions, over IPv4 and IPv6."""
+    asked = [word for name in SEQUENCES for word in ("--sequence", name)]
+    return probe(
+        at(request.param, nginx.port),
+        *("--profile", "nginx", "--idle-limit", "4", "--trials", "6", *asked),
+        cwd=tmp_path_factory.mktemp("closes"),
+    )
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_an_idle_connection_ends_near_a_second(closes: Ran, tls: str) -> None:
+    cell = closes.cell("idle-expiry", tls)
+    assert cell.outcomes == {"clean": 6}
+    assert set(cell.signatures) <= {"n f", "nf"}
+    spread = cell.timing_us["idle_to_end"]
+    assert spread.n == 6
+    assert spread.min is not None and spread.min > 0.9e6
+    assert spread.max is not None and spread.max < 2.5e6
+    idle = closes.run.idle
+    assert idle is not None and idle.timeout_s is not None and idle.advice_s is not None
+    assert idle.timeout_s == pytest.approx(1.0, abs=0.5)
+    assert idle.advice_s < idle.timeout_s
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_answering_the_expiry_draws_a_reset_after_the_fin(closes: Ran, tls: str) -> None:
+    """Our answer comes after nginx has closed; once in many hundreds it comes before (a race)."""
+    cell = closes.cell("idle-expiry-reply", tls)
+    raced = cell.outcomes.get("reset-before-fin", 0)
+    assert raced <= 1
+    assert cell.outcomes["reset-after-fin"] == 6 - raced
+    assert cell.causes["data-after-close"] == 6 - raced
+    assert cell.reader.eof == 6 - raced
+    assert cell.verdict == ("warn" if raced else "info")
+    assert cell.resets.server.after_fin == 6 - raced
+    assert cell.resets.client.before_fin == cell.resets.client.after_fin == 0
+
+
+@pytest.mark.parametrize(("tls", "rule"), [("1.2", "TLS12-ANSWER"), ("1.3", "TLS13-NOTIFY")])
+def test_our_close_notify_is_never_answered(closes: Ran, tls: str, rule: str) -> None:
+    cell = closes.cell("close-notify-fin", tls)
+    assert cell.outcomes == {"no-close-notify": 6}
+    assert cell.verdict == "fail"
+    (finding,) = (f for f in cell.findings if f.rule == rule)
+    assert (finding.result, finding.count) == (Result.FAIL, 6)
+
+
+def test_the_exit_code_says_that_a_must_was_broken(closes: Ran) -> None:
+    assert closes.code == 1
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_the_response_owed_at_half_close_arrives(closes: Ran, tls: str) -> None:
+    (finding,) = (
+        f for f in closes.cell("half-close", tls).findings if f.rule == "INTEROP-DATA-LOST"
+    )
+    assert finding.result is Result.PASS
+
+
+def test_every_trial_found_its_own_packets(closes: Ran) -> None:
+    assert closes.run.capture.dropped == 0
+    assert all(trial.conclusive for trial in closes.trials)
+    assert len({trial.client for trial in closes.trials}) == len(closes.trials) == 60
+
+
+def test_a_version_that_the_server_refuses_is_unsupported(
+    nginx_factory: NginxFactory, tmp_path: Path
+) -> None:
+    server = nginx_factory(ssl_protocols="TLSv1.2")
+    ran = probe(at("127.0.0.1", server.port), "--sequence", "fin-only", cwd=tmp_path)
+    cell = ran.cell("fin-only", "1.3")
+    assert (cell.verdict, cell.trials) == ("unsupported", 0)
+    assert cell.reason is not None and "protocol_version" in cell.reason
+    assert ran.cell("fin-only", "1.2").trials == 5
+
+
+def test_lingering_close_cures_the_reset(nginx_factory: NginxFactory, tmp_path: Path) -> None:
+    """The remedy that the findings name, tried: the goodbye draws no reset any more."""
+    server = nginx_factory(lingering_close="always")
+    asked = ("--profile", "nginx", "--sequence", "server-close-reply")
+    ran = probe(at("127.0.0.1", server.port), *asked, cwd=tmp_path)
+    assert ran.cell("server-close-reply").causes == {}
+
+
+def test_the_kernel_agrees_about_every_reset(nginx: Nginx, tmp_path: Path) -> None:
+    why_not = kernel_truth.available()
+    if why_not is not None:
+        pytest.skip(why_not)
+    with kernel_truth.watch_resets() as watch:
+        ran = probe(
+            at("127.0.0.1", nginx.port),
+            *("--profile", "nginx", "--idle-limit", "4", "--trials", "8"),
+            cwd=tmp_path,
+        )
+    assert watch.lost == 0
+    assert agreements(ran, watch.resets(), nginx.port) >= 40

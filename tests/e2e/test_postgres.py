@@ -1,0 +1,192 @@
+"""The case that tlsprobe grew out of, on a real PostgreSQL that asks for client certificates."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.e2e.probing import Ran, at, probe
+from tests.servers import Postgres, loopbacks
+from tlsprobe.judge.cause import resets_of
+from tlsprobe.lab import kernel_truth
+from tlsprobe.model.judgement import Confidence
+from tlsprobe.model.trace import Drive, Side, Stage, Trace
+from tlsprobe.wire import sniffer
+from tlsprobe.wire.flows import flow
+from tlsprobe.wire.frames import Frame
+
+pytestmark = [pytest.mark.root, pytest.mark.server("postgres")]
+
+
+def identity(server: Postgres) -> tuple[str, ...]:
+    return (
+        *("--profile", "postgres", "--user", server.cert_user, "--database", server.database),
+        *("--cert", str(server.cert), "--key", str(server.key), "--ca", str(server.ca)),
+    )
+
+
+@pytest.fixture(scope="module", params=loopbacks())
+def goodbyes(
+    request: pytest.FixtureRequest,
+    postgres: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ran:
+    """Both goodbyes, 20 trials each in both versions, over IPv4 and IPv6."""
+    return probe(
+        at(request.param, postgres.port),
+        *identity(postgres),
+        *("--sequence", "terminate", "--sequence", "terminate-close-notify", "--trials", "20"),
+        cwd=tmp_path_factory.mktemp("goodbyes"),
+    )
+
+
+def test_the_alert_behind_the_goodbye_is_left_unread(goodbyes: Ran) -> None:
+    assert goodbyes.code == 0, goodbyes.err
+    cell = goodbyes.cell("terminate-close-notify")
+    assert cell.outcomes["reset-before-fin"] >= 19
+    assert cell.causes["unread-data-at-close"] >= 19
+    assert cell.resets.server.before_fin >= 19
+    assert cell.resets.client.before_fin == 0
+    assert cell.reader.reset >= 19
+    assert cell.verdict == "warn"
+    assert next(iter(cell.signatures)) == "G N n r"
+
+
+def test_the_control_settles_the_cause(goodbyes: Ran) -> None:
+    (why,) = (w for w in goodbyes.cell("terminate-close-notify").why if "unread" in w.cause)
+    assert why.confidence is Confidence.HIGH
+    assert any("the control 'terminate'" in sentence for sentence in why.evidence)
+    assert any("Terminate" in s or "goodbye" in s for s in why.remedy)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_the_goodbye_alone_is_never_reset(goodbyes: Ran, tls: str) -> None:
+    cell = goodbyes.cell("terminate", tls)
+    assert cell.outcomes == {"clean": 20}
+    assert cell.signatures == {"G n f": 20}
+    assert cell.causes == {}
+    assert cell.verdict == "pass"
+
+
+def test_what_was_seen_and_why_is_told_on_one_screen(goodbyes: Ran) -> None:
+    for words in (
+        "INTEROP-RESET-BEFORE-FIN",
+        "unread-data-at-close (confidence high",
+        "RST with ACK",
+        "close_notify, ",
+        "ECONNRESET",
+    ):
+        assert words in goodbyes.out
+    assert max(map(len, goodbyes.out.splitlines())) <= 80
+
+
+def test_nothing_was_lost(goodbyes: Ran) -> None:
+    assert goodbyes.run.capture.dropped == 0
+    assert goodbyes.run.capture.backend == "packet"
+    assert len(goodbyes.trials) == 80
+    assert all(trial.conclusive for trial in goodbyes.trials)
+
+
+def test_the_kernel_agrees_about_every_reset(postgres: Postgres, tmp_path: Path) -> None:
+    why_not = kernel_truth.available()
+    if why_not is not None:
+        pytest.skip(why_not)
+    with kernel_truth.watch_resets() as watch:
+        ran = probe(
+            at("127.0.0.1", postgres.port),
+            *identity(postgres),
+            *("--trials", "10", "--sequence", "terminate-close-notify"),
+            *("--sequence", "terminate-close-notify-fin", "--sequence", "server-close-reply"),
+            cwd=tmp_path,
+        )
+    assert watch.lost == 0
+    assert agreements(ran, watch.resets(), postgres.port) >= 50
+
+
+def agreements(ran: Ran, told: tuple[kernel_truth.KernelReset, ...], port: int) -> int:
+    """How many of our server RSTs the kernel confirms; any that it does not is a failure.
+
+    A cause that was not sure when its trial ended may be one of the alternatives that it names.
+    """
+    confirmed = 0
+    for trial in ran.trials:
+        host, _, client_port = trial.client.rpartition(":")
+        client, server = (host.strip("[]"), int(client_port)), (host.strip("[]"), port)
+        kernels = [k for k in told if k.belongs_to(client, server) and k.side(server) == "server"]
+        ours = [reset for reset in trial.resets if reset.side is Side.SERVER]
+        assert len(ours) <= len(kernels), trial
+        for reset, kernel in zip(ours, kernels, strict=False):
+            sure = reset.confidence is Confidence.HIGH
+            causes = (reset.cause,) if sure else (reset.cause, *reset.alternatives)
+            agreed = (kernel_truth.agrees(c, kernel.reason, kernel.state) for c in causes)
+            assert any(agreed), (reset, kernel)
+            confirmed += 1
+    return confirmed
+
+
+def test_psql_resets_from_the_client_side(postgres: Postgres, tmp_path: Path) -> None:
+    """psql says goodbye, notifies and closes at once; the server's alert finds nobody."""
+    why_not = kernel_truth.available()
+    if why_not is not None:
+        pytest.skip(why_not)
+    with kernel_truth.watch_resets() as watch:
+        traces = trio.run(observe_psql, postgres, tmp_path, 10)
+    assert len(traces) == 10
+    sides = Counter(same_side(trace, watch.resets()) for trace in traces)
+    assert sides[Side.CLIENT] >= 8, sides
+
+
+def same_side(trace: Trace, told: tuple[kernel_truth.KernelReset, ...]) -> Side:
+    """Who reset first, by packets and by the kernel, who must agree; about the cause as well."""
+    first = resets_of(trace)[0]
+    client, server = trace.drive.client, trace.drive.server
+    assert client is not None
+    kernel = next(k for k in told if k.belongs_to(client, server))
+    assert first.side is kernel.side(server)
+    assert kernel_truth.agrees(first.cause, kernel.reason, kernel.state), (first, kernel)
+    return first.side
+
+
+async def observe_psql(server: Postgres, folder: Path, times: int) -> list[Trace]:
+    """The traces of ``times`` psql sessions, as the sniffer sees them.
+
+    psql does not say which port it will come from, so all that it can have are expected.
+    """
+    target = ("127.0.0.1", server.port)
+    clients = [("127.0.0.1", port) for port in ephemeral_ports()]
+    capture_file = folder / "psql.pcapng"
+    async with sniffer.open_capture("packet", True, None, *target, capture_file) as capture:
+        for client in clients:
+            capture.expect(client)
+        for _ in range(times):
+            await trio.to_thread.run_sync(run_psql, server)
+        await trio.sleep(0.2)  # the server's last word comes after psql has gone
+        await capture.settle()
+        seen = {client: capture.take(client) for client in clients}
+    return [passive(frames, c, target, capture.link) for c, frames in seen.items() if frames]
+
+
+def ephemeral_ports() -> range:
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    return range(int(low), int(high) + 1)
+
+
+def run_psql(server: Postgres) -> None:
+    where = f"host=127.0.0.1 port={server.port} dbname={server.database} user={server.cert_user}"
+    tls = f"sslmode=verify-full sslrootcert={server.ca} sslcert={server.cert} sslkey={server.key}"
+    command = [str(server.psql), "-X", "-c", "select 1", f"{where} {tls}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+def passive(
+    frames: list[Frame], client: tuple[str, int], server: tuple[str, int], link: int
+) -> Trace:
+    """A trace that nobody drove: what packets alone tell."""
+    ends = sniffer.endpoint(client), sniffer.endpoint(server)
+    segments, coverage = flow(frames, *ends, link=link)
+    drive = Drive(client, server, Stage.SEQUENCE, records=(), events=())
+    return Trace(drive, segments, coverage, "postgres")

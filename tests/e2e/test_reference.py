@@ -1,0 +1,230 @@
+"""The tester's own test: each built-in fault is found, and the control comes back clean."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import jsonschema
+import pytest
+import trio
+
+from tests.e2e.probing import Ran, probe, tlsprobe
+from tests.e2e.test_postgres import agreements
+from tlsprobe.catalogue import catalogue, default_sequences
+from tlsprobe.drive.script import Patience
+from tlsprobe.lab import kernel_truth
+from tlsprobe.model.run import JudgedTrial
+from tlsprobe.model.target import Login, Target
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import make_conversation
+from tlsprobe.reference.behaviours import BEHAVIOURS
+from tlsprobe.reference.server import running
+from tlsprobe.report.document import read_run, run_schema
+from tlsprobe.runner.campaign import measure
+from tlsprobe.runner.settings import Settings, Watcher
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """``tlsprobe demo``."""
+    folder = tmp_path_factory.mktemp("demo")
+    return tlsprobe("demo", "--out", str(folder / "out"), cwd=folder)
+
+
+def outcomes(demo: Ran, server: str) -> dict[str, set[str]]:
+    """All outcomes of a server by sequence, both versions together."""
+    found: dict[str, set[str]] = {}
+    for cell in read_run(demo.folder / server).cells:
+        if cell.role == "asked":
+            found.setdefault(cell.sequence, set()).update(cell.outcomes)
+    return found
+
+
+def causes(demo: Ran, server: str) -> set[str]:
+    return {cause for cell in read_run(demo.folder / server).cells for cause in cell.causes}
+
+
+def broken(demo: Ran, server: str) -> set[str]:
+    """The rules that some trial of a server broke."""
+    return {
+        finding.rule
+        for cell in read_run(demo.folder / server).cells
+        for finding in cell.findings
+        if finding.result in {"fail", "warn"}
+    }
+
+
+def test_the_demo_covers_everything(demo: Ran) -> None:
+    assert demo.code == 0, demo.err
+    assert all(name in demo.out for name in (*BEHAVIOURS, *catalogue()))
+    assert max(map(len, demo.out.splitlines())) <= 100
+
+
+def test_the_control_is_clean(demo: Ran) -> None:
+    found = outcomes(demo, "polite")
+    assert found.pop("abort") == {"client-reset"}
+    assert set(found) == set(catalogue()) - {"abort"}
+    assert all(seen == {"clean"} for seen in found.values())
+    assert broken(demo, "polite") == set()
+    assert all(cell.verdict == "pass" for cell in read_run(demo.folder / "polite").cells)
+
+
+def test_silence_is_found(demo: Ran) -> None:
+    assert outcomes(demo, "silent")["terminate"] == {"no-close-notify"}
+    assert broken(demo, "silent") == {"TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY"}
+    assert causes(demo, "silent") == set()
+
+
+def test_haste_is_found(demo: Ran) -> None:
+    assert outcomes(demo, "hasty")["server-close-reply"] == {"reset-after-fin"}
+    assert outcomes(demo, "hasty")["terminate"] == {"clean"}
+    assert "data-after-close" in causes(demo, "hasty")
+
+
+def test_rudeness_is_found(demo: Ran) -> None:
+    found = outcomes(demo, "rude")
+    assert found["terminate-close-notify"] == {"reset-before-fin"}
+    assert found["terminate"] == {"clean"}
+    assert causes(demo, "rude") == {"unread-data-at-close"}
+    assert broken(demo, "rude") == {"INTEROP-RESET-BEFORE-FIN"}
+
+
+def test_an_abort_is_told_from_unread_data(demo: Ran) -> None:
+    found = outcomes(demo, "aborting")
+    assert found["terminate"] == found["close-notify-fin"] == {"reset-before-fin"}
+    cells = read_run(demo.folder / "aborting").cells
+    settled = [c for c in cells if c.sequence in {"terminate-close-notify", "close-notify-fin"}]
+    assert all(set(cell.causes) == {"deliberate-abort"} for cell in settled)
+
+
+def test_a_server_that_never_ends_is_found(demo: Ran) -> None:
+    assert outcomes(demo, "mute")["terminate"] == {"open"}
+    assert outcomes(demo, "mute")["idle-expiry"] == {"open"}
+    assert "INTEROP-LEAK" in broken(demo, "mute")
+
+
+def test_lost_data_is_found(demo: Ran) -> None:
+    found = outcomes(demo, "truncating")
+    assert all(seen == {"data-lost"} for seen in found.values())
+    assert broken(demo, "truncating") == {"INTEROP-DATA-LOST"}
+
+
+def test_a_reset_after_the_fin_is_found(demo: Ran) -> None:
+    assert outcomes(demo, "half-closing")["server-close-reply"] == {"reset-after-fin"}
+    assert causes(demo, "half-closing") == {"unread-data-after-fin"}
+
+
+def test_lingering_is_clean_and_late(demo: Ran) -> None:
+    assert broken(demo, "lingering") == set()
+    (cell,) = (
+        c
+        for c in read_run(demo.folder / "lingering").cells
+        if (c.sequence, c.tls) == ("terminate", "1.3")
+    )
+    spread = cell.timing_us["server_close_notify_to_fin"]
+    assert spread.min is not None and spread.min > 200_000
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_the_documents_fit_their_schema(demo: Ran, name: str) -> None:
+    document = json.loads((demo.folder / name / "run.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, run_schema())
+    folder = {path.name for path in (demo.folder / name).iterdir()}
+    assert folder == {"run.json", "trials.jsonl", "capture.pcapng", "matrix.md"}
+
+
+def test_several_folders_make_one_matrix(demo: Ran, tmp_path: Path) -> None:
+    folders = [str(demo.folder / name) for name in ("polite", "rude", "mute")]
+    ran = tlsprobe("matrix", *folders, cwd=tmp_path)
+    assert ran.code == 0
+    heading = next(line for line in ran.out.splitlines() if line.startswith("sequence"))
+    assert heading.split() == ["sequence", "polite", "rude", "mute"]
+    whole = tlsprobe("matrix", str(demo.folder), "--json", cwd=tmp_path)
+    names = [json.loads(line)["target"]["name"] for line in whole.out.splitlines()]
+    assert sorted(names) == sorted(BEHAVIOURS)
+
+
+async def campaign(
+    server: str, settings: Settings, sequences: tuple[str, ...]
+) -> tuple[list[JudgedTrial], int]:
+    """Probe a reference server in this process; the trials, and how many packets were lost."""
+    judged: list[JudgedTrial] = []
+    profile = load_profile("reference")
+    async with running((server,)) as ports:
+        target = Target(server, "127.0.0.1", ports[server], profile.name, profile.protocol)
+        converse = make_conversation(profile, target.host, Login(), target.port)
+        chosen = [catalogue()[name].sequence for name in sequences]
+        watcher = Watcher(judged=judged.append)
+        measured = await measure(target, converse, chosen, settings, watcher, trio.Event())
+    assert measured.capture.dropped is not None
+    return judged, measured.capture.dropped
+
+
+def test_two_thousand_trials_lose_and_leak_nothing() -> None:
+    before = descriptors()
+    settings = Settings(trials=1000, concurrency=16, patience=Patience(5.0, 5.0, 0.02))
+    judged, dropped = trio.run(campaign, "polite", settings, ("close-notify-fin",))
+    assert descriptors() == before
+    assert dropped == 0
+    assert len(judged) == 2000
+    assert all(trial.judgement.conclusive for trial in judged)
+    assert {trial.judgement.outcome.value for trial in judged} == {"clean"}
+    assert all(sees_itself(trial) for trial in judged)
+
+
+def sees_itself(trial: JudgedTrial) -> bool:
+    """Driver and capture agree about this very connection."""
+    results = {result.rule: result.result.value for result in trial.judgement.results}
+    return results.get("SELF-NOTIFY") == "pass"
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("server", ["rude", "aborting", "hasty", "half-closing"])
+def test_the_kernel_agrees_about_every_reset(server: str, tmp_path: Path) -> None:
+    why_not = kernel_truth.available()
+    if why_not is not None:
+        pytest.skip(why_not)
+
+    async def probed() -> tuple[Ran, int]:
+        async with running((server,)) as ports:
+            words = ("--profile", "reference", "--trials", "4", "--idle-limit", "3")
+
+            def run() -> Ran:
+                return probe(f"127.0.0.1:{ports[server]}", *words, cwd=tmp_path)
+
+            return await trio.to_thread.run_sync(run), ports[server]
+
+    with kernel_truth.watch_resets() as watch:
+        ran, port = trio.run(probed)
+    assert watch.lost == 0
+    assert agreements(ran, watch.resets(), port) >= 8
+
+
+def test_ipv6_is_reached_by_name_in_brackets(tmp_path: Path) -> None:
+    async def probed() -> Ran:
+        async with running(("rude",)) as ports:
+            words = ("--profile", "reference", "--sequence", "terminate-close-notify")
+
+            def run() -> Ran:
+                return probe(f"[::1]:{ports['rude']}", *words, cwd=tmp_path)
+
+            return await trio.to_thread.run_sync(run)
+
+    if not socket.has_ipv6:
+        pytest.skip("this Python has no IPv6")
+    ran = trio.run(probed)
+    assert set(ran.cell("terminate-close-notify").outcomes) == {"reset-before-fin"}
+
+
+def test_default_sequences_depend_on_the_protocol() -> None:
+    names = {s.name for s in default_sequences(has_goodbye=False, ends_idle=False)}
+    assert "terminate" not in names
+    assert "idle-expiry" not in names
+    assert "half-close" in names
