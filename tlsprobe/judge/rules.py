@@ -336,7 +336,7 @@ RULES = {
         ),
         Rule(
             "INTEROP-RESET-BEFORE-FIN",
-            "tlsprobe",
+            "tlsprobe's own",
             Level.INTEROP,
             "server",
             "A reader gets EOF, not ECONNRESET: forwarders die of a read error.",
@@ -344,7 +344,7 @@ RULES = {
         ),
         Rule(
             "INTEROP-RESET-AFTER-FIN",
-            "tlsprobe",
+            "tlsprobe's own",
             Level.INTEROP,
             "server",
             "No reset follows the FIN: harmless to readers, but metrics and firewalls count it.",
@@ -352,7 +352,7 @@ RULES = {
         ),
         Rule(
             "INTEROP-DATA-LOST",
-            "tlsprobe",
+            "tlsprobe's own",
             Level.INTEROP,
             "server",
             "A response that is owed arrives whole, however the connection ends.",
@@ -360,7 +360,7 @@ RULES = {
         ),
         Rule(
             "INTEROP-LEAK",
-            "tlsprobe",
+            "tlsprobe's own",
             Level.INTEROP,
             "server",
             "The server lets go of a connection that the client has closed.",
@@ -368,7 +368,7 @@ RULES = {
         ),
         Rule(
             "INTEROP-PATH",
-            "tlsprobe",
+            "tlsprobe's own",
             Level.INTEROP,
             "path",
             "After this close, the next connection through the same path works.",
@@ -376,7 +376,7 @@ RULES = {
         ),
         Rule(
             "SELF-NOTIFY",
-            "tlsprobe",
+            "tlsprobe's own",
             Level.CHECK,
             "prober",
             "Our own side did what the sequence says, by the capture's word.",
