@@ -2,10 +2,12 @@ r"""The one-line language for close sequences: text to steps, and back.
 
     sequence = group *( ";" group )
     group    = step *( "+" step )
-    step     = "request" | "send" [ string ] | "terminate" | "close_notify"
-             | "fin" | "close" | "abort"
-             | "sleep" duration | "await" event [ wait ] | "drain" [ wait ]
-    event    = "response" | "data" | "close_notify" | "fin" | "end"
+    step     = "connect" | "hello" [ "part" ]
+             | "request" [ "large" ] | "send" [ string | "part" | "cut" | "large" | "upload" ]
+             | "terminate" | "close_notify" [ "split" ] | "fin" | "close" | "abort"
+             | "sleep" duration | "pause" duration | "await" event [ wait ] | "drain" [ wait ]
+             | "answer" [ wait ] | "meet" [ ( "before" | "after" ) duration ]
+    event    = "flight" | "response" | "data" | "close_notify" | "fin" | "end"
     wait     = duration | "idle"
     duration = number ( "us" | "ms" | "s" )
     string   = a Python-style quoted string with \n, \r, \t, \0, \\, \", \xHH
@@ -16,13 +18,27 @@ the catalogue, the fuzzer and every report, and ``parse(str(...))`` gives back t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import NamedTuple, NoReturn, TypeVar
 
 from tlsprobe.errors import SequenceError
-from tlsprobe.model.sequence import ENDS, WRITES, Awaited, Group, Limit, Sequence, Step, Verb, Wait
+from tlsprobe.model.sequence import (
+    ENDS,
+    FORMS,
+    WRITES,
+    Awaited,
+    Form,
+    Group,
+    Limit,
+    Sequence,
+    Step,
+    Verb,
+    Wait,
+)
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -32,7 +48,7 @@ _TOKEN = re.compile(
       | (?P<word>[A-Za-z_][A-Za-z_0-9-]*)""",
     re.VERBOSE,
 )
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_SECONDS = {"us": Decimal("0.000001"), "ms": Decimal("0.001"), "s": Decimal(1)}
 _ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", '"': b'"'}
 _PRINTED = {value[0]: f"\\{letter}" for letter, value in _ESCAPES.items() if letter != "0"}
 
@@ -67,16 +83,19 @@ def format_groups(groups: tuple[Group, ...]) -> str:
 def format_step(step: Step) -> str:
     """One step as text."""
     match step.verb:
-        case Verb.SEND:
-            return "send" if step.payload is None else f"send {format_bytes(step.payload)}"
-        case Verb.SLEEP:
-            return f"sleep {format_wait(step.wait)}"
+        case Verb.SEND if step.payload is not None:
+            return f"send {format_bytes(step.payload)}"
+        case Verb.SLEEP | Verb.PAUSE as verb:
+            return f"{verb} {format_wait(step.wait)}"
         case Verb.AWAIT:
             return f"await {step.event}{_suffix(step.wait)}"
-        case Verb.DRAIN:
-            return f"drain{_suffix(step.wait)}"
+        case Verb.DRAIN | Verb.ANSWER as verb:
+            return f"{verb}{_suffix(step.wait)}"
+        case Verb.MEET if step.offset is not None:
+            side = "before" if step.offset < 0 else "after"
+            return f"meet {side} {format_wait(abs(step.offset))}"
         case verb:
-            return str(verb)
+            return f"{verb} {step.form}".rstrip()
 
 
 def format_bytes(payload: bytes) -> str:
@@ -88,25 +107,27 @@ def format_wait(wait: Wait) -> str:
     """A duration in the unit that keeps it shortest, or the name of a limit."""
     if isinstance(wait, Limit):
         return str(wait)
-    texts = (f"{_number(round(wait / scale, 6))}{unit}" for unit, scale in _SECONDS.items())
-    exact = [text for text in texts if parse_duration(text) == wait]
-    return min(exact, key=len) if exact else f"{_number(wait)}s"
+    seconds = Decimal(repr(wait))
+    texts = (f"{_plain(seconds / scale)}{unit}" for unit, scale in _SECONDS.items())
+    return min(texts, key=len)
 
 
 def parse_duration(text: str) -> float:
     """Seconds of ``5ms``, ``1.5s``, ``200us``. Raises ValueError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s)", text)
-    if match is None:
+    seconds = float(Decimal(match[1]) * _SECONDS[match[2]]) if match else math.inf
+    if math.isinf(seconds):
         raise ValueError(text)
-    return float(match[1]) * _SECONDS[match[2]]
+    return seconds
 
 
 def _suffix(wait: Wait) -> str:
     return "" if wait is Limit.PATIENCE else f" {format_wait(wait)}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.9f}".rstrip("0").rstrip(".")
+def _plain(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _format_byte(byte: int) -> str:
@@ -124,57 +145,82 @@ class _Parser:
         self.at = 0
 
     def sequence(self) -> tuple[Group, ...]:
-        groups = [self.group(ended=False)]
+        groups = [self.group(())]
         while self.take_mark(";"):
             if self.peek().kind == "end":
                 break  # a trailing semicolon is how people write lists
-            groups.append(self.group(any(s.verb in ENDS for g in groups for s in g)))
+            groups.append(self.group(tuple(step for group in groups for step in group)))
         if self.peek().kind != "end":
             self.fail("expected ';' or '+' here", self.peek())
         return tuple(groups)
 
-    def group(self, ended: bool) -> Group:
-        steps = [self.step(ended)]
+    def group(self, before: Group) -> Group:
+        steps = [self.step(before)]
         while True:
             plus = self.peek()
             if not self.take_mark("+"):
                 return tuple(steps)
             token = self.peek()
-            last, step = steps[-1], self.step(ended)
+            last, step = steps[-1], self.step(before)
             if last.verb not in WRITES:
                 self.fail(f"nothing can share a segment with '{last.verb}'", plus, _plus_hint(last))
             if step.verb not in WRITES | ENDS - {Verb.ABORT}:
                 self.fail(f"'{step.verb}' cannot share a segment", token, _plus_hint(step))
             steps.append(step)
 
-    def step(self, ended: bool) -> Step:
+    def step(self, before: Group) -> Step:
         token = self.take()
         if token.kind != "word":
             self.fail("expected a verb here", token, f"the verbs are {_list(Verb)}")
         verb = self.choose(Verb, token, "verb")
-        if ended and verb in WRITES | {Verb.REQUEST, Verb.FIN}:
-            hint = "put it before fin, close or abort"
-            self.fail(f"'{verb}' cannot follow the end of our half", token, hint)
+        out_of_place = _out_of_place(verb, before)
+        if out_of_place is not None:
+            self.fail(f"'{verb}' cannot {out_of_place[0]}", token, out_of_place[1])
         return self.operands(verb)
 
     def operands(self, verb: Verb) -> Step:
         match verb:
             case Verb.SEND if self.peek().kind == "string":
                 return Step(verb, payload=self.string(self.take()))
-            case Verb.SLEEP:
-                return Step(verb, wait=self.wait(required=True))
+            case Verb.SLEEP | Verb.PAUSE | Verb.DRAIN:
+                return Step(verb, wait=self.wait(required=verb is not Verb.DRAIN))
             case Verb.AWAIT:
                 event = self.choose(Awaited, self.take(), "event")
                 return Step(verb, event=event, wait=self.wait())
-            case Verb.DRAIN:
-                return Step(verb, wait=self.wait())
+            case Verb.ANSWER:
+                wait = self.wait()
+                return Step(verb, wait=Limit.IDLE if wait is Limit.PATIENCE else wait)
+            case Verb.MEET:
+                return Step(verb, wait=Limit.IDLE, offset=self.offset())
             case _:
-                return Step(verb)
+                return Step(verb, form=self.form(verb))
+
+    def form(self, verb: Verb) -> Form:
+        token = self.peek()
+        if token.kind == "word" and token.text in FORMS.get(verb, ()):
+            return Form(self.take().text)
+        return Form.WHOLE
+
+    def offset(self) -> float | None:
+        token = self.peek()
+        if token.kind != "word":
+            return None
+        if token.text not in {"before", "after"}:
+            self.fail("expected 'before' or 'after' here", token, "for example meet before 2ms")
+        sign = -1 if self.take().text == "before" else 1
+        token = self.peek()
+        wait = self.wait(required=True)
+        if isinstance(wait, Limit):
+            self.fail("expected a duration here", token, "for example 5ms, 1.5s or 200us")
+        return sign * wait
 
     def wait(self, required: bool = False) -> Wait:
         token = self.peek()
         if token.kind == "duration":
-            return parse_duration(self.take().text)
+            try:
+                return parse_duration(self.take().text)
+            except ValueError:
+                self.fail("this duration is too long", token, "for example 5ms, 1.5s or 200us")
         if token.kind == "word" and token.text in tuple(Limit):
             return Limit(self.take().text)
         if required or token.kind == "word":
@@ -255,6 +301,23 @@ def _unescape(body: str, at: int) -> tuple[int, bytes | None]:
         valid = re.fullmatch("[0-9a-fA-F]{2}", digits) is not None
         return 4, bytes.fromhex(digits) if valid else None
     return 2, _ESCAPES.get(body[at + 1])
+
+
+def _out_of_place(verb: Verb, before: Group) -> tuple[str, str] | None:
+    """Why this verb cannot stand behind these steps, and the mend."""
+    if verb in WRITES | {Verb.REQUEST, Verb.FIN} and any(s.verb in ENDS for s in before):
+        return "follow the end of our half", "put it before fin, close or abort"
+    if verb is Verb.CONNECT and before:
+        return "stand here", "it takes the handshake into your hands, and comes first or not at all"
+    in_hand = bool(before) and before[0].verb is Verb.CONNECT
+    if verb is Verb.HELLO and not in_hand:
+        return "stand here", "begin with 'connect' to take the handshake into your own hands"
+    if in_hand and verb in _INSIDE_TLS:
+        return "follow 'connect'", "leave 'connect' out: the handshake is then made for you"
+    return None
+
+
+_INSIDE_TLS = {Verb.REQUEST, Verb.SEND, Verb.TERMINATE, Verb.ANSWER, Verb.MEET}
 
 
 def _plus_hint(step: Step) -> str | None:

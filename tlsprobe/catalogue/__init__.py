@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.language import parse
-from tlsprobe.model.sequence import WRITES, Awaited, Group, Limit, Sequence, Step, Verb
+from tlsprobe.model.sequence import (
+    ENDS,
+    RACES,
+    WRITES,
+    Awaited,
+    Form,
+    Group,
+    Limit,
+    Sequence,
+    Step,
+    Verb,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,13 @@ def find_sequence(text: str) -> Sequence:
     """A sequence by catalogue name, from a file, or from its steps. Raises UsageError."""
     if text in catalogue():
         return catalogue()[text].sequence
-    if text.endswith((".toml", ".txt")) or Path(text).is_file():
+    if text.endswith((".toml", ".txt")) or _is_file(text):
         return _from_file(Path(text))
     try:
         return parse(text)
     except SequenceError as error:
-        near = get_close_matches(text, list(catalogue()), 1, cutoff=0.75)
+        names = [] if set(text) & set(';+" ') else list(catalogue())  # steps are no name
+        near = get_close_matches(text, names, 1, cutoff=0.75)
         if near:
             raise UsageError(f"no sequence '{text}'", f"did you mean '{near[0]}'?") from error
         if error.hint is None or not _looks_like_a_name(text):
@@ -67,36 +80,67 @@ def default_sequences(has_goodbye: bool, ends_idle: bool) -> tuple[Sequence, ...
 def control_of(sequence: Sequence) -> Sequence | None:
     """The same close with nothing of ours left unread: what settles an ambiguous RST.
 
-    Close_notify, and whatever is sent behind a goodbye, is taken out. None if that changes
-    nothing, or leaves no step at which the server would close.
+    After a goodbye that is the goodbye alone, after an idle expiry the silence alone, and else
+    the FIN without an alert. None for a sequence that is such a close itself, or is about
+    something else than the end of a session.
     """
-    groups = _without_unread(sequence.groups)
-    steps = Sequence("", groups).steps
-    if groups == sequence.groups or not any(_makes_the_server_close(step) for step in steps):
+    if sequence.is_handshake or sequence.is_race or not _may_leave_unread(sequence):
+        return None
+    groups = (*_opening(sequence), *_ends_alone(sequence), _DRAIN)
+    if groups == sequence.groups:
         return None
     known = (e.sequence for e in catalogue().values() if e.sequence.groups == groups)
     return next(known, Sequence(f"{sequence.name} (control)", groups))
 
 
-def _without_unread(groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    kept: list[Group] = []
+_DRAIN: Group = (Step(Verb.DRAIN),)
+
+
+def _may_leave_unread(sequence: Sequence) -> bool:
+    """Whether something of ours goes out that the server has no need to read."""
     goodbye = False
-    for group in groups:
-        steps = []
-        for step in group:
-            unread = step.verb is Verb.CLOSE_NOTIFY or (goodbye and step.verb in WRITES)
-            if step.event is Awaited.CLOSE_NOTIFY and step.wait is Limit.IDLE:
-                steps.append(replace(step, event=Awaited.END))
-            elif not unread and step.event is not Awaited.CLOSE_NOTIFY:
-                steps.append(step)
-            goodbye = goodbye or step.verb is Verb.TERMINATE
-        if steps:
-            kept.append(tuple(steps))
-    return tuple(kept)
+    for step in sequence.steps:
+        if step.verb is Verb.ABORT:
+            return False
+        if step.verb is Verb.CLOSE_NOTIFY or (goodbye and step.verb in WRITES):
+            return True
+        goodbye = goodbye or step.verb is Verb.TERMINATE
+    return False
 
 
-def _makes_the_server_close(step: Step) -> bool:
-    return step.verb in {Verb.TERMINATE, Verb.FIN} or step.wait is Limit.IDLE
+_CLOSING = ENDS | RACES | {Verb.CLOSE_NOTIFY, Verb.TERMINATE, Verb.DRAIN}
+
+
+def _opening(sequence: Sequence) -> tuple[Group, ...]:
+    """What a sequence does before it begins to close; a request that it sends is awaited."""
+    opening: list[Group] = []
+    for group in sequence.groups:
+        kept = tuple(takewhile(_opens, group))
+        if kept:
+            opening.append(_awaited(kept))
+        if len(kept) < len(group):
+            break
+    return tuple(opening)
+
+
+def _opens(step: Step) -> bool:
+    return step.verb not in _CLOSING and step.wait is not Limit.IDLE
+
+
+def _awaited(group: Group) -> Group:
+    """A request sent and not awaited, as one that is."""
+    step = group[-1]
+    whole = step.form in {Form.WHOLE, Form.LARGE} and step.payload is None
+    if step.verb is Verb.SEND and whole:
+        return (Step(Verb.REQUEST, form=step.form),)
+    return group
+
+
+def _ends_alone(sequence: Sequence) -> tuple[Group, ...]:
+    if sequence.is_idle:
+        return ((Step(Verb.AWAIT, event=Awaited.END, wait=Limit.IDLE),),)
+    verb = Verb.TERMINATE if sequence.uses(Verb.TERMINATE) else Verb.FIN
+    return ((Step(verb),),)
 
 
 def _entry(name: str, table: dict[str, object]) -> Entry:
@@ -128,6 +172,13 @@ def _from_file(path: Path) -> Sequence:
         hint = 'for example: steps = "request; close_notify; fin; drain"'
         raise UsageError(f"{path}: the key 'steps' is missing or not a string", hint)
     return parse(steps, str(table.get("name", path.stem)))
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False  # steps can be longer than a file name may be
 
 
 def _looks_like_a_name(text: str) -> bool:

@@ -9,6 +9,8 @@ from enum import StrEnum
 class Verb(StrEnum):
     """What a step can do, in the words of the sequence language."""
 
+    CONNECT = "connect"
+    HELLO = "hello"
     REQUEST = "request"
     SEND = "send"
     TERMINATE = "terminate"
@@ -17,20 +19,52 @@ class Verb(StrEnum):
     CLOSE = "close"
     ABORT = "abort"
     SLEEP = "sleep"
+    PAUSE = "pause"
     AWAIT = "await"
     DRAIN = "drain"
+    ANSWER = "answer"
+    MEET = "meet"
 
 
-WRITES = frozenset({Verb.SEND, Verb.TERMINATE, Verb.CLOSE_NOTIFY})
-"""Verbs that put TLS records on the wire and do not wait for anything."""
+WRITES = frozenset({Verb.HELLO, Verb.SEND, Verb.TERMINATE, Verb.CLOSE_NOTIFY})
+"""Verbs that put bytes on the wire and do not wait for anything."""
+
+RACES = frozenset({Verb.ANSWER, Verb.MEET})
+"""Verbs that have to be on time to the microsecond; they watch the socket without yielding."""
 
 ENDS = frozenset({Verb.FIN, Verb.CLOSE, Verb.ABORT})
 """Verbs that end our half of the TCP connection; nothing can be written after one."""
 
 
+class Form(StrEnum):
+    """A variant of what a step sends, written behind the verb.
+
+    PART is the first half of it; CUT a TLS record of which only the first half is ever sent;
+    SPLIT the whole in two segments; LARGE a request for a large response; UPLOAD a request with
+    a large body that the server is expected to refuse.
+    """
+
+    WHOLE = ""
+    PART = "part"
+    CUT = "cut"
+    SPLIT = "split"
+    LARGE = "large"
+    UPLOAD = "upload"
+
+
+FORMS = {
+    Verb.HELLO: (Form.PART,),
+    Verb.REQUEST: (Form.LARGE,),
+    Verb.SEND: (Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
+    Verb.CLOSE_NOTIFY: (Form.SPLIT,),
+}
+"""Which verbs come in which forms, besides the whole one."""
+
+
 class Awaited(StrEnum):
     """What ``await`` can wait for. Every wait also ends when the connection does."""
 
+    FLIGHT = "flight"
     RESPONSE = "response"
     DATA = "data"
     CLOSE_NOTIFY = "close_notify"
@@ -54,13 +88,16 @@ class Step:
     """One verb with its operand.
 
     ``send`` carries ``payload`` (bytes), or None for the protocol's own request; ``await``
-    carries ``event``; ``sleep``, ``await`` and ``drain`` carry ``wait``.
+    carries ``event``; ``sleep``, ``pause``, ``await``, ``drain`` and ``answer`` carry ``wait``,
+    ``meet`` its distance from the expected expiry in seconds (None: swept by trial).
     """
 
     verb: Verb
     payload: bytes | None = None
     event: Awaited | None = None
     wait: Wait = Limit.PATIENCE
+    form: Form = Form.WHOLE
+    offset: float | None = None
 
 
 Group = tuple[Step, ...]
@@ -87,3 +124,13 @@ class Sequence:
     def is_idle(self) -> bool:
         """Whether some step waits for the server's idle timeout."""
         return any(step.wait is Limit.IDLE for step in self.steps)
+
+    @property
+    def is_race(self) -> bool:
+        """Whether some step races the server's idle expiry."""
+        return any(step.verb in RACES for step in self.steps)
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether the sequence takes the handshake into its own hands."""
+        return bool(self.groups) and self.groups[0][0].verb is Verb.CONNECT

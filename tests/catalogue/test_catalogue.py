@@ -1,0 +1,128 @@
+"""The named sequences: their table, the choice for a protocol, and each one's control."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.resources import files
+from itertools import groupby
+
+import pytest
+
+from tlsprobe.catalogue import catalogue, control_of, default_sequences, find_sequence
+from tlsprobe.judge.rules import RULES
+from tlsprobe.language import format_groups, parse
+from tlsprobe.model.sequence import Verb
+
+
+def test_the_table_is_complete_and_in_order() -> None:
+    text = files("tlsprobe.catalogue").joinpath("sequences.toml").read_text(encoding="utf-8")
+    headings = re.findall(r"^\[(.+)\]$", text, re.MULTILINE)
+    assert list(catalogue()) == headings  # TOML itself refuses a name that is there twice
+    for name, table in tomllib.loads(text).items():
+        assert set(table) == {"group", "steps", "asks", "why", "decides"}, name
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_an_entry(name: str) -> None:
+    entry = catalogue()[name]
+    assert entry.sequence.name == name
+    assert parse(format_groups(entry.sequence.groups)).groups == entry.sequence.groups
+    assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", name)
+    assert entry.asks.endswith(("?", "."))
+    assert entry.why.endswith((".", "?"))
+    assert set(entry.decides) <= set(RULES)
+    assert len(set(entry.decides)) == len(entry.decides)
+
+
+def test_groups_stand_together() -> None:
+    groups = [entry.group for entry in catalogue().values()]
+    assert [group for group, _ in groupby(groups)] == list(dict.fromkeys(groups))
+
+
+def test_no_two_entries_do_the_same() -> None:
+    assert len({entry.sequence.groups for entry in catalogue().values()}) == len(catalogue())
+
+
+def test_the_cases_that_the_project_grew_out_of_are_there() -> None:
+    """FIELD-NOTES cases 1, 2, 4 and 5."""
+    steps = {name: format_groups(entry.sequence.groups) for name, entry in catalogue().items()}
+    assert steps["terminate-close-notify"] == "request; terminate; close_notify; drain"
+    assert "terminate; close_notify; fin" in steps["terminate-close-notify-fin"]
+    assert "await close_notify idle; close_notify" in steps["idle-expiry-reply"]
+
+
+# --- what fits a protocol -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_goodbye", [False, True])
+@pytest.mark.parametrize("ends_idle", [False, True])
+def test_default_sequences_are_all_that_make_sense(has_goodbye: bool, ends_idle: bool) -> None:
+    chosen = default_sequences(has_goodbye=has_goodbye, ends_idle=ends_idle)
+    left_out = [e.sequence for e in catalogue().values() if e.sequence not in chosen]
+    assert [s.name for s in chosen] == [
+        name for name in catalogue() if find_sequence(name) in chosen
+    ]
+    assert any(s.uses(Verb.TERMINATE) for s in chosen) == has_goodbye
+    assert any(s.is_idle for s in chosen) == ends_idle
+    assert all(
+        (s.uses(Verb.TERMINATE) and not has_goodbye) or (s.is_idle and not ends_idle)
+        for s in left_out
+    )
+
+
+# --- controls -----------------------------------------------------------------------------------
+
+
+CONTROLS = {
+    "close-notify-fin": "fin-only",
+    "close-notify-fin-coalesced": "fin-only",
+    "close-notify-await": "fin-only",
+    "close-notify-only": "fin-only",
+    "half-close": "fin-only",
+    "fin-only": None,  # it is the control
+    "abort": None,
+    "terminate": None,  # it is the control
+    "terminate-close-notify": "terminate",
+    "terminate-close-notify-fin": "terminate",
+    "server-close-reply": "terminate",
+    "idle-expiry": None,  # it is the control
+    "idle-expiry-reply": "idle-expiry",
+}
+
+
+@pytest.mark.parametrize(("name", "control"), CONTROLS.items())
+def test_well_known_controls(name: str, control: str | None) -> None:
+    found = control_of(catalogue()[name].sequence)
+    assert (found and found.name) == control
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_a_control_leaves_nothing_of_ours_unread(name: str) -> None:
+    """It ends like the sequence does, in the word of the protocol alone, and needs none itself."""
+    sequence = catalogue()[name].sequence
+    control = control_of(sequence)
+    if control is None:
+        return
+    assert not control.uses(Verb.CLOSE_NOTIFY)
+    assert control.is_idle == sequence.is_idle
+    assert control.uses(Verb.TERMINATE) == sequence.uses(Verb.TERMINATE)
+    assert control_of(control) is None
+    assert control.name in {f"{name} (control)", *catalogue()}
+
+
+def test_the_control_of_a_sequence_of_ones_own() -> None:
+    known = control_of(parse("request; terminate; sleep 3ms; close_notify; drain", "mine"))
+    assert known is catalogue()["terminate"].sequence
+    unknown = control_of(parse("close_notify; fin; drain", "mine"))
+    assert unknown is not None
+    assert unknown.name in {"mine (control)", "fin-before-request"}
+    assert format_groups(unknown.groups) == "fin; drain"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    ["request; drain", "request; fin; drain", "terminate; drain", "abort", "connect; close_notify"],
+)
+def test_without_anything_to_settle_there_is_no_control(steps: str) -> None:
+    assert control_of(parse(steps)) is None
