@@ -109,10 +109,10 @@ def client_context(
         raise UsageError(f"--key {identity.key} without a certificate", "add --cert FILE")
     offered = identity.alpn or alpn
     if offered:
-        context.set_alpn_protos([name.encode("ascii") for name in offered])
+        context.set_alpn_protos(_alpn(offered))
     if identity.keylog is not None:
         context.set_keylog_callback(_keylog(identity.keylog))
-    return TlsContext(context, server_name.encode("idna") if server_name else None)
+    return TlsContext(context, _server_name(server_name) if server_name else None)
 
 
 def server_context(
@@ -210,10 +210,13 @@ class TlsSession:
             self._connection.set_shutdown(self._connection.get_shutdown() & ~SSL.SENT_SHUTDOWN)
         view = memoryview(plaintext)
         out = bytearray()
-        while view:
-            view = view[self._connection.send(view[:_CHUNK]) :]
-            while chunk := self.output():
-                out += chunk
+        try:
+            while view:
+                view = view[self._connection.send(view[:_CHUNK]) :]
+                while chunk := self.output():
+                    out += chunk
+        except SSL.Error as error:  # after a fatal alert nothing can be sent any more
+            self.failure = self.failure or _sentence(error)
         return bytes(out)
 
     def close_notify(self) -> bytes:
@@ -249,13 +252,21 @@ class TlsSession:
 
     def _one(self, record: bytes) -> Received:
         self._alert_in = None
-        self._connection.bio_write(record)
         greeting = not self.handshaken
+        late = self.notified
+        if self.failure or (late and self.version is TlsVersion.TLS13):
+            # OpenSSL reads no more, and would only pile up what it is given
+            return Received(self._kind(record[0], b"", greeting), len(record))
+        if late:  # in TLS 1.2 it can be made to look at what follows a close_notify
+            sent = self._connection.get_shutdown() & SSL.SENT_SHUTDOWN
+            self._connection.set_shutdown(sent)
+        self._connection.bio_write(record)
         if greeting:
             self._greet()
         data = b"" if not self.handshaken else self._plaintext()
         kind = self._kind(record[0], data, greeting)
-        return Received(kind, len(record), data, self._alert_in)
+        # RFC 8446 section 6.1: data after a closure alert is ignored
+        return Received(kind, len(record), b"" if late else data, self._alert_in)
 
     def _greet(self) -> None:
         try:
@@ -283,11 +294,10 @@ class TlsSession:
             return RecordKind.CLOSE_NOTIFY if closing else RecordKind.ALERT
         if data:
             return RecordKind.DATA
-        if greeting or self.failure:
-            return _CONTENT_TYPES.get(content_type, RecordKind.HANDSHAKE)
-        if content_type != 23 or not self.notified:
-            return _CONTENT_TYPES.get(content_type, RecordKind.TICKET)
-        return RecordKind.DATA  # OpenSSL ignores it behind a close_notify, we do not
+        unnamed = RecordKind.TICKET
+        if greeting or self.failure or self.notified:
+            unnamed = RecordKind.HANDSHAKE if greeting else RecordKind.DATA
+        return _CONTENT_TYPES.get(content_type, unnamed)
 
 
 def looks_like_tls(data: bytes) -> bool:
@@ -321,17 +331,34 @@ def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
 
 
 def _keylog(path: Path) -> Callable[[SSL.Connection, bytes], None]:
-    """Append NSS key log lines; the file is opened now so that a bad path is said now."""
+    """Append NSS key log lines; the file is made now, so that a bad path is said now."""
+
+    def log(_: SSL.Connection | None, line: bytes) -> None:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+            file.write(line)
+
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log(None, b"")
     except OSError as error:
         raise UsageError(f"cannot write the key log {path}: {error.strerror}") from error
-    file = os.fdopen(descriptor, "ab", buffering=0)
+    return lambda connection, line: log(connection, line + b"\n")
 
-    def log(_: SSL.Connection, line: bytes) -> None:
-        file.write(line + b"\n")
 
-    return log
+def _server_name(name: str) -> bytes:
+    try:
+        return name.encode("idna")
+    except UnicodeError:
+        hint = "a server name is a DNS name, for example db.example.com: --sni NAME"
+        raise UsageError(f"{name!a} is not a server name", hint) from None
+
+
+def _alpn(names: tuple[str, ...]) -> list[bytes]:
+    """RFC 7301 section 3.1: each name has 1 to 255 bytes."""
+    for name in names:
+        if not (name.isascii() and 0 < len(name) <= 255):
+            hint = "protocol names are short and ASCII, for example http/1.1 or h2: --alpn NAME"
+            raise UsageError(f"cannot offer the protocol {name!a}", hint)
+    return [name.encode("ascii") for name in names]
 
 
 def _load(what: str, path: Path, load: Callable[[], None]) -> None:

@@ -25,9 +25,10 @@ Address = tuple[socket.AddressFamily, SocketAddress]
 class Hold(IntFlag):
     """What becomes of the last segment of a write (send(2), tcp(7)).
 
-    TO_JOIN waits for the next write, or the FIN, and leaves in one segment with it. TO_FOLLOW
-    waits too, but the next write is a segment of its own (MSG_EOR): both then leave back to back
-    in the next system call, with no chance for the scheduler to run the server in between.
+    TO_JOIN waits for the FIN and leaves in one segment with it; TCP_CORK holds it, since MSG_MORE
+    would let it go as soon as the server acknowledges anything. TO_FOLLOW waits too, but the next
+    write is a segment of its own (MSG_EOR): both then leave back to back in the next system call,
+    with no chance for the scheduler to run the server in between.
     """
 
     NOTHING = 0
@@ -72,10 +73,16 @@ class TcpTransport:
         What is left over is returned.
         """
         view = memoryview(data)
+        if hold is Hold.TO_JOIN:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         try:
             return view[self._socket.send(view, hold) :]
         except BlockingIOError:
             return view
+
+    def fileno(self) -> int:
+        """The descriptor, for whoever watches several at once."""
+        return self._socket.fileno()
 
     async def writable(self) -> None:
         """Wait until the socket takes more."""

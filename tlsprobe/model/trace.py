@@ -106,13 +106,17 @@ class Record(NamedTuple):
 
 
 class Deed(StrEnum):
-    """What the driver did, or what its socket told it."""
+    """What the driver did, or what its socket told it.
+
+    MEETS carries the microseconds between the expected expiry and the request that meets it.
+    """
 
     CONNECT = "connect"
     CONNECTED = "connected"
     HANDSHAKEN = "handshaken"
     READY = "ready"
     STEP = "step"
+    MEETS = "meets"
     EOF = "eof"
     RESET = "reset"
     BROKEN_PIPE = "broken-pipe"
@@ -155,7 +159,8 @@ class Drive:
     ``failure`` is a sentence when the connection never reached its sequence, ``hint`` its mend.
     ``owed`` and ``answered`` count responses that the server had to give and gave whole;
     ``cut_short`` says that one was begun and not finished. ``answered_to`` is the client offset
-    up to which every request has had its response.
+    up to which every request has had its response; ``remarks`` is what the server said about the
+    connection itself, in the words of the protocol's adapter.
     """
 
     client: tuple[str, int] | None
@@ -174,6 +179,7 @@ class Drive:
     answered: int = 0
     cut_short: bool = False
     answered_to: int = 0
+    remarks: tuple[str, ...] = ()
 
     def did(self, deed: Deed) -> Event | None:
         """The first event of this kind."""

@@ -1,0 +1,165 @@
+"""How writes fall into segments: what was asked for is what a packet socket sees."""
+
+from __future__ import annotations
+
+import re
+import socket
+from itertools import product
+
+import pytest
+import trio
+
+from tests.servers import loopbacks
+from tlsprobe.drive.script import Patience, Route, drive
+from tlsprobe.language import parse
+from tlsprobe.model.profile import RawSettings
+from tlsprobe.model.target import TlsIdentity, TlsVersion
+from tlsprobe.model.trace import Coverage, Drive, Flag, RecordKind, Segment, Side
+from tlsprobe.protocols.raw import raw
+from tlsprobe.reference.server import running
+from tlsprobe.tls import client_context
+from tlsprobe.wire.flows import flow
+from tlsprobe.wire.sniffer import Capture, endpoint, open_capture
+
+pytestmark = pytest.mark.root
+
+PING = RawSettings(request=b"ping\n", response=re.compile(rb"pong.*\n"), goodbye=b"bye\n")
+WAITS = Patience(server=2.0, idle=2.0, tail=0.01)
+TRIALS = 5
+
+ALERT_WITH_FIN = "request; close_notify + fin; drain"
+ALERT_THEN_FIN = "request; close_notify; fin; drain"
+GOODBYE_WITH_ALERT = "request; terminate + close_notify; drain"
+GOODBYE_THEN_ALERT = "request; terminate; close_notify; drain"
+GOODBYE_THEN_ALERT_WITH_FIN = "request; terminate; close_notify + fin; drain"
+ALL_AT_ONCE = "request; terminate + close_notify + fin; drain"
+SLEEPING = "request; terminate; sleep 20ms; close_notify; drain"
+ABORTING = "request; abort; drain 5ms"
+SEQUENCES = (
+    ALERT_WITH_FIN,
+    ALERT_THEN_FIN,
+    GOODBYE_WITH_ALERT,
+    GOODBYE_THEN_ALERT,
+    GOODBYE_THEN_ALERT_WITH_FIN,
+    ALL_AT_ONCE,
+    SLEEPING,
+    ABORTING,
+)
+
+Seen = tuple[Drive, list[Segment]]
+
+
+class Watched:
+    """A built-in server whose connections are captured."""
+
+    def __init__(self, capture: Capture, host: str, port: int, version: TlsVersion) -> None:
+        self.capture = capture
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        tls = client_context(version, TlsIdentity(), None, ())
+        self.route = Route(
+            (family, (host, port)), (host, port), tls, raw(PING), WAITS, capture.expect
+        )
+
+    async def segments(self, steps: str) -> Seen:
+        """One drive, and the segments with payload, FIN or RST behind its mark."""
+        found = await drive(self.route, parse(steps))
+        assert found.client is not None
+        assert found.mark is not None
+        await self.capture.settle()
+        frames = self.capture.take(found.client)
+        ends = endpoint(found.client), endpoint(found.server)
+        segments, coverage = flow(frames, *ends, link=self.capture.link)
+        assert coverage is Coverage.WHOLE
+        return found, [s for s in segments if speaks(s) and is_behind(s, found)]
+
+
+def speaks(segment: Segment) -> bool:
+    return bool(segment.length or segment.flags & (Flag.FIN | Flag.RST))
+
+
+def is_behind(segment: Segment, found: Drive) -> bool:
+    assert found.mark is not None
+    start = found.mark.client if segment.side is Side.CLIENT else found.mark.server
+    return segment.start >= start
+
+
+def ours(segments: list[Segment]) -> list[tuple[int, bool]]:
+    """Length and FIN of each segment that we sent."""
+    return [(s.length, s.fin) for s in segments if s.side is Side.CLIENT]
+
+
+def lengths(found: Drive) -> tuple[int, int]:
+    """Of our goodbye and our close_notify, 0 for what was not sent."""
+    sizes = {r.kind: r.end - r.start for r in found.records if r.side is Side.CLIENT}
+    return sizes.get(RecordKind.GOODBYE, 0), sizes.get(RecordKind.CLOSE_NOTIFY, 0)
+
+
+@pytest.fixture(scope="module", params=loopbacks())
+def wire(request: pytest.FixtureRequest) -> dict[str, list[Seen]]:
+    """What was seen of each sequence, over IPv4 and IPv6, both versions together."""
+    found: dict[str, list[Seen]] = {steps: [] for steps in SEQUENCES}
+
+    async def watch() -> None:
+        async with (
+            running(("polite",)) as ports,
+            open_capture("packet", True, None, request.param, ports["polite"], None) as capture,
+        ):
+            for version, steps in product(TlsVersion, SEQUENCES):
+                server = Watched(capture, request.param, ports["polite"], version)
+                found[steps] += [await server.segments(steps) for _ in range(TRIALS)]
+
+    trio.run(watch)
+    return found
+
+
+def test_alert_and_fin_share_a_segment(wire: dict[str, list[Seen]]) -> None:
+    for found, segments in wire[ALERT_WITH_FIN]:
+        assert ours(segments) == [(lengths(found)[1], True)]
+
+
+def test_alert_and_fin_are_two_segments(wire: dict[str, list[Seen]]) -> None:
+    for found, segments in wire[ALERT_THEN_FIN]:
+        assert ours(segments) == [(lengths(found)[1], False), (0, True)]
+
+
+def test_goodbye_and_alert_share_a_segment(wire: dict[str, list[Seen]]) -> None:
+    for found, segments in wire[GOODBYE_WITH_ALERT]:
+        assert ours(segments)[0] == (sum(lengths(found)), False)  # then the prober's own FIN
+
+
+def test_goodbye_and_alert_leave_back_to_back(wire: dict[str, list[Seen]]) -> None:
+    """Two segments, and the server has no chance to act in between."""
+    for found, segments in wire[GOODBYE_THEN_ALERT]:
+        goodbye, alert = lengths(found)
+        assert ours(segments)[:2] == [(goodbye, False), (alert, False)]
+        assert [s.side for s in segments[:2]] == [Side.CLIENT, Side.CLIENT]
+
+
+def test_the_fin_rides_on_the_alert_behind_a_goodbye(wire: dict[str, list[Seen]]) -> None:
+    """Whatever the server has acknowledged or answered by then."""
+    for found, segments in wire[GOODBYE_THEN_ALERT_WITH_FIN]:
+        goodbye, alert = lengths(found)
+        assert ours(segments) == [(goodbye, False), (alert, True)]
+
+
+def test_goodbye_alert_and_fin_share_a_segment(wire: dict[str, list[Seen]]) -> None:
+    for found, segments in wire[ALL_AT_ONCE]:
+        assert ours(segments) == [(sum(lengths(found)), True)]
+
+
+def test_a_sleep_lets_the_server_act_in_between(wire: dict[str, list[Seen]]) -> None:
+    for _, segments in wire[SLEEPING]:
+        assert [s.side for s in segments[:2]] == [Side.CLIENT, Side.SERVER]
+
+
+def test_an_abort_is_an_rst_of_ours(wire: dict[str, list[Seen]]) -> None:
+    for _, segments in wire[ABORTING]:
+        assert [(s.side, s.rst, s.fin) for s in segments] == [(Side.CLIENT, True, False)]
+
+
+def test_script_and_wire_speak_of_the_same_bytes(wire: dict[str, list[Seen]]) -> None:
+    for found, segments in wire[ALERT_THEN_FIN]:
+        for side in Side:
+            last = next(r for r in reversed(found.records) if r.side is side)
+            fin = next(s for s in segments if s.side is side and s.fin)
+            assert fin.end == last.end

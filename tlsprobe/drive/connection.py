@@ -1,0 +1,350 @@
+"""One connection while it lives: bytes out, bytes in, and a record of what each of them was.
+
+Everything that crosses is written down with its place in the stream, so that the packets of the
+capture can be named later. Reading is bounded in time and size, whatever the server sends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
+
+import trio
+
+from tlsprobe.drive.tcp import Address, Hold, TcpTransport
+from tlsprobe.model.sequence import Limit, Wait
+from tlsprobe.model.trace import Deed, Drive, Event, Mark, Record, RecordKind, Side, Stage
+from tlsprobe.protocols.conversation import Conversation
+from tlsprobe.tls import Received, TlsContext, TlsSession
+
+MAX_RECEIVED = 256 * 2**20
+"""Bytes that one connection takes from a server; more is not a response but a flood."""
+
+SHOWN = 60
+"""Bytes of a peer's that an error message shows."""
+
+_AT_A_STRETCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds: for the server, for its idle timeout, for stray packets."""
+
+    server: float = 10.0
+    idle: float = 75.0
+    tail: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Everything that the connections of one run in one TLS version have in common.
+
+    ``announce`` is told our end of each connection before its first packet can have been seen;
+    ``tickets`` is how many TLS 1.3 tickets this server sends unasked.
+    """
+
+    address: Address
+    server: tuple[str, int]
+    tls: TlsContext
+    converse: Callable[[], Conversation]
+    patience: Patience
+    announce: Callable[[tuple[str, int]], None] = lambda _: None
+    tickets: int = 0
+
+
+class Piece(NamedTuple):
+    """Bytes for the wire with their meaning.
+
+    ``is_request``: the server owes a response to it. ``opens``: the first part of a record whose
+    rest comes with the next piece.
+    """
+
+    kind: RecordKind
+    data: bytes
+    is_request: bool = False
+    opens: bool = False
+    alert: tuple[int, int] | None = None
+
+
+class GivenUp(Exception):  # noqa: N818 - control flow, not an error
+    """The rest of the sequence makes no sense any more; the report says why."""
+
+
+class Connection:
+    """The mutable middle of a drive.
+
+    ``in_hand``: the sequence makes the handshake itself, and nothing is answered for it; ``hello``
+    is what is left of a ClientHello then, and ``flight`` says that the server's answer is there.
+    ``data_at`` is when the newest data of the server was read (``time.perf_counter``).
+    """
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.transport = TcpTransport(route.address)
+        self.conversation = route.converse()
+        self.tls: TlsSession | None = None
+        self.stage = Stage.CONNECT
+        self.client: tuple[str, int] | None = None
+        self.records: list[Record] = []
+        self.events: list[Event] = []
+        self.sent = 0
+        self.received = 0
+        self._request_ends: list[int] = []
+        self.strays = b""
+        self.tickets = 0
+        self.mark: Mark | None = None
+        self.answered: Record | None = None
+        self.failure: str | None = None
+        self.hint: str | None = None
+        self.refused = False
+        self.ended = False
+        self._half_closed = False
+        self.rtt = 0.0
+        self.in_hand = False
+        self.flight = False
+        self.hello: bytes | None = None
+        self.data_at = 0.0
+        self._opened = 0
+
+    async def connect(self) -> None:
+        """Connect, within the server's patience."""
+        self.note(Deed.CONNECT)
+        begun = time.perf_counter()
+        with trio.move_on_after(self.route.patience.server) as scope:
+            try:
+                self.client = await self.transport.connect(self.route.announce)
+            except OSError as error:
+                self.refused = isinstance(error, ConnectionRefusedError)
+                self.give_up((error.strerror or str(error)).lower())
+        if scope.cancelled_caught:
+            self.give_up(f"no answer to the SYN within {self.route.patience.server:g} s")
+        self.rtt = time.perf_counter() - begun
+        self.note(Deed.CONNECTED)
+
+    async def write_data(self, plaintext: bytes) -> None:
+        """Encrypt and send."""
+        if plaintext:
+            assert self.tls is not None
+            await self.write(self.tls.send(plaintext), RecordKind.DATA)
+
+    async def write(self, data: bytes, kind: RecordKind) -> None:
+        """Send bytes of one meaning."""
+        await self.write_pieces([Piece(kind, data)])
+
+    async def write_pieces(self, pieces: list[Piece], hold: Hold = Hold.NOTHING) -> None:
+        """Send pieces in one go and write down where each lies in the stream.
+
+        A connection that has broken is noted and not raised: what the server sent before may
+        still be there to read.
+        """
+        data = b"".join(piece.data for piece in pieces)
+        if not data or self.transport.closed:
+            return
+        now = time.time_ns()
+        try:
+            rest = self.transport.send_now(data, hold)
+            if rest:
+                await self._send_rest(rest, hold)
+        except OSError as error:
+            self._broken(error)
+            return
+        for piece in pieces:
+            self.wrote(piece, now)
+
+    def wrote(self, piece: Piece, now: int) -> None:
+        """Write down a piece that has been sent."""
+        if not piece.data:
+            return
+        self.sent += len(piece.data)
+        if piece.opens:
+            self._opened += len(piece.data)
+            return
+        start = self.sent - len(piece.data) - self._opened
+        self._opened = 0
+        alert = (1, 0) if piece.kind is RecordKind.CLOSE_NOTIFY else piece.alert
+        self.records.append(Record(Side.CLIENT, start, self.sent, piece.kind, now, alert))
+        if piece.is_request:
+            self._request_ends.append(self.sent)
+
+    async def _send_rest(self, rest: memoryview, hold: Hold) -> None:
+        with trio.move_on_after(self.route.patience.server) as scope:
+            while rest:
+                await self.transport.writable()
+                rest = self.transport.send_now(rest, hold)
+        if scope.cancelled_caught:
+            self.note(Deed.GAVE_UP, "the server stopped reading")
+            raise GivenUp
+
+    async def until(self, happened: Callable[[], bool], deadline: float) -> None:
+        """Read until ``happened``, the end of the stream, or the deadline."""
+        stretch = 0
+        while not happened() and not self.ended and not self.transport.closed:
+            try:
+                data = self.transport.receive_now()
+            except OSError as error:
+                self._broken(error)
+                self.ended = True
+                return
+            if data is None:
+                with trio.move_on_at(deadline) as scope:
+                    await self.transport.readable()
+                if scope.cancelled_caught:
+                    return
+            elif data:
+                await self._take(data)
+                stretch += 1
+                if stretch % _AT_A_STRETCH == 0:  # a server that never pauses must not stop others
+                    await trio.lowlevel.checkpoint()
+                    if trio.current_time() > deadline:
+                        return
+            else:
+                self._eof()
+
+    async def _take(self, data: bytes) -> None:
+        if self.received + len(data) > MAX_RECEIVED:
+            self.note(Deed.GAVE_UP, f"the server sent more than {MAX_RECEIVED >> 20} MiB")
+            raise GivenUp
+        if self.tls is None:
+            self._record(RecordKind.PLAIN, len(data))
+            await self.write(self.conversation.feed(data), RecordKind.PLAIN)
+            return
+        handshaken = self.tls.handshaken
+        for received in self.tls.receive(data):
+            await self._take_record(received)
+        output = self.tls.output()
+        if self.in_hand:
+            self.flight = self.flight or bool(output) or self.tls.handshaken
+        elif output:
+            kind = RecordKind.DATA if handshaken else RecordKind.HANDSHAKE
+            if self.tls.failure and self.tls.alert_sent:
+                kind = RecordKind.ALERT
+            await self.write_pieces([Piece(kind, output, alert=self.tls.alert_sent)])
+
+    async def _take_record(self, received: Received) -> None:
+        handshaken = self.tls is not None and self.tls.handshaken
+        self._record(received.kind, received.length, received.alert)
+        if received.kind is RecordKind.TICKET:
+            self.tickets += 1
+        elif received.kind is RecordKind.PLAIN:
+            self.strays = (self.strays + received.data)[: SHOWN + 1]
+        elif received.kind is RecordKind.DATA and handshaken:
+            reply = self.conversation.feed(received.data)
+            if self.answered is None and self.conversation.answered:
+                self.answered = self.records[-1]
+            self.data_at = time.perf_counter()
+            if reply:
+                await self.write_data(reply)
+
+    def _record(self, kind: RecordKind, length: int, alert: tuple[int, int] | None = None) -> None:
+        end = self.received + length
+        now = time.time_ns()
+        self.records.append(Record(Side.SERVER, self.received, end, kind, now, alert))
+        self.received = end
+
+    def _eof(self) -> None:
+        self.note(Deed.EOF)
+        self.ended = True
+        greeting = self.stage is not Stage.SEQUENCE
+        if greeting or (self.tls is not None and self.tls.notified):
+            # RFC 9112 section 9.8: without the alert, a body that ends with the stream is not whole
+            self.conversation.ended()
+
+    def _broken(self, error: OSError) -> None:
+        deed = Deed.BROKEN_PIPE if isinstance(error, BrokenPipeError) else Deed.RESET
+        self.note(deed, error.strerror or "")
+
+    def half_close(self) -> None:
+        """Send our FIN."""
+        if self.transport.closed or self._half_closed:
+            return
+        try:
+            self.transport.fin()
+        except OSError:
+            self.note(Deed.BROKEN_PIPE, "fin")  # the connection is already gone
+            return
+        self._half_closed = True
+        self.note(Deed.FIN_SENT)
+
+    def close(self) -> None:
+        """Close the socket, whatever is unread."""
+        if not self.transport.closed:
+            self.transport.close()
+            self.note(Deed.CLOSED)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if not self.transport.closed:
+            self.transport.abort()
+            self.note(Deed.ABORTED)
+
+    def leave(self) -> None:
+        """Close what is left. From here on packets are the tester's own tidying up."""
+        self.note(Deed.LEFT)
+        if self.ended or self.stage is not Stage.SEQUENCE:
+            self.transport.close()
+        else:
+            self.transport.abort()  # a server that never ends must not keep our connection
+        if self.tls is not None:
+            self.tls.forget()
+
+    def report(self) -> Drive:
+        """What became of the connection."""
+        tls, conversation = self.tls, self.conversation
+        known = tls is not None and tls.handshaken
+        return Drive(
+            client=self.client,
+            server=self.route.server,
+            stage=self.stage,
+            records=tuple(self.records),
+            events=tuple(self.events),
+            tls=str(tls.version) if tls is not None and known else None,
+            cipher=tls.cipher if tls is not None and known else None,
+            alpn=tls.alpn if tls is not None and known else None,
+            mark=self.mark,
+            failure=self.failure,
+            hint=self.hint,
+            refused=self.refused,
+            owed=conversation.owed,
+            answered=conversation.answered,
+            cut_short=conversation.partial,
+            answered_to=self._answered_to(),
+            remarks=tuple(conversation.remarks),
+        )
+
+    def _answered_to(self) -> int:
+        answered = min(self.conversation.answered, len(self._request_ends))
+        return self._request_ends[answered - 1] if answered else 0
+
+    def note(self, deed: Deed, detail: str = "") -> None:
+        """Write down a deed with the time."""
+        self.events.append(Event(time.time_ns(), deed, detail))
+
+    def noted(self, deed: Deed) -> bool:
+        """Whether a deed was written down."""
+        return any(event.deed is deed for event in self.events)
+
+    def give_up(self, failure: str, hint: str | None = None) -> NoReturn:
+        """End here with a sentence and its mend."""
+        self.failure, self.hint = failure, hint
+        raise GivenUp
+
+    def last_alert(self) -> tuple[int, int] | None:
+        """The server's last alert that was not a close_notify."""
+        alerts = (r.alert for r in reversed(self.records) if r.side is Side.SERVER)
+        return next((alert for alert in alerts if alert is not None and alert[1] != 0), None)
+
+    def data_records(self) -> int:
+        """How many records of data the server has sent."""
+        return sum(r.side is Side.SERVER and r.kind is RecordKind.DATA for r in self.records)
+
+    def seconds(self, wait: Wait) -> float:
+        """A wait's length in seconds."""
+        if wait is Limit.IDLE:
+            return self.route.patience.idle
+        return self.route.patience.server if wait is Limit.PATIENCE else float(wait)
+
+    def deadline(self) -> float:
+        """When the server's patience, counted from now, is over (trio's clock)."""
+        return trio.current_time() + self.route.patience.server

@@ -1,0 +1,106 @@
+"""The way from a TCP connection to where a request may go, and why it was not reached."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from tlsprobe.drive.connection import SHOWN, Connection
+from tlsprobe.model.trace import Deed, RecordKind, Stage
+from tlsprobe.protocols.conversation import Phase
+from tlsprobe.tls import TlsSession, alert_name
+
+_CERTIFICATE_ALERTS = frozenset({41, 42, 43, 44, 45, 46, 48, 49, 116})
+_ALERT_HINTS = {
+    "protocol_version": "the server does not speak this TLS version: try the other with --tls",
+    "unrecognized_name": "the server knows no such name: give the right one with --sni NAME",
+    "no_application_protocol": "the server wants another protocol: offer it with --alpn NAME",
+    "handshake_failure": "no common cipher or certificate; --sni NAME may be missing",
+}
+
+
+async def greet(connection: Connection) -> None:
+    """Plain prelude, handshake, and the protocol's greeting, up to where a request may go."""
+    deadline = connection.deadline()
+    connection.stage = Stage.HANDSHAKE
+    tls = await begin_tls(connection)
+    await connection.write(tls.handshake(), RecordKind.HANDSHAKE)
+    await connection.until(lambda: tls.handshaken or tls.failure is not None, deadline)
+    if not tls.handshaken or tls.failure:
+        cannot_shake_hands(connection)
+    connection.note(Deed.HANDSHAKEN)
+    connection.stage = Stage.GREETING
+    conversation = connection.conversation
+    await connection.write_data(conversation.secured())
+    await connection.until(lambda: conversation.phase is not Phase.GREETING, deadline)
+    if conversation.phase is not Phase.READY:
+        cannot_greet(connection, "the greeting was over")
+    connection.note(Deed.READY)
+    connection.stage = Stage.SEQUENCE
+
+
+async def begin_tls(connection: Connection) -> TlsSession:
+    """Whatever the protocol says before TLS; then the client side, before its first word."""
+    conversation = connection.conversation
+    if conversation.phase is Phase.PLAIN:
+        await connection.write(conversation.open(), RecordKind.PLAIN)
+        spoken = lambda: conversation.phase is not Phase.PLAIN  # noqa: E731
+        await connection.until(spoken, connection.deadline())
+    if conversation.phase is not Phase.SECURE:
+        cannot_greet(connection, "TLS could be started")
+    connection.tls = connection.route.tls.connect()
+    return connection.tls
+
+
+def refused_certificate(connection: Connection) -> bool:
+    """Whether the server's last word is that it does not take our certificate, or misses one."""
+    alert = connection.last_alert()
+    return alert is not None and alert[1] in _CERTIFICATE_ALERTS
+
+
+def cannot_shake_hands(connection: Connection) -> NoReturn:
+    """Say why the handshake did not come to its end."""
+    tls = connection.tls
+    assert tls is not None
+    alert = connection.last_alert()
+    head = connection.strays or tls.pending
+    if alert is not None:
+        if refused_certificate(connection):
+            cannot_greet(connection, "the handshake was over")
+        hint = _ALERT_HINTS.get(alert_name(alert))
+        name = alert_name(alert)
+        connection.give_up(f"the server refused the handshake with the alert {name}", hint)
+    elif tls.over:
+        hint = "check the port; protocols that start TLS later need their --profile"
+        connection.give_up(f"the port does not speak TLS: it answered {_shown(head)}", hint)
+    elif tls.failure:
+        connection.give_up(f"the handshake failed on our side: {tls.failure}")
+    elif connection.ended:
+        how = "reset" if connection.noted(Deed.RESET) else "closed"
+        connection.give_up(f"the server {how} the connection during the handshake")
+    else:
+        connection.give_up("the server did not finish the handshake in time")
+
+
+def cannot_greet(connection: Connection, before: str) -> NoReturn:
+    """Say why the server was not ready ``before`` something."""
+    alert = connection.last_alert()
+    if alert is not None and refused_certificate(connection):
+        connection.stage = (
+            Stage.HANDSHAKE
+        )  # TLS 1.3 refuses a certificate when we think we are done
+        name = alert_name(alert)
+        hint = "give a certificate that the server trusts: --cert FILE --key FILE"
+        connection.give_up(f"the server refused our certificate with the alert {name}", hint)
+    elif connection.conversation.failure:
+        connection.give_up(connection.conversation.failure, connection.conversation.hint)
+    elif connection.ended:
+        how = "reset" if connection.noted(Deed.RESET) else "closed"
+        connection.give_up(f"the server {how} the connection before {before}")
+    else:
+        connection.give_up(f"the server said nothing more before {before}")
+
+
+def _shown(data: bytes) -> str:
+    """The beginning of what a peer sent, safe to print."""
+    text = repr(data[:SHOWN])[1:]
+    return f"{text}..." if len(data) > SHOWN else text

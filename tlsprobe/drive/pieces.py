@@ -1,0 +1,133 @@
+"""From steps that write to the segments that leave: what is encrypted, and what is held back.
+
+All records of a burst are made before the first is sent: encrypting one between two segments would
+give the server time to act on the first, which is another close than the one that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tlsprobe.drive.connection import Connection, Piece
+from tlsprobe.drive.tcp import Hold
+from tlsprobe.model.sequence import ENDS, WRITES, Form, Group, Step, Verb
+from tlsprobe.model.trace import RecordKind
+
+PLAIN_CLOSE_NOTIFY = bytes((21, 3, 1, 0, 2, 1, 0))
+"""The alert record before there are keys (RFC 8446 section 5.1): warning, close_notify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One segment: its pieces, how it is held, and the end of our half that it carries."""
+
+    pieces: tuple[Piece, ...]
+    hold: Hold
+    end: Verb | None
+    says: str
+
+
+def bursts(groups: list[Group]) -> Iterator[list[Group]]:
+    """Groups that write, as long as they follow each other; every other group by itself."""
+    burst: list[Group] = []
+    for group in groups:
+        if group[0].verb in WRITES | ENDS:
+            burst.append(group)
+            continue
+        if burst:
+            yield burst
+        burst = []
+        yield [group]
+    if burst:
+        yield burst
+
+
+def shots_of(connection: Connection, groups: list[Group]) -> list[Shot]:
+    """The segments of a burst, encrypted and ready to leave back to back."""
+    loads = [load for group in groups for load in _loads(connection, group)]
+    shots = []
+    for (pieces, end, says), after in zip(loads, [*loads[1:], ((), None, "")], strict=True):
+        follows = any(piece.data for piece in after[0])
+        hold = Hold.TO_FOLLOW if follows else Hold.NOTHING
+        if end in {Verb.FIN, Verb.CLOSE}:
+            hold = Hold.TO_JOIN
+        shots.append(Shot(tuple(pieces), hold, end, says))
+    return shots
+
+
+_Load = tuple[tuple[Piece, ...], Verb | None, str]
+
+
+def _loads(connection: Connection, group: Group) -> Iterator[_Load]:
+    """A group is one segment, unless a record in it is to be split over two."""
+    says = " + ".join(f"{step.verb} {step.form}".rstrip() for step in group)
+    end = group[-1].verb if group[-1].verb in ENDS else None
+    pieces: list[Piece] = []
+    for step in group:
+        made = piece_of(connection, step)
+        if step.form is Form.SPLIT:
+            half = len(made.data) // 2
+            yield (*pieces, made._replace(data=made.data[:half], opens=True)), None, says
+            pieces, made = [], made._replace(data=made.data[half:])
+        pieces.append(made)
+    yield tuple(pieces), end, says
+
+
+def piece_of(connection: Connection, step: Step) -> Piece:
+    """The bytes of one step, made and not sent."""
+    match step.verb:
+        case Verb.SEND:
+            return _request(connection, step)
+        case Verb.HELLO:
+            return _hello(connection, step.form)
+        case Verb.TERMINATE:
+            return _goodbye(connection)
+        case Verb.CLOSE_NOTIFY:
+            return Piece(RecordKind.CLOSE_NOTIFY, _close_notify(connection))
+        case _:
+            return Piece(RecordKind.PLAIN, b"")
+
+
+def _request(connection: Connection, step: Step) -> Piece:
+    conversation, tls = connection.conversation, connection.tls
+    assert tls is not None
+    if step.payload is not None:
+        return Piece(RecordKind.DATA, tls.send(step.payload))
+    owed = conversation.owed
+    forms = {Form.LARGE: conversation.large, Form.UPLOAD: conversation.upload}
+    request = forms.get(step.form, conversation.request)() or b""
+    is_request = conversation.owed > owed
+    if step.form in {Form.PART, Form.CUT} and is_request:
+        conversation.withdraw()
+        is_request = False
+    if step.form is Form.PART:
+        request = request[: max(1, len(request) // 2)]
+    records = tls.send(request)
+    if step.form is Form.CUT:
+        records = records[: len(records) // 2]
+    return Piece(RecordKind.DATA, records, is_request)
+
+
+def _goodbye(connection: Connection) -> Piece:
+    conversation, tls = connection.conversation, connection.tls
+    assert tls is not None
+    owed = conversation.owed
+    records = tls.send(conversation.goodbye() or b"")
+    return Piece(RecordKind.GOODBYE, records, conversation.owed > owed)
+
+
+def _hello(connection: Connection, form: Form) -> Piece:
+    """The ClientHello, its first half, or what a first half left over."""
+    assert connection.tls is not None
+    rest = connection.hello if connection.hello is not None else connection.tls.handshake()
+    sent = rest[: len(rest) // 2] if form is Form.PART else rest
+    connection.hello = rest[len(sent) :]
+    return Piece(RecordKind.HANDSHAKE, sent)
+
+
+def _close_notify(connection: Connection) -> bytes:
+    tls = connection.tls
+    if tls is None or connection.in_hand:
+        return PLAIN_CLOSE_NOTIFY
+    return tls.close_notify()

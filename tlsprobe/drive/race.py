@@ -1,0 +1,170 @@
+"""Rounds of connections that race the server's idle expiry, to the microsecond.
+
+A round begins with a pacemaker, a connection that is left idle and shows when the server's timer
+fires. The racers connect a little later and wait, all together, until their own expiry is near.
+Then the round watches their sockets without yielding to anything else: a racer that answers sends
+a close_notify which was encrypted beforehand, the moment its socket has something to read; a racer
+that meets the expiry sends its request at a given distance from it. Watching stops as soon as all
+have acted, and each goes on with the rest of its sequence.
+
+The event loop stands still for these milliseconds. Whoever runs a round lets nothing else run that
+minds.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, field
+
+import trio
+
+from tlsprobe.drive.connection import Connection, Piece, Route
+from tlsprobe.drive.pieces import piece_of
+from tlsprobe.drive.script import drive
+from tlsprobe.language import parse
+from tlsprobe.model.sequence import Sequence, Step, Verb
+from tlsprobe.model.trace import Deed, Drive, RecordKind, Side
+
+SWEEP = (-0.005, -0.002, -0.001, -0.0005, -0.0002, 0.0, 0.0002, 0.0005, 0.001, 0.002)
+"""Distances from the expected expiry, in seconds, at which requests meet it; by trial."""
+
+HEADSTART = 0.3
+"""Seconds between the pacemaker's connection and the racers'."""
+
+EARLY, LATE = 0.006, 0.150
+"""Seconds around the expected expiry during which a round watches."""
+
+_PACEMAKER = parse("request; await end idle; drain", "pacemaker")
+
+
+@dataclass(slots=True)
+class _Racer:
+    """A connection on the starting line: when its server's timer should fire, and what it sends.
+
+    Times are ``time.perf_counter``'s. ``at`` is infinite for a racer that waits for its socket.
+    """
+
+    connection: Connection
+    piece: Piece
+    expiry: float
+    at: float
+    acted: bool = False
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+class Round:
+    """One round: as many racers as were announced, started together."""
+
+    def __init__(self, size: int, offsets: Several[float] = SWEEP, first: int = 0) -> None:
+        self.size = size
+        self.offsets = offsets
+        self.first = first
+        self.racers: list[_Racer] = []
+        self.gone = 0
+        self.full = trio.Event()
+
+    async def drive(self, route: Route, sequence: Sequence) -> list[Drive]:
+        """Run the round; what became of each racer, in no particular order."""
+        found: list[Drive] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pace, route)
+            await trio.sleep(HEADSTART)
+            for _ in range(self.size):
+                nursery.start_soon(self._run, route, sequence, found)
+        return found
+
+    async def race(self, connection: Connection, step: Step) -> None:
+        """The racing step of one racer: waits until the round has been run."""
+        answers = step.verb is Verb.ANSWER
+        verb = Verb.CLOSE_NOTIFY if answers else Verb.SEND
+        racer = _Racer(connection, piece_of(connection, Step(verb)), connection.data_at, math.inf)
+        if not answers:
+            index = self.first + len(self.racers)
+            offset = self.offsets[index % len(self.offsets)] if step.offset is None else step.offset
+            connection.note(Deed.MEETS, f"{offset * 1e6:.0f}")
+            racer.at = offset
+        self.racers.append(racer)
+        self._count()
+        await racer.done.wait()
+
+    async def _run(self, route: Route, sequence: Sequence, found: list[Drive]) -> None:
+        came = False
+
+        async def race(connection: Connection, step: Step) -> None:
+            nonlocal came
+            came = True
+            await self.race(connection, step)
+
+        found.append(await drive(route, sequence, race))
+        if not came:  # to the starting line: nobody need wait for it
+            self.gone += 1
+            self._count()
+
+    def _count(self) -> None:
+        if len(self.racers) + self.gone >= self.size:
+            self.full.set()
+
+    async def _pace(self, route: Route) -> None:
+        """Learn the timeout from a connection that is left alone; then watch the racers."""
+        timeout = idle_of(await drive(route, _PACEMAKER))
+        with trio.move_on_after(route.patience.server):
+            await self.full.wait()
+        if timeout is not None:
+            for racer in self.racers:
+                racer.expiry += timeout
+                racer.at += racer.expiry
+            first = min((min(r.expiry, r.at) for r in self.racers), default=0.0)
+            await trio.sleep(max(0.0, first - EARLY - time.perf_counter()))
+            watch(self.racers)
+        for racer in self.racers:
+            racer.done.set()
+
+
+def watch(racers: list[_Racer]) -> None:
+    """Have every racer act in time. Nothing else runs meanwhile."""
+    poll = select.poll()
+    by_descriptor = {racer.connection.transport.fileno(): racer for racer in racers}
+    for descriptor, racer in by_descriptor.items():
+        if math.isinf(racer.at):
+            poll.register(descriptor, select.POLLIN)
+    late = max((r.expiry for r in racers), default=0.0) + LATE
+    timed = sorted((r for r in racers if not math.isinf(r.at)), key=lambda racer: racer.at)
+    waiting = len(racers) - len(timed)
+    while (waiting or timed) and (now := time.perf_counter()) < late:
+        while timed and timed[0].at <= now:
+            _act(timed.pop(0))
+        for descriptor, _ in poll.poll(0) if waiting else ():
+            _act(by_descriptor[descriptor])
+            poll.unregister(descriptor)
+            waiting -= 1
+    for racer in racers:
+        if racer.acted:
+            racer.connection.note(Deed.STEP, "raced")
+
+
+def _act(racer: _Racer) -> None:
+    """Send what was prepared; nothing is read and nothing else written down before."""
+    try:
+        racer.connection.transport.send_now(racer.piece.data)
+    except OSError:
+        return  # the reading that follows will tell
+    racer.acted = True
+    racer.connection.wrote(racer.piece, time.time_ns())
+
+
+def idle_of(found: Drive) -> float | None:
+    """Seconds from the last data to the server's first word after it; None if it said nothing."""
+    answered = found.mark
+    if answered is None:
+        return None
+    words = [r.time_ns for r in found.records if r.side is Side.SERVER and _is_closing(r.kind)]
+    ends = [e.time_ns for e in found.events if e.deed in {Deed.EOF, Deed.RESET}]
+    first = min((t for t in (*words, *ends) if t > answered.time_ns), default=None)
+    return None if first is None else (first - answered.time_ns) / 1e9
+
+
+def _is_closing(kind: RecordKind) -> bool:
+    return kind in {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}

@@ -1,0 +1,94 @@
+"""Makes a race certain: holds a server back at its ``close()``, with a system-call tracer.
+
+Between the server's close_notify and its close lies the moment in which an answer turns the FIN
+into an RST. strace can delay the entry of a system call (``inject=close:delay_enter``, strace(1)),
+which opens that moment as wide as one likes, on a server of this machine. It is a tool of the
+laboratory: whatever is measured with it says that it was used.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from tlsprobe.errors import CannotMeasure, UsageError
+
+DELAY_MS = 3.0
+"""Milliseconds that every close of the server is delayed by, unless told otherwise."""
+
+_ATTACH_PATIENCE = 5.0
+_SHOWN = 200
+
+
+@asynccontextmanager
+async def delayed_close(pid: int, delay_ms: float = DELAY_MS) -> AsyncIterator[str]:
+    """Delay every ``close()`` of a process and its children; a sentence for the report.
+
+    Raises UsageError if there is no such process, CannotMeasure if it cannot be traced.
+    """
+    traced = family(pid)
+    if not traced:
+        raise UsageError(
+            f"no process has the number {pid}", "give the server's pid, as ps shows it"
+        )
+    if shutil.which("strace") is None:
+        raise CannotMeasure("there is no strace to delay the close with", "apt-get install strace")
+    inject = f"inject=close:delay_enter={round(delay_ms * 1000)}"
+    pids = [word for one in traced for word in ("-p", str(one))]
+    command = ["strace", "-f", "-q", "-e", "trace=close", "-e", inject, "-o", "/dev/null", *pids]
+    process = await trio.lowlevel.open_process(command, stderr=-1)
+    try:
+        await _attached(process, traced)
+        yield (
+            f"every close() of process {pid} was delayed by {delay_ms:g} ms with a system-call"
+            " tracer: what races it wins is no measure of how often they are won without"
+        )
+    finally:
+        with trio.CancelScope(shield=True):
+            process.terminate()
+            await process.wait()
+            if process.stderr is not None:
+                await process.stderr.aclose()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants that are alive."""
+    if not Path("/proc", str(pid)).exists():
+        return []
+    return [pid, *(below for child in _children(pid) for below in family(child))]
+
+
+def _children(pid: int) -> Iterator[int]:
+    for task in Path("/proc", str(pid), "task").glob("*/children"):
+        try:
+            yield from map(int, task.read_text(encoding="ascii").split())
+        except OSError:
+            continue  # the task ended in between
+
+
+async def _attached(process: trio.Process, traced: list[int]) -> None:
+    """Wait until every process is traced, which /proc tells; strace itself is silent with -q."""
+    with trio.move_on_after(_ATTACH_PATIENCE):
+        while process.poll() is None:
+            if all(_tracer(pid) == process.pid for pid in traced):
+                return
+            await trio.sleep(0.01)
+    said = b""
+    if process.poll() is not None and process.stderr is not None:
+        said = bytes(await process.stderr.receive_some(_SHOWN))
+    reason = ascii(said.decode("utf-8", "replace").strip())
+    hint = "tracing another user's process needs root (sudo)"
+    raise CannotMeasure(f"cannot trace process {traced[0]}: {reason}", hint)
+
+
+def _tracer(pid: int) -> int:
+    try:
+        status = Path("/proc", str(pid), "status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    line = next((line for line in status.splitlines() if line.startswith("TracerPid:")), "x 0")
+    return int(line.split()[1])
