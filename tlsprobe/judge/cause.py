@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tlsprobe.model.judgement import Cause, Confidence, Reset
-from tlsprobe.model.trace import Coverage, Deed, Drive, Segment, Side, Trace
+from tlsprobe.model.trace import Coverage, Deed, Drive, RecordKind, Segment, Side, Trace
 
 KNOWN_TIMERS = {
     60: "AWS ALB's and many proxies' default",
@@ -28,6 +28,9 @@ KNOWN_TIMERS = {
     432_000: "Linux conntrack's established timeout",
 }
 """Idle timers of things in between, in seconds, by the documentation of each."""
+
+ENOUGH = 3
+"""Trials of a control that make an attribution surer."""
 
 _TIMER_TOLERANCE = 0.03
 _FAR_NS = 1_000_000
@@ -62,6 +65,7 @@ class Scene:
     earlier: Reset | None
     answered_to: int
     notified: bool
+    cut_short: bool
     deed: Deed | None
 
     @property
@@ -106,7 +110,8 @@ def resets_of(trace: Trace) -> tuple[Reset, ...]:
 def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Reset:
     """The same RST after ``trials`` of the control: the same close with nothing left unread.
 
-    Only RSTs whose cause was open between "unread" and "deliberate" change.
+    Only RSTs whose cause was open between "unread" and "deliberate" change. Fewer than
+    ``ENOUGH`` trials tell which it is, and leave it no surer than it was.
     """
     pair = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
     if reset.cause not in pair or not pair.issuperset(reset.alternatives) or not reset.alternatives:
@@ -123,7 +128,7 @@ def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Re
     return replace(
         reset,
         cause=cause,
-        confidence=Confidence.HIGH,
+        confidence=reset.confidence.raised if trials >= ENOUGH else reset.confidence,
         evidence=(*reset.evidence, said),
         alternatives=(),
     )
@@ -161,6 +166,7 @@ def _scene(trace: Trace, index: int, resets: list[Reset]) -> Scene:
         earlier=next((r for r in resets if r.side is rst.side), None),
         answered_to=_answered_to(trace.drive, rst.side, own),
         notified=_notified(trace.drive, rst),
+        cut_short=rst.side is Side.SERVER and trace.drive.cut_short,
         deed=_own_deed(trace.drive) if rst.side is Side.CLIENT else None,
     )
 
@@ -168,24 +174,33 @@ def _scene(trace: Trace, index: int, resets: list[Reset]) -> Scene:
 def _trigger(rst: Segment, prior: tuple[Segment, ...]) -> Segment | None:
     """The peer's segment that provoked a passive RST: its ack is the RST's sequence number.
 
-    Of several, the last one with payload, since a bare ACK or FIN provokes nothing by itself
-    where a socket still lingers.
+    What the sender still acknowledged provoked nothing. Of the others each draws an RST of its
+    own, in order; a pure ACK is taken only where there is nothing else.
     """
+    own = [s for s in prior if s.side is rst.side]
     fits = [s for s in prior if s.side is rst.side.peer and s.ack == rst.start]
-    loaded = [s for s in fits if s.length]
-    return next(reversed(loaded or fits), None)
+    acked = max((s.ack for s in own if s.ack is not None), default=0)
+    strays = [s for s in fits if (s.length or s.fin) and s.end + s.fin > acked]
+    if not strays:
+        return fits[-1] if fits else None
+    drawn = sum(s.rst and s.ack is None and s.start == rst.start for s in own)
+    return strays[min(drawn, len(strays) - 1)]
 
 
 def _answered_to(drive: Drive, sender: Side, own: list[Segment]) -> int:
-    """How far the sender has answered its peer.
+    """How far the sender has answered its peer, or acted on what it said.
 
-    For a server that we drove: up to the last request whose response came. Otherwise: what it had
+    For a server that we drove: up to the last request whose response came, and to a goodbye, which
+    asks for an end and no answer. Otherwise: what it had
     received when it last sent payload; a last payload no longer than an alert is taken for its
     close_notify, which answers nothing.
     """
-    if sender is Side.SERVER and drive.mark is not None:
-        return max(drive.answered_to, drive.mark.client if drive.answered else 0)
     loaded = [s for s in own if s.length]
+    if sender is Side.SERVER and drive.mark is not None:
+        goodbyes = (r.end for r in drive.records if r.kind is RecordKind.GOODBYE)
+        opening = drive.mark.client if drive.answered else 0
+        begun = (loaded[-1].ack or 0) if drive.cut_short and loaded else 0
+        return max(drive.answered_to, opening, begun, *goodbyes)
     if loaded and loaded[-1].length <= _ALERT_BYTES:
         loaded.pop()
     return (loaded[-1].ack or 0) if loaded else 0
@@ -230,7 +245,9 @@ def _echo(scene: Scene) -> Diagnosis | None:
         f"packet {scene.rst.number} echoes the reset in packet {scene.earlier.packet}: the"
         f" {scene.sender.peer}'s packet {scene.trigger.number} found no socket any longer"
     )
-    return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.HIGH, (said,))
+    lost = scene.earlier.cause is Cause.NO_STATE
+    cause = Cause.NO_STATE if lost else Cause.DATA_AFTER_CLOSE
+    return Diagnosis(cause, Confidence.HIGH, (said,))
 
 
 def _data_after_close(scene: Scene) -> Diagnosis | None:
@@ -295,18 +312,23 @@ def _deliberate(scene: Scene) -> Diagnosis | None:
         f"everything that it acknowledges had been answered, so nothing of the"
         f" {scene.sender.peer} was left unread",
     ]
+    if scene.cut_short:
+        evidence.append("a response was under way: what was not sent of it is discarded")
     if not scene.notified:
         evidence.append(f"no close_notify of the {scene.sender} went before it")
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, tuple(evidence), (Cause.UNREAD_AT_CLOSE,))
 
 
 def _no_state(scene: Scene) -> Diagnosis | None:
-    if not scene.passive or scene.fin is not None or scene.trigger is None:
+    if not scene.passive or scene.trigger is None:
         return None
+    before = f"no FIN or RST of the {scene.sender} came before"
+    if scene.fin is not None:
+        before = f"after the FIN in packet {scene.fin.number} nothing is left that takes an ACK"
     evidence = (
         f"packet {scene.rst.number}: {_passive_form(scene)}",
-        f"it answers packet {scene.trigger.number}, and no FIN or RST of the {scene.sender} came"
-        " before: whoever answered does not know this connection",
+        f"it answers packet {scene.trigger.number}, and {before}: whoever answered does not know"
+        " this connection",
     )
     return Diagnosis(Cause.NO_STATE, Confidence.HIGH, evidence)
 
@@ -346,6 +368,8 @@ def _foreign_signs(scene: Scene) -> Iterator[str]:
         yield f"packet {rst.number} has TTL {rst.ttl}, the {rst.side}'s others have {usual}"
     if own and not scene.passive and _id_jumps(own[-1], rst):
         yield f"its IP ID {rst.ip_id} does not follow {own[-1].ip_id}"
+    if not scene.passive and (other := _other_active(scene)) is not None:
+        yield f"packet {other.number} is an RST of the same kind with other numbers"
     if any(s.side is rst.side and s.length and s.end > scene.next_byte for s in scene.later):
         yield f"the {rst.side} goes on sending data after it"
     if rst.start != scene.next_byte and scene.trigger is None:
@@ -354,9 +378,17 @@ def _foreign_signs(scene: Scene) -> Iterator[str]:
         yield f"it follows packet {scene.trigger.number} sooner than any round trip took"
 
 
+def _other_active(scene: Scene) -> Segment | None:
+    """A second RST with ACK that says something else: a socket gives up only once."""
+    rst = scene.rst
+    active = (s for s in (*scene.prior, *scene.later) if s.rst and s.side is rst.side)
+    said = (rst.start, rst.ack)
+    return next((s for s in active if s.ack is not None and (s.start, s.ack) != said), None)
+
+
 def _id_jumps(last: Segment, rst: Segment) -> bool:
     """Whether an active RST's IP ID breaks the counter of its socket (0: the stack uses none)."""
-    if not rst.ip_id or not last.ip_id:
+    if rst.ip_id is None or not last.ip_id:
         return False
     return (rst.ip_id - last.ip_id) % 2**16 > _ID_STEP
 

@@ -1,8 +1,9 @@
 """How a connection ended: axes, outcome and signature, from a trace.
 
 First the trace becomes a list of happenings (this record's last byte passed here, that FIN there)
-and everything else is read off that list. With a capture the happenings come from the wire; without
-one, from what our own socket and TLS told us, which knows less: a reset behind an EOF is unseen.
+and everything else is read off that list. With a whole capture the happenings come from the wire;
+without one, or with holes in it, from what our own socket and TLS told us, which know less (a reset
+behind an EOF is unseen) but invent nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ LETTERS = {
     RecordKind.GOODBYE: "g",
     RecordKind.CLOSE_NOTIFY: "n",
     RecordKind.ALERT: "a",
+    RecordKind.HANDSHAKE: "h",
 }
-"""Signature letters of records, lower case; handshake messages and tickets have none."""
+"""Signature letters of records, lower case; tickets have none.
+
+Handshake messages come before the judged part, unless the sequence ends in the handshake.
+"""
 
 FIN, RST = "f", "r"
 
@@ -81,9 +86,9 @@ class Closing:
 
 def closing_of(trace: Trace) -> Closing:
     """The happenings of a trace, in the order in which they passed."""
-    if trace.coverage is Coverage.NONE:
-        return Closing(tuple(_told(trace.drive)))
-    return Closing(tuple(_seen(trace)))
+    if trace.coverage is Coverage.WHOLE:
+        return Closing(tuple(_seen(trace)))
+    return Closing(tuple(_told(trace.drive)))
 
 
 def axes_of(trace: Trace, closing: Closing) -> Axes:
@@ -119,7 +124,7 @@ def signature_of(closing: Closing) -> str:
         word = ""
         for _, happening in group:
             letter = _cased(happening)
-            if not (letter in "dD" and letter == (word or "".join(words[-1:]))[-1:]):
+            if not (letter in "dDhH" and letter == (word or "".join(words[-1:]))[-1:]):
                 word += letter
         if word:
             words.append(word)
@@ -144,7 +149,9 @@ def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
         for name, (before, after) in spans.items()
         if before is not None and after is not None and after.time_ns >= before.time_ns
     }
-    return timing | _idle(trace, closing)
+    meets = trace.drive.did(Deed.MEETS)
+    met = {"request_after_expiry": float(meets.detail)} if meets else {}
+    return timing | met | _idle(trace, closing)
 
 
 def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
@@ -160,8 +167,7 @@ def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
 
 def _seen(trace: Trace) -> Iterator[Happening]:
     """Happenings as the capture shows them; retransmitted bytes and FINs count once."""
-    mark = trace.drive.mark
-    floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server} if mark else dict.fromkeys(Side, 0)
+    floor = _floor(trace.drive)
     pending = {side: _lettered(trace.drive, side, floor[side]) for side in Side}
     reach = {side: floor[side] for side in Side}
     finished: set[Side] = set()
@@ -195,19 +201,25 @@ def _lettered(drive: Drive, side: Side, floor: int) -> list[Record]:
     return [r for r in drive.records if r.side is side and r.end > floor]
 
 
+def _floor(drive: Drive) -> dict[Side, int]:
+    """The offset of each side at which the judged part begins."""
+    mark = drive.mark
+    return {Side.CLIENT: mark.client, Side.SERVER: mark.server} if mark else dict.fromkeys(Side, 0)
+
+
 def _told(drive: Drive) -> Iterator[Happening]:
     """Happenings as our own socket knows them."""
-    since = drive.mark.time_ns if drive.mark else 0
+    floor = _floor(drive)
     told = [
         Happening(record.time_ns, record.side, LETTERS[record.kind])
         for record in drive.records
-        if record.kind in LETTERS and record.time_ns >= since
+        if record.kind in LETTERS and record.end > floor[record.side]
     ]
-    told += [
-        Happening(event.time_ns, *_DEEDS[event.deed])
-        for event in drive.events
-        if event.deed in _DEEDS
-    ]
+    ends: dict[tuple[Side, str], Happening] = {}
+    for event in drive.events:
+        if event.deed in _DEEDS:  # a FIN, like a reset, is told once, however often we ran into it
+            ends.setdefault(_DEEDS[event.deed], Happening(event.time_ns, *_DEEDS[event.deed]))
+    told += ends.values()
     yield from sorted(told, key=lambda happening: happening.time_ns)
 
 

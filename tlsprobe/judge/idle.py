@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tlsprobe.model.run import Cell, Idle, Spread
 
-_HOW = {"nf": "close_notify+fin", "n f": "close_notify, fin", "f": "fin", "r": "rst", "": "silence"}
+_EVENTS = {"d": "data", "n": "close_notify", "a": "alert", "f": "fin", "r": "rst"}
 _MARGIN_S = 5.0
 _MARGIN = 0.1
 
@@ -19,7 +19,7 @@ def idle_of(cells: Iterable[Cell], silent: frozenset[str]) -> Idle | None:
     waited = [cell for cell in cells if cell.sequence in silent and cell.signatures]
     if not waited:
         return None
-    spreads = [cell.timing_us["idle_to_end"] for cell in waited if "idle_to_end" in cell.timing_us]
+    spreads = [s for cell in waited if (s := cell.timing_us.get("idle_to_end")) and s.n]
     how = _how(waited)
     if not spreads:
         return Idle(
@@ -49,4 +49,5 @@ def _how(cells: list[Cell]) -> str:
         for signature, count in cell.signatures.items():
             signatures[signature] = signatures.get(signature, 0) + count
     commonest = max(signatures, key=lambda signature: signatures[signature])
-    return _HOW.get(commonest, commonest)
+    words = ("+".join(_EVENTS.get(letter, letter) for letter in word) for word in commonest.split())
+    return ", ".join(words) or "silence"

@@ -91,6 +91,11 @@ class Confidence(StrEnum):
         """One level down, ``low`` being the floor."""
         return Confidence.MEDIUM if self is Confidence.HIGH else Confidence.LOW
 
+    @property
+    def raised(self) -> Confidence:
+        """One level up, ``high`` being the ceiling."""
+        return Confidence.MEDIUM if self is Confidence.LOW else Confidence.HIGH
+
 
 @dataclass(frozen=True, slots=True)
 class Reset:

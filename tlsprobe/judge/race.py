@@ -1,0 +1,106 @@
+"""What races against the idle expiry come to: probability, window, and what it means.
+
+The interval of a probability is Wilson's (E. B. Wilson, 1927): it stays inside 0 and 1 and is
+honest for a handful of trials, where the textbook one is not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from math import sqrt
+
+from tlsprobe.model.judgement import DataEnd, Judgement, Outcome, Reader
+from tlsprobe.model.run import Cell, JudgedTrial, Met, Race, Spread
+
+_Z = 1.959964
+"""Two-sided 95 %."""
+
+_WINDOW = "server_close_notify_to_fin"
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a probability that came out as ``hits`` of ``trials`` (at least 1)."""
+    share, square = hits / trials, _Z * _Z / trials
+    middle = (share + square / 2) / (1 + square)
+    half = _Z * sqrt(share * (1 - share) / trials + square / (4 * trials)) / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def race_of(trials: Iterable[JudgedTrial]) -> Race | None:
+    """The races of a cell, before anything is known of the server's window."""
+    said = [t.judgement for t in trials if t.failure is None]
+    if not said:
+        return None
+    resets = sum(j.outcome is Outcome.RESET_BEFORE_FIN or _lost(j) for j in said)
+    low, high = wilson(resets, len(said))
+    return Race(
+        trials=len(said),
+        resets=resets,
+        probability=round(resets / len(said), 4),
+        low=round(low, 4),
+        high=round(high, 4),
+        text="",
+        met=tuple(_met(said)),
+    )
+
+
+def with_windows(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """The same cells, their races told beside the window that idle expiry leaves open.
+
+    The window is read off cells in which our side only waits: an answer would change it.
+    """
+    windows = {c.tls: c.timing_us[_WINDOW] for c in cells if _only_waits(c)}
+    return tuple(
+        replace(cell, race=_told(cell.race, windows.get(cell.tls))) if cell.race else cell
+        for cell in cells
+    )
+
+
+def _only_waits(cell: Cell) -> bool:
+    return cell.sequence == "idle-expiry" and _WINDOW in cell.timing_us
+
+
+def _told(race: Race, window: Spread | None) -> Race:
+    percent = f"{100 * race.low:.1f} to {100 * race.high:.1f} %"
+    if race.met:
+        count = race.trials
+        answered, lost = (sum(getattr(m, word) for m in race.met) for word in ("answered", "lost"))
+        text = (
+            f"of {count} requests that met the expiry {answered} were answered,"
+            f" {count - answered - lost} refused cleanly and {lost} lost with a reset ({percent})"
+        )
+    else:
+        text = (
+            f"answered within microseconds, {race.resets} of {race.trials} expiries ended in a"
+            f" reset in place of the FIN ({percent})"
+        )
+    return replace(race, text=f"{text}. {_reach(window)}".strip(), window_us=window)
+
+
+def _reach(window: Spread | None) -> str:
+    """Which clients can hit the window at all: those whose answer arrives while it is open."""
+    if window is None or window.max is None:
+        return ""
+    return (
+        f"The server lies open between its close_notify and its FIN for {window.p50:.0f} µs"
+        f" (p95 {window.p95:.0f}, max {window.max:.0f}): a client hits that only if its answer is"
+        " back within so short a time, which a round trip of more than that rules out"
+    )
+
+
+def _met(said: list[Judgement]) -> Iterable[Met]:
+    by_offset: defaultdict[float, list[Judgement]] = defaultdict(list)
+    for judgement in said:
+        if "request_after_expiry" in judgement.timing_us:
+            by_offset[judgement.timing_us["request_after_expiry"]].append(judgement)
+    for offset, met in sorted(by_offset.items()):
+        answered = sum(j.axes.data is DataEnd.COMPLETE for j in met)
+        lost = sum(map(_lost, met))
+        yield Met(offset, answered, len(met) - answered - lost, lost)
+
+
+def _lost(judgement: Judgement) -> bool:
+    """No whole response, and an error instead of an end."""
+    return judgement.axes.data is DataEnd.TRUNCATED and judgement.axes.reader is Reader.RESET
