@@ -116,6 +116,8 @@ def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Re
     pair = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
     if reset.cause not in pair or not pair.issuperset(reset.alternatives) or not reset.alternatives:
         return reset
+    if reset.cause is Cause.DELIBERATE and not control_resets:
+        return reset  # everything was answered: what the control leaves out was not unread
     if control_resets:
         cause = Cause.DELIBERATE
         how = "is reset as well"
@@ -190,20 +192,35 @@ def _trigger(rst: Segment, prior: tuple[Segment, ...]) -> Segment | None:
 def _answered_to(drive: Drive, sender: Side, own: list[Segment]) -> int:
     """How far the sender has answered its peer, or acted on what it said.
 
-    For a server that we drove: up to the last request whose response came, and to a goodbye, which
-    asks for an end and no answer. Otherwise: what it had
+    For a server that we drove: up to the last request whose response came, and to what it must
+    have read to do what it did. Otherwise: what it had
     received when it last sent payload; a last payload no longer than an alert is taken for its
     close_notify, which answers nothing.
     """
     loaded = [s for s in own if s.length]
     if sender is Side.SERVER and drive.mark is not None:
-        goodbyes = (r.end for r in drive.records if r.kind is RecordKind.GOODBYE)
         opening = drive.mark.client if drive.answered else 0
         begun = (loaded[-1].ack or 0) if drive.cut_short and loaded else 0
-        return max(drive.answered_to, opening, begun, *goodbyes)
+        return max(drive.answered_to, opening, begun, _acted_on(drive))
     if loaded and loaded[-1].length <= _ALERT_BYTES:
         loaded.pop()
     return (loaded[-1].ack or 0) if loaded else 0
+
+
+def _acted_on(drive: Drive) -> int:
+    """The offset of what asked for an end and got one.
+
+    A goodbye asks for an end and no answer. Without one, a close_notify of the server that comes
+    behind ours is its answer; behind a goodbye it would have come anyway.
+    """
+    ours = [r for r in drive.records if r.side is Side.CLIENT]
+    goodbyes = [r.end for r in ours if r.kind is RecordKind.GOODBYE]
+    if goodbyes:
+        return max(goodbyes)
+    theirs = [r for r in drive.records if r.side is Side.SERVER]
+    answer = next((r.time_ns for r in theirs if r.kind is RecordKind.CLOSE_NOTIFY), 0)
+    notified = (r for r in ours if r.kind is RecordKind.CLOSE_NOTIFY and r.time_ns < answer)
+    return next((r.end for r in notified), 0)
 
 
 def _notified(drive: Drive, rst: Segment) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import quantiles
 
 from tlsprobe.judge.cause import settled
+from tlsprobe.judge.race import race_of
 from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import (
@@ -37,7 +38,7 @@ from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
-_CONFIDENCE = (Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW)
+_DEAD = "afterwards, a fresh connection through the same path did not work"
 _SETTLEABLE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 
 
@@ -64,14 +65,15 @@ def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | No
         timing_us=_timing(reached),
         example=_example(judged),
         role=plan.role,
-        reason=next((t.drive.failure for t in judged if t.drive.failure), None),
+        race=race_of(judged) if plan.sequence.is_race else None,
+        reason=next((t.failure for t in judged if t.failure), None),
     )
 
 
 def is_open(judgements: Iterable[Judgement]) -> bool:
     """Whether some server RST could be "unread" or "deliberate", so that a control would help."""
     return any(
-        reset.side is Side.SERVER and reset.cause in _SETTLEABLE and reset.alternatives
+        reset.side is Side.SERVER and {reset.cause, *reset.alternatives} == _SETTLEABLE
         for judgement in judgements
         for reset in judgement.resets
     )
@@ -105,6 +107,8 @@ def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
         return Verdict.ERROR
     if not all(j.conclusive for j in said):
         return Verdict.INCONCLUSIVE
+    if Result.FAIL in results and _DEAD in {finding.text for finding in findings}:
+        return Verdict.INCONCLUSIVE  # a server that died in the middle broke no rule of closing
     for result in (Result.FAIL, Result.WARN, Result.INFO):
         if result in results:
             return Verdict(result.value)
@@ -122,8 +126,9 @@ def _findings(reached: list[Judgement]) -> tuple[Finding, ...]:
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
-    order = list(RULES)
-    return _SEVERITY.index(finding.result), order.index(finding.rule), -finding.count
+    order = {rule: place for place, rule in enumerate(RULES)}
+    place = order.get(finding.rule, len(order))  # a rule of another tlsprobe, in a resumed run
+    return _SEVERITY.index(finding.result), place, -finding.count
 
 
 def _path(alive: bool | None) -> tuple[Finding, ...]:
@@ -133,39 +138,32 @@ def _path(alive: bool | None) -> tuple[Finding, ...]:
     if alive:
         text = "a fresh connection through the same path worked afterwards"
         return (Finding(rule.id, rule.level, Result.PASS, 1, text),)
-    text = "afterwards, a fresh connection through the same path did not work"
-    return (Finding(rule.id, rule.level, Result.WARN, 1, text),)
+    return (Finding(rule.id, rule.level, Result.WARN, 1, _DEAD),)
 
 
 def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
-    """For each side and cause: how many trials, and the surest evidence.
+    """For each side, cause and confidence: in how many trials, with the evidence of the first.
 
     ``asked``: the sequence itself aborts, so that our own RST needs no explanation.
     """
-    surest: dict[tuple[Side, Cause], Reset] = {}
-    counts: Counter[tuple[Side, Cause]] = Counter()
+    first: dict[tuple[Side, Cause, Confidence], Reset] = {}
+    counts: Counter[tuple[Side, Cause, Confidence]] = Counter()
     for judgement in reached:
         resets = [r for r in judgement.resets if not (asked and r.side is Side.CLIENT)]
-        counts.update({(reset.side, reset.cause) for reset in resets})
-        for reset in resets:
-            known = surest.get((reset.side, reset.cause))
-            if known is None or _surer(reset, known):
-                surest[reset.side, reset.cause] = reset
+        kinds = {(r.side, r.cause, r.confidence): r for r in reversed(resets)}
+        counts.update(kinds.keys())
+        first = kinds | first
     return [
         CauseFacts(
             cause=cause,
             count=count,
             side=side,
-            confidence=surest[side, cause].confidence,
-            evidence=surest[side, cause].evidence,
-            remedy=CAUSES[cause].lines if side is Side.SERVER else (),
+            confidence=confidence,
+            evidence=first[side, cause, confidence].evidence,
+            remedy=CAUSES[cause].remedies if side is Side.SERVER else (),
         )
-        for (side, cause), count in counts.most_common()
+        for (side, cause, confidence), count in counts.most_common()
     ]
-
-
-def _surer(reset: Reset, known: Reset) -> bool:
-    return _CONFIDENCE.index(reset.confidence) < _CONFIDENCE.index(known.confidence)
 
 
 def _causes(judgement: Judgement) -> set[Cause]:

@@ -1,41 +1,80 @@
-"""The idle timeout as it was measured, and the client timeout that stays safely below it."""
+"""The idle timeouts as they were measured, and the client timeout that stays safely below them.
+
+Servers have several: one after a response, one before the first request, one in the middle of a
+request, one before the handshake. They are measured apart, by sequences in which our side only
+waits, and told apart.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
-from tlsprobe.model.run import Cell, Idle, Spread
+from tlsprobe.model.run import Cell, Idle, IdleKind, Spread
+
+KINDS = {
+    "idle-expiry": "after a request",
+    "idle-before-request": "before the first request",
+    "idle-partial-request": "in the middle of a request",
+    "idle-before-handshake": "before the handshake",
+}
+"""The sequences that measure, and what each measures; the first is the one that pools meet."""
 
 _EVENTS = {"d": "data", "n": "close_notify", "a": "alert", "f": "fin", "r": "rst"}
 _MARGIN_S = 5.0
 _MARGIN = 0.1
 
 
-def idle_of(cells: Iterable[Cell], silent: frozenset[str]) -> Idle | None:
-    """What the idle sequences say; None if none was run.
+def idle_of(cells: Iterable[Cell]) -> Idle | None:
+    """What the idle sequences say; None if none was measured.
 
-    ``silent`` names the sequences in which our side only waits, whose signature is the server's.
+    The timeout is that after a request where it is known, else the first that is.
     """
-    waited = [cell for cell in cells if cell.sequence in silent and cell.signatures]
-    if not waited:
+    kinds = {}
+    by_sequence = list(cells)
+    for sequence, kind in KINDS.items():
+        measured = _kind([c for c in by_sequence if c.sequence == sequence and c.signatures])
+        if measured is not None:
+            kinds[kind] = measured
+    if not kinds:
         return None
-    spreads = [s for cell in waited if (s := cell.timing_us.get("idle_to_end")) and s.n]
-    how = _how(waited)
-    if not spreads:
-        return Idle(
-            None, None, "silence", None, "the server ended no idle connection while we waited"
-        )
-    shortest = min(s.min or 0.0 for s in spreads) / 1e6
-    longest = max(s.max or 0.0 for s in spreads) / 1e6
-    advice = round(shortest - min(_MARGIN_S, shortest * _MARGIN), 2)
+    first = next((k for k in kinds.values() if k.timeout_s is not None), None)
+    if first is None:
+        said = "the server ended no idle connection while we waited"
+        return Idle(None, None, "silence", None, said, kinds)
+    advice = round((first.shortest_s or 0.0) - _margin(first.shortest_s or 0.0), 2)
     return Idle(
-        timeout_s=round(_median(spreads), 3),
-        spread_s=round(longest - shortest, 3),
-        how=how,
+        timeout_s=first.timeout_s,
+        spread_s=first.spread_s,
+        how=first.how,
         advice_s=advice,
         advice=f"keep the client's idle timeout at {advice:g} s or less, so that the client"
         " closes first and no request meets the expiry",
+        kinds=kinds,
     )
+
+
+def _kind(cells: list[Cell]) -> IdleKind | None:
+    if not cells:
+        return None
+    silence = IdleKind(None, None, None, _how(cells))
+    spreads = [s for cell in cells if (s := cell.timing_us.get("idle_to_end")) and s.n]
+    if not spreads:
+        return silence
+    shortest = min(s.min or 0.0 for s in spreads) / 1e6
+    longest = max(s.max or 0.0 for s in spreads) / 1e6
+    return replace(
+        silence,
+        timeout_s=round(_median(spreads), 3),
+        spread_s=round(longest - shortest, 3),
+        shortest_s=round(shortest, 3),
+    )
+
+
+def _margin(timeout_s: float) -> float:
+    """A tenth, and no more than five seconds."""
+    return min(_MARGIN_S, timeout_s * _MARGIN)
 
 
 def _median(spreads: list[Spread]) -> float:
@@ -44,10 +83,10 @@ def _median(spreads: list[Spread]) -> float:
 
 
 def _how(cells: list[Cell]) -> str:
-    signatures: dict[str, int] = {}
+    """How most of them ended, in words: ``close_notify, fin``, with ``+`` for one segment."""
+    signatures: Counter[str] = Counter()
     for cell in cells:
-        for signature, count in cell.signatures.items():
-            signatures[signature] = signatures.get(signature, 0) + count
-    commonest = max(signatures, key=lambda signature: signatures[signature])
+        signatures.update(cell.signatures)
+    ((commonest, _),) = signatures.most_common(1)
     words = ("+".join(_EVENTS.get(letter, letter) for letter in word) for word in commonest.split())
     return ", ".join(words) or "silence"

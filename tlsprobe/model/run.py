@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
 
 from tlsprobe.model.judgement import (
     Axes,
@@ -13,13 +15,18 @@ from tlsprobe.model.judgement import (
     Outcome,
     Reset,
     Result,
+    RuleResult,
     Verdict,
 )
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
-from tlsprobe.model.trace import Drive
 
 RUN_SCHEMA = "tlsprobe.run/1"
+
+
+def stamp(moment: datetime) -> str:
+    """A time as run documents write it: UTC, RFC 3339, in milliseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +51,25 @@ class CellPlan:
 
 @dataclass(frozen=True, slots=True)
 class JudgedTrial:
-    """A trial that was driven, with what the judge says of it. Lives in memory only."""
+    """A trial that was driven, with what the judge says of it.
+
+    ``started`` is when it connected, ``client`` our end of it (empty if it never had one);
+    ``failure`` is a sentence when it never reached its sequence.
+    """
 
     trial: Trial
-    drive: Drive
     judgement: Judgement
+    started: str = ""
+    client: str = ""
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """A line of ``trials.jsonl``: one trial, as much of it as is worth keeping."""
+    """A line of ``trials.jsonl``: one judged trial, whole, so that a run can be gone on with.
+
+    ``ladder`` is there for the first trial that showed its signature.
+    """
 
     sequence: str
     tls: str
@@ -64,10 +80,11 @@ class TrialLine:
     axes: Axes
     signature: str
     resets: tuple[Reset, ...]
-    findings: dict[str, Result]
+    findings: tuple[RuleResult, ...]
     timing_us: dict[str, float]
     conclusive: bool
     failure: str | None = None
+    ladder: tuple[LadderLine, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -159,6 +176,38 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Met:
+    """What became of the requests that met the idle expiry at one distance from it.
+
+    ``offset_us`` is negative before the expected expiry. ``refused``: EOF and no response;
+    ``lost``: a reset and no response, so that nobody knows whether it was acted on.
+    """
+
+    offset_us: float
+    answered: int
+    refused: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """A race against the idle expiry, over the trials of a cell.
+
+    ``probability`` is that of a reset in place of the FIN, ``low`` and ``high`` its 95 % interval
+    (Wilson); ``window_us`` is how long the server lies between its close_notify and its FIN.
+    """
+
+    trials: int
+    resets: int
+    probability: float
+    low: float
+    high: float
+    text: str
+    window_us: Spread | None = None
+    met: tuple[Met, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One trial told packet by packet, the one that shows the cell best."""
 
@@ -191,6 +240,17 @@ class Cell:
     example: Example | None = None
     role: str = "asked"
     reason: str | None = None
+    race: Race | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdleKind:
+    """One of the server's idle timers; None where it did not fire while we waited."""
+
+    timeout_s: float | None
+    spread_s: float | None
+    shortest_s: float | None
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +262,42 @@ class Idle:
     how: str
     advice_s: float | None
     advice: str
+    kinds: dict[str, IdleKind] = field(default_factory=dict)
+
+
+class Change(StrEnum):
+    """How a cell differs from its baseline; the last three say that it cannot be told."""
+
+    WORSE = "worse"
+    BETTER = "better"
+    DIFFERENT = "different"
+    UNCLEAR = "unclear"
+    MISSING = "missing"
+    NEW = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A cell that is not as its baseline has it, in sentences.
+
+    ``certain``: chance does not explain it, so that ``--expect`` fails on it. ``sequence`` and
+    ``tls`` are empty where the whole run is meant.
+    """
+
+    sequence: str
+    tls: str
+    change: Change
+    certain: bool
+    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One target, measured: the run document."""
+    """One target, measured: the run document.
+
+    ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
+    where no baseline was given.
+    """
 
     tool: Tool
     started: str
@@ -219,4 +310,7 @@ class Run:
     idle: Idle | None = None
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    seed: int | None = None
+    command: tuple[str, ...] = ()
+    deviations: tuple[Deviation, ...] | None = None
     schema: str = RUN_SCHEMA

@@ -7,24 +7,30 @@ from dataclasses import dataclass
 
 import trio
 
+from tlsprobe.reference.dialects import Manner
 from tlsprobe.reference.peer import Occasion, Peer
 
 _UNTIL_CLIENT_IS_DONE = 2.0
 _LINGER = 0.3
-_PROCESS_EXIT = 0.003
+_PROCESS_EXIT = 0.02
 _FOREVER = 20.0
+
+_WARNING, _FATAL = 1, 2
+_CLOSE_NOTIFY, _USER_CANCELED = 0, 90
+_PLAINLY = Manner()
+_IN_ERROR = Manner(goaways=((1, 2),))
 
 End = Callable[[Peer, Occasion], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """A reference server: ``does`` in words, ``end`` in deeds; ``cuts`` responses or not."""
+    """A reference server: ``does`` in words, ``end`` in deeds; ``manner`` is how it speaks."""
 
     name: str
     does: str
     end: End
-    cuts: bool = False
+    manner: Manner = _PLAINLY
 
 
 async def _polite(peer: Peer, _: Occasion) -> None:
@@ -74,6 +80,49 @@ async def _half_closing(peer: Peer, _: Occasion) -> None:
     peer.close()
 
 
+async def _answering(peer: Peer, occasion: Occasion) -> None:
+    if occasion is Occasion.NOTIFIED:
+        await peer.answer_anything()
+    await _polite(peer, occasion)
+
+
+async def _failing(peer: Peer, _: Occasion) -> None:
+    await peer.fail()
+    peer.fin()
+    await peer.linger(_UNTIL_CLIENT_IS_DONE)
+    peer.close()
+
+
+async def _failing_open(peer: Peer, occasion: Occasion) -> None:
+    await peer.fail()
+    await _mute(peer, occasion)
+
+
+async def _grave(peer: Peer, _: Occasion) -> None:
+    await _forging(peer, (_FATAL, _CLOSE_NOTIFY))
+
+
+async def _canceling(peer: Peer, _: Occasion) -> None:
+    await _forging(peer, (_WARNING, _USER_CANCELED), (_WARNING, _CLOSE_NOTIFY))
+
+
+async def _canceling_only(peer: Peer, _: Occasion) -> None:
+    await _forging(peer, (_WARNING, _USER_CANCELED))
+
+
+async def _forging(peer: Peer, *alerts: tuple[int, int]) -> None:
+    for level, description in alerts:
+        await peer.alert(level, description)
+    peer.fin()
+    await peer.linger(_UNTIL_CLIENT_IS_DONE)
+    peer.close()
+
+
+async def _parting(peer: Peer, occasion: Occasion) -> None:
+    await peer.farewell()
+    await _mute(peer, occasion)
+
+
 BEHAVIOURS = {
     behaviour.name: behaviour
     for behaviour in (
@@ -84,8 +133,26 @@ BEHAVIOURS = {
         Behaviour("aborting", "reads everything, then resets (linger 0)", _aborting),
         Behaviour("lingering", "alert, and no FIN until the client is done", _lingering),
         Behaviour("mute", "never ends the connection", _mute),
-        Behaviour("truncating", "stops in the middle of a response", _polite, cuts=True),
+        Behaviour("truncating", "stops in the middle of a response", _polite, Manner(cuts=True)),
         Behaviour("half-closing", "alert, FIN, then closes with data unread", _half_closing),
+        Behaviour("answering", "answers what comes behind the client's close_notify", _answering),
+        Behaviour("failing", "fatal alert, then FIN", _failing),
+        Behaviour("failing-open", "fatal alert, and stays", _failing_open),
+        Behaviour("grave", "close_notify at the level fatal (TLS 1.3), then FIN", _grave),
+        Behaviour("canceling", "user_canceled, close_notify (TLS 1.3), then FIN", _canceling),
+        Behaviour("canceling-only", "user_canceled (TLS 1.3), then FIN", _canceling_only),
+        Behaviour("terse", "never says Connection: close", _polite, Manner(announces=False)),
+        Behaviour(
+            "growing",
+            "a second GOAWAY with a higher last stream",
+            _polite,
+            Manner(goaways=((1, 0), (3, 0))),
+        ),
+        Behaviour("erring", "GOAWAY with an error, then a close", _polite, _IN_ERROR),
+        Behaviour("erring-open", "GOAWAY with an error, and stays", _parting, _IN_ERROR),
     )
 }
 """All reference servers by name; ``polite`` is the control that must come back clean."""
+
+DEMO = tuple(BEHAVIOURS)[:9]
+"""Those that ``tlsprobe demo`` shows; the others are there to break a rule of their own each."""

@@ -1,8 +1,7 @@
 """One accepted connection of a reference server, read a record at a time.
 
-The line protocol is as small as a close needs: ``ping`` is answered with a ``pong`` line, ``get N``
-with a line of N bytes, ``bye`` is the goodbye and has no answer. Records are read one by one, like
-OpenSSL without read-ahead does, so that "left unread" means what it means in a real server.
+Records are read one by one, like OpenSSL without read-ahead does, so that "left unread" means what
+it means in a real server.
 """
 
 from __future__ import annotations
@@ -14,18 +13,16 @@ from enum import Enum
 import trio
 
 from tlsprobe.model.trace import RecordKind
+from tlsprobe.reference.dialects import PONG, Dialect, Gone, Manner, dialect
+from tlsprobe.reference.forgery import can_forge, forged_alert, records_in
 from tlsprobe.tls import TlsContext, TlsSession
 
 IDLE_TIMEOUT = 1.0
 """Seconds after which every reference server but ``mute`` ends an idle connection."""
 
-MAX_RESPONSE = 64 * 2**20
-"""Bytes that ``get`` gives at most."""
-
 _HEADER = 5
-_MAX_LINE = 4096
+_NO_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
 _LINGER_ZERO = struct.pack("ii", 1, 0)
-_PONG = b"pong " + b"x" * 58 + b"\n"
 
 
 class Occasion(Enum):
@@ -38,18 +35,16 @@ class Occasion(Enum):
     CUT = "cut"
 
 
-class Gone(Exception):  # noqa: N818 - the client left, which is no error here
-    """The client is no longer there, or never spoke TLS."""
-
-
 class Peer:
     """The server's end of one connection."""
 
-    def __init__(self, sock: trio.socket.SocketType, context: TlsContext) -> None:
+    def __init__(self, sock: trio.socket.SocketType, context: TlsContext, manner: Manner) -> None:
         self._socket = sock
+        self._manner = manner
+        self._dialect: Dialect | None = None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tls: TlsSession = context.accept()
-        self._line = bytearray()
+        self._written = 0
 
     async def handshake(self) -> None:
         """Up to the end of the TLS handshake. Raises Gone."""
@@ -62,11 +57,8 @@ class Peer:
             if self._tls.failure:
                 raise Gone
 
-    async def serve(self, cuts: bool) -> Occasion:
-        """Answer requests until there is an occasion to end the connection.
-
-        ``cuts``: stop in the middle of the first response.
-        """
+    async def serve(self) -> Occasion:
+        """Answer requests until there is an occasion to end the connection."""
         while True:
             with trio.move_on_after(IDLE_TIMEOUT) as scope:
                 record = await self._record()
@@ -77,15 +69,38 @@ class Peer:
             for received in self._tls.receive(record):
                 if received.kind is RecordKind.CLOSE_NOTIFY:
                     return Occasion.NOTIFIED
-                if received.kind is RecordKind.DATA:
-                    self._line += received.data
-            occasion = await self._answer(cuts)
-            if occasion is not None:
-                return occasion
+                if received.kind is RecordKind.DATA and received.data:
+                    occasion = await self._answer(received.data)
+                    if occasion is not None:
+                        return occasion
+
+    async def farewell(self) -> None:
+        """Say what the protocol has to say before an end, if it has anything."""
+        words = self._dialect.farewell() if self._dialect is not None else b""
+        if words:
+            await self._send(self._tls.send(words))
 
     async def notify(self) -> None:
-        """Send our close_notify."""
+        """Send our close_notify, behind the protocol's farewell."""
+        await self.farewell()
         await self._send(self._tls.close_notify())
+
+    async def answer_anything(self) -> None:
+        """Answer whatever comes next, though it comes behind a close_notify."""
+        with trio.move_on_after(IDLE_TIMEOUT):
+            if await self._record():
+                await self._send(self._tls.send(PONG))
+
+    async def fail(self) -> None:
+        """Send a fatal alert: OpenSSL does when it is given a record that is none."""
+        self._tls.receive(_NO_RECORD)
+        await self._send(self._tls.output())
+
+    async def alert(self, level: int, description: int) -> None:
+        """Send any alert, made by hand; TLS 1.3 only, and nothing of OpenSSL's can follow."""
+        if not can_forge(self._tls):
+            raise Gone
+        await self._send(forged_alert(self._tls, self._written, level, description))
 
     def fin(self) -> None:
         """Shut down the write side."""
@@ -109,19 +124,16 @@ class Peer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         self._socket.close()
 
-    async def _answer(self, cuts: bool) -> Occasion | None:
-        while b"\n" in self._line:
-            line, _, rest = bytes(self._line).partition(b"\n")
-            self._line = bytearray(rest)
-            if line == b"bye":
-                return Occasion.GOODBYE
-            response = _response(line)
-            if cuts:
-                await self._send(self._tls.send(response[: len(response) // 2]))
+    async def _answer(self, words: bytes) -> Occasion | None:
+        if self._dialect is None:
+            self._dialect = dialect(words, self._manner)
+        for turn in self._dialect.feed(words):
+            if turn.response and self._manner.cuts:
+                await self._send(self._tls.send(turn.response[: len(turn.response) // 2]))
                 return Occasion.CUT
-            await self._send(self._tls.send(response))
-        if len(self._line) > _MAX_LINE:
-            raise Gone
+            await self._send(self._tls.send(turn.response))
+            if turn.last:
+                return Occasion.GOODBYE
         return None
 
     async def _record(self) -> bytes:
@@ -147,16 +159,10 @@ class Peer:
             raise Gone from None
 
     async def _send(self, data: bytes) -> None:
+        self._written += records_in(data) if self._tls.handshaken else 0
         view = memoryview(data)
         try:
             while view:
                 view = view[await self._socket.send(view) :]
         except OSError:
             raise Gone from None
-
-
-def _response(line: bytes) -> bytes:
-    verb, _, size = line.partition(b" ")
-    if verb == b"get" and size.isdigit():
-        return b"x" * min(int(size[:12]), MAX_RESPONSE) + b"\n"
-    return _PONG

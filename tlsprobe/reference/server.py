@@ -16,9 +16,11 @@ from pathlib import Path
 import trio
 
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.reference.behaviours import BEHAVIOURS, Behaviour
+from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO, Behaviour
 from tlsprobe.reference.certificate import self_signed
-from tlsprobe.reference.peer import Gone, Peer
+from tlsprobe.reference.dialects import Gone
+from tlsprobe.reference.forgery import listen
+from tlsprobe.reference.peer import Peer
 from tlsprobe.tls import TlsContext, server_context
 
 _BACKLOG = 512
@@ -27,12 +29,14 @@ _START_PATIENCE = 20.0
 
 
 @asynccontextmanager
-async def running(names: tuple[str, ...] = tuple(BEHAVIOURS)) -> AsyncIterator[dict[str, int]]:
+async def running(names: tuple[str, ...] = DEMO) -> AsyncIterator[dict[str, int]]:
     """Reference servers in a process of their own; their ports on loopback, by name.
 
     A process of its own, since a server that shares our interpreter could not be late or early
-    independently of the client that it is meant to annoy.
+    independently of the client that it is meant to annoy. An exception leaves the block as it is,
+    not wrapped in the group that a nursery would make of it.
     """
+    failure: BaseException | None = None
     command = [sys.executable, "-m", "tlsprobe.reference", *names]
     async with trio.open_nursery() as nursery:
         process = await nursery.start(
@@ -40,8 +44,11 @@ async def running(names: tuple[str, ...] = tuple(BEHAVIOURS)) -> AsyncIterator[d
         )
         try:
             yield json.loads(await _announced(process.stdout))
-        finally:
-            nursery.cancel_scope.cancel()
+        except BaseException as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def serve(names: tuple[str, ...]) -> None:
@@ -61,7 +68,9 @@ def _context() -> TlsContext:
         pem = Path(folder, "reference.pem")
         pem.touch(0o600)
         pem.write_bytes(self_signed())
-        return server_context(pem)
+        context = server_context(pem)
+    listen(context)
+    return context
 
 
 async def _open(nursery: trio.Nursery, context: TlsContext, behaviour: Behaviour) -> int:
@@ -111,10 +120,10 @@ async def _connection(
     sock: trio.socket.SocketType, context: TlsContext, behaviour: Behaviour
 ) -> None:
     with sock:
-        peer = Peer(sock, context)
+        peer = Peer(sock, context, behaviour.manner)
         try:
             await peer.handshake()
-            await behaviour.end(peer, await peer.serve(behaviour.cuts))
+            await behaviour.end(peer, await peer.serve())
         except Gone:
             pass
 

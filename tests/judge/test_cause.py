@@ -1,0 +1,309 @@
+"""The decision table of RST-CAUSES.md, row by row: both sides, and what Linux was seen to send."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, play, stranger
+from tlsprobe.judge.cause import resets_of
+from tlsprobe.model.judgement import Cause, Confidence, Reset
+from tlsprobe.model.trace import Coverage, Deed, Event, Side, Trace
+
+HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
+
+
+def why(*lines: Line, ipv6: bool = False) -> Reset:
+    """The one RST of a story."""
+    return only(play(*lines, ipv6=ipv6))
+
+
+def only(trace: Trace) -> Reset:
+    (reset,) = resets_of(trace)
+    return reset
+
+
+def said(reset: Reset) -> str:
+    return " / ".join(reset.evidence)
+
+
+def names(reset: Reset, *packets: int) -> bool:
+    """Whether the evidence speaks of all these packets, by number."""
+    words = said(reset).replace(",", " ").replace(":", " ").replace(")", " ").split()
+    return {str(packet) for packet in packets} <= set(words)
+
+
+def test_no_rst_no_cause() -> None:
+    assert resets_of(play(C.notify(), S.notify() + S.fin(), C.fin())) == ()
+
+
+def test_a_reset_says_whose_it_is_and_which_packet() -> None:
+    trace = play(C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+    reset = only(trace)
+    assert (reset.side, reset.packet, reset.before_fin) == (Side.SERVER, FIRST + 3, True)
+    assert reset.time_ns == trace.segments[-1].time_ns
+    assert not why(S.fin(), C.notify(), S.rst()).before_fin
+
+
+# --- row 1 ---------------------------------------------------------------------------------------
+
+
+def test_row_1_the_answer_to_a_syn_is_a_refusal() -> None:
+    reset = only(play(C.syn(), S.refuse(), opened=False))
+    assert (reset.cause, reset.confidence) == (Cause.REFUSED, HIGH)
+    assert names(reset, 1, 2)
+
+
+def test_row_1_wants_the_acknowledgement_of_the_syn() -> None:
+    reset = only(play(C.syn(), S.refuse().but(ack=5), opened=False))
+    assert reset.cause is not Cause.REFUSED
+
+
+def test_row_1_is_about_connections_that_never_were() -> None:
+    reset = only(play(S.rst(active=True).but(ack=0), asked=False))
+    assert reset.cause is not Cause.REFUSED
+
+
+# --- rows 3 and 4 --------------------------------------------------------------------------------
+
+
+def test_row_3_data_reached_a_closed_socket() -> None:
+    reset = why(S.notify() + S.fin(), C.ack(), C.notify(), S.rst())
+    assert (reset.side, reset.cause) == (Side.SERVER, Cause.DATA_AFTER_CLOSE)
+    assert reset.confidence is HIGH
+    assert names(reset, FIRST, FIRST + 2, FIRST + 3)
+    assert f"{ALERT} bytes" in said(reset)
+
+
+def test_row_3_with_crossing_ends() -> None:
+    """The RST repeats our ack, which lies below the server's FIN."""
+    trace = play(crossing(S.fin(), C.notify()), S.rst())
+    fin, _, rst = trace.segments[-3:]
+    assert rst.start == fin.end
+    reset = only(trace)
+    assert (reset.cause, reset.confidence) == (Cause.DATA_AFTER_CLOSE, HIGH)
+    assert names(reset, FIRST, FIRST + 1)
+
+
+def test_row_3_names_the_segment_with_payload_not_the_ack_before_it() -> None:
+    reset = why(S.fin(), C.ack(), C.notify(), C.ack(), S.rst())
+    assert reset.cause is Cause.DATA_AFTER_CLOSE
+    assert names(reset, FIRST + 2)
+    assert not names(reset, FIRST + 1)
+
+
+def test_row_3_of_psql_whose_server_answers_after_it_left() -> None:
+    """Terminate, close_notify and FIN at once; the late close_notify meets a closed socket."""
+    reset = why(C.goodbye() + C.notify() + C.close(), S.notify(), C.rst())
+    assert (reset.side, reset.cause) == (Side.CLIENT, Cause.DATA_AFTER_CLOSE)
+    assert reset.confidence is HIGH
+    assert not reset.before_fin
+    assert names(reset, FIRST, FIRST + 1, FIRST + 2)
+
+
+def test_row_3_of_a_client_in_somebody_elses_capture() -> None:
+    reset = only(stranger(play(C.goodbye() + C.notify() + C.fin(), S.notify(), C.rst())))
+    assert (reset.side, reset.cause) == (Side.CLIENT, Cause.DATA_AFTER_CLOSE)
+
+
+def test_row_3_holds_when_the_fin_was_retransmitted() -> None:
+    reset = why(S.fin(), S.again(FIRST), C.notify(), S.rst())
+    assert reset.cause is Cause.DATA_AFTER_CLOSE
+    assert not reset.before_fin
+
+
+def test_row_4_a_second_bare_rst_is_the_echo_of_the_first() -> None:
+    first, echo = resets_of(play(S.fin(), C.notify(), S.rst(), C.fin(), S.rst()))
+    assert (first.cause, first.confidence) == (Cause.DATA_AFTER_CLOSE, HIGH)
+    assert (echo.cause, echo.confidence) == (Cause.DATA_AFTER_CLOSE, HIGH)
+    assert echo.packet == FIRST + 4
+    assert names(echo, FIRST + 2, FIRST + 4)
+
+
+def test_row_4_also_follows_an_rst_in_place_of_a_fin() -> None:
+    """The first RST closed the socket; what comes then is its echo, not a lost state."""
+    lines = (C.goodbye(), crossing(S.rst(active=True), C.notify()), S.rst())
+    first, echo = resets_of(play(*lines))
+    assert first.cause in {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
+    assert echo.cause is Cause.DATA_AFTER_CLOSE
+    assert names(echo, first.packet)
+
+
+# --- rows 5 to 8 ---------------------------------------------------------------------------------
+
+
+def test_row_5_half_closed_then_closed_with_data_unread() -> None:
+    reset = why(S.notify() + S.fin(), C.notify(), S.rst(active=True))
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AFTER_FIN, HIGH)
+    assert not reset.before_fin
+    assert f"{ALERT} bytes" in said(reset)
+    assert names(reset, FIRST, FIRST + 2)
+
+
+def test_row_5_of_a_client() -> None:
+    """psql's other ending: the server's close_notify lay unread when it closed."""
+    reset = why(C.goodbye() + C.notify() + C.fin(), S.notify(), C.rst(active=True))
+    assert (reset.side, reset.cause) == (Side.CLIENT, Cause.UNREAD_AFTER_FIN)
+    assert reset.confidence is HIGH
+
+
+def test_row_6_closed_with_data_unread() -> None:
+    reset = why(C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert reset.alternatives == (Cause.DELIBERATE,)
+    assert f"{ALERT} bytes" in said(reset)  # the goodbye was acted on, or it would still be open
+    assert names(reset, FIRST + 1, FIRST + 3)
+
+
+def test_row_6_when_our_fin_was_there_too() -> None:
+    reset = why(C.goodbye(), C.notify() + C.fin(), S.notify(), S.rst(active=True))
+    assert reset.cause is Cause.UNREAD_AT_CLOSE
+    assert f"{ALERT} bytes" in said(reset)
+
+
+def test_row_6_counts_only_what_the_rst_acknowledges() -> None:
+    """The close_notify crossed the RST: it had not arrived and was not unread."""
+    lines = (C.data(), crossing(S.rst(active=True), C.notify()))
+    reset = why(*lines)
+    assert reset.cause is Cause.UNREAD_AT_CLOSE
+    assert f"{MESSAGE} bytes" in said(reset)
+    assert not names(reset, FIRST + 2)
+
+
+def test_row_6_from_a_capture_alone() -> None:
+    reset = only(stranger(play(C.goodbye(), C.notify(), S.rst(active=True))))
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert reset.alternatives == (Cause.DELIBERATE,)
+
+
+def test_row_6_of_a_client_that_leaves_the_answer_unread() -> None:
+    reset = why(C.goodbye() + C.notify(), S.notify(), C.rst(active=True))
+    assert (reset.side, reset.cause) == (Side.CLIENT, Cause.UNREAD_AT_CLOSE)
+
+
+def test_row_6_leaves_out_what_came_after_the_rst_was_sent() -> None:
+    """It acknowledges half of our data: the other half was still on its way."""
+    reset = why(C.data(), S.rst(active=True).but(ack=_half_of_the_data()))
+    assert reset.cause is Cause.UNREAD_AT_CLOSE
+    assert f"{MESSAGE // 2} bytes" in said(reset)
+
+
+def _half_of_the_data() -> int:
+    return play(C.data()).segments[-1].end - MESSAGE // 2
+
+
+def test_row_7_a_goodbye_is_no_unread_data() -> None:
+    """It asks for an end and gets one: a server that resets on it meant to."""
+    reset = why(C.goodbye(), S.rst(active=True))
+    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+
+
+def test_row_7_everything_was_answered() -> None:
+    reset = why(S.notify(), S.rst(active=True))
+    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+    assert reset.alternatives == (Cause.UNREAD_AT_CLOSE,)
+    assert "no close_notify" not in said(reset)
+
+
+def test_row_7_from_a_capture_alone() -> None:
+    assert only(stranger(play(S.rst(active=True)))).cause is Cause.DELIBERATE
+
+
+def test_row_8_without_a_close_notify() -> None:
+    reset = why(S.rst(active=True))
+    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+    assert "no close_notify" in said(reset)
+
+
+def test_our_own_abort_is_deliberate_and_certain() -> None:
+    reset = why(C.notify(), C.abort())
+    assert (reset.side, reset.cause, reset.confidence) == (Side.CLIENT, Cause.DELIBERATE, HIGH)
+    assert reset.alternatives == ()
+
+
+# --- rows 9 to 11 --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [C.notify(), C.request(), C.ack(), C.fin()])
+def test_row_9_nobody_knows_the_connection(line: Line) -> None:
+    reset = why(line, S.rst())
+    assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
+    assert names(reset, FIRST, FIRST + 1)
+    assert reset.before_fin
+
+
+def test_row_9_of_a_client_that_was_restarted() -> None:
+    reset = why(S.notify(), C.rst())
+    assert (reset.side, reset.cause) == (Side.CLIENT, Cause.NO_STATE)
+
+
+def test_row_3_wants_data_a_bare_fin_is_none() -> None:
+    assert why(S.fin(), C.fin(), S.rst()).cause is not Cause.DATA_AFTER_CLOSE
+
+
+def test_row_11_otherwise_unknown_with_what_is_left() -> None:
+    reset = why(S.rst(active=True).but(start=0))
+    assert (reset.cause, reset.confidence) == (Cause.UNKNOWN, LOW)
+    assert reset.alternatives
+
+
+# --- row 0, and both sides in one story ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "usual", "lowered"),
+    [
+        ((S.fin(), C.notify(), S.rst()), HIGH, MEDIUM),
+        ((C.notify(), S.rst(active=True)), MEDIUM, LOW),
+        ((S.rst(active=True).but(start=0),), LOW, LOW),
+    ],
+)
+def test_row_0_holes_cost_one_level(
+    lines: tuple[Line, ...], usual: Confidence, lowered: Confidence
+) -> None:
+    whole, holed = only(play(*lines)), only(play(*lines, coverage=Coverage.HOLES))
+    assert (whole.confidence, holed.confidence) == (usual, lowered)
+    assert holed.cause is whole.cause
+    assert "holes" in said(holed)
+    assert "holes" not in said(whole)
+
+
+def test_the_clients_resets_are_never_the_servers() -> None:
+    """PostgreSQL and psql: each resets, each for its own reason."""
+    lines = (C.goodbye() + C.notify() + C.close(), S.notify(), S.rst(active=True), C.rst())
+    server, client = resets_of(play(*lines, S.ack()))
+    assert (server.side, server.cause) == (Side.SERVER, Cause.UNREAD_AT_CLOSE)
+    assert (client.side, client.packet) == (Side.CLIENT, FIRST + 3)
+    assert not client.before_fin
+    assert server.before_fin
+
+
+def test_ipv6_has_no_ip_id_and_the_same_causes() -> None:
+    for lines in (
+        (S.fin(), C.notify(), S.rst()),
+        (S.fin(), C.notify(), S.rst(active=True)),
+        (C.goodbye(), C.notify(), S.notify(), S.rst(active=True)),
+        (C.notify(), S.rst()),
+    ):
+        assert why(*lines, ipv6=True).cause is why(*lines).cause
+        assert why(*lines, ipv6=True).confidence is why(*lines).confidence
+
+
+def test_missing_timestamps_prove_nothing() -> None:
+    trace = play(C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+    without = tuple(s._replace(timestamps=False) for s in trace.segments)
+    assert resets_of(replace(trace, segments=without)) == resets_of(trace)
+
+
+def test_a_second_rst_at_the_same_place_is_told_like_the_first() -> None:
+    first, second = resets_of(play(C.notify(), S.rst(active=True), S.rst(active=True)))
+    assert second.cause is first.cause
+
+
+def test_an_abort_of_ours_does_not_explain_a_passive_rst() -> None:
+    trace = play(C.fin(), S.notify(), C.rst())
+    last = trace.drive.events[-1]
+    events = (*trace.drive.events, Event(last.time_ns, Deed.ABORTED))
+    reset = only(replace(trace, drive=replace(trace.drive, events=events)))
+    assert reset.cause is Cause.DATA_AFTER_CLOSE

@@ -1,0 +1,270 @@
+"""Trials counted into a cell: verdict, distributions, why, durations and the example."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.judge.playbook import ALERT, C, S, crossing, play
+from tlsprobe.judge.cell import cell_of, settle, spread
+from tlsprobe.judge.verdict import judge
+from tlsprobe.model.judgement import Cause, Confidence, Judgement, Level, Result, Verdict
+from tlsprobe.model.run import (
+    BeforeAfter,
+    Cell,
+    CellPlan,
+    JudgedTrial,
+    ReaderCounts,
+    ResetCounts,
+    Spread,
+    Trial,
+)
+from tlsprobe.model.sequence import Sequence, Step, Verb
+from tlsprobe.model.trace import Coverage, Record, RecordKind, Side, Stage, Trace
+
+CLEAN = play(C.notify(), S.notify() + S.fin(), C.fin())
+CLEAN_SLOWLY = play(C.notify(), S.notify(), S.fin(), C.fin())
+BARE_FIN = play(C.notify(), S.fin())
+RESET = play(C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+RESET_AND_ECHO = play(C.notify(), crossing(S.rst(active=True), C.fin()), S.rst())
+AFTER_FIN = play(S.notify() + S.fin(), C.notify(), S.rst())
+ABORTED = play(C.abort())
+LATE = play(C.notify() + C.close(), S.notify(), C.rst(), S.fin())
+HALF_CLOSE_CUT = play(C.request() + C.notify(), S.partial(), S.notify() + S.fin(), tls="1.2")
+UNREACHED = play(S.fin(), failure="the server refused our certificate", stage=Stage.HANDSHAKE)
+HOLED = replace(CLEAN, coverage=Coverage.HOLES)
+HOLED_RESET = replace(RESET, coverage=Coverage.HOLES)
+
+
+def disagreeing() -> Trace:
+    """The driver says that it sent a close_notify, and the capture has none."""
+    trace = play(S.fin())
+    assert trace.drive.mark is not None
+    start = trace.drive.mark.client
+    sent = Record(Side.CLIENT, start, start + ALERT, RecordKind.CLOSE_NOTIFY, 0, (1, 0))
+    return replace(trace, drive=replace(trace.drive, records=(*trace.drive.records, sent)))
+
+
+def plan(*verbs: Verb, role: str = "asked") -> CellPlan:
+    sequence = Sequence("some-close", tuple((Step(verb),) for verb in verbs))
+    return CellPlan(sequence, "; ".join(verbs), "1.3", 1, role)
+
+
+def judged(trace: Trace, judgement: Judgement, index: int) -> JudgedTrial:
+    trial = Trial("some-close", "1.3", index)
+    return JudgedTrial(trial, judgement, failure=trace.drive.failure)
+
+
+def trials(*traces: Trace) -> list[JudgedTrial]:
+    return [judged(trace, judge(trace), index) for index, trace in enumerate(traces)]
+
+
+def cell(*traces: Trace, path_alive: bool | None = None) -> Cell:
+    return cell_of(plan(Verb.CLOSE_NOTIFY), trials(*traces), path_alive)
+
+
+# --- verdict -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("traces", "verdict"),
+    [
+        pytest.param((CLEAN,), Verdict.PASS, id="pass"),
+        pytest.param((HALF_CLOSE_CUT,), Verdict.INFO, id="info"),
+        pytest.param((RESET,), Verdict.WARN, id="warn"),
+        pytest.param((BARE_FIN,), Verdict.FAIL, id="fail"),
+        pytest.param((HOLED,), Verdict.INCONCLUSIVE, id="inconclusive"),
+        pytest.param((UNREACHED,), Verdict.ERROR, id="error"),
+        pytest.param((disagreeing(),), Verdict.ERROR, id="driver and capture disagree"),
+        pytest.param((), Verdict.ERROR, id="no trial at all"),
+        pytest.param((CLEAN, HALF_CLOSE_CUT), Verdict.INFO, id="info over pass"),
+        pytest.param((HALF_CLOSE_CUT, CLEAN, RESET), Verdict.WARN, id="warn over info"),
+        pytest.param((CLEAN, RESET, BARE_FIN), Verdict.FAIL, id="fail over warn"),
+        pytest.param((CLEAN,) * 9 + (HOLED,), Verdict.INCONCLUSIVE, id="one hole among passes"),
+        pytest.param((RESET, HOLED_RESET), Verdict.INCONCLUSIVE, id="inconclusive is not warn"),
+        pytest.param((CLEAN,) * 9 + (UNREACHED,), Verdict.ERROR, id="one error among passes"),
+        pytest.param((HOLED, UNREACHED), Verdict.ERROR, id="error over inconclusive"),
+        pytest.param((HOLED, disagreeing()), Verdict.ERROR, id="disagreement over inconclusive"),
+        pytest.param((BARE_FIN, UNREACHED), Verdict.ERROR, id="error is not fail"),
+    ],
+)
+def test_verdict(traces: tuple[Trace, ...], verdict: Verdict) -> None:
+    assert cell(*traces).verdict is verdict
+
+
+def test_a_path_that_died_is_a_warning() -> None:
+    dead = cell(CLEAN, path_alive=False)
+    finding = dead.findings[-1]
+    assert (dead.verdict, dead.path_alive) == (Verdict.WARN, False)
+    assert (finding.rule, finding.result) == ("INTEROP-PATH", Result.WARN)
+    assert finding.level is Level.INTEROP
+
+
+def test_a_path_that_lives_is_noted() -> None:
+    alive = cell(CLEAN, path_alive=True)
+    assert (alive.verdict, alive.path_alive) == (Verdict.PASS, True)
+    assert [f.result for f in alive.findings if f.rule == "INTEROP-PATH"] == [Result.PASS]
+
+
+def test_a_path_that_nobody_tried_has_no_finding() -> None:
+    untried = cell(CLEAN)
+    assert untried.path_alive is None
+    assert not [f for f in untried.findings if f.rule == "INTEROP-PATH"]
+
+
+def test_a_dead_path_does_not_outweigh_an_error() -> None:
+    assert cell(UNREACHED, path_alive=False).verdict is Verdict.ERROR
+
+
+# --- counts --------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_named_by_its_plan() -> None:
+    found = cell_of(plan(Verb.CLOSE_NOTIFY, Verb.FIN, role="control"), trials(CLEAN))
+    assert (found.sequence, found.steps) == ("some-close", "close_notify; fin")
+    assert (found.tls, found.trials, found.role) == ("1.3", 1, "control")
+
+
+def test_distributions_count_trials_the_commonest_first() -> None:
+    found = cell(RESET, CLEAN, CLEAN, CLEAN, AFTER_FIN, CLEAN_SLOWLY)
+    assert found.trials == 6
+    assert next(iter(found.outcomes.items())) == ("clean", 4)
+    assert found.outcomes == {"clean": 4, "reset-before-fin": 1, "reset-after-fin": 1}
+    assert found.signatures == {"N nf F": 3, "N n f F": 1, "G N n r": 1, "nf N r": 1}
+    assert found.reader == ReaderCounts(eof=5, reset=1)
+
+
+def test_resets_are_counted_by_side_and_place_once_a_trial() -> None:
+    found = cell(RESET, RESET, RESET_AND_ECHO, AFTER_FIN, ABORTED, LATE, CLEAN)
+    server, client = BeforeAfter(3, 1), BeforeAfter(1, 1)
+    assert found.resets == ResetCounts(server, client)
+
+
+def test_causes_are_the_servers_and_count_trials() -> None:
+    twice = play(S.fin(), C.notify(), S.rst(), C.fin(), S.rst())
+    found = cell(AFTER_FIN, twice, RESET, ABORTED, LATE)
+    assert found.causes == {"data-after-close": 2, "unread-data-at-close": 1}
+
+
+def test_an_open_connection_times_a_reader_out() -> None:
+    assert cell(play(C.notify())).reader == ReaderCounts(timeout=1)
+
+
+def test_trials_that_never_began_count_as_errors_alone() -> None:
+    found = cell(UNREACHED, CLEAN)
+    assert found.outcomes == {"handshake-failed": 1, "clean": 1}
+    assert found.signatures == {"N nf F": 1}
+    assert found.reader == ReaderCounts(eof=1)
+    assert {f.count for f in found.findings} == {1}
+    assert found.reason == "the server refused our certificate"
+    assert cell(CLEAN).reason is None
+
+
+# --- findings and why ----------------------------------------------------------------------------
+
+
+def test_findings_count_trials_the_worst_first() -> None:
+    found = cell(BARE_FIN, BARE_FIN, RESET, CLEAN)
+    ranks = [Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS]
+    places = [ranks.index(f.result) for f in found.findings]
+    assert places == sorted(places)
+    notify = {f.result: f.count for f in found.findings if f.rule == "TLS13-NOTIFY"}
+    assert notify == {Result.FAIL: 2, Result.PASS: 2}
+
+
+def test_of_one_rules_findings_the_commonest_comes_first() -> None:
+    by_reset = play(C.notify(), S.rst(active=True))
+    found = cell(by_reset, BARE_FIN, BARE_FIN, BARE_FIN)
+    counts = [f.count for f in found.findings if f.rule == "TLS13-NOTIFY"]
+    assert counts == [3, 1]
+
+
+def test_findings_hold_what_applied_only() -> None:
+    assert Result.NOT_APPLICABLE not in {f.result for f in cell(RESET, CLEAN).findings}
+
+
+def test_why_keeps_the_confidences_apart() -> None:
+    settled = judged(RESET, settle(judge(RESET), "terminate", 0, 3), 2)
+    medium, high = cell_of(plan(Verb.TERMINATE), [*trials(RESET, RESET), settled]).why
+    assert {medium.cause, high.cause} == {Cause.UNREAD_AT_CLOSE}
+    assert (medium.confidence, medium.count) == (Confidence.MEDIUM, 2)
+    assert (high.confidence, high.count) == (Confidence.HIGH, 1)
+    assert "'terminate'" in high.evidence[-1]
+    assert medium.remedy and high.remedy
+
+
+def test_why_keeps_sides_and_causes_apart_the_commonest_first() -> None:
+    found = cell(AFTER_FIN, RESET, RESET, LATE).why
+    assert found[0].cause == "unread-data-at-close"
+    assert {(f.side, f.cause, f.count) for f in found} == {
+        ("server", "unread-data-at-close", 2),
+        ("server", "data-after-close", 1),
+        ("client", "data-after-close", 1),
+    }
+
+
+def test_an_rst_of_ours_needs_no_remedy_and_one_asked_for_no_words() -> None:
+    (facts,) = cell(LATE).why
+    assert (facts.side, facts.remedy) == ("client", ())
+    assert cell_of(plan(Verb.ABORT), trials(ABORTED)).why == ()
+
+
+def test_why_is_empty_without_resets() -> None:
+    assert cell(CLEAN, BARE_FIN).why == ()
+
+
+# --- durations and the example -------------------------------------------------------------------
+
+
+def test_a_spread_of_nothing_was_never_seen() -> None:
+    assert spread([]) == Spread(0)
+
+
+def test_a_spread_of_one_is_that_one() -> None:
+    assert spread([7.5]) == Spread(1, 7.5, 7.5, 7.5, 7.5)
+
+
+def test_a_spread_names_its_quantiles_whatever_the_order() -> None:
+    found = spread([float(value) for value in range(100, -1, -1)])
+    assert found == Spread(101, 0.0, 50.0, 95.0, 100.0)
+
+
+def test_a_spread_stays_within_what_was_seen() -> None:
+    found = spread([10.0, 20.0])
+    assert (found.n, found.min, found.p50, found.max) == (2, 10.0, 15.0, 20.0)
+    assert found.p95 is not None
+    assert 15.0 < found.p95 <= 20.0
+
+
+def test_durations_are_of_the_trials_that_had_them() -> None:
+    found = cell(CLEAN, CLEAN_SLOWLY, BARE_FIN, UNREACHED).timing_us
+    assert found["close_notify_to_fin"].n == 3
+    assert found["close_notify_to_answer"].n == 2
+    assert "goodbye_to_end" not in found
+
+
+@pytest.mark.parametrize(
+    ("traces", "chosen"),
+    [
+        pytest.param((CLEAN, RESET, CLEAN), 1, id="a reset"),
+        pytest.param((AFTER_FIN, RESET), 1, id="a reset before the FIN rather than after"),
+        pytest.param((CLEAN_SLOWLY, CLEAN, CLEAN), 1, id="else the commonest"),
+        pytest.param((CLEAN, CLEAN), 0, id="of equals the first"),
+    ],
+)
+def test_the_example_shows_the_cell_best(traces: tuple[Trace, ...], chosen: int) -> None:
+    example = cell(*traces).example
+    assert example is not None
+    assert example.trial == chosen
+    assert example.signature == judge(traces[chosen]).signature
+    assert example.ladder == judge(traces[chosen]).ladder
+
+
+def test_a_ladder_told_before_is_not_needed_again() -> None:
+    first, second = trials(RESET, RESET)
+    blank = replace(second, judgement=replace(second.judgement, ladder=()))
+    example = cell_of(plan(), [blank, first]).example
+    assert example is not None
+    assert example.trial == 0
+    assert cell_of(plan(), [blank]).example is None

@@ -1,0 +1,116 @@
+"""The idle timeout over cells, and the advice that stays below it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsprobe.judge.idle import idle_of
+from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.run import Cell, Spread
+
+
+def cell(
+    *seconds: float, signature: str = "nf", sequence: str = "idle-expiry", count: int = 3
+) -> Cell:
+    """A cell whose connections were ended after these many seconds."""
+    ordered = sorted(1e6 * value for value in seconds)
+    timing = {}
+    if ordered:
+        middle = ordered[len(ordered) // 2]
+        timing["idle_to_end"] = Spread(len(ordered), ordered[0], middle, ordered[-1], ordered[-1])
+    signatures = {signature: count}
+    return Cell(sequence, "", "1.3", count, Verdict.PASS, signatures=signatures, timing_us=timing)
+
+
+def test_without_an_idle_sequence_there_is_nothing_to_say() -> None:
+    assert idle_of([]) is None
+    assert idle_of([cell(60, sequence="server-close-reply")]) is None
+
+
+def test_a_cell_that_was_never_measured_says_nothing() -> None:
+    unsupported = Cell("idle-expiry", "", "1.2", 0, Verdict.UNSUPPORTED)
+    assert idle_of([unsupported]) is None
+
+
+def test_the_timeout_and_its_spread() -> None:
+    idle = idle_of([cell(60.01, 60.02, 60.03), cell(60.02)])
+    assert idle is not None
+    assert idle.timeout_s == pytest.approx(60.02, abs=0.011)
+    assert idle.spread_s == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("timeout", [0.5, 1, 5, 60, 75, 3600])
+def test_the_advice_lies_safely_below_the_shortest_expiry(timeout: float) -> None:
+    idle = idle_of([cell(timeout, timeout * 1.2)])
+    assert idle is not None
+    assert idle.advice_s is not None
+    assert 0 < idle.advice_s < timeout
+    assert f"{idle.advice_s:g} s" in idle.advice
+
+
+def test_a_minute_leaves_five_seconds() -> None:
+    idle = idle_of([cell(60.0)])
+    assert idle is not None
+    assert idle.advice_s == 55
+
+
+@pytest.mark.parametrize(
+    ("signature", "how"),
+    [
+        ("nf", "close_notify+fin"),
+        ("n f", "close_notify, fin"),
+        ("f", "fin"),
+        ("r", "rst"),
+    ],
+)
+def test_how_names_the_events(signature: str, how: str) -> None:
+    idle = idle_of([cell(60, signature=signature)])
+    assert idle is not None
+    assert idle.how == how
+
+
+def test_how_is_the_commonest_way() -> None:
+    cells = [cell(60, signature="f", count=3), cell(60, signature="n f"), cell(60, signature="n f")]
+    idle = idle_of(cells)
+    assert idle is not None
+    assert idle.how == "close_notify, fin"
+
+
+def test_a_server_that_ended_nothing_has_no_timeout() -> None:
+    idle = idle_of([cell(signature="")])
+    assert idle is not None
+    assert (idle.timeout_s, idle.spread_s, idle.advice_s) == (None, None, None)
+    assert idle.how == "silence"
+    assert "no idle connection" in idle.advice
+
+
+def test_sequences_in_which_we_act_are_left_out() -> None:
+    idle = idle_of([cell(60), cell(5, sequence="idle-expiry-reply", signature="nf N r")])
+    assert idle is not None
+    assert idle.timeout_s == 60
+
+
+def test_the_timers_are_told_apart() -> None:
+    idle = idle_of(
+        [
+            cell(75, signature="n f"),
+            cell(60, sequence="idle-before-request", signature="f"),
+            cell(signature="", sequence="idle-before-handshake"),
+        ]
+    )
+    assert idle is not None
+    assert idle.timeout_s == 75
+    assert list(idle.kinds) == [
+        "after a request",
+        "before the first request",
+        "before the handshake",
+    ]
+    assert idle.kinds["before the first request"].timeout_s == 60
+    assert idle.kinds["before the first request"].how == "fin"
+    assert idle.kinds["before the handshake"].timeout_s is None
+
+
+def test_without_a_request_the_next_timer_speaks_for_the_server() -> None:
+    idle = idle_of([cell(30, sequence="idle-before-request")])
+    assert idle is not None
+    assert idle.advice_s == 27

@@ -1,0 +1,291 @@
+"""The rules of the judge, one question after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.judge.playbook import C, Line, S, play, silence
+from tests.judge.stories import (
+    BARE_FIN,
+    FAIL,
+    HALF_CLOSE,
+    INFO,
+    NGINX,
+    PASS,
+    POSTGRES,
+    SERVER_DROPS,
+    WARN,
+    result,
+    results,
+    with_close_notify,
+    with_event,
+)
+from tlsprobe.judge.rules import RULES, undecided
+from tlsprobe.model.judgement import Result, Verdict
+from tlsprobe.model.run import Cell, Finding
+from tlsprobe.model.trace import Coverage, Deed, Trace
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [S.fin(), S.rst(active=True)])
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_neither_fin_nor_rst_may_come_without_an_alert(end: Line, tls: str) -> None:
+    rule = f"TLS{tls.replace('.', '')}-NOTIFY"
+    assert result(rule, play(end, tls=tls)) is FAIL
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_fatal_alert_stands_for_a_close_notify(tls: str) -> None:
+    rule = f"TLS{tls.replace('.', '')}-NOTIFY"
+    assert result(rule, play(S.alert(80), S.fin(), tls=tls)) is PASS
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_reset_behind_the_close_notify_keeps_the_tls_rule(tls: str) -> None:
+    rule = f"TLS{tls.replace('.', '')}-NOTIFY"
+    assert result(rule, play(S.notify(), S.rst(active=True), tls=tls)) is PASS
+
+
+def test_silence_after_our_alert_breaks_tls_1_2_and_not_1_3() -> None:
+    assert result("TLS12-ANSWER", play(C.notify(), tls="1.2")) is FAIL
+    silent = {r.result for r in results(play(C.notify(), tls="1.3")).values()}
+    assert FAIL not in silent
+
+
+def test_an_alert_without_an_end_breaks_tls_1_2_and_not_1_3() -> None:
+    kept_open = (C.notify(), S.notify())
+    assert result("TLS12-ANSWER", play(*kept_open, tls="1.2")) is FAIL
+    assert FAIL not in {r.result for r in results(play(*kept_open, tls="1.3")).values()}
+
+
+def test_no_answer_breaks_the_answering_rule_alone() -> None:
+    found = results(play(*BARE_FIN, tls="1.2"))
+    assert found["TLS12-ANSWER"].result is FAIL
+    assert found["TLS12-NOTIFY"].result is Result.NOT_APPLICABLE
+    behind_a_goodbye = results(play(C.goodbye(), C.notify(), S.fin(), tls="1.2"))
+    assert behind_a_goodbye["TLS12-NOTIFY"].result is FAIL
+    assert behind_a_goodbye["TLS12-ANSWER"].result is Result.NOT_APPLICABLE
+
+
+def test_a_discarded_response_is_right_in_tls_1_2_and_a_loss_in_1_3() -> None:
+    discards = (HALF_CLOSE, S.notify() + S.fin())
+    assert result("INTEROP-DATA-LOST", play(*discards, tls="1.2")) is INFO
+    assert result("INTEROP-DATA-LOST", play(*discards, tls="1.3")) is WARN
+    assert result("TLS13-HALF-CLOSE", play(*discards, tls="1.3")) is INFO
+    assert result("TLS13-HALF-CLOSE", play(*discards, tls="1.2")) is Result.NOT_APPLICABLE
+
+
+def test_a_server_that_led_owes_no_answer_in_tls_1_2() -> None:
+    assert result("TLS12-ANSWER", play(*NGINX, tls="1.2")) is Result.NOT_APPLICABLE
+    assert result("TLS12-NOTIFY", play(*NGINX, tls="1.2")) is PASS
+
+
+def test_one_behaviour_can_pass_tls_and_tcp_and_be_a_hazard() -> None:
+    for tls, rule in (("1.2", "TLS12-NOTIFY"), ("1.3", "TLS13-NOTIFY")):
+        found = results(play(*POSTGRES, tls=tls, protocol="postgres"))
+        assert found[rule].result is PASS
+        assert found["TCP-RST-ON-UNREAD"].result is PASS
+        assert found["INTEROP-RESET-BEFORE-FIN"].result is WARN
+
+
+def test_only_one_notify_rule_speaks() -> None:
+    for tls, silent in (("1.2", "TLS13-NOTIFY"), ("1.3", "TLS12-NOTIFY")):
+        assert result(silent, play(*SERVER_DROPS, tls=tls)) is Result.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("after", [(), (S.fin(),)])
+def test_our_abort_excuses_the_server(after: tuple[Line, ...], tls: str) -> None:
+    found = results(play(C.abort(), *after, tls=tls))
+    assert {r.result for r in found.values()} <= {PASS, Result.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_middlebox_is_not_held_to_the_servers_rules(tls: str) -> None:
+    forged = play(S.rst(active=True).but(ttl=9, ip_id=9), tls=tls, protocol="http1")
+    assert FAIL not in {r.result for r in results(forged).values()}
+
+
+# --- HTTP, TCP, interop ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [(S.rst(active=True),), (S.notify(), S.rst(active=True))])
+def test_an_idle_expiry_by_reset_is_not_graceful(lines: tuple[Line, ...]) -> None:
+    assert result("HTTP-IDLE-GRACEFUL", play(silence(60), *lines, protocol="http1")) is WARN
+
+
+@pytest.mark.parametrize("protocol", ["raw", "postgres"])
+def test_http_rules_bind_http_alone(protocol: str) -> None:
+    found = results(play(*SERVER_DROPS, protocol=protocol))
+    http = {r.result for rule, r in found.items() if rule.startswith("HTTP")}
+    assert http == {Result.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        pytest.param(play(*POSTGRES), id="unread at close"),
+        pytest.param(play(S.fin(), C.notify(), S.rst(active=True)), id="unread after FIN"),
+        pytest.param(play(*NGINX), id="data after close"),
+    ],
+)
+def test_tcp_asks_for_these_resets(trace: Trace) -> None:
+    assert result("TCP-RST-ON-UNREAD", trace) is PASS
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        pytest.param(play(S.notify(), S.rst(active=True)), id="deliberate"),
+        pytest.param(play(C.notify(), S.rst()), id="no state"),
+        pytest.param(play(C.close(), S.notify(), C.rst(), S.fin()), id="the client's"),
+    ],
+)
+def test_tcp_does_not_ask_for_those(trace: Trace) -> None:
+    assert result("TCP-RST-ON-UNREAD", trace) is Result.NOT_APPLICABLE
+
+
+def test_the_clients_reset_is_not_held_against_the_server() -> None:
+    late = results(play(C.goodbye() + C.close(), S.notify() + S.fin(), C.rst()))
+    assert late["INTEROP-RESET-BEFORE-FIN"].result is PASS
+    assert late["INTEROP-RESET-AFTER-FIN"].result is PASS
+
+
+def test_a_goodbye_that_ends_nothing_is_a_leak() -> None:
+    assert result("INTEROP-LEAK", play(C.goodbye())) is WARN
+    assert result("INTEROP-LEAK", play(C.goodbye(), S.notify() + S.fin())) is PASS
+
+
+# --- ourselves ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trace", "missing"),
+    [
+        (with_close_notify(play(*SERVER_DROPS)), "close_notify"),
+        (with_event(play(C.notify(), S.notify()), Deed.FIN_SENT), "FIN"),
+        (with_event(play(C.notify()), Deed.ABORTED), "RST"),
+    ],
+)
+def test_what_the_driver_did_must_be_in_the_capture(trace: Trace, missing: str) -> None:
+    found = results(trace)["SELF-NOTIFY"]
+    assert found.result is Result.ERROR
+    assert missing in found.text
+
+
+def test_an_rst_of_ours_must_have_been_asked_for() -> None:
+    unasked = play(C.notify(), S.notify(), C.rst(active=True))
+    assert result("SELF-NOTIFY", unasked) is Result.ERROR
+    assert result("SELF-NOTIFY", play(C.notify(), C.abort())) is PASS
+    closed = play(C.goodbye() + C.close(), S.notify(), C.rst())
+    assert result("SELF-NOTIFY", closed) is PASS
+
+
+@pytest.mark.parametrize("coverage", [Coverage.HOLES, Coverage.NONE])
+def test_an_incomplete_capture_cannot_contradict_us(coverage: Coverage) -> None:
+    trace = with_close_notify(play(*SERVER_DROPS, coverage=coverage))
+    assert result("SELF-NOTIFY", trace) is Result.NOT_APPLICABLE
+
+
+# --- what the versions make of the same bytes -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ((C.notify(), C.request(), S.response()), {"1.2": "TLS12-ANSWER", "1.3": "TLS13-IGNORE"}),
+        ((C.notify(),), {"1.2": "TLS12-ANSWER", "1.3": None}),
+        ((HALF_CLOSE, S.notify() + S.fin()), {"1.2": None, "1.3": None}),
+    ],
+)
+def test_the_version_decides(lines: tuple[Line, ...], told: dict[str, str | None]) -> None:
+    for tls, rule in told.items():
+        failed = [r.rule for r in results(play(*lines, tls=tls)).values() if r.result is FAIL]
+        assert len(failed) == (rule is not None), failed
+        assert all(found.startswith(rule or "-") for found in failed)
+
+
+def test_an_error_alert_needs_no_fatal_level_in_tls_1_3() -> None:
+    stays = (S.alert(80, level=1),)
+    assert result("TLS-FATAL-CLOSES", play(*stays, tls="1.3")) is FAIL
+    assert result("TLS-FATAL-CLOSES", play(*stays, tls="1.2")) is Result.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2", "ldap", "postgres"])
+@pytest.mark.parametrize("lines", [(S.fin(),), (C.fin(), S.fin()), (C.notify(),), (C.fin(),)])
+def test_where_there_was_no_tls_nothing_of_it_is_missed(
+    lines: tuple[Line, ...], protocol: str
+) -> None:
+    found = results(play(*lines, tls=None, asked=False, protocol=protocol)).values()
+    told = {r.rule for r in found if r.result in {FAIL, WARN, INFO}}
+    assert told <= {"INTEROP-LEAK"}
+
+
+def test_a_response_owed_before_the_alert_is_no_answer_to_what_came_behind() -> None:
+    late = play(HALF_CLOSE, C.data(), S.response(), S.notify() + S.fin())
+    assert result("TLS13-IGNORE-AFTER", late) is PASS
+
+
+# --- requests at the wrong moment -----------------------------------------------------------------
+
+
+def test_a_second_answer_after_connection_close_is_one_too_many() -> None:
+    both = (C.goodbye(asks=True) + C.request(), S.response() + S.response(), S.fin())
+    assert result("HTTP-CLOSE", play(*both, protocol="http1")) is FAIL
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ((C.request(), S.response(), S.notify() + S.fin()), PASS),
+        ((C.request(), S.rst(active=True)), WARN),
+        ((C.request(), S.rst()), WARN),
+        ((C.request(), S.notify() + S.fin()), PASS),
+        ((C.request(),), WARN),
+    ],
+)
+def test_a_request_meets_the_expiry(lines: tuple[Line, ...], expected: Result) -> None:
+    met = with_event(play(silence(60), *lines), Deed.MEETS)
+    assert result("INTEROP-IDLE-RACE", met) is expected
+
+
+def test_a_request_that_never_left_meets_nothing() -> None:
+    gone = with_event(play(silence(60), S.rst(active=True)), Deed.MEETS)
+    assert result("INTEROP-IDLE-RACE", gone) is Result.NOT_APPLICABLE
+
+
+def test_an_upload_under_way_when_the_server_closes_meets_no_expiry() -> None:
+    refused = play(C.request(100_000), S.response(), S.notify(), S.rst(active=True))
+    assert result("INTEROP-IDLE-RACE", refused) is Result.NOT_APPLICABLE
+
+
+# --- the form of an RST ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reset", "expected"),
+    [
+        (S.rst(active=True), PASS),
+        (S.rst(active=True).but(start=1), WARN),
+        (S.rst(active=True).but(ack=10_000_000), WARN),
+        (S.rst(), PASS),
+        (S.rst().but(start=1), WARN),
+    ],
+)
+def test_the_numbers_of_an_rst(reset: Line, expected: Result) -> None:
+    assert result("TCP-RST-FORM", play(C.notify(), reset)) is expected
+
+
+# --- what a run did not decide --------------------------------------------------------------------
+
+
+def test_rules_without_a_finding_are_undecided() -> None:
+    names = ("TLS13-NOTIFY", "INTEROP-LEAK")
+    findings = tuple(Finding(name, RULES[name].level, PASS, 1, "seen") for name in names)
+    empty = Cell("fin-only", "request; fin; drain", "1.2", 1, Verdict.PASS)
+    left = undecided([empty, replace(empty, tls="1.3", findings=findings)])
+    assert left == [rule for rule in RULES if rule not in names]
+    assert undecided([]) == list(RULES)

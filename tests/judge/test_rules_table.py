@@ -1,0 +1,326 @@
+"""Every rule of the judge: a story that keeps it, one that breaks it, one it says nothing about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.judge.playbook import C, S, play, silence
+from tests.judge.stories import (
+    BARE_FIN,
+    FAIL,
+    HALF_CLOSE,
+    INFO,
+    LAST_REQUEST,
+    NGINX,
+    ORDERLY,
+    PASS,
+    POSTGRES,
+    SERVER_DROPS,
+    SERVER_LEADS,
+    WARN,
+    driven,
+    result,
+    results,
+    with_close_notify,
+)
+from tlsprobe.judge.rules import RULES
+from tlsprobe.model.judgement import Level, Result
+from tlsprobe.model.trace import Coverage, RecordKind, Trace
+
+
+@dataclass(frozen=True)
+class Row:
+    """``breaks`` None: behaviour that would break the rule does not exist."""
+
+    keeps: Trace
+    breaks: Trace | None
+    broken: Result
+    elsewhere: Trace
+
+
+FATAL_NOTIFY = S.alert(0, level=2, kind=RecordKind.CLOSE_NOTIFY)
+UPLOAD = C.request(100_000)
+LAST_ANSWERED = play(*LAST_REQUEST, S.notify() + S.fin(), protocol="http1")
+H2_IDLE = play(silence(60), S.notify() + S.fin(), protocol="http2")
+
+TABLE = {
+    "TLS12-NOTIFY": Row(
+        keeps=play(*SERVER_LEADS, tls="1.2"),
+        breaks=play(*SERVER_DROPS, tls="1.2"),
+        broken=FAIL,
+        elsewhere=play(*SERVER_DROPS, tls="1.3"),
+    ),
+    "TLS12-ANSWER": Row(
+        keeps=play(*ORDERLY, tls="1.2"),
+        breaks=play(*BARE_FIN, tls="1.2"),
+        broken=FAIL,
+        elsewhere=play(*SERVER_LEADS, tls="1.2"),
+    ),
+    "TLS13-NOTIFY": Row(
+        keeps=play(*ORDERLY),
+        breaks=play(*BARE_FIN),
+        broken=FAIL,
+        elsewhere=play(*BARE_FIN, tls="1.2"),
+    ),
+    "TLS13-HALF-CLOSE": Row(
+        keeps=play(HALF_CLOSE, S.response(), S.notify() + S.fin()),
+        breaks=play(HALF_CLOSE, S.partial(), S.notify() + S.fin()),
+        broken=INFO,
+        elsewhere=play(*ORDERLY),
+    ),
+    "TLS13-IGNORE-AFTER": Row(
+        keeps=play(C.notify(), C.request(), S.notify() + S.fin()),
+        breaks=play(C.notify(), C.request(), S.response()),
+        broken=FAIL,
+        elsewhere=play(C.notify(), C.request(), S.response(), tls="1.2"),
+    ),
+    "TLS13-WARNING-LEVEL": Row(
+        keeps=play(*ORDERLY),
+        breaks=play(C.notify(), FATAL_NOTIFY + S.fin()),
+        broken=FAIL,
+        elsewhere=play(C.notify(), FATAL_NOTIFY + S.fin(), tls="1.2"),
+    ),
+    "TLS13-CANCELED": Row(
+        keeps=play(S.alert(90, level=1), S.notify() + S.fin()),
+        breaks=play(S.alert(90, level=1), S.fin()),
+        broken=WARN,
+        elsewhere=play(S.alert(90, level=1), S.fin(), tls="1.2"),
+    ),
+    "TLS-FATAL-CLOSES": Row(
+        keeps=play(S.alert(80), S.fin()),
+        breaks=play(S.alert(80)),
+        broken=FAIL,
+        elsewhere=play(S.alert(90, level=1), S.fin()),
+    ),
+    "TLS-TRUNCATION": Row(
+        keeps=play(C.fin(), S.notify() + S.fin()),
+        breaks=play(C.fin(), S.rst(active=True)),
+        broken=INFO,
+        elsewhere=play(C.notify(), C.fin(), S.rst(active=True)),
+    ),
+    "HTTP-CLOSE": Row(
+        keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="http1"),
+        breaks=play(*LAST_REQUEST, protocol="http1"),
+        broken=FAIL,
+        elsewhere=play(*SERVER_LEADS, protocol="http1"),
+    ),
+    "HTTP-CLOSE-HEADER": Row(
+        keeps=driven(LAST_ANSWERED, remarks=("connection: close announced",)),
+        breaks=LAST_ANSWERED,
+        broken=WARN,
+        elsewhere=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="http1"),
+    ),
+    "HTTP-LINGER": Row(
+        keeps=play(C.goodbye(asks=True), C.request(), S.response(), S.fin(), protocol="http1"),
+        breaks=play(
+            C.goodbye(asks=True), C.request(), S.response(), S.rst(active=True), protocol="http1"
+        ),
+        broken=INFO,
+        elsewhere=LAST_ANSWERED,
+    ),
+    "HTTP-BODY": Row(
+        keeps=play(UPLOAD, S.response(), S.notify() + S.fin(), protocol="http1"),
+        breaks=play(UPLOAD, S.response().but(ack=500), protocol="http1"),
+        broken=FAIL,
+        elsewhere=play(C.request(), S.response(), protocol="http1"),
+    ),
+    "HTTP-IDLE-GRACEFUL": Row(
+        keeps=play(silence(60), S.notify() + S.fin(), protocol="http1"),
+        breaks=play(silence(60), S.fin(), protocol="http1"),
+        broken=WARN,
+        elsewhere=play(*ORDERLY, protocol="http1"),
+    ),
+    "HTTP-TLS-ALERT": Row(
+        keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="http1"),
+        breaks=play(*LAST_REQUEST, S.fin(), protocol="http1"),
+        broken=FAIL,
+        elsewhere=play(*SERVER_DROPS, protocol="postgres"),
+    ),
+    "HTTP-TLS-INCOMPLETE": Row(
+        keeps=play(C.notify() + C.fin(), S.notify() + S.fin(), protocol="http1"),
+        breaks=play(C.notify() + C.fin(), S.rst(active=True), protocol="http1"),
+        broken=WARN,
+        elsewhere=play(C.fin(), S.rst(active=True), protocol="http1"),
+    ),
+    "H2-GOAWAY": Row(
+        keeps=driven(H2_IDLE, remarks=("goaway last=1 error=0",)),
+        breaks=H2_IDLE,
+        broken=WARN,
+        elsewhere=play(*ORDERLY, protocol="http2"),
+    ),
+    "H2-LAST-ID": Row(
+        keeps=driven(H2_IDLE, remarks=("goaway last=7 error=0", "goaway last=1 error=0")),
+        breaks=driven(H2_IDLE, remarks=("goaway last=1 error=0", "goaway last=3 error=0")),
+        broken=FAIL,
+        elsewhere=driven(H2_IDLE, remarks=("goaway last=1 error=0",)),
+    ),
+    "H2-ERROR-CLOSES": Row(
+        keeps=driven(H2_IDLE, remarks=("goaway last=1 error=2",)),
+        breaks=driven(play(C.request(), protocol="http2"), remarks=("goaway last=1 error=2",)),
+        broken=FAIL,
+        elsewhere=driven(play(C.request(), protocol="http2"), remarks=("goaway last=1 error=0",)),
+    ),
+    "TCP-RST-ON-UNREAD": Row(
+        keeps=play(*POSTGRES),
+        breaks=None,
+        broken=WARN,
+        elsewhere=play(*ORDERLY),
+    ),
+    "TCP-RST-FORM": Row(
+        keeps=play(*NGINX),
+        breaks=play(S.notify() + S.fin(), C.notify(), S.rst().but(start=77)),
+        broken=WARN,
+        elsewhere=play(*ORDERLY),
+    ),
+    "LDAP-ALERT": Row(
+        keeps=play(C.notify(), S.notify(), protocol="ldap"),
+        breaks=play(C.notify(), protocol="ldap"),
+        broken=FAIL,
+        elsewhere=play(C.notify(), protocol="raw"),
+    ),
+    "PG-TERMINATE": Row(
+        keeps=play(C.goodbye(), S.notify() + S.fin(), protocol="postgres"),
+        breaks=play(C.goodbye(), protocol="postgres"),
+        broken=WARN,
+        elsewhere=play(*ORDERLY, protocol="postgres"),
+    ),
+    "SMTP-221": Row(
+        keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="smtp"),
+        breaks=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="smtp"),
+        broken=FAIL,
+        elsewhere=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="imap"),
+    ),
+    "MQTT-DISCONNECT": Row(
+        keeps=play(C.goodbye(), S.notify() + S.fin(), protocol="mqtt"),
+        breaks=play(C.goodbye(), protocol="mqtt"),
+        broken=WARN,
+        elsewhere=play(*ORDERLY, protocol="mqtt"),
+    ),
+    "INTEROP-RESET-BEFORE-FIN": Row(
+        keeps=play(*ORDERLY),
+        breaks=play(*POSTGRES),
+        broken=WARN,
+        elsewhere=play(C.notify()),
+    ),
+    "INTEROP-RESET-AFTER-FIN": Row(
+        keeps=play(*ORDERLY),
+        breaks=play(*NGINX),
+        broken=INFO,
+        elsewhere=play(*POSTGRES),
+    ),
+    "INTEROP-DATA-LOST": Row(
+        keeps=play(*ORDERLY),
+        breaks=play(C.request(), S.partial(), S.notify() + S.fin()),
+        broken=WARN,
+        elsewhere=play(*ORDERLY, asked=False),
+    ),
+    "INTEROP-LEAK": Row(
+        keeps=play(C.fin(), S.notify() + S.fin()),
+        breaks=play(C.notify(), C.fin()),
+        broken=WARN,
+        elsewhere=play(*NGINX),
+    ),
+    "INTEROP-IDLE-RACE": Row(
+        keeps=play(silence(60), S.notify() + S.fin(), C.request(), S.rst()),
+        breaks=play(silence(60), S.notify(), C.request(), S.rst(active=True)),
+        broken=WARN,
+        elsewhere=play(C.request(), S.notify(), S.rst(active=True)),
+    ),
+    "SELF-NOTIFY": Row(
+        keeps=play(*ORDERLY),
+        breaks=with_close_notify(play(*SERVER_DROPS)),
+        broken=Result.ERROR,
+        elsewhere=play(*ORDERLY, coverage=Coverage.NONE),
+    ),
+}
+DECIDED_IN_CELLS = {"INTEROP-PATH"}
+
+LEVELS = {
+    "TLS12-NOTIFY": Level.MUST,
+    "TLS12-ANSWER": Level.MUST,
+    "TLS13-NOTIFY": Level.MUST,
+    "TLS13-HALF-CLOSE": Level.INFO,
+    "TLS13-IGNORE-AFTER": Level.MUST,
+    "TLS13-WARNING-LEVEL": Level.MUST,
+    "TLS13-CANCELED": Level.SHOULD,
+    "TLS-FATAL-CLOSES": Level.MUST,
+    "TLS-TRUNCATION": Level.INFO,
+    "HTTP-CLOSE": Level.MUST,
+    "HTTP-CLOSE-HEADER": Level.SHOULD,
+    "HTTP-LINGER": Level.INFO,
+    "HTTP-BODY": Level.MUST,
+    "HTTP-IDLE-GRACEFUL": Level.SHOULD,
+    "HTTP-TLS-ALERT": Level.MUST,
+    "HTTP-TLS-INCOMPLETE": Level.SHOULD,
+    "H2-GOAWAY": Level.SHOULD,
+    "H2-LAST-ID": Level.MUST,
+    "H2-ERROR-CLOSES": Level.MUST,
+    "TCP-RST-ON-UNREAD": Level.SHOULD,
+    "TCP-RST-FORM": Level.SHOULD,
+    "LDAP-ALERT": Level.MUST,
+    "PG-TERMINATE": Level.SHOULD,
+    "SMTP-221": Level.MUST,
+    "MQTT-DISCONNECT": Level.SHOULD,
+    "INTEROP-RESET-BEFORE-FIN": Level.INTEROP,
+    "INTEROP-RESET-AFTER-FIN": Level.INTEROP,
+    "INTEROP-DATA-LOST": Level.INTEROP,
+    "INTEROP-LEAK": Level.INTEROP,
+    "INTEROP-PATH": Level.INTEROP,
+    "INTEROP-IDLE-RACE": Level.INTEROP,
+    "SELF-NOTIFY": Level.CHECK,
+}
+WORST = {
+    Level.MUST: FAIL,
+    Level.SHOULD: WARN,
+    Level.INTEROP: WARN,
+    Level.INFO: INFO,
+    Level.CHECK: Result.ERROR,
+}
+
+
+def test_every_rule_is_in_the_table() -> None:
+    assert TABLE.keys() | DECIDED_IN_CELLS == RULES.keys()
+
+
+@pytest.mark.parametrize("rule", TABLE)
+def test_a_rule_is_kept(rule: str) -> None:
+    found = results(TABLE[rule].keeps)[rule]
+    assert found.result is PASS, found.text
+    assert found.text
+
+
+@pytest.mark.parametrize("rule", [rule for rule, row in TABLE.items() if row.breaks])
+def test_a_rule_is_broken(rule: str) -> None:
+    row = TABLE[rule]
+    assert row.breaks is not None
+    found = results(row.breaks)[rule]
+    assert found.result is row.broken, found.text
+    assert found.text
+
+
+@pytest.mark.parametrize("rule", TABLE)
+def test_a_rule_says_nothing_where_it_does_not_apply(rule: str) -> None:
+    assert result(rule, TABLE[rule].elsewhere) is Result.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_as_binding_as_its_source_says(rule: str) -> None:
+    assert RULES[rule].level is LEVELS[rule]
+    assert RULES[rule].id == rule
+
+
+@pytest.mark.parametrize("rule", TABLE)
+def test_a_broken_rule_weighs_no_more_than_its_level(rule: str) -> None:
+    order = [INFO, WARN, FAIL, Result.ERROR]
+    assert order.index(TABLE[rule].broken) <= order.index(WORST[RULES[rule].level])
+
+
+def test_the_path_is_not_decided_by_a_trace() -> None:
+    assert result("INTEROP-PATH", play(*POSTGRES)) is Result.NOT_APPLICABLE
+
+
+def test_a_trial_that_never_began_is_not_judged() -> None:
+    found = results(play(S.fin(), failure="refused our certificate"))
+    assert {r.result for r in found.values()} == {Result.NOT_APPLICABLE}

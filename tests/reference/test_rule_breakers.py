@@ -1,0 +1,84 @@
+"""The servers beside those of the demo, each there to break a rule, seen by a plain client."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.reference.test_behaviours import PONG, connected
+from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
+
+OTHERS = tuple(name for name in BEHAVIOURS if name not in DEMO)
+NOTIFIES = {"grave", "canceling", "answering", "terse", "growing", "erring"}
+FAILS = {"failing", "failing-open"}
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, int]]:
+    command = [sys.executable, "-m", "tlsprobe.reference", *OTHERS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+
+
+def test_the_demo_keeps_its_nine() -> None:
+    assert (
+        *("polite", "silent", "hasty", "rude", "aborting"),
+        *("lingering", "mute", "truncating", "half-closing"),
+    ) == DEMO
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_server_answers_and_ends(name: str, ports: dict[str, int]) -> None:
+    """In TLS 1.3: a forged record is decrypted by OpenSSL like its own, and read the same way."""
+    with connected(ports[name]) as client:
+        client.say(b"ping\n")
+        assert client.exactly(len(PONG)) == PONG
+        client.say(b"bye\n")
+        if name in FAILS:
+            with pytest.raises(ssl.SSLError, match="ALERT"):
+                client.read()
+        elif name in NOTIFIES:
+            assert client.read() == b""
+        elif name == "canceling-only":
+            with pytest.raises(EOFError):
+                client.read()
+        else:
+            assert name == "erring-open"
+            client.sock.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.read()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_fatal_alert_and_no_end(version: str, ports: dict[str, int]) -> None:
+    with connected(ports["failing-open"], version) as client:
+        client.say(b"bye\n")
+        with pytest.raises(ssl.SSLError, match="ALERT"):
+            client.read()
+        client.sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.pull()
+
+
+def test_answering_answers_behind_the_alert(ports: dict[str, int]) -> None:
+    with connected(ports["answering"]) as client:
+        client.say(b"", notify=True)
+        client.push()
+        client.sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))  # whatever it is
+        assert client.exactly(len(PONG)) == PONG
+
+
+@pytest.mark.parametrize("name", ["grave", "canceling"])
+def test_nothing_is_forged_in_tls_1_2(name: str, ports: dict[str, int]) -> None:
+    with connected(ports[name], "1.2") as client:
+        client.say(b"bye\n")
+        with pytest.raises(EOFError):
+            client.read()

@@ -1,0 +1,42 @@
+"""The rules that a close is judged by, in the order in which reports list them.
+
+Left out, since nothing that a kernel socket can do decides them: TLS12-NOWAIT (a permission, which
+nobody can break), TCP-CHALLENGE (needs forged packets), PG-DIRECT and FTPS-DATA (need connections
+of another kind), IMAP-BYE (needs the words before the completion of LOGOUT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tlsprobe.judge.rules.case import Answer, Case, Rule, apply
+from tlsprobe.judge.rules.http import HTTP_RULES
+from tlsprobe.judge.rules.interop import INTEROP_RULES
+from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
+from tlsprobe.judge.rules.tcp import TCP_RULES
+from tlsprobe.judge.rules.tls import TLS_RULES
+from tlsprobe.model.judgement import Result, RuleResult
+from tlsprobe.model.run import Cell
+
+__all__ = ["RULES", "Answer", "Case", "Rule", "apply_rules", "undecided"]
+
+_CHAPTERS = (TLS_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
+
+RULES = {rule.id: rule for chapter in _CHAPTERS for rule in chapter}
+"""All rules by id."""
+
+
+def apply_rules(case: Case) -> tuple[RuleResult, ...]:
+    """Every rule's answer, in the order of the table."""
+    return tuple(apply(rule, case) for rule in RULES.values())
+
+
+def undecided(cells: Iterable[Cell]) -> list[str]:
+    """The rules on which these cells, all those of a run, say nothing: not applicable."""
+    decided = {
+        finding.rule
+        for cell in cells
+        for finding in cell.findings
+        if finding.result is not Result.NOT_APPLICABLE
+    }
+    return [rule for rule in RULES if rule not in decided]

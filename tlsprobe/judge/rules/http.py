@@ -1,0 +1,259 @@
+"""What HTTP/1.1 and HTTP/2 ask of a server that ends a connection."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from tlsprobe.judge.closing import FIN
+from tlsprobe.judge.rules.case import Answer, Case, Rule, kind_of
+from tlsprobe.judge.rules.tls import notified
+from tlsprobe.model.judgement import Cause, DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
+from tlsprobe.model.trace import RecordKind, Side
+
+CLOSE_ANNOUNCED = "connection: close announced"
+"""What the ``http1`` adapter remarks of a response that carries ``Connection: close``."""
+
+GOAWAY = re.compile(r"goaway last=(\d+) error=(\d+)")
+"""What the ``http2`` adapter remarks of a GOAWAY frame."""
+
+_BODY = 16 * 1024  # more than any request line and header that we send
+
+
+def _is_http1(case: Case) -> bool:
+    return case.speaks("http1")
+
+
+def _http_close(case: Case) -> Answer:
+    goodbye = case.goodbye
+    if not _is_http1(case) or goodbye is None or case.aborted:
+        return None
+    late = [r for r in case.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
+    if late and case.trace.drive.answered_to >= late[0].end:
+        return Result.FAIL, "the server answered a request behind 'Connection: close'"
+    if case.closing.server_end is None:
+        return Result.FAIL, "the server kept the connection after 'Connection: close'"
+    return Result.PASS, "the server closed after 'Connection: close'"
+
+
+def _http_close_header(case: Case) -> Answer:
+    goodbye, drive = case.goodbye, case.trace.drive
+    if not _is_http1(case) or goodbye is None or drive.answered_to < goodbye.end:
+        return None
+    if CLOSE_ANNOUNCED in drive.remarks:
+        return Result.PASS, "the last response carried 'Connection: close'"
+    return Result.WARN, "the last response did not carry 'Connection: close'"
+
+
+def _http_linger(case: Case) -> Answer:
+    if not _is_http1(case) or case.aborted or case.closing.server_end is None:
+        return None
+    if not (_has_body(case) or _wrote_behind_goodbye(case)):
+        return None
+    if not _own_resets(case):
+        return Result.PASS, "the server closed in stages: no reset behind its last response"
+    if case.axes.data is DataEnd.TRUNCATED:
+        return Result.INFO, "the server reset because of bytes behind, and its response was lost"
+    return Result.INFO, "the server reset behind its response, which a slower reader would lose"
+
+
+def _http_body(case: Case) -> Answer:
+    answered = case.closing.first(Side.SERVER, "d")
+    if not _is_http1(case) or case.aborted or answered is None or not _has_body(case):
+        return None
+    if case.closing.server_end is not None:
+        return Result.PASS, "the server closed the connection after its response to the upload"
+    bodies = case.said(Side.CLIENT, RecordKind.DATA)
+    acks = [s.ack for s in case.trace.segments if s.side is Side.SERVER and s.ack is not None]
+    if bodies and max(acks, default=0) >= bodies[-1].end:
+        return Result.PASS, "the server took the whole body and kept the connection"
+    return Result.FAIL, "the server responded, and neither read the whole body nor closed"
+
+
+def _http_idle(case: Case) -> Answer:
+    first = case.closing.happenings[:1]
+    idle = first and first[0].side is Side.SERVER and first[0].letter != "d"
+    if not _is_http1(case) or not idle or case.closing.server_end is None:
+        return None
+    if case.axes.tcp is TcpEnd.RESET:
+        return Result.WARN, "the idle connection was ended by a reset"
+    if case.tls is None:
+        return Result.PASS, "the idle connection was ended with FIN before there was any TLS"
+    if case.axes.tls is not TlsEnd.NOTIFIED:
+        return Result.WARN, "the idle connection was ended without a close_notify"
+    return Result.PASS, "the idle connection was ended with close_notify and FIN"
+
+
+def _http_tls_alert(case: Case) -> Answer:
+    return notified(case) if _is_http1(case) and case.tls is not None else None
+
+
+def _http_tls_incomplete(case: Case) -> Answer:
+    fin, end = case.closing.first(Side.CLIENT, FIN), case.closing.server_end
+    left = case.client_led and fin is not None and (end is None or case.closing.before(fin, end))
+    if not _is_http1(case) or case.tls is None or not left or case.aborted:
+        return None
+    if end is None or case.not_the_servers:
+        return None
+    if case.sent_error_alert:
+        return Result.WARN, "our alert and FIN were answered with an error alert"
+    if case.axes.tcp is TcpEnd.RESET:
+        return Result.WARN, "our alert and FIN were answered with an RST"
+    return Result.PASS, "our alert and FIN, without waiting for an answer, were taken as an end"
+
+
+def _own_resets(case: Case) -> list[Reset]:
+    return [reset for reset in case.server_resets if reset.cause is not Cause.MIDDLEBOX]
+
+
+def _has_body(case: Case) -> bool:
+    """Our side sent more than a header: by the packets, since an upload may be cut short."""
+    mark = case.trace.drive.mark
+    since = mark.client if mark else 0
+    sent = [s.end for s in case.trace.segments if s.side is Side.CLIENT and s.length]
+    return max(sent, default=0) - since > _BODY
+
+
+def _wrote_behind_goodbye(case: Case) -> bool:
+    goodbye = case.goodbye
+    kinds = RecordKind.DATA, RecordKind.CLOSE_NOTIFY
+    return goodbye is not None and any(
+        record.start >= goodbye.end for record in case.said(Side.CLIENT, *kinds)
+    )
+
+
+# --- HTTP/2 ---------------------------------------------------------------------------------------
+
+
+def _goaways(case: Case) -> list[tuple[int, int]]:
+    """The server's GOAWAY frames, each with its last stream and its error code."""
+    found = map(GOAWAY.fullmatch, case.trace.drive.remarks)
+    return [(int(match[1]), int(match[2])) for match in found if match]
+
+
+def _h2_goaway(case: Case) -> Answer:
+    """Asked only where our side had not ended TLS or TCP first, and left nothing to announce."""
+    end = case.closing.server_end
+    ours = case.closing.first(Side.CLIENT, "n", FIN)
+    we_left = ours is not None and case.closing.before(ours, end)
+    if not case.speaks("http2") or case.tls is None or end is None:
+        return None
+    if we_left or case.aborted or case.not_the_servers:
+        return None
+    if _goaways(case):
+        return Result.PASS, f"a GOAWAY came before the server ended with {kind_of(end)}"
+    return Result.WARN, f"the server ended with {kind_of(end)} and no GOAWAY before it"
+
+
+def _h2_last_id(case: Case) -> Answer:
+    last = [stream for stream, _ in _goaways(case)]
+    if not case.speaks("http2") or len(last) < 2:
+        return None
+    if any(later > earlier for earlier, later in pairwise(last)):
+        return Result.FAIL, "a later GOAWAY named a higher last stream than an earlier one"
+    return Result.PASS, "no later GOAWAY named a higher last stream"
+
+
+def _h2_error_closes(case: Case) -> Answer:
+    errors = [error for _, error in _goaways(case) if error]
+    if not case.speaks("http2") or not errors or case.aborted:
+        return None
+    if case.closing.server_end is None:
+        return Result.FAIL, f"the server kept the connection after GOAWAY with error {errors[0]}"
+    return Result.PASS, f"the server closed after its GOAWAY with error {errors[0]}"
+
+
+HTTP_RULES = (
+    Rule(
+        "HTTP-CLOSE",
+        "RFC 9112 section 9.6",
+        Level.MUST,
+        "server",
+        "After the response to a request with 'Connection: close' the server closes, and answers"
+        " nothing more.",
+        _http_close,
+        checked=True,
+    ),
+    Rule(
+        "HTTP-CLOSE-HEADER",
+        "RFC 9112 section 9.6",
+        Level.SHOULD,
+        "server",
+        "The last response on a connection says 'Connection: close'.",
+        _http_close_header,
+        checked=True,
+    ),
+    Rule(
+        "HTTP-LINGER",
+        "RFC 9112 section 9.6",
+        Level.INFO,
+        "server",
+        "A server closes in stages, lest a reset for unread bytes erase its last response.",
+        _http_linger,
+        checked=True,
+    ),
+    Rule(
+        "HTTP-BODY",
+        "RFC 9112 section 9.3",
+        Level.MUST,
+        "server",
+        "A server that has responded reads the whole body of the request, or closes.",
+        _http_body,
+        checked=True,
+    ),
+    Rule(
+        "HTTP-IDLE-GRACEFUL",
+        "RFC 9112 section 9.5",
+        Level.SHOULD,
+        "server",
+        "Idle connections are ended gracefully, so that the other side can tell.",
+        _http_idle,
+        checked=True,
+    ),
+    Rule(
+        "HTTP-TLS-ALERT",
+        "RFC 9112 section 9.8",
+        Level.MUST,
+        "server",
+        "A server tries to exchange closure alerts before it closes the connection.",
+        _http_tls_alert,
+        checked=True,
+    ),
+    Rule(
+        "HTTP-TLS-INCOMPLETE",
+        "RFC 9112 section 9.8",
+        Level.SHOULD,
+        "server",
+        "A client that closes without waiting for the server's alert is no error.",
+        _http_tls_incomplete,
+        checked=True,
+    ),
+    Rule(
+        "H2-GOAWAY",
+        "RFC 9113 section 6.8, section 9.1",
+        Level.SHOULD,
+        "both",
+        "A GOAWAY frame comes before the end of the connection, also of an idle one.",
+        _h2_goaway,
+        checked=True,
+    ),
+    Rule(
+        "H2-LAST-ID",
+        "RFC 9113 section 6.8",
+        Level.MUST,
+        "both",
+        "The last stream that GOAWAY frames name never grows from one to the next.",
+        _h2_last_id,
+        checked=True,
+    ),
+    Rule(
+        "H2-ERROR-CLOSES",
+        "RFC 9113 section 5.4.1",
+        Level.MUST,
+        "endpoint",
+        "After a GOAWAY with an error the TCP connection is closed.",
+        _h2_error_closes,
+        checked=True,
+    ),
+)
+"""The rules of HTTP/1.1 and HTTP/2, in the order of reports."""

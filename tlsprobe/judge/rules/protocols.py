@@ -1,0 +1,88 @@
+"""What other protocols inside TLS say about their end.
+
+A protocol is known by its adapter, or, where one adapter speaks many (``chat``), by the profile's
+name, which is then what the trace carries as its protocol.
+"""
+
+from __future__ import annotations
+
+from tlsprobe.judge.rules.case import Answer, Case, Rule, kind_of
+from tlsprobe.model.judgement import Level, Result, TlsEnd
+
+
+def _ldap_alert(case: Case) -> Answer:
+    if not case.speaks("ldap") or case.tls is None or case.said_goodbye or case.aborted:
+        return None
+    if not case.client_led:
+        return None
+    if case.axes.tls is TlsEnd.NOTIFIED:
+        return Result.PASS, "our closure alert was answered with a closure alert"
+    if case.closing.server_end is not None:
+        return Result.PASS, "the server ended the session after our closure alert"
+    return Result.FAIL, "our closure alert drew neither an alert nor the end of the session"
+
+
+def _ends_after_goodbye(case: Case, goodbye: str, otherwise: Result) -> Answer:
+    if not case.said_goodbye or case.aborted:
+        return None
+    end = case.closing.server_end
+    if end is None:
+        return otherwise, f"the server kept the connection after {goodbye}"
+    return Result.PASS, f"the server ended with {kind_of(end)} after {goodbye}"
+
+
+def _pg_terminate(case: Case) -> Answer:
+    return _ends_after_goodbye(case, "Terminate", Result.WARN) if case.speaks("postgres") else None
+
+
+def _mqtt_disconnect(case: Case) -> Answer:
+    return _ends_after_goodbye(case, "DISCONNECT", Result.WARN) if case.speaks("mqtt") else None
+
+
+def _smtp_221(case: Case) -> Answer:
+    goodbye = case.goodbye
+    if not case.speaks("smtp", "smtps") or goodbye is None or case.aborted:
+        return None
+    if case.trace.drive.answered_to < goodbye.end:
+        return Result.FAIL, "QUIT was not answered with 221"
+    return _ends_after_goodbye(case, "221", Result.FAIL)
+
+
+PROTOCOL_RULES = (
+    Rule(
+        "LDAP-ALERT",
+        "RFC 4511 section 4.14.3",
+        Level.MUST,
+        "peer",
+        "A closure alert is answered with one, unless the whole LDAP session is ended.",
+        _ldap_alert,
+    ),
+    Rule(
+        "PG-TERMINATE",
+        "PostgreSQL documentation, Frontend/Backend Protocol, Termination",
+        Level.SHOULD,
+        "server",
+        "On Terminate the backend closes the connection.",
+        _pg_terminate,
+        checked=True,
+    ),
+    Rule(
+        "SMTP-221",
+        "RFC 5321 section 4.1.1.10",
+        Level.MUST,
+        "server",
+        "QUIT is answered with 221, and then the connection is closed.",
+        _smtp_221,
+        checked=True,
+    ),
+    Rule(
+        "MQTT-DISCONNECT",
+        "MQTT 3.1.1 section 3.14.4",
+        Level.SHOULD,
+        "server",
+        "On DISCONNECT the server closes the connection, if the client has not.",
+        _mqtt_disconnect,
+        checked=True,
+    ),
+)
+"""The rules of other protocols, in the order of reports."""

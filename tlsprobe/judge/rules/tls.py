@@ -1,0 +1,238 @@
+"""What the TLS specifications ask of a close. The version that was negotiated decides."""
+
+from __future__ import annotations
+
+from tlsprobe.judge.closing import FIN, RST
+from tlsprobe.judge.rules.case import Answer, Case, Rule, kind_of
+from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
+from tlsprobe.model.trace import RecordKind, Side
+
+_WARNING = 1
+_USER_CANCELED = 90
+
+
+def _notify(case: Case) -> Answer:
+    """Common to both versions: an alert before the write side ends."""
+    end = case.closing.server_end
+    if end is None or case.aborted or case.not_the_servers:
+        return None
+    if case.axes.tls is TlsEnd.NOTIFIED:
+        return Result.PASS, "the server sent close_notify before it ended its write side"
+    if case.axes.tls is TlsEnd.ALERT and case.sent_error_alert:
+        return Result.PASS, "the server sent an error alert before it ended its write side"
+    what = "no alert" if case.axes.tls is TlsEnd.SILENT else "a warning alert only"
+    return Result.FAIL, f"the server ended its write side with {kind_of(end)} and {what}"
+
+
+def notified(case: Case) -> Answer:
+    """Whether an alert came before the end, in whichever version; for other chapters' rules."""
+    return _notify(case)
+
+
+def _tls12_notify(case: Case) -> Answer:
+    if case.tls != "1.2" or (case.client_led and not case.said_goodbye):
+        return None  # answering ours is the next rule's
+    return _notify(case)
+
+
+def _tls12_answer(case: Case) -> Answer:
+    if case.tls != "1.2" or not case.client_led or case.said_goodbye or case.not_the_servers:
+        return None
+    if case.aborted:
+        return None  # whatever it was about to answer, we were gone
+    end = case.closing.server_end
+    if case.axes.tls is TlsEnd.SILENT:
+        how = f"with {kind_of(end)} alone" if end else "with nothing at all"
+        return Result.FAIL, f"our close_notify was answered {how}, not with a close_notify"
+    if end is None:
+        return Result.FAIL, "the server answered our close_notify but kept the connection open"
+    if case.axes.tls is TlsEnd.ALERT:
+        return Result.PASS, "our close_notify was answered with an error alert and the end"
+    return Result.PASS, "our close_notify was answered with a close_notify and the end"
+
+
+def _tls13_notify(case: Case) -> Answer:
+    if case.tls != "1.3":
+        return None
+    answer = _notify(case)
+    if answer and answer[0] is Result.FAIL and case.client_led:
+        end = case.closing.server_end
+        return Result.FAIL, f"our close_notify was met with {kind_of(end)} and no alert"
+    return answer
+
+
+def _tls13_half_close(case: Case) -> Answer:
+    if case.tls != "1.3" or case.ours is None:
+        return None
+    data = [h for h in case.closing.happenings if h.side is Side.SERVER and h.letter == "d"]
+    asked = [h for h in case.closing.happenings if h.side is Side.CLIENT and h.letter in "dg"]
+    owed = any(case.closing.before(h, case.ours) for h in asked) and case.trace.drive.owed
+    late = any(not case.closing.before(h, case.ours) for h in data)
+    if not owed or not (late or case.axes.data is DataEnd.TRUNCATED):
+        return None
+    if case.axes.data is DataEnd.TRUNCATED:
+        return Result.INFO, "the response owed at our close_notify did not arrive whole"
+    return Result.PASS, "the response owed at our close_notify arrived whole after it"
+
+
+def _tls13_ignore_after(case: Case) -> Answer:
+    """TLS 1.2 says so too, but has the connection closed at once, which is TLS12-ANSWER."""
+    notify = next(iter(case.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY)), None)
+    if case.tls != "1.3" or notify is None or case.aborted:
+        return None
+    sent = case.said(Side.CLIENT, RecordKind.DATA, RecordKind.GOODBYE)
+    late = [record for record in sent if record.start >= notify.end]
+    if not late:
+        return None
+    if case.trace.drive.answered_to >= late[0].end or _answers_late_data(case):
+        return Result.FAIL, "the server answered what we sent behind our close_notify"
+    return Result.PASS, "the server did nothing about what we sent behind our close_notify"
+
+
+def _answers_late_data(case: Case) -> bool:
+    """Data of the server behind data behind our alert, with nothing else left to answer."""
+    happenings = case.closing.happenings
+    if case.ours is None:
+        return False
+    alert = happenings.index(case.ours)
+    ours = [i for i, h in enumerate(happenings) if h.side is Side.CLIENT and h.letter in "dg"]
+    if not ours or ours[0] < alert:
+        return False  # what comes may be the response to what we sent before
+    return any(h.side is Side.SERVER and h.letter == "d" for h in happenings[ours[0] :])
+
+
+def _tls13_warning_level(case: Case) -> Answer:
+    notify = next(iter(case.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)), None)
+    if case.tls != "1.3" or notify is None or notify.alert is None:
+        return None
+    level = notify.alert[0]
+    if level != _WARNING:
+        return Result.FAIL, f"the server's close_notify has level {level}, not 1 (warning)"
+    return Result.PASS, "the server's close_notify has the level warning"
+
+
+def _tls13_canceled(case: Case) -> Answer:
+    alerts = case.said(Side.SERVER, RecordKind.ALERT)
+    canceled = next((r for r in alerts if r.alert and r.alert[1] == _USER_CANCELED), None)
+    if case.tls != "1.3" or canceled is None or case.aborted:
+        return None
+    notifies = case.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)
+    if any(record.start >= canceled.end for record in notifies):
+        return Result.PASS, "the server's user_canceled was followed by a close_notify"
+    return Result.WARN, "the server sent user_canceled and no close_notify behind it"
+
+
+def _tls_fatal_closes(case: Case) -> Answer:
+    if not case.sent_error_alert or case.aborted:
+        return None
+    end = case.closing.server_end
+    if end is None:
+        return Result.FAIL, "the server sent a fatal alert and kept the connection open"
+    return Result.PASS, f"the server's fatal alert was followed by {kind_of(end)}"
+
+
+def _tls_truncation(case: Case) -> Answer:
+    fin, end = case.closing.first(Side.CLIENT, FIN), case.closing.server_end
+    unannounced = fin is not None and not case.closing.before(case.ours, fin)
+    if case.tls is None or not unannounced or case.aborted:
+        return None
+    if end is not None and case.closing.before(end, fin):
+        return None
+    if end is None:
+        return Result.INFO, "the server kept the connection after our FIN without an alert"
+    if end.letter == RST:
+        return Result.INFO, "the server answered our FIN without an alert with an RST"
+    told = {
+        TlsEnd.NOTIFIED: "a close_notify and a FIN",
+        TlsEnd.ALERT: "an alert and a FIN",
+        TlsEnd.SILENT: "a FIN alone",
+    }
+    return Result.PASS, f"the server answered our FIN without an alert with {told[case.axes.tls]}"
+
+
+_TLS12 = "RFC 5246 section 7.2.1"
+_TLS13 = "RFC 8446 section 6.1, RFC 9846 section 6.1"
+
+TLS_RULES = (
+    Rule(
+        "TLS12-NOTIFY",
+        _TLS12,
+        Level.MUST,
+        "closer",
+        "Whoever closes the write side sends close_notify first, unless it sent a fatal alert.",
+        _tls12_notify,
+        checked=True,
+    ),
+    Rule(
+        "TLS12-ANSWER",
+        _TLS12,
+        Level.MUST,
+        "peer",
+        "A close_notify is answered with a close_notify, and the connection closed at once.",
+        _tls12_answer,
+        checked=True,
+    ),
+    Rule(
+        "TLS13-NOTIFY",
+        _TLS13,
+        Level.MUST,
+        "each side",
+        "Each side sends close_notify before closing its write side, unless it sent an error.",
+        _tls13_notify,
+        checked=True,
+    ),
+    Rule(
+        "TLS13-HALF-CLOSE",
+        _TLS13,
+        Level.INFO,
+        "receiver",
+        "A close_notify ends one direction only; the other may go on to deliver what is owed.",
+        _tls13_half_close,
+        checked=True,
+    ),
+    Rule(
+        "TLS13-IGNORE-AFTER",
+        _TLS13,
+        Level.MUST,
+        "receiver",
+        "Nothing that arrives behind a close_notify is acted upon.",
+        _tls13_ignore_after,
+        checked=True,
+    ),
+    Rule(
+        "TLS13-WARNING-LEVEL",
+        "RFC 9846 section 6.1",
+        Level.MUST,
+        "sender",
+        "A close_notify carries the level warning.",
+        _tls13_warning_level,
+    ),
+    Rule(
+        "TLS13-CANCELED",
+        "RFC 8446 section 6.1 (SHOULD), RFC 9846 section 6.1 (MUST)",
+        Level.SHOULD,
+        "sender",
+        "A user_canceled alert is followed by a close_notify.",
+        _tls13_canceled,
+        checked=True,
+    ),
+    Rule(
+        "TLS-FATAL-CLOSES",
+        "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
+        Level.MUST,
+        "both",
+        "After a fatal alert the connection is closed at once.",
+        _tls_fatal_closes,
+        checked=True,
+    ),
+    Rule(
+        "TLS-TRUNCATION",
+        "RFC 8446 section 6.1; RFC 5246 section 7.2.1",
+        Level.INFO,
+        "receiver",
+        "A FIN without a close_notify may be an attack that cuts the stream: how it is taken.",
+        _tls_truncation,
+        checked=True,
+    ),
+)
+"""The rules of TLS, in the order of reports."""
