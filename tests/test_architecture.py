@@ -63,6 +63,7 @@ FENCES: Final = {
     "hypothesis": ("fuzz",),
     "scramp": ("protocols.postgres",),
     "h11": ("protocols.http1",),
+    "h2": ("protocols.http2",),
 }
 
 # Modules that are started as processes of their own, and so may print and exit like the cli.
@@ -312,6 +313,7 @@ def plant(root: Path, files: dict[str, str]) -> None:
         ("language.py", "import hypothesis", "hypothesis is fenced in"),
         ("protocols/mysql.py", "import scramp", "scramp is fenced in"),
         ("protocols/http2.py", "import h11", "h11 is fenced in"),
+        ("protocols/http1.py", "from h2.config import H2Configuration", "h2 is fenced in"),
         ("__init__.py", "from tlsprobe.cli import main", "nobody imports cli"),
         ("runner.py", "import tlsprobe.cli", "nobody imports cli"),
         ("runner.py", "print('done')", "only cli prints or exits: print()"),
@@ -345,6 +347,7 @@ def test_a_kept_rule_is_left_alone(tmp_path: Path) -> None:
             "model/__init__.py": "from .trace import Trace",
             "model/trace.py": "from dataclasses import dataclass",
             "profiles.py": "from tlsprobe import catalogue, protocols",
+            "protocols/http2.py": "import h2.connection",
             "protocols/postgres.py": "import scramp",
             "report/html.py": "import jinja2\nfrom tlsprobe.judge.rules import RULES",
             "report/terminal.py": "import rich\nfrom tlsprobe.judge import rules",

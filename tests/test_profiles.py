@@ -5,12 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from tlsprobe.catalogue import find_sequences
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import ANYTHING, Directive, Http1Settings, PostgresSettings, RawSettings
+from tlsprobe.model.profile import (
+    ANYTHING,
+    ChatSettings,
+    Directive,
+    Exchange,
+    Http1Settings,
+    PostgresSettings,
+    RawSettings,
+)
 from tlsprobe.model.target import Login
-from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.profiles import _ADAPTERS, list_profiles, load_profile
 from tlsprobe.protocols import make_conversation
 
+ADAPTERS = ", ".join(_ADAPTERS)
 MINIMAL = """
 name = "mine"
 title = "My server"
@@ -66,6 +76,21 @@ def test_facts_of_the_shipped_profiles() -> None:
     assert postgres.sequences
     assert not any(name.startswith("idle") for name in postgres.sequences)
     assert load_profile("raw").settings == RawSettings()
+
+
+def test_the_text_protocols_that_ship_are_data() -> None:
+    ports = {
+        **{"redis": 6379, "nats": 4222, "ftp": 21, "smtp": 25, "smtps": 465},
+        **{"imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995},
+    }
+    for name, port in ports.items():
+        profile = load_profile(name)
+        assert (profile.port, profile.protocol) == (port, "chat")
+        assert isinstance(profile.settings, ChatSettings)
+        assert profile.directives
+        run = [sequence for name in profile.sequences for sequence in find_sequences(name)]
+        assert not any(sequence.is_idle for sequence in run)
+        assert bool(profile.settings.plain) == (name in {"smtp", "imap", "pop3", "ftp", "nats"})
 
 
 def test_the_reference_servers_protocol_is_one_line_each() -> None:
@@ -136,6 +161,52 @@ def test_everything_that_a_file_can_say(tmp_path: Path) -> None:
     )
 
 
+def test_everything_that_a_chat_can_say(tmp_path: Path) -> None:
+    text = r"""
+    name = "lines"
+    title = "Lines"
+    port = 1
+    [protocol]
+    adapter = "chat"
+    refused = '^-'
+    [protocol.defaults]
+    user = "nobody"
+    password = ""
+    [[protocol.plain]]
+    expect = '^220 '
+    [[protocol.plain]]
+    send = "STARTTLS"
+    expect = '^220 '
+    refused = '^[45]'
+    hint = "switch it on"
+    [[protocol.greeting]]
+    send = 'LOGIN "{user}" {password}'
+    optional = true
+    [protocol.request]
+    send = "NOOP"
+    expect = "^2.. \u00ff"
+    [protocol.goodbye]
+    send = "QUIT"
+    """
+    profile = load_profile(str(written(tmp_path, text)))
+    assert profile.protocol == "chat"
+    assert profile.settings == ChatSettings(
+        plain=(
+            Exchange(expect=in_lines(b"^220 ")),
+            Exchange("STARTTLS", in_lines(b"^220 "), in_lines(b"^[45]"), "switch it on"),
+        ),
+        greeting=(Exchange('LOGIN "{user}" {password}', optional=True),),
+        request=Exchange("NOOP", in_lines(b"^2.. \xff")),
+        goodbye=Exchange("QUIT"),
+        refused=in_lines(b"^-"),
+        defaults=Login(user="nobody", password=""),
+    )
+
+
+def in_lines(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern, re.MULTILINE)
+
+
 # -- mistakes --------------------------------------------------------------------------------------
 
 
@@ -189,15 +260,15 @@ def test_an_empty_file_lacks_what_is_required(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("protocol", "told"),
     [
-        ("protocol = 1", "protocol.adapter: missing; write one of http1, postgres, raw"),
-        ("[protocol]", "protocol.adapter: missing; write one of http1, postgres, raw"),
+        ("protocol = 1", f"protocol.adapter: missing; write one of {ADAPTERS}"),
+        ("[protocol]", f"protocol.adapter: missing; write one of {ADAPTERS}"),
         (
             '[protocol]\nadapter = "http"',
-            "protocol.adapter: 'http' is not one; write one of http1, postgres, raw",
+            f"protocol.adapter: 'http' is not one; write one of {ADAPTERS}",
         ),
         (
             '[protocol]\nadapter = "http1"\nquery = "x"',
-            "protocol.query: unknown key; remove it, or write one of adapter, path, host",
+            "protocol.query: unknown key; remove it, or write one of adapter, path, large, host",
         ),
         (
             '[protocol]\nadapter = "postgres"\ndirect = "yes"',
@@ -215,6 +286,65 @@ def test_an_empty_file_lacks_what_is_required(tmp_path: Path) -> None:
 )
 def test_mistakes_of_the_protocol(tmp_path: Path, protocol: str, told: str) -> None:
     assert mistakes(tmp_path, f'name = "x"\ntitle = "X"\nport = 1\n{protocol}') == [told]
+
+
+def test_all_mistakes_of_a_chat_are_told_with_their_place(tmp_path: Path) -> None:
+    told = mistakes(
+        tmp_path,
+        """
+        name = "x"
+        title = "X"
+        port = 1
+        [protocol]
+        adapter = "chat"
+        refused = "("
+        greeting = "220"
+        request = { expect = "^250 ", optional = true }
+        goodbye = { send = "QUIT", refused = "^5" }
+        [protocol.defaults]
+        user = 1
+        host = "x"
+        [[protocol.plain]]
+        send = "EHLO {hsot}"
+        [[protocol.plain]]
+        sned = "STARTTLS"
+        expect = ""
+        [[protocol.plain]]
+        hint = "says nothing"
+        [[protocol.plain]]
+        send = "NOOP\\r\\n"
+        [[protocol.plain]]
+        send = "HOST {host}"
+        optional = true
+        """,
+    )
+    known = "{user}, {password}, {database}, {host}, {plain}"
+    assert told == [
+        "protocol.refused: not a regular expression (missing ), unterminated subpattern at "
+        "position 0); mend it",
+        "protocol.greeting: write a list of tables, each with a line [[protocol.greeting]]",
+        "protocol.request.send: missing; write it",
+        "protocol.request.optional: unknown key; remove it, or write one of send, expect, "
+        "refused, hint",
+        "protocol.goodbye.refused: no answer is waited for; write expect, or remove it",
+        "protocol.defaults.user: write a string",
+        "protocol.defaults.host: unknown key; remove it, or write one of user, password, database",
+        f"protocol.plain[0].send: there is no {{hsot}}; write one of {known}",
+        "protocol.plain[1].sned: unknown key; did you mean send?",
+        'protocol.plain[1].expect: write a pattern that is not empty; "." is any byte',
+        "protocol.plain[2]: says nothing and waits for nothing; write send, expect or both",
+        "protocol.plain[3].send: leave out the line end; it is added to every line that is sent",
+        "protocol.plain[4].optional: send holds nothing that a user could leave out; remove it",
+    ]
+
+
+def test_a_chat_needs_a_request(tmp_path: Path) -> None:
+    text = MINIMAL.replace("http1", "chat")
+    assert mistakes(tmp_path, text) == ["protocol.request: missing; write it"]
+    text += "request = 1"
+    assert mistakes(tmp_path, text) == [
+        "protocol.request: write a table, with a line [protocol.request]"
+    ]
 
 
 @pytest.mark.parametrize("idle", ["0", "-1", "inf", "nan", "true"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,13 +17,22 @@ from typing import Any
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import (
     ANYTHING,
+    PLACEHOLDERS,
+    AmqpSettings,
+    ChatSettings,
     Directive,
+    Exchange,
     Http1Settings,
+    Http2Settings,
+    LdapSettings,
+    MqttSettings,
+    MysqlSettings,
     PostgresSettings,
     Profile,
     RawSettings,
     Settings,
 )
+from tlsprobe.model.target import Login
 
 FILE = "profile.toml"
 """What a profile's file is called in its folder."""
@@ -100,6 +109,12 @@ def _name(value: object) -> str:
     raise ValueError("write lower-case letters, digits, '.', '_' and '-'")
 
 
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("write a string")
+
+
 def _port(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
         return value
@@ -110,6 +125,12 @@ def _seconds(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
         return float(value)
     raise ValueError("write seconds as a number greater than 0, without quotes")
+
+
+def _short(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
+        return value
+    raise ValueError("write whole seconds from 0 to 65535, without quotes")
 
 
 def _flag(value: object) -> bool:
@@ -147,6 +168,26 @@ def _answer(value: object) -> re.Pattern[bytes] | None:
     if isinstance(value, bool):
         return ANYTHING if value else None
     return _pattern(value)
+
+
+def _line(value: object) -> str:
+    line = _text(value)
+    if line.endswith(("\r", "\n")):
+        raise ValueError("leave out the line end; it is added to every line that is sent")
+    _known(Exchange(line).placeholders)
+    return line
+
+
+def _known(placeholders: tuple[str, ...]) -> None:
+    for name in placeholders:
+        if name not in PLACEHOLDERS:
+            names = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+            raise ValueError(f"there is no {{{name}}}; write one of {names}")
+
+
+def _in_lines(value: object) -> re.Pattern[bytes]:
+    """A pattern for lines: ``^`` begins any of them, and ``.`` stays inside its own."""
+    return re.compile(_pattern(value).pattern, re.MULTILINE)
 
 
 def _directives(value: object) -> tuple[Directive, ...]:
@@ -192,12 +233,35 @@ _IDLE: Keys = {
     "source": Key(_text, required=True, into="idle_source"),
 }
 _ADAPTERS: Mapping[str, tuple[Callable[..., Settings], Keys]] = {
-    "http1": (Http1Settings, {"path": Key(_text), "host": Key(_text)}),
+    "http1": (
+        Http1Settings,
+        {"path": Key(_text), "large": Key(_text), "host": Key(_text)},
+    ),
+    "http2": (
+        Http2Settings,
+        {"path": Key(_text), "large": Key(_text), "host": Key(_text)},
+    ),
+    "mysql": (MysqlSettings, {"query": Key(_text)}),
+    "ldap": (LdapSettings, {"starttls": Key(_flag)}),
+    "mqtt": (MqttSettings, {"client_id": Key(_text), "keep_alive": Key(_short)}),
+    "amqp": (AmqpSettings, {"heartbeat": Key(_short)}),
+    "chat": (
+        ChatSettings,
+        {
+            "plain": Key(_as_is),
+            "greeting": Key(_as_is),
+            "request": Key(_as_is, required=True),
+            "goodbye": Key(_as_is),
+            "refused": Key(_in_lines),
+            "defaults": Key(_as_is),
+        },
+    ),
     "postgres": (PostgresSettings, {"query": Key(_text), "direct": Key(_flag)}),
     "raw": (
         RawSettings,
         {
             "request": Key(_bytes),
+            "large": Key(_bytes),
             "response": Key(_answer),
             "greeting": Key(_pattern),
             "goodbye": Key(_bytes),
@@ -205,6 +269,16 @@ _ADAPTERS: Mapping[str, tuple[Callable[..., Settings], Keys]] = {
         },
     ),
 }
+
+_EXCHANGE: Keys = {
+    "send": Key(_line),
+    "expect": Key(_in_lines),
+    "refused": Key(_in_lines),
+    "hint": Key(_text),
+}
+_OPENING: Keys = {**_EXCHANGE, "optional": Key(_flag)}
+_ASKING: Keys = {**_EXCHANGE, "send": Key(_line, required=True)}
+_DEFAULTS: Keys = {"user": Key(_value), "password": Key(_value), "database": Key(_value)}
 
 
 def _profile(document: object, mistakes: list[str]) -> Profile | None:
@@ -225,10 +299,53 @@ def _protocol(table: object, mistakes: list[str]) -> dict[str, Any]:
     make, keys = _ADAPTERS[adapter]
     settings = _checked(table, {"adapter": Key(_text), **keys}, "protocol", mistakes)
     settings.pop("adapter")
+    if make is ChatSettings:
+        _chat(settings, mistakes)
     for answer, asked in (("response", "request"), ("goodbye_response", "goodbye")):
         if settings.get(answer) and not settings.get(asked):
             mistakes.append(f"protocol.{answer}: nothing asks for it; write {asked}, or remove it")
     return {"protocol": adapter, "settings": make(**settings)}
+
+
+def _chat(settings: dict[str, Any], mistakes: list[str]) -> None:
+    """Turn the tables of a chat into what they say, in place."""
+    for name, table in settings.items():
+        path = f"protocol.{name}"
+        match name:
+            case "plain" | "greeting":
+                settings[name] = _exchanges(table, path, mistakes)
+            case "request" | "goodbye":
+                settings[name] = _exchange(table, _ASKING, path, mistakes)
+            case "defaults":
+                settings[name] = Login(**_checked(table, _DEFAULTS, path, mistakes))
+
+
+def _exchanges(tables: object, path: str, mistakes: list[str]) -> tuple[Exchange, ...]:
+    if not isinstance(tables, list):
+        mistakes.append(f"{path}: write a list of tables, each with a line [[{path}]]")
+        return ()
+    return tuple(
+        _exchange(table, _OPENING, f"{path}[{number}]", mistakes)
+        for number, table in enumerate(tables)
+    )
+
+
+def _exchange(table: object, keys: Keys, path: str, mistakes: list[str]) -> Exchange:
+    before = len(mistakes)
+    exchange = Exchange(**_checked(table, keys, path, mistakes))
+    if len(mistakes) == before:
+        mistakes += (f"{path}{mend}" for mend in _senseless(exchange))
+    return exchange
+
+
+def _senseless(exchange: Exchange) -> Iterator[str]:
+    """What no exchange can mean, though each of its keys is well written."""
+    if exchange.send is None and exchange.expect is None:
+        yield ": says nothing and waits for nothing; write send, expect or both"
+    elif exchange.expect is None and exchange.refused:
+        yield ".refused: no answer is waited for; write expect, or remove it"
+    if exchange.optional and not set(exchange.placeholders) - {"host"}:
+        yield ".optional: send holds nothing that a user could leave out; remove it"
 
 
 def _checked(table: object, keys: Keys, path: str, mistakes: list[str]) -> dict[str, Any]:

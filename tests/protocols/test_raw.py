@@ -117,3 +117,10 @@ def test_how_the_bytes_are_cut_does_not_matter(pieces: list[bytes], requests: in
     stream = b"".join(pieces)
     assert answered(pieces) == answered([stream])
     assert answered([stream[i : i + 1] for i in range(len(stream))]) == answered([stream])
+
+
+def test_a_greeting_that_came_with_the_end_of_the_handshake_is_not_lost() -> None:
+    conversation = raw(RawSettings(greeting=re.compile(rb"hello")))()
+    assert conversation.feed(b"hello\n") == b""
+    conversation.secured()
+    assert conversation.phase is Phase.READY

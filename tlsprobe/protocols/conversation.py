@@ -11,6 +11,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from enum import Enum
 
+MOST_REMARKS = 32
+"""How many remarks a conversation keeps: a server may repeat itself without end."""
+
 
 class Phase(Enum):
     """Where a conversation stands."""
@@ -29,6 +32,8 @@ class Conversation(ABC):
     ``phase`` is the state; ``failure`` and ``hint`` are sentences once it is FAILED. A peer that
     misbehaves is never an exception: what cannot be understood ends in FAILED.
     ``answered`` counts responses that arrived whole; ``partial`` says that one was begun.
+    ``remarks`` are what the server said about the connection itself, in the protocol's own words
+    and in order, such as ``goaway last=1 error=0``: the first MOST_REMARKS, safe to print.
     """
 
     alpn: tuple[str, ...] = ()
@@ -41,6 +46,7 @@ class Conversation(ABC):
         self.answered = 0
         self.owed = 0
         self.partial = False
+        self.remarks: list[str] = []
 
     def open(self) -> bytes:
         """The first plain bytes, for a conversation that begins in PLAIN.
@@ -65,6 +71,20 @@ class Conversation(ABC):
         """The protocol's own way to end the session, None where it has none."""
         return None
 
+    def large(self) -> bytes | None:
+        """A request whose response is large (1 MiB and more), None where nothing says how."""
+        return None
+
+    def upload(self) -> bytes | None:
+        """A request with a large body that the server is likely to refuse before reading it."""
+        return None
+
+    def withdraw(self) -> None:
+        """The newest request did not leave whole: no response is owed to it after all."""
+        self.owed -= 1
+        if self.owed <= self.answered and self.phase is Phase.OWED:
+            self.phase = Phase.READY
+
     def ended(self) -> None:  # noqa: B027
         """The server's byte stream is over: a response that ends with it is now whole."""
 
@@ -80,6 +100,11 @@ class Conversation(ABC):
         self.partial = False
         if self.answered >= self.owed and self.phase is Phase.OWED:
             self.phase = Phase.READY
+
+    def remark(self, words: str) -> None:
+        """Keep something that the server said about the connection itself."""
+        if len(self.remarks) < MOST_REMARKS:
+            self.remarks.append(escaped(words))
 
     def fail(self, failure: str, hint: str | None = None) -> None:
         """Give up with a sentence. The first one wins."""

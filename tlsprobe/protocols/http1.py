@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
+from typing import NamedTuple
 
 import h11
 
@@ -28,6 +29,19 @@ _A_GET = h11.Request(method="GET", target="/", headers=[("Host", "any")])
 _NO_BODY = h11.EndOfMessage()
 
 
+UPLOAD = 4 * 1024 * 1024
+"""Bytes of the body that an upload brings; nginx takes 1 MiB unless told otherwise."""
+
+
+class Messages(NamedTuple):
+    """The requests that a connection can be asked to make, ready for the wire."""
+
+    request: bytes
+    last_request: bytes
+    large: bytes | None
+    upload: bytes
+
+
 class Http1(Conversation):
     """One connection's requests; bodies are thrown away as they arrive.
 
@@ -37,11 +51,10 @@ class Http1(Conversation):
 
     alpn = ("http/1.1",)
 
-    def __init__(self, request: bytes, last_request: bytes) -> None:
+    def __init__(self, messages: Messages) -> None:
         super().__init__()
         self.closing = False
-        self._request = request
-        self._last_request = last_request
+        self._messages = messages
         self._response: h11.Connection | None = None
 
     def secured(self) -> bytes:
@@ -64,12 +77,23 @@ class Http1(Conversation):
     def request(self) -> bytes:
         """A GET that leaves the connection open."""
         self.owe()
-        return self._request
+        return self._messages.request
 
     def goodbye(self) -> bytes:
         """The same GET with ``Connection: close``: it is owed a response like any other."""
         self.owe()
-        return self._last_request
+        return self._messages.last_request
+
+    def large(self) -> bytes | None:
+        """A GET for the profile's large path."""
+        if self._messages.large is not None:
+            self.owe()
+        return self._messages.large
+
+    def upload(self) -> bytes:
+        """A POST with a body beyond what servers take where nothing expects one."""
+        self.owe()
+        return self._messages.upload
 
     def ended(self) -> None:
         """Complete a response that is delimited by the end; another one stays cut short."""
@@ -88,6 +112,8 @@ class Http1(Conversation):
             match response.next_event():
                 case h11.Response() as head:
                     self.closing = _says_close(head)
+                    if self.closing:
+                        self.remark("connection: close announced")
                 case h11.EndOfMessage():
                     self.settle()
                     self._response = None
@@ -119,29 +145,34 @@ def http1(settings: Http1Settings, host: str, port: int | None) -> Callable[[], 
 
     Raises UsageError for a path or host that no request line or header field can hold.
     """
-    authority = settings.host or _authority(host, port)
-    request = _get(settings.path, authority, "keep-alive")
-    last_request = _get(settings.path, authority, "close")
-    return lambda: Http1(request, last_request)
+    where = settings.host or authority(host, port)
+    messages = Messages(
+        _head("GET", settings.path, where, ("Connection", "keep-alive")),
+        _head("GET", settings.path, where, ("Connection", "close")),
+        _head("GET", settings.large, where) if settings.large else None,
+        _head("POST", settings.path, where, ("Content-Length", str(UPLOAD))) + bytes(UPLOAD),
+    )
+    return lambda: Http1(messages)
 
 
-def _authority(host: str, port: int | None) -> str:
+def authority(host: str, port: int | None) -> str:
+    """Host and port as a URL of the scheme ``https`` has them (RFC 3986 section 3.2)."""
     # The zone of a link-local address means something on this machine only (RFC 6874).
     name = f"[{host.partition('%')[0]}]" if ":" in host else host
     return name if port in {None, 443} else f"{name}:{port}"
 
 
-def _get(path: str, authority: str, connection: str) -> bytes:
+def _head(method: str, path: str, where: str, *further: tuple[str, str]) -> bytes:
     headers = [
-        ("Host", authority),
+        ("Host", where),
         ("User-Agent", f"tlsprobe/{metadata.version('tlsprobe')}"),
-        ("Connection", connection),
+        *further,
     ]
     try:
-        request = h11.Request(method="GET", target=path, headers=headers)
+        request = h11.Request(method=method, target=path, headers=headers)
     except (h11.LocalProtocolError, ValueError) as error:
         raise UsageError(
-            f"no HTTP request can ask {escaped(authority)} for {escaped(path)}: {error}",
+            f"no HTTP request can ask {escaped(where)} for {escaped(path)}: {error}",
             "write the path as a URL has it: ASCII, no spaces, percent signs for the rest",
         ) from None
     return h11.Connection(h11.CLIENT).send(request) or b""

@@ -123,6 +123,11 @@ class Postgres(Conversation):
         self.owe()
         return self._script.query
 
+    def large(self) -> bytes:
+        """A query with a row of 2 MiB, whatever the database holds."""
+        self.owe()
+        return _message(b"Q", b"SELECT repeat('x', 2097152)\x00")
+
     def goodbye(self) -> bytes:
         """Terminate; nothing is owed in return."""
         return TERMINATE

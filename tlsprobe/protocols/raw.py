@@ -28,11 +28,15 @@ class Raw(Conversation):
     def secured(self) -> bytes:
         """Nothing to say first; GREETING only where the profile has a greeting to wait for."""
         self.phase = Phase.GREETING if self._settings.greeting else Phase.READY
+        if self.phase is Phase.GREETING:
+            self._greeted(b"")  # it may have come in one read with the server's Finished
         return b""
 
     def feed(self, data: bytes) -> bytes:
         """Look for the greeting, then for the answers owed. Nothing is ever sent in return."""
-        if self.phase is Phase.GREETING:
+        if self.phase is Phase.SECURE:
+            self._keep(data)
+        elif self.phase is Phase.GREETING:
             self._greeted(data)
         elif self.phase is Phase.OWED:
             self._answered(data)
@@ -41,6 +45,12 @@ class Raw(Conversation):
     def request(self) -> bytes:
         """The profile's request."""
         return self._ask(self._settings.request, self._settings.response)
+
+    def large(self) -> bytes | None:
+        """The profile's request for a large response, recognised like any other."""
+        if self._settings.large is None:
+            return None
+        return self._ask(self._settings.large, self._settings.response)
 
     def goodbye(self) -> bytes | None:
         """The profile's goodbye; it may be one that owes an answer."""

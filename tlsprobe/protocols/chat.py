@@ -1,0 +1,270 @@
+"""Protocols of lines, told by a profile alone: SMTP, IMAP, POP3, FTP, Redis, NATS and the like.
+
+A profile holds a script: what we say in plain text before TLS, what inside it until the server
+would take a request, the request, the goodbye. The unit of an answer is the line. Whole lines are
+collected until the pattern of the exchange is found in them, and the line in which it is found is
+the last. A continuation, such as SMTP's ``250-``, is a line that does not match. How the bytes
+were cut into segments and records therefore never matters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+from tlsprobe.errors import UsageError
+from tlsprobe.model.profile import PLACEHOLDER, ChatSettings, Exchange
+from tlsprobe.model.target import Login
+from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+
+LONGEST = 64 * 1024
+"""The longest answer that is waited for, in bytes."""
+
+MOST_LINES = 1000
+"""The most lines that an answer may have: the pattern is searched again with each of them."""
+
+_GIVE = {
+    "user": "give one with --user NAME",
+    "password": "put it into an environment variable and name that with --password-env VAR",
+    "database": "give one with --database NAME",
+}
+_WHO = frozenset({"user", "password"})
+_WRONG_LOGIN = "check --user, and the variable that --password-env names"
+_WRONG_PROFILE = "is it the right port? --profile names the protocol that the server speaks"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An exchange ready for the wire.
+
+    ``said`` tells it in a message: as the profile has it, without the secrets that ``send`` holds.
+    """
+
+    said: str
+    send: bytes = field(repr=False)
+    expect: re.Pattern[bytes] | None
+    refused: re.Pattern[bytes] | None
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Everything that is the same on each connection, written once."""
+
+    plain: tuple[Line, ...]
+    greeting: tuple[Line, ...]
+    request: Line
+    goodbye: Line | None
+
+
+class Chat(Conversation):
+    """One run through a script. Lines that nothing waits for are ignored."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self._script = script
+        self._unsaid = deque(script.plain)
+        self._awaited: deque[Line] = deque()
+        self._answer = bytearray()
+        self._lines = 0
+        self._unfinished = bytearray()
+        if script.plain:
+            self.phase = Phase.PLAIN
+
+    def open(self) -> bytes:
+        """The first words before TLS; none where the server speaks first."""
+        return self._talk() if self.phase is Phase.PLAIN else b""
+
+    def secured(self) -> bytes:
+        """The first words inside TLS; none where the server speaks first, or nothing is said."""
+        self.phase = Phase.GREETING
+        self._unsaid = deque(self._script.greeting)
+        return self._talk() + self.feed(b"")
+
+    def feed(self, data: bytes) -> bytes:
+        """Read whole lines; what is returned is the next turn of the opening exchange."""
+        self._unfinished += data
+        if self.phase is Phase.SECURE:
+            # A server that speaks first does so in the segment that ends its TLS 1.2 handshake.
+            return b""
+        *lines, rest = bytes(self._unfinished).split(b"\n")
+        self._unfinished[:] = rest
+        words = b"".join([self._hear(line + b"\n") for line in lines])
+        self._hear_unfinished()
+        self.partial = self.phase is Phase.OWED and bool(self._answer or self._unfinished)
+        return words
+
+    def request(self) -> bytes:
+        """The profile's request."""
+        return self._ask(self._script.request)
+
+    def goodbye(self) -> bytes | None:
+        """The profile's goodbye; it may be one that owes an answer."""
+        return None if self._script.goodbye is None else self._ask(self._script.goodbye)
+
+    def withdraw(self) -> None:
+        """The newest line did not leave whole: its answer is not waited for."""
+        super().withdraw()
+        self._awaited.pop()
+
+    def ended(self) -> None:
+        """Too early for a request is a failure, told with what there is to tell."""
+        if self.phase in {Phase.PLAIN, Phase.GREETING} and self._awaited:
+            awaited = self._awaited[0]
+            words = escaped((self._answer + self._unfinished).strip())
+            so_far = f"; it said: {words}" if words else ""
+            self.fail(
+                f"the server closed before its answer to {awaited.said} was whole{so_far}",
+                awaited.hint or _WRONG_PROFILE,
+            )
+
+    def _talk(self) -> bytes:
+        """All that can be said before the next answer; behind the last one the phase is over."""
+        words = b""
+        while self._unsaid:
+            line = self._unsaid.popleft()
+            words += line.send
+            if line.expect is not None:
+                self._awaited.append(line)
+                return words
+        self.phase = Phase.SECURE if self.phase is Phase.PLAIN else Phase.READY
+        return words
+
+    def _ask(self, line: Line) -> bytes:
+        if line.expect is not None:
+            self._awaited.append(line)
+            self.owe()
+        return line.send
+
+    def _hear(self, line: bytes) -> bytes:
+        if self.phase is Phase.SECURE:
+            self._went_on_in_plain(line)
+        if self.phase is Phase.FAILED or not self._awaited:
+            return b""
+        self._answer += line
+        self._lines += 1
+        awaited = self._awaited[0]
+        if awaited.expect is not None and awaited.expect.search(self._answer):
+            return self._answered()
+        if awaited.refused is not None and (found := awaited.refused.search(self._answer)):
+            words = escaped(self._answer[found.start() :].strip())
+            self.fail(f"the server refused {awaited.said}: {words}", awaited.hint)
+        elif self._lines >= MOST_LINES or len(self._answer) > LONGEST:
+            self._too_long(awaited)
+        return b""
+
+    def _answered(self) -> bytes:
+        del self._awaited[0]
+        self._answer.clear()
+        self._lines = 0
+        if self.phase is not Phase.OWED:
+            return self._talk()
+        self.settle()
+        return b""
+
+    def _hear_unfinished(self) -> None:
+        if self.phase is Phase.SECURE and self._unfinished:
+            self._went_on_in_plain(self._unfinished)
+        if len(self._unfinished) > LONGEST:
+            del self._unfinished[:-LONGEST]
+            if self._awaited:
+                self._too_long(self._awaited[0])
+
+    def _went_on_in_plain(self, words: bytes | bytearray) -> None:
+        # Somebody in the middle may have put them there (CVE-2011-0411 and its many siblings).
+        self.fail(
+            f"the server went on in plain text after it had agreed to TLS: {escaped(words)}",
+            _WRONG_PROFILE,
+        )
+
+    def _too_long(self, awaited: Line) -> None:
+        self.fail(
+            f"the server's answer to {awaited.said} goes on for more than {LONGEST} bytes or "
+            f"{MOST_LINES} lines: {escaped(self._answer or self._unfinished)}",
+            "choose a request with a small answer, or mend its expect in the profile",
+        )
+
+
+def chat(settings: ChatSettings, host: str, login: Login) -> Callable[[], Chat]:
+    """Conversations by this script, with this login.
+
+    Raises UsageError for a value that the script needs and nobody gave, or that no line can hold.
+    """
+
+    def lines(exchanges: tuple[Exchange, ...]) -> tuple[Line, ...]:
+        return tuple(line(one) for one in exchanges if _wanted(one, login))
+
+    def line(exchange: Exchange) -> Line:
+        return Line(
+            said="the connection" if exchange.send is None else repr(exchange.send),
+            send=b"" if exchange.send is None else _filled(exchange.send, values) + b"\r\n",
+            expect=exchange.expect,
+            refused=exchange.refused or settings.refused,
+            hint=exchange.hint or (_WRONG_LOGIN if _needs(exchange) else None),
+        )
+
+    values = _values(settings.defaults, login, host)
+    script = Script(
+        plain=lines(settings.plain),
+        greeting=lines(settings.greeting),
+        request=line(settings.request),
+        goodbye=None if settings.goodbye is None else line(settings.goodbye),
+    )
+    return lambda: Chat(script)
+
+
+def _values(defaults: Login, login: Login, host: str) -> dict[str, str]:
+    """What there is to fill in, by the names of the placeholders."""
+    values = {"host": host}
+    for name in (part.name for part in fields(Login)):
+        given, default = getattr(login, name), getattr(defaults, name)
+        if given is not None or default is not None:
+            values[name] = given if given is not None else default
+    return values
+
+
+def _needs(exchange: Exchange) -> set[str]:
+    """Which parts of a login the exchange holds."""
+    names = set(exchange.placeholders)
+    return (names | _WHO if "plain" in names else names) - {"host", "plain"}
+
+
+def _wanted(exchange: Exchange, login: Login) -> bool:
+    needs = _needs(exchange)
+    if needs & _WHO:
+        needs |= _WHO  # half a login is a mistake to tell, not one to leave out
+    given = any(getattr(login, name) is not None for name in needs)
+    return given or not exchange.optional
+
+
+def _filled(send: str, values: dict[str, str]) -> bytes:
+    def fill(match: re.Match[str]) -> str:
+        name = match["quoted"] or match["bare"]
+        value = _plain(send, values) if name == "plain" else _value(name, send, values)
+        return _quoted(value) if match["quoted"] else value
+
+    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
+    return PLACEHOLDER.sub(fill, send).encode("utf-8", "surrogateescape")
+
+
+def _value(name: str, send: str, values: dict[str, str]) -> str:
+    value = values.get(name)
+    if value is None:
+        raise UsageError(f"{send!r} in the profile needs a {name}", _GIVE[name])
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise UsageError(f"the {name} for {send!r} holds a control character", "leave it out")
+    return value
+
+
+def _plain(send: str, values: dict[str, str]) -> str:
+    """SASL's PLAIN (RFC 4616): authorised as, authenticated as, password, between zero bytes."""
+    user, password = _value("user", send, values), _value("password", send, values)
+    return b64encode(f"\0{user}\0{password}".encode("utf-8", "surrogateescape")).decode()
+
+
+def _quoted(value: str) -> str:
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
