@@ -12,14 +12,15 @@ import trio
 
 from tests.e2e.probing import Ran, probe, tlsprobe
 from tests.e2e.test_postgres import agreements
-from tlsprobe.catalogue import catalogue, default_sequences
+from tlsprobe.catalogue import catalogue
+from tlsprobe.cli.demo import SEQUENCES
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
-from tlsprobe.reference.behaviours import BEHAVIOURS
+from tlsprobe.reference.behaviours import DEMO
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import read_run, run_schema
 from tlsprobe.runner.campaign import measure
@@ -60,14 +61,14 @@ def broken(demo: Ran, server: str) -> set[str]:
 
 def test_the_demo_covers_everything(demo: Ran) -> None:
     assert demo.code == 0, demo.err
-    assert all(name in demo.out for name in (*BEHAVIOURS, *catalogue()))
+    assert all(name in demo.out for name in (*DEMO, *SEQUENCES))
     assert max(map(len, demo.out.splitlines())) <= 100
 
 
 def test_the_control_is_clean(demo: Ran) -> None:
     found = outcomes(demo, "polite")
     assert found.pop("abort") == {"client-reset"}
-    assert set(found) == set(catalogue()) - {"abort"}
+    assert set(found) == set(SEQUENCES) - {"abort"}
     assert all(seen == {"clean"} for seen in found.values())
     assert broken(demo, "polite") == set()
     assert all(cell.verdict == "pass" for cell in read_run(demo.folder / "polite").cells)
@@ -129,7 +130,7 @@ def test_lingering_is_clean_and_late(demo: Ran) -> None:
     assert spread.min is not None and spread.min > 200_000
 
 
-@pytest.mark.parametrize("name", BEHAVIOURS)
+@pytest.mark.parametrize("name", DEMO)
 def test_the_documents_fit_their_schema(demo: Ran, name: str) -> None:
     document = json.loads((demo.folder / name / "run.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, run_schema())
@@ -145,7 +146,7 @@ def test_several_folders_make_one_matrix(demo: Ran, tmp_path: Path) -> None:
     assert heading.split() == ["sequence", "polite", "rude", "mute"]
     whole = tlsprobe("matrix", str(demo.folder), "--json", cwd=tmp_path)
     names = [json.loads(line)["target"]["name"] for line in whole.out.splitlines()]
-    assert sorted(names) == sorted(BEHAVIOURS)
+    assert sorted(names) == sorted(DEMO)
 
 
 async def campaign(
@@ -221,10 +222,3 @@ def test_ipv6_is_reached_by_name_in_brackets(tmp_path: Path) -> None:
         pytest.skip("this Python has no IPv6")
     ran = trio.run(probed)
     assert set(ran.cell("terminate-close-notify").outcomes) == {"reset-before-fin"}
-
-
-def test_default_sequences_depend_on_the_protocol() -> None:
-    names = {s.name for s in default_sequences(has_goodbye=False, ends_idle=False)}
-    assert "terminate" not in names
-    assert "idle-expiry" not in names
-    assert "half-close" in names

@@ -10,7 +10,7 @@ from typing import Annotated
 import trio
 import typer
 
-from tlsprobe.catalogue import default_sequences
+from tlsprobe.catalogue import catalogue
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.drive.script import Patience
@@ -19,7 +19,7 @@ from tlsprobe.model.run import Run
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
-from tlsprobe.reference.behaviours import BEHAVIOURS
+from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.terminal import print_report
@@ -28,6 +28,23 @@ from tlsprobe.runner.settings import Settings
 HOST = "127.0.0.1"
 PATIENCE = Patience(server=0.8, idle=2.0)
 """Short, for servers that are near and whose idle timeout is one second."""
+
+SEQUENCES = (
+    "close-notify-fin",
+    "close-notify-fin-coalesced",
+    "close-notify-await",
+    "close-notify-only",
+    "fin-only",
+    "abort",
+    "half-close",
+    "terminate",
+    "terminate-close-notify",
+    "terminate-close-notify-fin",
+    "idle-expiry",
+    "idle-expiry-reply",
+    "server-close-reply",
+)
+"""The closes that tell the built-in servers apart; all of the catalogue would take minutes."""
 
 SIDE_BY_SIDE = 9
 """Servers probed at the same time: each has a sniffer of its own."""
@@ -50,7 +67,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     Needs no server, no configuration and no privileges: without the right to sniff it restarts
     itself in a user and network namespace of its own.
     """
-    names = tuple(servers or BEHAVIOURS)
+    names = tuple(servers or DEMO)
     unknown = [name for name in names if name not in BEHAVIOURS]
     if unknown:
         raise typer.BadParameter(f"no server '{unknown[0]}'; there are {', '.join(BEHAVIOURS)}")
@@ -105,7 +122,7 @@ def _job(name: str, port: int, trials: int, folder: Path) -> Job:
     return Job(
         target=Target(name, HOST, port, profile.name, profile.protocol),
         converse=make_conversation(profile, HOST, Login(), port),
-        sequences=default_sequences(has_goodbye=True, ends_idle=True),
+        sequences=tuple(catalogue()[name].sequence for name in SEQUENCES),
         settings=Settings(trials=trials, patience=PATIENCE, concurrency=32),
         folder=folder,
     )

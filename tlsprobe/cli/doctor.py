@@ -1,10 +1,15 @@
-"""``tlsprobe doctor``: what this machine allows, and how to get the rest."""
+"""``tlsprobe doctor``: tries each thing that a probe can use, and says how to get what is missing.
+
+A capture program counts only if it opens the loopback interface when asked to: that the file may
+be run says nothing about the right to capture, and both programs list interfaces without it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +20,17 @@ from rich.text import Text
 
 from tlsprobe.cli.console import out, version_line
 from tlsprobe.lab import kernel_truth, own_namespace
+from tlsprobe.report.escape import printable
+from tlsprobe.report.terminal import Trimmed
+from tlsprobe.wire.backends import reason_of
 
 _RMEM = Path("/proc/sys/net/core/rmem_max")
 _WANTED_RMEM = 8 * 2**20
-_SUDO = "run tlsprobe with sudo: it gives root up as soon as the socket is open"
+_TRIAL_S = 3.0
+"""How long a capture program may take to open an interface."""
+
+_SUDO = "run tlsprobe with sudo; its sniffer process drops root before it reads a packet"
+_LET_USERS_CAPTURE = "dpkg-reconfigure wireshark-common, then: adduser $USER wireshark"
 
 
 class Check(NamedTuple):
@@ -31,16 +43,17 @@ class Check(NamedTuple):
 
 
 def doctor() -> None:
-    """Say what this machine lets tlsprobe do, and how to get the rest."""
+    """Try what tlsprobe can use on this machine, and say how to get what is missing."""
     console = out()
     console.print(Text(version_line(), "bold"))
-    for check in checks():
+    found = tuple(checks())
+    for check in found:
         word, style = ("yes", "green") if check.there else ("no ", "yellow")
         line = Text.assemble("  ", (word, style), "  ", (f"{check.name}: ", "bold"), check.said)
         console.print(line, soft_wrap=True)
         if check.mend and not check.there:
-            console.print(Padding(Text(check.mend, "cyan"), (0, 0, 0, 7)))
-    sight = any(c.there for c in checks() if c.name in {"packet socket", "dumpcap", "tcpdump"})
+            console.print(Trimmed(Padding(Text(check.mend, "cyan"), (0, 0, 0, 7))))
+    sight = any(c.there for c in found if c.name in {"packet socket", "dumpcap", "tcpdump"})
     if not sight:
         console.print(
             Text("\nWithout a capture, run still tells EOF from ECONNRESET, by its own socket.")
@@ -51,7 +64,7 @@ def doctor() -> None:
 def checks() -> Iterator[Check]:
     """Every check, in the order of its weight."""
     yield _packet_socket()
-    yield from (_capture_tool(name, package) for name, package in _TOOLS)
+    yield from (capture_tool(*tool) for tool in _TOOLS)
     yield _receive_buffer()
     yield _namespace()
     yield _kernel_truth()
@@ -59,7 +72,7 @@ def checks() -> Iterator[Check]:
     yield from (_other(name, what, package) for name, what, package in _OTHERS)
 
 
-_TOOLS = (("dumpcap", "wireshark-common"), ("tcpdump", "tcpdump"))
+_TOOLS = (("dumpcap", "wireshark-common", _LET_USERS_CAPTURE), ("tcpdump", "tcpdump", _SUDO))
 _OTHERS = (
     ("tshark", "second opinions on a capture", "tshark"),
     ("nginx", "the tests against a real nginx", "nginx-light"),
@@ -74,16 +87,44 @@ def _packet_socket() -> Check:
     return Check("packet socket", False, "needs root or CAP_NET_RAW", _SUDO)
 
 
-def _capture_tool(name: str, package: str) -> Check:
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+def capture_tool(name: str, package: str, mend: str) -> Check:
+    """Whether this program may capture here; ``mend`` is for one that may not."""
+    path = _where_is(name)
     if path is None:
         return Check(name, False, "a fallback for the packet socket", f"apt-get install {package}")
-    if os.geteuid() != 0 and name == "tcpdump":
-        return Check(name, False, f"{path} is here, and needs root", _SUDO)
-    if not os.access(path, os.X_OK):
-        mend = "dpkg-reconfigure wireshark-common, then: adduser $USER wireshark"
-        return Check(name, False, f"{path} is here, and this user may not run it", mend)
+    if (why_not := _refusal(path)) is not None:
+        return Check(name, False, f"{path} is here and cannot capture: {why_not}", mend)
     return Check(name, True, f"{path}, a fallback for the packet socket")
+
+
+def _refusal(path: str) -> str | None:
+    """Why this program cannot capture, in its own words; None if it can.
+
+    ``-L`` asks for an interface's link types, for which libpcap opens it as for a capture.
+    """
+    try:
+        tried = subprocess.run(
+            [path, "-i", "lo", "-L"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRIAL_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_TRIAL_S:g} s"
+    except OSError as error:
+        return f"it cannot be started ({error.strerror})"
+    if not tried.returncode:
+        return None
+    said = reason_of(tried.stderr.splitlines()).removeprefix(f"{Path(path).name}: ")
+    return printable(said) or f"exit code {tried.returncode}"
+
+
+def _where_is(name: str) -> str | None:
+    """The program's path, also if this user may not run it."""
+    return shutil.which(name, os.F_OK) or shutil.which(name, os.F_OK, path="/usr/sbin:/sbin")
 
 
 def _receive_buffer() -> Check:

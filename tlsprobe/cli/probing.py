@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,42 +15,63 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tlsprobe import __version__
-from tlsprobe.catalogue import catalogue
 from tlsprobe.cli.console import plain_errors, say
-from tlsprobe.cli.results import ResultsFolder, results_folder, stamp
+from tlsprobe.cli.earlier import Earlier, continued
+from tlsprobe.cli.results import ResultsFolder, results_folder
+from tlsprobe.judge.baseline import deviations
 from tlsprobe.judge.idle import idle_of
+from tlsprobe.judge.race import with_windows
 from tlsprobe.model.judgement import Verdict
-from tlsprobe.model.run import Cell, CellPlan, HostFacts, JudgedTrial, Run, Tool
-from tlsprobe.model.sequence import WRITES, Sequence, Verb
+from tlsprobe.model.run import Cell, CellPlan, HostFacts, JudgedTrial, Run, Tool, stamp
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
-from tlsprobe.runner.campaign import Measured, measure
-from tlsprobe.runner.settings import Settings, Watcher
+from tlsprobe.runner.campaign import measure
+from tlsprobe.runner.settings import NOTHING_BEFORE, Measured, Settings, Watcher
 from tlsprobe.tls import OPENSSL_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One target with everything that probing it takes."""
+    """One target with everything that probing it takes.
+
+    ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
+    against, ``command`` the words behind ``tlsprobe run``; ``notes`` go into its report.
+    """
 
     target: Target
     converse: Conversations
     sequences: tuple[Sequence, ...]
     settings: Settings
     folder: Path
+    earlier: Earlier | None = None
+    baseline: Run | None = None
+    command: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 async def probe(job: Job, desk: Desk, stop: trio.Event) -> Run:
-    """Probe one target and write its results folder. Raises TlsprobeError."""
+    """Probe one target and write its results folder. Raises TlsprobeError.
+
+    The run document is in the folder from the beginning, and whole whenever we are killed.
+    """
     started = datetime.now(UTC)
-    with results_folder(job.folder) as folder:
+    with results_folder(job.folder, resume=job.earlier is not None) as folder:
+
+        def document(measured: Measured) -> Run:
+            run = _document(job, measured, started)
+            return continued(job.earlier.run, run, folder.capture.name) if job.earlier else run
+
         settings = replace(job.settings, pcapng=folder.capture)
-        watcher = desk.watcher(job.target, folder)
+        watcher = desk.watcher(job, folder, lambda measured: folder.save(document(measured)))
+        before = job.earlier.before if job.earlier else NOTHING_BEFORE
         with plain_errors():
             measured = await measure(
-                job.target, job.converse, job.sequences, settings, watcher, stop
+                job.target, job.converse, job.sequences, settings, watcher, stop, before
             )
-        run = _document(job.target, measured, started)
+        run = document(measured)
+        if job.baseline is not None:
+            run = replace(run, deviations=deviations(job.baseline, run))
         folder.finish(run)
     return run
 
@@ -63,9 +84,8 @@ class Desk:
         self.quiet = quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TextColumn("connections"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[waits]}", style="dim"),
             console=console,
@@ -73,17 +93,21 @@ class Desk:
             disable=quiet or not console.is_terminal,
         )
 
-    def watcher(self, target: Target, folder: ResultsFolder) -> Watcher:
+    def watcher(
+        self, job: Job, folder: ResultsFolder, progressed: Callable[[Measured], None]
+    ) -> Watcher:
         """Callbacks that feed the progress bar and the results folder."""
-        bar = self.progress.add_task(target.name, total=None, waits="")
+        bar = self.progress.add_task(job.target.name, total=None, waits="")
         waits: dict[str, int] = {}
 
-        def planned(plans: tuple[CellPlan, ...]) -> None:
-            for plan in plans:
+        def planned(cells: Mapping[CellPlan, int]) -> None:
+            for plan, count in cells.items():
                 if plan.sequence.is_idle:
-                    waits[plan.sequence.name] = waits.get(plan.sequence.name, 0) + plan.trials
-            self.progress.update(bar, total=sum(p.trials for p in plans), waits=_waits(waits))
-            self.note(f"{target}: {len(plans)} cells, {sum(p.trials for p in plans)} connections")
+                    waits[plan.sequence.name] = waits.get(plan.sequence.name, 0) + count
+            total = sum(cells.values())
+            self.progress.update(bar, total=total, waits=_waits(waits))
+            more = " still to make" if job.earlier else ""
+            self.note(f"{job.target}: {len(cells)} cells, {total} connections{more}")
 
         def judged(trial: JudgedTrial) -> None:
             folder.add(trial)
@@ -91,7 +115,7 @@ class Desk:
                 waits[trial.trial.sequence] -= 1
             self.progress.update(bar, advance=1, waits=_waits(waits))
 
-        return Watcher(planned, judged, lambda text: self.note(f"warning: {text}"))
+        return Watcher(planned, judged, progressed, lambda text: self.note(f"warning: {text}"))
 
     def note(self, text: str) -> None:
         """A line for people, unless they asked for none."""
@@ -125,19 +149,22 @@ async def interruptible(tell: Callable[[str], None]) -> AsyncIterator[trio.Event
             nursery.cancel_scope.cancel()
 
 
+_NO_ANSWER = {Verdict.ERROR, Verdict.UNSUPPORTED, Verdict.INCONCLUSIVE}
+
+
 def verdict_exit(runs: list[Run], fail_on: str) -> int:
     """The exit code of a finished run: 0, 1 at a finding that counts, 3 if nothing was measured."""
     verdicts = [cell.verdict for run in runs for cell in run.cells]
-    if not any(verdict not in {Verdict.ERROR, Verdict.UNSUPPORTED} for verdict in verdicts):
+    if all(verdict in _NO_ANSWER for verdict in verdicts):
         return 3
     counts = {"fail": {Verdict.FAIL}, "warn": {Verdict.FAIL, Verdict.WARN}, "never": set()}
     return int(any(verdict in counts[fail_on] for verdict in verdicts))
 
 
-def _document(target: Target, measured: Measured, started: datetime) -> Run:
-    notes = measured.notes
-    if measured.address != str(target):
-        notes = (f"{target} was reached at {measured.address}", *notes)
+def _document(job: Job, measured: Measured, started: datetime) -> Run:
+    notes = (*job.notes, *measured.notes)
+    if measured.address != str(job.target):
+        notes = (f"{job.target} was reached at {measured.address}", *notes)
     return Run(
         tool=Tool("tlsprobe", __version__),
         started=stamp(started),
@@ -145,13 +172,15 @@ def _document(target: Target, measured: Measured, started: datetime) -> Run:
         host=HostFacts(
             platform.system(), platform.release(), platform.python_version(), OPENSSL_VERSION
         ),
-        target=target,
+        target=job.target,
         capture=measured.capture,
-        cells=measured.cells,
+        cells=with_windows(measured.cells),
         summary=_summary(measured.cells),
-        idle=idle_of(measured.cells, _silent_sequences(measured.cells)),
+        idle=idle_of(measured.cells),
         interrupted=measured.interrupted,
         notes=notes,
+        seed=job.settings.seed,
+        command=job.command,
     )
 
 
@@ -159,18 +188,6 @@ def _summary(cells: tuple[Cell, ...]) -> dict[str, int]:
     return {str(v): sum(cell.verdict is v for cell in cells) for v in Verdict}
 
 
-def _silent_sequences(cells: tuple[Cell, ...]) -> frozenset[str]:
-    """Idle sequences in which our side does nothing after its request."""
-    names = {cell.sequence for cell in cells}
-    silent = (
-        entry.sequence
-        for name, entry in catalogue().items()
-        if name in names and entry.sequence.is_idle
-    )
-    acts = WRITES | {Verb.FIN, Verb.CLOSE, Verb.ABORT}
-    return frozenset(s.name for s in silent if not any(step.verb in acts for step in s.steps))
-
-
 def _waits(waits: dict[str, int]) -> str:
     left = sum(waits.values())
-    return f"{left} idle, waiting for the server to end them" if left else ""
+    return f"{left} wait for idle expiry" if left else ""

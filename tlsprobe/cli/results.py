@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
+from typing import BinaryIO
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.judgement import Result
-from tlsprobe.model.run import JudgedTrial, Run, TrialLine
-from tlsprobe.model.target import endpoint
-from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, encode_run, encode_trial
+from tlsprobe.model.run import JudgedTrial, Run
+from tlsprobe.model.target import Target
+from tlsprobe.report.document import (
+    RUN_FILE,
+    TRIALS_FILE,
+    encode_run,
+    encode_run_line,
+    encode_trial,
+    trial_line,
+)
 from tlsprobe.report.markdown import render_markdown
 
 CAPTURE_FILE = "capture.pcapng"
@@ -22,65 +31,73 @@ MATRIX_FILE = "matrix.md"
 
 
 class ResultsFolder:
-    """One target's folder. Every trial is on disk when ``add`` returns."""
+    """One target's folder. Every trial is on disk when ``add`` returns.
 
-    def __init__(self, path: Path) -> None:
+    Going on with an earlier run keeps its trials, and captures into a file of its own.
+    """
+
+    def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = path
-        try:
+        with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
             self._trials = (path / TRIALS_FILE).open("ab", buffering=0)
-        except OSError as error:
-            hint = "give a folder that can be written with --out DIR"
-            message = f"cannot write results to {path}: {error.strerror}"
-            raise UsageError(message, hint) from error
-
-    @property
-    def capture(self) -> Path:
-        """Where the capture goes."""
-        return self.path / CAPTURE_FILE
+            _lock(self._trials, path)
+            _cut_torn_line(path / TRIALS_FILE)
+        capture = path / CAPTURE_FILE
+        self.capture = _unused(capture) if resume else capture
 
     def add(self, judged: JudgedTrial) -> None:
         """Append one trial."""
-        self._trials.write(encode_trial(trial_line(judged)))
+        with _writing(self.path):
+            self._trials.write(encode_trial(trial_line(judged)))
+
+    def save(self, run: Run) -> None:
+        """Write the run document as it stands: whole or not at all, whenever we are killed."""
+        self._replace(encode_run_line(run))
 
     def finish(self, run: Run) -> None:
         """Write the run document and its matrix."""
-        (self.path / RUN_FILE).write_bytes(encode_run(run))
+        self._replace(encode_run(run))
         matrix = render_markdown([run], command_line())
-        (self.path / MATRIX_FILE).write_text(matrix, encoding="utf-8")
+        with _writing(self.path):
+            (self.path / MATRIX_FILE).write_text(matrix, encoding="utf-8")
 
     def close(self) -> None:
         """Close the trials file; give the folder to the user who called sudo."""
         self._trials.close()
         _give_back(self.path)
 
+    def _replace(self, document: bytes) -> None:
+        unfinished = self.path / f"{RUN_FILE}.new"
+        with _writing(self.path):
+            unfinished.write_bytes(document)
+            unfinished.replace(self.path / RUN_FILE)
+
 
 @contextmanager
-def results_folder(path: Path) -> Iterator[ResultsFolder]:
-    """A folder for one target's results. Raises UsageError if it cannot be, or holds a run."""
-    if (path / RUN_FILE).exists():
-        hint = "choose another folder; results are never written over"
+def results_folder(path: Path, resume: bool = False) -> Iterator[ResultsFolder]:
+    """A folder for one target's results, a new one unless its run is to be gone on with.
+
+    Raises UsageError if it cannot be written, or holds a run already.
+    """
+    if not resume and (path / RUN_FILE).exists():
+        hint = "choose another folder, or go on with that run: --resume instead of --out"
         raise UsageError(f"{path} already holds the results of a run", hint)
-    folder = ResultsFolder(path)
+    folder = ResultsFolder(path, resume)
     try:
         yield folder
     finally:
         folder.close()
 
 
-def default_folder(host: str, port: int) -> Path:
+def default_folder(target: Target) -> Path:
     """``results/<UTC time>-<target>``, with nothing in it that a file system dislikes."""
-    return Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(endpoint(host, port))}")
+    return Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(str(target))}")
 
 
 def slug(text: str) -> str:
     """A name for a file or folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "target"
-
-
-def stamp(moment: datetime) -> str:
-    """A time as run documents write it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def command_line() -> str:
@@ -89,26 +106,41 @@ def command_line() -> str:
     return " ".join(_quoted(word) for word in words)
 
 
-def trial_line(judged: JudgedTrial) -> TrialLine:
-    """What ``trials.jsonl`` keeps of a trial."""
-    drive, judgement = judged.drive, judged.judgement
-    begun = drive.events[0].time_ns / 1e9 if drive.events else 0.0
-    return TrialLine(
-        sequence=judged.trial.sequence,
-        tls=judged.trial.tls,
-        trial=judged.trial.index,
-        started=stamp(datetime.fromtimestamp(begun, UTC)),
-        client=endpoint(*drive.client) if drive.client else "",
-        outcome=judgement.outcome,
-        axes=judgement.axes,
-        signature=judgement.signature,
-        resets=judgement.resets,
-        findings={r.rule: r.result for r in judgement.results if r.result is not Result.PASS},
-        timing_us=judgement.timing_us,
-        conclusive=judgement.conclusive,
-        failure=drive.failure,
-        notes=judgement.notes,
-    )
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Tell what the file system refuses in our words."""
+    try:
+        yield
+    except OSError as error:
+        hint = "give a folder that can be written with --out DIR"
+        message = f"cannot write results to {path}: {error.strerror}"
+        raise UsageError(message, hint) from error
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Two runs must not write into one folder; the lock ends with the process, however it ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        hint = "wait for it, or choose another folder"
+        raise UsageError(f"another tlsprobe is writing to {path}", hint) from error
+    except OSError:
+        pass  # a file system without locks
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Take off a last line that was being written when the run was killed."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(path, whole)
+
+
+def _unused(path: Path) -> Path:
+    """The path itself, or the first free of ``name-2``, ``name-3`` ..."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(name for name in chain([path], names) if not name.exists())
 
 
 def _now() -> datetime:

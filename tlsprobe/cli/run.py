@@ -5,42 +5,52 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import trio
 import typer
 
-from tlsprobe.catalogue import default_sequences, find_sequence
+from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import complain, err, out
+from tlsprobe.cli.earlier import Earlier, must_fit, read_earlier, resumed_words, without
+from tlsprobe.cli.expecting import has_changed, print_deviations, read_baseline
 from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.cli.results import default_folder, slug
 from tlsprobe.drive.script import Patience
-from tlsprobe.errors import CannotMeasure, TlsprobeError, UsageError
+from tlsprobe.errors import TlsprobeError, UsageError
+from tlsprobe.lab.delayed_close import delayed_close
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
-from tlsprobe.model.sequence import Sequence, Verb
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.protocols import has_goodbye, make_conversation
-from tlsprobe.report.document import encode_run_line
+from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+from tlsprobe.report.document import RUN_FILE, encode_run_line
 from tlsprobe.report.terminal import print_report
-from tlsprobe.runner.settings import Settings
+from tlsprobe.runner.settings import Settings, plan
 from tlsprobe.wire.sniffer import CHOICES
 
 IDLE_LIMIT = 75.0
 """Seconds that idle sequences wait where the profile documents no timeout."""
 
+_WORDS = "tlsprobe.words"
+"""Where the context keeps the words of a command line that was not typed."""
+
 _TARGET, _TLS, _CAPTURE, _SAY = "Target", "TLS", "Capture", "Output"
 
 
 def run(  # noqa: PLR0917 - the options of the command line are its arguments
+    ctx: typer.Context,
     target: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="HOST:PORT, or [IPv6]:PORT; repeat for several.", rich_help_panel=_TARGET
+            help="HOST:PORT, or [IPv6]:PORT; repeat for several. --resume knows it.",
+            rich_help_panel=_TARGET,
         ),
-    ],
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -56,9 +66,21 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 5,
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections at a time.")] = 16,
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            min=1, max=512, help="Connections at a time; those that wait idle not counted."
+        ),
+    ] = 16,
     rate: Annotated[
         float | None, typer.Option(min=0.01, help="New connections a second, at most.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Measure in an order shuffled by this number, each connection up to 20 ms late;"
+            " the same number gives the same order. Default: the catalogue's order, no delay."
+        ),
     ] = None,
     tls: Annotated[
         list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both by default.")
@@ -71,6 +93,14 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         typer.Option(
             min=0.1,
             help="Seconds the idle sequences wait. Default: the profile's timeout and 10 %.",
+        ),
+    ] = None,
+    delay_close: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PID",
+            min=2,
+            help="Hold the server, a process of this machine, back at its close() with a tracer.",
         ),
     ] = None,
     ca: Annotated[
@@ -141,16 +171,36 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             rich_help_panel=_SAY,
         ),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on with the run in this results folder; what it holds is not measured again."
+            " Needs no other option.",
+            rich_help_panel=_SAY,
+        ),
+    ] = None,
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BASELINE",
+            help="Compare with an earlier run (its folder or run.json), and exit 1 only on change,"
+            " for the better too. With several targets: a folder of their folders.",
+            rich_help_panel=_SAY,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option("--json", help="Print the run document alone.", rich_help_panel=_SAY),
     ] = False,
     fail_on: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="fail|warn|never", help="Exit 1 from this verdict on.", rich_help_panel=_SAY
+            metavar="fail|warn|never",
+            help="Exit 1 from this verdict on. Default: fail; with --expect, never.",
+            rich_help_panel=_SAY,
         ),
-    ] = "fail",
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No progress, no notes.", rich_help_panel=_SAY)
     ] = False,
@@ -163,49 +213,137 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
 
     Example: tlsprobe run --target db.example:5432 --profile postgres --user me
 
-    Exit codes: 0 nothing at or above --fail-on; 1 something was; 2 the command line, profile or
-    sequence is wrong; 3 nothing could be measured; 130 interrupted, what was measured is kept.
+    Exit codes: 0 nothing at or above --fail-on, no change since --expect;
+    1 something was; 2 the command line, profile or sequence is wrong;
+    3 nothing could be measured; 130 interrupted, what was measured is kept
+    and --resume goes on with it.
     """
+    if resume is not None and not target and _WORDS not in ctx.meta:
+        return _begun_earlier(ctx, resume)
+    if not target:
+        raise UsageError("no server was named", "give one with --target HOST:PORT")
+    if resume is not None and out_dir is not None:
+        raise UsageError("--resume names the results folder already", "leave --out away")
+    fail_on = fail_on or ("never" if expect else "fail")
     _one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     _one_of("--capture", capture, CHOICES)
-    identity = TlsIdentity(ca, cert, key, sni, tuple(alpn or ()), keylog)
+    desk = Desk(err(no_color), quiet)
+    settings = Settings(
+        trials=trials,
+        concurrency=concurrency,
+        rate=rate,
+        tls=tuple(dict.fromkeys(tls or TlsVersion)),
+        patience=Patience(patience, idle_limit or IDLE_LIMIT),
+        identity=TlsIdentity(ca, cert, key, sni, tuple(alpn or ()), keylog),
+        capture=capture,
+        require_capture=require_capture,
+        interface=interface,
+        seed=seed,
+    )
     login = Login(user, database, _password(password_env))
+    places = _Places(resume, out_dir, expect, several=len(target) > 1)
     jobs = []
     for text in target:
         chosen = load_profile(profile or guess_profile(text))
         server = parse_target(text, chosen)
+        own = settings if idle_limit else _as_documented(settings, chosen)
         converse = make_conversation(chosen, sni or server.host, login, server.port)
-        limit = idle_limit or (chosen.idle_s * 1.1 + 1 if chosen.idle_s else IDLE_LIMIT)
-        settings = Settings(
-            trials=trials,
-            concurrency=concurrency,
-            rate=rate,
-            tls=tuple(dict.fromkeys(tls or TlsVersion)),
-            patience=Patience(patience, limit),
-            identity=identity,
-            capture=capture,
-            require_capture=require_capture,
-            interface=interface,
-        )
-        folder = _folder(out_dir, server, len(target))
-        jobs.append(Job(server, converse, choose_sequences(chosen, sequence), settings, folder))
-    desk = Desk(err(no_color), quiet)
-    if profile is None and not quiet:
+        sequences = choose_sequences(chosen, converse, sequence)
+        jobs.append(places.with_folders(Job(server, converse, sequences, own, Path()), _words(ctx)))
+    if profile is None:
         names = ", ".join(dict.fromkeys(job.target.profile for job in jobs))
         desk.note(f"profile {names}, guessed from the port (--profile says otherwise)")
-    runs, failure = trio.run(_probe_all, jobs, desk)
-    _present(runs, json, no_color, desk)
+    runs, failure = trio.run(_probe_all, jobs, desk, delay_close)
+    _present(runs, json, no_color)
     if failure is not None:
         complain(failure)
         raise typer.Exit(failure.exit_code)
     if any(done.interrupted for done in runs):
+        desk.note(f"go on with: tlsprobe run --resume {quote(str(places.again(jobs, runs)))}")
         raise typer.Exit(130)
-    raise typer.Exit(verdict_exit(runs, fail_on))
+    raise typer.Exit(verdict_exit(runs, fail_on) or int(has_changed(runs)))
 
 
-async def _probe_all(jobs: list[Job], desk: Desk) -> tuple[list[Run], TlsprobeError | None]:
-    """Probe target after target; a failure keeps the runs before it."""
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The folders of a command line; each of ``several`` targets has a part of its own in them."""
+
+    resume: Path | None
+    out_dir: Path | None
+    expect: Path | None
+    several: bool
+
+    def with_folders(self, job: Job, words: list[str]) -> Job:
+        """The job with its results folder, what that holds, and its baseline. Raises UsageError."""
+        plans = plan(job.sequences, job.settings)
+        earlier = self.earlier(job.target)
+        settings = job.settings
+        if earlier is not None:
+            must_fit(earlier, job.target, plans, settings.seed)
+            settings = replace(settings, seed=earlier.run.seed)
+        baseline = self.own(self.expect, job.target)
+        return replace(
+            job,
+            settings=settings,
+            folder=self.own(self.resume or self.out_dir, job.target) or default_folder(job.target),
+            earlier=earlier,
+            baseline=read_baseline(baseline, plans) if baseline else None,
+            command=tuple(without(words, {"--resume", "--out"})),
+        )
+
+    def own(self, folder: Path | None, target: Target) -> Path | None:
+        """A target's part of a folder."""
+        return folder / slug(str(target)) if folder and self.several else folder
+
+    def earlier(self, target: Target) -> Earlier | None:
+        """What there is to go on with; of several targets, some may not have been begun."""
+        folder = self.own(self.resume, target)
+        if self.resume is None or folder is None:
+            return None
+        unbegun = self.several and self.resume.is_dir() and not (folder / RUN_FILE).exists()
+        return None if unbegun else read_earlier(folder)
+
+    def again(self, jobs: list[Job], runs: list[Run]) -> Path:
+        """What to give to --resume after an interrupt."""
+        shared = self.resume or (self.out_dir if self.several else None)
+        return shared or jobs[len(runs) - 1].folder
+
+
+def _begun_earlier(ctx: typer.Context, resume: Path) -> None:
+    """Run the command that a results folder was begun with, for what it lacks."""
+    words = resumed_words(resume, without(_words(ctx), {"--resume"}))
+    ctx.meta[_WORDS] = words
+    whole = [*words, "--resume", str(resume)]
+    with ctx.command.make_context("run", whole, parent=ctx.parent) as again:
+        ctx.command.invoke(again)
+
+
+def _words(ctx: typer.Context) -> list[str]:
+    """The words behind ``tlsprobe run``, as typed or as a results folder remembers them."""
+    typed = sys.argv[sys.argv.index("run") + 1 :] if "run" in sys.argv else []
+    return list(ctx.meta.get(_WORDS, typed))
+
+
+def _as_documented(settings: Settings, profile: Profile) -> Settings:
+    """Wait for an idle expiry a little longer than the profile says that it takes."""
+    if profile.idle_s is None:
+        return settings
+    return replace(settings, patience=replace(settings.patience, idle=profile.idle_s * 1.1 + 1))
+
+
+async def _probe_all(
+    jobs: list[Job], desk: Desk, delay_close: int | None
+) -> tuple[list[Run], TlsprobeError | None]:
+    """Probe target after target; one that fails keeps nobody from being probed."""
+    if delay_close is None:
+        return await _probe_each(jobs, desk)
+    async with delayed_close(delay_close) as said:
+        return await _probe_each([replace(job, notes=(said,)) for job in jobs], desk)
+
+
+async def _probe_each(jobs: list[Job], desk: Desk) -> tuple[list[Run], TlsprobeError | None]:
     runs: list[Run] = []
+    failure: TlsprobeError | None = None
     with progress_of(desk):
         async with interruptible(desk.note) as stop:
             for job in jobs:
@@ -213,20 +351,23 @@ async def _probe_all(jobs: list[Job], desk: Desk) -> tuple[list[Run], TlsprobeEr
                     break
                 try:
                     runs.append(await probe(job, desk, stop))
-                except CannotMeasure as error:
-                    if len(jobs) == 1 or job is jobs[-1]:
-                        return runs, error
-                    complain(error)
-    return runs, None
+                except TlsprobeError as error:
+                    if failure is not None:
+                        complain(failure)
+                    failure = error
+    return runs, failure
 
 
-def _present(runs: list[Run], json: bool, no_color: bool, desk: Desk) -> None:
+def _present(runs: list[Run], json: bool, no_color: bool) -> None:
     if json:
         for done in runs:
             sys.stdout.buffer.write(encode_run_line(done))
         sys.stdout.flush()
     elif runs:
-        print_report(out(no_color), runs)
+        console = out(no_color)
+        print_report(console, runs)
+        for done in runs:
+            print_deviations(console, done)
 
 
 def parse_target(text: str, profile: Profile) -> Target:
@@ -251,21 +392,27 @@ def guess_profile(text: str) -> str:
     return names[0] if len(names) == 1 else "raw"
 
 
-def choose_sequences(profile: Profile, asked: list[str] | None) -> tuple[Sequence, ...]:
-    """The sequences that were asked for, else the profile's, else all that apply."""
-    goodbye = has_goodbye(profile)
+def choose_sequences(
+    profile: Profile, converse: Conversations, asked: list[str] | None
+) -> tuple[Sequence, ...]:
+    """The sequences that were asked for, else the profile's, else all that apply.
+
+    Of a chapter, those that apply.
+    """
+    goodbye, offered = has_goodbye(profile), offers(converse)
     names = asked or profile.sequences
     if not names:
-        return default_sequences(goodbye, ends_idle=True)
-    chosen = tuple(dict.fromkeys(find_sequence(name) for name in names))
-    for sequence in chosen:
-        if sequence.uses(Verb.TERMINATE) and not goodbye:
-            hint = "give the profile a 'goodbye' under [protocol], or choose another sequence"
-            raise UsageError(
-                f"'{sequence.name}' needs a goodbye, and the profile '{profile.name}' has none",
-                hint,
-            )
-    return chosen
+        return default_sequences(offered, goodbye)
+    chosen: dict[Sequence, None] = {}
+    for name in names:
+        found = find_sequences(name)
+        missing = [lacks(sequence, offered, goodbye) for sequence in found]
+        if all(missing):
+            hint = "give the profile one under [protocol], or choose another sequence"
+            message = f"'{name}' needs {missing[0]}, and the profile '{profile.name}' has none"
+            raise UsageError(message, hint)
+        chosen |= dict.fromkeys(s for s, lack in zip(found, missing, strict=True) if not lack)
+    return tuple(chosen)
 
 
 def _password(variable: str | None) -> str | None:
@@ -275,12 +422,6 @@ def _password(variable: str | None) -> str | None:
         hint = f"set it for this command only: {variable}=... tlsprobe run ..."
         raise UsageError(f"--password-env: there is no environment variable {variable}", hint)
     return os.environ[variable]
-
-
-def _folder(out_dir: Path | None, target: Target, targets: int) -> Path:
-    if out_dir is None:
-        return default_folder(target.host, target.port)
-    return out_dir if targets == 1 else out_dir / slug(str(target))
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

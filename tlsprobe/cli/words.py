@@ -20,6 +20,7 @@ from tlsprobe.judge.rules import RULES, Rule
 from tlsprobe.language import format_groups
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.report.terminal import Trimmed
 
 _T = TypeVar("_T")
 
@@ -82,7 +83,10 @@ def _sequence_lines(entry: Entry) -> Iterator[tuple[str, str]]:
 def _rule_lines(rule: Rule) -> Iterator[tuple[str, str]]:
     yield "level", str(rule.level)
     yield "binds", rule.binds
-    yield "source", rule.source if rule.checked else f"{rule.source} (wording not checked)"
+    yield (
+        "source",
+        rule.source if rule.checked else f"{rule.source} (wording not checked against the text)",
+    )
     yield "rule", rule.text
     deciders = [e.sequence.name for e in catalogue().values() if rule.id in e.decides]
     yield "decided by", ", ".join(deciders) or "every sequence"
@@ -122,4 +126,4 @@ def _tell(console: Console, title: str, lines: Iterable[tuple[str, str]]) -> Non
 
 
 def _indent(console: Console, text: str, columns: int) -> None:
-    console.print(Padding(Text(text), (0, 0, 0, columns)))
+    console.print(Trimmed(Padding(Text(text), (0, 0, 0, columns))))

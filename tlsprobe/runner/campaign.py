@@ -3,49 +3,60 @@
 Cells are taken one after the other, so that a path which dies of one kind of close is known to
 have died of that one; the trials of a cell run side by side. Idle sequences wait beside all of
 this from the beginning, since waiting costs nothing. Each trial is judged as soon as the capture
-has everything that was on the wire, and handed on at once: what was measured outlives a Ctrl-C.
+has everything that was on the wire, and handed on at once: what was measured outlives a Ctrl-C,
+and what an earlier run left unfinished is gone on with.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import trio
 
 from tlsprobe.catalogue import control_of
+from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import drive
+from tlsprobe.errors import Interrupted
+from tlsprobe.judge import verdict
 from tlsprobe.judge.cell import cell_of, control_resets, is_open, settle
-from tlsprobe.judge.verdict import judge
 from tlsprobe.language import format_groups
-from tlsprobe.model.judgement import Verdict
-from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Trial
+from tlsprobe.model.judgement import Judgement, Verdict
+from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial, stamp
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Coverage, Deed, Drive, Trace
 from tlsprobe.protocols import Conversations
 from tlsprobe.runner.reach import CHECK, Reached, numeric, reach
-from tlsprobe.runner.settings import Settings, Watcher, plan
+from tlsprobe.runner.settings import (
+    NOTHING_BEFORE,
+    Before,
+    Measured,
+    Settings,
+    Watcher,
+    delay_of,
+    in_order,
+    plan,
+)
 from tlsprobe.wire import sniffer
 from tlsprobe.wire.flows import flow
 
 CONTROL_TRIALS = 3
 """Connections spent on a control that the user did not ask for."""
 
+A_ROUND = 10
+"""Connections that race the same expiry together."""
+
+LONG_IDLE = 20.0
+"""Seconds of idling from which on races run beside everything else, so that nobody waits twice."""
+
+BETWEEN_ROUNDS = 0.4
+"""Seconds between rounds that run side by side: their expiries must not meet."""
+
 MAX_IDLE = 512
 """Connections that wait idle at the same time, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a campaign found; ``capture`` is final, ``interrupted`` says that it was cut short."""
-
-    cells: tuple[Cell, ...]
-    capture: CaptureFacts
-    address: str
-    interrupted: bool
-    notes: tuple[str, ...] = ()
 
 
 async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
@@ -55,48 +66,45 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     settings: Settings,
     watcher: Watcher,
     stop: trio.Event,
+    before: Before = NOTHING_BEFORE,
 ) -> Measured:
     """Probe one target with every sequence in every TLS version.
 
-    Setting ``stop`` ends it early with what was measured. Raises CannotMeasure when nothing can
-    be: unreachable, no TLS, every handshake refused, a required capture not to be had.
+    Setting ``stop`` ends it early with what was measured; what was measured ``before`` is counted
+    and not measured again. Raises CannotMeasure when nothing can be: unreachable, no TLS, every
+    handshake refused, a required capture not to be had.
     """
-    reached = await reach(target, converse, settings)
+    reached = await _unless(stop, lambda: reach(target, converse, settings))
     host, port = numeric(reached.address)
     async with sniffer.open_capture(
         settings.capture, settings.require_capture, settings.interface, host, port, settings.pcapng
     ) as capture:
         if capture.warning:
             watcher.warned(capture.warning)
-        campaign = _Campaign(target.protocol, reached, settings, watcher, capture)
+        campaign = _Campaign(_spoken(target), reached, settings, watcher, capture, before)
         await campaign.run(plan(sequences, settings), stop)
-    notes = [capture.warning] if capture.warning else []
-    notes += [f"the capture ended early: {capture.broken}"] if capture.broken else []
-    return Measured(
-        cells=campaign.cells(),
-        capture=capture.facts(),
-        address=endpoint(host, port),
-        interrupted=stop.is_set(),
-        notes=tuple(notes),
-    )
+    return campaign.answer(campaign.cells(), interrupted=stop.is_set())
 
 
 class _Campaign:
     """The state of one target's campaign while it runs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts of a campaign, in their order
         self,
         protocol: str,
         reached: Reached,
         settings: Settings,
         watcher: Watcher,
         capture: sniffer.Capture,
+        before: Before,
     ) -> None:
         self.protocol = protocol
         self.reached = reached
         self.settings = settings
         self.watcher = watcher
         self.capture = capture
+        self.before = before
+        self.known = _by_cell(before.trials)
         self.routes = {
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()
@@ -105,27 +113,62 @@ class _Campaign:
         self.trials: defaultdict[CellPlan, list[JudgedTrial]] = defaultdict(list)
         self.path_alive: dict[CellPlan, bool] = {}
         self.told: defaultdict[CellPlan, set[str]] = defaultdict(set)
+        self.shown: dict[CellPlan, Cell] = {}
         self.working = trio.CapacityLimiter(settings.concurrency)
         self.idling = trio.CapacityLimiter(MAX_IDLE)
-        self.next_start = 0.0
+        self.pace = _Pace(settings.rate)
 
     async def run(self, plans: tuple[CellPlan, ...], stop: trio.Event) -> None:
-        self.plans = list(plans)
-        self.watcher.planned(plans)
+        for cell in plans:
+            self.take_up(cell)
+        self.watcher.planned({cell: len(self.missing(cell)) for cell in plans})
+        self.tell()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
-            await self.all_cells([p for p in plans if p.tls in self.routes])
+            await self.all_cells(in_order(plans, self.settings.seed))
             await self.controls()
             nursery.cancel_scope.cancel()
 
+    # --- what was measured before -------------------------------------------------------------
+
+    def take_up(self, cell: CellPlan) -> None:
+        """Make a cell part of the campaign, with whatever of it was measured before."""
+        name = cell.sequence.name, cell.tls
+        self.plans.append(cell)
+        self.trials[cell] = list(self.known[name].values())
+        self.told[cell] = {
+            trial.judgement.signature for trial in self.trials[cell] if trial.judgement.ladder
+        }
+        if name in self.before.path_alive:
+            self.path_alive[cell] = self.before.path_alive[name]
+        self.shown[cell] = self.finished(cell)
+
+    def missing(self, cell: CellPlan) -> list[Trial]:
+        """The trials of a cell that are still to be driven."""
+        if TlsVersion(cell.tls) not in self.routes:
+            return []
+        known = {trial.trial.index for trial in self.trials[cell]}
+        indices = (index for index in range(cell.trials) if index not in known)
+        return [Trial(cell.sequence.name, cell.tls, index) for index in indices]
+
+    # --- cells and trials ---------------------------------------------------------------------
+
     async def all_cells(self, plans: list[CellPlan]) -> None:
+        """Idle cells beside all the others; races too, if they take long, else by themselves.
+
+        While a race is watched nothing else runs in this process, for some milliseconds.
+        """
+        races = [cell for cell in plans if cell.sequence.is_race]
+        long = self.settings.patience.idle >= LONG_IDLE
         async with trio.open_nursery() as nursery:
             for cell in plans:
-                if cell.sequence.is_idle:
+                if cell.sequence.is_idle and (long or cell not in races):
                     nursery.start_soon(self.cell, cell)
             for cell in plans:
                 if not cell.sequence.is_idle:
                     await self.cell(cell)
+        for cell in [] if long else races:
+            await self.cell(cell)
 
     async def controls(self) -> None:
         """Add the controls that would settle an RST's cause and that nobody asked for."""
@@ -138,39 +181,71 @@ class _Campaign:
                 known.add((control.groups, cell.tls))
                 steps = format_groups(control.groups)
                 added = CellPlan(control, steps, cell.tls, CONTROL_TRIALS, "control")
-                self.plans.append(added)
+                self.take_up(added)
                 await self.cell(added)
 
     async def cell(self, cell: CellPlan) -> None:
-        async with trio.open_nursery() as nursery:
-            for index in range(cell.trials):
-                nursery.start_soon(self.trial, cell, index)
-        check = await drive(self.routes[TlsVersion(cell.tls)], CHECK)
-        self.path_alive[cell] = check.worked
-        await self.forget(check)
+        missing = self.missing(cell)
+        if TlsVersion(cell.tls) not in self.routes or (not missing and cell in self.path_alive):
+            return
+        if cell.sequence.is_race:
+            await self.rounds(cell, missing)
+        else:
+            async with trio.open_nursery() as nursery:
+                for trial in missing:
+                    nursery.start_soon(self.trial, cell, trial)
+        self.path_alive[cell] = await self.path_works(cell)
+        self.shown[cell] = self.finished(cell)
+        self.tell()
 
-    async def trial(self, cell: CellPlan, index: int) -> None:
+    async def trial(self, cell: CellPlan, trial: Trial) -> None:
         route = self.routes[TlsVersion(cell.tls)]
         async with self.idling if cell.sequence.is_idle else self.working:
-            await self.turn()
+            await trio.sleep(delay_of(trial, self.settings.seed))
+            await self.pace.turn()
             dropped = self.capture.dropped
             found = await drive(route, cell.sequence)
+        await self.judge(cell, trial, found, dropped)
+
+    async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:
+        """Races against the idle expiry, ten to a round; rounds that take long side by side."""
+        long = False
+        chunks = [trials[at : at + A_ROUND] for at in range(0, len(trials), A_ROUND)]
+        async with trio.open_nursery() as nursery:
+            for number, chunk in enumerate(chunks):
+                begun = trio.current_time()
+                if number and long:
+                    nursery.start_soon(self.round, cell, chunk)
+                    await trio.sleep(BETWEEN_ROUNDS)
+                else:
+                    await self.round(cell, chunk)
+                    long = trio.current_time() - begun > LONG_IDLE
+
+    async def round(self, cell: CellPlan, trials: list[Trial]) -> None:
+        route = self.routes[TlsVersion(cell.tls)]
+        dropped = self.capture.dropped
+        racing = Round(len(trials), first=trials[0].index, hush=self.capture.hold)
+        found, pacemaker = await racing.drive(route, cell.sequence)
+        await self.forget(pacemaker)
+        for trial, one in zip(trials, found, strict=True):
+            await self.judge(cell, trial, one, dropped)
+
+    async def judge(self, cell: CellPlan, trial: Trial, found: Drive, dropped: int | None) -> None:
+        """Judge a driven trial as soon as all its packets are here, and hand it on."""
         await self.capture.settle()
         trace = self.trace(found, lost=self.capture.dropped != dropped)
-        judgement = judge(trace, self.told[cell])
+        judgement = verdict.judge(trace, self.told[cell])
         self.told[cell].add(judgement.signature)
-        trial = Trial(cell.sequence.name, cell.tls, index)
-        judged = JudgedTrial(trial, found, judgement)
+        judged = _judged(trial, found, judgement)
         self.trials[cell].append(judged)
         self.watcher.judged(judged)
 
-    async def turn(self) -> None:
-        """Wait until the rate allows another connection."""
-        if self.settings.rate:
-            now = trio.current_time()
-            mine = max(now, self.next_start)
-            self.next_start = mine + 1 / self.settings.rate
-            await trio.sleep_until(mine)
+    async def path_works(self, cell: CellPlan) -> bool:
+        """Whether one more connection works, after all those of a cell."""
+        await self.pace.turn()
+        check = await drive(self.routes[TlsVersion(cell.tls)], CHECK)
+        await self.forget(check)
+        return check.worked
 
     def trace(self, found: Drive, lost: bool) -> Trace:
         """Script and wire in one, up to where our side left."""
@@ -191,17 +266,29 @@ class _Campaign:
             await self.capture.settle()
             self.capture.take(found.client)
 
+    # --- what was found -----------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """Hand on everything so far: it is what is left if nobody comes back."""
+        self.watcher.progressed(self.answer(tuple(self.shown.values()), interrupted=True))
+
+    def answer(self, cells: tuple[Cell, ...], interrupted: bool) -> Measured:
+        """The campaign's answer, with these cells."""
+        notes = [self.capture.warning] if self.capture.warning else []
+        if self.capture.broken:
+            notes.append(f"the capture ended early: {self.capture.broken}")
+        address = endpoint(*numeric(self.reached.address))
+        return Measured(cells, self.capture.facts(), address, interrupted, tuple(notes))
+
     def cells(self) -> tuple[Cell, ...]:
         """Every planned cell with what was measured of it, ambiguous causes settled."""
         return tuple(self.finished(cell) for cell in self.plans)
 
     def finished(self, cell: CellPlan) -> Cell:
         refused = self.reached.refused.get(TlsVersion(cell.tls))
-        if refused is not None:
-            verdict = Verdict.UNSUPPORTED
-            return Cell(
-                cell.sequence.name, cell.steps, cell.tls, 0, verdict, reason=refused.failure
-            )
+        if refused is not None and not self.trials[cell]:
+            no = Verdict.UNSUPPORTED
+            return Cell(cell.sequence.name, cell.steps, cell.tls, 0, no, reason=refused.failure)
         return cell_of(cell, self.settled(cell), self.path_alive.get(cell))
 
     def settled(self, cell: CellPlan) -> list[JudgedTrial]:
@@ -221,6 +308,56 @@ class _Campaign:
             if cell.sequence.groups == sequence.groups and cell.tls == tls
             for trial in trials
         ]
+
+
+def _spoken(target: Target) -> str:
+    """The protocol by the name that rules know: a chat is whatever its profile is called."""
+    return target.profile if target.protocol == "chat" else target.protocol
+
+
+async def _unless(stop: trio.Event, work: Callable[[], Awaitable[Reached]]) -> Reached:
+    """Do the work, unless it is stopped first. Raises Interrupted then."""
+    done: list[Reached] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+        done.append(await work())
+        nursery.cancel_scope.cancel()
+    if not done:
+        raise Interrupted("interrupted before anything was measured")
+    return done[0]
+
+
+class _Pace:
+    """Lets connections start no closer together than a rate (a second) allows."""
+
+    def __init__(self, rate: float | None) -> None:
+        self.gap = 1 / rate if rate else 0.0
+        self.gate = trio.Lock()
+        self.next_start = 0.0
+
+    async def turn(self) -> None:
+        """Wait for one's turn. Whoever comes late makes all behind it later: no bunching."""
+        if self.gap:
+            async with self.gate:
+                await trio.sleep_until(self.next_start)
+                self.next_start = trio.current_time() + self.gap
+
+
+def _by_cell(
+    trials: Iterable[JudgedTrial],
+) -> defaultdict[tuple[str, str], dict[int, JudgedTrial]]:
+    """Trials by sequence and TLS version, then by their index."""
+    cells: defaultdict[tuple[str, str], dict[int, JudgedTrial]] = defaultdict(dict)
+    for judged in trials:
+        cells[judged.trial.sequence, judged.trial.tls][judged.trial.index] = judged
+    return cells
+
+
+def _judged(trial: Trial, found: Drive, judgement: Judgement) -> JudgedTrial:
+    begun = found.events[0].time_ns / 1e9 if found.events else 0.0
+    client = endpoint(*found.client) if found.client else ""
+    started = stamp(datetime.fromtimestamp(begun, UTC))
+    return JudgedTrial(trial, judgement, started, client, found.failure)
 
 
 async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:

@@ -1,0 +1,273 @@
+"""Campaigns as a user runs them: interrupted, killed, gone on with, and held against a baseline."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.e2e.probing import Ran, tlsprobe
+from tests.e2e.test_bad_input import complaint, until
+from tlsprobe.model.judgement import Outcome
+from tlsprobe.model.run import Run
+from tlsprobe.report.document import read_run, read_trials, run_schema
+
+pytestmark = pytest.mark.root
+
+ASKED = ("--sequence", "terminate-close-notify", "--sequence", "close-notify-fin")
+TRIALS = 25
+CELLS = 4
+
+
+@contextmanager
+def reference(*names: str) -> Iterator[dict[str, int]]:
+    """Reference servers for the length of the block: their ports by name."""
+    command = [sys.executable, "-m", "tlsprobe.reference", *names]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, int]]:
+    with reference("rude", "polite", "silent") as found:
+        yield found
+
+
+def words(port: int, *more: str, trials: int = TRIALS) -> tuple[str, ...]:
+    at = ("--target", f"127.0.0.1:{port}", "--profile", "reference", "--patience", "3")
+    return ("run", *at, "--trials", str(trials), *ASKED, *more)
+
+
+def cut_short(how: signal.Signals, command: tuple[str, ...], cwd: Path, after: int) -> int:
+    """Run a command and send a signal once that many trials are on disk; its exit code."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tlsprobe", *command],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        trials = cwd / "out" / "trials.jsonl"
+        until(lambda: trials.exists() and trials.read_bytes().count(b"\n") >= after)
+        process.send_signal(how)
+        return process.wait(20)
+
+
+def whole(folder: Path, trials: int = TRIALS) -> Run:
+    """The run in a folder, every planned trial of which was measured exactly once."""
+    run = read_run(folder)
+    asked = [cell for cell in run.cells if cell.role == "asked"]
+    assert not run.interrupted
+    assert [cell.trials for cell in asked] == [trials] * CELLS
+    lines = Counter((line.sequence, line.tls, line.trial) for line in read_trials(folder))
+    assert set(lines.values()) == {1}
+    assert sum(lines.values()) == sum(cell.trials for cell in run.cells)
+    jsonschema.validate(json.loads((folder / "run.json").read_bytes()), run_schema())
+    return run
+
+
+def totals(run: Run) -> list[tuple[str, str, int, str, dict[str, int]]]:
+    return [(c.sequence, c.tls, c.trials, c.verdict, c.outcomes) for c in run.cells]
+
+
+@pytest.fixture(scope="module")
+def in_one_go(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The same run, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    return tlsprobe(*words(ports["rude"], "--out", "out"), cwd=folder)
+
+
+def test_a_killed_run_is_gone_on_with(
+    ports: dict[str, int], tmp_path: Path, in_one_go: Ran
+) -> None:
+    command = words(ports["rude"], "--out", "out", "--rate", "40")
+    code = cut_short(signal.SIGKILL, command, tmp_path, after=2 * TRIALS + 5)
+    assert code == -signal.SIGKILL
+    folder = tmp_path / "out"
+    left = read_run(folder)
+    assert left.interrupted
+    assert [cell.trials for cell in left.cells[:2]] == [TRIALS, TRIALS]
+    assert tlsprobe("matrix", "out", cwd=tmp_path).code == 0
+    lines = (folder / "trials.jsonl").read_bytes()
+    kept = lines[: lines.rfind(b"\n") + 1]
+    with (folder / "trials.jsonl").open("ab") as file:
+        file.write(kept[:100])  # a line that was being written
+
+    again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert "connections still to make" in again.err
+    assert (folder / "trials.jsonl").read_bytes().startswith(kept)
+    run = whole(folder)
+    assert totals(run) == totals(whole(in_one_go.folder))
+    assert run.started == left.started
+    assert run.command == left.command
+    assert run.capture.packets > left.capture.packets
+    assert any("capture-2.pcapng" in note for note in run.notes)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"run.json", "trials.jsonl", "capture.pcapng", "capture-2.pcapng", "matrix.md"}
+
+
+def test_an_interrupted_run_is_gone_on_with(
+    ports: dict[str, int], tmp_path: Path, in_one_go: Ran
+) -> None:
+    command = words(ports["rude"], "--out", "out", "--rate", "40", "--seed", "5")
+    assert cut_short(signal.SIGINT, command, tmp_path, after=TRIALS + 5) == 130
+    left = read_run(tmp_path / "out")
+    assert left.interrupted
+    assert left.seed == 5
+    again = tlsprobe(*words(ports["rude"], "--resume", "out"), cwd=tmp_path)
+    assert again.code == 0, again.err
+    run = whole(tmp_path / "out")
+    assert run.seed == 5
+    assert totals(run) == totals(whole(in_one_go.folder))
+
+
+def test_a_finished_run_can_be_extended(ports: dict[str, int], tmp_path: Path) -> None:
+    first = tlsprobe(*words(ports["rude"], "--out", "out", trials=2), cwd=tmp_path)
+    assert first.code == 0, first.err
+    lines = (tmp_path / "out" / "trials.jsonl").read_bytes()
+    more = tlsprobe("run", "--resume", "out", "--trials", "4", "--quiet", cwd=tmp_path)
+    assert (more.code, more.err) == (0, "")
+    run = whole(tmp_path / "out", trials=4)
+    assert (tmp_path / "out" / "trials.jsonl").read_bytes().startswith(lines)
+    assert run.command[-3:] == ("--trials", "4", "--quiet")
+
+
+def test_several_targets_are_gone_on_with(ports: dict[str, int], tmp_path: Path) -> None:
+    two = ("--target", f"127.0.0.1:{ports['polite']}")
+    command = words(ports["rude"], *two, "--out", "out", trials=2)
+    assert tlsprobe(*command, cwd=tmp_path).code == 0
+    folders = sorted((tmp_path / "out").iterdir())
+    for path in folders[1].iterdir():
+        path.unlink()
+    folders[1].rmdir()  # as if it had been killed while it measured the first
+    again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert [len(whole(folder, trials=2).cells) >= CELLS for folder in folders] == [True, True]
+    one = tlsprobe("run", "--resume", str(folders[0]), cwd=tmp_path)
+    assert one.code == 0, one.err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--sequence", "terminate", "--trials", "1"), ("also holds", "terminate-close-notify")),
+        (("--tls", "1.3", *ASKED), ("also holds", "TLS 1.2")),
+        (("--seed", "1", *ASKED), ("seed", "none")),
+        (("--profile", "https", *ASKED), ("profile reference", "profile https")),
+        (("--out", "elsewhere", *ASKED), ("--out",)),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    in_one_go: Ran, more: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    at = str(in_one_go.run.target)
+    before = (in_one_go.folder / "run.json").read_bytes()
+    ran = tlsprobe(
+        *("run", "--target", at, "--profile", "reference", "--resume", "out", *more),
+        cwd=in_one_go.folder.parent,
+    )
+    complaint(ran, 2, "hint: ", *said)
+    assert (in_one_go.folder / "run.json").read_bytes() == before
+
+
+def test_what_is_no_run_cannot_be_gone_on_with(tmp_path: Path) -> None:
+    complaint(tlsprobe("run", "--resume", "nowhere", cwd=tmp_path), 2, "nowhere")
+    (tmp_path / "empty").mkdir()
+    complaint(tlsprobe("run", "--resume", "empty", cwd=tmp_path), 2, "empty/run.json")
+    complaint(tlsprobe("run", cwd=tmp_path), 2, "--target")
+
+
+def test_two_runs_never_share_a_folder(ports: dict[str, int], tmp_path: Path) -> None:
+    command = words(ports["polite"], "--out", "out", "--rate", "20")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tlsprobe", *command],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until((tmp_path / "out" / "run.json").exists)
+        complaint(tlsprobe("run", "--resume", "out", cwd=tmp_path), 2, "another tlsprobe")
+        process.kill()
+
+
+# --- the baseline --------------------------------------------------------------------------------
+
+
+def test_a_baseline_fails_on_change_alone(ports: dict[str, int], in_one_go: Ran) -> None:
+    """The same server again: its known findings are no change, unless asked for."""
+    cwd = in_one_go.folder.parent
+    expecting = ("--expect", "out", "--out", "again", "--json")
+    same = tlsprobe(*words(ports["rude"], *expecting, trials=5), cwd=cwd)
+    assert same.code == 0, same.err
+    document = json.loads(same.out)
+    jsonschema.validate(document, run_schema())
+    assert [d for d in document["deviations"] if d["certain"]] == []
+    strict = ("--expect", "out", "--out", "strict", "--fail-on", "warn")
+    assert tlsprobe(*words(ports["rude"], *strict, trials=5), cwd=cwd).code == 1
+
+
+def test_a_baseline_fails_on_an_improvement_too(ports: dict[str, int], in_one_go: Ran) -> None:
+    cwd = in_one_go.folder.parent
+    baseline = ("--expect", "out/run.json", "--out", "better")
+    better = tlsprobe(*words(ports["polite"], *baseline, trials=5), cwd=cwd)
+    assert better.code == 1, better.err
+    assert "2 changes since the baseline" in better.out
+    assert "BETTER: terminate-close-notify, TLS 1.3" in better.out
+    assert "outcome reset-before-fin: 0 of 5 trials, before 25 of 25" in better.out
+    found = read_run(cwd / "better").deviations
+    assert found is not None
+    assert {(d.sequence, d.change) for d in found if d.certain} == {
+        ("terminate-close-notify", "better")
+    }
+
+
+def test_a_baseline_fails_on_a_new_fault(ports: dict[str, int], tmp_path: Path) -> None:
+    assert tlsprobe(*words(ports["polite"], "--out", "good", trials=3), cwd=tmp_path).code == 0
+    asked = words(ports["silent"], "--expect", "good", "--sequence", "fin-only", trials=3)
+    worse = tlsprobe(*asked, "--out", "bad", cwd=tmp_path)
+    assert worse.code == 1
+    assert worse.out.count("WORSE: ") == CELLS
+    assert "not in the baseline: fin-only, TLS 1.2; fin-only, TLS 1.3" in worse.out
+
+
+def test_a_baseline_that_says_nothing_is_refused(in_one_go: Ran, tmp_path: Path) -> None:
+    at = ("run", "--target", str(in_one_go.run.target), "--profile", "reference")
+    expecting = ("--expect", str(in_one_go.folder), "--sequence", "abort")
+    complaint(tlsprobe(*at, *expecting, cwd=tmp_path), 2, "none of the cells", "hint: ")
+    complaint(tlsprobe(*at, "--expect", "nowhere", cwd=tmp_path), 2, "nowhere")
+    assert not (tmp_path / "results").exists()
+
+
+# --- distributions -------------------------------------------------------------------------------
+
+
+def test_trials_that_differ_are_shown_as_a_distribution(
+    ports: dict[str, int], tmp_path: Path
+) -> None:
+    """Half of the run against a server that resets, half against one that does not."""
+    assert tlsprobe(*words(ports["rude"], "--out", "out", trials=6), cwd=tmp_path).code == 0
+    folder = tmp_path / "out"
+    document = (folder / "run.json").read_text(encoding="utf-8")
+    for form in ('"port": {}', "127.0.0.1:{}"):  # pretend that it was the other server
+        document = document.replace(form.format(ports["rude"]), form.format(ports["polite"]))
+    (folder / "run.json").write_text(document, encoding="utf-8")
+    again = tlsprobe(*words(ports["polite"], "--resume", "out", trials=12), cwd=tmp_path)
+    assert again.code == 0, again.err
+    for tls in ("1.2", "1.3"):
+        mixed = again.cell("terminate-close-notify", tls)
+        assert mixed.outcomes == {Outcome.RESET_BEFORE_FIN: 6, Outcome.CLEAN: 6}
+        assert mixed.verdict == "warn"
+    assert "6/12" in again.out
+    assert "6/12" in (folder / "matrix.md").read_text(encoding="utf-8")
