@@ -33,6 +33,12 @@ class SequenceError(UsageError):
         self.column = column
 
 
+class Interrupted(TlsprobeError):  # noqa: N818 - it reads as the sentence that it is
+    """Ctrl-C came before there was anything to keep (exit 130)."""
+
+    exit_code = 130
+
+
 class CannotMeasure(TlsprobeError):  # noqa: N818 - it reads as the sentence that it is
     """Nothing could be measured: unreachable, handshake refused, no capture (exit 3)."""
 

@@ -18,13 +18,12 @@ import trio
 
 from tests.servers import Nginx
 from tlsprobe.catalogue import catalogue
-from tlsprobe.cli.results import trial_line
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
-from tlsprobe.report.document import encode_trial
+from tlsprobe.report.document import encode_trial, trial_line
 from tlsprobe.runner.campaign import measure
 from tlsprobe.runner.settings import Settings, Watcher
 

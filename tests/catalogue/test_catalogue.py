@@ -9,10 +9,18 @@ from itertools import groupby
 
 import pytest
 
-from tlsprobe.catalogue import catalogue, control_of, default_sequences, find_sequence
+from tlsprobe.catalogue import (
+    catalogue,
+    control_of,
+    default_sequences,
+    find_sequence,
+    find_sequences,
+    lacks,
+)
+from tlsprobe.errors import UsageError
 from tlsprobe.judge.rules import RULES
 from tlsprobe.language import format_groups, parse
-from tlsprobe.model.sequence import Verb
+from tlsprobe.model.sequence import Form, Verb
 
 
 def test_the_table_is_complete_and_in_order() -> None:
@@ -56,19 +64,24 @@ def test_the_cases_that_the_project_grew_out_of_are_there() -> None:
 
 
 @pytest.mark.parametrize("has_goodbye", [False, True])
-@pytest.mark.parametrize("ends_idle", [False, True])
-def test_default_sequences_are_all_that_make_sense(has_goodbye: bool, ends_idle: bool) -> None:
-    chosen = default_sequences(has_goodbye=has_goodbye, ends_idle=ends_idle)
-    left_out = [e.sequence for e in catalogue().values() if e.sequence not in chosen]
+@pytest.mark.parametrize("offered", [frozenset(), frozenset({Form.LARGE}), frozenset(Form)])
+def test_default_sequences_are_all_that_apply(has_goodbye: bool, offered: frozenset[Form]) -> None:
+    chosen = default_sequences(offered, has_goodbye)
     assert [s.name for s in chosen] == [
         name for name in catalogue() if find_sequence(name) in chosen
     ]
     assert any(s.uses(Verb.TERMINATE) for s in chosen) == has_goodbye
-    assert any(s.is_idle for s in chosen) == ends_idle
-    assert all(
-        (s.uses(Verb.TERMINATE) and not has_goodbye) or (s.is_idle and not ends_idle)
-        for s in left_out
-    )
+    for form in (Form.LARGE, Form.UPLOAD):
+        assert any(step.form is form for s in chosen for step in s.steps) == (form in offered)
+    left_out = [e.sequence for e in catalogue().values() if e.sequence not in chosen]
+    assert all(lacks(s, offered, has_goodbye) for s in left_out)
+
+
+def test_a_chapter_is_asked_for_by_its_name() -> None:
+    assert {s.name for s in find_sequences("race")} == {"idle-expiry-race", "idle-expiry-meet"}
+    assert [s.name for s in find_sequences("terminate")] == ["terminate"]
+    with pytest.raises(UsageError):
+        find_sequences("no-such-chapter")
 
 
 # --- controls -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tlsprobe.model.judgement import (
     Reader,
     Reset,
     Result,
+    RuleResult,
     TcpEnd,
     TlsEnd,
     Verdict,
@@ -243,8 +244,12 @@ def trial_line() -> TrialLine:
         Axes(TlsEnd.NOTIFIED, TcpEnd.RESET, DataEnd.COMPLETE, Reader.RESET),
         "G N n r",
         (reset,),
-        {f"RULE-{number}": Result.PASS for number in range(20)},
+        tuple(
+            RuleResult(f"RULE-{number}", Level.MUST, Result.PASS, "the server did as it should")
+            for number in range(20)
+        ),
         {"notify_to_reset": 392.4},
         True,
+        ladder=LADDER,
         notes=("retransmission seen",),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.report.builders import (
     RESET_WARNING,
     UNREAD,
@@ -15,11 +17,12 @@ from tests.report.builders import (
     postgres_run,
     unsupported,
 )
-from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
-from tlsprobe.model.run import CauseFacts, Finding
-from tlsprobe.report.findings import merged_causes, story_of, worst_cells
-from tlsprobe.report.sentences import places_words
+from tlsprobe.model.judgement import Cause, Confidence, Level, Result, Verdict
+from tlsprobe.model.run import BeforeAfter, CauseFacts, Cell, Finding, ResetCounts
+from tlsprobe.report.findings import PHASES, merged_causes, story_of, worst_cells
+from tlsprobe.report.sentences import cause_words, places_words
 
+MEDIUM = Confidence.MEDIUM
 OWN = CauseFacts("data-after-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
 
 
@@ -33,8 +36,9 @@ def test_one_finding_over_versions_is_one_entry() -> None:
 def test_a_reset_is_explained_and_what_it_does_not_break_is_said() -> None:
     (entry,) = story_of([postgres_run()]).entries
     (why,) = entry.why
-    assert (why.cause, why.count, why.confidence) == ("unread-data-at-close", 40, Confidence.HIGH)
-    assert why.evidence == UNREAD.evidence
+    assert (why.facts.cause, why.facts.count) == ("unread-data-at-close", 40)
+    assert why.confidences == ((Confidence.HIGH, 40),)
+    assert why.facts.evidence == UNREAD.evidence
     assert ("TCP-RST-ON-UNREAD", Result.PASS) in entry.beside
     assert ("TLS13-NOTIFY", Result.PASS) in entry.beside
 
@@ -68,23 +72,99 @@ def test_the_worst_comes_first_and_what_passed_is_no_finding() -> None:
 def test_a_reset_of_our_own_is_never_the_servers() -> None:
     cell = postgres_reset()
     story = story_of([make_run(replace(cell, why=(UNREAD, OWN)))])
-    assert [facts.side for facts in story.entries[0].why] == ["server"]
+    assert [why.facts.side for why in story.entries[0].why] == ["server"]
     (loose,) = story.causes
-    assert loose.facts == OWN
+    assert loose.why.facts == OWN
 
 
 def test_a_cause_without_a_finding_is_not_lost() -> None:
     story = story_of([make_run(replace(clean(), why=(UNREAD,)))])
-    assert [loose.facts.cause for loose in story.causes] == ["unread-data-at-close"]
+    assert [loose.why.facts.cause for loose in story.causes] == ["unread-data-at-close"]
 
 
 def test_the_surest_evidence_wins_and_every_remedy_stays() -> None:
     guess = replace(UNREAD, confidence=Confidence.LOW, evidence=("A guess.",), remedy=("Wait.",))
     (merged,) = merged_causes([guess, UNREAD])
-    assert merged.confidence is Confidence.HIGH
-    assert merged.evidence == UNREAD.evidence
-    assert merged.remedy == ("Wait.", *UNREAD.remedy)
-    assert merged.count == 40
+    assert merged.facts.evidence == UNREAD.evidence
+    assert merged.facts.remedy == ("Wait.", *UNREAD.remedy)
+    assert merged.facts.count == 40
+
+
+def test_no_trial_is_made_surer_than_it_was() -> None:
+    sure, likely = replace(UNREAD, count=36), replace(UNREAD, count=24, confidence=MEDIUM)
+    (merged,) = merged_causes([likely, sure])
+    assert merged.confidences == ((Confidence.HIGH, 36), (MEDIUM, 24))
+    assert cause_words(merged) == (
+        "unread-data-at-close (confidence high in 36 trials, medium in 24)"
+    )
+    (alone,) = merged_causes([likely, likely])
+    assert cause_words(alone) == "unread-data-at-close (confidence medium, in 48 trials)"
+
+
+def test_every_cause_has_its_phases() -> None:
+    assert PHASES.keys() == set(Cause)
+    assert all(PHASES.values())
+
+
+def mixed_cell(*causes: str) -> Cell:
+    """The server reset in 3 trials before its FIN, and in 17 after it, for these causes."""
+    after = Finding("INTEROP-RESET-AFTER-FIN", Level.INTEROP, Result.INFO, 17, "After its FIN.")
+    return replace(
+        postgres_reset(),
+        findings=(replace(RESET_WARNING, count=3), after),
+        resets=ResetCounts(server=BeforeAfter(3, 17)),
+        why=tuple(replace(UNREAD, cause=cause, count=3) for cause in causes),
+    )
+
+
+def causes_told(cell: Cell) -> dict[str, list[str]]:
+    entries = story_of([make_run(cell)]).entries
+    return {entry.finding.rule: [why.facts.cause for why in entry.why] for entry in entries}
+
+
+def test_what_came_before_the_fin_does_not_explain_what_came_after() -> None:
+    cell = mixed_cell(
+        *("data-after-close", "unread-data-at-close", "unread-data-after-fin", "refused"),
+        *("no-connection-state", "teleported"),
+    )
+    assert causes_told(cell) == {
+        "INTEROP-RESET-BEFORE-FIN": [
+            *("unread-data-at-close", "refused", "no-connection-state", "teleported"),
+        ],
+        "INTEROP-RESET-AFTER-FIN": ["data-after-close", "unread-data-after-fin", "teleported"],
+    }
+
+
+def test_a_cause_of_either_phase_is_told_with_both_and_says_so() -> None:
+    cell = mixed_cell("deliberate-abort", "data-after-close")
+    before, after = story_of([make_run(cell)]).entries
+    assert [why.facts.cause for why in before.why] == ["deliberate-abort"]
+    assert [why.facts.cause for why in after.why] == ["deliberate-abort", "data-after-close"]
+    assert "in 3 trials, before or after the FIN)" in cause_words(after.why[0])
+    assert "before or after" not in cause_words(after.why[1])
+
+
+@pytest.mark.parametrize("rule", ["INTEROP-RESET-BEFORE-FIN", "INTEROP-RESET-AFTER-FIN"])
+def test_a_cell_with_resets_of_one_phase_needs_no_guess(rule: str) -> None:
+    """Echoes of a reset look like data after close; without a FIN they belong to it."""
+    counts = BeforeAfter(20, 0) if "BEFORE" in rule else BeforeAfter(0, 20)
+    causes = ["unread-data-at-close", "data-after-close", "deliberate-abort"]
+    cell = replace(
+        mixed_cell(*causes),
+        findings=(replace(RESET_WARNING, rule=rule),),
+        resets=ResetCounts(server=counts),
+    )
+    story = story_of([make_run(cell)])
+    assert [why.facts.cause for why in story.entries[0].why] == causes
+    assert not any(why.mixed for why in story.entries[0].why)
+    assert story.causes == ()
+
+
+def test_a_cause_that_fits_no_finding_is_told_by_itself() -> None:
+    cell = replace(mixed_cell("data-after-close"), findings=(RESET_WARNING,))
+    story = story_of([make_run(cell)])
+    assert story.entries[0].why == ()
+    assert [loose.why.facts.cause for loose in story.causes] == ["data-after-close"]
 
 
 def test_cells_without_an_answer_are_grouped_by_reason() -> None:

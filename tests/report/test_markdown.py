@@ -51,8 +51,15 @@ def test_findings_have_evidence_and_remedies() -> None:
     assert "- where: terminate-close-notify (20/20 each, TLS 1.2 and 1.3)" in page
     assert "- why: unread-data-at-close (confidence high, in 40 trials)" in page
     assert "  - It acknowledges our close_notify (packet 22)" in page
+    assert "\n- hurts: Whoever reads between client and server" in page
     assert "- remedy: Send Terminate and close without a close_notify." in page
     assert "> 1.2 ms  client ◀── server  r  #24  RST+ACK, window 512" in page
+
+
+def test_no_line_ends_in_blanks() -> None:
+    for runs in ([postgres_run()], [nasty_run()], [postgres_run(), nginx_run()]):
+        page = render_markdown(runs)
+        assert [line for line in page.splitlines() if line != line.rstrip()] == []
 
 
 def test_several_targets_share_one_table() -> None:

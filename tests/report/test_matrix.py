@@ -147,6 +147,12 @@ def test_controls_do_not_compare() -> None:
     assert [row.label for row in beside.rows] == ["terminate"]
 
 
+@pytest.mark.parametrize("name", ["abort", "abort (control)"])
+def test_a_control_is_marked_once(name: str) -> None:
+    matrix = matrix_of([make_run(replace(clean(name), role="control"))])
+    assert [row.label for row in matrix.rows] == ["abort (control)"]
+
+
 def test_targets_of_one_name_are_told_apart() -> None:
     later = replace(postgres_run(), started="2026-11-21T20:01:02Z")
     elsewhere = replace(nginx_run(), target=replace(nginx_run().target, port=8443))

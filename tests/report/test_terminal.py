@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 
 from tests.report.builders import (
     NASTY,
@@ -26,7 +27,7 @@ from tests.report.builders import (
 )
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Run
-from tlsprobe.report.terminal import print_matrix, print_report
+from tlsprobe.report.terminal import Trimmed, print_matrix, print_report
 
 
 def shown(
@@ -66,6 +67,7 @@ def test_a_reset_is_told_with_its_cause_its_victim_and_its_remedy() -> None:
         "seen The server reset the connection instead of ending it with a FIN",
         "why unread-data-at-close (confidence high, in 40 trials)",
         "• Packet 24 is RST+ACK with a live window",
+        "hurts Whoever reads between client and server: the read fails with ECONNRESET",
         "remedy • Send Terminate and close without a close_notify.",
         "pass TCP-RST-ON-UNREAD",
         "terminate-close-notify, TLS 1.2, trial 7: G N n r",
@@ -82,7 +84,7 @@ def test_a_reset_is_told_with_its_cause_its_victim_and_its_remedy() -> None:
 
 def test_one_sequence_fits_one_screen() -> None:
     run = make_run(postgres_reset("1.2"), postgres_reset("1.3"))
-    assert shown([run]).count("\n") <= 45
+    assert shown([run]).count("\n") <= 48
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
@@ -91,6 +93,31 @@ def test_no_line_is_too_wide(width: int, encoding: str) -> None:
     for runs in ([postgres_run()], [nginx_run()], [postgres_run(), nginx_run()], nine_targets()):
         lines = shown(runs, width=width, encoding=encoding).splitlines()
         assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 80, 132])
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_line_ends_in_blanks(width: int, colour: bool) -> None:
+    for runs in ([postgres_run()], [nasty_run()], [postgres_run(), nginx_run()], nine_targets()):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", shown(runs, width=width, colour=colour))
+        assert [line for line in text.splitlines() if line != line.rstrip()] == []
+
+
+def test_trimming_takes_nothing_else() -> None:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_row("a", "b" * 5, " ")
+    table.add_row("  long", "", "", style="bold")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(Trimmed(table))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "a      bbbbb\n  long\n"
+
+
+def test_only_the_servers_resets_say_whom_they_hurt() -> None:
+    own = CauseFacts("unread-data-at-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
+    text = words(shown([make_run(replace(clean(), why=(own,)))]))
+    assert "We had closed." in text
+    assert "hurts" not in text
 
 
 @pytest.mark.parametrize(("width", "bands"), [(80, 3), (150, 1)])

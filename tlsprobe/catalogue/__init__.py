@@ -63,18 +63,32 @@ def find_sequence(text: str) -> Sequence:
         raise UsageError(f"no sequence '{text}'", hint) from error
 
 
-def default_sequences(has_goodbye: bool, ends_idle: bool) -> tuple[Sequence, ...]:
-    """Every entry that makes sense for a protocol.
+def find_sequences(text: str) -> tuple[Sequence, ...]:
+    """The sequences of a chapter, or the one that ``find_sequence`` finds."""
+    chapter = tuple(e.sequence for e in catalogue().values() if e.group == text)
+    return chapter or (find_sequence(text),)
 
-    ``has_goodbye``: the protocol has a goodbye of its own; ``ends_idle``: the server is known, or
-    may be expected, to end idle connections.
-    """
-    return tuple(
-        entry.sequence
-        for entry in catalogue().values()
-        if (has_goodbye or not entry.sequence.uses(Verb.TERMINATE))
-        and (ends_idle or not entry.sequence.is_idle)
-    )
+
+def default_sequences(offered: frozenset[Form], has_goodbye: bool) -> tuple[Sequence, ...]:
+    """Every entry that makes sense for a protocol with these forms of request."""
+    every = (entry.sequence for entry in catalogue().values())
+    return tuple(s for s in every if lacks(s, offered, has_goodbye) is None)
+
+
+def lacks(sequence: Sequence, offered: frozenset[Form], has_goodbye: bool) -> str | None:
+    """What a sequence needs and a protocol does not have, in words; None if it applies."""
+    if sequence.uses(Verb.TERMINATE) and not has_goodbye:
+        return "a goodbye"
+    for form in (Form.LARGE, Form.UPLOAD):
+        if any(step.form is form for step in sequence.steps) and form not in offered:
+            return _FORMS[form]
+    return None
+
+
+_FORMS = {
+    Form.LARGE: "a request for a large response ('large')",
+    Form.UPLOAD: "a request with a large body",
+}
 
 
 def control_of(sequence: Sequence) -> Sequence | None:
@@ -84,7 +98,7 @@ def control_of(sequence: Sequence) -> Sequence | None:
     the FIN without an alert. None for a sequence that is such a close itself, or is about
     something else than the end of a session.
     """
-    if sequence.is_handshake or sequence.is_race or not _may_leave_unread(sequence):
+    if sequence.is_handshake or not _may_leave_unread(sequence):
         return None
     groups = (*_opening(sequence), *_ends_alone(sequence), _DRAIN)
     if groups == sequence.groups:
@@ -102,7 +116,8 @@ def _may_leave_unread(sequence: Sequence) -> bool:
     for step in sequence.steps:
         if step.verb is Verb.ABORT:
             return False
-        if step.verb is Verb.CLOSE_NOTIFY or (goodbye and step.verb in WRITES):
+        alerts = step.verb in {Verb.CLOSE_NOTIFY, Verb.ANSWER}
+        if alerts or (goodbye and step.verb in WRITES):
             return True
         goodbye = goodbye or step.verb is Verb.TERMINATE
     return False

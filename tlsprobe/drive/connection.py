@@ -75,8 +75,9 @@ class GivenUp(Exception):  # noqa: N818 - control flow, not an error
 class Connection:
     """The mutable middle of a drive.
 
-    ``in_hand``: the sequence makes the handshake itself, and nothing is answered for it; ``hello``
-    is what is left of a ClientHello then, and ``flight`` says that the server's answer is there.
+    ``closing``: we have said goodbye or close_notify. ``in_hand``: the sequence makes the
+    handshake itself, and nothing is answered for it; ``hello`` is what is left of a ClientHello
+    then, and ``flight`` says that the server's answer is there.
     ``data_at`` is when the newest data of the server was read (``time.perf_counter``).
     """
 
@@ -103,6 +104,7 @@ class Connection:
         self._half_closed = False
         self.rtt = 0.0
         self.in_hand = False
+        self.closing = False
         self.flight = False
         self.hello: bytes | None = None
         self.data_at = 0.0

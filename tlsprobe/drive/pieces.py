@@ -98,7 +98,8 @@ def _request(connection: Connection, step: Step) -> Piece:
     forms = {Form.LARGE: conversation.large, Form.UPLOAD: conversation.upload}
     request = forms.get(step.form, conversation.request)() or b""
     is_request = conversation.owed > owed
-    if step.form in {Form.PART, Form.CUT} and is_request:
+    late = connection.closing or tls.notified  # nobody owes a response any more
+    if is_request and (late or step.form in {Form.PART, Form.CUT}):
         conversation.withdraw()
         is_request = False
     if step.form is Form.PART:
@@ -113,6 +114,7 @@ def _goodbye(connection: Connection) -> Piece:
     conversation, tls = connection.conversation, connection.tls
     assert tls is not None
     owed = conversation.owed
+    connection.closing = True
     records = tls.send(conversation.goodbye() or b"")
     return Piece(RecordKind.GOODBYE, records, conversation.owed > owed)
 
@@ -128,6 +130,7 @@ def _hello(connection: Connection, form: Form) -> Piece:
 
 def _close_notify(connection: Connection) -> bytes:
     tls = connection.tls
+    connection.closing = True
     if tls is None or connection.in_hand:
         return PLAIN_CLOSE_NOTIFY
     return tls.close_notify()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import select
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 
@@ -56,25 +57,38 @@ class _Racer:
 
 
 class Round:
-    """One round: as many racers as were announced, started together."""
+    """One round: as many racers as were announced, started together.
 
-    def __init__(self, size: int, offsets: Several[float] = SWEEP, first: int = 0) -> None:
+    ``first`` is the index of its first trial; ``hush`` is told for how many seconds others should
+    leave the processors alone.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        offsets: Several[float] = SWEEP,
+        first: int = 0,
+        hush: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self.size = size
+        self.hush = hush
         self.offsets = offsets
         self.first = first
         self.racers: list[_Racer] = []
         self.gone = 0
+        self.pacemaker: Drive | None = None
         self.full = trio.Event()
 
-    async def drive(self, route: Route, sequence: Sequence) -> list[Drive]:
-        """Run the round; what became of each racer, in no particular order."""
+    async def drive(self, route: Route, sequence: Sequence) -> tuple[list[Drive], Drive]:
+        """Run the round; what became of the racers, in no particular order, and the pacemaker."""
         found: list[Drive] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pace, route)
             await trio.sleep(HEADSTART)
             for _ in range(self.size):
                 nursery.start_soon(self._run, route, sequence, found)
-        return found
+        assert self.pacemaker is not None
+        return found, self.pacemaker
 
     async def race(self, connection: Connection, step: Step) -> None:
         """The racing step of one racer: waits until the round has been run."""
@@ -109,7 +123,8 @@ class Round:
 
     async def _pace(self, route: Route) -> None:
         """Learn the timeout from a connection that is left alone; then watch the racers."""
-        timeout = idle_of(await drive(route, _PACEMAKER))
+        self.pacemaker = await drive(route, _PACEMAKER)
+        timeout = idle_of(self.pacemaker)
         with trio.move_on_after(route.patience.server):
             await self.full.wait()
         if timeout is not None:
@@ -118,6 +133,7 @@ class Round:
                 racer.at += racer.expiry
             first = min((min(r.expiry, r.at) for r in self.racers), default=0.0)
             await trio.sleep(max(0.0, first - EARLY - time.perf_counter()))
+            self.hush(EARLY + LATE)
             watch(self.racers)
         for racer in self.racers:
             racer.done.set()

@@ -16,7 +16,18 @@ import trio
 from tlsprobe.drive.connection import Connection, GivenUp, Patience, Route
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
 from tlsprobe.drive.pieces import Shot, bursts, piece_of, shots_of
-from tlsprobe.model.sequence import ENDS, RACES, WRITES, Awaited, Form, Group, Sequence, Step, Verb
+from tlsprobe.model.sequence import (
+    ENDS,
+    RACES,
+    WRITES,
+    Awaited,
+    Form,
+    Group,
+    Limit,
+    Sequence,
+    Step,
+    Verb,
+)
 from tlsprobe.model.trace import Deed, Drive, Mark, Stage
 from tlsprobe.protocols.conversation import Phase
 
@@ -194,3 +205,5 @@ class _Script:
         await connection.until(happened, trio.current_time() + seconds)
         if not happened() and not connection.ended:
             connection.note(Deed.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
+            if step.wait is Limit.IDLE:
+                raise GivenUp  # there is no expiry to answer

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.run import RUN_SCHEMA, Run, TrialLine
+from tlsprobe.model.judgement import Judgement
+from tlsprobe.model.run import RUN_SCHEMA, JudgedTrial, Run, Trial, TrialLine
 
 RUN_FILE = "run.json"
 """The run document's name in a results folder."""
@@ -69,6 +70,45 @@ def encode_trial(line: TrialLine) -> bytes:
         return msgspec.json.encode(_speakable(msgspec.to_builtins(line))) + b"\n"
 
 
+def trial_line(judged: JudgedTrial) -> TrialLine:
+    """What ``trials.jsonl`` keeps of a trial: all of it, flattened."""
+    trial, judgement = judged.trial, judged.judgement
+    return TrialLine(
+        sequence=trial.sequence,
+        tls=trial.tls,
+        trial=trial.index,
+        started=judged.started,
+        client=judged.client,
+        outcome=judgement.outcome,
+        axes=judgement.axes,
+        signature=judgement.signature,
+        resets=judgement.resets,
+        findings=judgement.results,
+        timing_us=judgement.timing_us,
+        conclusive=judgement.conclusive,
+        failure=judged.failure,
+        ladder=judgement.ladder,
+        notes=judgement.notes,
+    )
+
+
+def judged_trial(line: TrialLine) -> JudgedTrial:
+    """The trial that a line was made from."""
+    judgement = Judgement(
+        outcome=line.outcome,
+        axes=line.axes,
+        signature=line.signature,
+        resets=line.resets,
+        results=line.findings,
+        conclusive=line.conclusive,
+        timing_us=line.timing_us,
+        ladder=line.ladder,
+        notes=line.notes,
+    )
+    trial = Trial(line.sequence, line.tls, line.trial)
+    return JudgedTrial(trial, judgement, line.started, line.client, line.failure)
+
+
 def run_document(run: Run) -> Document:
     """The document as plain values, its keys in the order in which one reads them."""
     document: Document = _speakable(msgspec.to_builtins(run))
@@ -77,7 +117,8 @@ def run_document(run: Run) -> Document:
         "cells": [_cell_document(cell) for cell in document["cells"]],
         "idle": document["idle"],
         "summary": {**dict.fromkeys(SUMMARY_KEYS, 0), **document["summary"]},
-        **_said(document, ("interrupted", "notes")),
+        **_said(document, ("interrupted", "notes", "command")),
+        **_present({key: document[key] for key in ("seed", "deviations")}),
     }
 
 
@@ -153,7 +194,7 @@ _MEND = "restore the file from where it was written, or measure again with `tlsp
 def _cell_document(cell: Document) -> Document:
     kept: Document = {key: cell[key] for key in CELL_KEYS}
     kept["timing_us"] = {name: _present(spread) for name, spread in cell["timing_us"].items()}
-    kept |= _said(cell, ("why", "example", "reason"))
+    kept |= _said(cell, ("why", "example", "reason", "race"))
     if example := kept.get("example"):
         kept["example"] = {**example, "ladder": [_present(line) for line in example["ladder"]]}
     if cell["role"] != "asked":

@@ -1,16 +1,18 @@
 """What is to be said of a run, each thing once.
 
 A server that breaks a rule usually breaks it in many sequences and in both TLS versions. Readers
-want one entry for that, with the places where it was seen; the cause of a reset is told with the
-first finding that speaks of the reset.
+want one entry for that, with the places where it was seen. The cause of a reset is told with the
+first finding that speaks of such resets: what came before the server's FIN is no explanation of
+what came after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
+from tlsprobe.model.judgement import Cause, Confidence, Level, Result, Verdict
 from tlsprobe.model.run import CauseFacts, Cell, Finding, Run
 
 ORDER = (Result.FAIL, Result.WARN, Result.ERROR, Result.INFO)
@@ -32,6 +34,34 @@ UNANSWERED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.UNSUPPORTED)
 _SUREST_FIRST = tuple(Confidence)
 
 
+class Phase(StrEnum):
+    """When an RST came, by its sender's FIN."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+EITHER = frozenset(Phase)
+
+PHASES: dict[Cause, frozenset[Phase]] = {
+    Cause.UNREAD_AT_CLOSE: frozenset({Phase.BEFORE}),
+    Cause.NO_STATE: frozenset({Phase.BEFORE}),
+    Cause.REFUSED: frozenset({Phase.BEFORE}),
+    Cause.UNREAD_AFTER_FIN: frozenset({Phase.AFTER}),
+    Cause.DATA_AFTER_CLOSE: frozenset({Phase.AFTER}),
+    Cause.DELIBERATE: EITHER,
+    Cause.MIDDLEBOX: EITHER,
+    Cause.UNKNOWN: EITHER,
+}
+"""When resets of a cause come. Asked only where a cell has resets of both phases."""
+
+RULE_PHASES = {
+    "INTEROP-RESET-BEFORE-FIN": Phase.BEFORE,
+    "INTEROP-RESET-AFTER-FIN": Phase.AFTER,
+}
+"""The rules that judge resets of one phase; other rules about resets judge them all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something was seen: in ``count`` of a cell's ``trials``."""
@@ -44,6 +74,20 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Why:
+    """A cause over several cells.
+
+    ``facts`` has the surest evidence, every remedy and the sum of the trials; ``confidences`` says
+    in how many of them it is how sure. ``mixed``: some cell had resets on both sides of the FIN
+    and this cause fits either, so that its trials cannot be parted.
+    """
+
+    facts: CauseFacts
+    confidences: tuple[tuple[Confidence, int], ...]
+    mixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One finding, wherever it came up.
 
@@ -53,7 +97,7 @@ class Entry:
 
     finding: Finding
     places: tuple[Place, ...]
-    why: tuple[CauseFacts, ...] = ()
+    why: tuple[Why, ...] = ()
     beside: tuple[tuple[str, Result], ...] = ()
 
 
@@ -61,7 +105,7 @@ class Entry:
 class LooseCause:
     """The cause of a reset that no finding speaks of: a client's own, mostly."""
 
-    facts: CauseFacts
+    why: Why
     places: tuple[Place, ...]
 
 
@@ -86,12 +130,15 @@ class Story:
 Located = tuple[str, Cell]
 """A cell and the name of its target."""
 
+_Told = tuple[int, str, Phase]
+"""A cell's id, a cause of its server's resets, and when those came."""
+
 
 def story_of(runs: Sequence[Run]) -> Story:
     """The findings, causes and gaps of the runs, grouped and in reading order."""
     cells = [(run.target.name, cell) for run in runs for cell in run.cells]
     entries = _grouped(cells)
-    told: set[int] = set()
+    told: set[_Told] = set()
     explained = tuple(_explained(entry, seen, told) for entry, seen in entries)
     return Story(explained, _loose_causes(cells, told), _unanswered(cells))
 
@@ -101,13 +148,28 @@ def is_about_resets(rule: str) -> bool:
     return "RST" in rule or "RESET" in rule
 
 
-def merged_causes(causes: Iterable[CauseFacts]) -> tuple[CauseFacts, ...]:
-    """One entry for each cause and side: counts added, the surest evidence, every remedy once."""
-    merged: dict[tuple[str, str], CauseFacts] = {}
+def phases_of(cell: Cell, facts: CauseFacts) -> frozenset[Phase]:
+    """When the cell's server resets of this cause came: for certain, or as such resets do."""
+    server = cell.resets.server
+    if bool(server.before_fin) is not bool(server.after_fin):
+        return frozenset({Phase.BEFORE if server.before_fin else Phase.AFTER})
+    try:
+        return PHASES[Cause(facts.cause)]
+    except ValueError:  # of a later tlsprobe
+        return EITHER
+
+
+def merged_causes(causes: Iterable[CauseFacts], mixed: Iterable[str] = ()) -> tuple[Why, ...]:
+    """One entry for each cause and side: counts added, the surest evidence, every remedy once.
+
+    ``mixed`` names the causes whose resets cannot be parted at the FIN.
+    """
+    groups: dict[tuple[str, str], list[CauseFacts]] = {}
     for facts in causes:
-        key = (facts.cause, facts.side)
-        merged[key] = _merge(merged[key], facts) if key in merged else facts
-    return tuple(sorted(merged.values(), key=lambda facts: -facts.count))
+        groups.setdefault((facts.cause, facts.side), []).append(facts)
+    unparted = frozenset(mixed)
+    merged = [_merged(members, members[0].cause in unparted) for members in groups.values()]
+    return tuple(sorted(merged, key=lambda why: -why.facts.count))
 
 
 def worst_cells(run: Run, limit: int) -> list[Cell]:
@@ -145,14 +207,35 @@ def _reading_order(entry: Entry) -> tuple[int, bool, int]:
     return ORDER.index(finding.result), not is_about_resets(finding.rule), -finding.count
 
 
-def _explained(entry: Entry, cells: list[Cell], told: set[int]) -> Entry:
+def _explained(entry: Entry, cells: list[Cell], told: set[_Told]) -> Entry:
     """The entry with its causes, unless an earlier entry has told those of the same cells."""
     if not is_about_resets(entry.finding.rule):
         return entry
-    fresh = [cell for cell in cells if id(cell) not in told]
-    told.update(id(cell) for cell in fresh)
-    why = merged_causes(facts for cell in fresh for facts in cell.why if facts.side == "server")
+    phase = RULE_PHASES.get(entry.finding.rule)
+    asked = EITHER if phase is None else frozenset({phase})
+    fresh: list[CauseFacts] = []
+    mixed: set[str] = set()
+    for cell in _once(cells):
+        for facts in _server_causes(cell):
+            when = phases_of(cell, facts)
+            keys = {(id(cell), facts.cause, each) for each in when & asked}
+            if not keys or keys & told:
+                continue
+            told |= keys
+            fresh.append(facts)
+            if len(when) > 1 and phase is not None:
+                mixed.add(facts.cause)
+    why = merged_causes(fresh, mixed)
     return replace(entry, why=why, beside=_beside(entry, cells) if why else ())
+
+
+def _once(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """The cells without repeats: two findings of one cell may share an entry."""
+    return {id(cell): cell for cell in cells}.values()
+
+
+def _server_causes(cell: Cell) -> list[CauseFacts]:
+    return [facts for facts in cell.why if facts.side == "server"]
 
 
 def _beside(entry: Entry, cells: list[Cell]) -> tuple[tuple[str, Result], ...]:
@@ -169,17 +252,21 @@ def _beside(entry: Entry, cells: list[Cell]) -> tuple[tuple[str, Result], ...]:
     )
 
 
-def _loose_causes(cells: list[Located], told: set[int]) -> tuple[LooseCause, ...]:
+def _loose_causes(cells: list[Located], told: set[_Told]) -> tuple[LooseCause, ...]:
     loose: dict[tuple[str, str], list[tuple[Place, CauseFacts]]] = {}
     for target, cell in cells:
         for facts in cell.why:
-            if facts.side == "client" or id(cell) not in told:
+            if facts.side == "client" or not _is_told(cell, facts, told):
                 place = _place(target, cell, facts.count)
                 loose.setdefault((facts.cause, facts.side), []).append((place, facts))
     return tuple(
         LooseCause(merged_causes(f for _, f in members)[0], tuple(p for p, _ in members))
         for members in loose.values()
     )
+
+
+def _is_told(cell: Cell, facts: CauseFacts, told: set[_Told]) -> bool:
+    return any((id(cell), facts.cause, phase) in told for phase in Phase)
 
 
 def _unanswered(cells: list[Located]) -> tuple[Unanswered, ...]:
@@ -195,7 +282,12 @@ def _place(target: str, cell: Cell, count: int) -> Place:
     return Place(target, cell.sequence, cell.tls, count, cell.trials)
 
 
-def _merge(first: CauseFacts, second: CauseFacts) -> CauseFacts:
-    surest = min(first, second, key=lambda facts: _SUREST_FIRST.index(facts.confidence))
-    remedy = tuple(dict.fromkeys((*first.remedy, *second.remedy)))
-    return replace(surest, count=first.count + second.count, remedy=remedy)
+def _merged(members: list[CauseFacts], mixed: bool) -> Why:
+    surest = min(members, key=lambda facts: _SUREST_FIRST.index(facts.confidence))
+    counts = {
+        sure: sum(facts.count for facts in members if facts.confidence is sure)
+        for sure in _SUREST_FIRST
+    }
+    remedy = tuple(dict.fromkeys(sentence for facts in members for sentence in facts.remedy))
+    total = replace(surest, count=sum(counts.values()), remedy=remedy)
+    return Why(total, tuple((sure, count) for sure, count in counts.items() if count), mixed)

@@ -18,6 +18,10 @@ WIDEST_FACE = 12
 """Room for a code and a count; more would be taken from the words beside it."""
 
 
+WIDEST_WORDS = 16
+"""``reset-before-fin``, the longest outcome, whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Band:
     """Columns printed side by side: their numbers, and their widths (None: what is left over)."""
@@ -53,12 +57,11 @@ def _filled(label: int, widths: Sequence[int], width: int) -> Iterator[Band]:
 
 
 def _worded_band(matrix: Matrix, label: int, columns: Sequence[int], glyphs: Glyphs) -> Band:
-    widths = (
-        None
-        if _has_words(matrix, column)
-        else min(WIDEST_FACE, _natural_width(matrix, column, glyphs))
-        for column in columns
-    )
+    widths: list[int | None] = []
+    for column in columns:
+        widest = WIDEST_WORDS if _has_words(matrix, column) else WIDEST_FACE
+        widths.append(min(widest, _natural_width(matrix, column, glyphs)))
+    widths[-1] = None  # what the wire saw takes what is left
     return Band(label, tuple(columns), tuple(widths))
 
 

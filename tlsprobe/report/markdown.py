@@ -14,7 +14,7 @@ from tlsprobe.report.findings import Entry, LooseCause, Unanswered, story_of, wo
 from tlsprobe.report.glyphs import UNICODE
 from tlsprobe.report.ladder import aligned, rungs_of
 from tlsprobe.report.matrix import Matrix, MatrixCell, Row, matrix_of
-from tlsprobe.report.rulebook import rule_rows
+from tlsprobe.report.rulebook import cause_rows, rule_rows
 from tlsprobe.report.sentences import (
     WORDS,
     capture_words,
@@ -23,8 +23,10 @@ from tlsprobe.report.sentences import (
     idle_words,
     measured_words,
     places_words,
+    race_words,
     summary_words,
     target_words,
+    undecided_words,
     whose_words,
 )
 
@@ -71,6 +73,9 @@ def _run_facts(run: Run) -> Iterator[str]:
     yield f"capture: {markdown_text(capture_words(run.capture))}"
     if run.idle:
         yield f"idle: {markdown_text(idle_words(run.idle))}"
+    yield from (f"race: {markdown_text(words)}" for words in race_words(run))
+    if rules := undecided_words(run):
+        yield f"not applicable, since nothing here could decide them: {markdown_text(rules)}"
     yield from (f"note: {markdown_text(note)}" for note in run.notes)
     if run.interrupted:
         yield "note: interrupted; only what was finished before is counted"
@@ -123,9 +128,9 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield f"- where: {markdown_text(places_words(entry.places))}"
     for label, words in rule_rows(finding.rule):
         yield f"- {label}: {markdown_text(words)}"
-    for facts in entry.why:
-        yield f"- why: {markdown_text(cause_words(facts))}"
-        yield from _evidence(facts)
+    for why in entry.why:
+        yield f"- why: {markdown_text(cause_words(why))}"
+        yield from _evidence(why.facts)
     if entry.beside:
         beside = ", ".join(f"{result} {markdown_text(rule)}" for rule, result in entry.beside)
         yield f"- beside: {beside}"
@@ -133,13 +138,13 @@ def _entry(entry: Entry) -> Iterator[str]:
 
 def _evidence(facts: CauseFacts) -> Iterator[str]:
     yield from (f"  - {markdown_text(sentence)}" for sentence in facts.evidence)
-    yield from (f"- remedy: {markdown_text(remedy)}" for remedy in facts.remedy)
+    yield from (f"- {label}: {markdown_text(words)}" for label, words in cause_rows(facts))
 
 
 def _loose(cause: LooseCause) -> Iterator[str]:
-    yield f"### INFO {markdown_text(whose_words(cause.facts))}\n"
+    yield f"### INFO {markdown_text(whose_words(cause.why))}\n"
     yield f"- where: {markdown_text(places_words(cause.places))}"
-    yield from _evidence(cause.facts)
+    yield from _evidence(cause.why.facts)
 
 
 def _gap(gap: Unanswered) -> Iterator[str]:

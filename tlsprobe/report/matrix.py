@@ -38,6 +38,9 @@ UNKNOWN = ("??", "not known: no outcome was seen for these trials")
 COUNTS_NOTE = ("n/N", "in n of N trials; the others as the last code says, ok if none follows")
 VERSIONS_NOTE = "a/b"
 
+CONTROL_MARK = " (control)"
+"""Behind a sequence that nobody asked for, added to settle a cause."""
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -229,10 +232,13 @@ def _version_row(cells: list[Cell], versions: Sequence[str]) -> Row:
     told = [cell for cell in cells if cell.verdict is not Verdict.UNSUPPORTED]
     ending = _folded([(cell.tls, outcome_words(cell)) for cell in told])
     wire = _folded([(cell.tls, wire_words(cell)) for cell in told])
-    mark = " (control)" if cells[0].role == "control" else ""
-    return Row(
-        f"{cells[0].sequence}{mark}", (*faces, MatrixCell(words=ending), MatrixCell(words=wire))
-    )
+    return Row(_label(cells[0]), (*faces, MatrixCell(words=ending), MatrixCell(words=wire)))
+
+
+def _label(cell: Cell) -> str:
+    """The sequence, marked once if it is a control: one made for a sequence has it in its name."""
+    marked = cell.role != "control" or cell.sequence.endswith(CONTROL_MARK)
+    return cell.sequence if marked else f"{cell.sequence}{CONTROL_MARK}"
 
 
 def _folded(words: list[tuple[str, str]]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from tlsprobe.judge.rules import undecided
 from tlsprobe.model.judgement import Verdict
-from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Run
+from tlsprobe.model.run import CaptureFacts, Idle, Run
 from tlsprobe.report.document import SUMMARY_KEYS
-from tlsprobe.report.findings import Place
+from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
 
 WORDS: dict[Verdict, str] = {
@@ -71,7 +72,32 @@ def idle_words(idle: Idle) -> str:
         spread = f" (spread {seconds(idle.spread_s)})" if idle.spread_s else ""
         how = f" with {idle.how}" if idle.how else ""
         what = f"the server ends an idle connection after {seconds(idle.timeout_s)}{spread}{how}"
-    return f"{what}. {advice}" if (advice := idle_advice(idle)) else what
+    told = f"{what}. {advice}" if (advice := idle_advice(idle)) else what
+    kinds = ". ".join(_kinds_words(idle))
+    return f"{told.rstrip('.')}. {kinds}" if kinds else told
+
+
+def _kinds_words(idle: Idle) -> Iterator[str]:
+    """The server's timers one by one, where there are several to tell apart."""
+    if len(idle.kinds) < 2:
+        return
+    for kind, timer in idle.kinds.items():
+        if timer.timeout_s is None:
+            yield f"{kind}: not ended while we waited"
+        else:
+            yield f"{kind}: {seconds(timer.timeout_s)}, {timer.how}"
+
+
+def race_words(run: Run) -> Iterator[str]:
+    """The races of a run, each in a paragraph."""
+    for cell in run.cells:
+        if cell.race is not None:
+            yield f"{cell.sequence}, TLS {cell.tls}: {cell.race.text}"
+
+
+def undecided_words(run: Run) -> str:
+    """The rules that nothing in this run could decide."""
+    return ", ".join(undecided(run.cells))
 
 
 def idle_advice(idle: Idle) -> str:
@@ -89,15 +115,24 @@ def summary_words(runs: Sequence[Run]) -> str:
     return f"{cells} cell{'' if cells == 1 else 's'}: {told or 'nothing judged'}"
 
 
-def cause_words(facts: CauseFacts) -> str:
-    """The cause, how often, and how sure it is."""
-    return f"{facts.cause} (confidence {facts.confidence}, {_trials(facts.count)})"
+def cause_words(why: Why) -> str:
+    """The cause, how often, and how sure it is: in each share of the trials, if that differs."""
+    shares = why.confidences or ((why.facts.confidence, why.facts.count),)
+    if len(shares) == 1:
+        ((sure, count),) = shares
+        said = f"confidence {sure}, {_trials(count)}"
+    else:
+        (sure, count), *others = shares
+        rest = "".join(f", {other} in {number}" for other, number in others)
+        said = f"confidence {sure} {_trials(count)}{rest}"
+    open_end = ", before or after the FIN" if why.mixed else ""
+    return f"{why.facts.cause} ({said}{open_end})"
 
 
-def whose_words(facts: CauseFacts) -> str:
+def whose_words(why: Why) -> str:
     """A reset without a finding: whose it was, and why."""
-    whose = "our own side reset" if facts.side == "client" else "the server reset"
-    return f"{whose}: {cause_words(facts)}"
+    whose = "our own side reset" if why.facts.side == "client" else "the server reset"
+    return f"{whose}: {cause_words(why)}"
 
 
 def places_words(

@@ -7,8 +7,10 @@ text goes through ``printable`` and ``Text``, so neither escapes nor rich's own 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +22,7 @@ from tlsprobe.report.glyphs import fold, glyphs_for
 from tlsprobe.report.ladder import rungs_of
 from tlsprobe.report.layout import Band, bands_of
 from tlsprobe.report.matrix import Matrix, MatrixCell, matrix_of
-from tlsprobe.report.rulebook import rule_rows
+from tlsprobe.report.rulebook import cause_rows, rule_rows
 from tlsprobe.report.sentences import (
     WORDS,
     capture_words,
@@ -28,8 +30,10 @@ from tlsprobe.report.sentences import (
     idle_words,
     measured_words,
     places_words,
+    race_words,
     summary_words,
     target_words,
+    undecided_words,
     whose_words,
 )
 
@@ -73,6 +77,28 @@ def print_matrix(console: Console, runs: Sequence[Run]) -> None:
     page.legend(matrix)
 
 
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """Anything rich can draw, without the blanks that would fill its lines up to the width."""
+
+    drawn: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self.drawn, options, pad=False):
+            yield from _without_end(line)
+            yield Segment.line()
+
+
+def _without_end(line: list[Segment]) -> list[Segment]:
+    kept = list(line)
+    while kept and not kept[-1].text.rstrip():
+        kept.pop()
+    if kept:
+        text, style, control = kept.pop()
+        kept.append(Segment(text.rstrip(), style, control))
+    return kept
+
+
 class Page:
     """A console, the signs that its encoding can carry, and the parts of a report."""
 
@@ -85,7 +111,7 @@ class Page:
         """The table, in as many bands as the width asks for."""
         for band in bands_of(matrix, self.console.width, self.glyphs):
             self.console.print()
-            self.console.print(self._band(matrix, band))
+            self._print(self._band(matrix, band))
 
     def legend(self, matrix: Matrix) -> None:
         """What the marks and codes mean that occur in the table."""
@@ -96,7 +122,7 @@ class Page:
             legend.add_row(self.text(mark, STYLES[verdict]), self.text(WORDS[verdict]))
         for code, meaning in matrix.legend:
             legend.add_row(self.text(f" {code:<4}"), self.text(meaning))
-        self.console.print(legend)
+        self._print(legend)
 
     def story(self, story: Story, *, brief: bool) -> None:
         """What was found and why, resets that no rule speaks of, and what has no answer.
@@ -106,8 +132,8 @@ class Page:
         for entry in story.entries:
             self._entry(entry, brief)
         for loose in story.causes:
-            self._headline(Verdict.INFO, whose_words(loose.facts), loose.places, brief)
-            self._rows([] if brief else self._cause_rows(loose.facts))
+            self._headline(Verdict.INFO, whose_words(loose.why), loose.places, brief)
+            self._rows([] if brief else self._cause_rows(loose.why.facts))
         for gap in story.unanswered:
             self._headline(gap.verdict, "", gap.places, brief)
             self._rows([("reason", gap.reason or "none was recorded")])
@@ -133,11 +159,14 @@ class Page:
 
     def say(self, words: str, style: str = "") -> None:
         """One paragraph."""
-        self.console.print(self.text(words, style))
+        self._print(self.text(words, style))
 
     def text(self, words: str, style: str = "") -> Text:
         """Words from anywhere, made safe for this console."""
         return Text(printable(words, self.encoding), style=style)
+
+    def _print(self, drawn: RenderableType) -> None:
+        self.console.print(Trimmed(drawn))
 
     def _band(self, matrix: Matrix, band: Band) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
@@ -172,7 +201,7 @@ class Page:
         grid = self._grid()
         for label, words in rows:
             grid.add_row(self.text(f"  {label:<8}"), self.text(words))
-        self.console.print(grid)
+        self._print(grid)
 
     def _entry(self, entry: Entry, brief: bool) -> None:
         finding = entry.finding
@@ -181,9 +210,9 @@ class Page:
         rows = [("seen", finding.text)]
         if not brief:
             rows += rule_rows(finding.rule)
-        for facts in entry.why:
-            rows.append(("why", cause_words(facts)))
-            rows += [] if brief else self._cause_rows(facts)
+        for why in entry.why:
+            rows.append(("why", cause_words(why)))
+            rows += [] if brief else self._cause_rows(why.facts)
         if entry.beside and not brief:
             beside = (f"{result} {rule}" for rule, result in entry.beside)
             rows.append(("beside", ", ".join(beside)))
@@ -191,8 +220,11 @@ class Page:
 
     def _cause_rows(self, facts: CauseFacts) -> list[tuple[str, str]]:
         rows = [("", f"{self.glyphs.bullet} {sentence}") for sentence in facts.evidence]
-        for number, remedy in enumerate(facts.remedy):
-            rows.append(("" if number else "remedy", f"{self.glyphs.bullet} {remedy}"))
+        shown = ""
+        for label, words in cause_rows(facts):
+            bullet = f"{self.glyphs.bullet} " if label == "remedy" else ""
+            rows.append(("" if label == shown else label, f"{bullet}{words}"))
+            shown = label
         return rows
 
     def _headline(
@@ -203,7 +235,7 @@ class Page:
         line = self.text(verdict.upper(), STYLES[verdict])
         line.append_text(self.text(f"  {words}" if words else "", "bold"))
         line.append_text(self.text(f"  {where}" if not words else f": {where}", "not bold"))
-        self.console.print(line)
+        self._print(line)
 
     def _ladder(self, cell: Cell, target: str) -> None:
         if cell.example is None:
@@ -228,15 +260,18 @@ class Page:
                 rung.text,
             )
             grid.add_row(*(self.text(field, style) for field in fields))
-        self.console.print(grid)
+        self._print(grid)
 
 
 def _facts(run: Run, *, brief: bool) -> Iterator[tuple[str, str]]:
     """The facts under a report; with several runs only those that one has to know."""
     if run.idle:
         yield "idle", idle_words(run.idle)
+    yield from (("race", words) for words in race_words(run))
     if not brief or run.capture.backend == "none" or run.capture.dropped:
         yield "capture", capture_words(run.capture)
+    if not brief and (rules := undecided_words(run)):
+        yield "n/a", f"rules that nothing here could decide: {rules}"
     yield from (("note", note) for note in run.notes)
     if run.interrupted:
         yield "note", "interrupted: only what was finished before is counted"

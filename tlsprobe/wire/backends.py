@@ -38,7 +38,15 @@ ARMING_S = 10.0
 FINISHING_S = 5.0
 ANSWER_S = 10.0
 _CHUNK = 1024 * 1024
-_TAIL = 600
+_TAIL = 8192
+"""Of what a process wrote to stderr, this much of the end is looked at."""
+_REASON = 160
+"""Characters of it that a note quotes."""
+_NOISE = re.compile(
+    r"Capturing on |File: |Packets |tcpdump: listening on |\d+ packets? "
+    r"|dumpcap: cap_set_proc\(\) fail"
+)
+"""How lines begin that give no reason: all is well, or root has few capabilities to give up."""
 _QUIET_S = 0.02
 """A batch that came later than this ago may have a second half."""
 _OLDER_NS = 5_000_000
@@ -91,6 +99,9 @@ class Backend(ABC):
 
     @abstractmethod
     def _is_armed(self) -> bool: ...
+
+    def hold(self, seconds: float) -> None:  # noqa: B027 - most backends cannot, and need not
+        """Leave packets in the kernel for so long, where the backend can."""
 
     @abstractmethod
     async def settle(self) -> None:
@@ -180,19 +191,40 @@ class Backend(ABC):
         """Lets go of everybody who waits in `settle`."""
 
     def _last_words(self, otherwise: str) -> str:
-        """The end of what the process wrote to stderr, made harmless, or ``otherwise``."""
+        """What the process wrote to stderr of the reason, made harmless, or ``otherwise``."""
         text = self._error_text()
         return f"{otherwise} ({text})" if text else otherwise
 
     def _error_text(self) -> str:
+        """The line that says why; what follows it, mostly advice, would bury it in a note."""
+        return reason_of(self._error_lines())
+
+    def _error_lines(self) -> list[str]:
         size = os.fstat(self._errors.fileno()).st_size
         tail = os.pread(self._errors.fileno(), _TAIL, max(0, size - _TAIL))
         lines = tail.decode("ascii", "backslashreplace").split("\n")
-        return "; ".join(
-            "".join(c if c.isprintable() else " " for c in line).strip()
-            for line in lines
-            if line.strip()
-        )
+        if size > _TAIL:
+            lines = lines[1:]  # it begins in the middle
+        harmless = ("".join(c if c.isprintable() else " " for c in line) for line in lines)
+        return [line.rstrip() for line in harmless if line.strip()]
+
+
+def reason_of(lines: Sequence[str]) -> str:
+    """Of a process's last words the line that gives the reason, cut between words if long.
+
+    That is the first which is no noise, or the one behind a traceback.
+    """
+    told = [line for line in lines if line.strip() and not _NOISE.match(line)]
+    crash = next((n for n, line in enumerate(told) if line.startswith("Traceback ")), None)
+    if crash is not None:
+        told = [line for line in told[crash + 1 :] if not line.startswith(" ")] or told[crash:]
+    if not told:
+        return ""
+    first = " ".join(told[0].split())
+    if len(first) <= _REASON:
+        return first
+    cut = first[: _REASON - len(" ...")]
+    return f"{cut.rpartition(' ')[0] or cut} ..."
 
 
 class PacketBackend(Backend):
@@ -257,13 +289,21 @@ class PacketBackend(Backend):
         else:
             await trio.lowlevel.checkpoint()
 
+    def hold(self, seconds: float) -> None:
+        """Packets wait in the kernel for so long, and wake nobody who should be left alone."""
+        if self.broken is None and not self._ended.is_set():
+            self._tell(b"hold %d\n" % round(seconds * 1000))
+
     def _ask(self) -> None:
+        self._asked += 1
+        self._tell(b"sync %d\n" % self._asked)
+
+    def _tell(self, line: bytes) -> None:
         assert self._process is not None
         assert isinstance(self._process.stdin, trio.lowlevel.FdStream)
-        self._asked += 1
         try:
-            # Ten bytes into an empty pipe: this never waits.
-            os.write(self._process.stdin.fileno(), b"sync %d\n" % self._asked)
+            # A dozen bytes into an empty pipe: this never waits.
+            os.write(self._process.stdin.fileno(), line)
         except OSError as error:
             self.breaks(f"the sniffer process does not listen ({error.strerror})")
 
@@ -351,7 +391,7 @@ class ToolBackend(Backend):
         await self._ended.wait()
         # The count is the last thing it writes, after it has closed its output.
         await self._process.wait()
-        counted = self._drops.search(self._error_text())
+        counted = self._drops.search("\n".join(self._error_lines()))
         if counted is not None and self.broken is None:
             self.dropped = int(counted.group(1))
 

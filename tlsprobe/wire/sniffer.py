@@ -102,6 +102,14 @@ class Capture:
         else:
             await trio.lowlevel.checkpoint()
 
+    def hold(self, seconds: float) -> None:
+        """Keep the capture from running for so long, while something else must not be disturbed.
+
+        Nothing is lost: packets wait in the kernel.
+        """
+        if self._backend:
+            self._backend.hold(seconds)
+
     def take(self, client: tuple[str, int]) -> list[Frame]:
         """The frames of this connection, which is no longer expected."""
         return self._filing.take(endpoint(client)) if self._backend else []

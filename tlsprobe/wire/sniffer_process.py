@@ -177,7 +177,11 @@ def serve(tap: Tap) -> None:
     for poll in (packets_or_commands, commands):
         poll.register(_IN, select.POLLIN)
     rest = b""
+    quiet_until = 0.0
     while True:
+        left = quiet_until - time.monotonic()
+        if left > 0 and not commands.poll(left * 1000):
+            continue
         ready = {fd for fd, _ in packets_or_commands.poll()}
         if _IN not in ready:
             tap.drain()
@@ -189,7 +193,11 @@ def serve(tap: Tap) -> None:
             return
         *lines, rest = (rest + asked).split(b"\n")
         for line in lines:
-            tap.report(SYNCED, int(line.removeprefix(b"sync ")))
+            word, _, number = line.partition(b" ")
+            if word == b"hold":
+                quiet_until = time.monotonic() + int(number) / 1000
+            else:
+                tap.report(SYNCED, int(number))
 
 
 def run(name: str, address: str, port: int) -> None:

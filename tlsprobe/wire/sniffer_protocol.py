@@ -1,7 +1,8 @@
 """What the sniffer process and its parent say to each other, over two pipes.
 
-Upwards, messages: a kind (one byte), a length, a body. Downwards, lines: ``sync N``; closing the
-pipe asks for the end. Frames travel in batches, so that a busy capture costs few system calls.
+Upwards, messages: a kind (one byte), a length, a body. Downwards, lines: ``sync N``, and
+``hold MS`` to leave packets in the kernel for so many milliseconds; closing the pipe asks for the
+end. Frames travel in batches, so that a busy capture costs few system calls.
 """
 
 from __future__ import annotations
