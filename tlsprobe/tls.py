@@ -300,11 +300,6 @@ class TlsSession:
         return _CONTENT_TYPES.get(content_type, unnamed)
 
 
-def looks_like_tls(data: bytes) -> bool:
-    """Whether stream bytes can be the beginning of a TLS record."""
-    return _may_be_record(data)
-
-
 def _may_be_record(head: bytes | bytearray) -> bool:
     """RFC 8446 section 5.1: content type 20 to 24, major version 3, bounded length."""
     return (

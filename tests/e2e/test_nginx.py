@@ -113,7 +113,9 @@ def test_the_kernel_agrees_about_every_reset(nginx: Nginx, tmp_path: Path) -> No
     with kernel_truth.watch_resets() as watch:
         ran = probe(
             at("127.0.0.1", nginx.port),
-            *("--profile", "nginx", "--idle-limit", "4", "--trials", "8"),
+            *("--profile", "nginx", "--idle-limit", "3", "--trials", "5"),
+            *("--sequence", "client-first", "--sequence", "goodbye", "--sequence", "idle"),
+            *("--sequence", "race"),
             cwd=tmp_path,
         )
     assert watch.lost == 0

@@ -195,7 +195,9 @@ def test_the_kernel_agrees_about_every_reset(server: str, tmp_path: Path) -> Non
 
     async def probed() -> tuple[Ran, int]:
         async with running((server,)) as ports:
-            words = ("--profile", "reference", "--trials", "4", "--idle-limit", "3")
+            chapters = ("client-first", "goodbye", "idle", "idle-before-request", "race")
+            asked = [word for chapter in chapters for word in ("--sequence", chapter)]
+            words = ("--profile", "reference", "--trials", "3", "--idle-limit", "3", *asked)
 
             def run() -> Ran:
                 return probe(f"127.0.0.1:{ports[server]}", *words, cwd=tmp_path)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -38,6 +38,7 @@ class ResultsFolder:
 
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = path
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
             self._trials = (path / TRIALS_FILE).open("ab", buffering=0)
@@ -65,7 +66,7 @@ class ResultsFolder:
     def close(self) -> None:
         """Close the trials file; give the folder to the user who called sudo."""
         self._trials.close()
-        _give_back(self.path)
+        _give_back([*self._made, self.path, *self.path.iterdir()])
 
     def _replace(self, document: bytes) -> None:
         unfinished = self.path / f"{RUN_FILE}.new"
@@ -92,7 +93,7 @@ def results_folder(path: Path, resume: bool = False) -> Iterator[ResultsFolder]:
 
 def default_folder(target: Target) -> Path:
     """``results/<UTC time>-<target>``, with nothing in it that a file system dislikes."""
-    return Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(str(target))}")
+    return _unused(Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(str(target))}"))
 
 
 def slug(text: str) -> str:
@@ -155,10 +156,11 @@ def _quoted(word: str) -> str:
     )
 
 
-def _give_back(path: Path) -> None:
+def _give_back(entries: list[Path]) -> None:
     """Under sudo the files are root's; the person who asked should be able to delete them."""
     owner, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() != 0 or not owner.isdigit() or not group.isdigit():
         return
-    for entry in (path, *path.iterdir()):
-        os.chown(entry, int(owner), int(group), follow_symlinks=False)
+    for entry in entries:
+        with suppress(OSError):  # what cannot be given back is still there
+            os.chown(entry, int(owner), int(group), follow_symlinks=False)

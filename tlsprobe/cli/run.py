@@ -243,7 +243,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     login = Login(user, database, _password(password_env))
     places = _Places(resume, out_dir, expect, several=len(target) > 1)
     jobs = []
-    for text in target:
+    for text in dict.fromkeys(target):
         chosen = load_profile(profile or guess_profile(text))
         server = parse_target(text, chosen)
         own = settings if idle_limit else _as_documented(settings, chosen)

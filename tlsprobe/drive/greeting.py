@@ -73,7 +73,10 @@ def cannot_shake_hands(connection: Connection) -> NoReturn:
         hint = "check the port; protocols that start TLS later need their --profile"
         connection.give_up(f"the port does not speak TLS: it answered {_shown(head)}", hint)
     elif tls.failure:
-        connection.give_up(f"the handshake failed on our side: {tls.failure}")
+        hint = "give the CA that signed the server's certificate: --ca FILE"
+        unknown = "certificate verify failed" in tls.failure
+        failure = f"the handshake failed on our side: {tls.failure}"
+        connection.give_up(failure, hint if unknown else None)
     elif connection.ended:
         how = "reset" if connection.noted(Deed.RESET) else "closed"
         connection.give_up(f"the server {how} the connection during the handshake")

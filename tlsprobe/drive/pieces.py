@@ -2,6 +2,7 @@
 
 All records of a burst are made before the first is sent: encrypting one between two segments would
 give the server time to act on the first, which is another close than the one that was asked for.
+Two segments that follow each other leave in one system call; of more, each is pushed by the next.
 """
 
 from __future__ import annotations

@@ -19,7 +19,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tlsprobe.model.judgement import Cause, Confidence, Reset
-from tlsprobe.model.trace import Coverage, Deed, Drive, RecordKind, Segment, Side, Trace
+from tlsprobe.model.trace import (
+    Coverage,
+    Deed,
+    Drive,
+    Record,
+    RecordKind,
+    Segment,
+    Side,
+    Trace,
+)
 
 KNOWN_TIMERS = {
     60: "AWS ALB's and many proxies' default",
@@ -199,28 +208,39 @@ def _answered_to(drive: Drive, sender: Side, own: list[Segment]) -> int:
     """
     loaded = [s for s in own if s.length]
     if sender is Side.SERVER and drive.mark is not None:
-        opening = drive.mark.client if drive.answered else 0
         begun = (loaded[-1].ack or 0) if drive.cut_short and loaded else 0
-        return max(drive.answered_to, opening, begun, _acted_on(drive))
+        return max(drive.answered_to, _opened_to(drive), begun, _acted_on(drive, own))
     if loaded and loaded[-1].length <= _ALERT_BYTES:
         loaded.pop()
     return (loaded[-1].ack or 0) if loaded else 0
 
 
-def _acted_on(drive: Drive) -> int:
+def _opened_to(drive: Drive) -> int:
+    """The offset up to which the server must have read to get where the judged part begins."""
+    if drive.mark is not None and (drive.answered or not drive.owed):
+        return drive.mark.client
+    shaken = (r for r in drive.records if r.kind in {RecordKind.HANDSHAKE, RecordKind.PLAIN})
+    return max((r.end for r in shaken if r.side is Side.CLIENT), default=0)
+
+
+def _acted_on(drive: Drive, own: list[Segment]) -> int:
     """The offset of what asked for an end and got one.
 
-    A goodbye asks for an end and no answer. Without one, a close_notify of the server that comes
-    behind ours is its answer; behind a goodbye it would have come anyway.
+    A goodbye asks for an end and no answer. Without one, a close_notify that the server sent when
+    it had ours is its answer; behind a goodbye it would have come anyway.
     """
     ours = [r for r in drive.records if r.side is Side.CLIENT]
     goodbyes = [r.end for r in ours if r.kind is RecordKind.GOODBYE]
     if goodbyes:
         return max(goodbyes)
-    theirs = [r for r in drive.records if r.side is Side.SERVER]
-    answer = next((r.time_ns for r in theirs if r.kind is RecordKind.CLOSE_NOTIFY), 0)
-    notified = (r for r in ours if r.kind is RecordKind.CLOSE_NOTIFY and r.time_ns < answer)
-    return next((r.end for r in notified), 0)
+    theirs = [r.end for r in drive.records if r.side is Side.SERVER and _notifies(r)]
+    answer = next((s for s in own if theirs and s.end >= theirs[0]), None)
+    known = (answer.ack or 0) if answer else 0
+    return next((r.end for r in ours if _notifies(r) and r.end <= known), 0)
+
+
+def _notifies(record: Record) -> bool:
+    return record.kind is RecordKind.CLOSE_NOTIFY
 
 
 def _notified(drive: Drive, rst: Segment) -> bool:

@@ -38,6 +38,7 @@ from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
+_NOT_MEASURED = "interrupted before the first trial had ended"
 _DEAD = "afterwards, a fresh connection through the same path did not work"
 _SETTLEABLE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 
@@ -66,7 +67,7 @@ def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | No
         example=_example(judged),
         role=plan.role,
         race=race_of(judged) if plan.sequence.is_race else None,
-        reason=next((t.failure for t in judged if t.failure), None),
+        reason=next((t.failure for t in judged if t.failure), None) if judged else _NOT_MEASURED,
     )
 
 
@@ -103,7 +104,9 @@ def control_resets(judgements: Iterable[Judgement]) -> tuple[int, int]:
 def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
     """The worst finding, unless there is no evidence to stand on."""
     results = {finding.result for finding in findings}
-    if not said or Result.ERROR in results or any(j.outcome in _NOT_REACHED for j in said):
+    if not said:
+        return Verdict.INCONCLUSIVE
+    if Result.ERROR in results or any(j.outcome in _NOT_REACHED for j in said):
         return Verdict.ERROR
     if not all(j.conclusive for j in said):
         return Verdict.INCONCLUSIVE

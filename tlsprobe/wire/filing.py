@@ -14,7 +14,7 @@ from tlsprobe.wire.frames import ETHERNET, Frame, flow_key, key
 from tlsprobe.wire.pcapng import Writer
 
 KEPT_WHOLE = 8 * 1024 * 1024
-"""Of one connection this many bytes are held in memory, then only the headers of its frames."""
+"""Of one connection this many bytes are held, in memory and on disk, then only frame headers."""
 HEADERS = 192
 """More than link, IPv6 and TCP headers with all their options take up."""
 
@@ -71,10 +71,10 @@ class Filing:
                 self.others += 1
                 continue
             self.kept += 1
-            if writer is not None:
-                writer.packet(time_ns, data, length)
             drawer.size += length
             kept = data if drawer.size <= KEPT_WHOLE else data[:HEADERS]
+            if writer is not None:
+                writer.packet(time_ns, kept, length)
             drawer.frames.append((self.kept, time_ns, kept))
         self.last_ns = time_ns
         if writer is not None:

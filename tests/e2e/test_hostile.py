@@ -1,0 +1,165 @@
+"""Servers that flood, drip, babble or say nothing cost bounded time, memory and disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.probing import Ran
+from tests.servers import Pki
+from tlsprobe.model.judgement import Verdict
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+MEGABYTE = 2**20
+
+
+def flood(connection: ssl.SSLSocket) -> None:
+    """A response that never ends."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n")
+    while True:
+        connection.sendall(bytes(16384))
+
+
+def patter(connection: ssl.SSLSocket) -> None:
+    """Records of one byte, without a pause."""
+    connection.sendall(OK)
+    while True:
+        connection.sendall(b"z")
+
+
+def drip(connection: ssl.SSLSocket) -> None:
+    """A byte of the response now and then."""
+    for byte in OK * 100:
+        connection.sendall(bytes((byte,)))
+        time.sleep(0.2)
+
+
+def babble(connection: ssl.SSLSocket) -> None:
+    """Escape sequences where HTTP should be."""
+    connection.sendall(b"\x1b]0;owned\x07\x1b[31m" * 1000)
+    connection.recv(1)
+
+
+def nothing(connection: ssl.SSLSocket) -> None:
+    """Takes the request and says no word."""
+    while connection.recv(4096):
+        pass
+
+
+def plain_behind_tls(connection: ssl.SSLSocket) -> None:
+    """A whole response, an orderly TLS end, and then words outside TLS."""
+    connection.sendall(OK)
+    connection.recv(1)
+    connection.unwrap().sendall(b"and another thing\n")
+
+
+@contextmanager
+def serving(pki: Pki, behave: Callable[[ssl.SSLSocket], None]) -> Iterator[int]:
+    """Behaves so on every connection but the first, by which the preflight finds it sane."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.server_cert, pki.server_key)
+    stopping = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def one(raw: socket.socket, sane: bool) -> None:
+        try:
+            with context.wrap_socket(raw, server_side=True) as connection:
+                connection.settimeout(5.0)
+                connection.recv(4096)
+                if sane:
+                    connection.sendall(OK)
+                    connection.recv(1)
+                else:
+                    behave(connection)
+        except OSError:
+            pass  # the prober left, which is the point
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+
+        def accept() -> None:
+            served = 0
+            while not stopping.is_set():
+                try:
+                    raw, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                thread = threading.Thread(target=one, args=(raw, served == 0), daemon=True)
+                thread.start()
+                threads.append(thread)
+                served += 1
+
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            stopping.set()
+            acceptor.join()
+            for thread in threads:
+                thread.join(timeout=6.0)
+
+
+def probe(port: int, cwd: Path) -> tuple[Ran, float]:
+    """One short trial; what came of it, and the most memory that it took, in MiB."""
+    words = ("--profile", "https", "--tls", "1.3", "--trials", "2", "--patience", "1")
+    steps = ("--sequence", "request; drain 1s", "--out", "out", "--fail-on", "never")
+    command = [sys.executable, "-m", "tlsprobe", "run", "--target", f"127.0.0.1:{port}"]
+    with subprocess.Popen(
+        [*command, *words, *steps],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    ) as process:
+        out, err = process.communicate(timeout=40)
+        peak = peak_of_children()
+    return Ran(process.returncode, out, err, cwd / "out"), peak
+
+
+def peak_of_children() -> float:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+@pytest.mark.parametrize("behave", [flood, patter, drip, babble, nothing, plain_behind_tls])
+def test_it_ends_soon_and_says_what_it_saw(
+    pki: Pki, tmp_path: Path, behave: Callable[[ssl.SSLSocket], None]
+) -> None:
+    begun = time.monotonic()
+    with serving(pki, behave) as port:
+        ran, peak = probe(port, tmp_path)
+        took = time.monotonic() - begun
+    assert "Traceback" not in ran.err, ran.err
+    assert "\x1b" not in ran.out + ran.err
+    assert ran.code in {0, 3}
+    assert took < 30
+    assert peak < 400
+    assert sum(path.stat().st_size for path in ran.folder.iterdir()) < 64 * MEGABYTE
+    (cell,) = ran.run.cells
+    assert cell.trials == 2
+    assert cell.verdict is not Verdict.UNSUPPORTED
+    assert len(ran.trials) == 2
+
+
+def test_words_outside_tls_are_noted(pki: Pki, tmp_path: Path) -> None:
+    with serving(pki, plain_behind_tls) as port:
+        words = ("--profile", "https", "--tls", "1.3", "--trials", "1", "--patience", "2")
+        steps = ("--sequence", "request; close_notify; fin; drain", "--out", "out")
+        command = [sys.executable, "-m", "tlsprobe", "run", "--target", f"127.0.0.1:{port}"]
+        subprocess.run(
+            [*command, *words, *steps], cwd=tmp_path, capture_output=True, timeout=40, check=False
+        )
+    ran = Ran(0, "", "", tmp_path / "out")
+    assert any("no TLS" in note for trial in ran.trials for note in trial.notes)
