@@ -111,20 +111,23 @@ def agreements(ran: Ran, told: tuple[kernel_truth.KernelReset, ...], port: int) 
     """How many of the server's RSTs the kernel confirms; any that it does not is a failure.
 
     Held against it are the causes of the run document, after every control: each RST is one that
-    the kernel sent at that time, for a cause that its cell names.
+    the kernel sent at that time, for a cause that its cell names. What the cell is not sure of may
+    be one of the alternatives that the reset names.
     """
-    causes = {(cell.sequence, cell.tls): tuple(cell.causes) for cell in ran.run.cells}
+    cells = {(cell.sequence, cell.tls): cell for cell in ran.run.cells}
     confirmed = 0
     for trial in ran.trials:
         host, _, client_port = trial.client.rpartition(":")
         client, server = (host.strip("[]"), int(client_port)), (host.strip("[]"), port)
         kernels = [k for k in told if k.belongs_to(client, server) and k.side(server) == "server"]
         ours = [reset for reset in trial.resets if reset.side is Side.SERVER]
-        named = causes[trial.sequence, trial.tls]
+        cell = cells[trial.sequence, trial.tls]
+        sure = all(why.confidence is Confidence.HIGH for why in cell.why if why.side == "server")
         for reset in ours:  # the port may have had other connections before and after
             kernel = min(kernels, key=lambda k: abs(k.time_ns - reset.time_ns))
             assert abs(kernel.time_ns - reset.time_ns) < 2_000_000, (trial, kernel)
-            agreed = (kernel_truth.agrees(Cause(c), kernel.reason, kernel.state) for c in named)
+            named = [*map(Cause, cell.causes), *(() if sure else reset.alternatives)]
+            agreed = (kernel_truth.agrees(c, kernel.reason, kernel.state) for c in named)
             assert any(agreed), (trial, kernel, named)
             confirmed += 1
     return confirmed

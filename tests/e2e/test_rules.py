@@ -77,6 +77,7 @@ TABLE = {
     "LDAP-ALERT": Row("polite", "mute", "close-notify-only", FAIL, named="ldap"),
     "PG-TERMINATE": Row("polite", "mute", "terminate", WARN, named="postgres"),
     "SMTP-221": Row("polite", "mute", "terminate", FAIL, profile=HTTP, named="smtp"),
+    "IMAP-BYE": Row("polite", "mute", "terminate", FAIL, profile=HTTP, named="imap"),
     "MQTT-DISCONNECT": Row("polite", "mute", "terminate", WARN, named="mqtt"),
     "INTEROP-RESET-BEFORE-FIN": Row("polite", "rude", "terminate-close-notify", WARN),
     "INTEROP-RESET-AFTER-FIN": Row("polite", "half-closing", "terminate-close-notify", INFO),

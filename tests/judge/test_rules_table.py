@@ -192,6 +192,12 @@ TABLE = {
         broken=FAIL,
         elsewhere=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="imap"),
     ),
+    "IMAP-BYE": Row(
+        keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="imap"),
+        breaks=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="imap"),
+        broken=FAIL,
+        elsewhere=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="smtp"),
+    ),
     "MQTT-DISCONNECT": Row(
         keeps=play(C.goodbye(), S.notify() + S.fin(), protocol="mqtt"),
         breaks=play(C.goodbye(), protocol="mqtt"),
@@ -262,6 +268,7 @@ LEVELS = {
     "LDAP-ALERT": Level.MUST,
     "PG-TERMINATE": Level.SHOULD,
     "SMTP-221": Level.MUST,
+    "IMAP-BYE": Level.MUST,
     "MQTT-DISCONNECT": Level.SHOULD,
     "INTEROP-RESET-BEFORE-FIN": Level.INTEROP,
     "INTEROP-RESET-AFTER-FIN": Level.INTEROP,

@@ -157,6 +157,10 @@ RULES = {
         "Sending mail servers, which may take the message for undelivered and send it again.",
         ("Server: answer QUIT with 221 before closing.",),
     ),
+    "IMAP-BYE": Remedy(
+        "Mail clients that tell an end that was asked for from one that was not by it.",
+        ("Server: send BYE before the completion of LOGOUT, then close.",),
+    ),
     "MQTT-DISCONNECT": Remedy(
         "The broker's own connection slots, held by clients that have said goodbye.",
         ("Broker: close when DISCONNECT arrives.",),

@@ -2,7 +2,7 @@
 
 Left out, since nothing that a kernel socket can do decides them: TLS12-NOWAIT (a permission, which
 nobody can break), TCP-CHALLENGE (needs forged packets), PG-DIRECT and FTPS-DATA (need connections
-of another kind), IMAP-BYE (needs the words before the completion of LOGOUT).
+of another kind).
 """
 
 from __future__ import annotations

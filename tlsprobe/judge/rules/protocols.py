@@ -40,12 +40,21 @@ def _mqtt_disconnect(case: Case) -> Answer:
 
 
 def _smtp_221(case: Case) -> Answer:
-    goodbye = case.goodbye
-    if not case.speaks("smtp", "smtps") or goodbye is None or case.aborted:
+    return _last_words(case, "QUIT", "221") if case.speaks("smtp", "smtps") else None
+
+
+def _imap_bye(case: Case) -> Answer:
+    """In the profiles nothing less answers the goodbye than BYE and the completion behind it."""
+    return _last_words(case, "LOGOUT", "BYE") if case.speaks("imap", "imaps") else None
+
+
+def _last_words(case: Case, goodbye: str, words: str) -> Answer:
+    said = case.goodbye
+    if said is None or case.aborted:
         return None
-    if case.trace.drive.answered_to < goodbye.end:
-        return Result.FAIL, "QUIT was not answered with 221"
-    return _ends_after_goodbye(case, "221", Result.FAIL)
+    if case.trace.drive.answered_to < said.end:
+        return Result.FAIL, f"{goodbye} was not answered with {words}"
+    return _ends_after_goodbye(case, words, Result.FAIL)
 
 
 PROTOCOL_RULES = (
@@ -74,6 +83,14 @@ PROTOCOL_RULES = (
         "QUIT is answered with 221, and then the connection is closed.",
         _smtp_221,
         checked=True,
+    ),
+    Rule(
+        "IMAP-BYE",
+        "RFC 9051 section 6.1.3, RFC 3501 section 6.1.3",
+        Level.MUST,
+        "server",
+        "LOGOUT is answered with BYE before it is completed.",
+        _imap_bye,
     ),
     Rule(
         "MQTT-DISCONNECT",
