@@ -1,0 +1,57 @@
+"""The race against nginx's idle expiry: run for its own sake, and made certain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.probing import at, probe, tlsprobe
+from tests.servers import Nginx
+
+pytestmark = [pytest.mark.root, pytest.mark.server("nginx")]
+
+
+def test_races_are_told_with_interval_and_window(nginx: Nginx, tmp_path: Path) -> None:
+    asked = ("--sequence", "race", "--sequence", "idle-expiry", "--idle-limit", "4")
+    words = ("--profile", "nginx", "--trials", "10", "--tls", "1.3")
+    ran = probe(at("127.0.0.1", nginx.port), *words, *asked, cwd=tmp_path)
+    race = ran.cell("idle-expiry-race").race
+    assert race is not None
+    assert race.trials == 10
+    assert race.low <= race.probability == race.resets / 10 <= race.high
+    assert race.window_us is not None and race.window_us.n == 10
+    assert "95" in race.text or "%" in race.text
+    outcomes = ran.cell("idle-expiry-race").outcomes
+    assert outcomes.get("reset-before-fin", 0) == race.resets
+    assert sum(outcomes.values()) == 10
+
+
+def test_requests_that_meet_the_expiry_are_told_by_distance(nginx: Nginx, tmp_path: Path) -> None:
+    asked = ("--sequence", "idle-expiry-meet", "--idle-limit", "4", "--trials", "10")
+    words = ("--profile", "nginx", "--tls", "1.3")
+    ran = probe(at("127.0.0.1", nginx.port), *words, *asked, cwd=tmp_path)
+    race = ran.cell("idle-expiry-meet").race
+    assert race is not None
+    assert [met.offset_us for met in race.met] == sorted(met.offset_us for met in race.met)
+    assert race.met[0].offset_us == -5000
+    assert sum(met.answered + met.refused + met.lost for met in race.met) == 10
+
+
+def test_a_delayed_close_makes_it_certain(nginx: Nginx, tmp_path: Path) -> None:
+    asked = ("--sequence", "idle-expiry-reply", "--idle-limit", "4", "--trials", "15")
+    words = ("--profile", "nginx", "--delay-close", str(nginx.pid))
+    ran = probe(at("127.0.0.1", nginx.port), *words, *asked, cwd=tmp_path)
+    for tls in ("1.2", "1.3"):
+        cell = ran.cell("idle-expiry-reply", tls)
+        assert cell.outcomes == {"reset-before-fin": 15}
+        assert cell.causes == {"unread-data-at-close": 15}
+    assert any("system-call" in note for note in ran.run.notes)
+    assert "tracer" in ran.out
+
+
+def test_a_process_that_is_not_there(nginx: Nginx, tmp_path: Path) -> None:
+    words = ("run", "--target", at("127.0.0.1", nginx.port), "--delay-close", "4194303")
+    ran = tlsprobe(*words, cwd=tmp_path)
+    assert ran.code == 2
+    assert "4194303" in ran.err
