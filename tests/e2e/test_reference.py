@@ -195,7 +195,7 @@ def test_the_kernel_agrees_about_every_reset(server: str, tmp_path: Path) -> Non
 
     async def probed() -> tuple[Ran, int]:
         async with running((server,)) as ports:
-            chapters = ("client-first", "goodbye", "idle", "idle-before-request", "race")
+            chapters = ("client-first", "goodbye", "idle", "before-request", "race")
             asked = [word for chapter in chapters for word in ("--sequence", chapter)]
             words = ("--profile", "reference", "--trials", "3", "--idle-limit", "3", *asked)
 

@@ -259,12 +259,16 @@ def test_idle_time_counts_from_the_openings_last_payload() -> None:
     "lines",
     [
         pytest.param((C.notify(), silence(5), S.fin()), id="the client acted first"),
-        pytest.param((S.data(), silence(5), S.fin()), id="the server spoke first"),
         pytest.param((silence(5),), id="nobody did anything"),
     ],
 )
 def test_only_silence_is_idle(lines: tuple[Line, ...]) -> None:
     assert "idle_to_end" not in timing(play(*lines))
+
+
+@pytest.mark.parametrize("first", [S.data(), C.data()])
+def test_silence_behind_a_greeting_or_half_a_request_is_idle(first: Line) -> None:
+    assert timing(play(first, silence(5), S.fin()))["idle_to_end"] == pytest.approx(5e6, rel=1e-3)
 
 
 def test_idle_time_without_a_capture_counts_from_the_mark() -> None:

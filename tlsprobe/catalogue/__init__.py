@@ -64,7 +64,7 @@ def find_sequence(text: str) -> Sequence:
 
 
 def find_sequences(text: str) -> tuple[Sequence, ...]:
-    """The sequences of a chapter, or the one that ``find_sequence`` finds."""
+    """The sequences of a chapter, or the one that ``find_sequence`` finds. Chapters come first."""
     chapter = tuple(e.sequence for e in catalogue().values() if e.group == text)
     return chapter or (find_sequence(text),)
 

@@ -38,6 +38,9 @@ HEADSTART = 0.3
 EARLY, LATE = 0.006, 0.150
 """Seconds around the expected expiry during which a round watches."""
 
+SPREAD = 0.2
+"""Seconds between the first expiry and the last that a round watches; who is later is left out."""
+
 _PACEMAKER = parse("request; await end idle; drain", "pacemaker")
 
 
@@ -52,6 +55,7 @@ class _Racer:
     piece: Piece
     expiry: float
     at: float
+    offset: float = 0.0
     acted: bool = False
     done: trio.Event = field(default_factory=trio.Event)
 
@@ -78,6 +82,7 @@ class Round:
         self.gone = 0
         self.pacemaker: Drive | None = None
         self.full = trio.Event()
+        self.over = False
 
     async def drive(self, route: Route, sequence: Sequence) -> tuple[list[Drive], Drive]:
         """Run the round; what became of the racers, in no particular order, and the pacemaker."""
@@ -92,17 +97,24 @@ class Round:
 
     async def race(self, connection: Connection, step: Step) -> None:
         """The racing step of one racer: waits until the round has been run."""
+        if self.over:
+            return  # whoever comes so late has missed it
         answers = step.verb is Verb.ANSWER
         verb = Verb.CLOSE_NOTIFY if answers else Verb.SEND
         racer = _Racer(connection, piece_of(connection, Step(verb)), connection.data_at, math.inf)
         if not answers:
             index = self.first + len(self.racers)
-            offset = self.offsets[index % len(self.offsets)] if step.offset is None else step.offset
-            connection.note(Deed.MEETS, f"{offset * 1e6:.0f}")
-            racer.at = offset
+            swept = self.offsets[index % len(self.offsets)]
+            racer.offset = swept if step.offset is None else step.offset
+            racer.at = racer.offset
         self.racers.append(racer)
         self._count()
         await racer.done.wait()
+        if racer.acted:
+            distance = "" if answers else f"{racer.offset * 1e6:.0f}"
+            connection.note(Deed.RACED if answers else Deed.MEETS, distance)
+        elif racer.piece.is_request:
+            connection.conversation.withdraw()
 
     async def _run(self, route: Route, sequence: Sequence, found: list[Drive]) -> None:
         came = False
@@ -127,14 +139,16 @@ class Round:
         timeout = idle_of(self.pacemaker)
         with trio.move_on_after(route.patience.server):
             await self.full.wait()
+        self.over = True
         if timeout is not None:
             for racer in self.racers:
                 racer.expiry += timeout
                 racer.at += racer.expiry
             first = min((min(r.expiry, r.at) for r in self.racers), default=0.0)
             await trio.sleep(max(0.0, first - EARLY - time.perf_counter()))
-            self.hush(EARLY + LATE)
-            watch(self.racers)
+            racers = [r for r in self.racers if r.expiry <= first + EARLY + SPREAD]
+            self.hush(EARLY + SPREAD + LATE)
+            watch(racers)
         for racer in self.racers:
             racer.done.set()
 
@@ -156,9 +170,6 @@ def watch(racers: list[_Racer]) -> None:
             _act(by_descriptor[descriptor])
             poll.unregister(descriptor)
             waiting -= 1
-    for racer in racers:
-        if racer.acted:
-            racer.connection.note(Deed.STEP, "raced")
 
 
 def _act(racer: _Racer) -> None:

@@ -44,10 +44,9 @@ class TcpTransport:
     """One TCP connection. Errors of the peer come out as the OSError that the kernel gave."""
 
     def __init__(self, address: Address) -> None:
-        family, self._sockaddr = address
-        self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.closed = False
+        self._family, self._sockaddr = address
+        self._socket: socket.socket  # made by connect, whose errors are the machine's
+        self.closed = True
 
     async def connect(self, announce: Callable[[tuple[str, int]], None]) -> tuple[str, int]:
         """Connect; ``announce`` is called with our end before any packet can have come back.
@@ -55,6 +54,9 @@ class TcpTransport:
         Nothing is awaited between the SYN and the call, which is what lets the sniffer's parent
         keep just the packets of connections that are ours. Raises OSError.
         """
+        self._socket = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.closed = False
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         error = self._socket.connect_ex(self._sockaddr)
         local = self._socket.getsockname()
         ours = (str(local[0]), int(local[1]))

@@ -63,7 +63,7 @@ class Scene:
     """An RST with everything that matters about what went before it.
 
     ``answered_to`` is the offset up to which the sender is known to have answered the peer's
-    bytes; ``knows`` says that we drove this side ourselves and need not guess.
+    bytes; ``deed`` is how our own side gave the connection up, if it is the sender.
     """
 
     rst: Segment

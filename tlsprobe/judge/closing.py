@@ -149,19 +149,30 @@ def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
         for name, (before, after) in spans.items()
         if before is not None and after is not None and after.time_ns >= before.time_ns
     }
-    meets = trace.drive.did(Deed.MEETS)
-    met = {"request_after_expiry": float(meets.detail)} if meets else {}
-    return timing | met | _idle(trace, closing)
+    return timing | _raced(trace.drive) | _idle(trace, closing)
+
+
+def _raced(drive: Drive) -> dict[str, float]:
+    """That a racer was in time, and at which distance a request met the expiry."""
+    meets = drive.did(Deed.MEETS)
+    if meets is not None:
+        return {"request_after_expiry": float(meets.detail)}
+    return {"raced": 0.0} if drive.did(Deed.RACED) else {}
 
 
 def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
-    """Silence before a server that acts first, counted from the last payload of the opening."""
-    first = closing.happenings[0] if closing.happenings else None
+    """Silence before a server that is the first to end something, counted from the last payload.
+
+    Data may come before, of ours (half a request) or of the server's (a greeting).
+    """
+    ends = [h for h in closing.happenings if h.letter not in "dh"]
+    first = ends[0] if ends else None
     mark = trace.drive.mark
-    if first is None or first.side is Side.CLIENT or first.letter == "d" or mark is None:
+    if first is None or first.side is Side.CLIENT or mark is None:
         return {}
     opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < first.time_ns]
-    since = opening[-1] if opening else mark.time_ns
+    told = [h.time_ns for h in closing.happenings if h.time_ns < first.time_ns]
+    since = max([*opening[-1:], *told[-1:]], default=mark.time_ns)
     return {"idle_to_end": (first.time_ns - since) / 1000}
 
 

@@ -88,5 +88,6 @@ def _how(cells: list[Cell]) -> str:
     for cell in cells:
         signatures.update(cell.signatures)
     ((commonest, _),) = signatures.most_common(1)
-    words = ("+".join(_EVENTS.get(letter, letter) for letter in word) for word in commonest.split())
+    closing = (word for word in commonest.split() if word.strip("Dd"))  # data ends nothing
+    words = ("+".join(_EVENTS.get(letter, letter) for letter in word) for word in closing)
     return ", ".join(words) or "silence"

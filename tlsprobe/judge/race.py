@@ -30,7 +30,7 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
 
 def race_of(trials: Iterable[JudgedTrial]) -> Race | None:
     """The races of a cell, before anything is known of the server's window."""
-    said = [t.judgement for t in trials if t.failure is None]
+    said = [t.judgement for t in trials if t.failure is None and _acted(t.judgement)]
     if not said:
         return None
     resets = sum(j.outcome is Outcome.RESET_BEFORE_FIN or _lost(j) for j in said)
@@ -99,6 +99,11 @@ def _met(said: list[Judgement]) -> Iterable[Met]:
         answered = sum(j.axes.data is DataEnd.COMPLETE for j in met)
         lost = sum(map(_lost, met))
         yield Met(offset, answered, len(met) - answered - lost, lost)
+
+
+def _acted(judgement: Judgement) -> bool:
+    """Whether the racer was in time: there was an expiry, and something was sent at it."""
+    return not {"raced", "request_after_expiry"}.isdisjoint(judgement.timing_us)
 
 
 def _lost(judgement: Judgement) -> bool:

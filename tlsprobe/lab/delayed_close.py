@@ -74,7 +74,8 @@ async def _attached(process: trio.Process, traced: list[int]) -> None:
     """Wait until every process is traced, which /proc tells; strace itself is silent with -q."""
     with trio.move_on_after(_ATTACH_PATIENCE):
         while process.poll() is None:
-            if all(_tracer(pid) == process.pid for pid in traced):
+            alive = [pid for pid in traced if Path("/proc", str(pid)).exists()]
+            if traced[0] in alive and all(_tracer(pid) == process.pid for pid in alive):
                 return
             await trio.sleep(0.01)
     said = b""

@@ -108,7 +108,8 @@ class Record(NamedTuple):
 class Deed(StrEnum):
     """What the driver did, or what its socket told it.
 
-    MEETS carries the microseconds between the expected expiry and the request that meets it.
+    RACED and MEETS are noted by racers that were in time: one answered the idle expiry, the other
+    met it with a request, so many microseconds after it was expected.
     """
 
     CONNECT = "connect"
@@ -116,6 +117,7 @@ class Deed(StrEnum):
     HANDSHAKEN = "handshaken"
     READY = "ready"
     STEP = "step"
+    RACED = "raced"
     MEETS = "meets"
     EOF = "eof"
     RESET = "reset"
