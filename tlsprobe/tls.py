@@ -168,13 +168,7 @@ class TlsSession:
 
     def handshake(self) -> bytes:
         """Go on with the handshake; what is to be sent, if anything."""
-        try:
-            self._connection.do_handshake()
-            self.handshaken = True
-        except SSL.WantReadError:
-            pass
-        except SSL.Error as error:
-            self.failure = _sentence(error)
+        self._greet()
         return self.output()
 
     def output(self) -> bytes:
