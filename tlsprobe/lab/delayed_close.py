@@ -17,8 +17,11 @@ import trio
 
 from tlsprobe.errors import CannotMeasure, UsageError
 
-DELAY_MS = 3.0
-"""Milliseconds that every close of the server is delayed by, unless told otherwise."""
+DELAY_MS = 10.0
+"""Milliseconds that every close of the server is delayed by, unless told otherwise.
+
+Three are enough on a quiet machine; a busy one keeps us off the processor for longer now and then.
+"""
 
 _ATTACH_PATIENCE = 5.0
 _SHOWN = 200
