@@ -26,19 +26,23 @@ _T = TypeVar("_T")
 
 
 def sequences(
-    name: Annotated[str | None, typer.Argument(help="One sequence, told in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One sequence, told in full, or a chapter of them.")
+    ] = None,
 ) -> None:
-    """List the named close sequences, or tell one in full.
+    """List the named close sequences, or those of a chapter, or tell one in full.
 
     The language: request, send ["bytes"], terminate, close_notify, fin, close, abort,
     sleep 5ms, await response|data|close_notify|fin|end [2s|idle], drain [2s];
     steps are separated by ';', and joined by '+' they leave in one TCP segment.
     """
     console = out()
-    if name is not None:
+    chapters = groupby(catalogue().values(), lambda entry: entry.group)
+    listed = {group: list(entries) for group, entries in chapters}
+    if name is not None and name not in listed:
         _tell(console, name, _sequence_lines(_find(name, catalogue(), "sequence")))
         return
-    for group, entries in groupby(catalogue().values(), lambda entry: entry.group):
+    for group, entries in listed.items() if name is None else [(name, listed[name])]:
         say(console, f"\n{group}", "bold")
         for entry in entries:
             say(console, f"  {entry.sequence.name}", "cyan")
