@@ -257,10 +257,11 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     _present(runs, json, no_color)
     if failure is not None:
         complain(failure)
-        raise typer.Exit(failure.exit_code)
     if any(done.interrupted for done in runs):
         desk.note(f"go on with: tlsprobe run --resume {quote(str(places.again(jobs, runs)))}")
         raise typer.Exit(130)
+    if failure is not None:
+        raise typer.Exit(failure.exit_code)
     raise typer.Exit(verdict_exit(runs, fail_on) or int(has_changed(runs)))
 
 
