@@ -20,22 +20,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tlsprobe.certificates import Authority, key_pem, pem, write_secret
 
 STARTS_WITHIN_S = 20.0
 STOPS_WITHIN_S = 10.0
@@ -218,122 +211,30 @@ class Pki:
 
 def make_pki(folder: Path) -> Pki:
     """Writes new certificates, good for a month, into the folder."""
-    ca = _Authority("tlsprobe test CA")
-    other = _Authority("unrelated test CA")
+    ca = Authority("tlsprobe test CA")
+    other = Authority("unrelated test CA")
     server_cert, server_key = _write_pair(folder, "server", *ca.issue_server())
     client_cert, client_key = _write_pair(folder, "client", *ca.issue_client(CERT_USER))
     other_cert, other_key = _write_pair(folder, "other", *other.issue_client(CERT_USER))
     return Pki(
-        ca=_write(folder / "ca.crt", _pem(ca.certificate), 0o644),
+        ca=write_secret(folder / "ca.crt", pem(ca.certificate), 0o644),
         server_cert=server_cert,
         server_key=server_key,
         client_cert=client_cert,
         client_key=client_key,
-        other_ca=_write(folder / "other-ca.crt", _pem(other.certificate), 0o644),
+        other_ca=write_secret(folder / "other-ca.crt", pem(other.certificate), 0o644),
         other_cert=other_cert,
         other_key=other_key,
-    )
-
-
-Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
-
-
-class _Authority:
-    """A certificate authority that signs with ECDSA on P-256."""
-
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _common_name(name)
-        usage = _key_usage(key_cert_sign=True, crl_sign=True)
-        self.certificate = (
-            self._unsigned(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-
-    def issue_server(self) -> Pair:
-        addresses = [x509.IPAddress(ip_address(host)) for host in ("127.0.0.1", "::1")]
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses])
-        return self._issue("localhost", ExtendedKeyUsageOID.SERVER_AUTH, names)
-
-    def issue_client(self, user: str) -> Pair:
-        return self._issue(user, ExtendedKeyUsageOID.CLIENT_AUTH)
-
-    def _issue(
-        self,
-        name: str,
-        purpose: x509.ObjectIdentifier,
-        alternative_names: x509.SubjectAlternativeName | None = None,
-    ) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = (
-            self._unsigned(_common_name(name), key.public_key())
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        )
-        if alternative_names is not None:
-            builder = builder.add_extension(alternative_names, critical=False)
-        return builder.sign(self._key, hashes.SHA256()), key
-
-    def _unsigned(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
-    ) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(authority, critical=False)
-        )
-
-
-def _common_name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _key_usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
     )
 
 
 def _write_pair(
     folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
 ) -> tuple[Path, Path]:
-    key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return (
-        _write(folder / f"{name}.crt", _pem(certificate), 0o644),
-        _write(folder / f"{name}.key", key_pem, 0o600),
+        write_secret(folder / f"{name}.crt", pem(certificate), 0o644),
+        write_secret(folder / f"{name}.key", key_pem(key)),
     )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.PEM)
-
-
-def _write(path: Path, content: bytes, mode: int) -> Path:
-    path.touch(mode=mode)  # from the start: a key is never readable by others
-    path.write_bytes(content)
-    path.chmod(mode)
-    return path
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
@@ -496,9 +397,9 @@ def _configure_postgres(folder: Path, port: int, pki: Pki) -> None:
     with (folder / "data/postgresql.conf").open("a") as conf:
         conf.write(settings)
     (folder / "data/pg_hba.conf").write_text(_PG_HBA_CONF)
-    _write(folder / "ca.crt", pki.ca.read_bytes(), 0o644)
-    _write(folder / "server.crt", pki.server_cert.read_bytes(), 0o644)
-    _write(folder / "server.key", pki.server_key.read_bytes(), 0o600)
+    write_secret(folder / "ca.crt", pki.ca.read_bytes(), 0o644)
+    write_secret(folder / "server.crt", pki.server_cert.read_bytes(), 0o644)
+    write_secret(folder / "server.key", pki.server_key.read_bytes(), 0o600)
 
 
 def _is_ready(pg_isready: Path, on_socket: Sequence[str]) -> bool:

@@ -6,9 +6,11 @@ import datetime
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tlsprobe.certificates import key_pem, pem
 
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tlsprobe reference server")])
 _SUBJECTS = x509.SubjectAlternativeName(
@@ -35,8 +37,4 @@ def self_signed() -> bytes:
         .add_extension(_SUBJECTS, critical=False)
         .sign(key, hashes.SHA256())
     )
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    return key_pem(key) + pem(certificate)
