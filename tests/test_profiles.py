@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlsprobe.catalogue import find_sequences
+from tlsprobe.cli.run import guess_profile
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import (
     ANYTHING,
@@ -13,6 +14,7 @@ from tlsprobe.model.profile import (
     Directive,
     Exchange,
     Http1Settings,
+    MqttSettings,
     PostgresSettings,
     RawSettings,
 )
@@ -205,6 +207,29 @@ def test_everything_that_a_chat_can_say(tmp_path: Path) -> None:
 
 def in_lines(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(pattern, re.MULTILINE)
+
+
+def test_what_a_file_leaves_out_is_said_by_the_profile_that_it_is_like(tmp_path: Path) -> None:
+    text = 'name = "mine"\ntitle = "Mine"\nlike = "mqtt"\n[protocol]\nkeep_alive = 1'
+    mine, mqtt = load_profile(str(written(tmp_path, text))), load_profile("mqtt")
+    assert (mine.name, mine.title, mine.like) == ("mine", "Mine", "mqtt")
+    assert (mine.port, mine.idle_s, mine.directives) == (mqtt.port, mqtt.idle_s, mqtt.directives)
+    assert mine.settings == MqttSettings(keep_alive=1)
+    assert (load_profile("mariadb").like, load_profile("mariadb").protocol) == ("mysql", "mysql")
+
+
+@pytest.mark.parametrize("name", ["1", '"nothing"', '"mariadb"', '["mqtt"]'])
+def test_only_a_profile_that_is_like_no_other_can_be_named(tmp_path: Path, name: str) -> None:
+    told = mistakes(tmp_path, f"like = {name}\n{MINIMAL}")
+    assert told[0] == "like: write the name of a shipped profile that is like no other itself"
+
+
+@pytest.mark.parametrize(
+    ("port", "name"),
+    [(3306, "mysql"), (993, "imaps"), (5671, "amqp"), (5432, "postgres"), (443, "https")],
+)
+def test_a_port_names_the_protocol_whatever_vendors_share_it(port: int, name: str) -> None:
+    assert guess_profile(f"db.example:{port}") == name
 
 
 # -- mistakes --------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tlsprobe.model.target import Login
 
@@ -184,6 +186,80 @@ class Directive:
     effect: str
 
 
+Command = tuple[str, ...]
+"""A program and its arguments; no shell reads them."""
+
+LAB_PLACEHOLDER = re.compile(r"@([a-z][a-z0-9_]*)@")
+"""Where a value goes in the commands and templates of a ``[lab]`` table."""
+
+LAB_PLACES = ("tools", "profile")
+"""The names that are known before a server was found: what is built is built with these."""
+
+LAB_PLACEHOLDERS = (
+    *LAB_PLACES,
+    *("program", "host", "port", "spare", "spare2", "folder", "user", "group", "idle", "idle_ms"),
+    *("cert", "key", "ca", "bundle", "pkcs12", "client_cert", "client_key"),
+)
+"""The names that LAB_PLACEHOLDER may have in every profile."""
+
+LAB_BEHIND = ("behind_host", "behind_port", "behind_spare")
+"""The names for the server that another stands in front of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The ``[lab]`` table: how to get, start, know and stop a real server. Durations in seconds.
+
+    Commands and templates hold LAB_PLACEHOLDERS and those of ``values``. ``program`` are places to
+    look for the server in, in order; ``packages`` are Debian's, ``pip`` and ``npm`` requirements;
+    ``build`` runs once in the tools folder; ``needs`` are commands that somebody else must have
+    brought. ``prepare`` runs before each start, in the server's own folder, into which
+    ``templates`` were rendered. ``ready`` is searched in the server's output; None: it is ready
+    once it accepts. ``stop`` is the name of a signal. ``idle`` is the timeout that the templates
+    set, 0 where there is none, and ``idle_directive`` what sets it. ``behind`` is a vendor to be
+    started before, ``also`` are profiles to probe the same running server with;
+    ``protocol`` holds keys of the ``[protocol]`` table that are different in the lab.
+    ``concurrency`` is how many connections at a time it can take, ``patience`` how long a close of
+    its takes at most, where the lab's own patience is too short.
+    """
+
+    folder: Path
+    start: Command
+    title: str | None = None
+    program: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    npm: tuple[str, ...] = ()
+    build: tuple[Command, ...] = ()
+    needs: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    prepare: tuple[Command, ...] = ()
+    as_user: bool = False
+    user: str = "nobody"
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: re.Pattern[str] | None = None
+    ready_within: float = 20.0
+    stop: str = "TERM"
+    version: Command = ()
+    version_pattern: re.Pattern[str] = re.compile(r"(\d+(?:\.\d+)+[\w.+~-]*)")
+    tls_library: str | None = None
+    tls_version: Command = ()
+    tls_pattern: re.Pattern[str] = re.compile(r"(\S+ \d+(?:\.\d+)+[\w.+~-]*)")
+    idle: int = 0
+    idle_directive: str | None = None
+    behind: str | None = None
+    also: tuple[str, ...] = ()
+    login: Login = field(default_factory=Login)
+    client_cert: bool = False
+    concurrency: int = 16
+    patience: float | None = None
+    protocol: Mapping[str, object] = field(default_factory=dict)
+    alpn: tuple[str, ...] | None = None
+    sequences: tuple[str, ...] = ()
+    notes: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A kind of server, as its ``profile.toml`` tells it.
@@ -191,7 +267,9 @@ class Profile:
     ``protocol`` names the adapter and ``settings`` are its. ``idle_s`` is the documented idle
     timeout in seconds and ``idle_source`` where it is documented; None where there is none.
     ``sequences`` names what to run by default, empty for everything that applies. ``alpn`` None
-    leaves the offer to the adapter. ``image`` is a container image to try the server with.
+    leaves the offer to the adapter. ``image`` is a container image to try the server with. ``lab``
+    is there for a vendor: a server that the lab can start. ``like`` is the profile that said what
+    this one's file left out.
     """
 
     name: str
@@ -206,3 +284,5 @@ class Profile:
     alpn: tuple[str, ...] | None = None
     image: str | None = None
     directives: tuple[Directive, ...] = ()
+    lab: Lab | None = None
+    like: str | None = None

@@ -1,0 +1,188 @@
+"""Reads the ``[lab]`` table of a profile: how a real server is got, started, known and stopped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from tlsprobe.model.profile import (
+    LAB_BEHIND,
+    LAB_PLACEHOLDER,
+    LAB_PLACEHOLDERS,
+    LAB_PLACES,
+    Command,
+    Lab,
+)
+from tlsprobe.model.target import Login
+from tlsprobe.profiles.checks import (
+    LOGIN,
+    Key,
+    Keys,
+    a_duration,
+    a_flag,
+    a_name,
+    a_port,
+    a_short,
+    a_text,
+    as_is,
+    checked,
+    some_names,
+)
+
+STOPS = ("TERM", "INT", "QUIT", "KILL")
+"""The signals that a server may be stopped with."""
+
+
+def lab(table: object, folder: Path, mistakes: list[str]) -> Lab | None:
+    """What the table says; ``folder`` is the profile's. None if something is wrong with it."""
+    before = len(mistakes)
+    values = checked(table, _LAB, "lab", mistakes)
+    if "login" in values:
+        values["login"] = Login(**checked(values["login"], LOGIN, "lab.login", mistakes))
+    if len(mistakes) == before:
+        read = Lab(folder=folder, **values)
+        mistakes += (f"lab.{mend}" for mend in _senseless(read))
+    return read if len(mistakes) == before else None
+
+
+def _senseless(lab: Lab) -> Iterator[str]:
+    """What no server can be started with, though each key is well written."""
+    for name in lab.templates:
+        if not (lab.folder / name).is_file():
+            yield f"templates: there is no file {name!r} beside the profile; write it"
+    for name in lab.values:
+        if name in {*LAB_PLACEHOLDERS, *LAB_BEHIND}:
+            yield f"values.{name}: the lab says that itself; choose another name"
+    known = (*LAB_PLACEHOLDERS, *lab.values, *(LAB_BEHIND if lab.behind else ()))
+    for key, texts, names in (
+        ("program", lab.program, LAB_PLACES),
+        ("build", _words(lab.build), LAB_PLACES),
+        ("version", lab.version, (*LAB_PLACES, "program")),
+        ("tls_version", lab.tls_version, (*LAB_PLACES, "program")),
+        ("values", lab.values.values(), known),
+        ("env", lab.env.values(), known),
+        ("prepare", _words(lab.prepare), known),
+        ("start", lab.start, known),
+    ):
+        for unknown in sorted(_placeholders(texts) - set(names)):
+            yield f"{key}: there is no @{unknown}@ here; write one of {_listed(names)}"
+    everything = {
+        *_placeholders(lab.start),
+        *_placeholders(lab.version),
+        *_placeholders(lab.tls_version),
+    }
+    if "program" in everything and not lab.program:
+        yield "program: missing, and @program@ is asked for; write where the server may be"
+
+
+def _words(commands: tuple[Command, ...]) -> list[str]:
+    return [word for command in commands for word in command]
+
+
+def _placeholders(texts: Iterable[str]) -> set[str]:
+    return {name for text in texts for name in LAB_PLACEHOLDER.findall(text)}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"@{name}@" for name in names)
+
+
+# -- what a value may be -----------------------------------------------------------------------
+
+
+def _command(value: object) -> Command:
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    raise ValueError('write a list of strings, the program first, such as ["@program@", "-v"]')
+
+
+def _commands(value: object) -> tuple[Command, ...]:
+    if isinstance(value, list):
+        try:
+            return tuple(map(_command, value))
+        except ValueError:
+            pass
+    raise ValueError('write a list of commands, such as [["initdb", "-D", "@folder@/data"]]')
+
+
+def _texts(value: object) -> Mapping[str, str]:
+    if isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
+        return value
+    raise ValueError('write strings by name, such as { name = "value" }')
+
+
+def _table(value: object) -> Mapping[str, object]:
+    if isinstance(value, dict):
+        return value
+    raise ValueError('write keys of [protocol] with their values in the lab: { path = "/x" }')
+
+
+def _ready(value: object) -> re.Pattern[str] | None:
+    kind, _, pattern = a_text(value).partition(" ")
+    if kind == "log" and pattern:
+        return _compiled(pattern)
+    if value == "tcp":
+        return None
+    raise ValueError('write "tcp", or "log " and a pattern to find in the server\'s output')
+
+
+def _with_group(value: object) -> re.Pattern[str]:
+    pattern = _compiled(a_text(value))
+    if pattern.groups:
+        return pattern
+    raise ValueError("put what is to be shown in parentheses")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error}); mend it") from None
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError(f"write one of {', '.join(choices)}")
+
+    return check
+
+
+_LAB: Keys = {
+    "title": Key(a_text),
+    "program": Key(some_names),
+    "packages": Key(some_names),
+    "pip": Key(some_names),
+    "npm": Key(some_names),
+    "build": Key(_commands),
+    "needs": Key(some_names),
+    "templates": Key(some_names),
+    "values": Key(_texts),
+    "prepare": Key(_commands),
+    "start": Key(_command, required=True),
+    "as_user": Key(a_flag),
+    "user": Key(a_text),
+    "env": Key(_texts),
+    "ready": Key(_ready),
+    "ready_within": Key(a_duration),
+    "stop": Key(_one_of(STOPS)),
+    "version": Key(_command),
+    "version_pattern": Key(_with_group),
+    "tls_library": Key(a_text),
+    "tls_version": Key(_command),
+    "tls_pattern": Key(_with_group),
+    "idle": Key(a_short),
+    "idle_directive": Key(a_text),
+    "behind": Key(a_name),
+    "also": Key(some_names),
+    "login": Key(as_is),
+    "client_cert": Key(a_flag),
+    "concurrency": Key(a_port),
+    "patience": Key(a_duration),
+    "protocol": Key(_table),
+    "alpn": Key(some_names),
+    "sequences": Key(some_names),
+    "notes": Key(a_text),
+}
