@@ -1,0 +1,1 @@
+CREATE USER 'prober'@'%' IDENTIFIED BY '' REQUIRE SSL;
