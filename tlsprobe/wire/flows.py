@@ -174,7 +174,7 @@ def _segments(connection: Sequence[Seen], client: _Stream, server: _Stream) -> t
             own.reached = first + length
             own.saw(first, own.reached + 1 if flags & _FIN else own.reached)
         segments.append(
-            new((n, time_ns, side, flags, start, length, ack, window, ttl, ip_id, timestamps))
+            new((n, time_ns, side, flags, start, length, ack, window, ttl, ip_id, timestamps, None))
         )
     return tuple(segments)
 
