@@ -2,44 +2,145 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from tlsprobe.cli.console import out
+from tlsprobe.cli.results import command_line
 from tlsprobe.errors import UsageError
 from tlsprobe.model.run import Run
+from tlsprobe.report.compatibility import (
+    Compatibility,
+    Vendor,
+    compatibility_of,
+    runs_of,
+    vendors_of,
+)
+from tlsprobe.report.compatibility_json import absent_in, encode_matrix
 from tlsprobe.report.document import RUN_FILE, encode_run_line, read_run
-from tlsprobe.report.terminal import print_report
+
+_AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
+"""How the folders begin that nobody named."""
 
 
-def matrix(
+class Format(StrEnum):
+    """What a matrix can be written as."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Results folders, or folders of them.")
     ],
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="csv has a line for each target, sequence and TLS version; json is one document.",
+        ),
+    ] = Format.TERMINAL,
+    turned: Annotated[
+        bool, typer.Option("--turned", help="One line a target, sequences across.")
+    ] = False,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to the screen.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
 ) -> None:
     """Put the results of several runs into one compatibility matrix.
 
-    Example: tlsprobe matrix results/20261120T*
+    Targets that close alike stand together, under one letter.
+
+    Example: tlsprobe matrix results --format markdown --out matrix.md
     """
-    runs = [run for folder in folders for run in _read(folder)]
+    if json and form is not Format.TERMINAL:
+        hint = "--format json is the one document of all; --json prints the runs one by one"
+        raise UsageError("--json and --format exclude each other", hint)
+    found = [pair for folder in folders for pair in _read(folder)]
     if json:
-        for run in runs:
-            sys.stdout.buffer.write(encode_run_line(run))
+        _put(b"".join(encode_run_line(run) for _, run in found), out_file)
         return
-    print_report(out(no_color), runs)
+    runs = [_named(place, run) for place, run in found]
+    vendors = vendors_of(runs, [one for folder in folders for one in absent_in(folder)])
+    if form is Format.TERMINAL:
+        _show(vendors, turned, out_file, no_color)
+    else:
+        _put(_encoded(compatibility_of(vendors), form, turned), out_file)
 
 
-def _read(place: Path) -> list[Run]:
-    """The run in a folder, or the runs in the folders below it."""
+def _encoded(compatibility: Compatibility, form: Format, turned: bool) -> bytes:
+    from tlsprobe.report.compatibility_csv import render_csv
+    from tlsprobe.report.compatibility_markdown import render_compatibility
+
+    if form is Format.CSV:
+        return render_csv(compatibility, is_turned=turned).encode()
+    if form is Format.JSON:
+        return encode_matrix(compatibility, command_line(), is_turned=turned)
+    return render_compatibility(compatibility, command_line(), is_turned=turned).encode()
+
+
+def _show(vendors: Sequence[Vendor], turned: bool, file: Path | None, no_color: bool) -> None:
+    screen, text = out(no_color), io.StringIO()
+    if file is None:
+        _print(screen, vendors, turned)
+        return
+    plain = Console(
+        file=text, width=screen.width, highlight=False, force_terminal=False, color_system=None
+    )
+    _print(plain, vendors, turned)
+    _put(text.getvalue().encode(), file)
+
+
+def _print(console: Console, vendors: Sequence[Vendor], turned: bool) -> None:
+    from tlsprobe.report.terminal import print_compatibility, print_report
+
+    if len(vendors) == 1 and not turned:
+        print_report(console, runs_of(vendors))
+    else:
+        print_compatibility(console, compatibility_of(vendors), is_turned=turned)
+
+
+def _put(data: bytes, file: Path | None) -> None:
+    """Write to standard output, or to a file in one go."""
+    if file is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        hint = "give a file in a folder that can be written with --out FILE"
+        raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
+
+
+def _read(place: Path) -> list[tuple[Path, Run]]:
+    """The run in a folder, or the runs in the folders below it, each with its own folder."""
     if place.is_dir() and not (place / RUN_FILE).exists():
         below = sorted(place.glob(f"*/{RUN_FILE}"))
         if not below:
             hint = "give folders that 'tlsprobe run' or 'tlsprobe demo' wrote"
             raise UsageError(f"{place} holds no {RUN_FILE}, nor does a folder in it", hint)
-        return [read_run(path) for path in below]
-    return [read_run(place)]
+        return [(path.parent, read_run(path)) for path in below]
+    return [(place if place.is_dir() else place.parent, read_run(place))]
+
+
+def _named(place: Path, run: Run) -> Run:
+    """A target that has an address for a name goes by its folder, if somebody chose that."""
+    folder = place.resolve().name
+    if run.target.name != str(run.target) or _AUTOMATIC.match(folder):
+        return run
+    return replace(run, target=replace(run.target, name=folder))

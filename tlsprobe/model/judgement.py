@@ -99,7 +99,10 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """One RST: whose, which packet, why, and how we know."""
+    """One RST: whose, which packet, why, and how we know.
+
+    ``passive``: it has no ACK flag, as the kernel's answers to a segment have none.
+    """
 
     side: Side
     packet: int
@@ -109,6 +112,7 @@ class Reset:
     confidence: Confidence
     evidence: tuple[str, ...]
     alternatives: tuple[Cause, ...] = ()
+    passive: bool = False
 
 
 class Level(StrEnum):

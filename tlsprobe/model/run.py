@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tlsprobe.model.judgement import (
     Axes,
+    Cause,
     Confidence,
     Judgement,
     LadderLine,
@@ -20,6 +21,7 @@ from tlsprobe.model.judgement import (
 )
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
+from tlsprobe.model.trace import Side
 
 RUN_SCHEMA = "tlsprobe.run/1"
 
@@ -292,11 +294,67 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """Which server the lab had started. None where it does not tell.
+
+    ``user`` is the account that started it, ``idle_s`` the idle timeout that the lab set.
+    """
+
+    vendor: str
+    title: str
+    version: str | None = None
+    tls_library: str | None = None
+    user: str | None = None
+    idle_s: float | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An RST for which the kernel that sent it gives a reason that our cause does not allow.
+
+    ``packet`` is its number in the capture; ``state`` and ``reason`` are the kernel's words, empty
+    where it told nothing of this RST.
+    """
+
+    sequence: str
+    tls: str
+    trial: int
+    side: Side
+    packet: int
+    cause: Cause
+    confidence: Confidence
+    alternatives: tuple[Cause, ...] = ()
+    state: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Our causes held against the kernel's own reasons.
+
+    Of the ``resets`` that were judged, ``agreed`` through their cause and
+    ``agreed_by_alternative`` through another that was left open; the others are the
+    ``disagreements``. ``untold`` lists those of which the kernel said nothing. ``not_seen``
+    counts what the kernel sent on the same connections and no trial holds: it came after we had
+    left, or never reached the wire. ``lost``: how many the kernel's trace itself lost.
+    """
+
+    resets: int = 0
+    agreed: int = 0
+    agreed_by_alternative: int = 0
+    disagreements: tuple[Disagreement, ...] = ()
+    untold: tuple[Disagreement, ...] = ()
+    not_seen: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One target, measured: the run document.
 
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
-    where no baseline was given.
+    where no baseline was given. ``server`` and ``truth`` are there for what the lab started.
     """
 
     tool: Tool
@@ -313,4 +371,6 @@ class Run:
     seed: int | None = None
     command: tuple[str, ...] = ()
     deviations: tuple[Deviation, ...] | None = None
+    server: ServerFacts | None = None
+    truth: Truth | None = None
     schema: str = RUN_SCHEMA

@@ -62,6 +62,11 @@ def encode_run_line(run: Run) -> bytes:
     return msgspec.json.encode(run_document(run)) + b"\n"
 
 
+def encode_document(document: Document) -> bytes:
+    """Any of our documents as people open it."""
+    return _pretty(_speakable(document), 0) + b"\n"
+
+
 def encode_trial(line: TrialLine) -> bytes:
     """One line of ``trials.jsonl``, newline included. Called once a trial, so it stays lean."""
     try:
@@ -118,7 +123,8 @@ def run_document(run: Run) -> Document:
         "idle": document["idle"],
         "summary": {**dict.fromkeys(SUMMARY_KEYS, 0), **document["summary"]},
         **_said(document, ("interrupted", "notes", "command")),
-        **_present({key: document[key] for key in ("seed", "deviations")}),
+        **_present({key: document[key] for key in ("seed", "deviations", "truth")}),
+        **({"server": _present(server)} if (server := document["server"]) else {}),
     }
 
 

@@ -28,7 +28,12 @@ class Rung:
 
 def rungs_of(example: Example, glyphs: Glyphs = UNICODE) -> list[Rung]:
     """The example's rows. A long run of like lines, such as a large response, is shortened."""
-    kinds = groupby(example.ladder, key=lambda line: (line.side, line.letters))
+    return rungs_of_lines(example.ladder, glyphs)
+
+
+def rungs_of_lines(ladder: Iterable[LadderLine], glyphs: Glyphs = UNICODE) -> list[Rung]:
+    """The rows of any ladder."""
+    kinds = groupby(ladder, key=lambda line: (line.side, line.letters))
     return [rung for _, lines in kinds for rung in _shortened(list(lines), glyphs)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tlsprobe.report.glyphs import Glyphs
-from tlsprobe.report.matrix import Matrix
+from tlsprobe.report.matrix import TURNED_CORNER, Matrix
 
 WIDEST_LABEL = 26
 """As long as the longest named sequence; with nine columns of six it makes 80."""
@@ -32,9 +32,13 @@ class Band:
 
 
 def bands_of(matrix: Matrix, width: int, glyphs: Glyphs) -> list[Band]:
-    """The matrix in bands that fit into ``width`` characters, one space between columns."""
+    """The matrix in bands that fit into ``width`` characters, one space between columns.
+
+    Servers' names head their columns whole. Of a turned matrix, the names of sequences are broken
+    at their hyphens: there are too many for more than that.
+    """
     label = min(WIDEST_LABEL, max((len(row.label) for row in matrix.rows), default=0))
-    label = max(label, len("sequence"))
+    label = max(label, len(matrix.corner))
     columns = range(len(matrix.columns))
     if any(_has_words(matrix, column) for column in columns):
         return [_worded_band(matrix, label, columns, glyphs)]
@@ -71,4 +75,12 @@ def _has_words(matrix: Matrix, column: int) -> bool:
 
 def _natural_width(matrix: Matrix, column: int, glyphs: Glyphs) -> int:
     texts = (row.cells[column].text(glyphs) for row in matrix.rows)
-    return max(NARROWEST_FACE, len(matrix.columns[column]), *map(len, texts))
+    return max(NARROWEST_FACE, _head_width(matrix, column), *map(len, texts))
+
+
+def _head_width(matrix: Matrix, column: int) -> int:
+    head = matrix.columns[column]
+    if matrix.corner != TURNED_CORNER:
+        return len(head)
+    *broken, last = head.split("-")
+    return max(len(last), *(len(piece) + 1 for piece in broken)) if broken else len(last)

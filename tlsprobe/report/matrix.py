@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.run import Cell, Run
@@ -37,6 +37,9 @@ UNKNOWN = ("??", "not known: no outcome was seen for these trials")
 
 COUNTS_NOTE = ("n/N", "in n of N trials; the others as the last code says, ok if none follows")
 VERSIONS_NOTE = "a/b"
+
+TURNED_CORNER = "server"
+"""What the rows of a turned matrix are."""
 
 CONTROL_MARK = " (control)"
 """Behind a sequence that nobody asked for, added to settle a cause."""
@@ -89,13 +92,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """The whole table. ``verdicts`` and ``legend`` explain what occurs in it, and no more."""
+    """The whole table. ``verdicts`` and ``legend`` explain what occurs in it, and no more.
+
+    ``corner`` says what the rows are.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     verdicts: tuple[Verdict, ...]
     legend: tuple[tuple[str, str], ...]
+    corner: str = "sequence"
 
 
 def matrix_of(runs: Sequence[Run]) -> Matrix:
@@ -115,8 +122,11 @@ def by_version(run: Run) -> Matrix:
     return _matrix(run.target.name, columns, rows, run.cells, versions)
 
 
-def by_target(runs: Sequence[Run]) -> Matrix:
-    """Several targets side by side. Controls stay out: they settle causes, they do not compare."""
+def by_target(runs: Sequence[Run], names: Sequence[str] = ()) -> Matrix:
+    """Several targets side by side, under their own names if none are given.
+
+    Controls stay out: they settle causes, they do not compare.
+    """
     asked = [[cell for cell in run.cells if cell.role == "asked"] for run in runs]
     versions = _versions(runs)
     sequences = dict.fromkeys(cell.sequence for cells in asked for cell in cells)
@@ -125,7 +135,32 @@ def by_target(runs: Sequence[Run]) -> Matrix:
         for sequence in sequences
     )
     title = f"{len(runs)} targets"
-    return _matrix(title, column_names(runs), rows, (c for cells in asked for c in cells), versions)
+    columns = tuple(names) or column_names(runs)
+    return _matrix(title, columns, rows, (c for cells in asked for c in cells), versions)
+
+
+def turned(matrix: Matrix) -> Matrix:
+    """Columns for rows: what stood side by side stands one below the other."""
+    cells = zip(*(row.cells for row in matrix.rows), strict=True)
+    rows = tuple(Row(name, column) for name, column in zip(matrix.columns, cells, strict=False))
+    columns = tuple(row.label for row in matrix.rows)
+    return replace(matrix, columns=columns, rows=rows, corner=TURNED_CORNER)
+
+
+def with_absent(matrix: Matrix, names: Sequence[str]) -> Matrix:
+    """The matrix with a column for each server that could not be measured at all."""
+    if not names:
+        return matrix
+    absent = MatrixCell((Face(Verdict.UNSUPPORTED, UNSUPPORTED[0]),))
+    rows = (replace(row, cells=row.cells + (absent,) * len(names)) for row in matrix.rows)
+    used = {*matrix.verdicts, Verdict.UNSUPPORTED}
+    return replace(
+        matrix,
+        columns=(*matrix.columns, *names),
+        rows=tuple(rows),
+        verdicts=tuple(verdict for verdict in Verdict if verdict in used),
+        legend=tuple(dict.fromkeys((*matrix.legend, UNSUPPORTED))),
+    )
 
 
 def column_names(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import CauseFacts, Cell, Run
+from tlsprobe.report.compatibility import Compatibility, table_of
 from tlsprobe.report.escape import printable
 from tlsprobe.report.findings import BAD_FIRST, Entry, Place, Story, story_of, worst_cells
 from tlsprobe.report.glyphs import fold, glyphs_for
@@ -47,6 +48,9 @@ STYLES: dict[Verdict, str] = {
     Verdict.UNSUPPORTED: "dim",
 }
 
+MOST_TOLD = 9
+"""Of so many servers side by side the findings are told; of more they would fill a book."""
+
 MOST_PLACES = 4
 """How many sequences a headline names; matrix.md names them all."""
 
@@ -75,6 +79,27 @@ def print_matrix(console: Console, runs: Sequence[Run]) -> None:
     page, matrix = Page(console), matrix_of(runs)
     page.table(matrix)
     page.legend(matrix)
+
+
+def print_compatibility(
+    console: Console, compatibility: Compatibility, *, is_turned: bool = False
+) -> None:
+    """Print many servers: who closes alike, the table in that order, and of few what was found.
+
+    ``is_turned``: one line a server, sequences across.
+    """
+    page, matrix = Page(console), table_of(compatibility, is_turned=is_turned)
+    runs = compatibility.runs
+    page.groups(compatibility)
+    page.table(matrix)
+    page.legend(matrix)
+    page.absent(compatibility)
+    if len(runs) <= MOST_TOLD:
+        page.story(story_of(runs), brief=True)
+        page.ladders(runs, 2)
+        page.facts(runs)
+    else:
+        page.summary(runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +149,31 @@ class Page:
             legend.add_row(self.text(f" {code:<4}"), self.text(meaning))
         self._print(legend)
 
+    def groups(self, compatibility: Compatibility) -> None:
+        """Who closes alike, and what tells each group from the others."""
+        count = len(compatibility.measured)
+        self.say(f"{count} servers; those with the same letter close alike", "bold")
+        self._rows(
+            [
+                (group.letter, f"{', '.join(v.title for v in group.members)}: {group.words}")
+                for group in compatibility.groups
+            ]
+        )
+
+    def absent(self, compatibility: Compatibility) -> None:
+        """The servers that could not be measured, with the reason."""
+        if compatibility.absent:
+            self.console.print()
+            self.say("unsupported here", "bold")
+        told = [(v.title, v.reason or "no reason was given") for v in compatibility.absent]
+        self._rows(told)
+
+    def summary(self, runs: Sequence[Run]) -> None:
+        """The cells counted, where there is no room for more."""
+        self.console.print()
+        hint = "one results folder alone, and its matrix.md, tell what was found and why"
+        self._rows([("summary", summary_words(runs)), ("more", hint)])
+
     def story(self, story: Story, *, brief: bool) -> None:
         """What was found and why, resets that no rule speaks of, and what has no answer.
 
@@ -170,7 +220,7 @@ class Page:
 
     def _band(self, matrix: Matrix, band: Band) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-        table.add_column("sequence", width=band.label, overflow="fold")
+        table.add_column(matrix.corner, width=band.label, overflow="fold")
         for column, width in zip(band.columns, band.widths, strict=True):
             title = matrix.columns[column]
             table.add_column(self._folded(title, width or len(title)), width=width, overflow="fold")

@@ -1,0 +1,72 @@
+"""Our causes against the kernel's own reasons, over many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tlsprobe.model.run import Disagreement, Run, Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A disagreement and the title of the server that it is about."""
+
+    title: str
+    what: Disagreement
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The truths of several runs added up; ``runs`` is how many had one."""
+
+    runs: int
+    total: Truth
+    disagreements: tuple[Named, ...]
+
+
+def agreement_of(titled: Iterable[tuple[str, Run]]) -> Agreement | None:
+    """The sum over the runs for which the kernel was asked; None if it never was."""
+    told = [(title, run.truth) for title, run in titled if run.truth is not None]
+    if not told:
+        return None
+    truths = [truth for _, truth in told]
+    total = Truth(
+        resets=sum(truth.resets for truth in truths),
+        agreed=sum(truth.agreed for truth in truths),
+        agreed_by_alternative=sum(truth.agreed_by_alternative for truth in truths),
+        disagreements=tuple(one for truth in truths for one in truth.disagreements),
+        untold=tuple(one for truth in truths for one in truth.untold),
+        not_seen=sum(truth.not_seen for truth in truths),
+        lost=sum(truth.lost for truth in truths),
+    )
+    named = (Named(title, one) for title, truth in told for one in truth.disagreements)
+    return Agreement(len(told), total, tuple(named))
+
+
+def agreement_words(agreement: Agreement) -> Iterator[str]:
+    """The sum in sentences, the gaps in it included, then every disagreement."""
+    total = agreement.total
+    yield (
+        f"Of {total.resets} RSTs in {agreement.runs} runs, the kernel that sent them gives the "
+        f"reason of our cause for {total.agreed}, that of a cause which we left open beside it for "
+        f"{total.agreed_by_alternative}, and another for {len(total.disagreements)}."
+    )
+    if total.untold:
+        yield f"Of {len(total.untold)} more it told nothing."
+    if total.not_seen:
+        yield f"It sent {total.not_seen} on the same connections that no trial saw."
+    if total.lost:
+        yield f"Its trace lost {total.lost} entries, so the sum may lack some."
+    yield from (disagreement_words(one) for one in agreement.disagreements)
+
+
+def disagreement_words(named: Named) -> str:
+    """Where, what we said, and what the kernel says."""
+    one = named.what
+    others = f" or {', '.join(one.alternatives)}" if one.alternatives else ""
+    kernel = " ".join(filter(None, (one.state, one.reason))) or "nothing"
+    return (
+        f"{named.title}: {one.sequence}, TLS {one.tls}, trial {one.trial}, packet {one.packet} "
+        f"(the {one.side}'s): {one.cause}{others} ({one.confidence}); the kernel says {kernel}"
+    )

@@ -1,0 +1,54 @@
+"""Writes ``matrix.md``, ``matrix.csv`` and ``matrix.json`` of many runs, and each vendor's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import Run
+from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
+from tlsprobe.report.compatibility_csv import render_csv
+from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
+from tlsprobe.report.compatibility_markdown import render_compatibility
+from tlsprobe.report.vendor_page import vendor_page
+
+PAGE_FILE = "vendor.md"
+"""A vendor's page, in the vendor's folder."""
+
+
+def write_compatibility(
+    folder: Path,
+    runs: Sequence[Run],
+    absent: Sequence[Absent],
+    command: str,
+    *,
+    profiles: Mapping[str, Profile] | None = None,
+) -> Compatibility:
+    """Write the matrix of all runs into ``folder``, and each vendor's page into its own below it.
+
+    ``absent`` are the vendors that could not be measured: name, title, reason. ``command``
+    reproduces it all. ``profiles`` hold the directives, by the name of the vendor or of the run's
+    profile. Raises OSError.
+    """
+    compatibility = compatibility_of(vendors_of(runs, absent))
+    folder.mkdir(parents=True, exist_ok=True)
+    page = render_compatibility(compatibility, command)
+    (folder / "matrix.md").write_text(page, encoding="utf-8")
+    lines = render_csv(compatibility)
+    (folder / "matrix.csv").write_text(lines, encoding="utf-8", newline="")
+    (folder / MATRIX_FILE).write_bytes(encode_matrix(compatibility, command))
+    _write_pages(folder, compatibility, command, profiles or {})
+    return compatibility
+
+
+def _write_pages(
+    folder: Path, compatibility: Compatibility, command: str, profiles: Mapping[str, Profile]
+) -> None:
+    for vendor in compatibility.measured:
+        if vendor.run is None:
+            continue
+        profile = profiles.get(vendor.name) or profiles.get(vendor.run.target.profile)
+        own = folder / vendor.folder
+        own.mkdir(exist_ok=True)
+        (own / PAGE_FILE).write_text(vendor_page(vendor, profile, command), encoding="utf-8")

@@ -1,0 +1,153 @@
+"""JUnit XML, which build servers read: a suite for each target, a case for each cell.
+
+XML cannot hold most control characters, not even escaped, so that all text goes through
+``printable`` first: it spells them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from xml.etree import ElementTree as ET
+
+from tlsprobe.model.judgement import Result, Verdict
+from tlsprobe.model.run import Cell, Deviation, Finding, Run
+from tlsprobe.report.escape import printable
+from tlsprobe.report.matrix import outcome_words, wire_words
+from tlsprobe.report.sentences import capture_words, host_words
+
+FAILURES = {
+    "fail": {Verdict.FAIL},
+    "warn": {Verdict.FAIL, Verdict.WARN},
+    "never": set[Verdict](),
+}
+"""The verdicts that are failures, by ``--fail-on``."""
+
+ERRORS = frozenset({Verdict.ERROR, Verdict.INCONCLUSIVE})
+"""Verdicts without an answer, which are nobody's failure and no success either."""
+
+_BAD = (Result.FAIL, Result.WARN, Result.ERROR)
+
+
+def render_junit(runs: Sequence[Run], fail_on: str = "fail", unmeasured: str = "") -> bytes:
+    """The document. ``fail_on`` is ``fail``, ``warn`` or ``never``, as on the command line.
+
+    Certain deviations from a baseline are failures whatever it says. ``unmeasured`` says why a
+    target could not be measured: an error of its own, lest nothing at all pass for success.
+    """
+    root = ET.Element("testsuites", name="tlsprobe")
+    root.extend(_suite(run, fail_on) for run in runs)
+    if unmeasured:
+        suite = ET.SubElement(root, "testsuite", name="unmeasured", tests="1", errors="1")
+        case = ET.SubElement(suite, "testcase", name="measured", classname="tlsprobe")
+        ET.SubElement(case, "error", message=printable(unmeasured))
+    ET.indent(root, " ")
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def _suite(run: Run, fail_on: str) -> ET.Element:
+    cases = [*(_case(run, cell, fail_on) for cell in run.cells), *_elsewhere(run)]
+    kinds = [child.tag for case in cases for child in case]
+    suite = ET.Element(
+        "testsuite",
+        name=printable(run.target.name),
+        tests=str(len(cases)),
+        failures=str(kinds.count("failure")),
+        errors=str(kinds.count("error")),
+        skipped=str(kinds.count("skipped")),
+        timestamp=run.started.removesuffix("Z"),
+        hostname=printable(run.target.host),
+    )
+    properties = ET.SubElement(suite, "properties")
+    for name, value in _properties(run):
+        ET.SubElement(properties, "property", name=name, value=printable(value))
+    suite.extend(cases)
+    return suite
+
+
+def _properties(run: Run) -> Iterator[tuple[str, str]]:
+    yield "tlsprobe", run.tool.version
+    yield "target", str(run.target)
+    yield "profile", run.target.profile
+    yield "host", host_words(run)
+    yield "capture", capture_words(run.capture)
+
+
+def _case(run: Run, cell: Cell, fail_on: str) -> ET.Element:
+    case = _element(run, cell.sequence, cell.tls)
+    change = [one for one in _certain(run) if (one.sequence, one.tls) == (cell.sequence, cell.tls)]
+    kind = "failure" if change else _kind(cell, fail_on)
+    if kind is None:
+        ET.SubElement(case, "system-out").text = _text(_lines(cell))
+        return case
+    message = _change_words(change[0]) if change else _message(cell)
+    said = ET.SubElement(case, kind, message=printable(message))
+    if kind != "skipped":
+        said.set("type", str(change[0].change if change else cell.verdict))
+        said.text = _text(_lines(cell))
+    return case
+
+
+def _elsewhere(run: Run) -> Iterator[ET.Element]:
+    """Deviations that no cell of the run can tell: of the whole run, or of cells it lacks."""
+    there = {(cell.sequence, cell.tls) for cell in run.cells}
+    for one in _certain(run):
+        if (one.sequence, one.tls) not in there:
+            case = _element(run, one.sequence or "the whole run", one.tls)
+            said = ET.SubElement(case, "failure", message=printable(_change_words(one)))
+            said.set("type", str(one.change))
+            yield case
+
+
+def _certain(run: Run) -> list[Deviation]:
+    return [one for one in run.deviations or () if one.certain]
+
+
+def _change_words(deviation: Deviation) -> str:
+    return f"{deviation.change} since the baseline: {' '.join(deviation.sentences)}"
+
+
+def _element(run: Run, sequence: str, tls: str) -> ET.Element:
+    name = f"{sequence} TLS {tls}" if tls else sequence
+    return ET.Element("testcase", name=printable(name), classname=printable(run.target.name))
+
+
+def _kind(cell: Cell, fail_on: str) -> str | None:
+    if cell.verdict is Verdict.UNSUPPORTED:
+        return "skipped"
+    if cell.verdict in ERRORS:
+        return "error"
+    return "failure" if cell.verdict in FAILURES[fail_on] else None
+
+
+def _message(cell: Cell) -> str:
+    """The verdict in a line: the worst finding, or the reason why there is none."""
+    finding = next(iter(_worst_first(cell)), None)
+    if cell.verdict in {Verdict.UNSUPPORTED, *ERRORS} or finding is None:
+        return f"{cell.verdict}: {cell.reason or outcome_words(cell)}"
+    return f"{finding.result} {finding.rule}: {finding.text}"
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(map(printable, lines))
+
+
+def _lines(cell: Cell) -> Iterator[str]:
+    """What a build log needs to show: steps, ending, findings and causes."""
+    yield f"steps: {cell.steps}"
+    yield f"outcome: {outcome_words(cell)}"
+    if wire := wire_words(cell):
+        yield f"on the wire: {wire}"
+    for finding in _worst_first(cell):
+        share = f"{finding.count}/{cell.trials}"
+        yield f"{finding.result} {finding.rule} ({finding.level}, {share}): {finding.text}"
+    for why in cell.why:
+        yield f"cause of the {why.side}'s RST: {why.cause} ({why.confidence}, {why.count} trials)"
+        yield from (f"- {sentence}" for sentence in (*why.evidence, *why.remedy))
+    if cell.reason:
+        yield f"reason: {cell.reason}"
+
+
+def _worst_first(cell: Cell) -> list[Finding]:
+    bad = [finding for finding in cell.findings if finding.result in _BAD]
+    return sorted(bad, key=lambda finding: _BAD.index(finding.result))

@@ -1,0 +1,345 @@
+"""``vendor.md``: one server's closes in words, for somebody who has to live with it.
+
+Every question gets a sentence. What was not measured is said to be so; nothing is made up from a
+server's documentation but the defaults, and those are named as documented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tlsprobe.model.judgement import Outcome
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import Cell, Run, Spread
+from tlsprobe.report.compatibility import Vendor, asked
+from tlsprobe.report.ending import NOT_MEASURED, Ending, by_tls, cells_of, ending_of, endings_of
+from tlsprobe.report.escape import markdown_cell_code, markdown_code, markdown_text
+from tlsprobe.report.glyphs import duration, seconds
+from tlsprobe.report.heart import safety_of
+from tlsprobe.report.sentences import (
+    capture_words,
+    host_words,
+    idle_advice,
+    measured_words,
+    race_words,
+    summary_words,
+)
+
+IDLE = {
+    "after a request": "idle-expiry",
+    "before the first request": "idle-before-request",
+    "in the middle of a request": "idle-partial-request",
+    "before the handshake": "idle-before-handshake",
+}
+"""When a connection may idle, and the sequence that waits there."""
+
+LONGEST_MARGIN, MARGIN = 5.0, 0.1
+"""How far below a server's timeout a client should stay: a tenth, and no more than 5 s."""
+
+GAPS = ("", "-1ms", "-50ms")
+"""The gaps between goodbye and close_notify that the catalogue has."""
+
+
+def vendor_page(vendor: Vendor, profile: Profile | None = None, command: str = "") -> str:
+    """The page of a vendor. ``command`` reproduces what it tells."""
+    title = markdown_text(vendor.title)
+    if vendor.run is None:
+        why = markdown_text(vendor.reason or "no reason was given")
+        return f"# {title}\n\nIt could not be measured here: {why}.\n"
+    run = vendor.run
+    parts: tuple[tuple[str, Iterable[str]], ...] = (
+        ("", _lead(run)),
+        ("Idle connections", _idle(run, profile)),
+        ("When the client says close_notify first", _client_first(run)),
+        ("Half-close", _half_close(run)),
+        ("Goodbye, and its own close answered", _goodbye(run)),
+        ("What provokes an RST", _resets(run)),
+        ("What it means for clients", _clients(run, profile)),
+        ("What it means for forwarders", _forwarders(run)),
+        ("What changes it", _directives(run, profile)),
+        ("How this was measured", _made(vendor, run, profile, command)),
+    )
+    told = (_part(head, sentences) for head, sentences in parts)
+    return f"# How {title} ends TLS connections\n\n" + "\n\n".join(told) + "\n"
+
+
+def _part(head: str, paragraphs: Iterable[str]) -> str:
+    body = "\n".join(paragraphs)
+    return f"## {head}\n\n{body}" if head else body
+
+
+# --- The server -----------------------------------------------------------------------------------
+
+
+def _lead(run: Run) -> Iterator[str]:
+    cells = asked(run)
+    sequences = {cell.sequence for cell in cells}
+    reset = {cell.sequence for cell in cells if _server_resets(cell)}
+    many = f"{len(sequences)} sequence{'' if len(sequences) == 1 else 's'}"
+    yield f"It was put through {many}; {len(reset)} of them drew an RST from it."
+    yield f"Safe behind a forwarder: {safety_of(run)}. {summary_words([run]).capitalize()}."
+    yield "Where no TLS version is named, it did the same in all that were measured."
+
+
+def _idle(run: Run, profile: Profile | None) -> Iterator[str]:
+    for when, sequence in IDLE.items():
+        told = [(cell.tls, _expiry(cell)) for cell in cells_of(run, sequence)]
+        yield f"- {when[0].upper()}{when[1:]}: {_versions(told)}"
+    if profile and profile.idle_s is not None:
+        source = f" ({profile.idle_source})" if profile.idle_source else ""
+        yield f"- Documented default: {markdown_text(seconds(profile.idle_s) + source)}."
+    if run.server and run.server.idle_s:
+        lab = profile.lab if profile else None
+        directive = (
+            f" with {markdown_code(lab.idle_directive)}" if lab and lab.idle_directive else ""
+        )
+        yield f"- For the lab it was set to {seconds(run.server.idle_s)}{directive}."
+
+
+def _expiry(cell: Cell) -> str:
+    ending = ending_of(cell)
+    if ending is None:
+        return _unanswered(cell)
+    if ending.is_open and not ending.events:
+        return "it did not end the connection while we waited"
+    return (
+        f"it ended the connection{_after(cell.timing_us.get('idle_to_end'))} with {_said(ending)}"
+    )
+
+
+def _after(spread: Spread | None) -> str:
+    if spread is None or not spread.n or spread.p50 is None:
+        return ""
+    between = ""
+    if spread.n > 1 and spread.min is not None and spread.max is not None:
+        between = f" ({duration(spread.min)} to {duration(spread.max)} in {spread.n} trials)"
+    return f" after {duration(spread.p50)}{between}"
+
+
+def _client_first(run: Run) -> Iterator[str]:
+    yield _answering(run)
+    for sequence, words in (
+        ("close-notify-fin", "close_notify and FIN one after the other"),
+        ("close-notify-fin-coalesced", "close_notify and FIN in one segment"),
+        ("close-notify-only", "close_notify and no FIN"),
+        ("data-after-close-notify", "bytes behind the close_notify"),
+        ("fin-only", "a FIN without close_notify"),
+    ):
+        yield f"- After {words}: {_ending(run, sequence)}"
+
+
+def _answering(run: Run) -> str:
+    names = ("close-notify-await", "close-notify-fin", "close-notify-only")
+    endings = endings_of(run, names)
+    if not endings:
+        return "Whether it answers close_notify was not measured.\n"
+    told = by_tls([(tls, _answers(ending)) for tls, ending in endings])
+    return f"Does it answer a close_notify with its own? {told[0].upper()}{told[1:]}.\n"
+
+
+def _answers(ending: Ending) -> str:
+    if "n" in ending.events:
+        often = f", in {ending.count} of {ending.trials} trials" * (ending.count < ending.trials)
+        return f"yes{often}"
+    return f"no, it sends {_plain(ending)}" if ending.events else "no, it sends nothing"
+
+
+def _half_close(run: Run) -> Iterator[str]:
+    for sequence, owed in (
+        ("half-close", "a response"),
+        ("half-close-large", "a response of a megabyte"),
+    ):
+        told = [(cell.tls, _delivery(cell)) for cell in cells_of(run, sequence)]
+        yield f"- With {owed} owed when our close_notify arrives: {_versions(told)}"
+
+
+def _delivery(cell: Cell) -> str:
+    ending = ending_of(cell)
+    if ending is None:
+        return _unanswered(cell)
+    lost = cell.outcomes.get(Outcome.DATA_LOST, 0)
+    if not lost:
+        return (
+            f"all of it was delivered in each of {ending.trials} trials; the end: {_said(ending)}"
+        )
+    return f"it did not arrive whole in {lost} of {ending.trials} trials; the end: {_said(ending)}"
+
+
+def _goodbye(run: Run) -> Iterator[str]:
+    yield f"- After the protocol's goodbye alone: {_ending(run, 'terminate')}"
+    for gap in GAPS:
+        late = f" {gap[1:].replace('ms', ' ms')} later" if gap else " right behind it"
+        ending = _ending(run, f"terminate-close-notify{gap}")
+        yield f"- After the goodbye with a close_notify{late}: {ending}"
+    for when, sequence in (
+        ("after the goodbye", "server-close-reply"),
+        ("at idle expiry", "idle-expiry-reply"),
+    ):
+        yield f"- When its own close {when} is answered: {_ending(run, sequence)}"
+
+
+# --- Resets ---------------------------------------------------------------------------------------
+
+
+def _resets(run: Run) -> Iterator[str]:
+    cells = [cell for cell in asked(run) if _server_resets(cell)]
+    if not cells:
+        yield "Nothing that was tried drew an RST from it."
+        return
+    yield "| sequence | TLS | in place of FIN | after FIN | cause | on the wire |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for cell in cells:
+        rows.setdefault(_reset_fields(cell), []).append(cell.tls)
+    for (sequence, *fields), tls in rows.items():
+        yield f"| {' | '.join((sequence, markdown_text(', '.join(tls)), *fields))} |"
+
+
+def _reset_fields(cell: Cell) -> tuple[str, ...]:
+    server = cell.resets.server
+    causes = "; ".join(
+        f"{why.cause} ({why.confidence}, {why.count})" for why in cell.why if why.side == "server"
+    )
+    signature = max(cell.signatures.items(), key=lambda item: item[1], default=("", 0))[0]
+    return (
+        markdown_text(cell.sequence),
+        _share(server.before_fin, cell.trials),
+        _share(server.after_fin, cell.trials),
+        markdown_text(causes or "not attributed"),
+        markdown_cell_code(signature) if signature else "not captured",
+    )
+
+
+def _share(count: int, trials: int) -> str:
+    return f"{count}/{trials}" if count else "no"
+
+
+def _server_resets(cell: Cell) -> int:
+    return cell.resets.server.before_fin + cell.resets.server.after_fin
+
+
+# --- Whom it concerns -----------------------------------------------------------------------------
+
+
+def _clients(run: Run, profile: Profile | None) -> Iterator[str]:
+    cells = [cell for cell in asked(run) if cell.resets.server.before_fin]
+    if cells:
+        yield (
+            "A plain reader gets ECONNRESET where it expects EOF after: "
+            f"{markdown_text(_places(cells))}."
+        )
+    else:
+        yield "No reader got ECONNRESET from it: every end that came was EOF."
+    lost = [cell for cell in asked(run) if cell.outcomes.get(Outcome.DATA_LOST)]
+    if lost:
+        yield f"A response that was owed did not arrive whole in: {markdown_text(_places(lost))}."
+    yield _safe_idle(run, profile)
+    yield from _remedies(run, "Client")
+    yield from (f"\n{markdown_text(words)}" for words in race_words(run))
+
+
+def _safe_idle(run: Run, profile: Profile | None) -> str:
+    if run.idle is None:
+        return "How long a client may keep an idle connection was not measured."
+    said = idle_advice(run.idle) or "it ended no idle connection while we waited"
+    sentence = f"{said[0].upper()}{said[1:].rstrip('.')}."
+    documented = profile.idle_s if profile else None
+    if documented and run.idle.timeout_s is not None and documented > run.idle.timeout_s:
+        safe = documented - min(LONGEST_MARGIN, documented * MARGIN)
+        sentence += (
+            f" By the same margin, that is {seconds(safe)} with the documented default of "
+            f"{seconds(documented)}."
+        )
+    return markdown_text(sentence)
+
+
+def _forwarders(run: Run) -> Iterator[str]:
+    checked = [cell for cell in asked(run) if cell.path_alive is not None]
+    dead = [cell for cell in checked if cell.path_alive is False]
+    if not checked:
+        yield "Whether the path lives on after a close was not measured."
+    elif dead:
+        yield f"The path was dead afterwards in: {markdown_text(_places(dead))}."
+    else:
+        yield f"The next connection got through after every cell, {len(checked)} in all."
+    if any(cell.resets.server.before_fin for cell in asked(run)):
+        yield "A forwarder that takes a read error for a dead tunnel would close it for all."
+        yield from _remedies(run, "Forwarder")
+    else:
+        yield "It gives a forwarder no read error: to one, this server ends like any other stream."
+
+
+def _remedies(run: Run, whose: str) -> Iterator[str]:
+    """What those who are concerned can do about the resets that were seen, each thing once."""
+    causes = (why for cell in asked(run) for why in cell.why if why.side == "server")
+    told = dict.fromkeys(words for why in causes for words in why.remedy)
+    found = [words for words in told if words.startswith(f"{whose}:")]
+    yield from (["", *(f"- {markdown_text(words)}" for words in found)] if found else [])
+
+
+def _directives(run: Run, profile: Profile | None) -> Iterator[str]:
+    if profile is None or not profile.directives:
+        yield "No directive that changes it is known to the profile."
+        yield from _remedies(run, "Server")
+        return
+    lab = profile.lab
+    if lab and lab.idle_directive:
+        yield f"The idle timeout is set by {markdown_code(lab.idle_directive)}.\n"
+    for directive in profile.directives:
+        yield f"- {markdown_code(directive.name)}: {markdown_text(directive.effect)}"
+    yield from _remedies(run, "Server")
+
+
+def _made(vendor: Vendor, run: Run, profile: Profile | None, command: str) -> Iterator[str]:
+    yield f"- server: {markdown_text(vendor.versions())}"
+    yield f"- probed from: {markdown_text(host_words(run))}"
+    yield f"- {markdown_text(measured_words(run))}"
+    yield f"- capture: {markdown_text(capture_words(run.capture))}"
+    yield from (f"- note: {markdown_text(note)}" for note in run.notes)
+    if run.server and run.server.notes:
+        yield f"- note: {markdown_text(run.server.notes)}"
+    reproduce = command or " ".join(("tlsprobe run", *run.command) if run.command else ())
+    yield f"- command: {markdown_code(reproduce)}" if reproduce else "- command: not recorded"
+
+
+# --- Words ----------------------------------------------------------------------------------------
+
+
+def _ending(run: Run, sequence: str) -> str:
+    told = []
+    for cell in cells_of(run, sequence):
+        ending = ending_of(cell)
+        told.append((cell.tls, _said(ending) if ending else _unanswered(cell)))
+    return _versions(told)
+
+
+def _versions(told: list[tuple[str, str]]) -> str:
+    """The TLS versions folded to one sentence, or one each."""
+    if not told:
+        return f"{NOT_MEASURED}."
+    if len(told) > 1 and len({words for _, words in told}) == 1:
+        return f"{markdown_text(told[0][1])}."
+    return "; ".join(f"{markdown_text(words)} (TLS {tls})" for tls, words in told) + "."
+
+
+def _said(ending: Ending) -> str:
+    """The ending in running text, with its counts."""
+    if not ending.events:
+        return "nothing: it stays open" if ending.outcome == Outcome.OPEN else "nothing"
+    return ending.words()
+
+
+def _plain(ending: Ending) -> str:
+    return {"f": "a bare FIN", "r": "an RST"}.get(ending.events, ending.words())
+
+
+def _unanswered(cell: Cell) -> str:
+    reason = f": {cell.reason}" if cell.reason else ""
+    return f"{cell.verdict}{reason}"
+
+
+def _places(cells: list[Cell]) -> str:
+    by_sequence: dict[str, list[str]] = {}
+    for cell in cells:
+        by_sequence.setdefault(cell.sequence, []).append(cell.tls)
+    return ", ".join(f"{name} (TLS {' and '.join(tls)})" for name, tls in by_sequence.items())
