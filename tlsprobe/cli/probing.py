@@ -30,6 +30,13 @@ from tlsprobe.runner.campaign import measure
 from tlsprobe.runner.settings import NOTHING_BEFORE, Measured, Settings, Watcher
 from tlsprobe.tls import OPENSSL_VERSION
 
+Completes = Callable[[Run, Measured], Run]
+"""Adds to a run document what is known beside the measurement."""
+
+
+def _as_it_is(run: Run, _: Measured) -> Run:
+    return run
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -37,6 +44,7 @@ class Job:
 
     ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
     against, ``command`` the words behind ``tlsprobe run``; ``notes`` go into its report.
+    ``complete`` has the last word on the run document.
     """
 
     target: Target
@@ -48,6 +56,7 @@ class Job:
     baseline: Run | None = None
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    complete: Completes = _as_it_is
 
 
 async def probe(job: Job, desk: Desk, stop: trio.Event) -> Run:
@@ -69,7 +78,7 @@ async def probe(job: Job, desk: Desk, stop: trio.Event) -> Run:
             measured = await measure(
                 job.target, job.converse, job.sequences, settings, watcher, stop, before
             )
-        run = document(measured)
+        run = job.complete(document(measured), measured)
         if job.baseline is not None:
             run = replace(run, deviations=deviations(job.baseline, run))
         folder.finish(run)
@@ -107,7 +116,7 @@ class Desk:
             total = sum(cells.values())
             self.progress.update(bar, total=total, waits=_waits(waits))
             more = " still to make" if job.earlier else ""
-            self.note(f"{job.target}: {len(cells)} cells, {total} connections{more}")
+            self.note(f"{job.target.name}: {len(cells)} cells, {total} connections{more}")
 
         def judged(trial: JudgedTrial) -> None:
             folder.add(trial)

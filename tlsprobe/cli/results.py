@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -156,7 +156,7 @@ def _quoted(word: str) -> str:
     )
 
 
-def _give_back(entries: list[Path]) -> None:
+def _give_back(entries: Iterable[Path]) -> None:
     """Under sudo the files are root's; the person who asked should be able to delete them."""
     owner, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() != 0 or not owner.isdigit() or not group.isdigit():

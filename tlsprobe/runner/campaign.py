@@ -83,7 +83,8 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
             watcher.warned(capture.warning)
         campaign = _Campaign(_spoken(target), reached, settings, watcher, capture, before)
         await campaign.run(plan(sequences, settings), stop)
-    return campaign.answer(campaign.cells(), interrupted=stop.is_set())
+    measured = campaign.answer(campaign.cells(), interrupted=stop.is_set())
+    return replace(measured, trials=campaign.all_settled())
 
 
 class _Campaign:
@@ -300,6 +301,10 @@ class _Campaign:
         resets, count = control_resets(trial.judgement for trial in found)
         name = control.name
         return [replace(t, judgement=settle(t.judgement, name, resets, count)) for t in trials]
+
+    def all_settled(self) -> tuple[JudgedTrial, ...]:
+        """Every trial, as its cell counts it."""
+        return tuple(trial for cell in self.plans for trial in self.settled(cell))
 
     def measured(self, sequence: Sequence, tls: str) -> list[JudgedTrial]:
         return [

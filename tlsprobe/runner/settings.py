@@ -58,13 +58,17 @@ NOTHING_BEFORE = Before()
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on."""
+    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on.
+
+    ``trials`` are there once it has ended, ambiguous causes settled.
+    """
 
     cells: tuple[Cell, ...]
     capture: CaptureFacts
     address: str
     interrupted: bool
     notes: tuple[str, ...] = ()
+    trials: tuple[JudgedTrial, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,97 @@
+"""What real psql and curl do to servers that end the connection, as the sniffer sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from tlsprobe.cli.lab_clients import Told, render
+from tlsprobe.lab.clients import STORIES, Story, Watched, ending_of, tally, watch
+from tlsprobe.lab.places import places
+from tlsprobe.lab.vendor import running
+from tlsprobe.model.trace import Flag, Segment, Side
+from tlsprobe.profiles import load_profile
+
+pytestmark = pytest.mark.root
+BY_NAME = {story.name: story for story in STORIES}
+
+
+def watched(story: Story, folder: Path, times: int = 1) -> list[Watched]:
+    async def observe() -> list[Watched]:
+        async with running(load_profile(story.vendor), here) as server:
+            return await watch(story, server, times, folder / "client.pcapng")
+
+    with places() as here:
+        return trio.run(observe)
+
+
+@pytest.mark.server("nginx", "curl")
+def test_curl_meets_a_server_that_has_closed(tmp_path: Path) -> None:
+    """Whatever curl still says on the connection that it kept, nobody takes it any more."""
+    (seen,) = watched(BY_NAME["curl-idle"], tmp_path)
+    assert seen.ending.startswith("server")
+    assert "server FIN" in seen.ending or "server 24 bytes and FIN" in seen.ending
+    assert seen.said == ""  # it went on with a new connection, and had its page
+    for reset in seen.resets:
+        assert (reset.side, reset.cause) == (Side.SERVER, "data-after-close")
+        assert not reset.before_fin
+
+
+@pytest.mark.server("postgres", "psql")
+def test_psql_asks_a_server_that_has_closed(tmp_path: Path) -> None:
+    (seen,) = watched(BY_NAME["psql-idle-query"], tmp_path)
+    assert seen.resets, seen
+    first = seen.resets[0]
+    assert (first.side, first.cause) == (Side.SERVER, "data-after-close")
+    assert not first.before_fin
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+FIN, RST, ACK = int(Flag.FIN), int(Flag.RST), int(Flag.ACK)
+
+
+def segment(side: Side, flags: int, length: int = 0, start: int = 0) -> Segment:
+    return Segment(1, 0, side, flags, start, length, 0, 512, 64, 1, timestamps=True)
+
+
+def test_an_ending_begins_with_the_last_short_records() -> None:
+    client, server = Side.CLIENT, Side.SERVER
+    segments = [
+        segment(client, ACK, 300),
+        segment(server, ACK, 800),
+        segment(client, ACK, 24, start=300),
+        segment(server, ACK),
+        segment(client, FIN | ACK, start=24),
+        segment(server, ACK, 24, start=800),
+        segment(client, RST),
+    ]
+    assert ending_of(segments) == "client 24 bytes, client FIN, server 24 bytes, client RST"
+    again = segment(server, FIN | ACK, start=24)
+    assert ending_of([again, again]) == "server FIN"
+    assert ending_of(segments[:3]) == "not ended"
+    assert ending_of([]) == "not ended"
+
+
+def test_what_differs_is_counted_apart() -> None:
+    seen = [
+        Watched("server FIN", (), ""),
+        Watched("client FIN", (), ""),
+        Watched("server FIN", (), ""),
+    ]
+    assert tally(seen) == [
+        ("server FIN", "nobody resets", 2),
+        ("client FIN", "nobody resets", 1),
+    ]
+
+
+def test_the_page_tells_what_could_not_be_watched() -> None:
+    story = STORIES[0]
+    nobody: Told = (story, "", [], "there is no 'curl' (apt-get install curl)")
+    told: Told = (story, "nginx 1.22.1", [Watched("server FIN", (), "")], "")
+    page = "\n".join(render([nobody, told]))
+    assert "unsupported: there is no 'curl'" in page
+    assert "Measured with nginx 1.22.1" in page
+    assert "- 1 of 1: server FIN (nobody resets)" in page

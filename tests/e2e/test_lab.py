@@ -1,0 +1,179 @@
+"""``tlsprobe lab`` with real servers: started, probed, held against the kernel, and gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.e2e.probing import Ran, tlsprobe
+from tlsprobe.model.judgement import Cause
+from tlsprobe.model.run import Run
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.report.document import read_run, run_schema
+
+pytestmark = [pytest.mark.root, pytest.mark.server("nginx", "redis-server", "postgres")]
+
+SEQUENCES = (
+    *("close-notify-fin", "fin-only", "terminate-close-notify", "abort"),
+    *("idle-expiry", "idle-expiry-reply"),
+)
+COLUMNS = ("nginx", "nginx-http2", "postgres", "redis")
+
+FAILING = """
+name = "failing"
+title = "A server that does not want to"
+port = 8443
+[protocol]
+adapter = "raw"
+[lab]
+start = ["sh", "-c", "echo not today; exit 7"]
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A handful of vendors, one of which fails, in a few sequences."""
+    place = tmp_path_factory.mktemp("lab")
+    (place / "failing").mkdir()
+    (place / "failing" / "profile.toml").write_text(FAILING, encoding="utf-8")
+    ran = run_lab(place, "nginx", "./failing", "postgres", "redis", "--out", "out")
+    assert ran.code == 0, ran.err
+    return ran
+
+
+def run_lab(place: Path, *words: str) -> Ran:
+    """``lab run`` in a folder, after which nothing but its results may be left."""
+    asked = [word for name in SEQUENCES for word in ("--sequence", name)]
+    with nothing_left() as scratch:
+        env = {"TMPDIR": str(scratch)}
+        return tlsprobe("lab", "run", *words, "--trials", "2", *asked, cwd=place, env=env)
+
+
+@contextmanager
+def nothing_left() -> Iterator[Path]:
+    """A folder for scratch folders, open to servers that run as somebody else (pytest's are not).
+
+    After the block neither a file nor a process is left in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="tlsprobe-test-") as name:
+        scratch = Path(name)
+        scratch.chmod(0o755)
+        yield scratch
+        assert list(scratch.iterdir()) == []
+        assert list(processes_below(scratch)) == []
+
+
+def processes_below(folder: Path) -> Iterator[str]:
+    """The command lines of processes that were started in a folder."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes():
+                yield (entry / "cmdline").read_text()
+        except OSError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def runs(lab: Ran) -> dict[str, Run]:
+    return {name: read_run(lab.folder / name) for name in COLUMNS}
+
+
+def test_every_column_has_its_folder_and_document(lab: Ran, runs: dict[str, Run]) -> None:
+    for name, run in runs.items():
+        document = json.loads((lab.folder / name / "run.json").read_bytes())
+        jsonschema.validate(document, run_schema())
+        assert run.server is not None
+        assert run.server.vendor == name
+        assert run.server.version and run.server.tls_library
+        assert {cell.tls for cell in run.cells} == {"1.2", "1.3"}
+    assert runs["nginx"].target.name == "nginx"
+    assert runs["nginx-http2"].target.name == "nginx (HTTP/2)"
+    assert {path.name for path in lab.folder.iterdir() if path.is_file()} >= {
+        *("matrix.md", "matrix.csv", "matrix.json", "truth.json"),
+    }
+
+
+def test_a_server_that_cannot_start_is_unsupported_with_the_reason(lab: Ran) -> None:
+    reason = "it ended with status 7: not today"
+    assert f"failing is unsupported: {reason}" in lab.err
+    assert reason in (lab.folder / "matrix.md").read_text(encoding="utf-8")
+    assert not (lab.folder / "failing" / "run.json").exists()
+
+
+def test_the_kernel_agrees_with_every_cause(lab: Ran, runs: dict[str, Run]) -> None:
+    causes = {cause for run in runs.values() for cell in run.cells for cause in cell.causes}
+    assert Cause.DATA_AFTER_CLOSE in causes
+    for run in runs.values():
+        assert run.truth is not None
+        assert run.truth.resets >= 4
+        assert run.truth.disagreements == run.truth.untold == ()
+        assert run.truth.agreed + run.truth.agreed_by_alternative == run.truth.resets
+    total = json.loads((lab.folder / "truth.json").read_bytes())["total"]
+    assert total["resets"] == sum(run.truth.resets for run in runs.values() if run.truth)
+
+
+def test_an_idle_timeout_is_that_of_the_template(runs: dict[str, Run]) -> None:
+    for name in ("nginx", "redis"):
+        idle, server = runs[name].idle, runs[name].server
+        assert idle is not None and idle.timeout_s is not None
+        assert server is not None and server.idle_s is not None
+        assert idle.timeout_s >= 0.9 * server.idle_s
+
+
+def test_a_lean_run_keeps_little_and_compares(lab: Ran) -> None:
+    baseline = str(lab.folder)
+    ran = run_lab(lab.folder.parent, "redis", "--lean", "--out", "lean", "--expect", baseline)
+    assert ran.code == 0, ran.err + ran.out
+    assert "no change since the baseline" in ran.out
+    kept = {path.name for path in (lab.folder.parent / "lean" / "redis").iterdir()}
+    assert {"run.json", "matrix.md"} <= kept
+    assert not kept & {"trials.jsonl", "capture.pcapng"}
+
+
+def test_what_another_server_does_is_a_change(lab: Ran, tmp_path: Path) -> None:
+    shutil.copytree(lab.folder / "nginx", tmp_path / "baseline" / "redis")
+    ran = run_lab(tmp_path, "redis", "--out", "out", "--expect", "baseline", "--trials", "3")
+    assert ran.code == 1, ran.err
+    assert "BETTER: fin-only" in ran.out
+
+
+def test_an_interrupt_keeps_what_was_measured_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "tlsprobe", "lab", "run", "postgres", "redis"]
+    with nothing_left() as scratch:
+        with subprocess.Popen(
+            [*command, "--out", "out", "--trials", "2"],
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(scratch)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running:
+            assert running.stderr is not None
+            said = next(line for line in running.stderr if " cells, " in line)
+            assert said.startswith("PostgreSQL: ")
+            assert list(processes_below(scratch))
+            running.send_signal(signal.SIGINT)
+            rest = running.stderr.read()
+        assert running.returncode == 130, rest
+    assert read_run(tmp_path / "out" / "postgres").interrupted
+    assert not (tmp_path / "out" / "redis").exists()
+
+
+def test_the_list_has_every_vendor(tmp_path: Path) -> None:
+    ran = tlsprobe("lab", "list", "--json", cwd=tmp_path)
+    listed = {one["vendor"]: one for one in json.loads(ran.out)}
+    assert set(listed) == {name for name in list_profiles() if load_profile(name).lab is not None}
+    assert all(one["words"] or one["presence"] == "here" for one in listed.values())
+    for name in ("nginx", "postgres", "redis"):
+        assert listed[name]["presence"] == "here" and listed[name]["version"]

@@ -1,0 +1,171 @@
+"""Real servers over paths of the lab: what both sides of a router prove, and nothing left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.e2e.probing import Ran, tlsprobe
+from tlsprobe.lab import namespaces
+from tlsprobe.lab.availability import Presence, availability
+from tlsprobe.lab.paths import CLIENT_SIDE, PATHS, SERVER_SIDE, LabPath, missing
+from tlsprobe.lab.places import tools_folder
+from tlsprobe.model.run import Run
+from tlsprobe.profiles import load_profile
+from tlsprobe.report.document import read_run
+from tlsprobe.wire.flows import Endpoint
+from tlsprobe.wire.frames import Frame
+from tlsprobe.wire.pcap_reader import Reader
+from tlsprobe.wire.rewritten import rewrites, tcp_packets
+from tlsprobe.wire.route import packed
+
+pytestmark = [pytest.mark.root, pytest.mark.server("nginx", "nft", "conntrack")]
+
+IDLED = "request; sleep 4.5s; send; drain 1s"
+BOXES = ("nat-lost-conntrack", "resets-idle")
+GENEROUS_S = 60.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _needs_namespaces() -> None:
+    reason = namespaces.available()
+    if reason is not None:
+        servers.cannot(reason)
+
+
+def lab_paths(*words: str, cwd: Path) -> Ran:
+    return tlsprobe("lab", "paths", *words, "--tls", "1.3", "--out", str(cwd / "out"), cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def idled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """nginx behind two routers, each connection silent for longer than two seconds."""
+    asked = ("--vendor", "nginx", "--trials", "2", "--sequence", IDLED)
+    return lab_paths(*BOXES, *asked, cwd=tmp_path_factory.mktemp("paths"))
+
+
+def run_of(ran: Ran, path: str) -> Run:
+    return read_run(ran.folder / f"nginx-{path}")
+
+
+def captured(file: Path) -> list[Frame]:
+    found = Reader(file.name).feed(file.read_bytes())
+    return [Frame(number, one.time_ns, one.data) for number, one in enumerate(found, 1)]
+
+
+def server_of(run: Run) -> Endpoint:
+    return packed(run.target.host), run.target.port
+
+
+def test_a_lost_entry_shows_as_a_rewritten_port(idled: Ran) -> None:
+    assert idled.code == 0, idled.err
+    run = run_of(idled, "nat-lost-conntrack")
+    (cell,) = run.cells
+    assert cell.causes == {"no-connection-state": 2}
+    (why,) = cell.why
+    assert why.confidence == "high"
+    assert "which never shook hands" in why.evidence[0]
+    folder = idled.folder / "nginx-nat-lost-conntrack"
+    far = tcp_packets(captured(folder / SERVER_SIDE))
+    renamed = [one for one in rewrites(far, server_of(run)) if one.reset is not None]
+    assert len(renamed) >= 2
+    for one in renamed:  # both ports, in the report
+        assert one.before[1] != one.after[1]
+    assert any(str(renamed[0].after[1]) in note for note in run.notes)
+    assert str(renamed[0].before[1]) in idled.out
+    assert rewrites(tcp_packets(captured(folder / CLIENT_SIDE)), server_of(run)) == ()
+
+
+def test_a_reset_that_the_router_makes_is_told_from_the_servers(idled: Ran) -> None:
+    (cell,) = run_of(idled, "resets-idle").cells
+    assert cell.causes == {"middlebox": 2}
+    assert cell.reader.reset == 2
+    assert "the server never sent it" in cell.why[0].evidence[0]
+
+
+def test_a_server_at_a_distance(tmp_path: Path) -> None:
+    asked = ("--vendor", "nginx", "--trials", "1", "--sequence", "close-notify-fin", "--lean")
+    ran = lab_paths("rtt-20ms", *asked, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    run = run_of(ran, "rtt-20ms")
+    assert run.target.name == "nginx, 20 ms away"
+    assert run.server is not None
+    assert run.server.version
+    (cell,) = run.cells
+    assert cell.outcomes == {"no-close-notify": 1}
+    took = cell.timing_us["close_notify_to_fin"]
+    assert took.min is not None
+    assert took.min >= 20_000  # there and back, in microseconds
+    assert sorted(path.name for path in (ran.folder / "nginx-rtt-20ms").iterdir()) == [
+        "matrix.md",
+        "run.json",
+    ]
+
+
+def test_nothing_is_left_behind(idled: Ran) -> None:
+    assert idled.code == 0
+    assert namespaces.left_over() == []
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    words = ("lab", "paths", "nat-lost-conntrack", "--vendor", "nginx", "--out", "out")
+    command = [sys.executable, "-m", "tlsprobe", *words]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    mine = f"{namespaces.PREFIX}{process.pid}-"
+    deadline = time.monotonic() + GENEROUS_S
+    while len(inhabited(mine)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)  # the server runs in one of them, the probe in another
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=GENEROUS_S)
+    assert process.returncode == 130, said.decode()
+    assert list(named(mine)) == []
+    assert not (tmp_path / "out").exists()
+
+
+def named(prefix: str) -> Iterator[str]:
+    return (path.name for path in Path("/run/netns").glob(f"{prefix}*"))
+
+
+def inhabited(prefix: str) -> list[str]:
+    return [name for name in named(prefix) if namespaces.run("ip", "netns", "pids", name).strip()]
+
+
+def test_a_path_that_cannot_be_had_says_why() -> None:
+    path = LabPath("x", "x", "x", (), {"no-such-command": "no-such-package"})
+    assert missing(path) == "there is no 'no-such-command' (apt-get install no-such-package)"
+    assert missing(PATHS["direct"]) is None
+
+
+def test_an_unknown_path_is_a_usage_error(tmp_path: Path) -> None:
+    ran = lab_paths("by-pigeon", cwd=tmp_path)
+    assert ran.code == 2
+    assert "there is no path 'by-pigeon'" in ran.err
+    assert "nat-lost-conntrack" in ran.err
+
+
+@pytest.mark.server("postgres")
+@pytest.mark.parametrize(("version", "alive"), [("0.22", True), ("0.24", False), ("newest", False)])
+def test_the_alert_behind_the_goodbye_takes_new_tunnels_down(
+    version: str, alive: bool, tmp_path: Path
+) -> None:
+    """The case that tlsprobe grew out of, with kubectl port-forward's own code."""
+    profile = load_profile(f"port-forward-{version}")
+    found = availability(profile, tools_folder())
+    if found.presence is not Presence.HERE:
+        pytest.skip(f"not built: tlsprobe lab install {profile.name} ({found.words})")
+    asked = ("--trials", "1", "--sequence", "terminate-close-notify", "--sequence", "terminate")
+    ran = lab_paths(profile.name, *asked, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    cells = {cell.sequence: cell for cell in read_run(ran.folder / profile.name).cells}
+    assert cells["terminate-close-notify"].path_alive is alive
+    assert cells["terminate"].path_alive is True
+    assert cells["terminate"].outcomes == {"clean": 1}

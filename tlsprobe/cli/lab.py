@@ -1,0 +1,267 @@
+"""``tlsprobe lab``: real servers on this machine, started from their profiles and probed."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+from rich.table import Table
+
+from tlsprobe.cli.console import complain, err, out, plain_errors, say
+from tlsprobe.cli.expecting import has_changed, print_deviations
+from tlsprobe.cli.lab_clients import clients
+from tlsprobe.cli.lab_paths import paths
+from tlsprobe.cli.lab_run import Lab, Options, Outcome
+from tlsprobe.cli.probing import Desk, interruptible, progress_of
+from tlsprobe.errors import UsageError
+from tlsprobe.lab import kernel_truth
+from tlsprobe.lab.availability import Availability, Presence, availability, lab_of
+from tlsprobe.lab.install import install as install_all
+from tlsprobe.lab.paths_forward import is_forward
+from tlsprobe.lab.places import places, tools_folder
+from tlsprobe.lab.vendor import versions
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.target import TlsVersion
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.report.agreement import agreement_of, agreement_words
+from tlsprobe.report.document import encode_run_line
+from tlsprobe.report.escape import printable
+from tlsprobe.report.terminal import print_compatibility
+
+AT_A_TIME = 4
+"""Servers that are asked for their version at the same time."""
+
+Vendors = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[VENDOR...]", help="Names, or paths of profiles; all by default."),
+]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colour.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
+
+app = typer.Typer(
+    help="Real servers, started from their profiles, probed, and put into one matrix.",
+    no_args_is_help=True,
+)
+app.command("paths")(paths)
+app.command("clients")(clients)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A vendor, whether it can be started here, and its version if it can."""
+
+    profile: Profile
+    found: Availability
+    version: str | None
+    tls_library: str | None
+
+
+@app.command("list")
+def list_(
+    vendors: Vendors = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    no_color: NoColor = False,
+) -> None:
+    """Which vendors are on this machine, which can be got and how, and which cannot."""
+    listed = trio.run(_listed, chosen(vendors))
+    if json:
+        sys.stdout.write(json_text.dumps([_as_document(one) for one in listed], indent=1) + "\n")
+        return
+    console = out(no_color)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("vendor", "", "title", "protocol", "version, or how to get it"):
+        table.add_column(head, overflow="fold")
+    for one in listed:
+        words = _version_words(one) if one.found.presence is Presence.HERE else one.found.words
+        title = lab_of(one.profile).title or one.profile.title
+        table.add_row(
+            *(one.profile.name, str(one.found.presence), title, one.profile.protocol),
+            printable(words, console.encoding),
+        )
+    console.print(table)
+    if any(one.found.presence is Presence.INSTALLABLE for one in listed):
+        say(console, "\nto install what is installable: tlsprobe lab install", "dim")
+
+
+@app.command("install")
+def install(vendors: Vendors = None, quiet: Quiet = False, no_color: NoColor = False) -> None:
+    """Get what vendors lack: Debian packages as root, everything else into a cache folder.
+
+    No service is started or enabled by it. Exit 3 if a vendor still cannot be started.
+    """
+    desk = Desk(err(no_color), quiet)
+    with plain_errors():
+        failures = trio.run(install_all, chosen(vendors), tools_folder(), desk.note)
+    for name, reason in failures.items():
+        say(desk.console, f"{name}: {printable(reason, desk.console.encoding)}", "yellow")
+    if failures:
+        raise typer.Exit(3)
+
+
+@app.command("run")
+def run(  # noqa: PLR0917 - the options of the command line are its arguments
+    vendors: Vendors = None,
+    trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 3,
+    sequence: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or steps; repeat for several. Default: all that apply."),
+    ] = None,
+    tls: Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both.")] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Servers at a time; more than one blurs the timing.")
+    ] = 1,
+    patience: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds to wait for a server. Default: by its idle timeout."),
+    ] = None,
+    idle_limit: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds the idle sequences wait. Default: by the timeout."),
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="First get what is lacking ('lab install').")
+    ] = False,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Default: results/<UTC time>-lab."),
+    ] = None,
+    lean: Annotated[
+        bool,
+        typer.Option(
+            "--lean", help="Keep no trials and no capture, and replace what DIR has of a vendor."
+        ),
+    ] = False,
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BASELINE", help="Compare with an earlier lab's folder; exit 1 on change."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Start servers one after the other, probe each, and write the compatibility matrix.
+
+    Example: sudo tlsprobe lab run nginx postgres redis
+
+    Exit codes: 0 measured; 1 changed since --expect; 2 a profile or the command line is wrong;
+    3 no server could be measured; 130 interrupted, what was measured is kept.
+    """
+    profiles = chosen(vendors, tunnels=False)
+    desk = Desk(err(no_color), quiet)
+    folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-lab")
+    wanted = tuple(dict.fromkeys(tls or TlsVersion))
+    options = Options(
+        folder, trials, wanted, tuple(sequence or ()), jobs, patience, idle_limit, lean, expect
+    )
+    with plain_errors():
+        outcome = trio.run(_run, profiles, options, desk, install)
+    _present(outcome, desk, json, no_color)
+    if outcome.interrupted:
+        raise typer.Exit(130)
+    if outcome.errors:
+        raise typer.Exit(outcome.errors[0].exit_code)
+    if not outcome.runs:
+        raise typer.Exit(3)
+    raise typer.Exit(int(has_changed(outcome.runs)))
+
+
+async def _run(profiles: Sequence[Profile], options: Options, desk: Desk, get: bool) -> Outcome:
+    with ExitStack() as until_the_end:
+        here = until_the_end.enter_context(places())
+        watch = None
+        if (blind := kernel_truth.available()) is None:
+            watch = until_the_end.enter_context(kernel_truth.watch_resets())
+        else:
+            desk.note(f"causes are not held against the kernel's reasons: {blind}")
+        lab = Lab(options, here, desk, watch)
+        with progress_of(desk):
+            async with interruptible(desk.note) as stop:
+                if get:
+                    await install_all(profiles, here.tools, desk.note)
+                await lab.measure(profiles, stop)
+    return lab.outcome()
+
+
+def _present(outcome: Outcome, desk: Desk, json: bool, no_color: bool) -> None:
+    if json:
+        for done in outcome.runs:
+            sys.stdout.buffer.write(encode_run_line(done))
+        sys.stdout.flush()
+    elif outcome.matrix is not None:
+        console = out(no_color)
+        print_compatibility(console, outcome.matrix)
+        for done in outcome.runs:
+            print_deviations(console, done)
+        agreement = agreement_of((run.target.name, run) for run in outcome.runs)
+        for sentence in agreement_words(agreement) if agreement else ():
+            say(console, printable(sentence, console.encoding))
+    for error in outcome.errors:
+        complain(error)
+    if outcome.matrix is not None:
+        desk.note(f"written to {outcome.folder}")
+
+
+def chosen(names: Sequence[str] | None, *, tunnels: bool = True) -> list[Profile]:
+    """The vendors of these names, or all. Raises UsageError for what is no vendor.
+
+    ``tunnels``: all of them with those that are a path to another one.
+    """
+    if names:
+        profiles = [load_profile(name) for name in dict.fromkeys(names)]
+        for profile in profiles:
+            lab_of(profile)
+        return profiles
+    every = (profile for profile in map(load_profile, list_profiles()) if profile.lab is not None)
+    return [profile for profile in every if tunnels or not is_forward(profile)]
+
+
+async def _listed(profiles: Sequence[Profile]) -> list[_Listed]:
+    found: dict[str, _Listed] = {}
+    at_a_time = trio.CapacityLimiter(AT_A_TIME)
+
+    async def look(profile: Profile) -> None:
+        async with at_a_time:
+            known = _availability(profile)
+            told: tuple[str | None, str | None] = (None, None)
+            if known.presence is Presence.HERE:
+                told = await versions(profile, known.program, tools_folder())
+            found[profile.name] = _Listed(profile, known, *told)
+
+    async with trio.open_nursery() as nursery:
+        for profile in profiles:
+            nursery.start_soon(look, profile)
+    return [found[profile.name] for profile in profiles]
+
+
+def _availability(profile: Profile) -> Availability:
+    try:
+        return availability(profile, tools_folder())
+    except UsageError as error:  # what it stands in front of is no vendor
+        return Availability(Presence.MISSING, words=error.message)
+
+
+def _version_words(one: _Listed) -> str:
+    return ", ".join(filter(None, (one.version, one.tls_library))) or "does not say"
+
+
+def _as_document(one: _Listed) -> dict[str, str | None]:
+    return {
+        "vendor": one.profile.name,
+        "title": lab_of(one.profile).title or one.profile.title,
+        "protocol": one.profile.protocol,
+        "presence": str(one.found.presence),
+        "program": one.found.program,
+        "version": one.version,
+        "tls_library": one.tls_library,
+        "words": one.found.words,
+    }

@@ -1,0 +1,348 @@
+"""The campaign of ``tlsprobe lab run``: vendor after vendor started, probed, stopped and judged."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import trio
+
+from tlsprobe.catalogue import default_sequences, find_sequences, lacks
+from tlsprobe.cli.console import plain_errors
+from tlsprobe.cli.expecting import read_baseline
+from tlsprobe.cli.probing import Desk, Job, probe
+from tlsprobe.cli.results import MATRIX_FILE, _give_back, command_line
+from tlsprobe.drive.script import Patience
+from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError
+from tlsprobe.lab.availability import lab_of
+from tlsprobe.lab.kernel_truth import ResetWatch
+from tlsprobe.lab.places import SERVER_NAME, Places
+from tlsprobe.lab.truth import compare
+from tlsprobe.lab.vendor import Started, running
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import Run, ServerFacts, Truth
+from tlsprobe.model.sequence import Sequence as Steps
+from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import has_goodbye, make_conversation, offers
+from tlsprobe.report.agreement import agreement_of
+from tlsprobe.report.compatibility import Absent, Compatibility
+from tlsprobe.report.compatibility_files import write_compatibility
+from tlsprobe.report.document import RUN_FILE, encode_document, read_run
+from tlsprobe.runner.settings import Measured, Settings, plan
+
+TRUTH_FILE = "truth.json"
+"""The agreement with the kernel, beside the matrix."""
+
+PATIENCE = 2.0
+"""Seconds to wait for a server that is near; less where it would end an idle connection by then."""
+
+ANSWER = 5.0
+"""Seconds for a handshake or a response, which any of these servers gives unless it is busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. Durations in seconds, None: by the server's idle timeout."""
+
+    folder: Path
+    trials: int
+    tls: tuple[TlsVersion, ...]
+    sequences: tuple[str, ...]
+    jobs: int
+    patience: float | None
+    idle_limit: float | None
+    lean: bool
+    expect: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a lab. ``matrix`` None: nothing, so that nothing was written."""
+
+    folder: Path
+    runs: tuple[Run, ...]
+    matrix: Compatibility | None
+    errors: tuple[TlsprobeError, ...]
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One way to probe a running server; ``name`` is that of its results folder."""
+
+    name: str
+    title: str
+    profile: Profile
+    sequences: tuple[str, ...]
+
+
+class Lab:
+    """The state of a lab while it measures."""
+
+    def __init__(
+        self, options: Options, here: Places, desk: Desk, watch: ResetWatch | None
+    ) -> None:
+        self.options = options
+        self.here = here
+        self.desk = desk
+        self.watch = watch
+        self.lost = 0
+        self.done = 0
+        self.runs: dict[str, Run] = {}
+        self.absent: dict[str, Absent] = {}
+        self.errors: list[TlsprobeError] = []
+        self.profiles: dict[str, Profile] = {}
+        self.matrix: Compatibility | None = None
+        self.interrupted = False
+
+    async def measure(self, profiles: Sequence[Profile], stop: trio.Event) -> None:
+        """Measure them all, some side by side if the options say so; then write the matrix."""
+        waiting = iter(enumerate(profiles, 1))
+        begun, count = time.monotonic(), len(profiles)
+
+        async def work() -> None:
+            for number, profile in waiting:
+                if stop.is_set():
+                    return
+                left = _left(time.monotonic() - begun, self.done, count)
+                self.desk.note(f"{profile.name} ({number}/{count}{left})")
+                await self._vendor(profile, stop)
+                self.done += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(self.options.jobs):
+                nursery.start_soon(work)
+        self.interrupted = stop.is_set()
+        self._write()
+
+    def outcome(self) -> Outcome:
+        """What came of it."""
+        return Outcome(
+            self.options.folder,
+            tuple(self.runs.values()),
+            self.matrix,
+            tuple(self.errors),
+            self.interrupted,
+        )
+
+    # --- one vendor ---------------------------------------------------------------------------
+
+    async def _vendor(self, profile: Profile, stop: trio.Event) -> None:
+        try:
+            columns = list(_columns(profile))
+            await self._columns(profile, columns, stop)
+        except Interrupted:
+            return
+        except TlsprobeError as error:
+            self.errors.append(error)
+
+    async def _columns(
+        self, profile: Profile, columns: Sequence[_Column], stop: trio.Event
+    ) -> None:
+        try:
+            async with _started(running(profile, self.here), stop) as server:
+                for column in columns:
+                    self.profiles[column.name] = profile
+                    if not stop.is_set():
+                        await self._column(column, server, stop)
+        except CannotMeasure as error:
+            for column in columns:
+                self._is_absent(column, error)
+
+    async def _column(self, column: _Column, server: Started, stop: trio.Event) -> None:
+        job = self._job(column, server)
+        try:
+            run = await _twice(lambda: probe(job, self.desk, stop))
+        except CannotMeasure as error:
+            self._is_absent(column, error)
+            return
+        if self.options.lean and run.interrupted:
+            return  # part of a run is no replacement for a whole one
+        self.runs[column.name] = run
+        if self.options.lean:
+            _keep_lean(job.folder, self.options.folder / column.name)
+
+    def _is_absent(self, column: _Column, error: TlsprobeError) -> None:
+        reason = " ".join(error.message.split())
+        self.absent[column.name] = (column.name, column.title, reason)
+        self.desk.note(f"{column.name} is unsupported: {reason}")
+
+    def _job(self, column: _Column, server: Started) -> Job:
+        lab = lab_of(server.profile)
+        profile, options = column.profile, self.options
+        target = Target(
+            column.title,
+            server.host,
+            server.port,
+            profile.like or profile.name,
+            profile.protocol,
+        )
+        here = self.here
+        who = TlsIdentity(sni=SERVER_NAME)
+        if lab.client_cert:
+            who = replace(who, cert=here.client_cert, key=here.client_key)
+        settings = Settings(
+            trials=options.trials,
+            concurrency=lab.concurrency,
+            tls=options.tls,
+            patience=self._patience(lab.idle, lab.patience),
+            identity=who,
+            require_capture=True,
+        )
+        converse = make_conversation(profile, SERVER_NAME, lab.login, server.port)
+        sequences = _sequences(column, options.sequences, lab.idle > 0)
+        return Job(
+            target=target,
+            converse=converse,
+            sequences=sequences,
+            settings=settings,
+            folder=(self.here.scratch / "results" if options.lean else options.folder)
+            / column.name,
+            baseline=self._baseline(column, sequences, settings),
+            complete=lambda run, measured: self._completed(run, measured, column, server),
+        )
+
+    def _patience(self, idle: int, known: float | None) -> Patience:
+        """Short of the idle timeout, so that what is left open is not taken for ended by it."""
+        short = min(PATIENCE, 0.8 * idle) if idle else PATIENCE
+        server = self.options.patience or known or short
+        return Patience(server, self.options.idle_limit or 1.5 * idle + 3, answer=ANSWER)
+
+    def _baseline(
+        self, column: _Column, sequences: tuple[Steps, ...], settings: Settings
+    ) -> Run | None:
+        if self.options.expect is None:
+            return None
+        place = self.options.expect / column.name
+        if not place.is_dir():
+            self.desk.note(f"{self.options.expect} has nothing of {column.name} to compare with")
+            return None
+        return read_baseline(place, plan(sequences, settings))
+
+    def _completed(self, run: Run, measured: Measured, column: _Column, server: Started) -> Run:
+        lab = lab_of(server.profile)
+        facts = ServerFacts(
+            vendor=column.name,
+            title=column.title,
+            version=server.version,
+            tls_library=server.tls_library,
+            user=server.user,
+            idle_s=float(lab.idle) or None,
+            notes=lab.notes or None,
+        )
+        notes = run.notes
+        if (status := server.ended()) is not None:
+            notes = (*notes, f"the server ended with status {status} while it was probed")
+        return replace(run, server=facts, truth=self._truth(measured, server), notes=notes)
+
+    def _truth(self, measured: Measured, server: Started) -> Truth | None:
+        if self.watch is None:
+            return None
+        told, lost = self.watch.resets(), self.watch.lost - self.lost
+        self.lost += lost
+        return compare(measured.trials, told, (server.host, server.port), lost)
+
+    # --- all of them --------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        """The matrix over everything that the folder holds, and the agreement with the kernel."""
+        folder = self.options.folder
+        if not self.runs and not self.absent:
+            return
+        known = {path.parent.name: read_run(path) for path in sorted(folder.glob(f"*/{RUN_FILE}"))}
+        runs = {**known, **self.runs}
+        self.matrix = write_compatibility(
+            folder,
+            tuple(runs[name] for name in sorted(runs)),
+            tuple(absent for name, absent in self.absent.items() if name not in runs),
+            command_line(),
+            profiles=self.profiles,
+        )
+        agreement = agreement_of((name, runs[name]) for name in sorted(runs))
+        if agreement is not None:
+            truths = {name: run.truth for name, run in sorted(runs.items()) if run.truth}
+            document = {"total": agreement.total, "vendors": truths}
+            (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
+        _give_back([folder, *folder.rglob("*")])
+
+
+@asynccontextmanager
+async def _started(
+    server: AbstractAsyncContextManager[Started], stop: trio.Event
+) -> AsyncIterator[Started]:
+    """The server, once it runs. Raises Interrupted, with nothing left, if stopped before that."""
+    async with AsyncExitStack() as until_the_end:
+        running_now: list[Started] = []
+        with plain_errors():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+                running_now.append(await until_the_end.enter_async_context(server))
+                nursery.cancel_scope.cancel()
+        if not running_now:
+            raise Interrupted("interrupted while a server was starting")
+        yield running_now[0]
+
+
+async def _twice(measure: Callable[[], Awaitable[Run]]) -> Run:
+    """Measure, at the second attempt if the first cannot: a cold server may shake hands late."""
+    try:
+        return await measure()
+    except CannotMeasure:
+        return await measure()
+
+
+async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
+
+
+def _columns(profile: Profile) -> Iterator[_Column]:
+    """The vendor's own protocol, then the others that it is to be probed with."""
+    lab = lab_of(profile)
+    title = lab.title or profile.title
+    own = load_profile(str(lab.folder), lab.protocol)
+    yield _Column(profile.name, title, replace(own, alpn=lab.alpn or own.alpn), lab.sequences)
+    for name in lab.also:
+        other = load_profile(str(lab.folder.parent / name), lab.protocol)
+        yield _Column(f"{profile.name}-{name}", f"{title} ({_short(other)})", other, ())
+
+
+def _short(profile: Profile) -> str:
+    return profile.title.removesuffix(" server")
+
+
+def _sequences(column: _Column, asked: Sequence[str], has_idle: bool) -> tuple[Steps, ...]:
+    """What was asked for, else the profile's choice for the lab, else all; of it, what applies."""
+    profile = column.profile
+    offered = offers(make_conversation(profile, SERVER_NAME, Login()))
+    goodbye = has_goodbye(profile)
+    names = asked or column.sequences
+    found = [sequence for name in names for sequence in find_sequences(name)]
+    every = dict.fromkeys(found) if names else default_sequences(offered, goodbye)
+    return tuple(
+        sequence
+        for sequence in every
+        if lacks(sequence, offered, goodbye) is None and (has_idle or not sequence.is_idle)
+    )
+
+
+def _keep_lean(measured: Path, kept: Path) -> None:
+    """Keep the run document and its matrix, in the place of earlier ones."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in (RUN_FILE, MATRIX_FILE):
+        shutil.copyfile(measured / name, kept / name)
+    shutil.rmtree(measured)
+
+
+def _left(seconds: float, done: int, count: int) -> str:
+    """``, about 4 min left``, once some were done in so many seconds."""
+    if not done:
+        return ""
+    left = seconds / done * (count - done)
+    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"

@@ -1,0 +1,175 @@
+"""Whether a vendor's server is on this machine, could be, or why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tlsprobe.errors import UsageError
+from tlsprobe.lab.places import fill, fill_all
+from tlsprobe.model.profile import Lab, Profile
+from tlsprobe.profiles import load_profile
+
+SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
+"""Where Debian keeps servers; an ordinary user's PATH leaves some of it out."""
+
+STAMP = ".installed"
+"""A file in a vendor's tools folder that says for which profile they were made."""
+
+
+class Presence(StrEnum):
+    """Whether the lab can start it."""
+
+    HERE = "here"
+    INSTALLABLE = "installable"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """``program`` is the server's binary, if it was found (some vendors have none).
+
+    ``words`` say how to get what can be installed, and why what is missing cannot be.
+    """
+
+    presence: Presence
+    program: str | None = None
+    words: str = ""
+
+
+def lab_of(profile: Profile) -> Lab:
+    """The lab table of a vendor's profile. Raises UsageError if it is no vendor's."""
+    if profile.lab is None:
+        words = f"'{profile.name}' is no vendor: its profile has no [lab] table"
+        raise UsageError(words, "'tlsprobe lab list' names the vendors")
+    return profile.lab
+
+
+def sibling(profile: Profile, name: str) -> Profile:
+    """Another profile by name: the one beside this one. Raises UsageError."""
+    return load_profile(str(lab_of(profile).folder.parent / name))
+
+
+def availability(profile: Profile, tools: Path) -> Availability:
+    """Whether the vendor can be started here, ``tools`` being the folder of all vendors' tools.
+
+    Of one that stands in front of another, both must be here.
+    """
+    own = _own(profile, tools)
+    behind = lab_of(profile).behind
+    if behind is None or own.presence is Presence.MISSING:
+        return own
+    other = availability(sibling(profile, behind), tools)
+    if other.presence is Presence.MISSING:
+        return Availability(Presence.MISSING, words=f"stands in front of {behind}: {other.words}")
+    if Presence.INSTALLABLE in {own.presence, other.presence}:
+        ways = dict.fromkeys(filter(None, (own.words, other.words)))
+        return Availability(Presence.INSTALLABLE, own.program, "; ".join(ways))
+    return own
+
+
+def _own(profile: Profile, tools: Path) -> Availability:
+    lab, own_tools = lab_of(profile), tools / profile.name
+    needs = (*lab.needs, *(("npm",) if lab.npm else ()))
+    lacking = [name for name in needs if not _is_here(name)]
+    if lacking and not (lab.packages and all("/" in name for name in lacking)):
+        words = f"needs {' and '.join(lacking)}, which this machine does not have"
+        return Availability(Presence.MISSING, words=words)
+    program = None if lacking else find_program(lab, own_tools)
+    found = not lacking and (program or not lab.program)
+    if found and not is_to_be_made(profile, program, own_tools):
+        return Availability(Presence.HERE, program)
+    ways = list(_ways(lab, program))
+    if not ways:
+        sought = " or ".join(lab.program)
+        return Availability(Presence.MISSING, words=f"there is no {sought} on this machine")
+    if lab.packages and not program and find_command("apt-get") is None:
+        words = f"get it by hand: there is no apt-get for Debian's {' '.join(lab.packages)}"
+        return Availability(Presence.MISSING, words=words)
+    return Availability(Presence.INSTALLABLE, program, "; ".join(ways))
+
+
+def _ways(lab: Lab, program: str | None) -> Iterator[str]:
+    if lab.packages and not program:
+        yield f"apt-get install {' '.join(lab.packages)}"
+    if lab.pip:
+        yield f"pip install {' '.join(lab.pip)}"
+    if lab.npm:
+        yield f"npm install {' '.join(lab.npm)}"
+    names = {"tools": ".", "profile": str(lab.folder)}
+    yield from (" ".join(fill_all(command, names)) for command in lab.build)
+
+
+# --- Programs -------------------------------------------------------------------------------------
+
+
+def find_program(lab: Lab, own_tools: Path) -> str | None:
+    """The first of the vendor's candidates that is here; of a glob, the newest version."""
+    names = {"tools": str(own_tools), "profile": str(lab.folder)}
+    found = (_find(fill(candidate, names)) for candidate in lab.program)
+    return next((path for path in found if path), None)
+
+
+def find_command(name: str) -> str | None:
+    """A command on PATH, or where servers are kept."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), *SEARCHED])
+    return shutil.which(name, path=path)
+
+
+def _is_here(need: str) -> bool:
+    """Whether a command is here, or a file: what packages bring is not always a program."""
+    return Path(need).exists() if "/" in need else find_command(need) is not None
+
+
+def _find(candidate: str) -> str | None:
+    if "/" not in candidate:
+        return find_command(candidate)
+    exact = Path(candidate)
+    matches = [exact] if exact.exists() else _matches(exact)
+    return next((str(path) for path in matches if os.access(path, os.X_OK)), None)
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """The newest version first."""
+    found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+    return sorted(found, key=_version, reverse=True)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.parts if part.isdigit())
+
+
+# --- Tools ----------------------------------------------------------------------------------------
+
+
+def is_to_be_made(profile: Profile, program: str | None, own_tools: Path) -> bool:
+    """Whether the vendor needs its tools folder, and it was not made for this profile."""
+    lab = lab_of(profile)
+    words = (*lab.start, *lab.env.values(), *lab.values.values())
+    words = (*words, *(word for command in lab.prepare for word in command))
+    inside = program is not None and program.startswith(f"{own_tools}/")
+    wanted = inside or bool(lab.build) or any("@tools@" in word for word in words)
+    return wanted and _stamp_in(own_tools) != fingerprint(profile)
+
+
+def fingerprint(profile: Profile) -> str:
+    """What the tools folder was made from; of what is built, every file of the profile's."""
+    lab = lab_of(profile)
+    known = hashlib.sha256(repr((lab.pip, lab.npm, lab.build)).encode())
+    if lab.build:
+        for path in sorted(path for path in lab.folder.rglob("*") if path.is_file()):
+            if path.name != "profile.toml":  # its build commands are known already
+                known.update(path.relative_to(lab.folder).as_posix().encode() + path.read_bytes())
+    return known.hexdigest()
+
+
+def _stamp_in(own_tools: Path) -> str | None:
+    try:
+        return (own_tools / STAMP).read_text(encoding="ascii")
+    except OSError:
+        return None

@@ -1,0 +1,236 @@
+"""What real clients do to a server that closes first: psql and curl, watched from outside.
+
+A story is a command, how long its hands are off the keyboard, and a server of the lab. Nobody
+drives these connections and nobody can read them: what is told is who ended what, in packets.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen, TimeoutExpired, run
+
+import trio
+
+from tlsprobe.errors import CannotMeasure
+from tlsprobe.judge.cause import resets_of
+from tlsprobe.lab.availability import SEARCHED
+from tlsprobe.lab.vendor import Started
+from tlsprobe.model.judgement import Reset
+from tlsprobe.model.trace import Drive, Segment, Stage, Trace
+from tlsprobe.wire import sniffer
+from tlsprobe.wire.flows import flow
+from tlsprobe.wire.frames import Frame
+
+ENDS_WITHIN_S = 30.0
+SETTLES_S = 0.3
+"""Seconds after a client's end in which the server's last word may still come."""
+
+SHORT = 40
+"""Bytes that a goodbye or an alert has at most, as TLS records of a segment of their own."""
+
+CURL = ("curl", "--silent", "--show-error", "--http1.1", "--insecure", "--output", "/dev/null")
+PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only")
+PSQL_TO = "host={host} port={port} user=postgres dbname=postgres sslmode=require"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One way of using a client. ``{host}`` and ``{port}`` in the command are the server's.
+
+    ``typed`` are lines for its standard input, each after a pause of so many seconds; ``package``
+    brings the program.
+    """
+
+    name: str
+    vendor: str
+    text: str
+    command: tuple[str, ...]
+    typed: tuple[tuple[float, str], ...] = ()
+    package: str = ""
+
+
+STORIES = (
+    Story(
+        "curl-done",
+        "nginx",
+        "curl fetches a page and closes",
+        (*CURL, "https://{host}:{port}/"),
+        package="curl",
+    ),
+    Story(
+        "curl-idle",
+        "nginx",
+        "curl keeps its connection for a second page, and the server's idle timeout comes first",
+        (*CURL, "--rate", "24/m", "https://{host}:{port}/", *CURL[5:], "https://{host}:{port}/?2"),
+        package="curl",
+    ),
+    Story(
+        "psql-done",
+        "postgres",
+        "psql asks one query and closes",
+        (*PSQL, "--command", "select 1", PSQL_TO),
+        package="postgresql-client",
+    ),
+    Story(
+        "psql-idle-query",
+        "postgres",
+        "the server's idle timeout comes while psql waits for its user, who then asks a query",
+        (*PSQL, PSQL_TO),
+        ((0.0, "select 1;"), (2.5, "select 2;"), (0.5, "")),
+        package="postgresql-client",
+    ),
+    Story(
+        "psql-idle-quit",
+        "postgres",
+        "the same, but the user quits without another query",
+        (*PSQL, PSQL_TO),
+        ((0.0, "select 1;"), (2.5, "")),
+        package="postgresql-client",
+    ),
+)
+"""Every story that is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The first connection of one run of a client, and the client's own last words."""
+
+    ending: str
+    resets: tuple[Reset, ...]
+    said: str
+
+
+def missing(story: Story) -> str | None:
+    """Why the story cannot be told here; None if it can."""
+    name = story.command[0]
+    if shutil.which(name, path=":".join(SEARCHED)) is None:
+        return f"there is no '{name}' (apt-get install {story.package})"
+    return None
+
+
+def version(story: Story) -> str:
+    """The first line of what the client says of itself: ``psql (PostgreSQL) 15.18``."""
+    command = (story.command[0], "--version")
+    said = run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    return said[0] if said else story.command[0]
+
+
+async def watch(story: Story, server: Started, times: int, file: Path) -> list[Watched]:
+    """Run a client so often, one after the other, and tell its first connection each time.
+
+    The client does not say which port it comes from, so all that it can have are expected. Raises
+    CannotMeasure without a packet socket.
+    """
+    target = (server.host, server.port)
+    clients = [(server.host, port) for port in ephemeral_ports()]
+    spans: list[tuple[int, int, str]] = []
+    async with sniffer.open_capture("packet", True, None, *target, file) as capture:
+        for client in clients:
+            capture.expect(client)
+        for _ in range(times):
+            begun = time.time_ns()
+            said = await trio.to_thread.run_sync(partial(_use, story, server))
+            await trio.sleep(SETTLES_S)
+            spans.append((begun, time.time_ns(), said))
+        await capture.settle()
+        seen = {client: capture.take(client) for client in clients}
+    traces = [_passive(frames, c, target, capture.link) for c, frames in seen.items() if frames]
+    return [_told(traces, *span) for span in spans]
+
+
+def ending_of(segments: Sequence[Segment]) -> str:
+    """How a connection ended, in words: from the first FIN or RST on, and the last words before.
+
+    Pure acknowledgements and what is sent again are left out: ``server FIN, client 24 bytes,
+    client FIN, server RST``.
+    """
+    telling = list({_place(segment): segment for segment in segments if _says(segment)}.values())
+    first = next((at for at, s in enumerate(telling) if s.fin or s.rst), None)
+    if first is None:
+        return "not ended"
+    while first and telling[first - 1].length <= SHORT:
+        first -= 1
+    return ", ".join(map(_said, telling[first:]))
+
+
+def tally(found: Iterable[Watched]) -> list[tuple[str, str, int]]:
+    """Endings with the causes of their resets and how often each was seen, most often first."""
+    counts = Counter((one.ending, causes(one.resets)) for one in found)
+    return [(ending, why, count) for (ending, why), count in counts.most_common()]
+
+
+def causes(resets: Iterable[Reset]) -> str:
+    """Who reset and why: ``server: data-after-close (high)``."""
+    told = dict.fromkeys(f"{r.side}: {r.cause} ({r.confidence})" for r in resets)
+    return ", ".join(told) or "nobody resets"
+
+
+def ephemeral_ports() -> range:
+    """The ports from which the kernel gives clients theirs."""
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    return range(int(low), int(high) + 1)
+
+
+def _said(segment: Segment) -> str:
+    parts = [f"{segment.length} bytes"] if segment.length else []
+    parts += ["FIN"] if segment.fin else []
+    parts += ["RST"] if segment.rst else []
+    return f"{segment.side} {' and '.join(parts)}"
+
+
+def _place(segment: Segment) -> tuple[object, ...]:
+    """What two copies of a segment share; an RST is never one."""
+    return segment.side, segment.start, segment.length, segment.rst and segment.number
+
+
+def _says(segment: Segment) -> bool:
+    return bool(segment.length or segment.fin or segment.rst)
+
+
+def _use(story: Story, server: Started) -> str:
+    """Run the client to its end; its last words."""
+    names = {"host": server.host, "port": server.port}
+    command = [word.format(**names) for word in story.command]
+    with Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True) as client:
+        try:
+            for pause, line in story.typed:
+                time.sleep(pause)
+                if line and client.stdin is not None:
+                    client.stdin.write(f"{line}\n")
+                    client.stdin.flush()
+            said, _ = client.communicate(timeout=ENDS_WITHIN_S)
+        except BrokenPipeError:
+            said, _ = client.communicate(timeout=ENDS_WITHIN_S)
+        except TimeoutExpired:
+            client.kill()
+            raise CannotMeasure(f"{command[0]} did not end within {ENDS_WITHIN_S:g} s") from None
+        except BaseException:
+            client.kill()
+            raise
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _passive(
+    frames: Sequence[Frame], client: tuple[str, int], server: tuple[str, int], link: int
+) -> Trace:
+    """A trace that nobody drove: what packets alone tell."""
+    ends = sniffer.endpoint(client), sniffer.endpoint(server)
+    segments, coverage = flow(frames, *ends, link=link)
+    drive = Drive(client, server, Stage.SEQUENCE, records=(), events=())
+    return Trace(drive, segments, coverage, "")
+
+
+def _told(traces: Iterable[Trace], begun: int, ended: int, said: str) -> Watched:
+    """The first connection that was opened in a span of time."""
+    within = [t for t in traces if begun <= t.segments[0].time_ns <= ended]
+    if not within:
+        raise CannotMeasure(f"the client opened no connection; it said: {said or 'nothing'}")
+    first = min(within, key=lambda trace: trace.segments[0].time_ns)
+    return Watched(ending_of(first.segments), resets_of(first), said)

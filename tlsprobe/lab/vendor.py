@@ -1,0 +1,245 @@
+"""Starts a vendor's server as its profile says, tells when it is ready, and stops it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import trio
+
+from tlsprobe.errors import CannotMeasure
+from tlsprobe.lab.availability import (
+    Presence,
+    availability,
+    lab_of,
+    sibling,
+)
+from tlsprobe.lab.places import (
+    Account,
+    Places,
+    account,
+    account_of_ours,
+    copy_pki,
+    fill,
+    fill_all,
+    free_ports,
+)
+from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
+from tlsprobe.model.profile import Command, Lab, Profile
+
+VERSION_WITHIN = 20.0
+"""Seconds that a server has to say its version."""
+
+LOG = "server.log"
+"""Where a server's outputs go, in its folder."""
+
+_POLL = 0.05
+_CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A server that is ready. ``spare`` is a second port of its own, whatever it does with it.
+
+    ``version`` and ``tls_library`` are its own words, None where it does not tell; ``user`` is who
+    started it. ``ended`` gives its exit status, None while it runs.
+    """
+
+    profile: Profile
+    host: str
+    port: int
+    spare: int
+    pid: int
+    version: str | None
+    tls_library: str | None
+    user: str
+    folder: Path
+    log: Path
+    ended: Callable[[], int | None]
+
+
+@asynccontextmanager
+async def running(
+    profile: Profile, places: Places, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
+) -> AsyncIterator[Started]:
+    """A vendor's server, for the time of the block; what it stands in front of is started first.
+
+    ``prefix`` are the words that run a command elsewhere, such as ``ip netns exec NAME``. Raises
+    CannotMeasure with the reason: not installed, a command that failed, not ready in time.
+    """
+    lab = lab_of(profile)
+    program = _program(profile, places)
+    async with AsyncExitStack() as stack:
+        behind = None
+        if lab.behind:
+            before = running(sibling(profile, lab.behind), places, host=host, prefix=prefix)
+            behind = await stack.enter_async_context(before)
+        whom = account(lab.user)
+        folder = stack.enter_context(_own_folder(profile, places, whom))
+        port, spare, spare2 = free_ports(3, host)
+        names = _names(profile, places, program, folder, whom)
+        names |= {"host": host, "port": str(port), "spare": str(spare), "spare2": str(spare2)}
+        names |= _behind(behind)
+        names |= {name: fill(value, names) for name, value in lab.values.items()}
+        _render(lab, folder, names, whom)
+        server = await _start(lab, names, folder, whom, prefix)
+        try:
+            await _until_ready(server, lab, host, port, prefix)
+            version, tls = await versions(profile, program, places.tools)
+            yield Started(
+                profile=profile,
+                host=host,
+                port=port,
+                spare=spare,
+                pid=server.pid,
+                version=version,
+                tls_library=tls,
+                user=whom.user if lab.as_user else account_of_ours().user,
+                folder=folder,
+                log=folder / LOG,
+                ended=lambda: server.status,
+            )
+        finally:
+            await server.stop(lab.stop)
+
+
+def _program(profile: Profile, places: Places) -> str | None:
+    found = availability(profile, places.tools)
+    if found.presence is Presence.HERE:
+        return found.program
+    if found.presence is Presence.INSTALLABLE:
+        hint = f"tlsprobe lab install {profile.name}"
+        raise CannotMeasure(f"{profile.name} is not installed: {found.words}", hint)
+    raise CannotMeasure(f"{profile.name}: {found.words}")
+
+
+# --- Before the start -----------------------------------------------------------------------------
+
+_numbers = count(1)
+
+
+@contextmanager
+def _own_folder(profile: Profile, places: Places, whom: Account) -> Iterator[Path]:
+    folder = places.scratch / f"{profile.name}-{next(_numbers)}"
+    folder.mkdir(mode=0o755)
+    try:
+        whom.own(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _names(
+    profile: Profile, places: Places, program: str | None, folder: Path, whom: Account
+) -> dict[str, str]:
+    lab = lab_of(profile)
+    return {
+        "profile": str(lab.folder),
+        "tools": str(places.tools / profile.name),
+        "program": program or "",
+        "folder": str(folder),
+        "user": whom.user,
+        "group": whom.group,
+        "idle": str(lab.idle),
+        "idle_ms": str(lab.idle * 1000),
+        **copy_pki(places.pki, folder / "pki", whom),
+    }
+
+
+def _behind(other: Started | None) -> dict[str, str]:
+    if other is None:
+        return {}
+    ports = {"behind_port": str(other.port), "behind_spare": str(other.spare)}
+    return {"behind_host": other.host, **ports}
+
+
+def _render(lab: Lab, folder: Path, names: Mapping[str, str], whom: Account) -> None:
+    """Write the templates into the folder; other files keep what looks like a placeholder."""
+    for name in lab.templates:
+        source = lab.folder / name
+        rendered = folder / source.name
+        rendered.write_text(fill(source.read_text(encoding="utf-8"), names), encoding="utf-8")
+        rendered.chmod(source.stat().st_mode & 0o755)
+        whom.own(rendered)
+
+
+async def _start(
+    lab: Lab, names: Mapping[str, str], folder: Path, whom: Account, prefix: Sequence[str]
+) -> ServerProcess:
+    user = whom if lab.as_user else None
+    env = environment(folder, {name: fill(value, names) for name, value in lab.env.items()})
+    for command in lab.prepare:
+        await prepare([*prefix, *as_account(user), *fill_all(command, names)], folder, env)
+    words = [*prefix, *as_account(user, "--pdeathsig", lab.stop), *fill_all(lab.start, names)]
+    return ServerProcess(words, folder, env, folder / LOG)
+
+
+# --- Ready, and who it is -------------------------------------------------------------------------
+
+
+async def _until_ready(
+    server: ServerProcess, lab: Lab, host: str, port: int, prefix: Sequence[str]
+) -> None:
+    with trio.move_on_after(lab.ready_within):
+        while server.status is None:
+            if await _is_ready(server, lab, host, port, prefix):
+                return
+            await trio.sleep(_POLL)
+    if server.status is not None:
+        raise CannotMeasure(f"it ended with status {server.status}: {server.said()}")
+    raise CannotMeasure(f"it was not ready within {lab.ready_within:g} s: {server.said()}")
+
+
+async def _is_ready(
+    server: ServerProcess, lab: Lab, host: str, port: int, prefix: Sequence[str]
+) -> bool:
+    if lab.ready is not None:
+        said = server.log.read_bytes().decode("utf-8", "replace")
+        return lab.ready.search(said) is not None
+    if prefix:  # what is elsewhere may be reached from there alone
+        connect = [*prefix, sys.executable, "-c", _CONNECT, host, str(port)]
+        tried = await trio.run_process(
+            connect, check=False, capture_stdout=True, capture_stderr=True
+        )
+        return tried.returncode == 0
+    try:
+        with trio.fail_after(1):
+            stream = await trio.open_tcp_stream(host, port)
+    except (OSError, trio.TooSlowError):
+        return False
+    await stream.aclose()
+    return server.status is None
+
+
+async def versions(
+    profile: Profile, program: str | None, tools: Path
+) -> tuple[str | None, str | None]:
+    """What the server says of its version and of its TLS library, each None if it does not."""
+    lab = lab_of(profile)
+    names = {
+        "program": program or "",
+        "profile": str(lab.folder),
+        "tools": str(tools / profile.name),
+    }
+    version = await _told(lab.version, lab.version_pattern, names)
+    return version, lab.tls_library or await _told(lab.tls_version, lab.tls_pattern, names)
+
+
+async def _told(command: Command, pattern: re.Pattern[str], names: Mapping[str, str]) -> str | None:
+    if not command:
+        return None
+    try:
+        with trio.fail_after(VERSION_WITHIN):
+            ended = await trio.run_process(
+                fill_all(command, names), check=False, capture_stdout=True, stderr=-2
+            )
+    except (OSError, trio.TooSlowError):
+        return None
+    found = pattern.search(ended.stdout.decode("utf-8", "replace"))
+    return found[1] if found else None
