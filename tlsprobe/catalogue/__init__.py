@@ -94,7 +94,8 @@ _FORMS = {
 def control_of(sequence: Sequence) -> Sequence | None:
     """The same close with nothing of ours left unread: what settles an ambiguous RST.
 
-    After a goodbye that is the goodbye alone, after an idle expiry the silence alone, and else
+    After a goodbye that is the goodbye alone, after an idle expiry the silence alone (behind a
+    whole request, for half of one), after an alert with more behind it the alert alone, and else
     the FIN without an alert. None for a sequence that is such a close itself, or is about
     something else than the end of a session.
     """
@@ -117,10 +118,20 @@ def _may_leave_unread(sequence: Sequence) -> bool:
         if step.verb is Verb.ABORT:
             return False
         alerts = step.verb in {Verb.CLOSE_NOTIFY, Verb.ANSWER}
-        if alerts or (goodbye and step.verb in WRITES):
+        if alerts or (goodbye and step.verb in WRITES) or (sequence.is_idle and _is_half(step)):
             return True
         goodbye = goodbye or step.verb is Verb.TERMINATE
     return False
+
+
+def _is_half(step: Step) -> bool:
+    return step.verb is Verb.SEND and step.form is Form.PART
+
+
+def _writes_behind_alert(sequence: Sequence) -> bool:
+    verbs = [step.verb for step in sequence.steps]
+    behind = verbs[verbs.index(Verb.CLOSE_NOTIFY) + 1 :] if Verb.CLOSE_NOTIFY in verbs else []
+    return any(verb in WRITES for verb in behind)
 
 
 _CLOSING = ENDS | RACES | {Verb.CLOSE_NOTIFY, Verb.TERMINATE, Verb.DRAIN}
@@ -132,7 +143,7 @@ def _opening(sequence: Sequence) -> tuple[Group, ...]:
     for group in sequence.groups:
         kept = tuple(takewhile(_opens, group))
         if kept:
-            opening.append(_awaited(kept))
+            opening.append(_awaited(kept, sequence.is_idle))
         if len(kept) < len(group):
             break
     return tuple(opening)
@@ -142,9 +153,11 @@ def _opens(step: Step) -> bool:
     return step.verb not in _CLOSING and step.wait is not Limit.IDLE
 
 
-def _awaited(group: Group) -> Group:
-    """A request sent and not awaited, as one that is."""
+def _awaited(group: Group, idle: bool) -> Group:
+    """A request sent and not awaited, as one that is; before an idle wait, half of one too."""
     step = group[-1]
+    if idle and _is_half(step):
+        return (Step(Verb.REQUEST),)
     whole = step.form in {Form.WHOLE, Form.LARGE} and step.payload is None
     if step.verb is Verb.SEND and whole:
         return (Step(Verb.REQUEST, form=step.form),)
@@ -154,8 +167,9 @@ def _awaited(group: Group) -> Group:
 def _ends_alone(sequence: Sequence) -> tuple[Group, ...]:
     if sequence.is_idle:
         return ((Step(Verb.AWAIT, event=Awaited.END, wait=Limit.IDLE),),)
-    verb = Verb.TERMINATE if sequence.uses(Verb.TERMINATE) else Verb.FIN
-    return ((Step(verb),),)
+    if sequence.uses(Verb.TERMINATE):
+        return ((Step(Verb.TERMINATE),),)
+    return ((Step(Verb.CLOSE_NOTIFY if _writes_behind_alert(sequence) else Verb.FIN),),)
 
 
 def _entry(name: str, table: dict[str, object]) -> Entry:

@@ -31,6 +31,8 @@ def _http_close(case: Case) -> Answer:
     late = [r for r in case.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
     if late and case.trace.drive.answered_to >= late[0].end:
         return Result.FAIL, "the server answered a request behind 'Connection: close'"
+    if case.closing.server_end is None and case.axes.tls is TlsEnd.NOTIFIED:
+        return Result.PASS, "the server began to close with its close_notify, and waited for ours"
     if case.closing.server_end is None:
         return Result.FAIL, "the server kept the connection after 'Connection: close'"
     return Result.PASS, "the server closed after 'Connection: close'"
