@@ -27,14 +27,21 @@ SHOWN = 60
 
 _AT_A_STRETCH = 64
 
+_HEAD = 5 + (1 << 14)  # bytes of a whole TLS record, which holds the head of any request of ours
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait, in seconds: for the server, for its idle timeout, for stray packets."""
+    """How long to wait, in seconds: for the server, for its idle timeout, for stray packets.
+
+    ``answer`` is for what a server that works always gives: its handshake, greeting and responses.
+    Only for how it ends a connection is ``server`` enough, where that is less.
+    """
 
     server: float = 10.0
     idle: float = 75.0
     tail: float = 0.05
+    answer: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +174,8 @@ class Connection:
         self._opened = 0
         alert = (1, 0) if piece.kind is RecordKind.CLOSE_NOTIFY else piece.alert
         self.records.append(Record(Side.CLIENT, start, self.sent, piece.kind, now, alert))
-        if piece.is_request:
-            self._request_ends.append(self.sent)
+        if piece.is_request:  # of a large upload, an early response proves the head read, no more
+            self._request_ends.append(min(self.sent, start + _HEAD))
 
     async def _send_rest(self, rest: memoryview, hold: Hold) -> None:
         with trio.move_on_after(self.route.patience.server) as scope:
@@ -348,5 +355,6 @@ class Connection:
         return self.route.patience.server if wait is Limit.PATIENCE else float(wait)
 
     def deadline(self) -> float:
-        """When the server's patience, counted from now, is over (trio's clock)."""
-        return trio.current_time() + self.route.patience.server
+        """When the patience for an answer, counted from now, is over (trio's clock)."""
+        patience = self.route.patience
+        return trio.current_time() + max(patience.server, patience.answer)
