@@ -52,7 +52,7 @@ class Case:
 
 CASES = (
     Case(running_redis, "redis"),
-    Case(running_nats, "nats", (*CLIENT_FIRST, UNKNOWN)),
+    Case(running_nats, "nats", (*CLIENT_FIRST, UNKNOWN, "idle-before-handshake-hello")),
     Case(running_exim, "smtp"),
     Case(running_exim, "smtps"),
     Case(running_dovecot, "imap"),
@@ -153,6 +153,12 @@ def test_nats_answers_our_alert(probed: Probed, tls: str) -> None:
     ran = probed("nats")
     assert ran.cell("close-notify-fin", tls).outcomes == {"clean": TRIALS}
     assert {cell.verdict for cell in ran.run.cells} == {"pass"}
+
+
+@pytest.mark.parametrize("tls", VERSIONS)
+def test_a_server_may_end_it_before_we_ask_for_tls(probed: Probed, tls: str) -> None:
+    cell = probed("nats").cell("idle-before-handshake-hello", tls)
+    assert set(cell.outcomes) == {"no-close-notify"}
 
 
 @pytest.mark.parametrize("name", ["smtp", "smtps"])

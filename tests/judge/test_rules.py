@@ -182,6 +182,14 @@ def test_an_rst_of_ours_must_have_been_asked_for() -> None:
     assert result("SELF-NOTIFY", play(C.notify(), C.abort())) is PASS
     closed = play(C.goodbye() + C.close(), S.notify(), C.rst())
     assert result("SELF-NOTIFY", closed) is PASS
+    repeated = play(C.notify(), S.notify() + S.fin(), C.fin(), C.rst())
+    assert result("SELF-NOTIFY", repeated) is PASS
+
+
+def test_a_response_that_never_comes_is_no_good_end() -> None:
+    silent = play(C.request())
+    assert result("INTEROP-DATA-LOST", silent) is WARN
+    assert result("INTEROP-DATA-LOST", play(C.request(), S.response())) is Result.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("coverage", [Coverage.HOLES, Coverage.NONE])
@@ -235,6 +243,12 @@ def test_a_response_owed_before_the_alert_is_no_answer_to_what_came_behind() -> 
 def test_a_second_answer_after_connection_close_is_one_too_many() -> None:
     both = (C.goodbye(asks=True) + C.request(), S.response() + S.response(), S.fin())
     assert result("HTTP-CLOSE", play(*both, protocol="http1")) is FAIL
+
+
+def test_a_server_that_waits_for_our_alert_behind_its_own_has_begun_to_close() -> None:
+    goodbye = (C.goodbye(asks=True), S.response())
+    assert result("HTTP-CLOSE", play(*goodbye, S.notify(), protocol="http1")) is PASS
+    assert result("HTTP-CLOSE", play(*goodbye, protocol="http1")) is FAIL
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,8 @@ class _Script:
         connection = self.connection
         steps = [step for group in groups for step in group]
         if connection.tls is None and any(step.verb is Verb.HELLO for step in steps):
+            if connection.ended and connection.conversation.phase is Phase.PLAIN:
+                raise GivenUp  # ended before TLS was asked for, which is what the sequence asks
             await begin_tls(connection)
         for shot in shots_of(connection, groups):
             await self.shoot(shot)
