@@ -9,7 +9,7 @@ import pytest
 from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, play, silence
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, signature_of, timing_of
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
-from tlsprobe.model.trace import Coverage, Deed, Stage, Trace
+from tlsprobe.model.trace import Coverage, Deed, Event, Stage, Trace
 
 ANSWERED = (C.notify(), S.notify())
 
@@ -269,6 +269,17 @@ def test_only_silence_is_idle(lines: tuple[Line, ...]) -> None:
 @pytest.mark.parametrize("first", [S.data(), C.data()])
 def test_silence_behind_a_greeting_or_half_a_request_is_idle(first: Line) -> None:
     assert timing(play(first, silence(5), S.fin()))["idle_to_end"] == pytest.approx(5e6, rel=1e-3)
+
+
+def test_what_the_server_says_into_the_silence_restarts_nothing() -> None:
+    trace = play(C.ack(), silence(3), S.data(), silence(2), S.data() + S.notify() + S.fin())
+    assert timing(trace)["idle_to_end"] < 3e6
+    mark = trace.drive.mark
+    assert mark is not None
+    waits = Event(mark.time_ns + 1, Deed.STEP, "await")
+    events = (*trace.drive.events, waits)
+    waited = replace(trace, drive=replace(trace.drive, events=events))
+    assert timing(waited)["idle_to_end"] == pytest.approx(5e6, rel=1e-3)
 
 
 def test_idle_time_without_a_capture_counts_from_the_mark() -> None:

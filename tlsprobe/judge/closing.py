@@ -3,7 +3,8 @@
 First the trace becomes a list of happenings (this record's last byte passed here, that FIN there)
 and everything else is read off that list. With a whole capture the happenings come from the wire;
 without one, or with holes in it, from what our own socket and TLS told us, which know less (a reset
-behind an EOF is unseen) but invent nothing.
+behind an EOF is unseen) but invent nothing. Somebody else's capture is all there is of a
+connection, and is taken as it is.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Closing:
 
 def closing_of(trace: Trace) -> Closing:
     """The happenings of a trace, in the order in which they passed."""
-    if trace.coverage is Coverage.WHOLE:
+    if trace.coverage is Coverage.WHOLE or not trace.drive.events:
         return Closing(tuple(_seen(trace)))
     return Closing(tuple(_told(trace.drive)))
 
@@ -161,17 +162,21 @@ def _raced(drive: Drive) -> dict[str, float]:
 
 
 def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
-    """Silence before a server that is the first to end something, counted from the last payload.
+    """Silence before a server that is the first to end something.
 
-    Data may come before, of ours (half a request) or of the server's (a greeting).
+    It counts from the last payload before we began to wait: a response, a greeting, half a request.
+    What the server says into the silence (heartbeats, GOAWAY, a word of farewell) is no part of any
+    exchange, and restarts nothing. Where nobody told when we began to wait, any payload counts.
     """
     ends = [h for h in closing.happenings if h.letter not in "dh"]
     first = ends[0] if ends else None
     mark = trace.drive.mark
     if first is None or first.side is Side.CLIENT or mark is None:
         return {}
-    opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < first.time_ns]
-    told = [h.time_ns for h in closing.happenings if h.time_ns < first.time_ns]
+    steps = [e.time_ns for e in trace.drive.events if e.deed is Deed.STEP]
+    began = max((time for time in steps if time < first.time_ns), default=first.time_ns)
+    opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < began]
+    told = [h.time_ns for h in closing.happenings if h.time_ns < began]
     since = max([*opening[-1:], *told[-1:]], default=mark.time_ns)
     return {"idle_to_end": (first.time_ns - since) / 1000}
 

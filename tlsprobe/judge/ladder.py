@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from tlsprobe.judge.closing import LETTERS, Closing
 from tlsprobe.model.judgement import LadderLine, Reset
@@ -13,21 +13,27 @@ MAX_LINES = 40
 """Lines a ladder has at most; a long transfer in the middle is left out."""
 
 
-def ladder_of(trace: Trace, closing: Closing, resets: tuple[Reset, ...]) -> tuple[LadderLine, ...]:
+def ladder_of(
+    trace: Trace, closing: Closing, resets: tuple[Reset, ...], also: Container[int] = ()
+) -> tuple[LadderLine, ...]:
     """Everything after the opening exchange that carries bytes or flags, with pure ACKs left out.
 
-    Without a capture, the happenings that our own side knows of.
+    Without a capture, the happenings that our own side knows of. ``also`` holds numbers of packets
+    that are to be told whatever they carry.
     """
     mark = trace.drive.mark
     if mark is None:
         return ()
-    lines = tuple(_wire(trace, closing, resets) if trace.segments else _told(trace, closing))
+    wire = _wire(trace, closing, resets, also)
+    lines = tuple(wire if trace.segments else _told(trace, closing))
     if len(lines) > MAX_LINES:
         return lines[: MAX_LINES // 2] + lines[-MAX_LINES // 2 :]
     return lines
 
 
-def _wire(trace: Trace, closing: Closing, resets: tuple[Reset, ...]) -> Iterator[LadderLine]:
+def _wire(
+    trace: Trace, closing: Closing, resets: tuple[Reset, ...], also: Container[int]
+) -> Iterator[LadderLine]:
     mark = trace.drive.mark
     assert mark is not None
     floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
@@ -38,7 +44,8 @@ def _wire(trace: Trace, closing: Closing, resets: tuple[Reset, ...]) -> Iterator
     causes = {reset.packet: reset for reset in resets}
     for segment in trace.segments:
         loaded = segment.length and segment.end > floor[segment.side]
-        if segment.syn or not (segment.rst or segment.fin or loaded):
+        speaks = not segment.syn and (segment.rst or segment.fin or loaded)
+        if not speaks and segment.number not in also:
             continue
         told = letters[segment.number]
         said = told.upper() if segment.side is Side.CLIENT else told
@@ -52,6 +59,8 @@ def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> st
     if segment.rst:
         form = "RST, no ACK" if segment.ack is None else "RST with ACK"
         return f"{form}: {reset.cause}" if reset else form
+    if segment.syn:
+        return "SYN" if segment.ack is None else "SYN-ACK"
     if segment.end <= reach and segment.length:
         return f"retransmission, {segment.length} bytes" + (", FIN" if segment.fin else "")
     names = [
@@ -61,12 +70,14 @@ def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> st
     ]
     parts = list(dict.fromkeys(names)) or ([f"{segment.length} bytes"] if segment.length else [])
     size = [f"{segment.length} bytes"] if names else []
-    return ", ".join(parts + size + (["FIN"] if segment.fin else []))
+    return ", ".join(parts + size + (["FIN"] if segment.fin else [])) or "ACK"
 
 
 def _name(record: Record) -> str:
     if record.kind is RecordKind.PLAIN:
         return "bytes outside TLS"
+    if record.kind is RecordKind.CLOSE_NOTIFY and record.alert is None:
+        return "close_notify, probably"  # inferred: nobody decrypted it
     return str(record.kind)
 
 

@@ -43,7 +43,8 @@ class Segment(NamedTuple):
 
     ``start`` is the offset of its first byte (-1 for a SYN), ``length`` its payload in bytes,
     ``ack`` the offset in the peer's stream that it acknowledges, None without the ACK flag.
-    ``ip_id`` is None in IPv6. ``number`` counts packets of the capture from 1.
+    ``ip_id`` is None in IPv6. ``number`` counts packets of the capture from 1. ``ttl``, ``ip_id``
+    and ``df`` (whether fragmenting was forbidden) are None where the input does not tell them.
     """
 
     number: int
@@ -54,9 +55,10 @@ class Segment(NamedTuple):
     length: int
     ack: int | None
     window: int
-    ttl: int
+    ttl: int | None
     ip_id: int | None
     timestamps: bool
+    df: bool | None = None
 
     @property
     def end(self) -> int:

@@ -1,0 +1,117 @@
+"""Explains a capture of a million packets, next to tshark's list of conversations with a reset.
+
+    .venv/bin/python -m tests.bench.bench_explain [PACKETS]
+
+A thousand connections are written to a pcap file, interleaved as on a busy link, each with TLS
+records of some kilobytes; every tenth ends with an RST in place of a FIN. Both programs then read
+that same file in turns, three times each; wall clock, processor time and the largest memory of
+each are printed. ``PACKETS`` may be larger: memory must not follow it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+CONNECTIONS, EVERY = 1000, 10
+ROUNDS = 3
+_SYN, _SYN_ACK, _ACK, _PUSH, _FIN, _RST = 0x02, 0x12, 0x10, 0x18, 0x11, 0x14
+_SERVER = bytes((192, 0, 2, 1)), 443
+_RECORD = b"\x17\x03\x03\x05\x73" + bytes(0x573)
+_OPTIONS = b"\x01\x01\x08\x0a" + bytes(8)
+
+
+class Talk:
+    """One connection that makes up its next packet when asked."""
+
+    def __init__(self, index: int, packets: int, chance: random.Random) -> None:
+        self.client = bytes((198, 51, 100 + index // 250, index % 250 + 1)), 40_000 + index
+        self.seq = [chance.getrandbits(32), chance.getrandbits(32)]
+        self.left, self.made = packets, 0
+        self.resets = index % EVERY == 0
+
+    def next(self) -> bytes:
+        self.made += 1
+        self.left -= 1
+        if self.made <= 3:
+            flags = (_SYN, _SYN_ACK, _ACK)[self.made - 1]
+            return self.packet(int(self.made == 2), flags, b"")
+        if self.left == 0:
+            return self.packet(1, _RST if self.resets else _FIN, b"")
+        if self.made % 3 == 1:
+            return (
+                self.packet(0, _PUSH, _RECORD[:5] + bytes(0x573))
+                if self.made == 4
+                else self.packet(0, _ACK, b"")
+            )
+        return self.packet(1, _PUSH, _RECORD)
+
+    def packet(self, way: int, flags: int, payload: bytes) -> bytes:
+        source, destination = (self.client, _SERVER) if way == 0 else (_SERVER, self.client)
+        ack = self.seq[1 - way] if flags != _SYN else 0
+        tcp = struct.pack(
+            "!HHIIBBHHH", source[1], destination[1], self.seq[way], ack, 0x80, flags, 512, 0, 0
+        )
+        body = tcp + _OPTIONS + payload
+        self.seq[way] = (self.seq[way] + len(payload) + (flags & 0x03 != 0)) % 2**32
+        ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), self.made, 0x4000, 64, 6, 0)
+        return bytes(12) + b"\x08\x00" + ip + source[0] + destination[0] + body
+
+
+def write(out: BinaryIO, packets: int) -> None:
+    """The capture: ``packets`` packets of `CONNECTIONS` connections."""
+    chance = random.Random(1)
+    talks = [Talk(i, packets // CONNECTIONS, chance) for i in range(CONNECTIONS)]
+    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0x40000, 1))
+    clock = 1_790_000_000 * 1_000_000
+    while talks:
+        for talk in talks:
+            for _ in range(min(4, talk.left)):
+                data = talk.next()
+                clock += 7
+                head = (clock // 1_000_000, clock % 1_000_000, len(data), len(data))
+                out.write(struct.pack("<IIII", *head) + data)
+        talks = [talk for talk in talks if talk.left]
+
+
+def timed(name: str, command: list[str]) -> float:
+    """Runs it, prints what it took, and gives back the wall clock."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    cpu = used.ru_utime + used.ru_stime
+    print(f"{name:8} {wall:6.2f} s wall, {cpu:6.2f} s cpu, {used.ru_maxrss / 1024:6.0f} MiB")
+    return wall
+
+
+def compare(path: Path, packets: int, rounds: int = ROUNDS) -> None:
+    """Writes the capture to ``path`` and lets both read it in turns."""
+    with path.open("wb") as out:
+        write(out, packets)
+    size, reset = path.stat().st_size >> 20, CONNECTIONS // EVERY
+    print(f"\n{packets} packets, {CONNECTIONS} connections, {reset} reset, {size} MiB")
+    ours = [sys.executable, "-m", "tlsprobe", "explain", str(path)]
+    wireshark = ["tshark", "-r", str(path), "-q", "-z", "conv,tcp", "-Y", "tcp.flags.reset==1"]
+    for _ in range(rounds):
+        timed("tlsprobe", ours)
+        if shutil.which("tshark"):
+            timed("tshark", wireshark)
+
+
+def test_explain_next_to_tshark(tmp_path: Path) -> None:
+    compare(tmp_path / "capture.pcap", 1_000_000)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+        compare(Path(folder) / "capture.pcap", wanted)

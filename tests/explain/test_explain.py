@@ -1,0 +1,410 @@
+"""Captures of every unpleasant kind, and what is said of them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.explain.talk import (
+    ACK,
+    ALERT_12,
+    ALERT_13,
+    CLIENT,
+    CLIENT_HELLO,
+    DATA,
+    FIN,
+    PSH,
+    RST,
+    SERVER,
+    SYN,
+    Given,
+    Talk,
+    explained,
+    flow_of,
+    host,
+    sealed,
+    server_hello,
+    tls12,
+    tls13,
+)
+from tlsprobe.explain import MOST_RESETS, Wish, explain
+from tlsprobe.language import parse
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset
+from tlsprobe.model.judgement import Cause, Confidence, Reader
+from tlsprobe.model.trace import Side
+from tlsprobe.wire.packet import Packet
+
+
+def only(flow: ExplainedFlow) -> ExplainedReset:
+    (told,) = flow.resets
+    return told
+
+
+def postgres_end(talk: Talk, alert: bytes) -> Talk:
+    """Terminate, close_notify, the server's own, and an RST in place of a FIN."""
+    talk.c(PSH | ACK, sealed(22)).c(PSH | ACK, alert).s(PSH | ACK, alert)
+    return talk.s(RST | ACK)
+
+
+# --- TLS without keys -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("opening", "alert"), [(tls13, ALERT_13), (tls12, ALERT_12)])
+def test_the_case_that_started_it(opening: type, alert: bytes) -> None:
+    talk = postgres_end(opening(), alert)
+    flow = flow_of(talk)
+    told = only(flow)
+    assert flow.signature == "D N n r"
+    assert flow.reader is Reader.RESET
+    assert flow.complete
+    assert told.reset.cause is Cause.UNREAD_AT_CLOSE
+    assert told.reset.confidence is Confidence.MEDIUM
+    assert told.reset.alternatives == (Cause.DELIBERATE,)
+    assert told.trigger == talk.number - 2
+    assert any("close_notify, probably" in sentence for sentence in told.reset.evidence)
+
+
+def test_the_version_is_told() -> None:
+    assert flow_of(tls13().s(RST | ACK)).tls == "1.3"
+    assert flow_of(tls12().s(RST | ACK)).tls == "1.2"
+    assert flow_of(Talk().open().s(RST | ACK)).tls is None
+
+
+def test_an_answer_to_the_close_notify_then_a_reset_is_deliberate() -> None:
+    talk = tls13().c(PSH | ACK, ALERT_13).s(PSH | ACK, ALERT_13).s(RST | ACK)
+    assert only(flow_of(talk)).reset.cause is Cause.DELIBERATE
+
+
+def test_data_after_close() -> None:
+    talk = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst()
+    flow = flow_of(talk)
+    assert flow.signature == "nf N r"
+    assert flow.reader is Reader.EOF
+    assert only(flow).reset.cause is Cause.DATA_AFTER_CLOSE
+    assert only(flow).reset.confidence is Confidence.HIGH
+    assert only(flow).trigger == talk.number - 1
+
+
+def test_tls_that_begins_in_the_middle() -> None:
+    """PostgreSQL's SSLRequest, and any STARTTLS, come before the first record."""
+    talk = Talk().open().c(PSH | ACK, bytes((0, 0, 0, 8, 4, 210, 22, 47))).s(PSH | ACK, b"S")
+    talk.c(PSH | ACK, CLIENT_HELLO).s(PSH | ACK, server_hello() + sealed(69))
+    talk.c(PSH | ACK, sealed(69)).c(PSH | ACK, DATA).s(PSH | ACK, DATA)
+    flow = flow_of(postgres_end(talk, ALERT_13))
+    assert flow.signature == "D N n r"
+    assert "--profile postgres --sequence 'request; terminate; c" in (only(flow).experiment or "")
+
+
+def test_records_cut_by_the_snap_length() -> None:
+    talk = postgres_end(tls13(), ALERT_13)
+    talk.packets = [p._replace(payload=p.payload[:120]) for p in talk.packets]
+    assert flow_of(talk).signature == "D N n r"
+
+
+def test_a_record_over_many_segments_and_out_of_order() -> None:
+    talk = tls13()
+    big = sealed(3000)
+    talk.c(PSH | ACK, DATA)
+    for at in range(0, len(big), 500):
+        talk.s(PSH | ACK, big[at : at + 500])
+    talk.packets[-3], talk.packets[-2] = talk.packets[-2], talk.packets[-3]
+    talk.packets[-3:-1] = [
+        p._replace(time_ns=t.time_ns)
+        for p, t in zip(talk.packets[-3:-1], talk.packets[-2:-4:-1], strict=True)
+    ]
+    talk.s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst()
+    assert flow_of(talk).signature == "nf N r"
+
+
+# --- whose, and which connection ------------------------------------------------------------------
+
+
+def test_a_refusal() -> None:
+    talk = Talk().c(SYN)
+    talk.s(RST | ACK, seq=0, window=0, ip_id=0)
+    told = only(flow_of(talk))
+    assert (told.reset.cause, told.reset.confidence) == (Cause.REFUSED, Confidence.HIGH)
+    assert told.trigger == 1
+
+
+def test_numbers_that_wrap() -> None:
+    talk = postgres_end(tls13(Talk(seqs=[2**32 - 400, 2**32 - 900])), ALERT_13)
+    assert flow_of(talk).signature == "D N n r"
+    assert flow_of(talk).complete
+
+
+def test_a_fin_sent_twice_is_one() -> None:
+    talk = tls13().s(ACK | FIN)
+    again = talk.packets[-1]
+    talk.s(seq=again.seq, flags=ACK | FIN).c(PSH | ACK, ALERT_13).bare_rst()
+    flow = flow_of(talk)
+    assert flow.signature == "f N r"
+    assert only(flow).reset.cause is Cause.DATA_AFTER_CLOSE
+
+
+def test_a_packet_seen_twice_is_one() -> None:
+    talk = postgres_end(tls13(), ALERT_13)
+    twice = [p for one in talk.packets for p in (one, one._replace(copy=True, interface=1))]
+    talk.packets = twice
+    assert len(flow_of(talk).resets) == 1
+
+
+def test_a_hole_costs_confidence() -> None:
+    talk = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst()
+    del talk.packets[8]
+    flow = flow_of(talk)
+    assert not flow.complete
+    assert only(flow).reset.confidence is Confidence.MEDIUM
+
+
+def test_without_the_beginning_the_server_is_guessed_and_it_is_said() -> None:
+    talk = postgres_end(tls13(), ALERT_13)
+    talk.packets = talk.packets[9:]
+    flow = flow_of(talk)
+    assert (flow.client, flow.server) == ("192.0.2.1:40000", "192.0.2.2:443")
+    assert any("guessed" in note for note in flow.notes)
+    assert only(flow).reset.cause is Cause.UNREAD_AT_CLOSE
+    assert only(flow).reset.confidence is Confidence.LOW
+
+
+def test_the_client_hello_tells_who_is_who() -> None:
+    odd = Talk(client=(host("192.0.2.9"), 7), server=(host("192.0.2.8"), 50000))
+    talk = postgres_end(tls13(odd), ALERT_13)
+    talk.packets = talk.packets[3:]
+    assert flow_of(talk).server == "192.0.2.8:50000"
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_half_a_capture(kept: int) -> None:
+    talk = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst()
+    talk.packets = [p for p in talk.packets if (p.src == SERVER) == kept]
+    flows = explained(talk).flows
+    assert not flows[0].complete
+    if kept:
+        assert only(flows[0]).reset.cause is Cause.DATA_AFTER_CLOSE
+        assert only(flows[0]).reset.confidence is not Confidence.HIGH
+    else:
+        assert flows[0].resets == ()
+
+
+def test_half_a_capture_of_unread_data() -> None:
+    talk = postgres_end(tls13(), ALERT_13)
+    talk.packets = [p for p in talk.packets if p.src == SERVER]
+    told = only(flow_of(talk))
+    assert told.reset.cause is Cause.UNREAD_AT_CLOSE
+    assert told.reset.confidence is Confidence.LOW
+
+
+def test_a_port_used_again_is_another_connection() -> None:
+    first = tls13().s(PSH | ACK | FIN, ALERT_13).c(ACK | FIN).s()
+    second = tls13(Talk(seqs=[900_000, 800_000], number=first.number, now=first.now))
+    flows = explained(first, postgres_end(second, ALERT_13)).flows
+    assert [len(flow.resets) for flow in flows] == [1, 0]
+    assert flows[0].signature == "D N n r"
+
+
+def test_a_late_bare_rst_belongs_to_the_connection_whose_numbers_it_fits() -> None:
+    first = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13)
+    far = Talk(seqs=[2**31, 2**31 + 77], number=first.number, now=first.now)
+    second = far.open().c(PSH | ACK, CLIENT_HELLO)
+    first.now, first.number = second.now, second.number
+    first.bare_rst()
+    loud, quiet = explained(first, second).flows
+    assert only(loud).reset.cause is Cause.DATA_AFTER_CLOSE
+    assert quiet.resets == ()
+
+
+def test_a_stranger_that_continues_a_connection_is_that_connection() -> None:
+    """Lost NAT state: both ports are named, and the cause is sure though no SYN was seen."""
+    known = tls13()
+    stranger = Talk(client=(CLIENT[0], 61001), seqs=list(known.seqs), now=known.now).wait(350)
+    stranger.c(PSH | ACK, DATA).bare_rst()
+    loud = explained(known, stranger).flows[0]
+    told = only(loud)
+    assert (told.reset.cause, told.reset.confidence) == (Cause.NO_STATE, Confidence.HIGH)
+    said = " ".join(told.reset.evidence)
+    assert "192.0.2.1:61001" in said
+    assert "192.0.2.1:40000" in said
+    assert "rewritten" in said
+
+
+def test_a_stranger_with_other_numbers_is_a_stranger() -> None:
+    stranger = Talk(client=(CLIENT[0], 61001), seqs=[7_000_000, 8_000_000], now=10**18)
+    told = only(explained(tls13(), stranger.c(PSH | ACK, DATA).bare_rst()).flows[0])
+    assert told.reset.cause is Cause.NO_STATE
+    assert told.reset.confidence is Confidence.MEDIUM
+    assert "rewritten" not in " ".join(told.reset.evidence)
+
+
+def test_idle_time_near_a_known_timer_is_told_and_an_experiment_named() -> None:
+    told = only(flow_of(tls13().wait(350).c(PSH | ACK, DATA).bare_rst()))
+    assert told.reset.cause is Cause.NO_STATE
+    assert any("NLB" in sentence for sentence in told.reset.evidence)
+    assert told.experiment is not None
+    assert "sleep 350" in told.experiment
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def as_text(talk: Talk) -> Talk:
+    """As tcpdump prints it: no payload, relative numbers but for SYNs and bare RSTs."""
+    bases = {talk.client: talk.packets[0].seq, talk.server: talk.packets[1].seq}
+    printed: list[Packet] = []
+    for packet in talk.packets:
+        p = packet._replace(payload=b"", ttl=None, ip_id=None, df=None)
+        if p.flags & ACK and not p.flags & SYN:
+            assert p.ack is not None
+            ack = (p.ack - bases[p.dst]) % 2**32
+            seq = (p.seq - bases[p.src]) % 2**32
+            printed.append(p._replace(seq=seq, ack=ack, relative=True))
+        else:
+            printed.append(p)
+    return replace(talk, packets=printed)
+
+
+def test_text_with_relative_numbers_and_an_absolute_bare_rst() -> None:
+    talk = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst()
+    flow = flow_of(as_text(talk), kind="text")
+    assert flow.complete
+    assert only(flow).reset.cause is Cause.DATA_AFTER_CLOSE
+    assert only(flow).reset.confidence is Confidence.HIGH
+
+
+def test_text_without_the_handshake_and_an_absolute_bare_rst() -> None:
+    talk = as_text(tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst())
+    talk.packets = talk.packets[8:]
+    flow = flow_of(talk, kind="text")
+    assert only(flow).reset.cause is Cause.DATA_AFTER_CLOSE
+    assert only(flow).reset.confidence is Confidence.MEDIUM
+    assert any("absolute" in note for note in flow.notes)
+
+
+def test_text_names_the_connection_that_a_stranger_continues() -> None:
+    """tcpdump prints the first numbers of a connection in full."""
+    known = tls13()
+    stranger = Talk(client=(CLIENT[0], 61001), seqs=list(known.seqs), now=known.now)
+    stranger.c(PSH | ACK, DATA).bare_rst()
+    stranger.packets = [p._replace(payload=b"", ttl=None, ip_id=None) for p in stranger.packets]
+    told = only(explained(as_text(known), stranger, kind="text").flows[0])
+    assert told.reset.cause is Cause.NO_STATE
+    assert "rewritten" in " ".join(told.reset.evidence)
+
+
+def test_text_without_times_keeps_its_order() -> None:
+    talk = as_text(postgres_end(tls13(), ALERT_13))
+    timeless = [p._replace(time_ns=0, number=n) for n, p in enumerate(talk.packets, 1)]
+    (flow,) = explain(Given(timeless, "text", ()), Wish(quiet=True)).flows
+    assert flow.signature == "D N n r"
+
+
+# --- much -----------------------------------------------------------------------------------------
+
+
+def test_like_connections_keep_one_ladder() -> None:
+    talks = [
+        postgres_end(tls13(Talk(client=(CLIENT[0], 41000 + i), seqs=[i, i])), ALERT_13)
+        for i in range(5)
+    ]
+    flows = explained(*talks).flows
+    assert [bool(flow.ladder) for flow in flows] == [True, False, False, False, False]
+
+
+def test_many_rsts_of_one_connection_are_bounded() -> None:
+    talk = tls13().s(ACK | FIN)
+    for _ in range(MOST_RESETS + 5):
+        talk.c(PSH | ACK, DATA).bare_rst()
+    flow = flow_of(talk)
+    assert len(flow.resets) == MOST_RESETS
+    assert any("5 more" in note for note in flow.notes)
+
+
+def test_a_long_connection_keeps_its_close() -> None:
+    talk = tls13()
+    for _ in range(700):
+        talk.c(PSH | ACK, DATA).s(PSH | ACK, DATA)
+    flow = flow_of(postgres_end(talk, ALERT_13))
+    assert flow.complete
+    assert flow.signature == "D N n r"
+
+
+def test_only_what_was_asked_for() -> None:
+    loud, quiet = postgres_end(tls13(), ALERT_13), tls13(Talk(client=(CLIENT[0], 40001)))
+    assert len(explained(loud, quiet).flows) == 2
+    calm = explained(loud, quiet, wish=Wish())
+    assert (len(calm.flows), calm.quiet) == (1, 1)
+    assert explained(loud, quiet, wish=Wish(port=40001)).found is False
+    assert explained(loud, quiet, wish=Wish(host="192.0.2.1")).found
+
+
+def test_the_clients_reset_is_the_clients() -> None:
+    talk = tls13().c(PSH | ACK, ALERT_13).c(ACK | FIN).s(PSH | ACK, ALERT_13).bare_rst(0)
+    told = only(flow_of(talk))
+    assert (told.reset.side, told.reset.cause) == (Side.CLIENT, Cause.DATA_AFTER_CLOSE)
+    assert told.experiment is None
+
+
+def test_the_experiment_repeats_what_the_client_did_and_leaves_the_rest_out() -> None:
+    talk = postgres_end(tls13(Talk(server=(SERVER[0], 5432))), ALERT_13)
+    assert only(flow_of(talk)).experiment == (
+        "tlsprobe run --target 192.0.2.2:5432"
+        " --sequence 'request; terminate; close_notify; drain 2s'"
+        " --sequence 'request; terminate; drain 2s'"
+    )
+
+
+# --- whatever the capture -------------------------------------------------------------------------
+
+endpoints = st.sampled_from([CLIENT, SERVER, (CLIENT[0], 40001)])
+packets = st.builds(
+    Packet,
+    number=st.just(0),
+    time_ns=st.integers(0, 2**62),
+    src=endpoints,
+    dst=endpoints,
+    seq=st.integers(0, 2**32 - 1) | st.integers(0, 300),
+    ack=st.none() | st.integers(0, 2**32 - 1) | st.integers(0, 300),
+    flags=st.integers(0, 255),
+    window=st.integers(0, 65535),
+    length=st.integers(0, 2000),
+    payload=st.sampled_from([b"", CLIENT_HELLO, server_hello(), DATA, ALERT_12, b"\x16\x03"]),
+    ttl=st.none() | st.integers(0, 255),
+    ip_id=st.none() | st.integers(0, 65535),
+    df=st.none() | st.booleans(),
+    timestamps=st.none() | st.booleans(),
+    window_scale=st.none(),
+    interface=st.just(0),
+    relative=st.booleans(),
+    copy=st.booleans(),
+)
+
+
+@given(st.lists(packets, max_size=25), st.sampled_from(["pcap", "text"]))
+@settings(deadline=None)
+def test_whatever_comes_is_explained(found: list[Packet], kind: str) -> None:
+    numbered = [p._replace(number=n) for n, p in enumerate(found, 1)]
+    explanation = explain(Given(numbered, kind, ()), Wish(quiet=True))  # type: ignore[arg-type]
+    seen = sum(bool(p.flags & RST) for p in numbered if not p.copy)
+    assert sum(len(flow.resets) for flow in explanation.flows) == seen
+
+
+@pytest.mark.parametrize(
+    ("opening", "steps"),
+    [
+        (tls13().c(PSH | ACK, ALERT_13), ["request; close_notify", "request; fin"]),
+        (tls13().c(ACK | FIN), ["request; fin", "request"]),
+        (tls13().c(PSH | ACK | FIN, ALERT_13), ["request; close_notify + fin", "request; fin"]),
+        (tls13().c(PSH | ACK, DATA).c(PSH | ACK, DATA), ["request; send", "request"]),
+    ],
+)
+def test_every_experiment_is_a_sequence_that_parses(opening: Talk, steps: list[str]) -> None:
+    said = only(flow_of(opening.s(RST | ACK))).experiment
+    assert said is not None
+    words = shlex.split(said)
+    sequences = [words[i + 1] for i, word in enumerate(words) if word == "--sequence"]
+    assert sequences == [f"{step}; drain 2s" for step in steps]
+    assert all(str(parse(text)) for text in sequences)

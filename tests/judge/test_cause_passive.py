@@ -1,0 +1,213 @@
+"""What a bystander can say: records inferred or missing, directions missing, forms of Linux."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, play, stranger
+from tlsprobe.judge.cause import provoked_by, resets_of
+from tlsprobe.judge.closing import axes_of, closing_of, signature_of
+from tlsprobe.judge.ladder import ladder_of
+from tlsprobe.judge.rewritten import Rewritten, Standing
+from tlsprobe.model.judgement import Cause, Confidence, Reader, Reset
+from tlsprobe.model.trace import Coverage, Record, RecordKind, Segment, Side, Trace
+
+HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
+GIVE_UP = S.rst(active=True)
+
+
+def bystander(*lines: Line, coverage: Coverage = Coverage.WHOLE) -> Trace:
+    """The story as a capture tells it: records known by type, alerts and goodbyes inferred."""
+    trace = play(*lines)
+    drive = trace.drive
+    seen = tuple(_inferred(record) for record in drive.records)
+    passive = replace(stranger(trace).drive, records=seen, mark=drive.mark)
+    return replace(trace, drive=passive, coverage=coverage)
+
+
+def _inferred(record: Record) -> Record:
+    kind = RecordKind.DATA if record.kind is RecordKind.GOODBYE else record.kind
+    return record._replace(kind=kind, alert=None)
+
+
+def why(trace: Trace) -> Reset:
+    (reset,) = resets_of(trace)
+    return reset
+
+
+def said(reset: Reset) -> str:
+    return " / ".join(reset.evidence)
+
+
+def test_the_message_before_the_alert_asked_for_the_end() -> None:
+    reset = why(bystander(C.goodbye(), C.notify(), S.notify(), GIVE_UP))
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert f"{ALERT} bytes" in said(reset)
+    assert f"packet {FIRST + 1} ends with the client's close_notify, probably" in said(reset)
+
+
+def test_an_answered_alert_was_read() -> None:
+    reset = why(bystander(C.notify(), S.notify(), GIVE_UP))
+    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+
+
+def test_of_two_alerts_one_is_answered() -> None:
+    reset = why(bystander(C.notify(), C.notify(), S.notify(), GIVE_UP))
+    assert reset.cause is Cause.UNREAD_AT_CLOSE
+    assert f"{ALERT} bytes" in said(reset)
+
+
+def test_a_servers_alert_answers_no_request() -> None:
+    reset = why(bystander(crossing(S.notify(), C.request()), GIVE_UP))
+    assert reset.cause is Cause.UNREAD_AT_CLOSE
+    assert f"{MESSAGE} bytes" in said(reset)
+
+
+def test_unread_behind_the_fin_is_not_sure_for_a_bystander() -> None:
+    """Whether a server that half-closed had read what came then is not on the wire."""
+    reset = why(bystander(S.notify() + S.fin(), C.data(), GIVE_UP))
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AFTER_FIN, MEDIUM)
+    assert reset.alternatives == (Cause.DELIBERATE,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "trigger"),
+    [
+        pytest.param((C.goodbye(), C.notify(), S.notify(), GIVE_UP), FIRST + 1, id="unread"),
+        pytest.param((S.fin(), C.notify(), S.rst()), FIRST + 1, id="data after close"),
+        pytest.param((C.ack(), S.rst()), FIRST, id="no state"),
+        pytest.param((GIVE_UP,), None, id="nobody"),
+    ],
+)
+def test_what_provoked_it(lines: tuple[Line, ...], trigger: int | None) -> None:
+    trace = bystander(*lines)
+    assert provoked_by(trace, why(trace)) == trigger
+
+
+def test_a_refusal_was_provoked_by_the_syn() -> None:
+    trace = play(C.syn(), S.refuse(), opened=False)
+    assert provoked_by(trace, why(trace)) == 1
+
+
+def test_a_bystander_sees_what_there_is_in_spite_of_holes() -> None:
+    trace = bystander(S.notify() + S.fin(), C.notify(), S.rst(), coverage=Coverage.HOLES)
+    closing = closing_of(trace)
+    assert signature_of(closing) == "nf N r"
+    assert axes_of(trace, closing).reader is Reader.EOF
+
+
+def test_the_ladder_says_probably_and_tells_what_is_asked_for() -> None:
+    trace = bystander(S.notify() + S.fin(), C.ack(), S.rst())
+    resets = resets_of(trace)
+    bare = ladder_of(trace, closing_of(trace), resets)
+    asked = ladder_of(trace, closing_of(trace), resets, {FIRST + 1})
+    assert "close_notify, probably" in bare[0].text
+    assert [line.text for line in asked if line not in bare] == ["ACK"]
+
+
+# --- Linux ----------------------------------------------------------------------------------------
+
+
+def test_the_acknowledgement_of_a_fin_that_is_reset_is_linger2() -> None:
+    for trace in (play(S.fin(), C.ack(), S.rst()), play(S.fin(), C.fin(), S.rst())):
+        reset = why(trace)
+        assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+        assert reset.alternatives == (Cause.NO_STATE,)
+
+
+def test_a_fin_acknowledged_long_ago_is_lost_state() -> None:
+    reset = why(play(S.fin(), C.ack(), C.fin(), S.rst()))
+    assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
+
+
+def test_keepalive_probes_without_an_answer() -> None:
+    at = play().segments[-1].end
+    probe = S.ack().but(start=at - 1)
+    reset = why(play(probe, probe, probe, GIVE_UP))
+    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+    assert "keepalive" in said(reset)
+
+
+def test_answered_probes_are_no_reason() -> None:
+    at = play().segments[-1].end
+    probe = S.ack().but(start=at - 1)
+    assert "keepalive" not in said(why(play(probe, C.ack(), probe, C.ack(), GIVE_UP)))
+
+
+def test_closed_with_bytes_under_way_is_not_sure() -> None:
+    reset = why(play(crossing(S.data(), C.data()), S.rst()))
+    assert (reset.cause, reset.confidence) == (Cause.DATA_AFTER_CLOSE, MEDIUM)
+    assert reset.alternatives == (Cause.NO_STATE,)
+    assert f"{MESSAGE} bytes" in said(reset)
+
+
+@pytest.mark.parametrize(("window", "cause"), [(0, "DATA_AFTER_CLOSE"), (512, "NO_STATE")])
+def test_a_window_that_is_all_but_shut_hides_a_fin(window: int, cause: str) -> None:
+    assert why(play(C.data().but(window=window), S.rst())).cause is Cause[cause]
+
+
+def test_after_the_handshake_alone_a_full_accept_queue_is_possible() -> None:
+    trace = play(opened=False)
+    handshake = play(asked=False).segments[:3]
+    rst = handshake[1]._replace(number=4, flags=4, start=0, ack=None, window=0, ip_id=0)
+    reset = why(replace(trace, segments=(*handshake, rst)))
+    assert (reset.cause, reset.confidence) == (Cause.NO_STATE, MEDIUM)
+    assert "tcp_abort_on_overflow" in said(reset)
+
+
+# --- what is missing, what is foreign -------------------------------------------------------------
+
+
+def only(trace: Trace, side: Side) -> Trace:
+    kept = tuple(s for s in trace.segments if s.side is side)
+    return replace(trace, segments=kept, coverage=Coverage.HOLES)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ((S.fin(), C.notify(), S.rst()), Cause.DATA_AFTER_CLOSE),
+        ((C.notify(), S.rst()), Cause.NO_STATE),
+        ((C.goodbye(), C.notify(), GIVE_UP), Cause.UNREAD_AT_CLOSE),
+        ((GIVE_UP,), Cause.DELIBERATE),
+    ],
+)
+def test_one_direction_is_enough_for_a_guess(lines: tuple[Line, ...], cause: Cause) -> None:
+    reset = why(only(bystander(*lines), Side.SERVER))
+    assert (reset.cause, reset.confidence) == (cause, LOW)
+    assert "nothing of the client's direction" in said(reset)
+
+
+def test_a_missing_beginning_is_called_that() -> None:
+    trace = bystander(S.fin(), C.notify(), S.rst())
+    late = replace(trace, segments=trace.segments[5:], coverage=Coverage.HOLES)
+    assert "beginning" in said(why(late))
+
+
+def test_lost_nat_state_is_sure_although_the_beginning_is_missing() -> None:
+    trace = bystander(C.data(), S.rst(), coverage=Coverage.HOLES)
+    trace = replace(trace, segments=trace.segments[5:])
+    renamed = Rewritten(Standing("192.0.2.1:1", "192.0.2.2:443", 1, 2), "192.0.2.1:9")
+    (reset,) = resets_of(trace, renamed)
+    assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
+    assert renamed.sentence in reset.evidence
+
+
+def with_df(segments: tuple[Segment, ...], last: bool) -> tuple[Segment, ...]:
+    return (*(s._replace(df=True) for s in segments[:-1]), segments[-1]._replace(df=last))
+
+
+@pytest.mark.parametrize("df", [True, False])
+def test_the_df_bit_is_a_sign(df: bool) -> None:
+    trace = play(C.notify(), S.rst())
+    reset = why(replace(trace, segments=with_df(trace.segments, df)))
+    assert ("DF bit" in said(reset)) is not df
+    assert reset.cause is Cause.NO_STATE
+
+
+def test_text_without_ttl_and_id_has_no_signs() -> None:
+    trace = play(C.notify(), GIVE_UP.but(ttl=3, ip_id=9))
+    bare = tuple(s._replace(ttl=None, ip_id=None) for s in trace.segments)
+    assert "note" not in said(why(replace(trace, segments=bare)))

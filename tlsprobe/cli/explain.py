@@ -1,0 +1,114 @@
+"""``tlsprobe explain``: from a capture or a pasted tcpdump to cause and remedy."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlsprobe.cli.console import out, say
+from tlsprobe.errors import UsageError
+from tlsprobe.model.explanation import Explanation
+
+FOUND = 1
+"""Exit code when a reset was found."""
+
+
+class Format(StrEnum):
+    """How to say it."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def explain(  # noqa: PLR0917 - the options of the command line are its arguments
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="pcap or pcapng, gzipped or not, or what tcpdump printed; '-' is stdin.",
+        ),
+    ],
+    keys: Annotated[
+        list[Path] | None,
+        typer.Option("--keys", metavar="FILE", help="TLS key log of the sessions. Repeatable."),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="IP", help="Only connections of this address.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Only connections of this port."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Tell the connections without a reset, too.")
+    ] = False,
+    how: Annotated[
+        Format, typer.Option("--format", help="For a person, for a ticket, or for a program.")
+    ] = Format.TERMINAL,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
+) -> None:
+    """Say of every reset in a capture who sent it, what provoked it, why, and what helps.
+
+    Exit code 0: no reset was found; 1: one was; 2: the input could not be read.
+
+    Example: tcpdump -n -r trace.pcap | tlsprobe explain -
+    """
+    from tlsprobe.explain import Wish
+    from tlsprobe.explain import explain as explained
+    from tlsprobe.wire.captures import open_capture_file
+
+    chosen = Format.JSON if json else how
+    key_logs = [_read(path) for path in keys or ()]
+    wish = Wish(host=_address(host), port=port, quiet=every or chosen is Format.JSON)
+    reading = open_capture_file(file)
+    try:
+        explanation = explained(reading, wish, key_logs)
+    finally:
+        reading.close()
+    _show(explanation, chosen, no_color)
+    raise typer.Exit(FOUND if explanation.found else 0)
+
+
+def _show(explanation: Explanation, how: Format, no_color: bool) -> None:
+    if how is Format.JSON:
+        from tlsprobe.report.explain import encode_explanation
+
+        sys.stdout.buffer.write(encode_explanation(explanation))
+        sys.stdout.buffer.flush()
+    elif how is Format.MARKDOWN:
+        from tlsprobe.report.explain_markdown import explanation_markdown
+
+        sys.stdout.buffer.write(explanation_markdown(explanation).encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+    else:
+        from tlsprobe.report.explain_terminal import explanation_lines
+
+        console = out(no_color)
+        for line in explanation_lines(explanation, console.width, console.encoding):
+            say(console, line.text, line.style)
+
+
+def _address(host: str | None) -> str | None:
+    """The address as captures print it: ``::1``, not ``0:0::1``."""
+    from ipaddress import ip_address
+
+    if host is None:
+        return None
+    try:
+        return str(ip_address(host.strip("[]")))
+    except ValueError:
+        return host
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "--keys takes a file as SSLKEYLOGFILE or 'tlsprobe run --keylog' writes it"
+        raise UsageError(f"{path}: {error.strerror}", hint) from error

@@ -1,0 +1,270 @@
+"""What somebody else's capture says of a connection, in the terms in which our own driver speaks.
+
+The judge asks a Drive what each run of bytes meant. Nobody drove here, so it is put together from
+the records on the wire: by their types where those are in the open, by place and size where they
+are not, and by their contents where a key log opens them. An alert that was inferred has no
+``alert`` value: level and description are not known, and reports say "probably".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from tlsprobe.judge.cause import ALERT_SIZES
+from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
+from tlsprobe.wire.flow_tracker import Connection
+from tlsprobe.wire.packet import host_text
+from tlsprobe.wire.tls_records import (
+    ALERT,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE,
+    Found,
+    Hello,
+    RecordWalk,
+    read_hello,
+)
+from tlsprobe.wire.tls_secrets import TLS13, Opened, Secrets, opened
+
+_ALERT_BODY = 19
+"""An alert in TLS 1.3: two bytes, the inner type, and the tag of the usual ciphers."""
+
+_FINISHED_BODIES = frozenset({53, 69})
+"""Finished in TLS 1.3: a hash of 32 or 48 bytes with its head, the inner type and the tag."""
+
+_FLIGHT = 6
+_TICKET_BYTES = 100
+_VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", TLS13: "1.3"}
+
+KeyLog = Mapping[bytes, Secrets]
+
+
+class Session(NamedTuple):
+    """What the hellos say; None for what the capture does not hold."""
+
+    client: Hello | None
+    server: Hello | None
+
+    @property
+    def tls(self) -> str | None:
+        """The version, ``1.2`` or ``1.3``, if the server's hello was seen."""
+        return _VERSIONS.get(self.server.version) if self.server else None
+
+
+def trace_of(connection: Connection, client_way: int, key_log: KeyLog) -> Trace:
+    """The connection as the judge wants it, ``client_way`` being the client's direction."""
+    segments = connection.segments(client_way)
+    records, session = _records(connection, client_way, segments, key_log)
+    client, server = connection.ends[client_way], connection.ends[1 - client_way]
+    drive = Drive(
+        client=(host_text(client[0]), client[1]),
+        server=(host_text(server[0]), server[1]),
+        stage=Stage.SEQUENCE,
+        records=tuple(records),
+        events=(),
+        tls=session.tls,
+    )
+    trace = Trace(drive, segments, connection.coverage)
+    return replace(trace, drive=replace(drive, mark=_mark(trace)))
+
+
+def client_hello_way(connection: Connection) -> int | None:
+    """Which way the ClientHello went, or the other way than the ServerHello; None without."""
+    for way, walk in enumerate(connection.walks):
+        for record in walk.first[:1]:
+            if record.kind == HANDSHAKE and record.body[:1] in (b"\x01", b"\x02"):
+                return way if record.body[0] == 1 else 1 - way
+    return None
+
+
+# --- records --------------------------------------------------------------------------------------
+
+
+def _records(
+    connection: Connection, client_way: int, segments: Sequence[Segment], key_log: KeyLog
+) -> tuple[list[Record], Session]:
+    """Both sides' records, in time order."""
+    walks: dict[Side, RecordWalk] = {}
+    if connection.walks:
+        walks[Side.CLIENT] = connection.walks[client_way]
+        walks[Side.SERVER] = connection.walks[1 - client_way]
+        for walk in walks.values():
+            walk.finish()
+    tls = {side for side, walk in walks.items() if walk.speaks_tls}
+    session = _session(walks) if tls else Session(None, None)
+    known = _known(walks, session, key_log)
+    found: list[Record] = []
+    shaken = _client_shaken(walks, session)
+    for side in Side:
+        if side in tls:
+            found += _named(walks[side], side, session, known[side], shaken)
+        else:
+            found += _by_size(segments, side, infer=not walks or bool(tls))
+    found.sort(key=lambda record: record.time_ns)
+    return found, session
+
+
+def _session(walks: Mapping[Side, RecordWalk]) -> Session:
+    hellos = {
+        side: [h for r in walk.first if r.kind == HANDSHAKE and (h := read_hello(r.body))]
+        for side, walk in walks.items()
+    }
+    server = [hello for hello in hellos[Side.SERVER] if hello.cipher is not None]
+    final = [hello for hello in server if not hello.retry]
+    client = hellos[Side.CLIENT]
+    return Session(client[0] if client else None, final[0] if final else None)
+
+
+def _known(
+    walks: Mapping[Side, RecordWalk], session: Session, key_log: KeyLog
+) -> dict[Side, dict[int, Opened]]:
+    """What the key log opens."""
+    client, server = session
+    secrets = key_log.get(client.random) if client else None
+    if client is None or server is None or secrets is None:
+        return {side: {} for side in Side}
+    return {side: opened(walks[side].found, side, client, server, secrets) for side in Side}
+
+
+def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> Found | None:
+    """The client's Finished in TLS 1.3, known by its size among the first sealed records."""
+    if Side.CLIENT not in walks or session.server is None or session.server.version != TLS13:
+        return None
+    sealed = [r for r in walks[Side.CLIENT].first if r.kind == APPLICATION_DATA][:_FLIGHT]
+    finished = [r for r in sealed if r.size in _FINISHED_BODIES]
+    return next(iter(finished or sealed), None)
+
+
+def _named(
+    walk: RecordWalk,
+    side: Side,
+    session: Session,
+    known: Mapping[int, Opened],
+    shaken: Found | None,
+) -> Iterator[Record]:
+    """The records of a direction that speaks TLS, each with its meaning."""
+    if walk.plain_to and walk.first:
+        first = walk.first[0]
+        yield Record(side, 0, min(walk.plain_to, first.start), RecordKind.PLAIN, first.time_ns)
+    found = walk.found
+    sealed_13 = session.server is not None and session.server.version == TLS13
+    maybe_13 = session.server is None and not any(r.kind == ALERT for r in found)
+    tickets = _tickets(found, side, shaken)
+    last = _first_of_the_last_alerts(found, sealed_13 or maybe_13, known)
+    for record in found:
+        kind, alert = RecordKind.DATA, None
+        if record.place in known:
+            kind, alert = _opened_kind(known[record.place])
+        elif _is_handshake(record, side, shaken):
+            kind = RecordKind.HANDSHAKE
+        elif record.place in tickets:
+            kind = RecordKind.TICKET
+        elif record.kind == ALERT:
+            kind, alert = _alert_kind(record, is_last=record is found[-1])
+        elif record.place >= last:
+            kind = RecordKind.CLOSE_NOTIFY if record is found[-1] else RecordKind.ALERT
+        yield Record(side, record.start, record.end, kind, record.time_ns, alert)
+    if walk.left_out:
+        before, after = walk.first[-1], walk.latest[0]
+        yield Record(side, before.end, after.start, RecordKind.DATA, after.time_ns)
+
+
+def _is_handshake(record: Found, side: Side, shaken: Found | None) -> bool:
+    if record.kind in (HANDSHAKE, CHANGE_CIPHER_SPEC):
+        return True
+    if shaken is None or record.kind != APPLICATION_DATA:
+        return False
+    if side is Side.CLIENT:
+        return record.place <= shaken.place
+    return record.number < shaken.number
+
+
+def _tickets(found: Sequence[Found], side: Side, shaken: Found | None) -> frozenset[int]:
+    """Indexes of the server's session tickets: the first records behind the handshake, alike."""
+    if side is Side.CLIENT or shaken is None:
+        return frozenset()
+    behind = [r for r in found if r.kind == APPLICATION_DATA and r.number >= shaken.number]
+    alike = [r for r in behind[:2] if r.size == behind[0].size >= _TICKET_BYTES]
+    return frozenset(r.place for r in alike) if len(alike) == 2 else frozenset()
+
+
+def _first_of_the_last_alerts(
+    found: Sequence[Found], sealed: bool, known: Mapping[int, Opened]
+) -> int:
+    """From which index on all sealed records have an alert's size: nothing came behind them."""
+    first = found[-1].place + 1
+    if not sealed or known:
+        return first
+    for record in reversed(found):
+        if record.kind != APPLICATION_DATA or record.size != _ALERT_BODY:
+            return first
+        first = record.place
+    return first
+
+
+def _opened_kind(content: Opened) -> tuple[RecordKind, tuple[int, int] | None]:
+    if content.kind == HANDSHAKE:
+        return RecordKind.TICKET, None
+    if content.kind != ALERT or len(content.content) != 2:
+        return RecordKind.DATA, None
+    level, description = content.content
+    kind = RecordKind.ALERT if description else RecordKind.CLOSE_NOTIFY
+    return kind, (level, description)
+
+
+def _alert_kind(record: Found, is_last: bool) -> tuple[RecordKind, tuple[int, int] | None]:
+    """An alert by its outer type: before encryption it can be read, behind it only counted."""
+    if record.size == 2 and len(record.body) == 2:
+        return _opened_kind(Opened(ALERT, record.body))
+    return (RecordKind.CLOSE_NOTIFY if is_last else RecordKind.ALERT), None
+
+
+def _by_size(segments: Sequence[Segment], side: Side, infer: bool) -> Iterator[Record]:
+    """A direction without records to see: each segment is one, the last perhaps an alert."""
+    loaded = [s for s in segments if s.side is side and s.length and not s.syn]
+    reach = -(1 << 40)
+    for segment in loaded:
+        if segment.end <= reach:
+            continue
+        reach = segment.end
+        notice = infer and segment is loaded[-1] and segment.length in ALERT_SIZES
+        kind = RecordKind.CLOSE_NOTIFY if notice and len(loaded) > 1 else RecordKind.DATA
+        yield Record(side, segment.start, segment.end, kind, segment.time_ns)
+
+
+# --- where the close begins -----------------------------------------------------------------------
+
+
+def _mark(trace: Trace) -> Mark:
+    """The close begins behind the server's last data before anything ends.
+
+    Without such data, behind the handshake; without that, at the first packet.
+    """
+    ends = [s.time_ns for s in trace.segments if s.fin or s.rst]
+    alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
+    ends += [r.time_ns for r in trace.drive.records if r.kind in alerts]
+    until = min(ends, default=1 << 80)
+    said = [
+        r
+        for r in trace.drive.records
+        if r.side is Side.SERVER and r.kind is RecordKind.DATA and r.time_ns <= until
+    ]
+    for record in reversed(said):
+        for segment in trace.segments:
+            if segment.side is Side.SERVER and segment.start < record.end <= segment.end:
+                return Mark(segment.time_ns, segment.ack or 0, record.end)
+    shaken = {
+        side: max((r.end for r in trace.drive.records if r.side is side and _opens(r)), default=0)
+        for side in Side
+    }
+    return Mark(_first_ns(trace), shaken[Side.CLIENT], shaken[Side.SERVER])
+
+
+def _opens(record: Record) -> bool:
+    return record.kind in {RecordKind.HANDSHAKE, RecordKind.TICKET, RecordKind.PLAIN}
+
+
+def _first_ns(trace: Trace) -> int:
+    return trace.segments[0].time_ns if trace.segments else 0

@@ -1,0 +1,290 @@
+"""TLS records of one direction, found without keys: where each begins, ends, and its outer type.
+
+A record tells its own length (RFC 8446 section 5.1, RFC 5246 section 6.2.1), so five bytes in
+every sixteen thousand are enough to walk from one to the next. Bytes may come out of order, twice,
+or never: a walk that lost its footing looks for a header at the beginning of later segments, where
+servers begin their records. What precedes TLS (PostgreSQL's SSLRequest, SMTP until STARTTLS) is
+passed over: TLS begins at the first hello.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
+_HEARTBEAT = 24
+_HEADER = 5
+_MAX_BODY = 2**14 + 2048
+_CLIENT_HELLO, _SERVER_HELLO = 1, 2
+
+FIRST, LATEST = 32, 256
+"""So many records are remembered from the beginning, and from the end, of a direction."""
+
+HELLO_BYTES = 8192
+"""Of handshake records so many bytes are kept in all: enough for the hellos."""
+
+SMALL_BYTES = 128
+"""Of application data so many, for who has the keys: alerts are small, however padded."""
+
+_WAITING_PIECES, _WAITING_BYTES = 64, 1 << 18
+
+
+class Found(NamedTuple):
+    """A record: stream bytes ``start`` to ``end``, header included, complete in packet ``number``.
+
+    ``body`` is what was kept of it, ``whole`` whether that is all; ``place`` counts the records of
+    the direction from 0.
+    """
+
+    start: int
+    end: int
+    kind: int
+    time_ns: int
+    number: int
+    body: bytes
+    whole: bool
+    place: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes without the header."""
+        return self.end - self.start - _HEADER
+
+
+class RecordWalk:
+    """The records of one direction. ``keep_bodies`` keeps small ciphertexts, for who has the keys.
+
+    ``first`` and ``latest`` hold the records, ``left_out`` counts those between them. ``plain_to``
+    is the offset up to which no TLS was found.
+    """
+
+    def __init__(self, *, from_start: bool, keep_bodies: bool = False) -> None:
+        self.first: list[Found] = []
+        self.latest: deque[Found] = deque()
+        self.left_out = 0
+        self.plain_to = 0
+        self.lost = False
+        self._keep_data = SMALL_BYTES if keep_bodies else 0
+        self._keep_hellos = HELLO_BYTES
+        self._from_start = from_start
+        self._walking = False
+        self._reached = 0
+        self._scrap = b""
+        self._begin = 0
+        self._head = bytearray()
+        self._body = bytearray()
+        self._end = 0
+        self._waiting: dict[int, tuple[bytes, int, int, int]] = {}
+        self.waiting_bytes = 0
+
+    @property
+    def found(self) -> list[Found]:
+        """The records that are remembered, in order."""
+        return [*self.first, *self.latest]
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether any record was found."""
+        return bool(self.first)
+
+    def feed(self, start: int, payload: bytes, length: int, time_ns: int, number: int) -> None:
+        """A segment's payload at offset ``start``; of its ``length`` bytes some may be missing."""
+        if start > self._reached:
+            if self._reached == 0 and not self._walking and not self._from_start:
+                self._reached = start
+            else:
+                self._wait(start, payload, length, time_ns, number)
+                return
+        self._take(start, payload, length, time_ns, number)
+        while self._waiting:
+            start = min(self._waiting)
+            if start > self._reached:
+                return
+            self._take(start, *self._fetch(start))
+
+    def finish(self) -> None:
+        """No more will come: what waits for a hole to be filled is read behind the hole."""
+        while self._waiting:
+            self._leap()
+
+    # --- putting bytes in order ------------------------------------------------------------------
+
+    def _wait(self, start: int, payload: bytes, length: int, time_ns: int, number: int) -> None:
+        if start not in self._waiting:
+            self._waiting[start] = (payload, length, time_ns, number)
+            self.waiting_bytes += len(payload)
+        while len(self._waiting) > _WAITING_PIECES or self.waiting_bytes > _WAITING_BYTES:
+            self._leap()
+
+    def _fetch(self, start: int) -> tuple[bytes, int, int, int]:
+        piece = self._waiting.pop(start)
+        self.waiting_bytes -= len(piece[0])
+        return piece
+
+    def _leap(self) -> None:
+        """Over the hole, to the first piece behind it."""
+        start = min(self._waiting)
+        piece = self._fetch(start)
+        self._skip_to(start, piece[2], piece[3])
+        self._take(start, *piece)
+
+    def _take(self, start: int, payload: bytes, length: int, time_ns: int, number: int) -> None:
+        end = start + length
+        if end <= self._reached:
+            return
+        old = self._reached - start
+        fresh = payload[old:] if old > 0 else payload
+        if fresh:
+            self._walk(fresh, time_ns, number)
+        if self._reached < end:  # captured in part
+            self._skip_to(end, time_ns, number)
+
+    def _skip_to(self, offset: int, time_ns: int, number: int) -> None:
+        """Bytes that nobody has: harmless inside a body, fatal to a header."""
+        if offset <= self._reached:
+            return
+        if self._walking and len(self._head) == _HEADER and offset <= self._end:
+            self._reached = offset
+            if offset == self._end:
+                self._complete(time_ns, number)
+            return
+        if self._walking:
+            self.lost = True
+        self._walking = False
+        self._head.clear()
+        self._scrap = b""
+        self._reached = offset
+
+    # --- walking ---------------------------------------------------------------------------------
+
+    def _walk(self, data: bytes, time_ns: int, number: int) -> None:
+        if not self._walking:
+            data = self._footing(data)
+            if not data:
+                return
+        at, size = 0, len(data)
+        while at < size:
+            if len(self._head) < _HEADER:
+                if not self._head:
+                    self._begin = self._reached
+                taken = data[at : at + _HEADER - len(self._head)]
+                self._head += taken
+                at += len(taken)
+                self._reached += len(taken)
+                if len(self._head) == _HEADER and not self._open():
+                    self._walking, self.lost = False, True
+                    self._reached += size - at
+                    return
+                continue
+            step = min(self._end - self._reached, size - at)
+            room = self._wanted() - len(self._body)
+            if room > 0:
+                self._body += data[at : at + min(step, room)]
+            at += step
+            self._reached += step
+            if self._reached == self._end:
+                self._complete(time_ns, number)
+
+    def _footing(self, data: bytes) -> bytes:
+        """The data from a first header on, with the scrap of it that came before; or nothing."""
+        whole = self._scrap + data
+        self._reached += len(data)
+        if len(whole) <= _HEADER and CHANGE_CIPHER_SPEC <= whole[0] <= _HEARTBEAT:
+            self._scrap = whole
+            return b""
+        self._scrap = b""
+        if not self._is_foothold(whole):
+            if not self.first:
+                self.plain_to = self._reached
+            return b""
+        self._walking = True
+        self._head.clear()
+        self._reached -= len(whole)
+        return whole
+
+    def _open(self) -> bool:
+        if not _plausible(self._head):
+            return False
+        self._end = self._begin + _HEADER + int.from_bytes(self._head[3:5], "big")
+        self._body.clear()
+        return True
+
+    def _wanted(self) -> int:
+        """How many bytes of this record's body to keep."""
+        if self._head[0] == HANDSHAKE:
+            return max(self._keep_hellos, SMALL_BYTES)
+        return self._keep_data if self._head[0] == APPLICATION_DATA else SMALL_BYTES
+
+    def _complete(self, time_ns: int, number: int) -> None:
+        whole = len(self._body) == self._end - self._begin - _HEADER
+        body = bytes(self._body)
+        if self._head[0] == HANDSHAKE:
+            self._keep_hellos = max(0, self._keep_hellos - len(body))
+        place = len(self.first) + len(self.latest) + self.left_out
+        record = Found(self._begin, self._end, self._head[0], time_ns, number, body, whole, place)
+        self._head.clear()
+        self._body.clear()
+        if len(self.first) < FIRST:
+            self.first.append(record)
+            return
+        self.latest.append(record)
+        if len(self.latest) > LATEST:
+            self.latest.popleft()
+            self.left_out += 1
+
+    def _is_foothold(self, data: bytes) -> bool:
+        """Whether TLS begins, or goes on, with the first byte of ``data``."""
+        if len(data) < _HEADER + 1 or not _plausible(data):
+            return False
+        if self._from_start and not self.first:
+            hello = data[0] == HANDSHAKE and data[5] in (_CLIENT_HELLO, _SERVER_HELLO)
+            return hello or (data[0] == ALERT and len(data) == _HEADER + 2)
+        behind = _HEADER + int.from_bytes(data[3:5], "big")
+        if behind >= len(data):
+            return data[1:3] == b"\x03\x03" or data[0] == HANDSHAKE
+        return _plausible(data[behind:]) or len(data) - behind < _HEADER
+
+
+def _plausible(head: bytes | bytearray) -> bool:
+    """Whether a record could begin like this."""
+    if not CHANGE_CIPHER_SPEC <= head[0] <= _HEARTBEAT or len(head) < _HEADER:
+        return False
+    size = int.from_bytes(head[3:5], "big")
+    return head[1] == 3 and head[2] <= 4 and 0 < size <= _MAX_BODY
+
+
+class Hello(NamedTuple):
+    """What a hello says of the session to come. ``version`` is 0x0304 for TLS 1.3."""
+
+    version: int
+    random: bytes
+    cipher: int | None
+    retry: bool = False
+
+
+_RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+"""The random of a HelloRetryRequest (RFC 8446 section 4.1.3)."""
+
+_SUPPORTED_VERSIONS = 43
+
+
+def read_hello(body: bytes) -> Hello | None:
+    """A ClientHello or ServerHello at the start of a handshake record; None if it is neither."""
+    if len(body) < 39 or body[0] not in (_CLIENT_HELLO, _SERVER_HELLO):
+        return None
+    version, random = int.from_bytes(body[4:6], "big"), body[6:38]
+    if body[0] == _CLIENT_HELLO:
+        return Hello(version, random, None)
+    at = 39 + body[38]
+    cipher = int.from_bytes(body[at : at + 2], "big")
+    at += 3
+    end = min(len(body), at + 2 + int.from_bytes(body[at : at + 2], "big"))
+    at += 2
+    while at + 4 <= end:
+        kind = int.from_bytes(body[at : at + 2], "big")
+        size = int.from_bytes(body[at + 2 : at + 4], "big")
+        if kind == _SUPPORTED_VERSIONS and size == 2:
+            version = int.from_bytes(body[at + 4 : at + 6], "big")
+        at += 4 + size
+    return Hello(version, random, cipher, random == _RETRY)
