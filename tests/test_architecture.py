@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
     {"model", "errors"},
-    {"language", "catalogue", "profiles", "protocols", "tls", "wire", "judge"},
+    {"language", "catalogue", "certificates", "profiles", "protocols", "tls", "wire", "judge"},
     {"drive", "lab", "reference"},
     {"runner", "explain", "fuzz"},
     {"report"},
@@ -33,6 +33,7 @@ NEIGHBOURS: Final = {
     ("catalogue", "language"),
     ("profiles", "catalogue"),
     ("profiles", "protocols"),
+    ("fuzz", "runner"),
 }
 
 # Rooms that may import less than their layer allows: patterns of modules of the package.
@@ -54,7 +55,7 @@ FENCES: Final = {
     "OpenSSL": ("tls",),
     "scapy": ("wire.sniffer_process",),
     "trio": (
-        *("drive", "runner*", "lab", "reference", "cli"),
+        *("drive", "runner*", "fuzz", "lab", "reference", "cli"),
         *("wire.sniffer", "wire.backends"),
     ),
     "rich": ("cli", "report.terminal"),

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tlsprobe.cli import demo, doctor, matrix, run, words
+from tlsprobe.cli import demo, doctor, explain, fuzz, lab, matrix, run, words
 from tlsprobe.cli.console import complain, plain_errors, version_line
 from tlsprobe.errors import TlsprobeError
 
@@ -25,10 +25,13 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("matrix")(matrix.matrix)
+app.command("explain")(explain.explain)
+app.command("fuzz")(fuzz.fuzz)
 app.command("sequences")(words.sequences)
 app.command("rules")(words.rules)
 app.command("profiles")(words.profiles)
 app.command("doctor")(doctor.doctor)
+app.add_typer(lab.app, name="lab")
 
 
 def _version(wanted: bool) -> None:

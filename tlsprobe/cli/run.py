@@ -193,6 +193,12 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         bool,
         typer.Option("--json", help="Print the run document alone.", rich_help_panel=_SAY),
     ] = False,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write JUnit XML there, for a build server.", rich_help_panel=_SAY
+        ),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -255,6 +261,8 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         desk.note(f"profile {names}, guessed from the port (--profile says otherwise)")
     runs, failure = trio.run(_probe_all, jobs, desk, delay_close)
     _present(runs, json, no_color)
+    if junit is not None:
+        _write_junit(junit, runs, fail_on, failure)
     if failure is not None:
         complain(failure)
     if any(done.interrupted for done in runs):
@@ -371,6 +379,16 @@ def _present(runs: list[Run], json: bool, no_color: bool) -> None:
             print_deviations(console, done)
 
 
+def _write_junit(file: Path, runs: list[Run], fail_on: str, failure: TlsprobeError | None) -> None:
+    from tlsprobe.report.junit import render_junit
+
+    try:
+        file.write_bytes(render_junit(runs, fail_on, failure.message if failure else ""))
+    except OSError as error:
+        hint = "the results folder holds the run all the same; give --junit another file"
+        raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
+
+
 def parse_target(text: str, profile: Profile) -> Target:
     """``HOST:PORT``, ``[IPv6]:PORT`` or a host alone. Raises UsageError."""
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?", text)
@@ -385,9 +403,13 @@ def parse_target(text: str, profile: Profile) -> Target:
 
 
 def guess_profile(text: str) -> str:
-    """The profile whose default port this is; ``https`` where several share it, else ``raw``."""
+    """The profile whose default port this is; ``https`` where several share it, else ``raw``.
+
+    One that is like another does not count: nothing is known of the vendor.
+    """
     port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else "443"
-    names = [name for name in list_profiles() if str(load_profile(name).port) == port]
+    known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
+    names = [profile.name for profile in known if str(profile.port) == port]
     if "https" in names or port in {"8443", "443"}:
         return "https"
     return names[0] if len(names) == 1 else "raw"

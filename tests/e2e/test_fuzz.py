@@ -1,0 +1,228 @@
+"""``tlsprobe fuzz`` as a user runs it: faults are found from nothing, and shrunk to two words."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.e2e.probing import Ran, tlsprobe
+from tests.servers import Nginx, Postgres
+from tlsprobe.language import parse
+from tlsprobe.model.sequence import WRITES, Verb
+from tlsprobe.report.fuzz_document import fuzz_schema
+
+pytestmark = pytest.mark.root
+
+MORTAL = Path(__file__).parent.parent / "fuzz" / "mortal.py"
+ASKING = {Verb.TERMINATE, Verb.CLOSE_NOTIFY}
+
+
+def fuzz(port: int, *words: str, cwd: Path) -> Ran:
+    """``tlsprobe fuzz`` on loopback, which must see the wire."""
+    asked = ("fuzz", "--target", f"127.0.0.1:{port}", "--out", str(cwd / "out"))
+    return tlsprobe(*asked, "--require-capture", *words, cwd=cwd)
+
+
+def document(ran: Ran) -> dict[str, Any]:
+    """The fuzz document of the folder, which keeps its schema."""
+    found: dict[str, Any] = json.loads((ran.folder / "fuzz.json").read_bytes())
+    jsonschema.validate(found, fuzz_schema())
+    return found
+
+
+def connections(folder: Path) -> list[dict[str, Any]]:
+    """The lines of examples.jsonl."""
+    return [json.loads(line) for line in (folder / "examples.jsonl").read_bytes().splitlines()]
+
+
+def failure(ran: Ran, name: str) -> dict[str, Any]:
+    """The failure of one property, which there must be."""
+    failures = document(ran)["failures"]
+    (found,) = (one for one in failures if one["property"] == name)
+    return dict(found)
+
+
+def goes_on_behind_its_end(steps: str) -> bool:
+    """Goodbye or alert, one more word, and nothing else."""
+    verbs = [step.verb for step in parse(steps).steps]
+    is_word = verbs[1] in WRITES | {Verb.REQUEST}
+    return len(verbs) == 3 and verbs[0] in ASKING and is_word and verbs[2] is Verb.DRAIN
+
+
+@contextmanager
+def reference(*names: str) -> Iterator[dict[str, int]]:
+    """Reference servers in a process of their own; their ports."""
+    command = [sys.executable, "-m", "tlsprobe.reference", *names]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.kill()
+
+
+@contextmanager
+def mortal(folder: Path, lives: int) -> Iterator[int]:
+    """A server that dies of a second goodbye, so many times; its port."""
+    told = folder / "port"
+    command = [sys.executable, str(MORTAL), str(told), str(lives)]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        deadline = time.monotonic() + 30
+        while not (told.exists() and told.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield int(told.read_text())
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None:
+    with reference("rude") as ports:
+        ran = fuzz(ports["rude"], "--profile", "reference", "--examples", "80", cwd=tmp_path)
+        found = failure(ran, "no-reset-before-fin")
+        file = str(ran.folder / "fuzz-1.toml")
+        words = ("--profile", "reference", "--tls", found["tls"], "--sequence", file)
+        where = ("--target", f"127.0.0.1:{ports['rude']}", "--out", str(tmp_path / "again"))
+        again = tlsprobe("run", *where, *words, "--trials", "2", "--json", cwd=tmp_path)
+    assert ran.code == 1, ran.err
+    assert goes_on_behind_its_end(found["steps"]), found["steps"]
+    assert found["steps"] in ran.out
+    assert found["cause"]["cause"] in found["cluster"]
+    assert found["ladder"]
+    cell = again.printed.cells[0]
+    assert (cell.steps, cell.outcomes) == (found["steps"], {"reset-before-fin": 2})
+    assert document(ran)["examples"] <= 88
+    assert len(connections(ran.folder)) == document(ran)["connections"]
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "again"}
+
+
+def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
+    words = ("--profile", "reference", "--examples", "80", "--property", "rules", "--json")
+    with reference("polite") as ports:
+        ran = fuzz(ports["polite"], *words, "--seed", "1", cwd=tmp_path)
+        kept = tmp_path / "out" / "corpus"
+        again = fuzz(
+            *(ports["polite"], *words, "--corpus", str(kept), "--examples", "20"),
+            *("--out", str(tmp_path / "again")),
+            cwd=tmp_path,
+        )
+    assert (ran.code, json.loads(ran.out)["failures"]) == (0, []), ran.out
+    assert json.loads(ran.out) == document(ran)
+    assert again.code == 0, again.err
+    tried = {line["steps"] for line in connections(tmp_path / "again")}
+    first = min(kept.glob("*.toml")).read_text()
+    assert any(json.dumps(steps) in first for steps in tried)
+
+
+def test_two_targets_that_end_unlike_are_told_apart(tmp_path: Path) -> None:
+    with reference("polite", "silent") as ports:
+        other = ("--against", f"127.0.0.1:{ports['silent']}", "--property", "targets-alike")
+        words = ("--profile", "reference", "--examples", "40", *other)
+        ran = fuzz(ports["polite"], *words, cwd=tmp_path)
+    failures = document(ran)["failures"]
+    assert ran.code == 1, ran.err
+    assert {one["property"] for one in failures} == {"targets-alike"}
+    assert any(one["steps"] in {"fin; drain", "close_notify; drain"} for one in failures)
+
+
+def deadly(folder: Path) -> tuple[str, ...]:
+    """Options that let a run begin with a close that kills ``mortal``."""
+    (folder / "known").mkdir()
+    steps = 'steps = "send; pause 5ms; terminate; pause 500us; close_notify + fin; drain"'
+    (folder / "known/deadly.toml").write_text(steps)
+    return ("--profile", "reference", "--concurrency", "1", "--corpus", "known", "--seed", "4")
+
+
+def test_the_close_that_kills_a_server_is_found_and_shrunk(tmp_path: Path) -> None:
+    words = (*deadly(tmp_path), "--property", "next-connection", "--examples", "20")
+    with mortal(tmp_path, lives=1000) as port:
+        ran = fuzz(port, *words, "--time", "80", cwd=tmp_path)
+    found = failure(ran, "next-connection")
+    verbs = [step.verb for step in parse(found["steps"]).steps]
+    assert ran.code == 1, ran.err
+    assert found["confirmed"][0] != "0", found
+    assert Verb.TERMINATE in verbs
+    assert len(verbs) < len(parse(found["found"]).steps), found["steps"]
+
+
+def test_a_server_that_stays_dead_costs_nothing_that_was_found(tmp_path: Path) -> None:
+    words = (*deadly(tmp_path), "--property", "next-connection")
+    with mortal(tmp_path, lives=1) as port:
+        ran = fuzz(port, *words, cwd=tmp_path)
+    found = failure(ran, "next-connection")
+    assert ran.code == 1, ran.err
+    assert "terminate" in found["suspects"][0]
+    assert "did not come back" in ran.out
+
+
+def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
+    with reference("silent") as ports:
+        command = [sys.executable, "-W", "error", "-m", "tlsprobe", "fuzz", "--profile"]
+        where = ("--target", f"127.0.0.1:{ports['silent']}", "--out", "out", "--json")
+        words = ("reference", *where, "--time", "600", "--examples", "100000")
+        with subprocess.Popen(
+            [*command, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "out/fuzz-1.toml").exists():
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    said = json.loads(out)
+    jsonschema.validate(said, fuzz_schema())
+    assert said["interrupted"]
+    assert said["failures"]
+
+
+@pytest.mark.server("postgres")
+def test_postgresql_leaves_the_close_notify_unread(tmp_path: Path, postgres: Postgres) -> None:
+    login = ("--user", postgres.trust_user, "--database", postgres.database)
+    words = ("--profile", "postgres", *login, "--time", "60", "--examples", "60")
+    ran = fuzz(postgres.port, *words, "--property", "no-reset-before-fin", cwd=tmp_path)
+    found = failure(ran, "no-reset-before-fin")
+    assert found["cause"]["cause"] == "unread-data-at-close"
+    assert goes_on_behind_its_end(found["steps"]), found["steps"]
+
+
+@pytest.mark.server("nginx")
+def test_nginx_does_not_answer_the_close_notify(tmp_path: Path, nginx: Nginx) -> None:
+    words = ("--profile", "nginx", "--examples", "60", "--tls", "1.2")
+    ran = fuzz(nginx.port, *words, "--property", "notify-before-fin", cwd=tmp_path)
+    failures = document(ran)["failures"]
+    answers = [one["steps"] for one in failures if one["rule"] == "TLS12-ANSWER"]
+    assert answers == ["close_notify; drain"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--property", "no-reset-before-fim"), "did you mean 'no-reset-before-fin'?"),
+        (("--property", "targets-alike"), "--against HOST:PORT"),
+        (("--corpus", "damaged"), "odd.toml"),
+    ],
+)
+def test_a_wrong_command_line_is_told(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/odd.toml").write_text('steps = "fin; fim"')
+    ran = fuzz(9, "--profile", "reference", *words, cwd=tmp_path)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_where_nobody_answers_nothing_is_measured(tmp_path: Path) -> None:
+    ran = fuzz(1, "--profile", "reference", cwd=tmp_path)
+    assert ran.code == 3, ran.err
+    assert "cannot reach" in ran.err

@@ -1,0 +1,84 @@
+"""Choices and examples: every list of numbers is a valid sequence, and simpler is lower."""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsprobe.fuzz.alphabet import LONGEST, alphabet, decode, encode, simplicity
+from tlsprobe.fuzz.strategies import examples
+from tlsprobe.language import format_groups, parse
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import Form, Verb
+
+LETTERS = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, idle=2.0)
+SOME = settings(max_examples=200, deadline=None, database=None, derandomize=True)
+
+
+def example(steps: str, tls: str = "1.3") -> Example:
+    return Example(parse(steps), tls)
+
+
+@SOME
+@given(examples(LETTERS))
+def test_what_is_printed_parses_to_the_same_value(made: Example) -> None:
+    assert parse(format_groups(made.sequence.groups)) == made.sequence
+    assert made.steps == format_groups(made.sequence.groups)
+
+
+@SOME
+@given(examples(LETTERS))
+def test_an_example_can_be_said_in_choices_and_read_back(made: Example) -> None:
+    choices = encode(LETTERS, made)
+    assert choices is not None
+    stream = iter(choices)
+    assert decode(LETTERS, lambda _: next(stream)) == made
+
+
+@SOME
+@given(st.lists(st.integers(0, 10**6)))
+def test_any_numbers_at_all_are_a_valid_sequence(numbers: list[int]) -> None:
+    stream = chain(numbers, repeat(0))
+    made = decode(LETTERS, lambda most: next(stream) % (most + 1))
+    assert parse(made.steps) == made.sequence
+    assert len(made.sequence.steps) <= LONGEST + 2
+    assert made.sequence.steps[-1].verb is Verb.DRAIN
+
+
+def test_nothing_at_all_is_the_simplest_close() -> None:
+    assert decode(LETTERS, lambda _: 0) == example("fin; drain")
+
+
+@pytest.mark.parametrize(
+    ("simpler", "than"),
+    [
+        ("fin; drain", "close_notify; drain"),
+        ("close_notify; drain", "close_notify; fin; drain"),
+        ("close_notify; drain", "close_notify split; drain"),
+        ("close_notify; terminate; drain", "close_notify + terminate; drain"),
+        ("send; fin; drain", "send large; fin; drain"),
+        ("pause 50us; fin; drain", "pause 0.3s; fin; drain"),
+    ],
+)
+def test_a_simpler_close_comes_first(simpler: str, than: str) -> None:
+    assert simplicity(LETTERS, example(simpler)) < simplicity(LETTERS, example(than))
+
+
+def test_the_newer_tls_version_is_the_simpler_one() -> None:
+    newer, older = example("fin; drain"), example("fin; drain", "1.2")
+    assert simplicity(LETTERS, newer) < simplicity(LETTERS, older)
+
+
+@pytest.mark.parametrize("steps", ["connect; fin; drain", "fin", 'send "yes"; fin; drain'])
+def test_what_the_alphabet_cannot_say_is_told(steps: str) -> None:
+    assert encode(LETTERS, example(steps)) is None
+
+
+def test_a_protocol_without_goodbye_or_large_requests_has_none() -> None:
+    bare = alphabet(("1.3",), frozenset(), has_goodbye=False)
+    steps = {step for move in bare.moves for step in move.steps}
+    assert not any(step.verb is Verb.TERMINATE for step in steps)
+    assert not any(step.form in {Form.LARGE, Form.UPLOAD} for step in steps)

@@ -1,0 +1,143 @@
+"""What counts as broken, and what must not: half sentences, unread words, our own resets."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsprobe.fuzz.properties import (
+    PROPERTIES,
+    Needs,
+    Observation,
+    by_default,
+    differ,
+    violations,
+)
+from tlsprobe.judge.rules import RULES
+from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.judgement import (
+    Axes,
+    Cause,
+    Confidence,
+    DataEnd,
+    Judgement,
+    Level,
+    Outcome,
+    Reader,
+    Reset,
+    Result,
+    RuleResult,
+    TcpEnd,
+    TlsEnd,
+)
+from tlsprobe.model.trace import Side
+
+ALL = tuple(PROPERTIES.values())
+
+
+def seen(
+    steps: str,
+    *broken: str,
+    tcp: TcpEnd = TcpEnd.FIN,
+    cause: Cause | None = None,
+    signature: str = "N n f",
+    result: Result = Result.WARN,
+) -> Observation:
+    resets: tuple[Reset, ...] = ()
+    if cause is not None:
+        resets = (Reset(Side.SERVER, 1, 1, tcp is TcpEnd.RESET, cause, Confidence.HIGH, ()),)
+    judgement = Judgement(
+        outcome=Outcome.CLEAN,
+        axes=Axes(TlsEnd.NOTIFIED, tcp, DataEnd.NONE, Reader.EOF),
+        signature=signature,
+        resets=resets,
+        results=tuple(RuleResult(rule, Level.MUST, result, "so it was") for rule in broken),
+        conclusive=True,
+    )
+    return Observation(Example(parse(steps), "1.3"), judgement)
+
+
+def names(observation: Observation) -> list[str]:
+    return [violation.name for violation in violations(observation, ALL)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("INTEROP-RESET-BEFORE-FIN", "no-reset-before-fin"),
+        ("INTEROP-DATA-LOST", "no-data-lost"),
+        ("INTEROP-LEAK", "ends"),
+        ("TLS12-ANSWER", "notify-before-fin"),
+        ("TLS13-NOTIFY", "notify-before-fin"),
+        ("TLS13-IGNORE-AFTER", "no-answer-after-alert"),
+        ("TLS-FATAL-CLOSES", "rules"),
+    ],
+)
+def test_a_broken_rule_breaks_its_property(rule: str, name: str) -> None:
+    (violation,) = violations(seen("close_notify; fin; drain", rule), ALL)
+    assert (violation.name, violation.rule) == (name, rule)
+    assert names(seen("close_notify; fin; drain", rule, result=Result.INFO)) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "rule"),
+    [
+        ("send part; terminate; drain", "INTEROP-DATA-LOST"),
+        ('send "x"; send; fin; drain', "INTEROP-DATA-LOST"),
+        ("close_notify; terminate; drain", "INTEROP-DATA-LOST"),
+        ('send "x"; terminate; drain', "INTEROP-LEAK"),
+        ("send cut; close_notify; drain", "TLS13-NOTIFY"),
+        ('send "x"; close_notify; send; drain', "TLS13-IGNORE-AFTER"),
+    ],
+)
+def test_nobody_has_to_make_sense_of_nonsense(steps: str, rule: str) -> None:
+    assert names(seen(steps, rule)) == []
+
+
+def test_what_was_sent_and_not_read_is_not_called_missing() -> None:
+    quiet = seen("terminate; abort; drain", "TLS13-NOTIFY", "INTEROP-RESET-BEFORE-FIN")
+    blind = Observation(quiet.example, quiet.judgement, blind=True)
+    assert names(quiet) == ["no-reset-before-fin", "notify-before-fin"]
+    assert names(blind) == ["no-reset-before-fin"]
+
+
+@pytest.mark.parametrize(("failure", "late"), [("refused", False), (None, True)])
+def test_nothing_is_said_of_what_was_not_seen(failure: str | None, late: bool) -> None:
+    sure = seen("fin; drain", "INTEROP-LEAK")
+    unsure = Observation(sure.example, sure.judgement, failure=failure, late=late)
+    assert names(sure) == ["ends"]
+    assert names(unsure) == []
+
+
+def test_an_abort_is_deliberate_only_where_nothing_can_be_unread() -> None:
+    abort = {"tcp": TcpEnd.RESET, "cause": Cause.DELIBERATE, "signature": "F r"}
+    assert names(seen("fin; drain", **abort)) == ["no-deliberate-abort"]  # type: ignore[arg-type]
+    for steps in ("terminate; close_notify; drain", "close_notify; request; drain"):
+        assert names(seen(steps, **abort)) == []  # type: ignore[arg-type]
+
+
+def test_a_reset_after_the_fin_is_a_property_that_has_to_be_asked_for() -> None:
+    after = seen("fin; drain", tcp=TcpEnd.FIN_RESET, cause=Cause.UNREAD_AFTER_FIN)
+    assert names(after) == ["no-reset-after-fin"]
+    assert "no-reset-after-fin" not in by_default(two_targets=True)
+
+
+def test_only_two_that_can_be_compared_differ() -> None:
+    fin, reset = seen("fin; drain"), seen("fin; drain", tcp=TcpEnd.RESET)
+    assert differ(fin, reset)
+    assert not differ(fin, fin)
+    assert not differ(fin, seen("abort; drain", tcp=TcpEnd.RESET, signature="R r"))
+    assert not differ(fin, Observation(reset.example, reset.judgement, blind=True))
+
+
+def test_two_targets_are_compared_only_if_there_are_two() -> None:
+    assert "targets-alike" in by_default(two_targets=True)
+    assert "targets-alike" not in by_default(two_targets=False)
+
+
+def test_properties_stand_for_rules_that_there_are() -> None:
+    for name, asked in PROPERTIES.items():
+        assert name == asked.name
+        assert asked.text.endswith(".")
+        compares = asked.needs in {Needs.RUNS, Needs.VERSIONS, Needs.TARGETS}
+        assert asked.rule in RULES or compares or name == "rules"

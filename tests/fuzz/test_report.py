@@ -1,0 +1,113 @@
+"""The fuzz document against its schema, the files beside it, and the words."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+
+import jsonschema
+import msgspec
+import pytest
+
+from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example, FuzzCause, FuzzCoverage, FuzzFailure, FuzzRun
+from tlsprobe.model.judgement import Confidence, LadderLine
+from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
+from tlsprobe.model.target import Target
+from tlsprobe.model.trace import Side
+from tlsprobe.report.fuzz_document import (
+    corpus_toml,
+    encode_fuzz,
+    encode_fuzz_line,
+    failure_toml,
+    fuzz_schema,
+)
+from tlsprobe.report.fuzz_words import confirmed_words, fuzz_lines, headline
+from tlsprobe.report.glyphs import ASCII
+
+FAILURE = FuzzFailure(
+    property="no-reset-before-fin",
+    rule="INTEROP-RESET-BEFORE-FIN",
+    steps='terminate; send "\\x00\\"x"; drain',
+    tls="1.3",
+    signature="G D n r",
+    confirmed="5/5",
+    file="results/it/fuzz-1.toml",
+    cluster="unread-data-at-close: G D n r",
+    text="the server reset in place of a FIN",
+    cause=FuzzCause("unread-data-at-close", Confidence.HIGH, ("packet 9 says so",), ("read on",)),
+    also=("no-data-lost (INTEROP-DATA-LOST)",),
+    found="request; terminate; drain",
+    examples=7,
+    seen=12,
+    ends={"silent, reset, data none": 5},
+    ladder=(LadderLine(12.5, Side.SERVER, "r", "RST with ACK", 9),),
+)
+TARGET = Target("db:5432", "db", 5432, "postgres", "postgres")
+RUN = FuzzRun(
+    tool=Tool("tlsprobe", "0"),
+    started="2026-11-20T20:01:02.345Z",
+    finished="2026-11-20T20:02:02.345Z",
+    host=HostFacts("Linux", "6", "3.11", "3.0"),
+    target=TARGET,
+    capture=CaptureFacts("packet", "lo", 1, 0),
+    seed=4,
+    properties=("no-reset-before-fin",),
+    examples=10,
+    connections=20,
+    failures=(FAILURE,),
+    coverage=FuzzCoverage({"drain": 10}, {"fin; drain": 3}, {"": 1}),
+)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        RUN,
+        replace(RUN, failures=(), interrupted=True, notes=("so\udc80me",), against=TARGET),
+        replace(RUN, failures=(replace(FAILURE, cause=None, suspects=("fin; drain",)),)),
+    ],
+)
+def test_the_document_keeps_its_schema(run: FuzzRun) -> None:
+    document = msgspec.json.decode(encode_fuzz_line(run))
+    jsonschema.validate(document, fuzz_schema())
+    assert msgspec.json.decode(encode_fuzz(run)) == document
+    assert encode_fuzz_line(run).count(b"\n") == 1
+
+
+def test_a_failure_is_a_sequence_file() -> None:
+    table = tomllib.loads(failure_toml(FAILURE, "fuzz-1", str(TARGET), "postgres"))
+    assert table == {"name": "fuzz-1", "steps": FAILURE.steps, "tls": "1.3"}
+    assert parse(table["steps"]).uses(parse("terminate").steps[0].verb)
+
+
+def test_words_of_a_peer_do_not_leave_their_comment() -> None:
+    evil = replace(FAILURE, text='ends\nsteps = "abort"\r')
+    assert tomllib.loads(failure_toml(evil, "x", "h:1", "raw"))["steps"] == FAILURE.steps
+
+
+def test_a_corpus_file_reads_back() -> None:
+    example = Example(parse('send "\\xff"; fin; drain'), "1.2")
+    table = tomllib.loads(corpus_toml(example, "n", "D F f"))
+    assert Example(parse(table["steps"]), table["tls"]) == example
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "words"),
+    [
+        ("5/5", "5/5"),
+        ("2/5", "2/5: a race"),
+        ("0/5", "0/5: seen, and not again"),
+        ("0/0", "seen, and not run again"),
+    ],
+)
+def test_what_was_confirmed_in_words(confirmed: str, words: str) -> None:
+    assert confirmed_words(replace(FAILURE, confirmed=confirmed)) == words
+
+
+def test_the_report_tells_close_packets_cause_and_file() -> None:
+    text = "\n".join(line.text for line in fuzz_lines(RUN, ASCII))
+    assert text.isascii()
+    for said in (FAILURE.steps, "RST with ACK", "unread-data-at-close", FAILURE.file, "read on"):
+        assert said in text
+    assert headline(RUN) == "1 failure in 10 examples, 20 connections, seed 4"

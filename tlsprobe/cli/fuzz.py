@@ -1,0 +1,382 @@
+"""``tlsprobe fuzz``: find the closes that nobody thought of, and the shortest of each fault."""
+
+from __future__ import annotations
+
+import platform
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from tlsprobe import __version__
+from tlsprobe.catalogue import lacks
+from tlsprobe.cli.console import err, out, plain_errors, say
+from tlsprobe.cli.fuzz_folder import FuzzFolder, default_fuzz_folder, fuzz_folder, read_corpus
+from tlsprobe.cli.probing import interruptible
+from tlsprobe.cli.run import _one_of, _password, guess_profile, parse_target
+from tlsprobe.drive.script import Patience
+from tlsprobe.errors import UsageError
+from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, by_default
+from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
+from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import HostFacts, Tool, stamp
+from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+from tlsprobe.report.escape import printable
+from tlsprobe.report.fuzz_document import encode_fuzz_line
+from tlsprobe.report.fuzz_words import fuzz_lines
+from tlsprobe.report.glyphs import glyphs_for
+from tlsprobe.runner.settings import Settings
+from tlsprobe.tls import OPENSSL_VERSION
+from tlsprobe.wire.sniffer import CHOICES
+
+_TARGET, _TLS, _CAPTURE, _SAY = "Target", "TLS", "Capture", "Output"
+
+
+def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
+    target: Annotated[
+        str, typer.Option(help="HOST:PORT, or [IPv6]:PORT.", rich_help_panel=_TARGET)
+    ],
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="A kind of server ('tlsprobe profiles') or a profile file; else the port tells.",
+            rich_help_panel=_TARGET,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A second server of the same kind, which should end every close alike.",
+            rich_help_panel=_TARGET,
+        ),
+    ] = None,
+    property_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--property",
+            metavar="NAME",
+            help="What every close should keep to; repeat for several. Default: all but"
+            " no-reset-after-fin and rules. There are: " + ", ".join(PROPERTIES) + ".",
+        ),
+    ] = None,
+    examples: Annotated[
+        int, typer.Option(min=1, help="Sequences to try, at most, shrinking included.")
+    ] = 1000,
+    time: Annotated[
+        float, typer.Option(min=1, help="Seconds to take, at most, shrinking included.")
+    ] = 60.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Repeats a run's sequences, in their order.")
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Begin with the sequences in this folder, and add those with new signatures.",
+        ),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections at a time.")] = 16,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="New connections a second, at most.")
+    ] = None,
+    tls: Annotated[
+        list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both by default.")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the server before calling it open.")
+    ] = 5.0,
+    idle_limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="The server's idle timeout in seconds, to have pauses that reach it."
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file to verify the server with; without it, nothing is verified.",
+            rich_help_panel=_TLS,
+        ),
+    ] = None,
+    cert: Annotated[
+        Path | None,
+        typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=_TLS),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_TLS)
+    ] = None,
+    sni: Annotated[
+        str | None, typer.Option(help="Server name to ask for.", rich_help_panel=_TLS)
+    ] = None,
+    alpn: Annotated[
+        list[str] | None,
+        typer.Option(help="Protocol to offer in ALPN; repeat for several.", rich_help_panel=_TLS),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="User name in the protocol.", rich_help_panel=_TARGET)
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Database in the protocol.", rich_help_panel=_TARGET)
+    ] = None,
+    password_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VAR", help="Environment variable with the password.", rich_help_panel=_TARGET
+        ),
+    ] = None,
+    interface: Annotated[
+        str | None,
+        typer.Option(help="Interface to sniff on. Default: by route.", rich_help_panel=_CAPTURE),
+    ] = None,
+    capture: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES), help="How to see the wire.", rich_help_panel=_CAPTURE
+        ),
+    ] = "auto",
+    require_capture: Annotated[
+        bool,
+        typer.Option(
+            "--require-capture",
+            help="Exit 3 rather than fuzz without a capture.",
+            rich_help_panel=_CAPTURE,
+        ),
+    ] = False,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Results folder. Default: results/<UTC time>-fuzz-<target>.",
+            rich_help_panel=_SAY,
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the fuzz document alone.", rich_help_panel=_SAY)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress, no notes.", rich_help_panel=_SAY)
+    ] = False,
+    no_color: Annotated[
+        bool,
+        typer.Option("--no-color", help="No colour; NO_COLOR works too.", rich_help_panel=_SAY),
+    ] = False,
+) -> None:
+    """Make close sequences up, drive them, and show the shortest that break a property.
+
+    Example: tlsprobe fuzz --target db.example:5432 --profile postgres --user me --time 60
+
+    Exit codes: 0 nothing was found; 1 something was; 2 the command line is
+    wrong; 3 nothing could be measured; 130 interrupted, what was found is kept.
+    """
+    _one_of("--capture", capture, CHOICES)
+    chosen = load_profile(profile or guess_profile(target))
+    server = parse_target(target, chosen)
+    login = Login(user, database, _password(password_env))
+    converse = make_conversation(chosen, sni or server.host, login, server.port)
+    settings = FuzzSettings(
+        run=Settings(
+            concurrency=concurrency,
+            rate=rate,
+            tls=tuple(dict.fromkeys(tls or TlsVersion)),
+            patience=Patience(patience, patience),
+            identity=TlsIdentity(ca, cert, key, sni, tuple(alpn or ())),
+            capture=capture,
+            require_capture=require_capture,
+            interface=interface,
+        ),
+        examples=examples,
+        seconds=time,
+        seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
+        properties=_asked(property_, against),
+        goodbye=has_goodbye(chosen),
+        idle=idle_limit,
+        known=_known(corpus, chosen, converse),
+    )
+    other = None
+    if against is not None:
+        second = parse_target(against, chosen)
+        talk = make_conversation(chosen, sni or second.host, login, second.port)
+        other = Against(second, talk)
+    job = _Job(server, converse, settings, other, out_dir or default_fuzz_folder(server), corpus)
+    desk = _Desk(err(no_color), quiet)
+    if profile is None:
+        desk.note(f"profile {chosen.name}, guessed from the port (--profile says otherwise)")
+    desk.note(f"{server}: up to {examples} examples in {time:g} s, seed {settings.seed}")
+    with plain_errors():
+        run = trio.run(_fuzz, job, desk)
+    _present(run, json, no_color)
+    raise typer.Exit(_exit_code(run))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One fuzz run with everything that it takes."""
+
+    target: Target
+    converse: Conversations
+    settings: FuzzSettings
+    against: Against | None
+    folder: Path
+    corpus: Path | None
+
+
+async def _fuzz(job: _Job, desk: _Desk) -> FuzzRun:
+    """Fuzz and write the results folder, which is whole whenever we are killed."""
+    from tlsprobe.fuzz.campaign import fuzz as run_fuzz  # hypothesis, which takes its time
+
+    started = datetime.now(UTC)
+    with fuzz_folder(job.folder, job.target, job.corpus) as folder, desk.progress:
+        own = replace(job.settings.run, pcapng=folder.capture)
+        settings = replace(job.settings, run=own)
+        watcher = desk.watcher(folder, lambda fuzzed: folder.save(_document(job, fuzzed, started)))
+        with plain_errors():
+            async with interruptible(desk.note) as stop:
+                fuzzed = await run_fuzz(
+                    job.target, job.converse, settings, watcher, stop, job.against
+                )
+        return folder.save(_document(job, fuzzed, started))
+
+
+class _Desk:
+    """What the user sees while fuzzing goes on: progress on standard error."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self.console = console
+        self.quiet = quiet
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self.failures = 0
+
+    def watcher(self, folder: FuzzFolder, save: Callable[[Fuzzed], object]) -> FuzzWatcher:
+        """Callbacks that feed the progress line and the results folder."""
+        line = self.progress.add_task("", total=None)
+
+        def tried(seen: Observation, why: str, broke: tuple[str, ...]) -> None:
+            folder.add(_line(seen, why, broke))
+
+        def progressed(examples: int, failures: int, left: float) -> None:
+            words = f"{examples} examples, {failures} failures, {left:.0f} s left"
+            self.progress.update(line, description=words)
+
+        def failed(fuzzed: Fuzzed) -> None:
+            save(fuzzed)
+            if len(fuzzed.failures) > self.failures:
+                self.note(f"after {fuzzed.examples} examples: {len(fuzzed.failures)} failures")
+            self.failures = len(fuzzed.failures)
+
+        return FuzzWatcher(
+            tried, progressed, folder.keep, failed, lambda text: self.note(f"warning: {text}")
+        )
+
+    def note(self, text: str) -> None:
+        """A line for people, unless they asked for none."""
+        if not self.quiet:
+            say(self.console, text, "dim")
+
+
+def _asked(names: list[str] | None, against: str | None) -> tuple[str, ...]:
+    """The properties that were asked for, in the order of the table. Raises UsageError."""
+    for name in names or ():
+        if name not in PROPERTIES:
+            near = get_close_matches(name, list(PROPERTIES), 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(PROPERTIES)}"
+            raise UsageError(f"--property: there is no '{name}'", hint)
+        if PROPERTIES[name].needs is Needs.TARGETS and against is None:
+            hint = "name the second one with --against HOST:PORT"
+            raise UsageError(f"--property {name} compares two targets", hint)
+    chosen = names or by_default(two_targets=against is not None)
+    return tuple(name for name in PROPERTIES if name in chosen)
+
+
+def _known(corpus: Path | None, profile: Profile, converse: Conversations) -> tuple[Example, ...]:
+    """What of a corpus makes sense for this protocol, and does not wait for an idle expiry."""
+    if corpus is None:
+        return ()
+    offered, goodbye = offers(converse), has_goodbye(profile)
+    return tuple(
+        example
+        for example in read_corpus(corpus)
+        if lacks(example.sequence, offered, goodbye) is None
+        and not example.sequence.is_idle
+        and not example.sequence.is_race
+    )
+
+
+def _line(seen: Observation, why: str, broke: tuple[str, ...]) -> ExampleLine:
+    judgement = seen.judgement
+    causes = tuple(dict.fromkeys(str(reset.cause) for reset in judgement.resets))
+    example = seen.example
+    return ExampleLine(
+        example.steps,
+        example.tls,
+        why,
+        str(judgement.outcome),
+        judgement.signature,
+        causes,
+        broke,
+        seen.failure,
+    )
+
+
+def _document(job: _Job, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
+    notes = fuzzed.notes
+    if fuzzed.address != str(job.target):
+        notes = (f"{job.target} was reached at {fuzzed.address}", *notes)
+    return FuzzRun(
+        tool=Tool("tlsprobe", __version__),
+        started=stamp(started),
+        finished=stamp(datetime.now(UTC)),
+        host=HostFacts(
+            platform.system(), platform.release(), platform.python_version(), OPENSSL_VERSION
+        ),
+        target=job.target,
+        capture=fuzzed.capture,
+        seed=job.settings.seed,
+        properties=job.settings.properties,
+        examples=fuzzed.examples,
+        connections=fuzzed.connections,
+        failures=fuzzed.failures,
+        coverage=fuzzed.coverage,
+        against=job.against.target if job.against else None,
+        unmeasured=fuzzed.unmeasured,
+        interrupted=fuzzed.interrupted,
+        notes=notes,
+        command=tuple(sys.argv[1:]),
+    )
+
+
+def _present(run: FuzzRun, json: bool, no_color: bool) -> None:
+    if json:
+        sys.stdout.buffer.write(encode_fuzz_line(run))
+        sys.stdout.flush()
+        return
+    console = out(no_color)
+    for line in fuzz_lines(run, glyphs_for(console.encoding)):
+        say(console, printable(line.text, console.encoding), line.style)
+
+
+def _exit_code(run: FuzzRun) -> int:
+    if run.interrupted:
+        return 130
+    if run.failures:
+        return 1
+    return 3 if run.examples == run.unmeasured else 0

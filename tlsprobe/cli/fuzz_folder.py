@@ -1,0 +1,124 @@
+"""The results folder of a fuzz run, and the corpus that it is begun with."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tlsprobe.cli.results import _give_back, _unused, _writing, slug
+from tlsprobe.errors import SequenceError, UsageError
+from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
+from tlsprobe.model.target import Target, TlsVersion
+from tlsprobe.report.fuzz_document import (
+    EXAMPLES_FILE,
+    FUZZ_FILE,
+    corpus_toml,
+    encode_example,
+    encode_fuzz,
+    failure_toml,
+)
+
+CORPUS = "corpus"
+MOST_KEPT = 500
+"""Files that a run adds to a corpus at most."""
+
+
+class FuzzFolder:
+    """One fuzz run's folder. Every connection is on disk when ``add`` returns."""
+
+    def __init__(self, path: Path, target: Target, corpus: Path | None) -> None:
+        self.path = path
+        self.target = target
+        self.corpus = corpus or path / CORPUS
+        self.kept = 0
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self.corpus.mkdir(parents=True, exist_ok=True)
+            self._examples = (path / EXAMPLES_FILE).open("ab", buffering=0)
+        self.capture = path / "capture.pcapng"
+
+    def add(self, line: ExampleLine) -> None:
+        """Append one connection."""
+        with _writing(self.path):
+            self._examples.write(encode_example(line))
+
+    def keep(self, example: Example, signature: str) -> None:
+        """Add an example to the corpus."""
+        name = slug(f"{signature.replace(' ', '-')}-{example.tls}")[:80]
+        file = self.corpus / f"{name}.toml"
+        if self.kept >= MOST_KEPT or file.exists():
+            return
+        self.kept += 1
+        with _writing(self.path):
+            file.write_text(corpus_toml(example, name, signature), encoding="utf-8")
+
+    def save(self, run: FuzzRun) -> FuzzRun:
+        """Write the document and a file for each failure; the run that names the files."""
+        failures = []
+        with _writing(self.path):
+            for number, failure in enumerate(run.failures, 1):
+                name = f"fuzz-{number}"
+                file = self.path / f"{name}.toml"
+                text = failure_toml(failure, name, str(self.target), self.target.profile)
+                file.write_text(text, encoding="utf-8")
+                failures.append(replace(failure, file=str(file)))
+            named = replace(run, failures=tuple(failures))
+            unfinished = self.path / f"{FUZZ_FILE}.new"
+            unfinished.write_bytes(encode_fuzz(named))
+            unfinished.replace(self.path / FUZZ_FILE)
+        return named
+
+    def close(self) -> None:
+        """Close the examples file; give the folder to the user who called sudo."""
+        self._examples.close()
+        entries = [*self._made, self.path, *self.path.rglob("*")]
+        _give_back(entries)
+
+
+@contextmanager
+def fuzz_folder(path: Path, target: Target, corpus: Path | None) -> Iterator[FuzzFolder]:
+    """A new folder for a fuzz run. Raises UsageError if it cannot be written, or is taken."""
+    if (path / FUZZ_FILE).exists():
+        hint = "choose another folder with --out DIR"
+        raise UsageError(f"{path} already holds the results of a fuzz run", hint)
+    folder = FuzzFolder(path, target, corpus)
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+def default_fuzz_folder(target: Target) -> Path:
+    """``results/<UTC time>-fuzz-<target>``."""
+    now = datetime.now(UTC)
+    return _unused(Path("results", f"{now:%Y%m%dT%H%M%SZ}-fuzz-{slug(str(target))}"))
+
+
+def read_corpus(folder: Path) -> tuple[Example, ...]:
+    """The sequences that earlier runs kept, in the order of their names. Raises UsageError."""
+    if not folder.exists():
+        return ()
+    if not folder.is_dir():
+        raise UsageError(f"--corpus: {folder} is no folder", "give the folder, not a file in it")
+    return tuple(dict.fromkeys(_read(file) for file in sorted(folder.glob("*.toml"))))
+
+
+def _read(file: Path) -> Example:
+    hint = 'delete the file, or mend it: steps = "close_notify; fin; drain"'
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file}: {error}", hint) from error
+    steps, tls = table.get("steps"), table.get("tls", str(TlsVersion.TLS13))
+    if not isinstance(steps, str) or tls not in tuple(TlsVersion):
+        raise UsageError(f"{file}: 'steps' or 'tls' is missing or wrong", hint)
+    try:
+        return Example(parse(steps), str(tls))
+    except SequenceError as error:
+        raise UsageError(f"{file}: {error.message}", hint) from error

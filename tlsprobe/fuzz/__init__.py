@@ -1,0 +1,1 @@
+"""Finds the closes that nobody thought of: generated, judged, shrunk to the shortest."""

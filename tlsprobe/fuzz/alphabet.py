@@ -1,0 +1,211 @@
+"""Sequences as lists of small numbers, and back: what hypothesis draws and shrinks.
+
+An example is a run of choices: its TLS version, then move after move until a 0. A lower number is
+a simpler move, and a shorter list a simpler sequence, so that hypothesis's order (shorter first,
+then lower) is the order in which a person would call one close simpler than another. Choices that
+the language forbids at their place mean nothing: every list is some valid sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tlsprobe.language import format_groups
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import ENDS, WRITES, Awaited, Form, Group, Sequence, Step, Verb
+
+Draw = Callable[[int], int]
+"""Draws a number from 0 to the given one, inclusive."""
+
+Simplicity = tuple[int, int, list[int], list[int]]
+"""What examples are sorted by: steps, TLS version, kinds of step, choices."""
+
+LONGEST = 10
+"""Moves that a generated sequence has at most, the final drain not counted."""
+
+PAUSES = (0.000_05, 0.000_5, 0.005, 0.03, 0.1, 0.3)
+"""Seconds of generated pauses, from below a round trip to above a process's exit."""
+
+WAITS = (0.005, 0.05, 0.2)
+"""Seconds that generated reading lasts at most."""
+
+_OF_IDLE = (0.5, 0.98, 1.0, 1.05)
+_AWAITED = (Awaited.RESPONSE, Awaited.DATA, Awaited.CLOSE_NOTIFY, Awaited.FIN)
+_ASKS_FOR_AN_END = ENDS | {Verb.CLOSE_NOTIFY, Verb.TERMINATE}
+_DRAIN: Group = (Step(Verb.DRAIN),)
+_FIN: Group = (Step(Verb.FIN),)
+_GONE = {Verb.CLOSE, Verb.ABORT}
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A step, or several that differ in form or operand; ``weight`` is how often it is drawn.
+
+    The number says what kind of step it is and a second one which: what is split or large becomes
+    whole by lowering one choice, without a way through all the moves between.
+    """
+
+    weight: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The moves that make sense for one target, simplest first, and its TLS versions."""
+
+    moves: tuple[Move, ...]
+    versions: tuple[str, ...]
+    ends: int = 8
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """Which move each number means: 0 the end, a move as often as it weighs."""
+        heavy = (number for number, move in enumerate(self.moves, 1) for _ in range(move.weight))
+        return (*(0 for _ in range(self.ends)), *heavy)
+
+
+def alphabet(
+    versions: tuple[str, ...],
+    offered: frozenset[Form],
+    has_goodbye: bool,
+    idle: float | None = None,
+) -> Alphabet:
+    """The alphabet of a protocol with these forms of request; ``idle`` is the server's timeout.
+
+    Without it no pause is anywhere near an idle expiry.
+    """
+    pauses = PAUSES + tuple(round(idle * part, 6) for part in _OF_IDLE if idle is not None)
+    send, whole = Step(Verb.SEND), Step(Verb.CLOSE_NOTIFY)
+    bulky = tuple(Step(Verb.SEND, form=f) for f in (Form.LARGE, Form.UPLOAD) if f in offered)
+    part, cut = Step(Verb.SEND, form=Form.PART), Step(Verb.SEND, form=Form.CUT)
+    moves = [
+        Move(5, (Step(Verb.FIN),)),
+        Move(12, (whole, whole, whole, Step(Verb.CLOSE_NOTIFY, form=Form.SPLIT))),
+        Move(6, (Step(Verb.SEND, payload=b"x"),)),
+        Move(7 if has_goodbye else 0, (Step(Verb.TERMINATE),)),
+        Move(5, (Step(Verb.REQUEST),)),
+        Move(11, (send, send, send, part, part, cut, *bulky)),
+        Move(5, tuple(Step(Verb.PAUSE, wait=pause) for pause in pauses)),
+        Move(3, tuple(Step(Verb.SLEEP, wait=pause) for pause in pauses)),
+        Move(2, tuple(Step(Verb.DRAIN, wait=wait) for wait in WAITS)),
+        Move(3, tuple(_await(event, wait) for event in _AWAITED for wait in WAITS)),
+        Move(3, (Step(Verb.ABORT), Step(Verb.ABORT), Step(Verb.CLOSE))),
+    ]
+    return Alphabet(tuple(move for move in moves if move.weight), versions)
+
+
+def decode(letters: Alphabet, draw: Draw) -> Example:
+    """The example that these draws mean."""
+    tls = letters.versions[draw(len(letters.versions) - 1)]
+    groups: list[Group] = []
+    joins = False
+    for step, may_join in _drawn(letters, draw):
+        before = [made for group in groups for made in group]
+        if not _may_follow(step, before):
+            continue
+        if joins and groups and _joins(groups[-1][-1], step):
+            groups[-1] = (*groups[-1], step)
+        else:
+            groups.append((step,))
+        joins = may_join
+    return example_of(tuple(groups), tls)
+
+
+def encode(letters: Alphabet, example: Example) -> list[int] | None:
+    """Draws that mean this example; None if this alphabet cannot say it."""
+    if example.tls not in letters.versions or example.sequence.groups[-1:] != (_DRAIN,):
+        return None
+    choices = [letters.versions.index(example.tls)]
+    for group in example.sequence.groups[:-1]:
+        for number, step in enumerate(group, 1):
+            move = next((m for m in letters.moves if step in m.steps), None)
+            if move is None:
+                return None
+            choices.append(letters.table.index(letters.moves.index(move) + 1))
+            if len(move.steps) > 1:
+                choices.append(move.steps.index(step))
+            if step.verb in WRITES:
+                choices.append(int(number < len(group)))
+    if len(example.sequence.steps) <= LONGEST:
+        choices.append(0)
+    stream = iter(choices)
+    meant = decode(letters, lambda _: next(stream, 0))
+    return choices if meant == example else None
+
+
+def simplicity(letters: Alphabet, example: Example) -> Simplicity:
+    """A key to sort by: fewer steps come first, then simpler ones, then simpler forms of them."""
+    choices = encode(letters, example) or [len(letters.table)]
+    steps = example.sequence.steps
+    ranks = [_rank(letters, step) for step in steps[:-1]]
+    return len(steps), choices[0], ranks, choices
+
+
+def _rank(letters: Alphabet, step: Step) -> int:
+    known = (number for number, move in enumerate(letters.moves) if step in move.steps)
+    return next(known, len(letters.moves))
+
+
+def simpler(letters: Alphabet, example: Example) -> list[Example]:
+    """Every example with one step less or simpler, or in a simpler version, the simplest first."""
+    groups = example.sequence.groups[:-1]
+    made = {Example(example.sequence, version) for version in letters.versions}
+    for number, group in enumerate(groups):
+        before, after = groups[:number], groups[number + 1 :]
+        for place, step in enumerate(group):
+            start, end = group[:place], group[place + 1 :]
+            parts = tuple(part for part in (start, end) if part)
+            made.add(example_of((*before, *parts, *after), example.tls))
+            for other in _simpler_steps(letters, step):
+                joined = (*before, (*start, other, *end), *after)
+                apart = (*before, *(part for part in (start, (other,), end) if part), *after)
+                made |= {example_of(joined, example.tls), example_of(apart, example.tls)}
+    size = simplicity(letters, example)
+    sized = [(simplicity(letters, one), one) for one in made if encode(letters, one) is not None]
+    return [one for key, one in sorted(sized, key=lambda pair: pair[0]) if key < size]
+
+
+def _simpler_steps(letters: Alphabet, step: Step) -> Iterator[Step]:
+    """The steps before this one in the alphabet, and itself, to stand in a segment of its own."""
+    for move in letters.moves:
+        for other in move.steps:
+            yield other
+            if other == step:
+                return
+
+
+def example_of(groups: tuple[Group, ...], tls: str) -> Example:
+    """The example with these groups, made whole: something asks for an end, and it is awaited."""
+    if not any(step.verb in _ASKS_FOR_AN_END for group in groups for step in group):
+        groups = (*groups, _FIN)
+    groups = (*groups, _DRAIN)
+    return Example(Sequence(format_groups(groups), groups), tls)
+
+
+def _drawn(letters: Alphabet, draw: Draw) -> Iterator[tuple[Step, bool]]:
+    """Each move's step, and whether the next is to share its segment."""
+    table = letters.table
+    for _ in range(LONGEST):
+        number = table[draw(len(table) - 1)]
+        if number == 0:
+            return
+        steps = letters.moves[number - 1].steps
+        step = steps[draw(len(steps) - 1)] if len(steps) > 1 else steps[0]
+        yield step, step.verb in WRITES and draw(1) == 1
+
+
+def _await(event: Awaited, wait: float) -> Step:
+    return Step(Verb.AWAIT, event=event, wait=wait)
+
+
+def _may_follow(step: Step, before: list[Step]) -> bool:
+    """Whether the language has this step here, and there is still a socket to do it with."""
+    if any(made.verb in _GONE for made in before):
+        return False
+    ended = any(made.verb in ENDS for made in before)
+    return not (ended and step.verb in WRITES | {Verb.REQUEST, Verb.FIN})
+
+
+def _joins(last: Step, step: Step) -> bool:
+    return last.verb in WRITES and step.verb in WRITES | {Verb.FIN, Verb.CLOSE}

@@ -1,0 +1,307 @@
+"""What every close should keep to, whatever the sequence: the fuzzer's questions.
+
+A property of one connection looks at what the judge said of it; the rules decide, and a property
+only says which of their answers matter here. The others compare how two connections ended: that
+two of the same sequence differ is a race, and no two connections may be compared before it is
+known that they are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tlsprobe.judge.rules import RULES
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.judgement import Cause, Judgement, Outcome, Result, TcpEnd
+from tlsprobe.model.sequence import WRITES, Form, Verb
+from tlsprobe.model.trace import Side
+
+_NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
+_NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
+_ASKING = {Verb.TERMINATE, Verb.CLOSE_NOTIFY}
+_ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
+_BROKEN = {Result.FAIL, Result.WARN}
+
+
+Kind = tuple[str, str, str]
+"""Property, rule and sort of a violation."""
+
+
+class Needs(StrEnum):
+    """What has to be driven before a property can be asked about."""
+
+    ONE = "one connection"
+    RUNS = "two runs"
+    VERSIONS = "two TLS versions"
+    TARGETS = "two targets"
+    PATH = "the next connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An example, driven once and judged.
+
+    ``late``: the server ended while we were leaving, so that we saw its end and did not read it.
+    ``blind``: it sent what our side never read, since the sequence ended before it could.
+    ``patient``: it was given the time of a normal run, so that open means open. ``spoke_ns`` is
+    when we sent the last of it.
+    """
+
+    example: Example
+    judgement: Judgement
+    failure: str | None = None
+    late: bool = False
+    blind: bool = False
+    patient: bool = False
+    spoke_ns: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether anything can be said: it got through, nothing was lost, we did as we say."""
+        self_check = any(r.result is Result.ERROR for r in self.judgement.results)
+        reached = self.failure is None and self.judgement.outcome not in _NOT_REACHED
+        return reached and self.judgement.conclusive and not self_check and not self.late
+
+    @property
+    def is_open(self) -> bool:
+        """Whether we left before the server had ended anything."""
+        return self.judgement.axes.tcp is TcpEnd.OPEN
+
+    @property
+    def we_reset(self) -> bool:
+        """Whether our side reset: how such a connection ends is a matter of who was first."""
+        return "R" in self.judgement.signature
+
+    @property
+    def sort(self) -> str:
+        """What the server's first RST was, as far as packets alone can tell one from another."""
+        reset = next((r for r in self.judgement.resets if r.side is Side.SERVER), None)
+        return "" if reset is None else "active" if reset.cause in _ACTIVE else str(reset.cause)
+
+    @property
+    def end(self) -> str:
+        """How it ended, in the words that are compared: TLS, TCP and data."""
+        axes = self.judgement.axes
+        return f"{axes.tls}, {axes.tcp}, data {axes.data}"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A property broken: the rule that says so, and what was seen.
+
+    ``sort`` tells faults of one property apart before they are shrunk: what the reset was, or
+    the two ends that differ.
+    """
+
+    name: str
+    rule: str
+    text: str
+    sort: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """Violations of one kind are taken for one fault."""
+        return self.name, self.rule, self.sort
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A question: its name on the command line, the rule it stands for, one sentence.
+
+    ``check`` answers for one connection; properties that compare have none. ``reads``: it is about
+    what the server said, which somebody has to have read. ``asked``: by default.
+    """
+
+    name: str
+    rule: str
+    text: str
+    needs: Needs = Needs.ONE
+    check: Callable[[Observation], Iterable[Violation]] = lambda _: ()
+    reads: bool = True
+    asked: bool = True
+
+
+def violations(seen: Observation, properties: Iterable[Property]) -> tuple[Violation, ...]:
+    """The properties that this one connection broke; none where nothing can be said."""
+    if not seen.counts:
+        return ()
+    can_say = [asked for asked in properties if not (asked.reads and seen.blind)]
+    return tuple(found for asked in can_say for found in asked.check(seen))
+
+
+def differ(one: Observation, other: Observation) -> bool:
+    """Whether two connections, both of which can be judged, ended unlike."""
+    comparable = all(seen.counts and not seen.we_reset and not seen.blind for seen in (one, other))
+    return comparable and one.end != other.end
+
+
+def _broken(name: str, *rules: str) -> Callable[[Observation], Iterable[Violation]]:
+    """A check that asks the judge's rules."""
+
+    def check(seen: Observation) -> Iterable[Violation]:
+        for result in seen.judgement.results:
+            if result.rule in rules and result.result in _BROKEN:
+                yield Violation(name, result.rule, result.text)
+
+    return check
+
+
+def _reset_before_fin(seen: Observation) -> Iterable[Violation]:
+    for violation in _broken("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN")(seen):
+        yield replace(violation, sort=seen.sort)
+
+
+def _is_plain(seen: Observation) -> bool:
+    """Whether all that we sent made sense; nobody has to answer, or even notice, half of it."""
+    steps = seen.example.sequence.steps
+    return all(s.payload is None and s.form not in {Form.PART, Form.CUT} for s in steps)
+
+
+def _is_tls(seen: Observation) -> bool:
+    """Whether all that we sent was TLS: behind half a record nothing is."""
+    return all(step.form is not Form.CUT for step in seen.example.sequence.steps)
+
+
+def _data_lost(seen: Observation) -> Iterable[Violation]:
+    """A goodbye may be a request too, and is owed an answer unless we had ended before it.
+
+    What comes behind a body that the server refuses is part of that body to it.
+    """
+    steps = seen.example.sequence.steps
+    asking = [step.verb for step in steps if step.verb in _ASKING]
+    refused = any(step.form is Form.UPLOAD for step in steps)
+    owed = _is_plain(seen) and Verb.TERMINATE not in asking[1:] and not refused
+    return _broken("no-data-lost", "INTEROP-DATA-LOST")(seen) if owed else ()
+
+
+def _answers_late(seen: Observation) -> Iterable[Violation]:
+    """An answer to the nonsense that we sent before the alert would look the same."""
+    asked = _is_plain(seen)
+    return _broken("no-answer-after-alert", "TLS13-IGNORE-AFTER")(seen) if asked else ()
+
+
+def _ends(seen: Observation) -> Iterable[Violation]:
+    """After our FIN; after a goodbye alone only if that is what it must have looked like."""
+    closed = "F" in seen.judgement.signature or _is_plain(seen)
+    return _broken("ends", "INTEROP-LEAK")(seen) if closed else ()
+
+
+def _notifies(seen: Observation) -> Iterable[Violation]:
+    return _broken("notify-before-fin", *_NOTIFY)(seen) if _is_tls(seen) else ()
+
+
+def _deliberate(seen: Observation) -> Iterable[Violation]:
+    """Only where nothing can have been unread: our last word is what the server acted upon."""
+    words = [s.verb for s in seen.example.sequence.steps if s.verb in WRITES | {Verb.REQUEST}]
+    if not _is_plain(seen) or any(verb in _ASKING for verb in words[:-1]):
+        return
+    reset = next((r for r in seen.judgement.resets if r.side is Side.SERVER), None)
+    if reset is not None and reset.cause is Cause.DELIBERATE and not seen.we_reset:
+        text = "the server reset though it had read everything"
+        yield Violation("no-deliberate-abort", "TCP-RST-ON-UNREAD", text, seen.sort)
+
+
+def _reset_after_fin(seen: Observation) -> Iterable[Violation]:
+    if seen.judgement.axes.tcp is TcpEnd.FIN_RESET and not seen.we_reset:
+        text = "the server reset after its FIN: readers saw EOF, reset metrics count it"
+        yield Violation("no-reset-after-fin", "INTEROP-RESET-AFTER-FIN", text, seen.sort)
+
+
+_ASKED_ELSEWHERE = {*_NOTIFY, "TLS13-IGNORE-AFTER", "INTEROP-RESET-BEFORE-FIN", "INTEROP-DATA-LOST"}
+_OTHERS = tuple(rule for rule in RULES if rule not in _ASKED_ELSEWHERE | {"INTEROP-LEAK"})
+
+
+def _other_rules(seen: Observation) -> Iterable[Violation]:
+    return _broken("rules", *_OTHERS)(seen)
+
+
+_ALL = (
+    Property(
+        "no-reset-before-fin",
+        "INTEROP-RESET-BEFORE-FIN",
+        "The server does not reset before its FIN: a reader gets EOF, not ECONNRESET.",
+        check=_reset_before_fin,
+        reads=False,
+    ),
+    Property(
+        "no-data-lost",
+        "INTEROP-DATA-LOST",
+        "A response that is owed arrives whole, however the connection ends.",
+        check=_data_lost,
+    ),
+    Property(
+        "ends",
+        "INTEROP-LEAK",
+        "The server ends the connection within patience once both sides have closed.",
+        check=_ends,
+        reads=False,
+    ),
+    Property(
+        "notify-before-fin",
+        "TLS13-NOTIFY",
+        "The server sends close_notify before its FIN, and answers ours in TLS 1.2.",
+        check=_notifies,
+    ),
+    Property(
+        "no-answer-after-alert",
+        "TLS13-IGNORE-AFTER",
+        "Nothing that comes behind our close_notify is answered.",
+        check=_answers_late,
+    ),
+    Property(
+        "no-deliberate-abort",
+        "TCP-RST-ON-UNREAD",
+        "The server does not reset when it has nothing left unread.",
+        check=_deliberate,
+    ),
+    Property(
+        "next-connection",
+        "INTEROP-PATH",
+        "After any close, the next connection works.",
+        Needs.PATH,
+    ),
+    Property(
+        "versions-alike",
+        "FUZZ-VERSIONS-ALIKE",
+        "TLS 1.2 and 1.3 end alike.",
+        Needs.VERSIONS,
+    ),
+    Property(
+        "targets-alike",
+        "FUZZ-TARGETS-ALIKE",
+        "The two targets end alike (--against).",
+        Needs.TARGETS,
+    ),
+    Property(
+        "runs-alike",
+        "FUZZ-RUNS-ALIKE",
+        "Two runs of the same sequence end alike; else it is a race.",
+        Needs.RUNS,
+    ),
+    Property(
+        "no-reset-after-fin",
+        "INTEROP-RESET-AFTER-FIN",
+        "The server does not reset after its FIN either.",
+        check=_reset_after_fin,
+        reads=False,
+        asked=False,
+    ),
+    Property(
+        "rules",
+        "",
+        "No other rule is broken ('tlsprobe rules').",
+        check=_other_rules,
+        asked=False,
+    ),
+)
+
+PROPERTIES = {asked.name: asked for asked in _ALL}
+"""All properties by name, the gravest first."""
+
+
+def by_default(two_targets: bool) -> tuple[str, ...]:
+    """The properties that are asked for when nobody names any."""
+    needed = (p for p in _ALL if p.asked and (two_targets or p.needs is not Needs.TARGETS))
+    return tuple(p.name for p in needed)

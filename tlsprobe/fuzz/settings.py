@@ -1,0 +1,76 @@
+"""How a fuzz run is bounded, what it answers, and who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tlsprobe.fuzz.properties import Observation, by_default
+from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure
+from tlsprobe.model.run import CaptureFacts
+from tlsprobe.model.target import Target
+from tlsprobe.protocols import Conversations
+from tlsprobe.runner.settings import Settings
+
+OVER = 1.1
+"""How far a run may go beyond what was asked, to shrink and confirm what it found late."""
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzSettings:
+    """The bounds of a fuzz run: ``examples`` and ``seconds`` over all, shrinking included.
+
+    ``goodbye``: the protocol has one. ``idle`` is the server's idle timeout in seconds, if pauses
+    are to reach it. ``known`` are
+    sequences to begin with. ``confirm`` is how often the shortest of a failure is run again.
+    ``run`` holds what fuzzing has in common with every run.
+    """
+
+    run: Settings
+    examples: int = 1000
+    seconds: float = 60.0
+    seed: int = 0
+    properties: tuple[str, ...] = field(default_factory=lambda: by_default(two_targets=False))
+    goodbye: bool = False
+    idle: float | None = None
+    known: tuple[Example, ...] = ()
+    confirm: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The second target of a differential run."""
+
+    target: Target
+    converse: Conversations
+
+
+@dataclass(frozen=True, slots=True)
+class Fuzzed:
+    """What a fuzz run found; ``interrupted`` says that it was cut short, or still goes on."""
+
+    failures: tuple[FuzzFailure, ...]
+    examples: int
+    connections: int
+    unmeasured: int
+    coverage: FuzzCoverage
+    capture: CaptureFacts
+    address: str
+    interrupted: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzWatcher:
+    """Who wants to know, while it happens. Every callback may be left as it is.
+
+    ``tried`` is told of every connection, what it was for and which properties it broke;
+    ``progressed`` of examples, failures and seconds left; ``interesting`` of the first example to
+    show a signature; ``failed`` everything found so far, whenever something was.
+    """
+
+    tried: Callable[[Observation, str, tuple[str, ...]], None] = lambda *_: None
+    progressed: Callable[[int, int, float], None] = lambda *_: None
+    interesting: Callable[[Example, str], None] = lambda *_: None
+    failed: Callable[[Fuzzed], None] = lambda _: None
+    warned: Callable[[str], None] = lambda _: None

@@ -1,0 +1,212 @@
+"""Drives examples against live servers, and remembers how each of them ended.
+
+What was tried once is not tried again unless somebody asks for another run: that is what makes a
+flaky server consistent for those that shrink. Waiting is short here, so that examples are quick;
+what then looks as if the server would never end is tried again with the patience of a normal run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import trio
+
+from tlsprobe.drive.script import Route, drive
+from tlsprobe.fuzz.properties import Observation
+from tlsprobe.judge import verdict
+from tlsprobe.model.fuzz import Example, FuzzCoverage
+from tlsprobe.model.judgement import TcpEnd
+from tlsprobe.model.target import Target, TlsVersion
+from tlsprobe.model.trace import Coverage, Deed, Drive, Side, Trace
+from tlsprobe.runner.reach import CHECK, Reached
+from tlsprobe.wire import sniffer
+from tlsprobe.wire.flows import flow
+
+QUICK = 0.7
+"""Seconds that an example waits for the server, if the run's patience is not shorter."""
+
+_TAIL = 0.03
+_ATTEMPTS = 3
+_BETWEEN_CHECKS = 0.25
+
+Tell = Callable[[Observation, str], None]
+"""Who is told of every connection: how it ended, and what it was made for."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a fuzz run has done so far."""
+
+    connections: int = 0
+    unmeasured: int = 0
+    examples: set[Example] = field(default_factory=set)
+    signatures: Counter[str] = field(default_factory=Counter)
+
+    def coverage(self) -> FuzzCoverage:
+        """Verbs, pairs of neighbours and signatures, the commonest first."""
+        verbs: Counter[str] = Counter()
+        pairs: Counter[str] = Counter()
+        for example in self.examples:
+            words = [f"{step.verb} {step.form}".rstrip() for step in example.sequence.steps]
+            verbs.update(words)
+            pairs.update(f"{one}; {other}" for one, other in pairwise(words))
+        every = (dict(counted.most_common()) for counted in (verbs, pairs, self.signatures))
+        return FuzzCoverage(*every)
+
+
+_ENDS = {Deed.EOF, Deed.RESET, Deed.BROKEN_PIPE, Deed.CLOSED, Deed.ABORTED}
+
+
+def _knew_of_the_end(found: Drive) -> bool:
+    """Whether the connection was over for our side too, before it left."""
+    return any(event.deed in _ENDS for event in found.events)
+
+
+def _unread(trace: Trace) -> int:
+    """Bytes that the server sent and our side did not read."""
+    loaded = (s for s in trace.segments if s.side is Side.SERVER and s.length)
+    sent = max((segment.end for segment in loaded), default=0)
+    records = trace.drive.records
+    return sent - max((r.end for r in records if r.side is Side.SERVER), default=0)
+
+
+class Pace:
+    """Lets connections start no closer together than a rate (a second) allows."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap = 1 / rate if rate else 0.0
+        self._gate = trio.Lock()
+        self._next_start = 0.0
+
+    async def turn(self) -> None:
+        """Wait for one's turn; whoever comes late makes all behind it later."""
+        if self._gap:
+            async with self._gate:
+                await trio.sleep_until(self._next_start)
+                self._next_start = trio.current_time() + self._gap
+
+
+class Prober:
+    """One target, and everything that trying examples on it takes.
+
+    ``patience`` is the normal one; ``quick`` grows towards it for a server that takes its time.
+    """
+
+    def __init__(  # noqa: PLR0917 - the parts of a probe, in their order
+        self,
+        target: Target,
+        reached: Reached,
+        capture: sniffer.Capture,
+        counts: Counts,
+        pace: Pace,
+        working: trio.CapacityLimiter,
+        tell: Tell,
+    ) -> None:
+        self.target = target
+        self.protocol = target.profile if target.protocol == "chat" else target.protocol
+        self.routes = {
+            version: replace(route, announce=capture.expect)
+            for version, route in reached.routes.items()
+        }
+        self.patience = next(iter(self.routes.values())).patience.server
+        self.quick = min(QUICK, self.patience)
+        self.capture = capture
+        self.counts = counts
+        self.pace = pace
+        self.working = working
+        self.tell = tell
+        self.memory: dict[Example, Observation] = {}
+        self.shown: set[str] = set()
+
+    async def observe(
+        self,
+        example: Example,
+        why: str,
+        is_news: Callable[[Observation], bool] = lambda _: False,
+    ) -> Observation:
+        """How this example ended when it was first tried, which may be now.
+
+        ``is_news`` says whether it matters that a server did not end: then it is made sure of.
+        """
+        known = self.memory.get(example)
+        if known is not None:
+            return known
+        seen = await self.once(example, why)
+        if not seen.counts or (seen.is_open and is_news(seen)):
+            seen = await self.patiently(example, why, was_open=seen.is_open)
+        self.memory[example] = seen
+        self.counts.examples.add(example)
+        if seen.counts:
+            self.counts.signatures[seen.judgement.signature] += 1
+        else:
+            self.counts.unmeasured += 1
+        return seen
+
+    async def patiently(self, example: Example, why: str, was_open: bool = False) -> Observation:
+        """Try with the patience of a normal run, again if nothing can be said."""
+        for _ in range(_ATTEMPTS):
+            seen = await self.once(example, why, patient=True)
+            if seen.counts:
+                break
+        if was_open and seen.counts and not seen.is_open:
+            self.quick = min(2 * self.quick, self.patience)
+        return seen
+
+    async def once(
+        self, example: Example, why: str, patient: bool = False, told: Container[str] | None = None
+    ) -> Observation:
+        """Drive and judge this example now, whatever is known of it."""
+        await self.pace.turn()
+        async with self.working:
+            self.counts.connections += 1
+            dropped = self.capture.dropped
+            found = await drive(self._route(example.tls, patient), example.sequence)
+            await self.capture.settle()
+            trace = self._trace(found, lost=self.capture.dropped != dropped)
+        judgement = verdict.judge(trace, self.shown if told is None else told)
+        self.shown.add(judgement.signature)
+        seen = Observation(
+            example,
+            judgement,
+            found.failure,
+            late=judgement.axes.tcp is not TcpEnd.OPEN and not _knew_of_the_end(found),
+            blind=_unread(trace) > 0,
+            patient=patient,
+            spoke_ns=max((r.time_ns for r in found.records if r.side is Side.CLIENT), default=0),
+        )
+        self.tell(seen, why)
+        return seen
+
+    async def works(self, attempts: int = _ATTEMPTS) -> bool:
+        """Whether an ordinary connection works; the answer is no after so many attempts."""
+        version = next(iter(self.routes))
+        for attempt in range(attempts):
+            if attempt:
+                await trio.sleep(_BETWEEN_CHECKS)
+            check = await self.once(Example(CHECK, version), "check", patient=True)
+            if check.failure is None:
+                return True
+        return False
+
+    def _route(self, tls: str, patient: bool) -> Route:
+        route = self.routes[TlsVersion(tls)]
+        if patient:
+            return route
+        patience = replace(route.patience, server=self.quick, idle=self.quick, tail=_TAIL)
+        return replace(route, patience=patience)
+
+    def _trace(self, found: Drive, lost: bool) -> Trace:
+        """Script and wire in one, up to where our side left."""
+        if self.capture.backend == "none" or found.client is None:
+            return Trace(found, (), Coverage.NONE, self.protocol)
+        frames = self.capture.take(found.client)
+        ends = sniffer.endpoint(found.client), sniffer.endpoint(found.server)
+        segments, coverage = flow(frames, *ends, link=self.capture.link)
+        left = found.did(Deed.LEFT)
+        seen = tuple(s for s in segments if left is None or s.time_ns <= left.time_ns)
+        if lost or coverage is Coverage.NONE:
+            coverage = Coverage.HOLES
+        return Trace(found, seen, coverage, self.protocol)

@@ -1,0 +1,104 @@
+"""The fuzz document and what goes with it: ``fuzz.json``, ``examples.jsonl``, ``fuzz-N.toml``."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun
+
+FUZZ_FILE = "fuzz.json"
+"""The fuzz document's name in a results folder."""
+
+EXAMPLES_FILE = "examples.jsonl"
+"""The name of the file with a line for each connection."""
+
+_FACTS = ("schema", "tool", "started", "finished", "host", "target", "capture", "seed")
+_COUNTS = ("properties", "examples", "connections", "unmeasured")
+_FAILURE = ("property", "rule", "steps", "tls", "signature", "confirmed", "file", "cluster", "text")
+_OPTIONAL = ("against", "interrupted", "notes", "command")
+_MORE = ("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects")
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_fuzz(run: FuzzRun) -> bytes:
+    """The fuzz document as people open it."""
+    return msgspec.json.format(encode_fuzz_line(run), indent=1) + b"\n"
+
+
+def encode_fuzz_line(run: FuzzRun) -> bytes:
+    """The fuzz document on one line, as ``--json`` prints it."""
+    return _encoder.encode(fuzz_document(run)) + b"\n"
+
+
+def encode_example(line: ExampleLine) -> bytes:
+    """One line of ``examples.jsonl``, newline included."""
+    return _encoder.encode(line) + b"\n"
+
+
+def fuzz_document(run: FuzzRun) -> dict[str, Any]:
+    """The document as plain values, its keys in the order in which one reads them."""
+    document: dict[str, Any] = _speakable(msgspec.to_builtins(run))
+    return {
+        **{key: document[key] for key in (*_FACTS, *_COUNTS)},
+        "failures": [_failure(failure) for failure in document["failures"]],
+        "coverage": document["coverage"],
+        **{key: document[key] for key in _OPTIONAL if document[key]},
+    }
+
+
+def fuzz_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the fuzz document, as it ships with the package."""
+    text = resources.files("tlsprobe.report").joinpath("fuzz.schema.json").read_bytes()
+    schema: dict[str, Any] = msgspec.json.decode(text)
+    return schema
+
+
+def failure_toml(failure: FuzzFailure, name: str, target: str, profile: str) -> str:
+    """A failure's sequence as a file for ``tlsprobe run --sequence``."""
+    replay = f"tlsprobe run --target {target} --profile {profile} --tls {failure.tls}"
+    head = [
+        f"# {failure.property} ({failure.rule}): {failure.text}",
+        f"# broken in {failure.confirmed} runs; signature: {failure.signature}",
+        f"# {replay} --sequence {name}.toml",
+    ]
+    return "\n".join([*map(_comment, head), *_sequence(name, failure.steps, failure.tls)])
+
+
+def corpus_toml(example: Example, name: str, signature: str) -> str:
+    """An interesting example as a file: for ``tlsprobe run --sequence`` and the next corpus."""
+    head = _comment(f"# the first to show the signature: {signature}")
+    return "\n".join([head, *_sequence(name, example.steps, example.tls)])
+
+
+def _sequence(name: str, steps: str, tls: str) -> list[str]:
+    values = {"name": name, "steps": steps, "tls": tls}
+    # a JSON string is a TOML string too
+    return [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()] + [
+        ""
+    ]
+
+
+def _comment(line: str) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in line)
+
+
+def _failure(failure: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: failure[key] for key in _FAILURE}
+    kept |= {key: failure[key] for key in _MORE if failure[key] not in (None, [], {}, "")}
+    ladder = [{k: v for k, v in line.items() if v is not None} for line in failure["ladder"]]
+    return {**kept, "ladder": ladder}
+
+
+def _speakable(value: Any) -> Any:
+    """The same values with lone surrogates spelled out, which JSON cannot carry."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_speakable(key): _speakable(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_speakable(item) for item in value]
+    return value
