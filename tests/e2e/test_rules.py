@@ -83,6 +83,7 @@ TABLE = {
     "INTEROP-RESET-AFTER-FIN": Row("polite", "half-closing", "terminate-close-notify", INFO),
     "INTEROP-DATA-LOST": Row("polite", "truncating", "half-close", WARN),
     "INTEROP-LEAK": Row("polite", "mute", "fin-before-request", WARN),
+    "INTEROP-PLAINTEXT": Row("polite", "indiscreet", "terminate", WARN),
     "INTEROP-IDLE-RACE": Row("polite", "rude", "idle-expiry-request", WARN),
 }
 

@@ -228,6 +228,12 @@ TABLE = {
         broken=WARN,
         elsewhere=play(*NGINX),
     ),
+    "INTEROP-PLAINTEXT": Row(
+        keeps=play(*ORDERLY),
+        breaks=play(C.notify(), S.notify(), S.plain(), S.fin()),
+        broken=WARN,
+        elsewhere=play(C.notify()),
+    ),
     "INTEROP-IDLE-RACE": Row(
         keeps=play(silence(60), S.notify() + S.fin(), C.request(), S.rst()),
         breaks=play(silence(60), S.notify(), C.request(), S.rst(active=True)),
@@ -274,6 +280,7 @@ LEVELS = {
     "INTEROP-RESET-AFTER-FIN": Level.INTEROP,
     "INTEROP-DATA-LOST": Level.INTEROP,
     "INTEROP-LEAK": Level.INTEROP,
+    "INTEROP-PLAINTEXT": Level.INTEROP,
     "INTEROP-PATH": Level.INTEROP,
     "INTEROP-IDLE-RACE": Level.INTEROP,
     "SELF-NOTIFY": Level.CHECK,

@@ -14,7 +14,7 @@ from tests.reference.test_behaviours import PONG, connected
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 
 OTHERS = tuple(name for name in BEHAVIOURS if name not in DEMO)
-NOTIFIES = {"grave", "canceling", "answering", "terse", "growing", "erring"}
+NOTIFIES = {"grave", "canceling", "answering", "terse", "growing", "erring", "indiscreet"}
 FAILS = {"failing", "failing-open"}
 
 

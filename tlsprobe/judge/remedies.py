@@ -180,6 +180,10 @@ RULES = {
             "Server: send close_notify and FIN, then read for a moment before closing.",
         ),
     ),
+    "INTEROP-PLAINTEXT": Remedy(
+        "Clients report a protocol error (wrong version number) in place of what the server said.",
+        ("Server: end TLS only behind its last words, not before them.",),
+    ),
     "INTEROP-PATH": Remedy(
         "Everybody behind the same forwarder loses the connection.",
         ("Restart the forwarder automatically, or avoid the close that kills it.",),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 from tlsprobe.judge.cause import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, signature_of, timing_of
 from tlsprobe.judge.ladder import ladder_of
 from tlsprobe.judge.rules import Case, apply_rules
 from tlsprobe.model.judgement import Judgement, Result
-from tlsprobe.model.trace import Coverage, RecordKind, Trace
+from tlsprobe.model.trace import Coverage, Trace
 
 
 def judge(trace: Trace, told: Container[str] = ()) -> Judgement:
@@ -22,7 +22,8 @@ def judge(trace: Trace, told: Container[str] = ()) -> Judgement:
     axes = axes_of(trace, closing)
     outcome = outcome_of(trace, closing, axes)
     resets = resets_of(trace)
-    results = apply_rules(Case(trace, closing, axes, outcome, resets))
+    case = Case(trace, closing, axes, outcome, resets)
+    results = apply_rules(case)
     return Judgement(
         outcome=outcome,
         axes=axes,
@@ -32,20 +33,12 @@ def judge(trace: Trace, told: Container[str] = ()) -> Judgement:
         conclusive=trace.coverage is not Coverage.HOLES,
         timing_us=timing_of(trace, closing),
         ladder=ladder_of(trace, closing, resets) if signature not in told else (),
-        notes=tuple(_notes(trace)),
+        notes=tuple(_notes(case)),
     )
 
 
-def _notes(trace: Trace) -> list[str]:
-    notes = []
-    if trace.coverage is Coverage.NONE:
-        notes.append("no capture: told by our own socket, which cannot see a reset behind an EOF")
-    strays = sum(r.end - r.start for r in trace.drive.records if _is_stray(trace, r.start, r.kind))
-    if strays:
-        notes.append(f"{strays} bytes that are no TLS came after TLS had ended")
-    return notes
-
-
-def _is_stray(trace: Trace, start: int, kind: RecordKind) -> bool:
-    mark = trace.drive.mark
-    return kind is RecordKind.PLAIN and mark is not None and start >= mark.server
+def _notes(case: Case) -> Iterator[str]:
+    if case.trace.coverage is Coverage.NONE:
+        yield "no capture: told by our own socket, which cannot see a reset behind an EOF"
+    if case.outside_tls:
+        yield f"{case.outside_tls} bytes that are no TLS came after TLS had begun"

@@ -118,6 +118,14 @@ async def _forging(peer: Peer, *alerts: tuple[int, int]) -> None:
     peer.close()
 
 
+async def _indiscreet(peer: Peer, _: Occasion) -> None:
+    await peer.notify()
+    await peer.say_plainly(b"bye, in plain text\n")
+    peer.fin()
+    await peer.linger(_UNTIL_CLIENT_IS_DONE)
+    peer.close()
+
+
 async def _parting(peer: Peer, occasion: Occasion) -> None:
     await peer.farewell()
     await _mute(peer, occasion)
@@ -141,6 +149,7 @@ BEHAVIOURS = {
         Behaviour("grave", "close_notify at the level fatal (TLS 1.3), then FIN", _grave),
         Behaviour("canceling", "user_canceled, close_notify (TLS 1.3), then FIN", _canceling),
         Behaviour("canceling-only", "user_canceled (TLS 1.3), then FIN", _canceling_only),
+        Behaviour("indiscreet", "alert, last words outside TLS, then FIN", _indiscreet),
         Behaviour("terse", "never says Connection: close", _polite, Manner(announces=False)),
         Behaviour(
             "growing",

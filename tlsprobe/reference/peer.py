@@ -102,6 +102,10 @@ class Peer:
             raise Gone
         await self._send(forged_alert(self._tls, self._written, level, description))
 
+    async def say_plainly(self, words: bytes) -> None:
+        """Say something outside TLS."""
+        await self._send(words)
+
     def fin(self) -> None:
         """Shut down the write side."""
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from tlsprobe.judge.closing import FIN, RST, Closing, Happening
 from tlsprobe.model.judgement import Axes, Cause, Level, Outcome, Reset, Result, RuleResult
@@ -87,6 +88,13 @@ class Case:
         since = (mark.client if side is Side.CLIENT else mark.server) if mark else 0
         records = self.trace.drive.records
         return [r for r in records if r.side is side and r.kind in kinds and r.end > since]
+
+    @property
+    def outside_tls(self) -> int:
+        """Bytes of the server's that are no TLS, though TLS had begun."""
+        theirs = [r for r in self.trace.drive.records if r.side is Side.SERVER]
+        since = dropwhile(lambda record: record.kind is RecordKind.PLAIN, theirs)
+        return sum(r.end - r.start for r in since if r.kind is RecordKind.PLAIN)
 
 
 Answer = tuple[Result, str] | None

@@ -58,6 +58,14 @@ def _leak(case: Case) -> Answer:
     return Result.PASS, f"the server ended the connection after our {left}"
 
 
+def _plaintext(case: Case) -> Answer:
+    if case.closing.server_end is None or case.aborted:
+        return None
+    if case.outside_tls:
+        return Result.WARN, "the server said its last words outside TLS, where a client reads none"
+    return Result.PASS, "the server said nothing outside TLS"
+
+
 def _idle_race(case: Case) -> Answer:
     request = _request_at_expiry(case)
     if request is None or case.aborted or case.not_the_servers:
@@ -142,6 +150,14 @@ INTEROP_RULES = (
         "server",
         "The server lets go of a connection that the client has closed.",
         _leak,
+    ),
+    Rule(
+        "INTEROP-PLAINTEXT",
+        _OURS,
+        Level.INTEROP,
+        "server",
+        "A server says its last words inside TLS: to a client, other bytes are a broken record.",
+        _plaintext,
     ),
     Rule(
         "INTEROP-PATH",
