@@ -63,6 +63,7 @@ FENCES: Final = {
     "jinja2": ("report.html",),
     "hypothesis": ("fuzz",),
     "scramp": ("protocols.postgres",),
+    "cryptography": ("certificates", "reference", "wire.tls_secrets"),
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
 }

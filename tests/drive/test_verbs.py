@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ import trio
 from tests.servers import loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
-from tlsprobe.model.profile import RawSettings
+from tlsprobe.model.profile import Http1Settings, RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Deed, Drive, Mark, Record, RecordKind, Side, Stage
+from tlsprobe.protocols.http1 import http1
 from tlsprobe.protocols.raw import raw
 from tlsprobe.tls import client_context
 
@@ -204,6 +206,22 @@ def test_only_requests_are_owed_an_answer(driver: Driver) -> None:
     first = next(r for r in sent_by(found, Side.CLIENT) if r.kind is D)
     assert (found.owed, found.answered, found.answered_to) == (1, 1, first.end)
     assert found.worked  # it ended; it did not leave us waiting
+
+
+@pytest.mark.parametrize(
+    ("steps", "owed"),
+    [
+        ("request; terminate; drain", 2),
+        ("request; terminate; terminate; drain", 2),
+        ("request; close_notify; terminate; drain", 1),
+    ],
+)
+def test_a_goodbye_that_asks_is_owed_an_answer_unless_an_end_was_announced(
+    steps: str, owed: int, ports: dict[str, int]
+) -> None:
+    asking = http1(Http1Settings(), "localhost", None)
+    found = trio.run(drive, replace(route(ports["polite"]), converse=asking), parse(steps))
+    assert (found.owed, found.answered) == (owed, owed)
 
 
 def test_awaiting_a_close_notify(driver: Driver) -> None:

@@ -156,7 +156,7 @@ def test_the_close_that_kills_a_server_is_found_and_shrunk(tmp_path: Path) -> No
 
 
 def test_a_server_that_stays_dead_costs_nothing_that_was_found(tmp_path: Path) -> None:
-    words = (*deadly(tmp_path), "--property", "next-connection")
+    words = (*deadly(tmp_path), "--property", "next-connection", "--patience", "1.5")
     with mortal(tmp_path, lives=1) as port:
         ran = fuzz(port, *words, cwd=tmp_path)
     found = failure(ran, "next-connection")

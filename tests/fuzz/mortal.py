@@ -1,6 +1,6 @@
 """A reference server that dies of a second goodbye, run as a process of its own.
 
-``python mortal.py PORTFILE [LIVES]``: with lives left it is there again, on the same port, a
+``python mortal.py PORTFILE [LIVES]``: with lives left it is there again, on the same port, half a
 second after its death.
 """
 
@@ -18,7 +18,7 @@ from tlsprobe.reference import server
 from tlsprobe.reference.behaviours import BEHAVIOURS, Behaviour
 from tlsprobe.reference.peer import Occasion, Peer
 
-_UP_AGAIN_AFTER = 1.0
+_UP_AGAIN_AFTER = 0.5
 
 
 async def _mortal(peer: Peer, occasion: Occasion) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, play, stranger
+from tests.judge.playbook import ALERT, FIRST, MESSAGE, Act, C, Line, S, crossing, play, stranger
 from tlsprobe.judge.cause import resets_of
 from tlsprobe.model.judgement import Cause, Confidence, Reset
 from tlsprobe.model.trace import Coverage, Deed, Event, Side, Trace
@@ -197,6 +197,13 @@ def test_row_7_a_goodbye_is_no_unread_data() -> None:
     """It asks for an end and gets one: a server that resets on it meant to."""
     reset = why(C.goodbye(), S.rst(active=True))
     assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+
+
+@pytest.mark.parametrize("first", [C.notify(), C.goodbye()])
+def test_row_6_a_goodbye_behind_an_end_need_not_have_been_read(first: Act) -> None:
+    reset = why(first, S.notify(), C.goodbye(), S.rst(active=True))
+    assert reset.cause is Cause.UNREAD_AT_CLOSE
+    assert f"{MESSAGE} bytes" in said(reset)
 
 
 def test_row_7_everything_was_answered() -> None:

@@ -17,6 +17,7 @@ from tests.judge.stories import (
     POSTGRES,
     SERVER_DROPS,
     WARN,
+    driven,
     result,
     results,
     with_close_notify,
@@ -235,6 +236,15 @@ def test_where_there_was_no_tls_nothing_of_it_is_missed(
 def test_a_response_owed_before_the_alert_is_no_answer_to_what_came_behind() -> None:
     late = play(HALF_CLOSE, C.data(), S.response(), S.notify() + S.fin())
     assert result("TLS13-IGNORE-AFTER", late) is PASS
+
+
+@pytest.mark.parametrize(("said", "expected"), [((S.data(),), PASS), ((S.data(), S.data()), FAIL)])
+def test_a_goaway_is_no_answer_to_what_came_behind_the_alert(
+    said: tuple[Line, ...], expected: Result
+) -> None:
+    late = play(C.notify(), C.data(), *said, S.notify() + S.fin(), protocol="http2")
+    told = driven(late, remarks=("goaway last=1 error=0",))
+    assert result("TLS13-IGNORE-AFTER", told) is expected
 
 
 # --- requests at the wrong moment -----------------------------------------------------------------

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated
 
 import trio
@@ -21,8 +22,8 @@ from tlsprobe import __version__
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out, plain_errors, say
 from tlsprobe.cli.fuzz_folder import FuzzFolder, default_fuzz_folder, fuzz_folder, read_corpus
+from tlsprobe.cli.options import guess_profile, must_be_one_of, parse_target, password_in
 from tlsprobe.cli.probing import interruptible
-from tlsprobe.cli.run import _one_of, _password, guess_profile, parse_target
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
 from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, by_default
@@ -35,11 +36,17 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.escape import printable
 from tlsprobe.report.fuzz_document import encode_fuzz_line
-from tlsprobe.report.fuzz_words import fuzz_lines
+from tlsprobe.report.fuzz_words import counted, fuzz_lines
 from tlsprobe.report.glyphs import glyphs_for
 from tlsprobe.runner.settings import Settings
 from tlsprobe.tls import OPENSSL_VERSION
 from tlsprobe.wire.sniffer import CHOICES
+
+_BEGUN = perf_counter()
+"""When this process began, or nearly so: ``--time`` has the user wait no longer."""
+
+IDLE_PAUSES = 20
+"""How many idle timeouts must fit into the time for pauses to reach them unasked."""
 
 _TARGET, _TLS, _CAPTURE, _SAY = "Target", "TLS", "Capture", "Output"
 
@@ -68,8 +75,8 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         typer.Option(
             "--property",
             metavar="NAME",
-            help="What every close should keep to; repeat for several. Default: all but"
-            " no-reset-after-fin and rules. There are: " + ", ".join(PROPERTIES) + ".",
+            help="What every close should keep to, see above; repeat for several. Default: all but"
+            " no-reset-after-fin and rules.",
         ),
     ] = None,
     examples: Annotated[
@@ -101,7 +108,9 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
     idle_limit: Annotated[
         float | None,
         typer.Option(
-            min=0.1, help="The server's idle timeout in seconds, to have pauses that reach it."
+            min=0.1,
+            help="The server's idle timeout in seconds, to have pauses that reach it. Default: the"
+            " profile's, if --time has room for twenty of them.",
         ),
     ] = None,
     ca: Annotated[
@@ -182,10 +191,10 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
     Exit codes: 0 nothing was found; 1 something was; 2 the command line is
     wrong; 3 nothing could be measured; 130 interrupted, what was found is kept.
     """
-    _one_of("--capture", capture, CHOICES)
+    must_be_one_of("--capture", capture, CHOICES)
     chosen = load_profile(profile or guess_profile(target))
     server = parse_target(target, chosen)
-    login = Login(user, database, _password(password_env))
+    login = Login(user, database, password_in(password_env))
     converse = make_conversation(chosen, sni or server.host, login, server.port)
     settings = FuzzSettings(
         run=Settings(
@@ -203,7 +212,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
         properties=_asked(property_, against),
         goodbye=has_goodbye(chosen),
-        idle=idle_limit,
+        idle=idle_limit or _affordable(chosen.idle_s, time),
         known=_known(corpus, chosen, converse),
     )
     other = None
@@ -220,6 +229,17 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         run = trio.run(_fuzz, job, desk)
     _present(run, json, no_color)
     raise typer.Exit(_exit_code(run))
+
+
+fuzz.__doc__ = f"{fuzz.__doc__}\n\n    Properties:\n" + "".join(
+    f"\n    - {asked.name}{f' ({asked.rule})' if asked.rule else ''}: {asked.text}\n"
+    for asked in PROPERTIES.values()
+)
+
+
+def _affordable(idle: float | None, seconds: float) -> float | None:
+    """The documented idle timeout, unless waiting for it would take up the time."""
+    return idle if idle is not None and IDLE_PAUSES * idle <= seconds else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +261,8 @@ async def _fuzz(job: _Job, desk: _Desk) -> FuzzRun:
     started = datetime.now(UTC)
     with fuzz_folder(job.folder, job.target, job.corpus) as folder, desk.progress:
         own = replace(job.settings.run, pcapng=folder.capture)
-        settings = replace(job.settings, run=own)
+        left = job.settings.seconds - (perf_counter() - _BEGUN)
+        settings = replace(job.settings, run=own, seconds=max(1.0, left))
         watcher = desk.watcher(folder, lambda fuzzed: folder.save(_document(job, fuzzed, started)))
         with plain_errors():
             async with interruptible(desk.note) as stop:
@@ -274,13 +295,15 @@ class _Desk:
             folder.add(_line(seen, why, broke))
 
         def progressed(examples: int, failures: int, left: float) -> None:
-            words = f"{examples} examples, {failures} failures, {left:.0f} s left"
+            found = counted(failures, "failure")
+            words = f"{counted(examples, 'example')}, {found}, {left:.0f} s left"
             self.progress.update(line, description=words)
 
         def failed(fuzzed: Fuzzed) -> None:
             save(fuzzed)
             if len(fuzzed.failures) > self.failures:
-                self.note(f"after {fuzzed.examples} examples: {len(fuzzed.failures)} failures")
+                count = counted(len(fuzzed.failures), "failure")
+                self.note(f"after {counted(fuzzed.examples, 'example')}: {count}")
             self.failures = len(fuzzed.failures)
 
         return FuzzWatcher(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tlsprobe.cli.results import _give_back, _unused, _writing, slug
+from tlsprobe.cli.results import give_back, slug, unused, writing
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
@@ -37,7 +37,7 @@ class FuzzFolder:
         self.corpus = corpus or path / CORPUS
         self.kept = 0
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
-        with _writing(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             self.corpus.mkdir(parents=True, exist_ok=True)
             self._examples = (path / EXAMPLES_FILE).open("ab", buffering=0)
@@ -45,7 +45,7 @@ class FuzzFolder:
 
     def add(self, line: ExampleLine) -> None:
         """Append one connection."""
-        with _writing(self.path):
+        with writing(self.path):
             self._examples.write(encode_example(line))
 
     def keep(self, example: Example, signature: str) -> None:
@@ -55,13 +55,13 @@ class FuzzFolder:
         if self.kept >= MOST_KEPT or file.exists():
             return
         self.kept += 1
-        with _writing(self.path):
+        with writing(self.path):
             file.write_text(corpus_toml(example, name, signature), encoding="utf-8")
 
     def save(self, run: FuzzRun) -> FuzzRun:
         """Write the document and a file for each failure; the run that names the files."""
         failures = []
-        with _writing(self.path):
+        with writing(self.path):
             for number, failure in enumerate(run.failures, 1):
                 name = f"fuzz-{number}"
                 file = self.path / f"{name}.toml"
@@ -78,7 +78,7 @@ class FuzzFolder:
         """Close the examples file; give the folder to the user who called sudo."""
         self._examples.close()
         entries = [*self._made, self.path, *self.path.rglob("*")]
-        _give_back(entries)
+        give_back(entries)
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def fuzz_folder(path: Path, target: Target, corpus: Path | None) -> Iterator[Fuz
 def default_fuzz_folder(target: Target) -> Path:
     """``results/<UTC time>-fuzz-<target>``."""
     now = datetime.now(UTC)
-    return _unused(Path("results", f"{now:%Y%m%dT%H%M%SZ}-fuzz-{slug(str(target))}"))
+    return unused(Path("results", f"{now:%Y%m%dT%H%M%SZ}-fuzz-{slug(str(target))}"))
 
 
 def read_corpus(folder: Path) -> tuple[Example, ...]:

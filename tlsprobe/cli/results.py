@@ -39,17 +39,17 @@ class ResultsFolder:
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = path
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
-        with _writing(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             self._trials = (path / TRIALS_FILE).open("ab", buffering=0)
             _lock(self._trials, path)
             _cut_torn_line(path / TRIALS_FILE)
         capture = path / CAPTURE_FILE
-        self.capture = _unused(capture) if resume else capture
+        self.capture = unused(capture) if resume else capture
 
     def add(self, judged: JudgedTrial) -> None:
         """Append one trial."""
-        with _writing(self.path):
+        with writing(self.path):
             self._trials.write(encode_trial(trial_line(judged)))
 
     def save(self, run: Run) -> None:
@@ -60,17 +60,17 @@ class ResultsFolder:
         """Write the run document and its matrix."""
         self._replace(encode_run(run))
         matrix = render_markdown([run], command_line())
-        with _writing(self.path):
+        with writing(self.path):
             (self.path / MATRIX_FILE).write_text(matrix, encoding="utf-8")
 
     def close(self) -> None:
         """Close the trials file; give the folder to the user who called sudo."""
         self._trials.close()
-        _give_back([*self._made, self.path, *self.path.iterdir()])
+        give_back([*self._made, self.path, *self.path.iterdir()])
 
     def _replace(self, document: bytes) -> None:
         unfinished = self.path / f"{RUN_FILE}.new"
-        with _writing(self.path):
+        with writing(self.path):
             unfinished.write_bytes(document)
             unfinished.replace(self.path / RUN_FILE)
 
@@ -93,7 +93,7 @@ def results_folder(path: Path, resume: bool = False) -> Iterator[ResultsFolder]:
 
 def default_folder(target: Target) -> Path:
     """``results/<UTC time>-<target>``, with nothing in it that a file system dislikes."""
-    return _unused(Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(str(target))}"))
+    return unused(Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(str(target))}"))
 
 
 def slug(text: str) -> str:
@@ -108,7 +108,7 @@ def command_line() -> str:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Tell what the file system refuses in our words."""
     try:
         yield
@@ -138,7 +138,7 @@ def _cut_torn_line(path: Path) -> None:
         os.truncate(path, whole)
 
 
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
     """The path itself, or the first free of ``name-2``, ``name-3`` ..."""
     names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
     return next(name for name in chain([path], names) if not name.exists())
@@ -156,7 +156,7 @@ def _quoted(word: str) -> str:
     )
 
 
-def _give_back(entries: Iterable[Path]) -> None:
+def give_back(entries: Iterable[Path]) -> None:
     """Under sudo the files are root's; the person who asked should be able to delete them."""
     owner, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() != 0 or not owner.isdigit() or not group.isdigit():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import complain, err, out
 from tlsprobe.cli.earlier import Earlier, must_fit, read_earlier, resumed_words, without
 from tlsprobe.cli.expecting import has_changed, print_deviations, read_baseline
+from tlsprobe.cli.options import guess_profile, must_be_one_of, parse_target, password_in
 from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.cli.results import default_folder, slug
 from tlsprobe.drive.script import Patience
@@ -25,8 +24,8 @@ from tlsprobe.lab.delayed_close import delayed_close
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
 from tlsprobe.model.sequence import Sequence
-from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
-from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
+from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.document import RUN_FILE, encode_run_line
 from tlsprobe.report.terminal import print_report
@@ -127,7 +126,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     keylog: Annotated[
         Path | None,
         typer.Option(
-            help="Append TLS secrets to this file, for Wireshark.",
+            help="Append TLS secrets to this file, and put them into the capture.",
             envvar="SSLKEYLOGFILE",
             rich_help_panel=_TLS,
         ),
@@ -231,8 +230,8 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     if resume is not None and out_dir is not None:
         raise UsageError("--resume names the results folder already", "leave --out away")
     fail_on = fail_on or ("never" if expect else "fail")
-    _one_of("--fail-on", fail_on, ("fail", "warn", "never"))
-    _one_of("--capture", capture, CHOICES)
+    must_be_one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    must_be_one_of("--capture", capture, CHOICES)
     desk = Desk(err(no_color), quiet)
     settings = Settings(
         trials=trials,
@@ -246,7 +245,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         interface=interface,
         seed=seed,
     )
-    login = Login(user, database, _password(password_env))
+    login = Login(user, database, password_in(password_env))
     places = _Places(resume, out_dir, expect, several=len(target) > 1)
     jobs = []
     for text in dict.fromkeys(target):
@@ -389,32 +388,6 @@ def _write_junit(file: Path, runs: list[Run], fail_on: str, failure: TlsprobeErr
         raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
 
 
-def parse_target(text: str, profile: Profile) -> Target:
-    """``HOST:PORT``, ``[IPv6]:PORT`` or a host alone. Raises UsageError."""
-    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?", text)
-    if match is None:
-        hint = "write HOST:PORT, and an IPv6 address in brackets: [::1]:5432"
-        raise UsageError(f"cannot read the target '{text}'", hint)
-    host = match["v6"] or match["host"]
-    port = int(match["port"] or profile.port)
-    if not 0 < port < 2**16:
-        raise UsageError(f"the port in '{text}' is not between 1 and 65535")
-    return Target(endpoint(host, port), host, port, profile.name, profile.protocol)
-
-
-def guess_profile(text: str) -> str:
-    """The profile whose default port this is; ``https`` where several share it, else ``raw``.
-
-    One that is like another does not count: nothing is known of the vendor.
-    """
-    port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else "443"
-    known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
-    names = [profile.name for profile in known if str(profile.port) == port]
-    if "https" in names or port in {"8443", "443"}:
-        return "https"
-    return names[0] if len(names) == 1 else "raw"
-
-
 def choose_sequences(
     profile: Profile, converse: Conversations, asked: list[str] | None
 ) -> tuple[Sequence, ...]:
@@ -436,17 +409,3 @@ def choose_sequences(
             raise UsageError(message, hint)
         chosen |= dict.fromkeys(s for s, lack in zip(found, missing, strict=True) if not lack)
     return tuple(chosen)
-
-
-def _password(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    if variable not in os.environ:
-        hint = f"set it for this command only: {variable}=... tlsprobe run ..."
-        raise UsageError(f"--password-env: there is no environment variable {variable}", hint)
-    return os.environ[variable]
-
-
-def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{option} '{value}' is not one of {', '.join(choices)}")

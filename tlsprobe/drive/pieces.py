@@ -99,8 +99,7 @@ def _request(connection: Connection, step: Step) -> Piece:
     forms = {Form.LARGE: conversation.large, Form.UPLOAD: conversation.upload}
     request = forms.get(step.form, conversation.request)() or b""
     is_request = conversation.owed > owed
-    late = connection.closing or tls.notified  # nobody owes a response any more
-    if is_request and (late or step.form in {Form.PART, Form.CUT}):
+    if is_request and (_is_late(connection) or step.form in {Form.PART, Form.CUT}):
         conversation.withdraw()
         is_request = False
     if step.form is Form.PART:
@@ -114,10 +113,18 @@ def _request(connection: Connection, step: Step) -> Piece:
 def _goodbye(connection: Connection) -> Piece:
     conversation, tls = connection.conversation, connection.tls
     assert tls is not None
-    owed = conversation.owed
+    owed, late = conversation.owed, _is_late(connection)
+    goodbye = conversation.goodbye() or b""
+    is_request = conversation.owed > owed
+    if is_request and late:
+        conversation.withdraw()
     connection.closing = True
-    records = tls.send(conversation.goodbye() or b"")
-    return Piece(RecordKind.GOODBYE, records, conversation.owed > owed)
+    return Piece(RecordKind.GOODBYE, tls.send(goodbye), is_request and not late)
+
+
+def _is_late(connection: Connection) -> bool:
+    """Whether an end has been announced already: nobody owes a response any more."""
+    return connection.closing or (connection.tls is not None and connection.tls.notified)
 
 
 def _hello(connection: Connection, form: Form) -> Piece:

@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import trio
 
 from tlsprobe.catalogue import control_of
 from tlsprobe.errors import CannotMeasure, Interrupted
 from tlsprobe.fuzz.alphabet import Alphabet, Simplicity, alphabet, simplicity
+from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import DEATH, comes_back, culprit, kills
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
@@ -31,16 +31,17 @@ from tlsprobe.fuzz.properties import (
     violations,
 )
 from tlsprobe.fuzz.settings import OVER, Against, Fuzzed, FuzzSettings, FuzzWatcher
+from tlsprobe.fuzz.shared import Shared
 from tlsprobe.fuzz.strategies import Enough, generate, homeless, shrink
 from tlsprobe.fuzz.suspects import Suspect, failures_of
-from tlsprobe.fuzz.trying import Counts, Pace, Prober, Tell
+from tlsprobe.fuzz.trying import Counts, Prober
 from tlsprobe.judge.cell import control_resets, is_open, settle
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
-from tlsprobe.runner.reach import Reached, numeric, reach
+from tlsprobe.runner.pace import cancel_at
+from tlsprobe.runner.reach import Reached, reach
 from tlsprobe.runner.settings import Settings
-from tlsprobe.wire import sniffer
 
 COMPARED = 4
 """Of so many examples one is run a second time, and one in the other TLS version."""
@@ -54,9 +55,10 @@ _DRAWN = 20
 _LATE = (1 + OVER) / 2
 """How far beyond its bounds a run still shrinks; what is left then is for confirming."""
 
-_AT_MOST = OVER - 0.02
-"""When everything is dropped: ending takes its time too."""
+_ENDING = 0.8
+"""Seconds that ending takes, which is part of the time too."""
 
+_BETWEEN = 0.5
 _MOST_HICCUPS = 20
 _SEARCHES = 3
 _SURE, _TWICE, _RACES = 2, 2, 4
@@ -80,7 +82,7 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
     places = [Against(target, converse), *([against] if against is not None else [])]
     reached = await _reach_all(places, settings.run, stop)
     async with AsyncExitStack() as captures:
-        shared = _Shared(settings, watcher)
+        shared = Shared(settings, watcher)
         probers = [
             await shared.prober(place.target, found, captures)
             for place, found in zip(places, reached, strict=True)
@@ -96,42 +98,13 @@ async def _reach_all(places: list[Against], run: Settings, stop: trio.Event) -> 
     """How each target is reached. Raises CannotMeasure, or Interrupted at a ``stop``."""
     reached: list[Reached] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
         for place in places:
             reached.append(await reach(place.target, place.converse, run))
         nursery.cancel_scope.cancel()
     if len(reached) < len(places):
         raise Interrupted("interrupted before anything was tried")
     return reached
-
-
-class _Shared:
-    """What the targets of a fuzz run share: its bounds, and the count of what was done."""
-
-    def __init__(self, settings: FuzzSettings, watcher: FuzzWatcher) -> None:
-        self.run = settings.run
-        self.watcher = watcher
-        self.counts = Counts()
-        self.pace = Pace(settings.run.rate)
-        self.working = trio.CapacityLimiter(settings.run.concurrency)
-        self.told: Tell = lambda _seen, _why: None
-
-    async def prober(self, target: Target, reached: Reached, captures: AsyncExitStack) -> Prober:
-        """A target with its capture; the first one's goes to a file. Raises CannotMeasure."""
-        run, (host, port) = self.run, numeric(reached.address)
-        capture = await captures.enter_async_context(
-            sniffer.open_capture(
-                run.capture, run.require_capture, run.interface, host, port, run.pcapng
-            )
-        )
-        self.run = replace(run, pcapng=None)
-        if capture.warning:
-            self.watcher.warned(capture.warning)
-        return Prober(target, reached, capture, self.counts, self.pace, self.working, self.tell)
-
-    def tell(self, seen: Observation, why: str) -> None:
-        """Hand on to whoever listens by then."""
-        self.told(seen, why)
 
 
 def _letters(probers: list[Prober], converse: Conversations, settings: FuzzSettings) -> Alphabet:
@@ -156,12 +129,13 @@ class _Campaign:
         counts: Counts,
         begun: float,
     ) -> None:
-        self.prober, self.other = probers[0], probers[-1]
+        self.prober = probers[0]
         self.letters = letters
         self.settings = settings
         self.watcher = watcher
         self.counts = counts
         self.asked = tuple(PROPERTIES[name] for name in settings.properties)
+        self.comparer = Comparer(probers, letters.versions, self.asked, self.is_news)
         self.suspects: dict[Kind, Suspect] = {}
         self.waiting: deque[Example] = deque(settings.known)
         self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
@@ -170,6 +144,7 @@ class _Campaign:
         self.hiccups = 0
         self.searches = 0
         self.in_doubt: set[Kind] = set()
+        self.taken = 0
         self.under_way = 0
         self.pause = False
         self.over = False
@@ -180,8 +155,8 @@ class _Campaign:
         """Until everything that was asked for is done, or ``stop``."""
         with homeless():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
-                with trio.move_on_at(self.at(_AT_MOST)):
+                nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+                with trio.move_on_at(self.last):
                     async with self.generated() as source:
                         while not self.over:
                             await self.explore(source)
@@ -191,6 +166,11 @@ class _Campaign:
     def at(self, part: float) -> float:
         """When this part of the time is over, on trio's clock."""
         return self.begun + part * self.settings.seconds
+
+    @property
+    def last(self) -> float:
+        """When everything is dropped, whatever is unfinished."""
+        return max(self.at(1), self.at(OVER) - _ENDING)
 
     def may(self, part: float) -> bool:
         """Whether both bounds, this much of each, leave room for another example."""
@@ -234,15 +214,16 @@ class _Campaign:
             self.under_way += 1
             try:
                 example = self.waiting.popleft() if self.waiting else await source.receive()
+                self.taken += 1
                 if example not in self.prober.memory:
-                    await self.consider(example)
+                    await self.consider(example, self.taken % COMPARED)
             except trio.EndOfChannel:
                 return
             finally:
                 self.under_way -= 1
 
-    async def consider(self, example: Example) -> None:
-        """Try an example and note what it broke."""
+    async def consider(self, example: Example, number: int) -> None:
+        """Try an example and note what it broke; its number says what it is compared with."""
         seen = await self.prober.observe(example, "explore", self.is_news)
         if seen.failure is not None:
             self.lose(example)
@@ -255,20 +236,10 @@ class _Campaign:
             self.watcher.interesting(example, seen.judgement.signature)
         self.note_all(seen)
         for asked in self.asked:
-            if self.is_turn_of(asked.needs, is_new):
-                self.note(await self.compare(example, asked.needs), seen)
+            if _is_turn_of(asked.needs, number, is_new):
+                self.note(await self.comparer.compare(example, asked.needs), seen)
         left = max(0.0, self.at(1) - trio.current_time())
         self.watcher.progressed(len(self.counts.examples), len(self.failing()), left)
-
-    def is_turn_of(self, needs: Needs, is_new: bool) -> bool:
-        """Whether this example is one of those that are driven once more, to compare."""
-        number = len(self.counts.examples) % COMPARED
-        turns = {
-            Needs.TARGETS: True,
-            Needs.RUNS: is_new or number == 0,
-            Needs.VERSIONS: is_new or number == COMPARED // 2,
-        }
-        return turns.get(needs, False)
 
     def is_news(self, seen: Observation) -> bool:
         """Whether this would be the first of its kind; one connection at a time makes sure."""
@@ -299,60 +270,6 @@ class _Campaign:
         self.pause = True
         self.watcher.failed(self.answer(interrupted=True))
 
-    # --- comparing ----------------------------------------------------------------------------
-
-    async def compare(self, example: Example, needs: Needs) -> Violation | None:
-        """Whether this example ends differently where it should end alike."""
-        one = await self.prober.observe(example, "compare")
-        if self.is_known(needs, one):
-            return None
-        other = await self.counterpart(example, needs)
-        if other is None or not differ(one, other) or self.is_known(needs, other):
-            return None
-        if one.is_open != other.is_open:  # or one of them was only slower
-            one = await self.prober.patiently(example, "compare", was_open=one.is_open)
-            other = await self.counterpart(example, needs, patient=True)
-        if other is None or not differ(one, other) or self.is_known(needs, one, other):
-            return None
-        if needs is not Needs.RUNS and await self.is_race(example, one, other, needs):
-            return None  # which is another property's
-        names = {
-            Needs.RUNS: ("once", "another time"),
-            Needs.VERSIONS: (f"TLS {example.tls}", f"TLS {other.example.tls}"),
-            Needs.TARGETS: (self.prober.target.name, self.other.target.name),
-        }
-        return _unlike(needs, one, other, *names[needs])
-
-    def is_known(self, needs: Needs, *ended: Observation) -> bool:
-        """Whether a difference would be a fault that one of them shows by itself."""
-        return needs is not Needs.TARGETS and any(violations(seen, self.asked) for seen in ended)
-
-    async def is_race(
-        self, example: Example, one: Observation, other: Observation, needs: Needs
-    ) -> bool:
-        """Whether either of two that differ differs from itself as well."""
-        again = await self.prober.once(example, "compare", patient=True)
-        once_more = await self.counterpart(example, needs, patient=True)
-        return differ(one, again) or once_more is None or differ(other, once_more)
-
-    async def counterpart(
-        self, example: Example, needs: Needs, patient: bool = False
-    ) -> Observation | None:
-        """The connection that should end like this example's; None where there is none."""
-        prober = self.prober
-        if needs is Needs.TARGETS:
-            prober = self.other
-        elif needs is Needs.VERSIONS:
-            others = [version for version in self.letters.versions if version != example.tls]
-            if not others:
-                return None
-            example = Example(example.sequence, others[0])
-            if not patient:
-                return await prober.observe(example, "compare", self.is_news)
-        if patient:
-            return await prober.patiently(example, "compare")
-        return await prober.once(example, "compare")
-
     # --- looking into what was seen -----------------------------------------------------------
 
     async def look_into(self) -> None:
@@ -364,7 +281,7 @@ class _Campaign:
             if not pending:
                 return
             suspect = pending[0]
-            with trio.move_on_at(self.at(_LATE)):
+            with trio.move_on_at(self.time_to_confirm(len(pending))):
                 if not self.is_explained(suspect):
                     await self.shorten(suspect)
             if self.lost:
@@ -374,6 +291,14 @@ class _Campaign:
             if not suspect.broke and DEATH.kind in self.suspects:
                 self.drop(suspect)  # it was the server dying
             self.watcher.failed(self.answer(interrupted=True))
+
+    def time_to_confirm(self, count: int) -> float:
+        """When shrinking has to end so that as many failures can still be confirmed.
+
+        A server that never ends costs each of them the whole patience.
+        """
+        needed = count * (self.prober.patience + _BETWEEN)
+        return min(self.at(_LATE), max(self.last - needed, self.at(1 / 2)))
 
     def pending(self) -> list[Suspect]:
         return [suspect for suspect in self.failing() if not suspect.done]
@@ -439,7 +364,7 @@ class _Campaign:
         if needs is Needs.PATH:
             return await kills(self.prober, example, "shrink")
         if needs is not Needs.ONE:
-            found = await self.compare(example, needs)
+            found = await self.comparer.compare(example, needs)
             return found is not None and found.kind == violation.kind
         seen = await self.prober.once(example, "shrink")
         if not seen.counts:
@@ -498,7 +423,7 @@ class _Campaign:
             suspect.tally(False, again.end)
             broke = False
         else:
-            other = await self.counterpart(suspect.shortest, needs, patient=True)
+            other = await self.comparer.counterpart(suspect.shortest, needs, patient=True)
             broke = other is not None and differ(seen, other)
         suspect.tally(broke, seen.end)
         if broke or suspect.observed.example != seen.example:
@@ -612,28 +537,15 @@ class _Campaign:
         )
 
 
-_COMPARING = {
-    Needs.RUNS: "runs-alike",
-    Needs.VERSIONS: "versions-alike",
-    Needs.TARGETS: "targets-alike",
-}
+def _is_turn_of(needs: Needs, number: int, is_new: bool) -> bool:
+    """Whether this example is one of those that are driven once more, to compare."""
+    turns = {
+        Needs.TARGETS: True,
+        Needs.RUNS: is_new or number == 0,
+        Needs.VERSIONS: is_new or number == COMPARED // 2,
+    }
+    return turns.get(needs, False)
 
 
 def _gravity(violation: Violation) -> tuple[int, str]:
     return list(PROPERTIES).index(violation.name), violation.rule
-
-
-def _unlike(needs: Needs, one: Observation, other: Observation, here: str, there: str) -> Violation:
-    """Two that end unlike; which of them was seen first makes no other fault of it."""
-    name = _COMPARING[needs]
-    ends = one.end, other.end
-    turned = needs is Needs.VERSIONS and one.example.tls > other.example.tls
-    if turned or (needs is Needs.RUNS and one.end > other.end):
-        ends = other.end, one.end
-    text = f"{here} it ended with {one.end}, {there} with {other.end}"
-    return Violation(name, PROPERTIES[name].rule, text, " / ".join(ends))
-
-
-async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()

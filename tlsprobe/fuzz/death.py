@@ -14,10 +14,10 @@ from tlsprobe.fuzz.properties import Violation
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
 
-REVIVAL = 10.0
-"""Seconds in which somebody may restart a server that died."""
+REVIVAL = 2.0
+"""How often the patience with a server somebody may take to restart one that died."""
 
-_POLL = 0.5
+_POLL = 0.2
 
 DEATH = Violation(
     "next-connection",
@@ -28,7 +28,7 @@ DEATH = Violation(
 
 async def comes_back(prober: Prober) -> bool:
     """Whether an ordinary connection works, now or within the time of a restart."""
-    with trio.move_on_after(REVIVAL):
+    with trio.move_on_after(REVIVAL * prober.patience):
         while not await prober.works():
             await trio.sleep(_POLL)
         return True

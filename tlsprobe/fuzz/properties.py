@@ -165,21 +165,10 @@ def _is_tls(seen: Observation) -> bool:
 
 
 def _data_lost(seen: Observation) -> Iterable[Violation]:
-    """A goodbye may be a request too, and is owed an answer unless we had ended before it.
-
-    What comes behind a body that the server refuses is part of that body to it.
-    """
-    steps = seen.example.sequence.steps
-    asking = [step.verb for step in steps if step.verb in _ASKING]
-    refused = any(step.form is Form.UPLOAD for step in steps)
-    owed = _is_plain(seen) and Verb.TERMINATE not in asking[1:] and not refused
+    """What comes behind a body that the server refuses is part of that body to it."""
+    refused = any(step.form is Form.UPLOAD for step in seen.example.sequence.steps)
+    owed = _is_plain(seen) and not refused
     return _broken("no-data-lost", "INTEROP-DATA-LOST")(seen) if owed else ()
-
-
-def _answers_late(seen: Observation) -> Iterable[Violation]:
-    """An answer to the nonsense that we sent before the alert would look the same."""
-    asked = _is_plain(seen)
-    return _broken("no-answer-after-alert", "TLS13-IGNORE-AFTER")(seen) if asked else ()
 
 
 def _ends(seen: Observation) -> Iterable[Violation]:
@@ -248,7 +237,7 @@ _ALL = (
         "no-answer-after-alert",
         "TLS13-IGNORE-AFTER",
         "Nothing that comes behind our close_notify is answered.",
-        check=_answers_late,
+        check=_broken("no-answer-after-alert", "TLS13-IGNORE-AFTER"),
     ),
     Property(
         "no-deliberate-abort",

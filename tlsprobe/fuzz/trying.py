@@ -20,10 +20,11 @@ from tlsprobe.judge import verdict
 from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import TcpEnd
 from tlsprobe.model.target import Target, TlsVersion
-from tlsprobe.model.trace import Coverage, Deed, Drive, Side, Trace
+from tlsprobe.model.trace import Deed, Drive, Side, Trace
+from tlsprobe.runner.pace import Pace
 from tlsprobe.runner.reach import CHECK, Reached
+from tlsprobe.runner.watching import spoken, trace_of
 from tlsprobe.wire import sniffer
-from tlsprobe.wire.flows import flow
 
 QUICK = 0.7
 """Seconds that an example waits for the server, if the run's patience is not shorter."""
@@ -73,22 +74,6 @@ def _unread(trace: Trace) -> int:
     return sent - max((r.end for r in records if r.side is Side.SERVER), default=0)
 
 
-class Pace:
-    """Lets connections start no closer together than a rate (a second) allows."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._gap = 1 / rate if rate else 0.0
-        self._gate = trio.Lock()
-        self._next_start = 0.0
-
-    async def turn(self) -> None:
-        """Wait for one's turn; whoever comes late makes all behind it later."""
-        if self._gap:
-            async with self._gate:
-                await trio.sleep_until(self._next_start)
-                self._next_start = trio.current_time() + self._gap
-
-
 class Prober:
     """One target, and everything that trying examples on it takes.
 
@@ -106,7 +91,7 @@ class Prober:
         tell: Tell,
     ) -> None:
         self.target = target
-        self.protocol = target.profile if target.protocol == "chat" else target.protocol
+        self.protocol = spoken(target)
         self.routes = {
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()
@@ -165,7 +150,8 @@ class Prober:
             dropped = self.capture.dropped
             found = await drive(self._route(example.tls, patient), example.sequence)
             await self.capture.settle()
-            trace = self._trace(found, lost=self.capture.dropped != dropped)
+            lost = self.capture.dropped != dropped
+            trace = trace_of(self.capture, found, lost, self.protocol)
         judgement = verdict.judge(trace, self.shown if told is None else told)
         self.shown.add(judgement.signature)
         seen = Observation(
@@ -197,16 +183,3 @@ class Prober:
             return route
         patience = replace(route.patience, server=self.quick, idle=self.quick, tail=_TAIL)
         return replace(route, patience=patience)
-
-    def _trace(self, found: Drive, lost: bool) -> Trace:
-        """Script and wire in one, up to where our side left."""
-        if self.capture.backend == "none" or found.client is None:
-            return Trace(found, (), Coverage.NONE, self.protocol)
-        frames = self.capture.take(found.client)
-        ends = sniffer.endpoint(found.client), sniffer.endpoint(found.server)
-        segments, coverage = flow(frames, *ends, link=self.capture.link)
-        left = found.did(Deed.LEFT)
-        seen = tuple(s for s in segments if left is None or s.time_ns <= left.time_ns)
-        if lost or coverage is Coverage.NONE:
-            coverage = Coverage.HOLES
-        return Trace(found, seen, coverage, self.protocol)

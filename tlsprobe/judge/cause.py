@@ -309,13 +309,14 @@ def _opened_to(drive: Drive) -> int:
 def _acted_on(drive: Drive, own: list[Segment]) -> int:
     """The offset of what asked for an end and got one.
 
-    A goodbye asks for an end and no answer. Without one, a close_notify that the server sent when
-    it had ours is its answer; behind a goodbye it would have come anyway.
+    A goodbye asks for an end and no answer; a second one, or one behind our close_notify, need
+    not have been read. Without one, a close_notify that the server sent when it had ours is its
+    answer; behind a goodbye it would have come anyway.
     """
     ours = [r for r in drive.records if r.side is Side.CLIENT]
-    goodbyes = [r.end for r in ours if r.kind is RecordKind.GOODBYE]
-    if goodbyes:
-        return max(goodbyes)
+    first = next((r for r in ours if r.kind is RecordKind.GOODBYE or _notifies(r)), None)
+    if first is not None and not _notifies(first):
+        return first.end
     theirs = [r.end for r in drive.records if r.side is Side.SERVER and _notifies(r)]
     answer = next((s for s in own if theirs and s.end >= theirs[0]), None)
     known = (answer.ack or 0) if answer else 0
@@ -437,9 +438,12 @@ def _deliberate(scene: Scene) -> Diagnosis | None:
         return None
     evidence = [
         f"packet {scene.rst.number} takes the place of a FIN: {_active_form(scene)}",
-        f"everything that it acknowledges had been answered, so nothing of the"
-        f" {scene.sender.peer} was left unread",
     ]
+    if not scene.peer_unseen:
+        evidence.append(
+            f"everything that it acknowledges had been answered, so nothing of the"
+            f" {scene.sender.peer} was left unread"
+        )
     if scene.cut_short:
         evidence.append("a response was under way: what was not sent of it is discarded")
     if not scene.notified:

@@ -27,8 +27,9 @@ from tlsprobe.model.judgement import Judgement, Verdict
 from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial, stamp
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
-from tlsprobe.model.trace import Coverage, Deed, Drive, Trace
+from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations
+from tlsprobe.runner.pace import Pace, cancel_at
 from tlsprobe.runner.reach import CHECK, Reached, numeric, reach
 from tlsprobe.runner.settings import (
     NOTHING_BEFORE,
@@ -40,8 +41,8 @@ from tlsprobe.runner.settings import (
     in_order,
     plan,
 )
+from tlsprobe.runner.watching import spoken, trace_of
 from tlsprobe.wire import sniffer
-from tlsprobe.wire.flows import flow
 
 CONTROL_TRIALS = 3
 """Connections spent on a control that the user did not ask for."""
@@ -79,9 +80,10 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     async with sniffer.open_capture(
         settings.capture, settings.require_capture, settings.interface, host, port, settings.pcapng
     ) as capture:
+        capture.open_with(settings.identity.keylog)
         if capture.warning:
             watcher.warned(capture.warning)
-        campaign = _Campaign(_spoken(target), reached, settings, watcher, capture, before)
+        campaign = _Campaign(spoken(target), reached, settings, watcher, capture, before)
         await campaign.run(plan(sequences, settings), stop)
     measured = campaign.answer(campaign.cells(), interrupted=stop.is_set())
     return replace(measured, trials=campaign.all_settled())
@@ -117,7 +119,7 @@ class _Campaign:
         self.shown: dict[CellPlan, Cell] = {}
         self.working = trio.CapacityLimiter(settings.concurrency)
         self.idling = trio.CapacityLimiter(MAX_IDLE)
-        self.pace = _Pace(settings.rate)
+        self.pace = Pace(settings.rate)
 
     async def run(self, plans: tuple[CellPlan, ...], stop: trio.Event) -> None:
         for cell in plans:
@@ -125,7 +127,7 @@ class _Campaign:
         self.watcher.planned({cell: len(self.missing(cell)) for cell in plans})
         self.tell()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+            nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             await self.all_cells(in_order(plans, self.settings.seed))
             await self.controls()
             nursery.cancel_scope.cancel()
@@ -234,7 +236,8 @@ class _Campaign:
     async def judge(self, cell: CellPlan, trial: Trial, found: Drive, dropped: int | None) -> None:
         """Judge a driven trial as soon as all its packets are here, and hand it on."""
         await self.capture.settle()
-        trace = self.trace(found, lost=self.capture.dropped != dropped)
+        lost = self.capture.dropped != dropped
+        trace = trace_of(self.capture, found, lost, self.protocol)
         judgement = verdict.judge(trace, self.told[cell])
         self.told[cell].add(judgement.signature)
         judged = _judged(trial, found, judgement)
@@ -247,19 +250,6 @@ class _Campaign:
         check = await drive(self.routes[TlsVersion(cell.tls)], CHECK)
         await self.forget(check)
         return check.worked
-
-    def trace(self, found: Drive, lost: bool) -> Trace:
-        """Script and wire in one, up to where our side left."""
-        if self.capture.backend == "none" or found.client is None:
-            return Trace(found, (), Coverage.NONE, self.protocol)
-        frames = self.capture.take(found.client)
-        ends = sniffer.endpoint(found.client), sniffer.endpoint(found.server)
-        segments, coverage = flow(frames, *ends, link=self.capture.link)
-        left = found.did(Deed.LEFT)
-        seen = tuple(s for s in segments if left is None or s.time_ns <= left.time_ns)
-        if lost or coverage is Coverage.NONE:
-            coverage = Coverage.HOLES
-        return Trace(found, seen, coverage, self.protocol)
 
     async def forget(self, found: Drive) -> None:
         """Take a connection's packets out of the capture's memory, unjudged."""
@@ -315,37 +305,16 @@ class _Campaign:
         ]
 
 
-def _spoken(target: Target) -> str:
-    """The protocol by the name that rules know: a chat is whatever its profile is called."""
-    return target.profile if target.protocol == "chat" else target.protocol
-
-
 async def _unless(stop: trio.Event, work: Callable[[], Awaitable[Reached]]) -> Reached:
     """Do the work, unless it is stopped first. Raises Interrupted then."""
     done: list[Reached] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
         done.append(await work())
         nursery.cancel_scope.cancel()
     if not done:
         raise Interrupted("interrupted before anything was measured")
     return done[0]
-
-
-class _Pace:
-    """Lets connections start no closer together than a rate (a second) allows."""
-
-    def __init__(self, rate: float | None) -> None:
-        self.gap = 1 / rate if rate else 0.0
-        self.gate = trio.Lock()
-        self.next_start = 0.0
-
-    async def turn(self) -> None:
-        """Wait for one's turn. Whoever comes late makes all behind it later: no bunching."""
-        if self.gap:
-            async with self.gate:
-                await trio.sleep_until(self.next_start)
-                self.next_start = trio.current_time() + self.gap
 
 
 def _by_cell(
@@ -363,8 +332,3 @@ def _judged(trial: Trial, found: Drive, judgement: Judgement) -> JudgedTrial:
     client = endpoint(*found.client) if found.client else ""
     started = stamp(datetime.fromtimestamp(begun, UTC))
     return JudgedTrial(trial, judgement, started, client, found.failure)
-
-
-async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()

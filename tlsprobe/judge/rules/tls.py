@@ -10,6 +10,9 @@ from tlsprobe.model.trace import RecordKind, Side
 _WARNING = 1
 _USER_CANCELED = 90
 
+_NO_ANSWER = ("goaway ", "notice of disconnection", "connection.close ")
+"""How remarks begin that are messages of their own and answer no request."""
+
 
 def _notify(case: Case) -> Answer:
     """Common to both versions: an alert before the write side ends."""
@@ -90,7 +93,10 @@ def _tls13_ignore_after(case: Case) -> Answer:
 
 
 def _answers_late_data(case: Case) -> bool:
-    """Data of the server behind data behind our alert, with nothing else left to answer."""
+    """Data of the server behind data behind our alert, with nothing else left to answer.
+
+    What it says about the connection (a GOAWAY) answers nothing: it says so after an alert alone.
+    """
     happenings = case.closing.happenings
     if case.ours is None:
         return False
@@ -98,7 +104,9 @@ def _answers_late_data(case: Case) -> bool:
     ours = [i for i, h in enumerate(happenings) if h.side is Side.CLIENT and h.letter in "dg"]
     if not ours or ours[0] < alert:
         return False  # what comes may be the response to what we sent before
-    return any(h.side is Side.SERVER and h.letter == "d" for h in happenings[ours[0] :])
+    said = [h for h in happenings[ours[0] :] if h.side is Side.SERVER and h.letter == "d"]
+    remarks = [words for words in case.trace.drive.remarks if words.startswith(_NO_ANSWER)]
+    return len(said) > len(remarks)
 
 
 def _tls13_warning_level(case: Case) -> Answer:

@@ -1,0 +1,106 @@
+"""Whether two connections end alike that should: two runs, two TLS versions, two targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tlsprobe.fuzz.properties import (
+    PROPERTIES,
+    Needs,
+    Observation,
+    Property,
+    Violation,
+    differ,
+    violations,
+)
+from tlsprobe.fuzz.trying import Prober
+from tlsprobe.model.fuzz import Example
+
+_NAMES = {
+    Needs.RUNS: "runs-alike",
+    Needs.VERSIONS: "versions-alike",
+    Needs.TARGETS: "targets-alike",
+}
+
+
+class Comparer:
+    """Drives an example's counterpart, and tells a difference from a race and from slowness.
+
+    ``asked`` are the properties of one connection too: a difference that is a fault by itself is
+    theirs. ``is_news`` says whether it matters that a server did not end.
+    """
+
+    def __init__(
+        self,
+        probers: list[Prober],
+        versions: tuple[str, ...],
+        asked: tuple[Property, ...],
+        is_news: Callable[[Observation], bool],
+    ) -> None:
+        self.prober, self.other = probers[0], probers[-1]
+        self.versions = versions
+        self.asked = asked
+        self.is_news = is_news
+
+    async def compare(self, example: Example, needs: Needs) -> Violation | None:
+        """Whether this example ends differently where it should end alike."""
+        one = await self.prober.observe(example, "compare")
+        if self.is_known(needs, one):
+            return None
+        other = await self.counterpart(example, needs)
+        if other is None or not differ(one, other) or self.is_known(needs, other):
+            return None
+        if one.is_open != other.is_open:  # or one of them was only slower
+            one = await self.prober.patiently(example, "compare", was_open=one.is_open)
+            other = await self.counterpart(example, needs, patient=True)
+        if other is None or not differ(one, other) or self.is_known(needs, one, other):
+            return None
+        if needs is not Needs.RUNS and await self.is_race(example, one, other, needs):
+            return None  # which is another property's
+        names = {
+            Needs.RUNS: ("once", "another time"),
+            Needs.VERSIONS: (f"TLS {example.tls}", f"TLS {other.example.tls}"),
+            Needs.TARGETS: (self.prober.target.name, self.other.target.name),
+        }
+        return _unlike(needs, one, other, *names[needs])
+
+    def is_known(self, needs: Needs, *ended: Observation) -> bool:
+        """Whether a difference would be a fault that one of them shows by itself."""
+        return needs is not Needs.TARGETS and any(violations(seen, self.asked) for seen in ended)
+
+    async def is_race(
+        self, example: Example, one: Observation, other: Observation, needs: Needs
+    ) -> bool:
+        """Whether either of two that differ differs from itself as well."""
+        again = await self.prober.once(example, "compare", patient=True)
+        once_more = await self.counterpart(example, needs, patient=True)
+        return differ(one, again) or once_more is None or differ(other, once_more)
+
+    async def counterpart(
+        self, example: Example, needs: Needs, patient: bool = False
+    ) -> Observation | None:
+        """The connection that should end like this example's; None where there is none."""
+        prober = self.prober
+        if needs is Needs.TARGETS:
+            prober = self.other
+        elif needs is Needs.VERSIONS:
+            others = [version for version in self.versions if version != example.tls]
+            if not others:
+                return None
+            example = Example(example.sequence, others[0])
+            if not patient:
+                return await prober.observe(example, "compare", self.is_news)
+        if patient:
+            return await prober.patiently(example, "compare")
+        return await prober.once(example, "compare")
+
+
+def _unlike(needs: Needs, one: Observation, other: Observation, here: str, there: str) -> Violation:
+    """Two that end unlike; which of them was seen first makes no other fault of it."""
+    name = _NAMES[needs]
+    ends = one.end, other.end
+    turned = needs is Needs.VERSIONS and one.example.tls > other.example.tls
+    if turned or (needs is Needs.RUNS and one.end > other.end):
+        ends = other.end, one.end
+    text = f"{here} it ended with {one.end}, {there} with {other.end}"
+    return Violation(name, PROPERTIES[name].rule, text, " / ".join(ends))

@@ -1,0 +1,45 @@
+"""What the targets of a fuzz run have in common."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import trio
+
+from tlsprobe.fuzz.properties import Observation
+from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
+from tlsprobe.fuzz.trying import Counts, Prober, Tell
+from tlsprobe.model.target import Target
+from tlsprobe.runner.pace import Pace
+from tlsprobe.runner.reach import Reached, numeric
+from tlsprobe.wire import sniffer
+
+
+class Shared:
+    """What the targets of a fuzz run share: its bounds, and the count of what was done."""
+
+    def __init__(self, settings: FuzzSettings, watcher: FuzzWatcher) -> None:
+        self.run = settings.run
+        self.watcher = watcher
+        self.counts = Counts()
+        self.pace = Pace(settings.run.rate)
+        self.working = trio.CapacityLimiter(settings.run.concurrency)
+        self.told: Tell = lambda _seen, _why: None
+
+    async def prober(self, target: Target, reached: Reached, captures: AsyncExitStack) -> Prober:
+        """A target with its capture; the first one's goes to a file. Raises CannotMeasure."""
+        run, (host, port) = self.run, numeric(reached.address)
+        capture = await captures.enter_async_context(
+            sniffer.open_capture(
+                run.capture, run.require_capture, run.interface, host, port, run.pcapng
+            )
+        )
+        self.run = replace(run, pcapng=None)
+        if capture.warning:
+            self.watcher.warned(capture.warning)
+        return Prober(target, reached, capture, self.counts, self.pace, self.working, self.tell)
+
+    def tell(self, seen: Observation, why: str) -> None:
+        """Hand on to whoever listens by then."""
+        self.told(seen, why)
