@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tlsprobe.errors import UsageError
 from tlsprobe.wire import frames
 from tlsprobe.wire.pcap_reader import CapturedFrame, Reader
-from tlsprobe.wire.pcapng import SECRETS, SECTION, Writer, block, options
+from tlsprobe.wire.pcapng import SECRETS, SECTION, Writer, block, options, put_secrets_first
 
 NOON = 1_790_000_000_123_456_789
 SYN = bytes(12) + bytes.fromhex(
@@ -177,3 +177,18 @@ def test_secrets_stand_before_what_follows() -> None:
     data = written(SYN)
     assert struct.pack("<I", SECRETS) in data
     assert KEY_LOG in data
+
+
+def test_secrets_that_are_known_late_are_put_first(tmp_path: Path) -> None:
+    path = tmp_path / "capture.pcapng"
+    with path.open("wb") as out:
+        Writer(out, 1, "lo").finish(0)
+    before = path.read_bytes()
+    put_secrets_first(path, KEY_LOG)
+    after = path.read_bytes()
+    section = int.from_bytes(before[4:8], "little")
+    assert after[:section] == before[:section]
+    assert after.endswith(before[section:])
+    assert KEY_LOG in after[section : len(after) - len(before) + section]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]

@@ -348,3 +348,9 @@ def test_no_damage_is_a_traceback(noise: str, at: int, cut: int) -> None:
     else:
         assert len(found) + reading.other + reading.skipped == reading.total
         assert all(0 <= p.seq < 1 << 32 and p.length >= 0 for p in found)
+
+
+def test_a_packet_without_endpoints_is_counted_and_prose_is_not() -> None:
+    lines = "12:00:00.2 IP 3 Flags [Z] x\nand then comes Flags [R] from the server"
+    with pytest.raises(CaptureUnreadable, match="no two endpoints stand"):
+        read(lines)

@@ -11,6 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from tlsprobe.lab.paths_sides import (
+    Dated,
+    Rewrite,
+    from_server,
+    is_reset,
+    only_here,
+    origins,
+    rewrites,
+    tcp_packets,
+    to_server,
+)
 from tlsprobe.model.judgement import Cause, Confidence, Verdict
 from tlsprobe.model.run import (
     BeforeAfter,
@@ -25,17 +36,6 @@ from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Side
 from tlsprobe.wire.flows import Endpoint
 from tlsprobe.wire.frames import Frame
-from tlsprobe.wire.rewritten import (
-    Dated,
-    Rewrite,
-    from_server,
-    is_reset,
-    only_here,
-    origins,
-    rewrites,
-    tcp_packets,
-    to_server,
-)
 
 SHOWN = 3
 """How many connections a report names one by one."""

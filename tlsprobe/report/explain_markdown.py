@@ -102,4 +102,5 @@ def _last(ladder: tuple[LadderLine, ...]) -> tuple[LadderLine, ...]:
 
 def _plain(text: str) -> str:
     """Words that mermaid takes as they are: no line ends, comments or markup."""
-    return re.sub(r"[^\w .,:()\[\]/-]", "?", printable(text)).replace("--", "- -")
+    said = re.sub(r"#(?=\d)", "packet ", printable(text))
+    return re.sub(r"[^\w .,:()\[\]/-]", "?", said).replace("--", "- -")

@@ -8,7 +8,10 @@ Source: the pcapng specification, draft-ietf-opsawg-pcapng.
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
+from pathlib import Path
 from typing import BinaryIO
 
 SECTION, INTERFACE, PACKET, STATISTICS, SECRETS = 0x0A0D0D0A, 1, 6, 5, 10
@@ -76,8 +79,7 @@ class Writer:
 
     def secrets(self, key_log: bytes) -> None:
         """TLS secrets in the key log format: what lets Wireshark decrypt the packets after it."""
-        head = struct.pack("<II", TLS_KEY_LOG, len(key_log))
-        self._add(block(SECRETS, head + _padded(key_log)))
+        self._add(_secrets(key_log))
 
     def finish(self, dropped: int | None) -> None:
         """The interface's statistics and whatever was not written yet. None: not known."""
@@ -101,6 +103,24 @@ class Writer:
         self._size += len(piece)
 
 
+def put_secrets_first(path: Path, key_log: bytes) -> None:
+    """Rewrites a finished file with TLS secrets before its packets, for its owner's eyes only.
+
+    Wireshark looks for a session's secrets at its hello: behind it they open nothing.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with path.open("rb") as old, new.open("wb") as out:
+            os.fchmod(out.fileno(), 0o600)
+            section = old.read(8)
+            section += old.read(struct.unpack_from("<I", section, 4)[0] - 8)
+            out.write(section + _secrets(key_log))
+            shutil.copyfileobj(old, out)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def block(kind: int, body: bytes) -> bytes:
     """A block of this type; the body must be padded to four bytes already."""
     total = struct.pack("<I", len(body) + 12)
@@ -111,6 +131,10 @@ def options(*pairs: tuple[int, bytes]) -> bytes:
     """An option list with its end mark."""
     listed = (struct.pack("<HH", code, len(value)) + _padded(value) for code, value in pairs)
     return b"".join(listed) + bytes(4)
+
+
+def _secrets(key_log: bytes) -> bytes:
+    return block(SECRETS, struct.pack("<II", TLS_KEY_LOG, len(key_log)) + _padded(key_log))
 
 
 def _padded(value: bytes) -> bytes:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -28,7 +29,7 @@ from tlsprobe.wire.backends import BACKENDS, Backend, BackendFailed, Where
 from tlsprobe.wire.filing import Filing
 from tlsprobe.wire.flows import Endpoint
 from tlsprobe.wire.frames import Frame
-from tlsprobe.wire.pcapng import Writer
+from tlsprobe.wire.pcapng import Writer, put_secrets_first
 
 CHOICES = ("auto", *BACKENDS, "none")
 
@@ -38,6 +39,21 @@ _MENDS = {
     "tcpdump": "install tcpdump, and run tlsprobe with sudo",
     "auto": "run tlsprobe with sudo, or install dumpcap and let your user capture with it",
 }
+
+
+@dataclass(slots=True)
+class _Secrets:
+    """The key log whose lines belong into the capture file, from byte ``begun`` on."""
+
+    key_log: Path | None = None
+    begun: int = 0
+
+    def read(self) -> bytes:
+        if self.key_log is None:
+            return b""
+        with self.key_log.open("rb") as file:
+            file.seek(self.begun)
+            return file.read()
 
 
 class Capture:
@@ -50,12 +66,18 @@ class Capture:
     """
 
     def __init__(
-        self, where: Where | None, filing: Filing, backend: Backend | None, warning: str | None
+        self,
+        where: Where | None,
+        filing: Filing,
+        backend: Backend | None,
+        warning: str | None,
+        secrets: _Secrets | None = None,
     ) -> None:
         self.interface = where.interface.name if where else ""
         self.warning = warning
         self._filing = filing
         self._backend = backend
+        self._secrets = secrets or _Secrets()
 
     @property
     def backend(self) -> str:
@@ -114,10 +136,12 @@ class Capture:
         """The frames of this connection, which is no longer expected."""
         return self._filing.take(endpoint(client)) if self._backend else []
 
-    def secrets(self, key_log: bytes) -> None:
-        """Adds TLS secrets to the capture file, if there is one."""
-        if self._filing.writer is not None:
-            self._filing.writer.secrets(key_log)
+    def open_with(self, key_log: Path | None) -> None:
+        """Puts the TLS secrets that are appended to this key log from now on into the file."""
+        if key_log is not None:
+            with suppress(OSError):
+                self._secrets.begun = key_log.stat().st_size
+            self._secrets.key_log = key_log
 
     def facts(self) -> CaptureFacts:
         """What the run document says of the capture. Final once the context is closed."""
@@ -156,9 +180,10 @@ async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
         yield Capture(None, filing, None, _warning(None, choice, reasons))
         return
     try:
-        with _written(filing, where, backend, pcapng):
+        secrets = _Secrets()
+        with _written(filing, where, backend, pcapng, secrets):
             async with _beside(backend, filing):
-                yield Capture(where, filing, backend, _warning(backend, choice, reasons))
+                yield Capture(where, filing, backend, _warning(backend, choice, reasons), secrets)
     finally:
         await backend.reap()
 
@@ -254,8 +279,10 @@ async def _beside(backend: Backend, filing: Filing) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _written(filing: Filing, where: Where, backend: Backend, path: Path | None) -> Iterator[None]:
-    """Keeps the capture file open for the body, and ends it with the statistics."""
+def _written(
+    filing: Filing, where: Where, backend: Backend, path: Path | None, secrets: _Secrets
+) -> Iterator[None]:
+    """Keeps the capture file open for the body, ends it with the statistics, adds secrets."""
     if path is None:
         yield
         return
@@ -273,5 +300,7 @@ def _written(filing: Filing, where: Where, backend: Backend, path: Path | None) 
         try:
             with out:
                 writer.finish(backend.dropped)
+            if key_log := secrets.read():
+                put_secrets_first(path, key_log)
         except OSError as error:
             backend.breaks(f"the capture file cannot be written ({error.strerror})")

@@ -101,6 +101,7 @@ _GLUED_TIME = re.compile(
     r"\d*(?:\d{1,2}:\d\d:\d\d[.,]\d|\d{4}-\d\d-\d\d[ T]|\d{10}\.\d{6})"
     r"|\d*\s+\d\d:\d\d:\d\d[.,]\d|IP6?\b"
 )
+_STAMPED = re.compile(r"\d:\d\d:\d\d[.,]\d+ IP6? ")
 _OLD = re.compile(
     r"(?P<flags>[SFPRUEW]+|\.)\s+(?:\[[^\]]{0,60}\]\s*)?"
     r"(?:(?P<seq>\d+):(?P<end>\d+)\((?P<length>\d+)\)\s*)?"
@@ -324,7 +325,9 @@ class Dump:
         end = min(anchor.end() + _AFTER, end)
         header = _header(text[max(done, anchor.start() - _BEFORE) : anchor.start()])
         numbers = _numbers(text[flags.end() : end]) if flags else None
-        if header is None and (numbers is None or numbers.behind == 0):
+        line = text[max(done, text.rfind("\n", 0, anchor.start()) + 1) : anchor.start()]
+        said = (numbers is None or numbers.behind == 0) and not _STAMPED.search(line)
+        if header is None and said:
             # Prose about flags.
             return None, anchor.end()
         if header is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tlsprobe.lab.paths_sides import Dated, only_here, origins, rewrites
 from tlsprobe.model.trace import Flag
 from tlsprobe.wire.flows import Endpoint
 from tlsprobe.wire.frames import Packet
-from tlsprobe.wire.rewritten import Dated, only_here, origins, rewrites
 
 CLIENT: Endpoint = (bytes([10, 77, 1, 2]), 40_000)
 ROUTER: Endpoint = (bytes([10, 77, 2, 1]), 51_000)
@@ -63,7 +63,7 @@ def test_whoever_shakes_hands_is_somebody_new() -> None:
 
 
 def test_a_stranger_with_other_numbers_is_nobody_we_know() -> None:
-    stranger = packet(RENAMED, SERVER, 999, 571, ACK, 24)
+    stranger = packet(RENAMED, SERVER, 1 << 30, 571, ACK, 24)
     assert rewrites(dated(*opening(ROUTER), stranger), SERVER) == ()
 
 

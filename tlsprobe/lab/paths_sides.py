@@ -1,8 +1,8 @@
 """What the two sides of a box in between tell together: rewritten ports, made-up and lost packets.
 
-Translation of addresses changes who a packet is from and leaves its sequence numbers alone. So a
-segment from an endpoint that never shook hands, whose numbers go on where another flow's stood, is
-that flow under a new name: the translator had forgotten it.
+Translation of addresses changes who a packet is from and leaves its sequence numbers alone. Who a
+stranger is that goes on with a known connection's numbers, the judge says (`judge.rewritten`), as
+it does for `explain`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from tlsprobe.judge.rewritten import Standing, continued
 from tlsprobe.model.trace import Flag
 from tlsprobe.wire.flows import Endpoint
 from tlsprobe.wire.frames import ETHERNET, Frame, Packet, decode
+from tlsprobe.wire.packet import text
 
 _SYN, _RST, _FIN, _ACK = (int(flag) for flag in (Flag.SYN, Flag.RST, Flag.FIN, Flag.ACK))
 _MASK = 0xFFFF_FFFF
@@ -51,10 +53,6 @@ class _Flow:
     shaken: bool = False
     client_next: int | None = None
     server_next: int | None = None
-
-    def follows(self, packet: Packet) -> bool:
-        """Whether a client's packet goes on where this flow stands."""
-        return packet.seq == self.client_next and packet.ack == self.server_next
 
 
 def tcp_packets(frames: Iterable[Frame], link: int = ETHERNET) -> Iterator[Dated]:
@@ -152,8 +150,15 @@ def _taken_up(flows: dict[Endpoint, _Flow], source: Endpoint, packet: Packet) ->
     """Whose flow a packet of a stranger goes on with."""
     if source in flows or packet.flags & (_SYN | _RST):
         return None
-    same = (name for name, flow in flows.items() if flow.shaken and flow.follows(packet))
-    return next(same, None)
+    server = text((packet.destination, packet.destination_port))
+    names = {text(name): name for name, flow in flows.items() if flow.shaken}
+    known = (
+        Standing(name, server, flow.client_next, flow.server_next)
+        for name, flow in ((name, flows[end]) for name, end in names.items())
+        if flow.client_next is not None and flow.server_next is not None
+    )
+    found = continued(text(source), server, packet.seq, packet.ack, known)
+    return names[found.was.client] if found else None
 
 
 def _client_sent(flow: _Flow, packet: Packet) -> None:
