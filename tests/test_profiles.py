@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlsprobe.catalogue import find_sequences
-from tlsprobe.cli.run import guess_profile
+from tlsprobe.cli.options import guess_profile
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import (
     ANYTHING,

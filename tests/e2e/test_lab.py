@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
 from tlsprobe.model.judgement import Cause
-from tlsprobe.model.run import Run
+from tlsprobe.model.run import Change, Run
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.document import read_run, run_schema
 
@@ -28,7 +28,13 @@ SEQUENCES = (
     *("close-notify-fin", "fin-only", "terminate-close-notify", "abort"),
     *("idle-expiry", "idle-expiry-reply"),
 )
+CERTAIN = ("close-notify-fin", "fin-only", "abort", "idle-expiry")
+"""Those whose end does not depend on who is quicker, server or client: a busy machine is slow."""
+
 COLUMNS = ("nginx", "nginx-http2", "postgres", "redis")
+
+COMMITTED = Path(__file__).parents[2] / "results"
+"""What was measured of these servers when it was last looked at."""
 
 FAILING = """
 name = "failing"
@@ -47,8 +53,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     place = tmp_path_factory.mktemp("lab")
     (place / "failing").mkdir()
     (place / "failing" / "profile.toml").write_text(FAILING, encoding="utf-8")
-    ran = run_lab(place, "nginx", "./failing", "postgres", "redis", "--out", "out")
-    assert ran.code == 0, ran.err
+    vendors = ("nginx", "./failing", "postgres", "redis")
+    ran = run_lab(place, *vendors, "--out", "out", "--expect", str(COMMITTED))
+    assert ran.code in {0, 1}, ran.err  # 1: changed, for which there is a test of its own
     return ran
 
 
@@ -123,6 +130,22 @@ def test_the_kernel_agrees_with_every_cause(lab: Ran, runs: dict[str, Run]) -> N
     assert total["resets"] == sum(run.truth.resets for run in runs.values() if run.truth)
 
 
+def test_nothing_has_changed_since_the_committed_results(lab: Ran, runs: dict[str, Run]) -> None:
+    committed = {name for name in COLUMNS if (COMMITTED / name / "run.json").exists()}
+    assert committed >= {"nginx", "postgres"}
+    for name in committed:
+        deviations = runs[name].deviations
+        assert deviations is not None
+        changed = [one for one in deviations if one.certain and one.sequence in CERTAIN]
+        assert changed == [], lab.out
+        new = {(one.sequence, one.tls) for one in deviations if one.change is Change.NEW}
+        cells = {(cell.sequence, cell.tls) for cell in runs[name].cells}
+        compared = {sequence for sequence, _ in cells - new if sequence in CERTAIN}
+        assert len(compared) >= 2, "hardly anything was compared"
+    for name in set(COLUMNS) - committed:  # not silently
+        assert name in next(line for line in lab.err.splitlines() if "to compare with" in line)
+
+
 def test_an_idle_timeout_is_that_of_the_template(runs: dict[str, Run]) -> None:
     for name in ("nginx", "redis"):
         idle, server = runs[name].idle, runs[name].server
@@ -134,8 +157,11 @@ def test_an_idle_timeout_is_that_of_the_template(runs: dict[str, Run]) -> None:
 def test_a_lean_run_keeps_little_and_compares(lab: Ran) -> None:
     baseline = str(lab.folder)
     ran = run_lab(lab.folder.parent, "redis", "--lean", "--out", "lean", "--expect", baseline)
-    assert ran.code == 0, ran.err + ran.out
-    assert "no change since the baseline" in ran.out
+    assert ran.code in {0, 1}, ran.err + ran.out
+    assert "since the baseline" in ran.out
+    deviations = read_run(lab.folder.parent / "lean" / "redis").deviations
+    assert deviations is not None
+    assert not [one for one in deviations if one.certain and one.sequence in CERTAIN], ran.out
     kept = {path.name for path in (lab.folder.parent / "lean" / "redis").iterdir()}
     assert {"run.json", "matrix.md"} <= kept
     assert not kept & {"trials.jsonl", "capture.pcapng"}
@@ -146,6 +172,70 @@ def test_what_another_server_does_is_a_change(lab: Ran, tmp_path: Path) -> None:
     ran = run_lab(tmp_path, "redis", "--out", "out", "--expect", "baseline", "--trials", "3")
     assert ran.code == 1, ran.err
     assert "BETTER: fin-only" in ran.out
+
+
+def test_a_vendor_whose_profile_is_broken_stops_nobody(tmp_path: Path) -> None:
+    broken = {
+        "also": FAILING + 'also = ["no-such-profile"]\n',
+        "behind": FAILING + 'behind = "no-such-vendor"\n',
+        "sequences": FAILING + 'sequences = ["no-such-sequence"]\n',
+    }
+    for name, text in broken.items():
+        (tmp_path / name).mkdir()
+        named = text.replace('"failing"', f'"{name}"')
+        (tmp_path / name / "profile.toml").write_text(named, encoding="utf-8")
+    vendors = (f"./{name}" for name in broken)
+    asked = ("--sequence", "close-notify-fin", "--tls", "1.3", "--trials", "1", "--out", "out")
+    ran = tlsprobe("lab", "run", *vendors, "redis", *asked, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert read_run(ran.folder / "redis").cells
+    listing = json.loads((ran.folder / "matrix.json").read_bytes())["vendors"]
+    reasons = {one["vendor"]: one.get("unsupported", "") for one in listing}
+    assert "no-such-profile" in reasons["also"]
+    assert "no-such-vendor" in reasons["behind"]
+    assert "not today" in reasons["sequences"], "what was asked for goes before its own choice"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("redis", "--sequence", "no-such-sequence"), "no-such-sequence"),
+        (("redis", "--expect", "damaged"), "run.json"),
+        (("redis", "--out", "taken"), "already holds the results of a run"),
+        (("redis", "--out", "taken/redis/run.json"), "cannot write results"),
+        (("redis", "raw"), "'raw' is no vendor"),
+    ],
+)
+def test_a_wrong_command_line_is_told_before_a_server_is_started(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    for folder in ("damaged", "taken"):
+        (tmp_path / folder / "redis").mkdir(parents=True)
+        (tmp_path / folder / "redis" / "run.json").write_text("{", encoding="utf-8")
+    ran = tlsprobe("lab", "run", *words, cwd=tmp_path)
+    assert ran.code == 2, ran.err
+    assert said in ran.err
+    assert "redis (1/1)" not in ran.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_applies_to_nothing_is_unsupported(tmp_path: Path) -> None:
+    (tmp_path / "profile.toml").write_text(FAILING, encoding="utf-8")
+    ran = tlsprobe("lab", "run", "./", "--sequence", "terminate", "--out", "out", cwd=tmp_path)
+    assert ran.code == 3
+    assert "failing is unsupported: none of the sequences that were asked for applies" in ran.err
+    assert "failing (1/1)" not in ran.err
+
+
+def test_without_the_privilege_to_capture_nothing_is_started(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=nobody")
+    command = [*without, sys.executable, "-m", "tlsprobe", "lab", "run", "nginx"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 3, ran.stderr
+    assert "error: a capture is required and not to be had" in ran.stderr
+    assert "hint: " in ran.stderr
+    assert "nginx (1/1)" not in ran.stderr
 
 
 def test_an_interrupt_keeps_what_was_measured_and_leaves_nothing(tmp_path: Path) -> None:

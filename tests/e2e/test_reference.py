@@ -143,7 +143,7 @@ def test_several_folders_make_one_matrix(demo: Ran, tmp_path: Path) -> None:
     ran = tlsprobe("matrix", *folders, cwd=tmp_path)
     assert ran.code == 0
     heading = next(line for line in ran.out.splitlines() if line.startswith("sequence"))
-    assert heading.split() == ["sequence", "polite", "rude", "mute"]
+    assert heading.split() == ["sequence", "A", "polite", "B", "rude", "C", "mute"]
     whole = tlsprobe("matrix", str(demo.folder), "--json", cwd=tmp_path)
     names = [json.loads(line)["target"]["name"] for line in whole.out.splitlines()]
     assert sorted(names) == sorted(DEMO)

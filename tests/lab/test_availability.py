@@ -110,6 +110,18 @@ def test_what_is_built_is_built_once_and_again_when_its_source_changes(tmp_path:
     assert (tools / "mine" / "made").read_text() == "made\n", "made anew, not added to"
 
 
+def test_what_is_built_from_another_profile_s_source_is_built_again_with_it(tmp_path: Path) -> None:
+    build = 'build = [["sh", "@profile@/../other/source/make.sh", "@tools@/made"]]\n'
+    profile = vendor(tmp_path, 'program = ["@tools@/made"]\n' + build + ANY)
+    source = program(tmp_path / "other" / "source" / "make.sh")
+    source.write_text('touch "$1"; chmod +x "$1"')
+    tools = tmp_path / "tools"
+    assert got([profile], tools)[0] == {}
+    assert availability(profile, tools).presence is Presence.HERE
+    source.write_text('touch "$1"; chmod +x "$1" # changed')
+    assert availability(profile, tools).presence is Presence.INSTALLABLE
+
+
 def test_a_build_that_fails_says_why_and_does_not_count(tmp_path: Path) -> None:
     lab = PROGRAM + ANY + 'build = [["sh", "-c", "echo no compiler; exit 1"]]\n'
     profile = vendor(tmp_path, lab)

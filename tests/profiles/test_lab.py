@@ -85,6 +85,8 @@ def test_everything_that_it_can_say(tmp_path: Path) -> None:
         also = ["http2"]
         login = { user = "u", password = "p" }
         client_cert = true
+        concurrency = 4
+        patience = 2.5
         protocol = { large = "/large" }
         alpn = ["h2"]
         sequences = ["client-first"]
@@ -121,6 +123,8 @@ def test_everything_that_it_can_say(tmp_path: Path) -> None:
         also=("http2",),
         login=Login(user="u", password="p"),
         client_cert=True,
+        concurrency=4,
+        patience=2.5,
         protocol={"large": "/large"},
         alpn=("h2",),
         sequences=("client-first",),
@@ -147,6 +151,9 @@ def test_in_the_lab_the_protocol_may_be_told_something_else(tmp_path: Path) -> N
         ('start = ["x"]\nready = "log ("', "lab.ready: not a regular expression"),
         ('start = ["x"]\nversion_pattern = "v"', "lab.version_pattern: put what is to be shown in"),
         ('start = ["x"]\nidle = 1.5', "lab.idle: write whole seconds from 0 to 65535"),
+        ('start = ["x"]\nconcurrency = 0', "lab.concurrency: write how many connections at a"),
+        ('start = ["x"]\nconcurrency = true', "lab.concurrency: write how many connections at"),
+        ('start = ["x"]\npatience = "long"', "lab.patience: write seconds"),
         ('start = ["x"]\nenv = { A = 1 }', "lab.env: write strings by name, such as"),
         ('start = ["x"]\nlogin = { name = "u" }', "lab.login.name: unknown key; remove it, or"),
         ('start = ["x"]\ntemplate = ["c"]', "lab.template: unknown key; did you mean templates?"),

@@ -27,6 +27,7 @@ from tests.report.vendors import (
 from tlsprobe.catalogue import catalogue
 from tlsprobe.errors import UsageError
 from tlsprobe.model.judgement import Outcome
+from tlsprobe.model.run import Truth
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.agreement import agreement_of, agreement_words
 from tlsprobe.report.compatibility import (
@@ -173,6 +174,20 @@ def test_what_the_kernel_did_not_tell_is_told() -> None:
     assert "It sent 2 on the same connections that no trial saw." in told
     assert "lost 4 entries" in told
     assert agreement_of([("a", run_of("a", CLOSED))]) is None
+
+
+@pytest.mark.parametrize(
+    ("resets", "said"),
+    [
+        (0, "In 1 run there was no RST whose reason the kernel could have told."),
+        (1, "Of 1 RST in 1 run, the kernel that sent them gives the reason of our cause for 1,"),
+    ],
+)
+def test_few_resets_are_counted_in_good_english(resets: int, said: str) -> None:
+    few = Truth(resets=resets, agreed=resets)
+    found = agreement_of([("a", replace(run_of("a", CLOSED), truth=few))])
+    assert found is not None
+    assert next(iter(agreement_words(found))).startswith(said)
 
 
 def test_the_lab_notes_stand_under_the_versions() -> None:

@@ -82,3 +82,7 @@ def test_nasty_names_are_shown_and_not_obeyed(is_turned: bool) -> None:
 
 def test_nothing_measured_prints() -> None:
     assert "0 servers" in shown([])
+
+
+def test_one_server_is_one_server() -> None:
+    assert shown(many(1)).startswith("1 server\n")

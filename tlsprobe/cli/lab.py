@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json as json_text
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -35,13 +36,17 @@ from tlsprobe.report.agreement import agreement_of, agreement_words
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.escape import printable
 from tlsprobe.report.terminal import print_compatibility
+from tlsprobe.wire import sniffer
 
 AT_A_TIME = 4
 """Servers that are asked for their version at the same time."""
 
+LOOPBACK, DISCARD = "127.0.0.1", 9
+"""Where a capture is tried before the lab begins."""
+
 Vendors = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[VENDOR...]", help="Names, or paths of profiles; all by default."),
+    typer.Argument(metavar="VENDOR", help="Names, or paths of profiles; all by default."),
 ]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
@@ -71,24 +76,29 @@ def list_(
     no_color: NoColor = False,
 ) -> None:
     """Which vendors are on this machine, which can be got and how, and which cannot."""
-    listed = trio.run(_listed, chosen(vendors))
+    picked = chosen(vendors)
+    for error in picked.broken.values():
+        complain(error)
+    listed = trio.run(_listed, picked.profiles)
     if json:
         sys.stdout.write(json_text.dumps([_as_document(one) for one in listed], indent=1) + "\n")
         return
     console = out(no_color)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("vendor", "", "title", "protocol", "version, or how to get it"):
+    for head in ("vendor", "", "title", "version, or how to get it"):
         table.add_column(head, overflow="fold")
     for one in listed:
         words = _version_words(one) if one.found.presence is Presence.HERE else one.found.words
         title = lab_of(one.profile).title or one.profile.title
         table.add_row(
-            *(one.profile.name, str(one.found.presence), title, one.profile.protocol),
+            *(one.profile.name, str(one.found.presence), title),
             printable(words, console.encoding),
         )
     console.print(table)
+    say(console, f"\n{_counted(listed)}", "dim")
     if any(one.found.presence is Presence.INSTALLABLE for one in listed):
-        say(console, "\nto install what is installable: tlsprobe lab install", "dim")
+        say(console, "to get what is installable: sudo tlsprobe lab install [VENDOR...]", "dim")
+    say(console, "to probe what is here: sudo tlsprobe lab run [VENDOR...]", "dim")
 
 
 @app.command("install")
@@ -98,8 +108,10 @@ def install(vendors: Vendors = None, quiet: Quiet = False, no_color: NoColor = F
     No service is started or enabled by it. Exit 3 if a vendor still cannot be started.
     """
     desk = Desk(err(no_color), quiet)
+    picked = chosen(vendors)
     with plain_errors():
-        failures = trio.run(install_all, chosen(vendors), tools_folder(), desk.note)
+        failures = trio.run(install_all, picked.profiles, tools_folder(), desk.note)
+    failures |= {name: error.message for name, error in picked.broken.items()}
     for name, reason in failures.items():
         say(desk.console, f"{name}: {printable(reason, desk.console.encoding)}", "yellow")
     if failures:
@@ -153,10 +165,13 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
 
     Example: sudo tlsprobe lab run nginx postgres redis
 
-    Exit codes: 0 measured; 1 changed since --expect; 2 a profile or the command line is wrong;
-    3 no server could be measured; 130 interrupted, what was measured is kept.
+    What cannot be started is "unsupported" in the matrix, with the reason.
+
+    Exit codes: 0 measured; 1 changed since --expect; 2 the command line is
+    wrong; 3 nothing could be measured; 130 interrupted, what was measured is
+    kept.
     """
-    profiles = chosen(vendors, tunnels=False)
+    picked = chosen(vendors, tunnels=False)
     desk = Desk(err(no_color), quiet)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-lab")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
@@ -164,18 +179,17 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         folder, trials, wanted, tuple(sequence or ()), jobs, patience, idle_limit, lean, expect
     )
     with plain_errors():
-        outcome = trio.run(_run, profiles, options, desk, install)
+        outcome = trio.run(_run, picked, options, desk, install)
     _present(outcome, desk, json, no_color)
     if outcome.interrupted:
         raise typer.Exit(130)
-    if outcome.errors:
-        raise typer.Exit(outcome.errors[0].exit_code)
     if not outcome.runs:
         raise typer.Exit(3)
     raise typer.Exit(int(has_changed(outcome.runs)))
 
 
-async def _run(profiles: Sequence[Profile], options: Options, desk: Desk, get: bool) -> Outcome:
+async def _run(picked: Chosen, options: Options, desk: Desk, get: bool) -> Outcome:
+    await _capture_works()
     with ExitStack() as until_the_end:
         here = until_the_end.enter_context(places())
         watch = None
@@ -184,12 +198,34 @@ async def _run(profiles: Sequence[Profile], options: Options, desk: Desk, get: b
         else:
             desk.note(f"causes are not held against the kernel's reasons: {blind}")
         lab = Lab(options, here, desk, watch)
+        for name, error in picked.broken.items():
+            lab.is_broken(name, name, error)
         with progress_of(desk):
             async with interruptible(desk.note) as stop:
                 if get:
-                    await install_all(profiles, here.tools, desk.note)
-                await lab.measure(profiles, stop)
+                    await _install_unless(stop, picked.profiles, here.tools, desk)
+                await lab.measure(picked.profiles, stop)
     return lab.outcome()
+
+
+async def _capture_works() -> None:
+    """Raises CannotMeasure, before any server is started, if RSTs cannot be seen here."""
+    async with sniffer.open_capture("auto", True, None, LOOPBACK, DISCARD, None):
+        pass
+
+
+async def _install_unless(
+    stop: trio.Event, profiles: Sequence[Profile], tools: Path, desk: Desk
+) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def until_stopped() -> None:
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(until_stopped)
+        await install_all(profiles, tools, desk.note)
+        nursery.cancel_scope.cancel()
 
 
 def _present(outcome: Outcome, desk: Desk, json: bool, no_color: bool) -> None:
@@ -205,24 +241,39 @@ def _present(outcome: Outcome, desk: Desk, json: bool, no_color: bool) -> None:
         agreement = agreement_of((run.target.name, run) for run in outcome.runs)
         for sentence in agreement_words(agreement) if agreement else ():
             say(console, printable(sentence, console.encoding))
-    for error in outcome.errors:
-        complain(error)
     if outcome.matrix is not None:
         desk.note(f"written to {outcome.folder}")
 
 
-def chosen(names: Sequence[str] | None, *, tunnels: bool = True) -> list[Profile]:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The vendors to deal with, and those whose profiles cannot be read."""
+
+    profiles: list[Profile]
+    broken: dict[str, UsageError] = field(default_factory=dict)
+
+
+def chosen(names: Sequence[str] | None, *, tunnels: bool = True) -> Chosen:
     """The vendors of these names, or all. Raises UsageError for what is no vendor.
 
-    ``tunnels``: all of them with those that are a path to another one.
+    ``tunnels``: all of them with those that are a path to another one. Of all, one that has a
+    mistake in its profile keeps nobody from the others.
     """
     if names:
         profiles = [load_profile(name) for name in dict.fromkeys(names)]
         for profile in profiles:
             lab_of(profile)
-        return profiles
-    every = (profile for profile in map(load_profile, list_profiles()) if profile.lab is not None)
-    return [profile for profile in every if tunnels or not is_forward(profile)]
+        return Chosen(profiles)
+    every = Chosen([])
+    for name in list_profiles():
+        try:
+            profile = load_profile(name)
+        except UsageError as error:
+            every.broken[name] = error
+            continue
+        if profile.lab is not None and (tunnels or not is_forward(profile)):
+            every.profiles.append(profile)
+    return every
 
 
 async def _listed(profiles: Sequence[Profile]) -> list[_Listed]:
@@ -248,6 +299,11 @@ def _availability(profile: Profile) -> Availability:
         return availability(profile, tools_folder())
     except UsageError as error:  # what it stands in front of is no vendor
         return Availability(Presence.MISSING, words=error.message)
+
+
+def _counted(listed: Sequence[_Listed]) -> str:
+    count = Counter(one.found.presence for one in listed)
+    return ", ".join(f"{count[presence]} {presence}" for presence in Presence if count[presence])
 
 
 def _version_words(one: _Listed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import trio
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import plain_errors
 from tlsprobe.cli.expecting import read_baseline
+from tlsprobe.cli.matrix import AUTOMATIC
 from tlsprobe.cli.probing import Desk, Job, probe
-from tlsprobe.cli.results import MATRIX_FILE, _give_back, command_line
+from tlsprobe.cli.results import MATRIX_FILE, command_line, give_back, writing
 from tlsprobe.drive.script import Patience
-from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError
+from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.kernel_truth import ResetWatch
 from tlsprobe.lab.places import SERVER_NAME, Places
@@ -28,11 +29,12 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run, ServerFacts, Truth
 from tlsprobe.model.sequence import Sequence as Steps
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
-from tlsprobe.profiles import load_profile
+from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import has_goodbye, make_conversation, offers
 from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility
 from tlsprobe.report.compatibility_files import write_compatibility
+from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, encode_document, read_run
 from tlsprobe.runner.settings import Measured, Settings, plan
 
@@ -68,7 +70,6 @@ class Outcome:
     folder: Path
     runs: tuple[Run, ...]
     matrix: Compatibility | None
-    errors: tuple[TlsprobeError, ...]
     interrupted: bool
 
 
@@ -80,6 +81,7 @@ class _Column:
     title: str
     profile: Profile
     sequences: tuple[str, ...]
+    has_idle: bool
 
 
 class Lab:
@@ -96,30 +98,36 @@ class Lab:
         self.done = 0
         self.runs: dict[str, Run] = {}
         self.absent: dict[str, Absent] = {}
-        self.errors: list[TlsprobeError] = []
+        self.uncompared: set[str] = set()
         self.profiles: dict[str, Profile] = {}
         self.matrix: Compatibility | None = None
         self.interrupted = False
 
     async def measure(self, profiles: Sequence[Profile], stop: trio.Event) -> None:
-        """Measure them all, some side by side if the options say so; then write the matrix."""
-        waiting = iter(enumerate(profiles, 1))
-        begun, count = time.monotonic(), len(profiles)
+        """Measure them all, some side by side if the options say so; then write the matrix.
+
+        Whatever is wrong with one of them is told of that one, and the others go on. Raises
+        UsageError, before any server is started, for what is wrong with the command line.
+        """
+        planned = self._planned(profiles)
+        waiting = iter(enumerate(planned, 1))
+        begun, count = time.monotonic(), len(planned)
 
         async def work() -> None:
-            for number, profile in waiting:
+            for number, (profile, columns) in waiting:
                 if stop.is_set():
                     return
                 left = _left(time.monotonic() - begun, self.done, count)
                 self.desk.note(f"{profile.name} ({number}/{count}{left})")
-                await self._vendor(profile, stop)
+                await self._vendor(profile, columns, stop)
                 self.done += 1
 
         async with trio.open_nursery() as nursery:
             for _ in range(self.options.jobs):
                 nursery.start_soon(work)
         self.interrupted = stop.is_set()
-        self._write()
+        with writing(self.options.folder):
+            self._write()
 
     def outcome(self) -> Outcome:
         """What came of it."""
@@ -127,33 +135,60 @@ class Lab:
             self.options.folder,
             tuple(self.runs.values()),
             self.matrix,
-            tuple(self.errors),
             self.interrupted,
         )
 
+    # --- before the first one -----------------------------------------------------------------
+
+    def _planned(self, profiles: Sequence[Profile]) -> list[tuple[Profile, list[_Column]]]:
+        for name in self.options.sequences:
+            find_sequences(name)
+        planned = [(p, columns) for p in profiles if (columns := self._columns_of(p))]
+        if self.uncompared:
+            names = ", ".join(sorted(self.uncompared))
+            self.desk.note(f"{self.options.expect} has nothing of {names} to compare with")
+        with writing(self.options.folder):
+            self.options.folder.mkdir(parents=True, exist_ok=True)
+        return planned
+
+    def _columns_of(self, profile: Profile) -> list[_Column]:
+        """The vendor's columns that can be tried; of the others, why not."""
+        try:
+            columns = [(c, self._steps(c)) for c in _columns(profile)]
+        except UsageError as error:
+            self.is_broken(profile.name, lab_of(profile).title or profile.title, error)
+            return []
+        for column, steps in columns:
+            self.profiles[column.name] = profile
+            if not steps:
+                reason = "none of the sequences that were asked for applies to it"
+                self._is_absent(column, CannotMeasure(reason))
+                continue
+            self._baseline(column, steps, self._settings(profile))
+            place = self.options.folder / column.name
+            if not self.options.lean and (place / RUN_FILE).exists():
+                hint = "choose another folder with --out, or replace its runs with --lean"
+                raise UsageError(f"{place} already holds the results of a run", hint)
+        return [column for column, steps in columns if steps]
+
+    def _steps(self, column: _Column) -> tuple[Steps, ...]:
+        return _sequences(column, self.options.sequences, column.has_idle)
+
     # --- one vendor ---------------------------------------------------------------------------
 
-    async def _vendor(self, profile: Profile, stop: trio.Event) -> None:
+    async def _vendor(self, profile: Profile, columns: Sequence[_Column], stop: trio.Event) -> None:
         try:
-            columns = list(_columns(profile))
-            await self._columns(profile, columns, stop)
+            with plain_errors():
+                async with _started(running(profile, self.here), stop) as server:
+                    for column in columns:
+                        if not stop.is_set():
+                            await self._column(column, server, stop)
         except Interrupted:
             return
         except TlsprobeError as error:
-            self.errors.append(error)
-
-    async def _columns(
-        self, profile: Profile, columns: Sequence[_Column], stop: trio.Event
-    ) -> None:
-        try:
-            async with _started(running(profile, self.here), stop) as server:
-                for column in columns:
-                    self.profiles[column.name] = profile
-                    if not stop.is_set():
-                        await self._column(column, server, stop)
-        except CannotMeasure as error:
             for column in columns:
-                self._is_absent(column, error)
+                if column.name not in {*self.runs, *self.absent}:
+                    self._is_absent(column, error)
 
     async def _column(self, column: _Column, server: Started, stop: trio.Event) -> None:
         job = self._job(column, server)
@@ -168,14 +203,18 @@ class Lab:
         if self.options.lean:
             _keep_lean(job.folder, self.options.folder / column.name)
 
-    def _is_absent(self, column: _Column, error: TlsprobeError) -> None:
-        reason = " ".join(error.message.split())
-        self.absent[column.name] = (column.name, column.title, reason)
-        self.desk.note(f"{column.name} is unsupported: {reason}")
+    def is_broken(self, name: str, title: str, error: Exception) -> None:
+        """Note a vendor that cannot be measured, with the reason."""
+        said = error.message if isinstance(error, TlsprobeError) else str(error)
+        reason = " ".join(said.split())
+        self.absent[name] = (name, title, reason)
+        self.desk.note(f"{name} is unsupported: {reason}")
+
+    def _is_absent(self, column: _Column, error: Exception) -> None:
+        self.is_broken(column.name, column.title, error)
 
     def _job(self, column: _Column, server: Started) -> Job:
-        lab = lab_of(server.profile)
-        profile, options = column.profile, self.options
+        profile = column.profile
         target = Target(
             column.title,
             server.host,
@@ -183,29 +222,32 @@ class Lab:
             profile.like or profile.name,
             profile.protocol,
         )
-        here = self.here
+        settings = self._settings(server.profile)
+        login = lab_of(server.profile).login
+        sequences = self._steps(column)
+        place = self.here.scratch / "results" if self.options.lean else self.options.folder
+        return Job(
+            target=target,
+            converse=make_conversation(profile, SERVER_NAME, login, server.port),
+            sequences=sequences,
+            settings=settings,
+            folder=place / column.name,
+            baseline=self._baseline(column, sequences, settings),
+            complete=lambda run, measured: self._completed(run, measured, column, server),
+        )
+
+    def _settings(self, vendor: Profile) -> Settings:
+        lab = lab_of(vendor)
         who = TlsIdentity(sni=SERVER_NAME)
         if lab.client_cert:
-            who = replace(who, cert=here.client_cert, key=here.client_key)
-        settings = Settings(
-            trials=options.trials,
+            who = replace(who, cert=self.here.client_cert, key=self.here.client_key)
+        return Settings(
+            trials=self.options.trials,
             concurrency=lab.concurrency,
-            tls=options.tls,
+            tls=self.options.tls,
             patience=self._patience(lab.idle, lab.patience),
             identity=who,
             require_capture=True,
-        )
-        converse = make_conversation(profile, SERVER_NAME, lab.login, server.port)
-        sequences = _sequences(column, options.sequences, lab.idle > 0)
-        return Job(
-            target=target,
-            converse=converse,
-            sequences=sequences,
-            settings=settings,
-            folder=(self.here.scratch / "results" if options.lean else options.folder)
-            / column.name,
-            baseline=self._baseline(column, sequences, settings),
-            complete=lambda run, measured: self._completed(run, measured, column, server),
         )
 
     def _patience(self, idle: int, known: float | None) -> Patience:
@@ -221,7 +263,7 @@ class Lab:
             return None
         place = self.options.expect / column.name
         if not place.is_dir():
-            self.desk.note(f"{self.options.expect} has nothing of {column.name} to compare with")
+            self.uncompared.add(column.name)
             return None
         return read_baseline(place, plan(sequences, settings))
 
@@ -254,22 +296,25 @@ class Lab:
         """The matrix over everything that the folder holds, and the agreement with the kernel."""
         folder = self.options.folder
         if not self.runs and not self.absent:
+            _remove_empty(folder)
             return
-        known = {path.parent.name: read_run(path) for path in sorted(folder.glob(f"*/{RUN_FILE}"))}
-        runs = {**known, **self.runs}
+        runs = {**runs_in(folder), **self.runs}
+        vendors = shipped_columns()
+        earlier = {one[0]: one for one in absent_in(folder) if one[0] in vendors}
+        absent = {**earlier, **self.absent}
         self.matrix = write_compatibility(
             folder,
             tuple(runs[name] for name in sorted(runs)),
-            tuple(absent for name, absent in self.absent.items() if name not in runs),
+            tuple(absent[name] for name in sorted(absent) if name not in runs),
             command_line(),
-            profiles=self.profiles,
+            profiles={**vendors, **self.profiles},
         )
         agreement = agreement_of((name, runs[name]) for name in sorted(runs))
         if agreement is not None:
             truths = {name: run.truth for name, run in sorted(runs.items()) if run.truth}
             document = {"total": agreement.total, "vendors": truths}
             (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
-        _give_back([folder, *folder.rglob("*")])
+        give_back([folder, *folder.rglob("*")])
 
 
 @asynccontextmanager
@@ -306,11 +351,37 @@ def _columns(profile: Profile) -> Iterator[_Column]:
     """The vendor's own protocol, then the others that it is to be probed with."""
     lab = lab_of(profile)
     title = lab.title or profile.title
+    other_title = title.removesuffix(" (HTTP)")
     own = load_profile(str(lab.folder), lab.protocol)
-    yield _Column(profile.name, title, replace(own, alpn=lab.alpn or own.alpn), lab.sequences)
+    has_idle = lab.idle > 0
+    own = replace(own, alpn=lab.alpn or own.alpn)
+    yield _Column(profile.name, title, own, lab.sequences, has_idle)
     for name in lab.also:
         other = load_profile(str(lab.folder.parent / name), lab.protocol)
-        yield _Column(f"{profile.name}-{name}", f"{title} ({_short(other)})", other, ())
+        yield _Column(
+            f"{profile.name}-{name}", f"{other_title} ({_short(other)})", other, (), has_idle
+        )
+
+
+def runs_in(folder: Path) -> dict[str, Run]:
+    """The runs below a folder by the names of theirs, without those that nobody named."""
+    found = sorted(folder.glob(f"*/{RUN_FILE}"))
+    named = (path for path in found if not AUTOMATIC.match(path.parent.name))
+    return {path.parent.name: read_run(path) for path in named}
+
+
+def shipped_columns() -> dict[str, Profile]:
+    """The vendors that ship with tlsprobe, by the names of their columns."""
+    found: dict[str, Profile] = {}
+    for name in list_profiles():
+        try:
+            profile = load_profile(name)
+        except UsageError:
+            continue  # who wants to measure it is told
+        if profile.lab is not None:
+            columns = (name, *(f"{name}-{other}" for other in profile.lab.also))
+            found |= dict.fromkeys(columns, profile)
+    return found
 
 
 def _short(profile: Profile) -> str:
@@ -338,6 +409,11 @@ def _keep_lean(measured: Path, kept: Path) -> None:
     for name in (RUN_FILE, MATRIX_FILE):
         shutil.copyfile(measured / name, kept / name)
     shutil.rmtree(measured)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # it holds something
+        folder.rmdir()
 
 
 def _left(seconds: float, done: int, count: int) -> str:

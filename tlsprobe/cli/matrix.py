@@ -28,7 +28,7 @@ from tlsprobe.report.compatibility import (
 from tlsprobe.report.compatibility_json import absent_in, encode_matrix
 from tlsprobe.report.document import RUN_FILE, encode_run_line, read_run
 
-_AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
+AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
 """How the folders begin that nobody named."""
 
 
@@ -141,6 +141,6 @@ def _read(place: Path) -> list[tuple[Path, Run]]:
 def _named(place: Path, run: Run) -> Run:
     """A target that has an address for a name goes by its folder, if somebody chose that."""
     folder = place.resolve().name
-    if run.target.name != str(run.target) or _AUTOMATIC.match(folder):
+    if run.target.name != str(run.target) or AUTOMATIC.match(folder):
         return run
     return replace(run, target=replace(run.target, name=folder))

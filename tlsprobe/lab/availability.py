@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from tlsprobe.errors import UsageError
 from tlsprobe.lab.places import fill, fill_all
 from tlsprobe.model.profile import Lab, Profile
+from tlsprobe.profiles import FILE as PROFILE
 from tlsprobe.profiles import load_profile
 
 SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
@@ -20,6 +22,9 @@ SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin
 
 STAMP = ".installed"
 """A file in a vendor's tools folder that says for which profile they were made."""
+
+
+_SIBLING = re.compile(r"@profile@/\.\./([^/]+)")
 
 
 class Presence(StrEnum):
@@ -158,14 +163,26 @@ def is_to_be_made(profile: Profile, program: str | None, own_tools: Path) -> boo
 
 
 def fingerprint(profile: Profile) -> str:
-    """What the tools folder was made from; of what is built, every file of the profile's."""
+    """What the tools folder was made from; of what is built, every file of the profile's.
+
+    Of other profiles' files that the build commands name, too: variants share sources.
+    """
     lab = lab_of(profile)
     known = hashlib.sha256(repr((lab.pip, lab.npm, lab.build)).encode())
-    if lab.build:
-        for path in sorted(path for path in lab.folder.rglob("*") if path.is_file()):
-            if path.name != "profile.toml":  # its build commands are known already
-                known.update(path.relative_to(lab.folder).as_posix().encode() + path.read_bytes())
+    for folder in _sources(lab):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            if path.name != PROFILE:  # its build commands are known already
+                known.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return known.hexdigest()
+
+
+def _sources(lab: Lab) -> list[Path]:
+    """The profile's folder, and those beside it that its build commands name."""
+    if not lab.build:
+        return []
+    words = (word for command in lab.build for word in command)
+    others = {name for word in words for name in _SIBLING.findall(word)}
+    return [lab.folder, *(lab.folder.parent / name for name in sorted(others))]
 
 
 def _stamp_in(own_tools: Path) -> str | None:

@@ -164,8 +164,12 @@ def _render(lab: Lab, folder: Path, names: Mapping[str, str], whom: Account) -> 
     for name in lab.templates:
         source = lab.folder / name
         rendered = folder / source.name
-        rendered.write_text(fill(source.read_text(encoding="utf-8"), names), encoding="utf-8")
-        rendered.chmod(source.stat().st_mode & 0o755)
+        try:
+            text = source.read_text(encoding="utf-8")
+            rendered.write_text(fill(text, names), encoding="utf-8")
+            rendered.chmod(source.stat().st_mode & 0o755)
+        except (OSError, UnicodeError) as error:
+            raise CannotMeasure(f"its template {name} cannot be rendered: {error}") from error
         whom.own(rendered)
 
 

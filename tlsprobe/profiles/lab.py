@@ -22,7 +22,6 @@ from tlsprobe.profiles.checks import (
     a_duration,
     a_flag,
     a_name,
-    a_port,
     a_short,
     a_text,
     as_is,
@@ -141,6 +140,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"not a regular expression ({error}); mend it") from None
 
 
+def _some(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError("write how many connections at a time, at least 1")
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if isinstance(value, str) and value in choices:
@@ -179,7 +184,7 @@ _LAB: Keys = {
     "also": Key(some_names),
     "login": Key(as_is),
     "client_cert": Key(a_flag),
-    "concurrency": Key(a_port),
+    "concurrency": Key(_some),
     "patience": Key(a_duration),
     "protocol": Key(_table),
     "alpn": Key(some_names),

@@ -47,11 +47,16 @@ def agreement_of(titled: Iterable[tuple[str, Run]]) -> Agreement | None:
 def agreement_words(agreement: Agreement) -> Iterator[str]:
     """The sum in sentences, the gaps in it included, then every disagreement."""
     total = agreement.total
-    yield (
-        f"Of {total.resets} RSTs in {agreement.runs} runs, the kernel that sent them gives the "
-        f"reason of our cause for {total.agreed}, that of a cause which we left open beside it for "
-        f"{total.agreed_by_alternative}, and another for {len(total.disagreements)}."
-    )
+    runs = f"{agreement.runs} run{'' if agreement.runs == 1 else 's'}"
+    if total.resets:
+        yield (
+            f"Of {total.resets} RST{'' if total.resets == 1 else 's'} in {runs}, the kernel that "
+            f"sent them gives the reason of our cause for {total.agreed}, that of a cause which we "
+            f"left open beside it for {total.agreed_by_alternative}, and another for "
+            f"{len(total.disagreements)}."
+        )
+    else:
+        yield f"In {runs} there was no RST whose reason the kernel could have told."
     if total.untold:
         yield f"Of {len(total.untold)} more it told nothing."
     if total.not_seen:

@@ -32,12 +32,17 @@ def fuzz_lines(run: FuzzRun, glyphs: Glyphs = UNICODE) -> Iterator[Line]:
     yield from _fact_lines(run)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 failure``, ``2 failures``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def headline(run: FuzzRun) -> str:
     """What came out, in one line."""
-    count = len(run.failures)
-    found = "no failure" if not count else f"{count} failure{'s' if count > 1 else ''}"
+    found = counted(len(run.failures), "failure") if run.failures else "no failure"
     against = f" against {run.against.name}" if run.against else ""
-    tried = f"{run.examples} examples{against}, {run.connections} connections"
+    examples, connections = counted(run.examples, "example"), counted(run.connections, "connection")
+    tried = f"{examples}{against}, {connections}"
     return f"{found} in {tried}, seed {run.seed}" + (", interrupted" if run.interrupted else "")
 
 

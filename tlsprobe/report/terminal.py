@@ -152,7 +152,10 @@ class Page:
     def groups(self, compatibility: Compatibility) -> None:
         """Who closes alike, and what tells each group from the others."""
         count = len(compatibility.measured)
-        self.say(f"{count} servers; those with the same letter close alike", "bold")
+        alike = (
+            "1 server" if count == 1 else f"{count} servers; those with the same letter close alike"
+        )
+        self.say(alike, "bold")
         self._rows(
             [
                 (group.letter, f"{', '.join(v.title for v in group.members)}: {group.words}")

@@ -1,0 +1,54 @@
+"""The committed matrix and README's copy of its heart are what the committed runs give.
+
+Mend them with ``python -m tests.report.committed``; measure anew with ``tlsprobe lab run``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+
+from tests.report.committed import README, RESULTS, readme, write
+from tlsprobe.cli.lab_run import runs_in
+from tlsprobe.report.compatibility_json import MATRIX_FILE
+from tlsprobe.report.compatibility_markdown import HEART_BEGIN, HEART_END
+from tlsprobe.report.document import run_schema
+
+MATRIX = ("matrix.md", "matrix.csv", MATRIX_FILE)
+
+
+def test_there_are_runs_and_each_fits_its_schema() -> None:
+    runs = runs_in(RESULTS)
+    assert {"nginx", "postgres"} <= set(runs)
+    for name in runs:
+        document = msgspec.json.decode((RESULTS / name / "run.json").read_bytes())
+        jsonschema.validate(document, run_schema())
+
+
+def test_the_matrix_is_there_as_a_whole_or_not_at_all() -> None:
+    there = {name for name in MATRIX if (RESULTS / name).exists()}
+    assert there in (set(), set(MATRIX))
+
+
+def test_the_files_are_what_the_runs_give(tmp_path: Path) -> None:
+    if not (RESULTS / MATRIX_FILE).exists():
+        assert list(RESULTS.glob("*/vendor.md")) == [], "a page of a lab, and no matrix"
+        return
+    write(tmp_path)
+    for made in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
+        name = made.relative_to(tmp_path)
+        assert (RESULTS / name).read_bytes() == made.read_bytes(), f"{name} is not what it would be"
+
+
+def test_readme_shows_the_heart_of_them() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert (text.count(HEART_BEGIN), text.count(HEART_END)) == (1, 1)
+    assert text == readme()
+
+
+@pytest.mark.parametrize("name", sorted(runs_in(RESULTS)))
+def test_no_committed_run_was_interrupted(name: str) -> None:
+    assert not runs_in(RESULTS)[name].interrupted
