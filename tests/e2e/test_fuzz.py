@@ -46,11 +46,15 @@ def connections(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "examples.jsonl").read_bytes().splitlines()]
 
 
-def failure(ran: Ran, name: str) -> dict[str, Any]:
-    """The failure of one property, which there must be."""
-    failures = document(ran)["failures"]
-    (found,) = (one for one in failures if one["property"] == name)
-    return dict(found)
+def failure(ran: Ran, name: str, cause: str | None = None) -> dict[str, Any]:
+    """The shortest failure of a property (with this cause), of which there must be one.
+
+    There may be more: on a busy machine a race may be lost once, and is a failure of its own.
+    """
+    failures = [one for one in document(ran)["failures"] if one["property"] == name]
+    if cause is not None:
+        failures = [one for one in failures if one["cause"] and one["cause"]["cause"] == cause]
+    return dict(min(failures, key=lambda one: len(parse(one["steps"]).steps)))
 
 
 def goes_on_behind_its_end(steps: str) -> bool:
@@ -88,12 +92,13 @@ def mortal(folder: Path, lives: int) -> Iterator[int]:
 
 def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None:
     with reference("rude") as ports:
-        ran = fuzz(ports["rude"], "--profile", "reference", "--examples", "80", cwd=tmp_path)
-        found = failure(ran, "no-reset-before-fin")
-        file = str(ran.folder / "fuzz-1.toml")
-        words = ("--profile", "reference", "--tls", found["tls"], "--sequence", file)
+        words = ("--profile", "reference", "--examples", "80", "--seed", "1")
+        ran = fuzz(ports["rude"], *words, cwd=tmp_path)
+        found = failure(ran, "no-reset-before-fin", "unread-data-at-close")
+        file = str(ran.folder / Path(found["file"]).name)
+        replay = ("--profile", "reference", "--tls", found["tls"], "--sequence", file)
         where = ("--target", f"127.0.0.1:{ports['rude']}", "--out", str(tmp_path / "again"))
-        again = tlsprobe("run", *where, *words, "--trials", "2", "--json", cwd=tmp_path)
+        again = tlsprobe("run", *where, *replay, "--trials", "2", "--json", cwd=tmp_path)
     assert ran.code == 1, ran.err
     assert goes_on_behind_its_end(found["steps"]), found["steps"]
     assert found["steps"] in ran.out
@@ -128,7 +133,7 @@ def test_two_targets_that_end_unlike_are_told_apart(tmp_path: Path) -> None:
     with reference("polite", "silent") as ports:
         other = ("--against", f"127.0.0.1:{ports['silent']}", "--property", "targets-alike")
         words = ("--profile", "reference", "--examples", "40", *other)
-        ran = fuzz(ports["polite"], *words, cwd=tmp_path)
+        ran = fuzz(ports["polite"], *words, "--seed", "1", cwd=tmp_path)
     failures = document(ran)["failures"]
     assert ran.code == 1, ran.err
     assert {one["property"] for one in failures} == {"targets-alike"}
@@ -190,20 +195,21 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
 @pytest.mark.server("postgres")
 def test_postgresql_leaves_the_close_notify_unread(tmp_path: Path, postgres: Postgres) -> None:
     login = ("--user", postgres.trust_user, "--database", postgres.database)
-    words = ("--profile", "postgres", *login, "--time", "60", "--examples", "60")
+    words = ("--profile", "postgres", *login, "--time", "60", "--examples", "60", "--seed", "1")
     ran = fuzz(postgres.port, *words, "--property", "no-reset-before-fin", cwd=tmp_path)
-    found = failure(ran, "no-reset-before-fin")
-    assert found["cause"]["cause"] == "unread-data-at-close"
+    found = failure(ran, "no-reset-before-fin", "unread-data-at-close")
     assert goes_on_behind_its_end(found["steps"]), found["steps"]
 
 
 @pytest.mark.server("nginx")
 def test_nginx_does_not_answer_the_close_notify(tmp_path: Path, nginx: Nginx) -> None:
-    words = ("--profile", "nginx", "--examples", "60", "--tls", "1.2")
+    words = ("--profile", "nginx", "--examples", "60", "--tls", "1.2", "--seed", "1")
     ran = fuzz(nginx.port, *words, "--property", "notify-before-fin", cwd=tmp_path)
     failures = document(ran)["failures"]
     answers = [one["steps"] for one in failures if one["rule"] == "TLS12-ANSWER"]
-    assert answers == ["close_notify; drain"]
+    verbs = min(([step.verb for step in parse(steps).steps] for steps in answers), key=len)
+    assert len(verbs) <= 3
+    assert set(verbs) == {Verb.CLOSE_NOTIFY, Verb.DRAIN}
 
 
 @pytest.mark.parametrize(
