@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.builders import clean, make_run
 from tlsprobe.model.run import Cell
-from tlsprobe.report.paths import Along, Count, Where, chance, differences, in_words
+from tlsprobe.report.paths import Along, Count, Where, chance, differences, in_words, page
 
 PLACES = ("next door", "1 ms away", "20 ms away")
 
@@ -70,3 +70,12 @@ def test_a_single_path_has_nothing_to_compare() -> None:
 def test_chance_is_fishers() -> None:
     counts = (Count("near", 0, 5), Count("far", 5, 5))
     assert chance(counts) == pytest.approx(1 / 252)
+
+
+def test_the_page_has_a_chapter_for_each_box() -> None:
+    box = Along("nginx", "nat-lost", "", 5, make_run(reset(0, 3, "1.3"), notes=("it was renamed",)))
+    text = page("tlsprobe lab paths", "The load was 0.1.", [box], [("tunnel", "no go")])
+    assert text.startswith("# Paths\n\n`tlsprobe lab paths`\n\nThe load was 0.1.\n")
+    assert f"\n## {box.run.target.name}\n\n- it was renamed\n" in text
+    assert text.endswith("\n## Not measured\n\n- tunnel: no go\n")
+    assert "Near and far" not in text

@@ -39,7 +39,7 @@ from tlsprobe.report.document import (
 )
 from tlsprobe.report.escape import printable
 from tlsprobe.report.markdown import render_markdown
-from tlsprobe.report.paths import Along, in_words
+from tlsprobe.report.paths import Along, in_words, page
 from tlsprobe.report.terminal import print_matrix
 from tlsprobe.wire.sniffer import endpoint
 
@@ -401,26 +401,21 @@ def _present(found: Found, options: Options, desk: Desk, json: bool, no_color: b
     elif found.runs:
         console = out(no_color)
         print_matrix(console, found.runs)
-        for sentence in _sentences(found, brief=True):
+        for sentence in _sentences(found):
             say(console, printable(f"- {sentence}", console.encoding))
     for name, reason in found.absent:
         say(desk.console, f"unsupported: {name}: {printable(reason, desk.console.encoding)}")
     if found.along:
-        lines = [
-            f"# Paths\n\n`{command_line()}`\n\n{_circumstances()}\n",
-            *(f"- {one}" for one in _sentences(found)),
-        ]
-        lines += [f"- unsupported: {name}: {reason}" for name, reason in found.absent]
-        (options.folder / PAGE_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = page(command_line(), _circumstances(), found.along, found.absent)
+        (options.folder / PAGE_FILE).write_text(text, encoding="utf-8")
         desk.note(f"written to {options.folder}")
 
 
-def _sentences(found: Found, *, brief: bool = False) -> Iterator[str]:
+def _sentences(found: Found) -> Iterator[str]:
     """What depends on the path, then what each path showed."""
-    near_and_far = [along for along in found.along if _is_distance(along.path)]
-    yield from in_words(near_and_far, brief=brief)
+    yield from in_words([along for along in found.along if along.is_distance], brief=True)
     for along in found.along:
-        if not _is_distance(along.path):
+        if not along.is_distance:
             yield from (f"{along.run.target.name}: {note}" for note in along.run.notes)
 
 
@@ -432,7 +427,3 @@ def _circumstances() -> str:
         f" {processors} processors. Who wins a race depends on that as well as on the distance:"
         " believe a difference that a second run shows again."
     )
-
-
-def _is_distance(path: str) -> bool:
-    return path == "direct" or path.startswith(("rtt-", "loss-"))

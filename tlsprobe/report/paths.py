@@ -36,6 +36,11 @@ class Along:
     rank: int
     run: Run
 
+    @property
+    def is_distance(self) -> bool:
+        """Whether nothing but distance is on the way."""
+        return self.path == "direct" or self.path.startswith(("rtt-", "loss-"))
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -98,6 +103,26 @@ def in_words(runs: Sequence[Along], *, brief: bool = False) -> tuple[str, ...]:
     left = len(found) - len(told)
     more = (f"{left} more that may be chance: more trials would tell",) if left else ()
     return (*(one.words for one in told), *more)
+
+
+def page(
+    command: str, circumstances: str, runs: Sequence[Along], absent: Sequence[tuple[str, str]]
+) -> str:
+    """The Markdown page of all paths: near and far, then what each box on the way did.
+
+    What a box did is in its run's notes; ``absent`` is (name, why) of what was not measured.
+    """
+    distant = [along for along in runs if along.is_distance]
+    chapters = {"Near and far": in_words(distant)} if distant else {}
+    for along in runs:
+        if not along.is_distance:
+            chapters[along.run.target.name] = along.run.notes
+    chapters["Not measured"] = tuple(f"{name}: {reason}" for name, reason in absent)
+    parts = [f"# Paths\n\n`{command}`\n\n{circumstances}\n"]
+    for heading, sentences in chapters.items():
+        if sentences:
+            parts.append("\n".join((f"## {heading}\n", *(f"- {one}" for one in sentences), "")))
+    return "\n".join(parts)
 
 
 def _of_vendor(paths: Sequence[Along]) -> Iterator[Difference]:
