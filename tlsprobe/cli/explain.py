@@ -55,9 +55,11 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 ) -> None:
     """Say of every reset in a capture who sent it, what provoked it, why, and what helps.
 
-    Exit code 0: no reset was found; 1: one was; 2: the input could not be read.
+    To take one, from the first SYN on: tcpdump -i any -n -w trace.pcap 'host db and port 5432'
 
-    Example: tcpdump -n -r trace.pcap | tlsprobe explain -
+    Then: tlsprobe explain trace.pcap, or: tcpdump -n -r trace.pcap | tlsprobe explain -
+
+    Exit code 0: no reset was found; 1: one was; 2: the input could not be read.
     """
     from tlsprobe.explain import Wish
     from tlsprobe.explain import explain as explained
