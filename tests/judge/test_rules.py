@@ -185,6 +185,8 @@ def test_an_rst_of_ours_must_have_been_asked_for() -> None:
     assert result("SELF-NOTIFY", closed) is PASS
     repeated = play(C.notify(), S.notify() + S.fin(), C.fin(), C.rst())
     assert result("SELF-NOTIFY", repeated) is PASS
+    echoed = play(S.notify() + S.fin(), C.notify(), S.rst(), C.rst())
+    assert result("SELF-NOTIFY", echoed) is PASS
 
 
 def test_a_response_that_never_comes_is_no_good_end() -> None:

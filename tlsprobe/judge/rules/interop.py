@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsprobe.judge.closing import FIN, RST
+from tlsprobe.judge.closing import FIN, RST, Happening
 from tlsprobe.judge.rules.case import Answer, Case, Rule
 from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd
 from tlsprobe.model.trace import Coverage, Deed, Record, RecordKind, Side
@@ -100,11 +100,17 @@ def _self_notify(case: Case) -> Answer:
     if missing:
         return Result.ERROR, f"the driver sent {' and '.join(missing)}, the capture has none"
     gave_up = any(e.deed in {Deed.ABORTED, Deed.CLOSED} for e in trace.drive.events)
-    both = case.closing.first(Side.CLIENT, FIN) and case.closing.first(Side.SERVER, FIN)
-    # Once both have said FIN our socket may be gone: a late repetition draws our kernel's RST.
-    if case.closing.first(Side.CLIENT, RST) and not gave_up and not both:
+    unasked = case.closing.first(Side.CLIENT, RST)
+    if unasked is not None and not gave_up and not _was_gone(case, unasked):
         return Result.ERROR, "the capture has an RST of ours that the driver did not ask for"
     return Result.PASS, "driver and capture agree about our side"
+
+
+def _was_gone(case: Case, ours: Happening) -> bool:
+    """Whether our socket may have been gone, so that a repetition drew our kernel's RST."""
+    closing = case.closing
+    both = all(closing.before(closing.first(side, FIN), ours) for side in Side)
+    return both or closing.before(closing.first(Side.SERVER, RST), ours)
 
 
 def _done(case: Case) -> list[tuple[str, str]]:
