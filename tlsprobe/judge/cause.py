@@ -157,33 +157,43 @@ def provoked_by(trace: Trace, reset: Reset) -> int | None:
     return None
 
 
+SETTLEABLE = frozenset({Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE})
+"""The two causes that look alike on the wire, and that a control tells apart."""
+
+_BY_CONTROL = "the control"
+
+
 def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Reset:
     """The same RST after ``trials`` of the control: the same close with nothing left unread.
 
     Only RSTs whose cause was open between "unread" and "deliberate" change. Fewer than
-    ``ENOUGH`` trials tell which it is, and leave it no surer than it was.
+    ``ENOUGH`` trials tell which it is, and leave it no surer than it was. A server that resets
+    anyway may have left something unread besides, which stays open.
     """
-    pair = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
-    if reset.cause not in pair or not pair.issuperset(reset.alternatives) or not reset.alternatives:
+    if is_settled(reset) or {reset.cause, *reset.alternatives} != SETTLEABLE:
         return reset
     if reset.cause is Cause.DELIBERATE and not control_resets:
         return reset  # everything was answered: what the control leaves out was not unread
     if control_resets:
-        cause = Cause.DELIBERATE
+        cause, left = Cause.DELIBERATE, (Cause.UNREAD_AT_CLOSE,)
         how = "is reset as well"
     else:
-        cause = Cause.UNREAD_AT_CLOSE
+        cause, left = Cause.UNREAD_AT_CLOSE, ()
         how = "ends without a reset"
-    said = (
-        f"the control '{control}', which leaves nothing unread, {how} ({trials} of {trials} trials)"
-    )
+    often = f"({trials} of {trials} trials)"
+    said = f"{_BY_CONTROL} '{control}', which leaves nothing unread, {how} {often}"
     return replace(
         reset,
         cause=cause,
         confidence=reset.confidence.raised if trials >= ENOUGH else reset.confidence,
         evidence=(*reset.evidence, said),
-        alternatives=(),
+        alternatives=left,
     )
+
+
+def is_settled(reset: Reset) -> bool:
+    """Whether a control has had its say."""
+    return any(sentence.startswith(_BY_CONTROL) for sentence in reset.evidence)
 
 
 def _reset(scene: Scene) -> Reset:

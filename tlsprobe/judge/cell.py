@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from statistics import quantiles
 
-from tlsprobe.judge.cause import settled
+from tlsprobe.judge.cause import SETTLEABLE, is_settled, settled
 from tlsprobe.judge.race import race_of
 from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.judge.rules import RULES
@@ -40,7 +40,6 @@ _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
 _NOT_MEASURED = "interrupted before the first trial had ended"
 _DEAD = "afterwards, a fresh connection through the same path did not work"
-_SETTLEABLE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 
 
 def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | None = None) -> Cell:
@@ -74,7 +73,9 @@ def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | No
 def is_open(judgements: Iterable[Judgement]) -> bool:
     """Whether some server RST could be "unread" or "deliberate", so that a control would help."""
     return any(
-        reset.side is Side.SERVER and {reset.cause, *reset.alternatives} == _SETTLEABLE
+        reset.side is Side.SERVER
+        and {reset.cause, *reset.alternatives} == SETTLEABLE
+        and not is_settled(reset)
         for judgement in judgements
         for reset in judgement.resets
     )
