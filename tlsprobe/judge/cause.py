@@ -174,12 +174,8 @@ def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Re
         return reset
     if reset.cause is Cause.DELIBERATE and not control_resets:
         return reset  # everything was answered: what the control leaves out was not unread
-    if control_resets:
-        cause, left = Cause.DELIBERATE, (Cause.UNREAD_AT_CLOSE,)
-        how = "is reset as well"
-    else:
-        cause, left = Cause.UNREAD_AT_CLOSE, ()
-        how = "ends without a reset"
+    cause = Cause.DELIBERATE if control_resets else Cause.UNREAD_AT_CLOSE
+    how = "is reset as well" if control_resets else "ends without a reset"
     often = f"({trials} of {trials} trials)"
     said = f"{_BY_CONTROL} '{control}', which leaves nothing unread, {how} {often}"
     return replace(
@@ -187,7 +183,7 @@ def settled(reset: Reset, control: str, control_resets: bool, trials: int) -> Re
         cause=cause,
         confidence=reset.confidence.raised if trials >= ENOUGH else reset.confidence,
         evidence=(*reset.evidence, said),
-        alternatives=left,
+        alternatives=(Cause.UNREAD_AT_CLOSE,) if control_resets else (),
     )
 
 
