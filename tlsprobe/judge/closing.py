@@ -9,6 +9,7 @@ connection, and is taken as it is.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -184,7 +185,7 @@ def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
 def _seen(trace: Trace) -> Iterator[Happening]:
     """Happenings as the capture shows them; retransmitted bytes and FINs count once."""
     floor = _floor(trace.drive)
-    pending = {side: _lettered(trace.drive, side, floor[side]) for side in Side}
+    pending = {side: deque(_lettered(trace.drive, side, floor[side])) for side in Side}
     reach = {side: floor[side] for side in Side}
     finished: set[Side] = set()
     for segment in trace.segments:
@@ -199,13 +200,13 @@ def _seen(trace: Trace) -> Iterator[Happening]:
             yield Happening(segment.time_ns, side, FIN, segment.number)
 
 
-def _passed(segment: Segment, pending: list[Record], reach: int) -> Iterator[Happening]:
+def _passed(segment: Segment, pending: deque[Record], reach: int) -> Iterator[Happening]:
     """The records whose last byte this segment brings, and bytes that nobody could name."""
     if not segment.length or segment.end <= reach:
         return
     named = False
     while pending and pending[0].end <= segment.end:
-        record = pending.pop(0)
+        record = pending.popleft()
         named = True
         if record.kind in LETTERS:
             yield Happening(segment.time_ns, segment.side, LETTERS[record.kind], segment.number)
