@@ -22,7 +22,30 @@ from tlsprobe import __version__
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out, plain_errors, say
 from tlsprobe.cli.fuzz_folder import FuzzFolder, default_fuzz_folder, fuzz_folder, read_corpus
-from tlsprobe.cli.options import guess_profile, must_be_one_of, parse_target, password_in
+from tlsprobe.cli.options import (
+    CAPTURE_PANEL,
+    OUTPUT_PANEL,
+    TARGET_PANEL,
+    AlpnOption,
+    CaOption,
+    CaptureOption,
+    CertOption,
+    DatabaseOption,
+    InterfaceOption,
+    KeyOption,
+    NoColorOption,
+    PasswordEnvOption,
+    PatienceOption,
+    QuietOption,
+    RateOption,
+    SniOption,
+    TlsOption,
+    UserOption,
+    guess_profile,
+    must_be_one_of,
+    parse_target,
+    password_in,
+)
 from tlsprobe.cli.probing import interruptible
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
@@ -48,18 +71,16 @@ _BEGUN = perf_counter()
 IDLE_PAUSES = 20
 """How many idle timeouts must fit into the time for pauses to reach them unasked."""
 
-_TARGET, _TLS, _CAPTURE, _SAY = "Target", "TLS", "Capture", "Output"
-
 
 def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
     target: Annotated[
-        str, typer.Option(help="HOST:PORT, or [IPv6]:PORT.", rich_help_panel=_TARGET)
+        str, typer.Option(help="HOST:PORT, or [IPv6]:PORT.", rich_help_panel=TARGET_PANEL)
     ],
     profile: Annotated[
         str | None,
         typer.Option(
             help="A kind of server ('tlsprobe profiles') or a profile file; else the port tells.",
-            rich_help_panel=_TARGET,
+            rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
     against: Annotated[
@@ -67,7 +88,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         typer.Option(
             metavar="HOST:PORT",
             help="A second server of the same kind, which should end every close alike.",
-            rich_help_panel=_TARGET,
+            rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
     property_: Annotated[
@@ -96,15 +117,9 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         ),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections at a time.")] = 16,
-    rate: Annotated[
-        float | None, typer.Option(min=0.01, help="New connections a second, at most.")
-    ] = None,
-    tls: Annotated[
-        list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both by default.")
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for the server before calling it open.")
-    ] = 5.0,
+    rate: RateOption = None,
+    tls: TlsOption = None,
+    patience: PatienceOption = 5.0,
     idle_limit: Annotated[
         float | None,
         typer.Option(
@@ -113,55 +128,22 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
             " profile's, if --time has room for twenty of them.",
         ),
     ] = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            help="PEM file to verify the server with; without it, nothing is verified.",
-            rich_help_panel=_TLS,
-        ),
-    ] = None,
-    cert: Annotated[
-        Path | None,
-        typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=_TLS),
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_TLS)
-    ] = None,
-    sni: Annotated[
-        str | None, typer.Option(help="Server name to ask for.", rich_help_panel=_TLS)
-    ] = None,
-    alpn: Annotated[
-        list[str] | None,
-        typer.Option(help="Protocol to offer in ALPN; repeat for several.", rich_help_panel=_TLS),
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(help="User name in the protocol.", rich_help_panel=_TARGET)
-    ] = None,
-    database: Annotated[
-        str | None, typer.Option(help="Database in the protocol.", rich_help_panel=_TARGET)
-    ] = None,
-    password_env: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VAR", help="Environment variable with the password.", rich_help_panel=_TARGET
-        ),
-    ] = None,
-    interface: Annotated[
-        str | None,
-        typer.Option(help="Interface to sniff on. Default: by route.", rich_help_panel=_CAPTURE),
-    ] = None,
-    capture: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(CHOICES), help="How to see the wire.", rich_help_panel=_CAPTURE
-        ),
-    ] = "auto",
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    sni: SniOption = None,
+    alpn: AlpnOption = None,
+    user: UserOption = None,
+    database: DatabaseOption = None,
+    password_env: PasswordEnvOption = None,
+    interface: InterfaceOption = None,
+    capture: CaptureOption = "auto",
     require_capture: Annotated[
         bool,
         typer.Option(
             "--require-capture",
             help="Exit 3 rather than fuzz without a capture.",
-            rich_help_panel=_CAPTURE,
+            rich_help_panel=CAPTURE_PANEL,
         ),
     ] = False,
     out_dir: Annotated[
@@ -170,19 +152,15 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
             "--out",
             metavar="DIR",
             help="Results folder. Default: results/<UTC time>-fuzz-<target>.",
-            rich_help_panel=_SAY,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print the fuzz document alone.", rich_help_panel=_SAY)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress, no notes.", rich_help_panel=_SAY)
-    ] = False,
-    no_color: Annotated[
         bool,
-        typer.Option("--no-color", help="No colour; NO_COLOR works too.", rich_help_panel=_SAY),
+        typer.Option("--json", help="Print the fuzz document alone.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
+    quiet: QuietOption = False,
+    no_color: NoColorOption = False,
 ) -> None:
     """Make close sequences up, drive them, and show the shortest that break a property.
 

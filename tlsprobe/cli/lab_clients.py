@@ -19,6 +19,7 @@ from tlsprobe.lab.places import places
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.escape import printable
+from tlsprobe.runner.pace import cancel_at
 
 PAGE_FILE = "clients.md"
 """What the clients did, in words, in the folder that ``--out`` names."""
@@ -106,7 +107,7 @@ async def _tell(
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
         async with interruptible(desk.note) as stop, trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+            nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for story in stories:
                 desk.note(story.name)
                 try:
@@ -129,8 +130,3 @@ def _words(story: Story, server: Started) -> str:
     return (
         f"{version(story).partition(' (x86_64')[0]}, {server.profile.title} {server.version or ''}"
     )
-
-
-async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()

@@ -41,6 +41,7 @@ from tlsprobe.report.escape import printable
 from tlsprobe.report.markdown import render_markdown
 from tlsprobe.report.paths import Along, in_words, page
 from tlsprobe.report.terminal import print_matrix
+from tlsprobe.runner.pace import cancel_at
 from tlsprobe.wire.sniffer import endpoint
 
 DEFAULT_VENDORS = ("nginx", "postgres")
@@ -178,7 +179,7 @@ async def _measure(
     found = Found()
     with places() as here:
         async with interruptible(desk.note) as stop, trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+            nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for path in plain:
                 for profile in vendors:
                     name = f"{profile.name}-{path.name}"
@@ -217,11 +218,6 @@ def _reported(name: str, found: Found, desk: Desk) -> Iterator[None]:
         reason = " ".join(error.message.split())
         found.absent.append((name, reason))
         desk.note(f"{name} is unsupported: {reason}")
-
-
-async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()
 
 
 async def _over(path: LabPath, profile: Profile, here: Places, options: Options) -> Run:

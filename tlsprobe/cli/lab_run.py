@@ -36,6 +36,7 @@ from tlsprobe.report.compatibility import Absent, Compatibility
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, encode_document, read_run
+from tlsprobe.runner.pace import cancel_at
 from tlsprobe.runner.settings import Measured, Settings, plan
 
 TRUTH_FILE = "truth.json"
@@ -326,7 +327,7 @@ async def _started(
         running_now: list[Started] = []
         with plain_errors():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+                nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
                 running_now.append(await until_the_end.enter_async_context(server))
                 nursery.cancel_scope.cancel()
         if not running_now:
@@ -340,11 +341,6 @@ async def _twice(measure: Callable[[], Awaitable[Run]]) -> Run:
         return await measure()
     except CannotMeasure:
         return await measure()
-
-
-async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()
 
 
 def _columns(profile: Profile) -> Iterator[_Column]:

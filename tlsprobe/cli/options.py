@@ -1,14 +1,94 @@
-"""What the words of a command line mean, where several commands take the same ones."""
+"""The options that several commands take, and what their words mean."""
 
 from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.target import Target, endpoint
+from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.wire.sniffer import CHOICES
+
+TARGET_PANEL, TLS_PANEL, CAPTURE_PANEL, OUTPUT_PANEL = "Target", "TLS", "Capture", "Output"
+"""Under which headings ``--help`` lists them."""
+
+RateOption = Annotated[
+    float | None, typer.Option(min=0.01, help="New connections a second, at most.")
+]
+
+TlsOption = Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both by default.")]
+
+PatienceOption = Annotated[
+    float, typer.Option(min=0.1, help="Seconds to wait for the server before calling it open.")
+]
+
+CaOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="PEM file to verify the server with; without it, nothing is verified.",
+        rich_help_panel=TLS_PANEL,
+    ),
+]
+
+CertOption = Annotated[
+    Path | None,
+    typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=TLS_PANEL),
+]
+
+KeyOption = Annotated[
+    Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=TLS_PANEL)
+]
+
+SniOption = Annotated[
+    str | None, typer.Option(help="Server name to ask for.", rich_help_panel=TLS_PANEL)
+]
+
+AlpnOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Protocol to offer in ALPN; repeat for several.", rich_help_panel=TLS_PANEL),
+]
+
+UserOption = Annotated[
+    str | None, typer.Option(help="User name in the protocol.", rich_help_panel=TARGET_PANEL)
+]
+
+DatabaseOption = Annotated[
+    str | None, typer.Option(help="Database in the protocol.", rich_help_panel=TARGET_PANEL)
+]
+
+PasswordEnvOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VAR", help="Environment variable with the password.", rich_help_panel=TARGET_PANEL
+    ),
+]
+
+InterfaceOption = Annotated[
+    str | None,
+    typer.Option(help="Interface to sniff on. Default: by route.", rich_help_panel=CAPTURE_PANEL),
+]
+
+CaptureOption = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(CHOICES), help="How to see the wire.", rich_help_panel=CAPTURE_PANEL
+    ),
+]
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", help="No progress, no notes.", rich_help_panel=OUTPUT_PANEL)
+]
+
+NoColorOption = Annotated[
+    bool,
+    typer.Option("--no-color", help="No colour; NO_COLOR works too.", rich_help_panel=OUTPUT_PANEL),
+]
 
 
 def parse_target(text: str, profile: Profile) -> Target:

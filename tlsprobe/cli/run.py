@@ -15,7 +15,31 @@ from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import complain, err, out
 from tlsprobe.cli.earlier import Earlier, must_fit, read_earlier, resumed_words, without
 from tlsprobe.cli.expecting import has_changed, print_deviations, read_baseline
-from tlsprobe.cli.options import guess_profile, must_be_one_of, parse_target, password_in
+from tlsprobe.cli.options import (
+    CAPTURE_PANEL,
+    OUTPUT_PANEL,
+    TARGET_PANEL,
+    TLS_PANEL,
+    AlpnOption,
+    CaOption,
+    CaptureOption,
+    CertOption,
+    DatabaseOption,
+    InterfaceOption,
+    KeyOption,
+    NoColorOption,
+    PasswordEnvOption,
+    PatienceOption,
+    QuietOption,
+    RateOption,
+    SniOption,
+    TlsOption,
+    UserOption,
+    guess_profile,
+    must_be_one_of,
+    parse_target,
+    password_in,
+)
 from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.cli.results import default_folder, slug
 from tlsprobe.drive.script import Patience
@@ -38,8 +62,6 @@ IDLE_LIMIT = 75.0
 _WORDS = "tlsprobe.words"
 """Where the context keeps the words of a command line that was not typed."""
 
-_TARGET, _TLS, _CAPTURE, _SAY = "Target", "TLS", "Capture", "Output"
-
 
 def run(  # noqa: PLR0917 - the options of the command line are its arguments
     ctx: typer.Context,
@@ -47,14 +69,14 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         list[str] | None,
         typer.Option(
             help="HOST:PORT, or [IPv6]:PORT; repeat for several. --resume knows it.",
-            rich_help_panel=_TARGET,
+            rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
             help="A kind of server ('tlsprobe profiles') or a profile file; else the port tells.",
-            rich_help_panel=_TARGET,
+            rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
     sequence: Annotated[
@@ -71,9 +93,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             min=1, max=512, help="Connections at a time; those that wait idle not counted."
         ),
     ] = 16,
-    rate: Annotated[
-        float | None, typer.Option(min=0.01, help="New connections a second, at most.")
-    ] = None,
+    rate: RateOption = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -81,12 +101,8 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             " the same number gives the same order. Default: the catalogue's order, no delay."
         ),
     ] = None,
-    tls: Annotated[
-        list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both by default.")
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for the server before calling it open.")
-    ] = 5.0,
+    tls: TlsOption = None,
+    patience: PatienceOption = 5.0,
     idle_limit: Annotated[
         float | None,
         typer.Option(
@@ -102,63 +118,30 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             help="Hold the server, a process of this machine, back at its close() with a tracer.",
         ),
     ] = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            help="PEM file to verify the server with; without it, nothing is verified.",
-            rich_help_panel=_TLS,
-        ),
-    ] = None,
-    cert: Annotated[
-        Path | None,
-        typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=_TLS),
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_TLS)
-    ] = None,
-    sni: Annotated[
-        str | None, typer.Option(help="Server name to ask for.", rich_help_panel=_TLS)
-    ] = None,
-    alpn: Annotated[
-        list[str] | None,
-        typer.Option(help="Protocol to offer in ALPN; repeat for several.", rich_help_panel=_TLS),
-    ] = None,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    sni: SniOption = None,
+    alpn: AlpnOption = None,
     keylog: Annotated[
         Path | None,
         typer.Option(
             help="Append TLS secrets to this file, and put them into the capture.",
             envvar="SSLKEYLOGFILE",
-            rich_help_panel=_TLS,
+            rich_help_panel=TLS_PANEL,
         ),
     ] = None,
-    user: Annotated[
-        str | None, typer.Option(help="User name in the protocol.", rich_help_panel=_TARGET)
-    ] = None,
-    database: Annotated[
-        str | None, typer.Option(help="Database in the protocol.", rich_help_panel=_TARGET)
-    ] = None,
-    password_env: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VAR", help="Environment variable with the password.", rich_help_panel=_TARGET
-        ),
-    ] = None,
-    interface: Annotated[
-        str | None,
-        typer.Option(help="Interface to sniff on. Default: by route.", rich_help_panel=_CAPTURE),
-    ] = None,
-    capture: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(CHOICES), help="How to see the wire.", rich_help_panel=_CAPTURE
-        ),
-    ] = "auto",
+    user: UserOption = None,
+    database: DatabaseOption = None,
+    password_env: PasswordEnvOption = None,
+    interface: InterfaceOption = None,
+    capture: CaptureOption = "auto",
     require_capture: Annotated[
         bool,
         typer.Option(
             "--require-capture",
             help="Exit 3 rather than measure without a capture.",
-            rich_help_panel=_CAPTURE,
+            rich_help_panel=CAPTURE_PANEL,
         ),
     ] = False,
     out_dir: Annotated[
@@ -167,7 +150,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             "--out",
             metavar="DIR",
             help="Results folder. Default: results/<UTC time>-<target>.",
-            rich_help_panel=_SAY,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     resume: Annotated[
@@ -176,7 +159,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             metavar="DIR",
             help="Go on with the run in this results folder; what it holds is not measured again."
             " Needs no other option.",
-            rich_help_panel=_SAY,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     expect: Annotated[
@@ -185,17 +168,19 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
             metavar="BASELINE",
             help="Compare with an earlier run (its folder or run.json), and exit 1 only on change,"
             " for the better too. With several targets: a folder of their folders.",
-            rich_help_panel=_SAY,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print the run document alone.", rich_help_panel=_SAY),
+        typer.Option("--json", help="Print the run document alone.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     junit: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write JUnit XML there, for a build server.", rich_help_panel=_SAY
+            metavar="FILE",
+            help="Write JUnit XML there, for a build server.",
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     fail_on: Annotated[
@@ -203,16 +188,11 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         typer.Option(
             metavar="fail|warn|never",
             help="Exit 1 from this verdict on. Default: fail; with --expect, never.",
-            rich_help_panel=_SAY,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress, no notes.", rich_help_panel=_SAY)
-    ] = False,
-    no_color: Annotated[
-        bool,
-        typer.Option("--no-color", help="No colour; NO_COLOR works too.", rich_help_panel=_SAY),
-    ] = False,
+    quiet: QuietOption = False,
+    no_color: NoColorOption = False,
 ) -> None:
     """Drive close sequences against a server, sniff, and say who resets whom and why.
 
