@@ -1,7 +1,7 @@
 """Holds the house rules of ARCHITECTURE.md: imports point down only, and each fence keeps its own.
 
-A module is named by its path below the package, `wire.sniffer_process`; its room is the first part
-of that name, `wire`. Imports inside functions and under TYPE_CHECKING count like any other.
+A module is named by its path below the package, `sniff.process`; its room is the first part
+of that name, `sniff`. Imports inside functions and under TYPE_CHECKING count like any other.
 """
 
 import ast
@@ -20,9 +20,10 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
     {"model", "errors"},
-    {"language", "catalogue", "certificates", "profiles", "protocols", "tls", "wire", "judge"},
+    {"language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets", "records"},
+    {"flows", "captures", "sniff", "judge"},
     {"drive", "lab", "reference"},
-    {"runner", "explain", "fuzz"},
+    {"campaign", "explain", "fuzz"},
     {"report"},
     {"cli"},
 )
@@ -33,7 +34,9 @@ NEIGHBOURS: Final = {
     ("catalogue", "language"),
     ("profiles", "catalogue"),
     ("profiles", "protocols"),
-    ("fuzz", "runner"),
+    ("fuzz", "campaign"),
+    ("sniff", "flows"),
+    ("sniff", "captures"),
 }
 
 # Rooms that may import less than their layer allows: patterns of modules of the package.
@@ -53,23 +56,23 @@ UNLAYERED: Final = {"", "__main__"}
 # Who may import a library: patterns of modules. A room alone means the whole room.
 FENCES: Final = {
     "OpenSSL": ("tls",),
-    "scapy": ("wire.sniffer_process",),
+    "scapy": ("sniff.process",),
     "trio": (
-        *("drive", "runner*", "fuzz", "lab", "reference", "cli"),
-        *("wire.sniffer", "wire.backends"),
+        *("drive", "campaign", "fuzz", "lab", "reference", "cli"),
+        *("sniff.capture", "sniff.backends"),
     ),
     "rich": ("cli", "report.terminal"),
     "typer": ("cli",),
     "jinja2": ("report.html",),
     "hypothesis": ("fuzz",),
     "scramp": ("protocols.postgres",),
-    "cryptography": ("certificates", "reference", "wire.tls_secrets"),
+    "cryptography": ("certificates", "reference", "records.secrets"),
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
 }
 
 # Modules that are started as processes of their own, and so may print and exit like the cli.
-PROCESSES: Final = ("wire.sniffer_process", "reference.__main__")
+PROCESSES: Final = ("sniff.process", "reference.__main__")
 ONLY_THE_CLI: Final = {"print", "exit", "quit", "sys.exit", "os._exit"}
 
 
@@ -290,25 +293,25 @@ def plant(root: Path, files: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "complaint"),
     [
-        ("wire/flows.py", "from tlsprobe.drive import tcp", "wire may not import tlsprobe.drive"),
-        ("wire/flows.py", "from tlsprobe import drive", "wire may not import tlsprobe.drive"),
-        ("wire/flows.py", "from ..drive import tcp", "wire may not import tlsprobe.drive"),
-        ("wire/__init__.py", "from .. import drive", "wire may not import tlsprobe.drive"),
-        ("wire/flows.py", "import tlsprobe.runner", "wire may not import tlsprobe.runner"),
-        ("wire/flows.py", "def f():\n    import tlsprobe.lab", "wire may not import tlsprobe.lab"),
-        ("wire/flows.py", "from tlsprobe import __version__", "the package itself"),
-        ("tls.py", "import tlsprobe.wire", "tls may not import tlsprobe.wire"),
+        ("flows/live.py", "from tlsprobe.drive import tcp", "flows may not import tlsprobe.drive"),
+        ("flows/live.py", "from tlsprobe import drive", "flows may not import tlsprobe.drive"),
+        ("flows/live.py", "from ..drive import tcp", "flows may not import tlsprobe.drive"),
+        ("flows/__init__.py", "from .. import drive", "flows may not import tlsprobe.drive"),
+        ("flows/live.py", "import tlsprobe.campaign", "flows may not import tlsprobe.campaign"),
+        ("flows/live.py", "def f():\n    import tlsprobe.lab", "flows may not import tlsprobe.lab"),
+        ("flows/live.py", "from tlsprobe import __version__", "the package itself"),
+        ("tls.py", "import tlsprobe.sniff", "tls may not import tlsprobe.sniff"),
         ("language.py", "import tlsprobe.catalogue", "language may not import tlsprobe.catalogue"),
         ("model/trace.py", "import tlsprobe.errors", "model may not import tlsprobe.errors"),
         ("model/trace.py", "import msgspec", "only the standard library, not msgspec"),
         ("judge/cause.py", "import msgspec", "only the standard library, not msgspec"),
         ("judge/cause.py", "import socket", "never sees a socket"),
-        ("judge/cause.py", "import tlsprobe.wire", "judge may not import tlsprobe.wire"),
+        ("judge/cause.py", "import tlsprobe.sniff", "judge may not import tlsprobe.sniff"),
         ("report/html.py", "from tlsprobe.judge import cause", "may not import tlsprobe.judge"),
-        ("report/html.py", "from tlsprobe.runner import run", "report may not import"),
+        ("report/html.py", "from tlsprobe.campaign import run", "report may not import"),
         ("drive/tcp.py", "import OpenSSL.SSL", "OpenSSL is fenced in"),
-        ("wire/sniffer.py", "from scapy.arch import linux", "scapy is fenced in"),
-        ("wire/pcap.py", "import trio", "trio is fenced in"),
+        ("sniff/capture.py", "from scapy.arch import linux", "scapy is fenced in"),
+        ("captures/pcap.py", "import trio", "trio is fenced in"),
         ("report/matrix.py", "from rich.table import Table", "rich is fenced in"),
         ("report/terminal.py", "import typer", "typer is fenced in"),
         ("report/terminal.py", "import jinja2", "jinja2 is fenced in"),
@@ -317,10 +320,10 @@ def plant(root: Path, files: dict[str, str]) -> None:
         ("protocols/http2.py", "import h11", "h11 is fenced in"),
         ("protocols/http1.py", "from h2.config import H2Configuration", "h2 is fenced in"),
         ("__init__.py", "from tlsprobe.cli import main", "nobody imports cli"),
-        ("runner.py", "import tlsprobe.cli", "nobody imports cli"),
-        ("runner.py", "print('done')", "only cli prints or exits: print()"),
-        ("runner.py", "import sys\n\nsys.exit(1)", "only cli prints or exits: sys.exit()"),
-        ("runner.py", "from sys import exit", "no `from sys import exit`"),
+        ("campaign/probe.py", "import tlsprobe.cli", "nobody imports cli"),
+        ("campaign/probe.py", "print('done')", "only cli prints or exits: print()"),
+        ("campaign/probe.py", "import sys\n\nsys.exit(1)", "only cli prints or exits: sys.exit()"),
+        ("campaign/probe.py", "from sys import exit", "no `from sys import exit`"),
         ("utils.py", "", "the room 'utils' has no layer"),
     ],
 )
@@ -337,11 +340,11 @@ def test_a_kept_rule_is_left_alone(tmp_path: Path) -> None:
     plant(
         tmp_path,
         {
-            "__init__.py": "from tlsprobe.runner import run",
+            "__init__.py": "from tlsprobe.campaign import run",
             "__main__.py": "from tlsprobe.cli import main\n\nmain()",
             "catalogue/__init__.py": "from tlsprobe.language import parse",
             "cli/run.py": "import rich, sys, trio, typer\nimport tlsprobe\n\nprint(1)\nsys.exit(0)",
-            "drive/tcp.py": "import trio\nfrom tlsprobe.wire.sniffer import Sniffer",
+            "drive/tcp.py": "import trio\nfrom tlsprobe.sniff.capture import Sniffer",
             "errors.py": "",
             "fuzz/strategies.py": "import hypothesis\nfrom tlsprobe.drive import tcp",
             "judge/cause.py": "import enum\nfrom tlsprobe.model.trace import Trace",
@@ -353,10 +356,10 @@ def test_a_kept_rule_is_left_alone(tmp_path: Path) -> None:
             "protocols/postgres.py": "import scramp",
             "report/html.py": "import jinja2\nfrom tlsprobe.judge.rules import RULES",
             "report/terminal.py": "import rich\nfrom tlsprobe.judge import rules",
-            "runner.py": "import trio",
+            "campaign/probe.py": "import trio",
             "tls.py": "from OpenSSL import SSL",
-            "wire/sniffer.py": "import trio",
-            "wire/sniffer_process.py": "import scapy.all\nimport sys\n\nsys.exit(0)",
+            "sniff/capture.py": "import trio",
+            "sniff/process.py": "import scapy.all\nimport sys\n\nsys.exit(0)",
         },
     )
     assert check(tmp_path) == []

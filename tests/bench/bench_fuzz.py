@@ -19,6 +19,7 @@ import pytest
 import trio
 
 from tests.servers import Nginx, Postgres
+from tlsprobe.campaign.settings import Settings
 from tlsprobe.drive.script import Patience
 from tlsprobe.fuzz.alphabet import alphabet, decode
 from tlsprobe.fuzz.campaign import fuzz
@@ -31,7 +32,6 @@ from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, make_conversation
 from tlsprobe.reference.server import running
-from tlsprobe.runner.settings import Settings
 
 pytestmark = pytest.mark.root
 

@@ -17,6 +17,8 @@ import pytest
 import trio
 
 from tests.servers import Nginx
+from tlsprobe.campaign.probe import measure
+from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.run import JudgedTrial
@@ -24,8 +26,6 @@ from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.report.document import encode_trial, trial_line
-from tlsprobe.runner.campaign import measure
-from tlsprobe.runner.settings import Settings, Watcher
 
 TRIALS = 3000
 SECONDS = 5

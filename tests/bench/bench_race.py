@@ -19,7 +19,7 @@ from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.judge.race import wilson
 from tlsprobe.language import parse
 from tlsprobe.model.target import Login, TlsIdentity, TlsVersion
-from tlsprobe.model.trace import Deed, Drive
+from tlsprobe.model.trace import Drive, EventKind
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.tls import client_context
@@ -61,7 +61,7 @@ async def many(
 ) -> tuple[int, int]:
     """How many connections were reset before any FIN, and of how many."""
     found = [one for _ in range(rounds) for one in await run(route)]
-    return sum(one.did(Deed.RESET) is not None for one in found), len(found)
+    return sum(one.did(EventKind.RESET) is not None for one in found), len(found)
 
 
 @pytest.mark.server("nginx")

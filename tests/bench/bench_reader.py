@@ -20,10 +20,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlsprobe.wire import frames
-from tlsprobe.wire.captures import open_capture_file
-from tlsprobe.wire.packet import reverse
-from tlsprobe.wire.pcapng import Writer
+from tlsprobe.captures.pcapng_writer import Writer
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.packets import frames
+from tlsprobe.packets.packet import reverse
 
 CONNECTIONS, RESET = 1000, 100
 PACKETS = 1_000_000

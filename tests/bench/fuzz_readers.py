@@ -46,7 +46,7 @@ FRAGMENTS = [
 def captured(link: int, *datas: bytes) -> bytes:
     """A pcapng file of these frames."""
     # Imported late: what is to be watched must not be there before the watcher.
-    writing = importlib.import_module("tlsprobe.wire.pcapng")
+    writing = importlib.import_module("tlsprobe.captures.pcapng_writer")
     out = io.BytesIO()
     writer = writing.Writer(out, link, "fuzz0")
     for n, data in enumerate(datas):
@@ -98,8 +98,8 @@ def main() -> None:
     # The fuzzer sees what is imported under its eyes, and is not there for the type checker.
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["tlsprobe"]):
-        captures = importlib.import_module("tlsprobe.wire.captures")
-        packet = importlib.import_module("tlsprobe.wire.packet")
+        captures = importlib.import_module("tlsprobe.captures.reader")
+        packet = importlib.import_module("tlsprobe.packets.packet")
     with tempfile.TemporaryDirectory() as folder:
         for n, seed in enumerate(seeds(what)):
             (Path(folder) / f"seed{n}").write_bytes(seed)

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from tests.lab.vendors import vendor
 from tlsprobe.cli.lab_run import Lab, Options, _columns, _left, _sequences
-from tlsprobe.cli.probing import Desk
-from tlsprobe.lab.places import Places
+from tlsprobe.cli.probing import ProgressView
+from tlsprobe.lab.workspace import Workspace
 from tlsprobe.model.profile import Http2Settings, Profile
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import load_profile
@@ -69,8 +69,8 @@ def test_who_never_ends_an_idle_connection_is_not_waited_for(tmp_path: Path) -> 
 def test_the_patience_ends_before_the_idle_timeout(
     tmp_path: Path, idle: int, server: float, limit: float
 ) -> None:
-    here = Places(tmp_path, tmp_path, tmp_path)
-    desk = Desk(Console(), quiet=True)
+    here = Workspace(tmp_path, tmp_path, tmp_path)
+    desk = ProgressView(Console(), quiet=True)
     patience = Lab(options(tmp_path), here, desk, None)._patience(idle, None)
     assert (patience.server, patience.idle) == (server, limit)
     assert Lab(options(tmp_path), here, desk, None)._patience(idle, 0.5).server == 0.5

@@ -40,10 +40,10 @@ from tests.lab.test_kernel_truth import (
     linger_0,
 )
 from tests.servers import loopbacks
+from tlsprobe.captures import pcapng_writer as pcapng
 from tlsprobe.lab.kernel_truth import KernelReset, ResetWatch, watch_resets
 from tlsprobe.lab.own_namespace import raise_loopback
-from tlsprobe.wire import pcapng
-from tlsprobe.wire.frames import ETHERNET
+from tlsprobe.packets.frames import ETHERNET
 
 CORPUS = Path(__file__).parent / "corpus"
 SNAP = 240

@@ -19,7 +19,7 @@ from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.profile import RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
-from tlsprobe.model.trace import Deed, Drive, RecordKind, Side, Stage
+from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side, Stage
 from tlsprobe.protocols.raw import raw
 from tlsprobe.tls import TlsContext, TlsSession, client_context, server_context
 
@@ -140,7 +140,7 @@ def test_nobody_listens() -> None:
     assert found.refused
     assert found.stage is Stage.CONNECT
     assert found.failure == "connection refused"
-    assert [event.deed for event in found.events] == [Deed.CONNECT, Deed.LEFT]
+    assert [event.kind for event in found.events] == [EventKind.CONNECT, EventKind.LEFT]
     assert not found.records
     assert not found.worked
 
@@ -297,7 +297,7 @@ def test_a_server_that_ends_instead_of_answering(version: TlsVersion, context: T
         found = driven(address, version=version)
     assert (found.stage, found.failure) == (Stage.SEQUENCE, None)
     assert (found.owed, found.answered, found.cut_short) == (1, 0, False)
-    assert found.did(Deed.EOF) is not None
+    assert found.did(EventKind.EOF) is not None
     assert found.mark is not None
 
 
@@ -329,7 +329,7 @@ def test_a_record_that_cannot_be_decrypted(version: TlsVersion, context: TlsCont
     ours = records(found, Side.CLIENT, last=2)
     assert ours == [(RecordKind.DATA, None), (RecordKind.ALERT, (2, 20))]
     assert records(found, Side.SERVER, last=1) == [(RecordKind.DATA, None)]
-    assert found.did(Deed.FIN_SENT) is not None
+    assert found.did(EventKind.FIN_SENT) is not None
 
 
 @BOTH
@@ -343,7 +343,7 @@ def test_a_fatal_alert_in_the_middle(version: TlsVersion, context: TlsContext) -
         steps = "request; sleep 50ms; send; terminate + close_notify; fin; drain"
         found = driven(address, steps, version=version)
     assert records(found, Side.SERVER, last=1) == [(RecordKind.ALERT, (2, 20))]
-    assert found.did(Deed.EOF) is not None
+    assert found.did(EventKind.EOF) is not None
 
 
 @pytest.mark.parametrize("notified", [False, True])
@@ -359,7 +359,7 @@ def test_a_server_that_never_pauses(notified: bool, context: TlsContext) -> None
 
     with server(tls_server(context, pong_then(act))) as address:
         found = driven(address, "request; drain 100ms", patience=0.1)
-    assert found.did(Deed.GAVE_UP) is not None
+    assert found.did(EventKind.GAVE_UP) is not None
     assert found.events[-1].time_ns - found.events[0].time_ns < seconds * 1e9 / 2
 
 
@@ -373,10 +373,10 @@ def test_a_server_that_stops_reading(context: TlsContext) -> None:
     with server(tls_server(context, pong_then(act))) as address:
         found = driven(address, "request; terminate; fin; drain", settings=big, patience=0.2)
         left.set()
-    gave_up = found.did(Deed.GAVE_UP)
+    gave_up = found.did(EventKind.GAVE_UP)
     assert gave_up is not None
     assert gave_up.detail == "the server stopped reading"
-    assert found.did(Deed.FIN_SENT) is None
+    assert found.did(EventKind.FIN_SENT) is None
     assert found.failure is None
 
 

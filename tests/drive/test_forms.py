@@ -15,7 +15,7 @@ from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.profile import RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
-from tlsprobe.model.trace import Deed, Drive, RecordKind, Side, Stage
+from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side, Stage
 from tlsprobe.protocols.raw import raw
 from tlsprobe.reference.server import running
 from tlsprobe.tls import client_context
@@ -67,7 +67,7 @@ def test_half_a_record_is_owed_nothing(version: TlsVersion) -> None:
     found = driven("request; send cut; fin; drain", version)
     assert ours(found) == [(RecordKind.DATA, (len(b"ping\n") + OVERHEAD[version]) // 2)]
     assert (found.owed, found.answered) == (1, 1)
-    assert found.did(Deed.EOF) is not None
+    assert found.did(EventKind.EOF) is not None
 
 
 @BOTH
@@ -133,7 +133,7 @@ def test_nothing_is_said_by_itself_in_a_handshake_in_hand(version: TlsVersion) -
     theirs = [r.kind for r in found.records if r.side is Side.SERVER]
     assert theirs
     assert set(theirs) == {RecordKind.HANDSHAKE}
-    assert found.did(Deed.EOF) is not None
+    assert found.did(EventKind.EOF) is not None
 
 
 def test_an_alert_before_there_are_keys() -> None:

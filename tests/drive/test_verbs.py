@@ -19,7 +19,7 @@ from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.profile import Http1Settings, RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
-from tlsprobe.model.trace import Deed, Drive, Mark, Record, RecordKind, Side, Stage
+from tlsprobe.model.trace import Drive, EventKind, Mark, Record, RecordKind, Side, Stage
 from tlsprobe.protocols.http1 import http1
 from tlsprobe.protocols.raw import raw
 from tlsprobe.tls import client_context
@@ -81,9 +81,9 @@ def check(found: Drive) -> None:
     for view in ([r.time_ns for r in found.records], [e.time_ns for e in found.events]):
         assert view == sorted(view)
     deeds = deeds_of(found)
-    assert deeds[0] is Deed.CONNECT
-    assert deeds[-1] is Deed.LEFT
-    assert deeds.count(Deed.LEFT) == 1
+    assert deeds[0] is EventKind.CONNECT
+    assert deeds[-1] is EventKind.LEFT
+    assert deeds.count(EventKind.LEFT) == 1
 
 
 def sent_by(found: Drive, side: Side) -> list[Record]:
@@ -98,14 +98,14 @@ def kinds(found: Drive, side: Side) -> list[RecordKind]:
     return [kind for kind in behind if kind is not RecordKind.TICKET]
 
 
-def deeds_of(found: Drive) -> list[Deed]:
-    return [event.deed for event in found.events]
+def deeds_of(found: Drive) -> list[EventKind]:
+    return [event.kind for event in found.events]
 
 
 def told(found: Drive) -> list[str]:
     """The events behind the opening, steps by their own name."""
-    opening = deeds_of(found).index(Deed.READY) + 1
-    return [e.detail if e.deed is Deed.STEP else str(e.deed) for e in found.events[opening:]]
+    opening = deeds_of(found).index(EventKind.READY) + 1
+    return [e.detail if e.kind is EventKind.STEP else str(e.kind) for e in found.events[opening:]]
 
 
 # --- one whole connection -------------------------------------------------------------------------
@@ -127,7 +127,12 @@ def test_an_orderly_close(version: TlsVersion, host: str, ports: dict[str, int])
     assert found.worked
     assert found.tls == version
     assert found.cipher
-    assert deeds_of(found)[:4] == [Deed.CONNECT, Deed.CONNECTED, Deed.HANDSHAKEN, Deed.READY]
+    assert deeds_of(found)[:4] == [
+        EventKind.CONNECT,
+        EventKind.CONNECTED,
+        EventKind.HANDSHAKEN,
+        EventKind.READY,
+    ]
     assert told(found) == ["close_notify", "fin-sent", "fin", "drain", "eof", "left"]
     assert kinds(found, Side.CLIENT) == kinds(found, Side.SERVER) == [N]
     assert [r.alert for r in found.records if r.kind is N] == [(1, 0), (1, 0)]
@@ -228,7 +233,7 @@ def test_awaiting_a_close_notify(driver: Driver) -> None:
     found = driver("lingering", "request; terminate; await close_notify; close_notify; fin; drain")
     theirs = next(r for r in sent_by(found, Side.SERVER) if r.kind is N)
     ours = next(r for r in sent_by(found, Side.CLIENT) if r.kind is N)
-    eof = found.did(Deed.EOF)
+    eof = found.did(EventKind.EOF)
     assert eof is not None
     assert theirs.time_ns <= ours.time_ns <= eof.time_ns
 
@@ -244,7 +249,7 @@ def test_awaiting_data(driver: Driver) -> None:
 )
 def test_a_wait_that_is_in_vain(steps: str, driver: Driver) -> None:
     found = driver("mute", f"request; {steps}", patience=SHORT)
-    gave_up = found.did(Deed.GAVE_UP)
+    gave_up = found.did(EventKind.GAVE_UP)
     assert gave_up is not None
     assert gave_up.detail == " ".join(steps.split()[: 2 if "await" in steps else 1])
     assert told(found) == [steps.split(maxsplit=1)[0], "gave-up", "left"]
@@ -277,10 +282,10 @@ def test_a_reset_is_no_end_of_file(version: TlsVersion, driver: Driver) -> None:
         ("rude", "terminate + close_notify; drain"),
     ]:
         found = driver(server, f"request; {steps}", version=version)
-        reset = found.did(Deed.RESET)
+        reset = found.did(EventKind.RESET)
         assert reset is not None
         assert reset.detail == "Connection reset by peer"
-        assert found.did(Deed.EOF) is None
+        assert found.did(EventKind.EOF) is None
         assert found.worked
         assert kinds(found, Side.SERVER) == ([N] if server == "rude" else [])
 
@@ -291,22 +296,22 @@ def test_a_response_that_is_cut_short(version: TlsVersion, driver: Driver) -> No
     assert (found.owed, found.answered, found.answered_to, found.cut_short) == (1, 0, 0, True)
     assert found.mark is not None
     assert kinds(found, Side.SERVER) == [D, N]  # an unfinished response is judged
-    assert found.did(Deed.EOF) is not None
+    assert found.did(EventKind.EOF) is not None
 
 
 def test_a_server_that_does_not_end_its_tls(driver: Driver) -> None:
     found = driver("silent", "request; close_notify; fin; drain")
     assert kinds(found, Side.SERVER) == []
-    assert found.did(Deed.EOF) is not None
+    assert found.did(EventKind.EOF) is not None
 
 
 def test_a_request_that_is_never_answered(driver: Driver) -> None:
     deaf = RawSettings(request=b"no end of line", response=re.compile(b"."))
     found = driver("polite", "request; fin; drain", settings=deaf, patience=SHORT)
     assert (found.owed, found.answered, found.mark) == (1, 0, None)
-    assert found.did(Deed.GAVE_UP) is not None
+    assert found.did(EventKind.GAVE_UP) is not None
     assert not found.worked
-    assert found.did(Deed.FIN_SENT) is None
+    assert found.did(EventKind.FIN_SENT) is None
 
 
 @BOTH

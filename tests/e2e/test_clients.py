@@ -9,8 +9,8 @@ import trio
 
 from tlsprobe.cli.lab_clients import Told, render
 from tlsprobe.lab.clients import STORIES, Story, Watched, ending_of, tally, watch
-from tlsprobe.lab.places import places
 from tlsprobe.lab.vendor import running
+from tlsprobe.lab.workspace import places
 from tlsprobe.model.trace import Flag, Segment, Side
 from tlsprobe.profiles import load_profile
 

@@ -13,18 +13,18 @@ import pytest
 
 from tests import servers
 from tests.e2e.probing import Ran, tlsprobe
+from tlsprobe.captures.pcap import Reader
+from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab import namespaces
 from tlsprobe.lab.availability import Presence, availability
 from tlsprobe.lab.paths import CLIENT_SIDE, PATHS, SERVER_SIDE, LabPath, missing
 from tlsprobe.lab.paths_sides import rewrites, tcp_packets
-from tlsprobe.lab.places import tools_folder
+from tlsprobe.lab.workspace import tools_folder
 from tlsprobe.model.run import Run
+from tlsprobe.packets.frames import Frame
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.document import read_run
-from tlsprobe.wire.flows import Endpoint
-from tlsprobe.wire.frames import Frame
-from tlsprobe.wire.pcap_reader import Reader
-from tlsprobe.wire.route import packed
+from tlsprobe.sniff.route import packed
 
 pytestmark = [pytest.mark.root, pytest.mark.server("nginx", "nft", "conntrack")]
 

@@ -11,13 +11,13 @@ import trio
 
 from tests.e2e.probing import Ran, at, probe
 from tests.servers import Postgres, loopbacks
+from tlsprobe.flows.live import flow
 from tlsprobe.judge.cause import resets_of
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.judgement import Cause, Confidence
 from tlsprobe.model.trace import Drive, Side, Stage, Trace
-from tlsprobe.wire import sniffer
-from tlsprobe.wire.flows import flow
-from tlsprobe.wire.frames import Frame
+from tlsprobe.packets.frames import Frame
+from tlsprobe.sniff import capture as sniffer
 
 pytestmark = [pytest.mark.root, pytest.mark.server("postgres")]
 

@@ -12,6 +12,8 @@ import trio
 
 from tests.e2e.probing import Ran, probe, tlsprobe
 from tests.e2e.test_postgres import agreements
+from tlsprobe.campaign.probe import measure
+from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.cli.demo import SEQUENCES
 from tlsprobe.drive.script import Patience
@@ -23,8 +25,6 @@ from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import DEMO
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import read_run, run_schema
-from tlsprobe.runner.campaign import measure
-from tlsprobe.runner.settings import Settings, Watcher
 
 pytestmark = pytest.mark.root
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pytest
 import trio
 
+from tlsprobe.campaign.probe import measure
+from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.judge.rules import RULES
@@ -18,8 +20,6 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import BEHAVIOURS
 from tlsprobe.reference.server import running
-from tlsprobe.runner.campaign import measure
-from tlsprobe.runner.settings import Settings, Watcher
 
 pytestmark = pytest.mark.root
 

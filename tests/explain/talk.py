@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from tlsprobe.explain import Wish, explain
+from tlsprobe.captures.reader import Half, Kind, Summary
+from tlsprobe.explain import Filter, explain
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
-from tlsprobe.wire.captures import Half, Kind, Summary
-from tlsprobe.wire.packet import Endpoint, Packet, flow_key
+from tlsprobe.packets.packet import Endpoint, Packet, flow_key
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 STEP_NS = 1_000_000
@@ -133,14 +133,14 @@ class Given:
         pass
 
 
-ALL = Wish(quiet=True)
+ALL = Filter(quiet=True)
 
 
 def explained(
     *talks: Talk,
     kind: Kind = "pcap",
     secrets: Sequence[bytes] = (),
-    wish: Wish = ALL,
+    wish: Filter = ALL,
 ) -> Explanation:
     packets = sorted((p for talk in talks for p in talk.packets), key=lambda p: p.time_ns)
     numbered = [p._replace(number=n) for n, p in enumerate(packets, 1)]

@@ -11,12 +11,12 @@ from shutil import which
 
 import pytest
 
-from tlsprobe.explain import Wish, explain
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.explain import Filter, explain
 from tlsprobe.lab.kernel_truth import KernelReset, agrees
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation
 from tlsprobe.model.judgement import Cause, Confidence
 from tlsprobe.model.trace import Side
-from tlsprobe.wire.captures import open_capture_file
 
 CORPUS = Path(__file__).parents[1] / "data/corpus"
 CAPTURES = sorted(CORPUS.glob("*.pcapng"))
@@ -52,7 +52,7 @@ class Witnessed:
 def explained(path: Path) -> Explanation:
     reading = open_capture_file(path)
     try:
-        return explain(reading, Wish(quiet=True))
+        return explain(reading, Filter(quiet=True))
     finally:
         reading.close()
 

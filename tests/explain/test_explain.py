@@ -31,12 +31,12 @@ from tests.explain.talk import (
     tls12,
     tls13,
 )
-from tlsprobe.explain import MOST_RESETS, Wish, explain
+from tlsprobe.explain import MOST_RESETS, Filter, explain
 from tlsprobe.language import parse
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset
 from tlsprobe.model.judgement import Cause, Confidence, Reader
 from tlsprobe.model.trace import Side
-from tlsprobe.wire.packet import Packet
+from tlsprobe.packets.packet import Packet
 
 
 def only(flow: ExplainedFlow) -> ExplainedReset:
@@ -298,7 +298,7 @@ def test_text_names_the_connection_that_a_stranger_continues() -> None:
 def test_text_without_times_keeps_its_order() -> None:
     talk = as_text(postgres_end(tls13(), ALERT_13))
     timeless = [p._replace(time_ns=0, number=n) for n, p in enumerate(talk.packets, 1)]
-    (flow,) = explain(Given(timeless, "text", ()), Wish(quiet=True)).flows
+    (flow,) = explain(Given(timeless, "text", ()), Filter(quiet=True)).flows
     assert flow.signature == "D N n r"
 
 
@@ -335,10 +335,10 @@ def test_a_long_connection_keeps_its_close() -> None:
 def test_only_what_was_asked_for() -> None:
     loud, quiet = postgres_end(tls13(), ALERT_13), tls13(Talk(client=(CLIENT[0], 40001)))
     assert len(explained(loud, quiet).flows) == 2
-    calm = explained(loud, quiet, wish=Wish())
+    calm = explained(loud, quiet, wish=Filter())
     assert (len(calm.flows), calm.quiet) == (1, 1)
-    assert explained(loud, quiet, wish=Wish(port=40001)).found is False
-    assert explained(loud, quiet, wish=Wish(host="192.0.2.1")).found
+    assert explained(loud, quiet, wish=Filter(port=40001)).found is False
+    assert explained(loud, quiet, wish=Filter(host="192.0.2.1")).found
 
 
 def test_the_clients_reset_is_the_clients() -> None:
@@ -387,7 +387,7 @@ packets = st.builds(
 @settings(deadline=None)
 def test_whatever_comes_is_explained(found: list[Packet], kind: str) -> None:
     numbered = [p._replace(number=n) for n, p in enumerate(found, 1)]
-    explanation = explain(Given(numbered, kind, ()), Wish(quiet=True))  # type: ignore[arg-type]
+    explanation = explain(Given(numbered, kind, ()), Filter(quiet=True))  # type: ignore[arg-type]
     seen = sum(bool(p.flags & RST) for p in numbered if not p.copy)
     assert sum(len(flow.resets) for flow in explanation.flows) == seen
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from tlsprobe.model.trace import (
     Coverage,
-    Deed,
     Drive,
-    Event,
+    DriverEvent,
+    EventKind,
     Flag,
     Mark,
     Record,
@@ -69,7 +69,7 @@ class Act:
     side: Side
     pieces: tuple[Piece, ...] = ()
     flags: int = Flag.ACK
-    deed: Deed | None = None
+    deed: EventKind | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     again: int | None = None
 
@@ -157,11 +157,11 @@ class Actor:
         return replace(act, pieces=(Piece(at, None),)), replace(act, pieces=(rest,))
 
     def fin(self) -> Act:
-        return Act(self.side, flags=Flag.ACK | Flag.FIN, deed=Deed.FIN_SENT)
+        return Act(self.side, flags=Flag.ACK | Flag.FIN, deed=EventKind.FIN_SENT)
 
     def close(self) -> Act:
         """The FIN of a socket that is closed for both directions."""
-        return Act(self.side, flags=Flag.ACK | Flag.FIN, deed=Deed.CLOSED)
+        return Act(self.side, flags=Flag.ACK | Flag.FIN, deed=EventKind.CLOSED)
 
     def ack(self) -> Act:
         return Act(self.side)
@@ -187,7 +187,7 @@ class Actor:
 
     def abort(self) -> Act:
         """An active RST that the driver asked for."""
-        return replace(self.rst(active=True), deed=Deed.ABORTED)
+        return replace(self.rst(active=True), deed=EventKind.ABORTED)
 
     def refuse(self) -> Act:
         """The answer of a host on which nothing listens."""
@@ -248,7 +248,7 @@ class _Performance:
         self.now = START_NS
         self.segments: list[Segment] = []
         self.records: list[Record] = []
-        self.events: list[Event] = []
+        self.events: list[DriverEvent] = []
         self.sent = dict.fromkeys(Side, 0)  # the next offset, a FIN counted
         self.ids = {Side.CLIENT: 4000, Side.SERVER: 52000}
         self.mark: Mark | None = None
@@ -259,17 +259,17 @@ class _Performance:
     # --- the opening ---------------------------------------------------------------------------
 
     def open(self, rtt_ns: int, asked: bool) -> None:
-        self.event(Deed.CONNECT)
+        self.event(EventKind.CONNECT)
         self.one(C.syn())
         self.now += rtt_ns - STEP_NS
         self.one(S.syn().but(flags=Flag.SYN | Flag.ACK))
         self.one(C.ack())
-        self.event(Deed.CONNECTED)
+        self.event(EventKind.CONNECTED)
         self.one(C.handshake())
         self.now += rtt_ns - STEP_NS
         self.one(S.handshake())
-        self.event(Deed.HANDSHAKEN)
-        self.event(Deed.READY)
+        self.event(EventKind.HANDSHAKEN)
+        self.event(EventKind.READY)
         if asked:
             self.one(C.request())
             self.now += rtt_ns - STEP_NS
@@ -308,7 +308,7 @@ class _Performance:
         length = sum(piece.size for piece in act.pieces)
         fin = bool(act.flags & Flag.FIN)
         if fin and act.side is Side.SERVER:
-            self.told(Deed.EOF)
+            self.told(EventKind.EOF)
         self.sent[act.side] = first + length + fin
         self.segment(act, start=-1 if syn else first, length=length, ack=heard)
 
@@ -333,7 +333,7 @@ class _Performance:
             peers = [s for s in self.segments if s.side is act.side.peer]
             start, ack = (peers[-1].ack or 0) if peers else 0, 0
         if act.side is Side.SERVER:
-            self.told(Deed.RESET)
+            self.told(EventKind.RESET)
         self.segment(act, start=start, length=0, ack=ack)
 
     def repeat(self, act: Act) -> None:
@@ -366,19 +366,19 @@ class _Performance:
 
     # --- the driver's diary --------------------------------------------------------------------
 
-    def event(self, deed: Deed) -> None:
-        self.events.append(Event(self.now, deed))
+    def event(self, deed: EventKind) -> None:
+        self.events.append(DriverEvent(self.now, deed))
 
-    def told(self, deed: Deed) -> None:
+    def told(self, deed: EventKind) -> None:
         """What our socket reports of the server's end: the first thing only."""
-        if not any(event.deed in {Deed.EOF, Deed.RESET} for event in self.events):
+        if not any(event.kind in {EventKind.EOF, EventKind.RESET} for event in self.events):
             self.event(deed)
 
     def drive(self) -> Drive:
         self.now += STEP_NS
-        if not any(event.deed in {Deed.EOF, Deed.RESET} for event in self.events):
-            self.event(Deed.GAVE_UP)
-        self.event(Deed.LEFT)
+        if not any(event.kind in {EventKind.EOF, EventKind.RESET} for event in self.events):
+            self.event(EventKind.GAVE_UP)
+        self.event(EventKind.LEFT)
         answered = min(self.answered, len(self.request_ends))
         return Drive(
             client=("192.0.2.1", 40000),

@@ -9,7 +9,7 @@ import pytest
 from tests.judge.playbook import ALERT, FIRST, MESSAGE, Act, C, Line, S, crossing, play, stranger
 from tlsprobe.judge.cause import resets_of
 from tlsprobe.model.judgement import Cause, Confidence, Reset
-from tlsprobe.model.trace import Coverage, Deed, Event, Side, Trace
+from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Side, Trace
 
 HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
 
@@ -311,6 +311,6 @@ def test_a_second_rst_at_the_same_place_is_told_like_the_first() -> None:
 def test_an_abort_of_ours_does_not_explain_a_passive_rst() -> None:
     trace = play(C.fin(), S.notify(), C.rst())
     last = trace.drive.events[-1]
-    events = (*trace.drive.events, Event(last.time_ns, Deed.ABORTED))
+    events = (*trace.drive.events, DriverEvent(last.time_ns, EventKind.ABORTED))
     reset = only(replace(trace, drive=replace(trace.drive, events=events)))
     assert reset.cause is Cause.DATA_AFTER_CLOSE

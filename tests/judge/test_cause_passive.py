@@ -10,7 +10,7 @@ from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, pl
 from tlsprobe.judge.cause import provoked_by, resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, signature_of
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rewritten import Rewritten, Standing
+from tlsprobe.judge.rewritten import NatEntry, Rewritten
 from tlsprobe.model.judgement import Cause, Confidence, Reader, Reset
 from tlsprobe.model.trace import Coverage, Record, RecordKind, Segment, Side, Trace
 
@@ -189,7 +189,7 @@ def test_a_missing_beginning_is_called_that() -> None:
 def test_lost_nat_state_is_sure_although_the_beginning_is_missing() -> None:
     trace = bystander(C.data(), S.rst(), coverage=Coverage.HOLES)
     trace = replace(trace, segments=trace.segments[5:])
-    renamed = Rewritten(Standing("192.0.2.1:1", "192.0.2.2:443", 1, 2), "192.0.2.1:9")
+    renamed = Rewritten(NatEntry("192.0.2.1:1", "192.0.2.2:443", 1, 2), "192.0.2.1:9")
     (reset,) = resets_of(trace, renamed)
     assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
     assert renamed.sentence in reset.evidence

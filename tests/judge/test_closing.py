@@ -9,7 +9,7 @@ import pytest
 from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, play, silence
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, signature_of, timing_of
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
-from tlsprobe.model.trace import Coverage, Deed, Event, Stage, Trace
+from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Stage, Trace
 
 ANSWERED = (C.notify(), S.notify())
 
@@ -102,7 +102,7 @@ def test_letters_are_of_whole_records(lines: tuple[Line, ...], expected: str) ->
 
 def test_a_split_close_notify_passes_with_its_last_byte() -> None:
     closing = closing_of(play(*S.split(S.notify(), 5)))
-    assert [h.packet for h in closing.happenings] == [FIRST + 1]
+    assert [h.packet for h in closing.wire_events] == [FIRST + 1]
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def test_without_a_capture_the_outcome_is_what_a_reader_saw() -> None:
 
 def test_happenings_without_a_capture_name_no_packet() -> None:
     trace = play(C.notify() + C.fin(), S.fin(), asked=False, coverage=Coverage.NONE)
-    assert {h.packet for h in closing_of(trace).happenings} == {None}
+    assert {h.packet for h in closing_of(trace).wire_events} == {None}
 
 
 def test_a_broken_pipe_is_the_servers_reset() -> None:
     trace = play(S.rst(active=True), asked=False, coverage=Coverage.NONE)
     piped = tuple(
-        event._replace(deed=Deed.BROKEN_PIPE) if event.deed is Deed.RESET else event
+        event._replace(kind=EventKind.BROKEN_PIPE) if event.kind is EventKind.RESET else event
         for event in trace.drive.events
     )
     assert piped != trace.drive.events
@@ -276,7 +276,7 @@ def test_what_the_server_says_into_the_silence_restarts_nothing() -> None:
     assert timing(trace)["idle_to_end"] < 3e6
     mark = trace.drive.mark
     assert mark is not None
-    waits = Event(mark.time_ns + 1, Deed.STEP, "await")
+    waits = DriverEvent(mark.time_ns + 1, EventKind.STEP, "await")
     events = (*trace.drive.events, waits)
     waited = replace(trace, drive=replace(trace.drive, events=events))
     assert timing(waited)["idle_to_end"] == pytest.approx(5e6, rel=1e-3)

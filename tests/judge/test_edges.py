@@ -10,7 +10,7 @@ from tests.judge.playbook import FIRST, C, Line, S, crossing, play, silence
 from tlsprobe.judge.cell import is_open
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.judgement import Cause, Confidence, Judgement, Result
-from tlsprobe.model.trace import Coverage, Deed, Event, Trace
+from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Trace
 
 
 def causes(judgement: Judgement) -> list[Cause]:
@@ -85,7 +85,10 @@ def test_without_a_capture_each_end_counts_once() -> None:
     closed = play(C.fin(), S.fin(), C.close(), coverage=Coverage.NONE)
     assert judge(closed).signature == "F f"
     reset = play(S.rst(active=True), coverage=Coverage.NONE)
-    piped = (*reset.drive.events, Event(reset.drive.events[-1].time_ns, Deed.BROKEN_PIPE))
+    piped = (
+        *reset.drive.events,
+        DriverEvent(reset.drive.events[-1].time_ns, EventKind.BROKEN_PIPE),
+    )
     assert judge(replace(reset, drive=replace(reset.drive, events=piped))).signature == "r"
 
 
@@ -111,7 +114,7 @@ def test_an_error_alert_is_not_called_a_close_notify() -> None:
 @pytest.mark.parametrize("lines", [(S.rst(active=True),), (S.notify() + S.fin(), C.fin())])
 def test_aborting_a_socket_that_is_gone_sends_nothing(lines: tuple[Line, ...]) -> None:
     trace = play(*lines)
-    aborted = (*trace.drive.events, Event(trace.drive.events[-1].time_ns, Deed.ABORTED))
+    aborted = (*trace.drive.events, DriverEvent(trace.drive.events[-1].time_ns, EventKind.ABORTED))
     trace = replace(trace, drive=replace(trace.drive, events=aborted))
     assert result("SELF-NOTIFY", trace) is Result.PASS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, S, crossing, play, silence, stranger
-from tlsprobe.model.trace import Coverage, Deed, RecordKind, Segment, Side, Trace
+from tlsprobe.model.trace import Coverage, EventKind, RecordKind, Segment, Side, Trace
 
 
 def story(trace: Trace) -> list[Segment]:
@@ -112,12 +112,12 @@ def test_responses_are_counted_and_cut_short() -> None:
 
 def test_the_driver_keeps_a_diary() -> None:
     drive = play(C.fin(), S.fin(), S.rst()).drive
-    deeds = [event.deed for event in drive.events]
-    assert deeds[-3:] == [Deed.FIN_SENT, Deed.EOF, Deed.LEFT]
-    assert play(S.rst(active=True)).drive.did(Deed.RESET)
-    assert play(C.abort()).drive.did(Deed.ABORTED)
-    assert play(C.close()).drive.did(Deed.CLOSED)
-    assert play(C.notify()).drive.did(Deed.GAVE_UP)
+    deeds = [event.kind for event in drive.events]
+    assert deeds[-3:] == [EventKind.FIN_SENT, EventKind.EOF, EventKind.LEFT]
+    assert play(S.rst(active=True)).drive.did(EventKind.RESET)
+    assert play(C.abort()).drive.did(EventKind.ABORTED)
+    assert play(C.close()).drive.did(EventKind.CLOSED)
+    assert play(C.notify()).drive.did(EventKind.GAVE_UP)
 
 
 def test_without_coverage_only_the_diary_is_left() -> None:

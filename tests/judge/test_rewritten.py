@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tlsprobe.judge.rewritten import REACH, Register, Standing, continued
+from tlsprobe.judge.rewritten import REACH, NatEntry, NatIndex, continued
 
 SERVER = "192.0.2.2:443"
-KNOWN = Standing("192.0.2.1:40000", SERVER, 2_000_000, 7_000_000)
+KNOWN = NatEntry("192.0.2.1:40000", SERVER, 2_000_000, 7_000_000)
 STRANGER = "192.0.2.1:61001"
 
 
@@ -48,7 +48,7 @@ def test_numbers_wrap() -> None:
 
 
 def test_among_many_the_right_one_is_found() -> None:
-    others = [Standing(f"192.0.2.1:{p}", SERVER, p * 99, p * 77) for p in range(1, 500)]
-    found = Register([*others, KNOWN]).continued_by(STRANGER, SERVER, 2_000_000, 7_000_000)
+    others = [NatEntry(f"192.0.2.1:{p}", SERVER, p * 99, p * 77) for p in range(1, 500)]
+    found = NatIndex([*others, KNOWN]).continued_by(STRANGER, SERVER, 2_000_000, 7_000_000)
     assert found is not None
     assert found.was is KNOWN

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import C, Line, S, play, silence
-from tests.judge.stories import (
+from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
     HALF_CLOSE,
@@ -26,7 +26,7 @@ from tests.judge.stories import (
 from tlsprobe.judge.rules import RULES, undecided
 from tlsprobe.model.judgement import Result, Verdict
 from tlsprobe.model.run import Cell, Finding
-from tlsprobe.model.trace import Coverage, Deed, Trace
+from tlsprobe.model.trace import Coverage, EventKind, Trace
 
 # --- TLS ------------------------------------------------------------------------------------------
 
@@ -167,8 +167,8 @@ def test_a_goodbye_that_ends_nothing_is_a_leak() -> None:
     ("trace", "missing"),
     [
         (with_close_notify(play(*SERVER_DROPS)), "close_notify"),
-        (with_event(play(C.notify(), S.notify()), Deed.FIN_SENT), "FIN"),
-        (with_event(play(C.notify()), Deed.ABORTED), "RST"),
+        (with_event(play(C.notify(), S.notify()), EventKind.FIN_SENT), "FIN"),
+        (with_event(play(C.notify()), EventKind.ABORTED), "RST"),
     ],
 )
 def test_what_the_driver_did_must_be_in_the_capture(trace: Trace, missing: str) -> None:
@@ -274,12 +274,12 @@ def test_a_server_that_waits_for_our_alert_behind_its_own_has_begun_to_close() -
     ],
 )
 def test_a_request_meets_the_expiry(lines: tuple[Line, ...], expected: Result) -> None:
-    met = with_event(play(silence(60), *lines), Deed.MEETS)
+    met = with_event(play(silence(60), *lines), EventKind.MEETS)
     assert result("INTEROP-IDLE-RACE", met) is expected
 
 
 def test_a_request_that_never_left_meets_nothing() -> None:
-    gone = with_event(play(silence(60), S.rst(active=True)), Deed.MEETS)
+    gone = with_event(play(silence(60), S.rst(active=True)), EventKind.MEETS)
     assert result("INTEROP-IDLE-RACE", gone) is Result.NOT_APPLICABLE
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.judge.playbook import C, S, play, silence
-from tests.judge.stories import (
+from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
     HALF_CLOSE,

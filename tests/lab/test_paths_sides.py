@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab.paths_sides import Dated, only_here, origins, rewrites
 from tlsprobe.model.trace import Flag
-from tlsprobe.wire.flows import Endpoint
-from tlsprobe.wire.frames import Packet
+from tlsprobe.packets.frames import Packet
 
 CLIENT: Endpoint = (bytes([10, 77, 1, 2]), 40_000)
 ROUTER: Endpoint = (bytes([10, 77, 2, 1]), 51_000)

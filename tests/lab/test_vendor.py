@@ -18,22 +18,22 @@ import trio
 
 from tests.lab.vendors import SERVER, server, vendor
 from tlsprobe.errors import CannotMeasure, UsageError
-from tlsprobe.lab.places import Places, places
 from tlsprobe.lab.process import MARK
 from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.workspace import Workspace, places
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import load_profile
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Places]:
+def here(tmp_path: Path) -> Iterator[Workspace]:
     with places(tmp_path / "tools") as found:
         yield found
         assert [path.name for path in found.scratch.iterdir()] == ["pki"], "a folder was left"
     assert not found.scratch.exists()
 
 
-def started(profile: Profile, here: Places, host: str = "127.0.0.1") -> tuple[Started, str]:
+def started(profile: Profile, here: Workspace, host: str = "127.0.0.1") -> tuple[Started, str]:
     """What was started, and its log, once it is over."""
 
     async def start() -> tuple[Started, str]:
@@ -49,7 +49,7 @@ def started(profile: Profile, here: Places, host: str = "127.0.0.1") -> tuple[St
     return found, said
 
 
-def pong(found: Started, here: Places) -> bytes:
+def pong(found: Started, here: Workspace) -> bytes:
     """What a client gets that trusts the lab's authority."""
     context = ssl.create_default_context(cafile=here.pki / "ca.crt")
     with (
@@ -60,7 +60,7 @@ def pong(found: Started, here: Places) -> bytes:
         return secured.recv(100)
 
 
-def reason(profile: Profile, here: Places) -> str:
+def reason(profile: Profile, here: Workspace) -> str:
     """Why it cannot be started."""
 
     async def start() -> None:
@@ -89,7 +89,7 @@ def has(pid: int, mark: bytes) -> bool:
 # --- What goes well -------------------------------------------------------------------------------
 
 
-def test_a_server_is_started_named_and_stopped(tmp_path: Path, here: Places) -> None:
+def test_a_server_is_started_named_and_stopped(tmp_path: Path, here: Workspace) -> None:
     lab = r"""
     idle = 7
     idle_directive = "none"
@@ -105,29 +105,29 @@ def test_a_server_is_started_named_and_stopped(tmp_path: Path, here: Places) -> 
     assert found.port < 32768 and found.spare < 32768
 
 
-def test_what_is_no_placeholder_stays_in_a_template(tmp_path: Path, here: Places) -> None:
+def test_what_is_no_placeholder_stays_in_a_template(tmp_path: Path, here: Workspace) -> None:
     _, said = started(server(tmp_path), here)
     assert said.endswith(" @extra@\n")
 
 
-def test_a_line_of_its_log_may_say_that_it_is_ready(tmp_path: Path, here: Places) -> None:
+def test_a_line_of_its_log_may_say_that_it_is_ready(tmp_path: Path, here: Workspace) -> None:
     started(server(tmp_path, "ready = 'log ^listening, and'\n"), here)
 
 
-def test_what_is_prepared_is_there_when_it_starts(tmp_path: Path, here: Places) -> None:
+def test_what_is_prepared_is_there_when_it_starts(tmp_path: Path, here: Workspace) -> None:
     lab = 'prepare = [["sh", "-c", "echo prepared > @folder@/note"]]\n'
     source = SERVER.replace('"@extra@"', 'open("note").read().strip()')
     _, said = started(server(tmp_path, lab, source=source), here)
     assert said.endswith(" prepared\n")
 
 
-def test_it_sees_its_own_environment(tmp_path: Path, here: Places) -> None:
+def test_it_sees_its_own_environment(tmp_path: Path, here: Workspace) -> None:
     source = SERVER.replace('"@extra@"', '__import__("os").environ["MINE"]')
     found, said = started(server(tmp_path, 'env = { MINE = "@spare@" }\n', source=source), here)
     assert said.endswith(f" {found.spare}\n")
 
 
-def test_the_server_behind_is_started_first(tmp_path: Path, here: Places) -> None:
+def test_the_server_behind_is_started_first(tmp_path: Path, here: Workspace) -> None:
     server(tmp_path, name="back")
     source = SERVER.replace("@extra@", "before @behind_host@:@behind_port@")
     front = server(tmp_path, 'behind = "back"\n', name="front", source=source)
@@ -138,7 +138,9 @@ def test_the_server_behind_is_started_first(tmp_path: Path, here: Places) -> Non
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_server_that_refuses_root_gets_a_folder_of_its_own(tmp_path: Path, here: Places) -> None:
+def test_a_server_that_refuses_root_gets_a_folder_of_its_own(
+    tmp_path: Path, here: Workspace
+) -> None:
     source = SERVER.replace('"@extra@"', '__import__("os").getuid()')
     lab = 'as_user = true\nprepare = [["touch", "@folder@/mine"]]\n'
     found, said = started(server(tmp_path, lab, source=source), here)
@@ -146,7 +148,7 @@ def test_a_server_that_refuses_root_gets_a_folder_of_its_own(tmp_path: Path, her
     assert not said.endswith(" 0\n")
 
 
-def test_a_prefix_comes_before_the_server(tmp_path: Path, here: Places) -> None:
+def test_a_prefix_comes_before_the_server(tmp_path: Path, here: Workspace) -> None:
     async def start() -> bytes:
         async with running(server(tmp_path), here, prefix=("env", "PREFIXED=1")) as found:
             return Path("/proc", str(found.pid), "environ").read_bytes()
@@ -157,35 +159,35 @@ def test_a_prefix_comes_before_the_server(tmp_path: Path, here: Places) -> None:
 # --- What goes wrong ------------------------------------------------------------------------------
 
 
-def test_a_server_that_ends_at_once_says_why(tmp_path: Path, here: Places) -> None:
+def test_a_server_that_ends_at_once_says_why(tmp_path: Path, here: Workspace) -> None:
     said = reason(server(tmp_path, source='import sys\nsys.exit("no \\x1b[31mthank you")'), here)
     assert said == r"it ended with status 1: no \x1b[31mthank you"
 
 
-def test_a_server_that_is_never_ready_says_what_it_said(tmp_path: Path, here: Places) -> None:
+def test_a_server_that_is_never_ready_says_what_it_said(tmp_path: Path, here: Workspace) -> None:
     source = 'import time\nprint("thinking", flush=True)\ntime.sleep(600)'
     said = reason(server(tmp_path, "ready_within = 1\n", source=source), here)
     assert said == "it was not ready within 1 s: thinking"
 
 
-def test_a_command_before_the_start_that_fails(tmp_path: Path, here: Places) -> None:
+def test_a_command_before_the_start_that_fails(tmp_path: Path, here: Workspace) -> None:
     said = reason(server(tmp_path, 'prepare = [["sh", "-c", "echo full; exit 3"]]\n'), here)
     assert said == "sh -c echo full; exit 3 ended with status 3: full"
 
 
-def test_a_command_that_is_not_there(tmp_path: Path, here: Places) -> None:
+def test_a_command_that_is_not_there(tmp_path: Path, here: Workspace) -> None:
     said = reason(vendor(tmp_path, 'start = ["/no/such/server"]\n'), here)
     assert "/no/such/server" in said
 
 
-def test_an_account_that_is_not_there(tmp_path: Path, here: Places) -> None:
+def test_an_account_that_is_not_there(tmp_path: Path, here: Workspace) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root becomes somebody else")
     said = reason(server(tmp_path, 'user = "nobody-of-this-name"\n'), here)
     assert said == "there is no account 'nobody-of-this-name' to run it as"
 
 
-def test_a_profile_that_is_no_vendor(here: Places) -> None:
+def test_a_profile_that_is_no_vendor(here: Workspace) -> None:
     async def start() -> None:
         async with running(load_profile("raw"), here):
             pass
@@ -208,14 +210,14 @@ for _ in range(2):
 
 
 def test_what_does_not_stop_is_killed_with_all_its_children(
-    tmp_path: Path, here: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, here: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tlsprobe.lab.process.STOPS_WITHIN", 1.0)
     found, _ = started(server(tmp_path, source=FORKING + SERVER), here)
     assert not Path("/proc", str(found.pid)).exists()
 
 
-def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path, here: Places) -> None:
+def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path, here: Workspace) -> None:
     profile = server(tmp_path, source="import time\ntime.sleep(600)")
     folders: list[Path] = []
 
@@ -236,7 +238,7 @@ def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path, here: Place
     assert folders and left_of(folders[0]) == []
 
 
-def test_an_error_in_the_block_leaves_nothing(tmp_path: Path, here: Places) -> None:
+def test_an_error_in_the_block_leaves_nothing(tmp_path: Path, here: Workspace) -> None:
     folders: list[Path] = []
 
     async def start() -> None:
@@ -252,7 +254,7 @@ def test_an_error_in_the_block_leaves_nothing(tmp_path: Path, here: Places) -> N
 STARTER = """
 import sys, trio
 from pathlib import Path
-from tlsprobe.lab.places import places
+from tlsprobe.lab.workspace import places
 from tlsprobe.lab.vendor import running
 from tlsprobe.profiles import load_profile
 

@@ -41,7 +41,7 @@ from tlsprobe.report.compatibility_csv import HEADS, render_csv, safe_field
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_matrix, matrix_schema
 from tlsprobe.report.compatibility_markdown import ACROSS, heart, render_compatibility
-from tlsprobe.report.heart import SAFE
+from tlsprobe.report.summary_table import SAFE
 
 COMMAND = "tlsprobe lab run --trials 20"
 

@@ -20,8 +20,9 @@ from tests.explain.talk import (
     sealed,
     tls13,
 )
-from tlsprobe.explain import Wish, explain
+from tlsprobe.explain import Filter, explain
 from tlsprobe.model.explanation import Explanation
+from tlsprobe.packets.packet import named
 from tlsprobe.report.explain import (
     clock,
     encode_explanation,
@@ -31,7 +32,6 @@ from tlsprobe.report.explain import (
 )
 from tlsprobe.report.explain_markdown import explanation_markdown
 from tlsprobe.report.explain_terminal import explanation_lines
-from tlsprobe.wire.packet import named
 
 ESCAPES = "\x1b[31m|`<b>\u202e\n```\n"
 
@@ -49,7 +49,7 @@ def hostile() -> Explanation:
         talk.c(PSH | ACK, bytes(40))
     talk.s(RST | ACK)
     plain = [p._replace(payload=b"") for p in talk.packets]
-    found = explain(Given(plain, "text", ()), Wish(quiet=True))
+    found = explain(Given(plain, "text", ()), Filter(quiet=True))
     source = replace(
         found.source, name=ESCAPES, skipped=1, first_skipped=ESCAPES, truncated=ESCAPES
     )

@@ -99,7 +99,7 @@ def test_nasty_text_is_still_xml() -> None:
 
 
 def test_deviations_from_a_baseline_are_failures() -> None:
-    worse = Deviation("terminate", "1.3", Change.WORSE, True, ("RSTs now.", "Before: none."))
+    worse = Deviation("terminate", "1.3", Change.WORSE, True, ("RSTs now.", "ResumeState: none."))
     chance = Deviation("terminate", "1.2", Change.DIFFERENT, False, ("Perhaps.",))
     gone = Deviation("abort", "1.3", Change.MISSING, True, ("It was not measured.",))
     whole = Deviation("", "", Change.DIFFERENT, True, ("Another profile.",))
@@ -109,7 +109,7 @@ def test_deviations_from_a_baseline_are_failures() -> None:
     assert failures == {"terminate TLS 1.3", "abort TLS 1.3", "the whole run"}
     assert (suite.get("tests"), suite.get("failures")) == ("6", "3")
     messages = {failure.get("message") for failure in suite.iter("failure")}
-    assert "worse since the baseline: RSTs now. Before: none." in messages
+    assert "worse since the baseline: RSTs now. ResumeState: none." in messages
 
 
 def test_what_could_not_be_measured_is_an_error() -> None:

@@ -10,9 +10,10 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import catalogue
 from tlsprobe.cli.console import err, out, say
-from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
+from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import own_namespace
 from tlsprobe.model.run import Run
@@ -23,7 +24,6 @@ from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.terminal import print_report
-from tlsprobe.runner.settings import Settings
 
 HOST = "127.0.0.1"
 PATIENCE = Patience(server=0.8, idle=2.0)
@@ -71,7 +71,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     unknown = [name for name in names if name not in BEHAVIOURS]
     if unknown:
         raise typer.BadParameter(f"no server '{unknown[0]}'; there are {', '.join(BEHAVIOURS)}")
-    desk = Desk(err(no_color), quiet)
+    desk = ProgressView(err(no_color), quiet)
     _get_sight(desk)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-demo")
     runs = trio.run(_probe_all, names, trials, folder, desk)
@@ -90,7 +90,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     raise typer.Exit(verdict_exit(runs, "never"))
 
 
-def _get_sight(desk: Desk) -> None:
+def _get_sight(desk: ProgressView) -> None:
     """Make sure that the sniffer can work, in a namespace of our own if need be."""
     if own_namespace.is_inside():
         own_namespace.raise_loopback()
@@ -99,7 +99,9 @@ def _get_sight(desk: Desk) -> None:
         own_namespace.restart_inside()
 
 
-async def _probe_all(names: tuple[str, ...], trials: int, folder: Path, desk: Desk) -> list[Run]:
+async def _probe_all(
+    names: tuple[str, ...], trials: int, folder: Path, desk: ProgressView
+) -> list[Run]:
     runs: dict[str, Run] = {}
     side_by_side = trio.CapacityLimiter(SIDE_BY_SIDE)
     with progress_of(desk):

@@ -22,7 +22,7 @@ from tlsprobe.cli.console import out, version_line
 from tlsprobe.lab import kernel_truth, own_namespace
 from tlsprobe.report.escape import printable
 from tlsprobe.report.terminal import Trimmed
-from tlsprobe.wire.backends import reason_of
+from tlsprobe.sniff.backends import reason_of
 
 _RMEM = Path("/proc/sys/net/core/rmem_max")
 _WANTED_RMEM = 8 * 2**20

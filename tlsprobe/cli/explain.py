@@ -61,13 +61,13 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 
     Exit code 0: no reset was found; 1: one was; 2: the input could not be read.
     """
-    from tlsprobe.explain import Wish
+    from tlsprobe.captures.reader import open_capture_file
+    from tlsprobe.explain import Filter
     from tlsprobe.explain import explain as explained
-    from tlsprobe.wire.captures import open_capture_file
 
     chosen = Format.JSON if json else how
     key_logs = [_read(path) for path in keys or ()]
-    wish = Wish(host=_address(host), port=port, quiet=every or chosen is Format.JSON)
+    wish = Filter(host=_address(host), port=port, quiet=every or chosen is Format.JSON)
     reading = open_capture_file(file)
     try:
         explanation = explained(reading, wish, key_logs)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from tlsprobe import __version__
+from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out, plain_errors, say
 from tlsprobe.cli.fuzz_folder import FuzzFolder, default_fuzz_folder, fuzz_folder, read_corpus
@@ -61,9 +62,8 @@ from tlsprobe.report.escape import printable
 from tlsprobe.report.fuzz_document import encode_fuzz_line
 from tlsprobe.report.fuzz_words import counted, fuzz_lines
 from tlsprobe.report.glyphs import glyphs_for
-from tlsprobe.runner.settings import Settings
+from tlsprobe.sniff.capture import CHOICES
 from tlsprobe.tls import OPENSSL_VERSION
-from tlsprobe.wire.sniffer import CHOICES
 
 _BEGUN = perf_counter()
 """When this process began, or nearly so: ``--time`` has the user wait no longer."""
@@ -199,7 +199,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         talk = make_conversation(chosen, sni or second.host, login, second.port)
         other = Against(second, talk)
     job = _Job(server, converse, settings, other, out_dir or default_fuzz_folder(server), corpus)
-    desk = _Desk(err(no_color), quiet)
+    desk = _ProgressView(err(no_color), quiet)
     if profile is None:
         desk.note(f"profile {chosen.name}, guessed from the port (--profile says otherwise)")
     desk.note(f"{server}: up to {examples} examples in {time:g} s, seed {settings.seed}")
@@ -232,7 +232,7 @@ class _Job:
     corpus: Path | None
 
 
-async def _fuzz(job: _Job, desk: _Desk) -> FuzzRun:
+async def _fuzz(job: _Job, desk: _ProgressView) -> FuzzRun:
     """Fuzz and write the results folder, which is whole whenever we are killed."""
     from tlsprobe.fuzz.campaign import fuzz as run_fuzz  # hypothesis, which takes its time
 
@@ -250,7 +250,7 @@ async def _fuzz(job: _Job, desk: _Desk) -> FuzzRun:
         return folder.save(_document(job, fuzzed, started))
 
 
-class _Desk:
+class _ProgressView:
     """What the user sees while fuzzing goes on: progress on standard error."""
 
     def __init__(self, console: Console, quiet: bool) -> None:

@@ -21,14 +21,14 @@ from tlsprobe.cli.expecting import has_changed, print_deviations
 from tlsprobe.cli.lab_clients import clients
 from tlsprobe.cli.lab_paths import paths
 from tlsprobe.cli.lab_run import Lab, Options, Outcome
-from tlsprobe.cli.probing import Desk, interruptible, progress_of
+from tlsprobe.cli.probing import ProgressView, interruptible, progress_of
 from tlsprobe.errors import UsageError
 from tlsprobe.lab import kernel_truth
 from tlsprobe.lab.availability import Availability, Presence, availability, lab_of
 from tlsprobe.lab.install import install as install_all
 from tlsprobe.lab.paths_forward import is_forward
-from tlsprobe.lab.places import places, tools_folder
 from tlsprobe.lab.vendor import versions
+from tlsprobe.lab.workspace import places, tools_folder
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
@@ -36,7 +36,7 @@ from tlsprobe.report.agreement import agreement_of, agreement_words
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.escape import printable
 from tlsprobe.report.terminal import print_compatibility
-from tlsprobe.wire import sniffer
+from tlsprobe.sniff import capture as sniffer
 
 AT_A_TIME = 4
 """Servers that are asked for their version at the same time."""
@@ -107,7 +107,7 @@ def install(vendors: Vendors = None, quiet: Quiet = False, no_color: NoColor = F
 
     No service is started or enabled by it. Exit 3 if a vendor still cannot be started.
     """
-    desk = Desk(err(no_color), quiet)
+    desk = ProgressView(err(no_color), quiet)
     picked = chosen(vendors)
     with plain_errors():
         failures = trio.run(install_all, picked.profiles, tools_folder(), desk.note)
@@ -172,7 +172,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     kept.
     """
     picked = chosen(vendors, tunnels=False)
-    desk = Desk(err(no_color), quiet)
+    desk = ProgressView(err(no_color), quiet)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-lab")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
     options = Options(
@@ -188,7 +188,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     raise typer.Exit(int(has_changed(outcome.runs)))
 
 
-async def _run(picked: Chosen, options: Options, desk: Desk, get: bool) -> Outcome:
+async def _run(picked: Chosen, options: Options, desk: ProgressView, get: bool) -> Outcome:
     await _capture_works()
     with ExitStack() as until_the_end:
         here = until_the_end.enter_context(places())
@@ -215,7 +215,7 @@ async def _capture_works() -> None:
 
 
 async def _install_unless(
-    stop: trio.Event, profiles: Sequence[Profile], tools: Path, desk: Desk
+    stop: trio.Event, profiles: Sequence[Profile], tools: Path, desk: ProgressView
 ) -> None:
     async with trio.open_nursery() as nursery:
 
@@ -228,7 +228,7 @@ async def _install_unless(
         nursery.cancel_scope.cancel()
 
 
-def _present(outcome: Outcome, desk: Desk, json: bool, no_color: bool) -> None:
+def _present(outcome: Outcome, desk: ProgressView, json: bool, no_color: bool) -> None:
     if json:
         for done in outcome.runs:
             sys.stdout.buffer.write(encode_run_line(done))

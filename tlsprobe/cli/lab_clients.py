@@ -10,16 +10,16 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.pace import cancel_at
 from tlsprobe.cli.console import err, out, plain_errors, say
-from tlsprobe.cli.probing import Desk, interruptible
+from tlsprobe.cli.probing import ProgressView, interruptible
 from tlsprobe.cli.results import command_line
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.lab.clients import STORIES, Story, Watched, missing, tally, version, watch
-from tlsprobe.lab.places import places
 from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.workspace import places
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.escape import printable
-from tlsprobe.runner.pace import cancel_at
 
 PAGE_FILE = "clients.md"
 """What the clients did, in words, in the folder that ``--out`` names."""
@@ -51,7 +51,7 @@ def clients(  # noqa: PLR0917 - the options of the command line are its argument
     watched; 130 interrupted.
     """
     stories = chosen(names)
-    desk = Desk(err(no_color), quiet)
+    desk = ProgressView(err(no_color), quiet)
     with plain_errors():
         told, interrupted = trio.run(_tell, stories, trials, out_dir if captures else None, desk)
     console = out(no_color)
@@ -100,7 +100,7 @@ def render(told: Sequence[Told]) -> Iterator[str]:
 
 
 async def _tell(
-    stories: Sequence[Story], trials: int, keep: Path | None, desk: Desk
+    stories: Sequence[Story], trials: int, keep: Path | None, desk: ProgressView
 ) -> tuple[list[Told], bool]:
     told: list[Told] = []
     with places() as here:

@@ -15,16 +15,17 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.pace import cancel_at
 from tlsprobe.cli.console import err, out, plain_errors, say
-from tlsprobe.cli.probing import Desk, interruptible
+from tlsprobe.cli.probing import ProgressView, interruptible
 from tlsprobe.cli.results import MATRIX_FILE, command_line
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.paths import PATHS, LabPath, OpenPath, missing, opened
 from tlsprobe.lab.paths_forward import is_forward, until_up
 from tlsprobe.lab.paths_story import Story, after_closes, merged, notes_on, retold, story_of
-from tlsprobe.lab.places import Places, places
 from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.workspace import Workspace, places
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run, ServerFacts
 from tlsprobe.model.target import TlsVersion
@@ -41,8 +42,7 @@ from tlsprobe.report.escape import printable
 from tlsprobe.report.markdown import render_markdown
 from tlsprobe.report.paths import Along, in_words, page
 from tlsprobe.report.terminal import print_matrix
-from tlsprobe.runner.pace import cancel_at
-from tlsprobe.wire.sniffer import endpoint
+from tlsprobe.sniff.capture import endpoint
 
 DEFAULT_VENDORS = ("nginx", "postgres")
 PAGE_FILE = "paths.md"
@@ -131,7 +131,7 @@ def paths(  # noqa: PLR0917 - the options of the command line are its arguments
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-paths")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
     options = Options(folder, trials, wanted, tuple(sequence or ()), seed, lean)
-    desk = Desk(err(no_color), quiet)
+    desk = ProgressView(err(no_color), quiet)
     with plain_errors():
         found = trio.run(_measure, plain, forwards, vendors, options, desk)
     _present(found, options, desk, json, no_color)
@@ -174,7 +174,7 @@ async def _measure(
     forwards: Sequence[Profile],
     vendors: Sequence[Profile],
     options: Options,
-    desk: Desk,
+    desk: ProgressView,
 ) -> Found:
     found = Found()
     with places() as here:
@@ -200,7 +200,7 @@ async def _measure(
 
 
 async def _forward(
-    profile: Profile, here: Places, options: Options, found: Found, desk: Desk
+    profile: Profile, here: Workspace, options: Options, found: Found, desk: ProgressView
 ) -> None:
     desk.note(profile.name)
     with _reported(profile.name, found, desk):
@@ -209,7 +209,7 @@ async def _forward(
 
 
 @contextmanager
-def _reported(name: str, found: Found, desk: Desk) -> Iterator[None]:
+def _reported(name: str, found: Found, desk: ProgressView) -> Iterator[None]:
     """Note what cannot be measured, and go on."""
     try:
         with plain_errors():
@@ -220,7 +220,7 @@ def _reported(name: str, found: Found, desk: Desk) -> Iterator[None]:
         desk.note(f"{name} is unsupported: {reason}")
 
 
-async def _over(path: LabPath, profile: Profile, here: Places, options: Options) -> Run:
+async def _over(path: LabPath, profile: Profile, here: Workspace, options: Options) -> Run:
     """One vendor over one path of namespaces. Raises CannotMeasure."""
     reason = missing(path)
     if reason is not None:
@@ -257,7 +257,7 @@ def _how(path: LabPath, way: OpenPath) -> str:
     return f"{path.text} (done {len(way.forgotten)} times, after {shortest} s or more of silence)"
 
 
-async def _tunnelled(profile: Profile, here: Places, options: Options) -> Run:
+async def _tunnelled(profile: Profile, here: Workspace, options: Options) -> Run:
     """One tunnel, each trial a run of its own: one close may take the tunnel down."""
     lab = lab_of(profile)
     runs: list[Run] = []
@@ -287,7 +287,7 @@ def _cells(sequences: Sequence[str], options: Options) -> Iterator[tuple[str, Tl
 
 
 def _command(
-    server: Started, here: Places, options: Options, sequences: Sequence[str], folder: Path
+    server: Started, here: Workspace, options: Options, sequences: Sequence[str], folder: Path
 ) -> list[str]:
     """``tlsprobe run`` for a server of the lab."""
     profile, lab = server.profile, lab_of(server.profile)
@@ -310,7 +310,7 @@ def _command(
     return words
 
 
-def _profile(profile: Profile, here: Places) -> str:
+def _profile(profile: Profile, here: Workspace) -> str:
     """The profile as the lab wants it: with what its ``[lab]`` says of the protocol."""
     lab = lab_of(profile)
     if not lab.protocol or profile.like is not None:
@@ -389,7 +389,9 @@ def _kept(  # noqa: PLR0917 - the parts of a run over a path
 # --- Telling --------------------------------------------------------------------------------------
 
 
-def _present(found: Found, options: Options, desk: Desk, json: bool, no_color: bool) -> None:
+def _present(
+    found: Found, options: Options, desk: ProgressView, json: bool, no_color: bool
+) -> None:
     if json:
         for run in found.runs:
             sys.stdout.buffer.write(encode_run_line(run))

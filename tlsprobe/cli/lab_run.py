@@ -12,19 +12,21 @@ from pathlib import Path
 import msgspec
 import trio
 
+from tlsprobe.campaign.pace import cancel_at
+from tlsprobe.campaign.settings import Measured, Settings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import plain_errors
 from tlsprobe.cli.expecting import read_baseline
 from tlsprobe.cli.matrix import AUTOMATIC
-from tlsprobe.cli.probing import Desk, Job, probe
+from tlsprobe.cli.probing import Job, ProgressView, probe
 from tlsprobe.cli.results import MATRIX_FILE, command_line, give_back, writing
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.kernel_truth import ResetWatch
-from tlsprobe.lab.places import SERVER_NAME, Places
 from tlsprobe.lab.truth import compare
 from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.workspace import SERVER_NAME, Workspace
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run, ServerFacts, Truth
 from tlsprobe.model.sequence import Sequence as Steps
@@ -36,8 +38,6 @@ from tlsprobe.report.compatibility import Absent, Compatibility
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, encode_document, read_run
-from tlsprobe.runner.pace import cancel_at
-from tlsprobe.runner.settings import Measured, Settings, plan
 
 TRUTH_FILE = "truth.json"
 """The agreement with the kernel, beside the matrix."""
@@ -89,7 +89,7 @@ class Lab:
     """The state of a lab while it measures."""
 
     def __init__(
-        self, options: Options, here: Places, desk: Desk, watch: ResetWatch | None
+        self, options: Options, here: Workspace, desk: ProgressView, watch: ResetWatch | None
     ) -> None:
         self.options = options
         self.here = here

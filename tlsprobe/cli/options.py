@@ -13,7 +13,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.wire.sniffer import CHOICES
+from tlsprobe.sniff.capture import CHOICES
 
 TARGET_PANEL, TLS_PANEL, CAPTURE_PANEL, OUTPUT_PANEL = "Target", "TLS", "Capture", "Output"
 """Under which headings ``--help`` lists them."""

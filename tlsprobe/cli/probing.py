@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tlsprobe import __version__
+from tlsprobe.campaign.probe import measure
+from tlsprobe.campaign.settings import NOTHING_MEASURED, Measured, Settings, Watcher
 from tlsprobe.cli.console import plain_errors, say
-from tlsprobe.cli.earlier import Earlier, continued
 from tlsprobe.cli.results import ResultsFolder, results_folder
+from tlsprobe.cli.resume import Earlier, continued
 from tlsprobe.judge.baseline import deviations
 from tlsprobe.judge.idle import idle_of
 from tlsprobe.judge.race import with_windows
@@ -26,8 +28,6 @@ from tlsprobe.model.run import Cell, CellPlan, HostFacts, JudgedTrial, Run, Tool
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
-from tlsprobe.runner.campaign import measure
-from tlsprobe.runner.settings import NOTHING_BEFORE, Measured, Settings, Watcher
 from tlsprobe.tls import OPENSSL_VERSION
 
 Completes = Callable[[Run, Measured], Run]
@@ -59,7 +59,7 @@ class Job:
     complete: Completes = _as_it_is
 
 
-async def probe(job: Job, desk: Desk, stop: trio.Event) -> Run:
+async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
     """Probe one target and write its results folder. Raises TlsprobeError.
 
     The run document is in the folder from the beginning, and whole whenever we are killed.
@@ -73,7 +73,7 @@ async def probe(job: Job, desk: Desk, stop: trio.Event) -> Run:
 
         settings = replace(job.settings, pcapng=folder.capture)
         watcher = desk.watcher(job, folder, lambda measured: folder.save(document(measured)))
-        before = job.earlier.before if job.earlier else NOTHING_BEFORE
+        before = job.earlier.before if job.earlier else NOTHING_MEASURED
         with plain_errors():
             measured = await measure(
                 job.target, job.converse, job.sequences, settings, watcher, stop, before
@@ -85,7 +85,7 @@ async def probe(job: Job, desk: Desk, stop: trio.Event) -> Run:
     return run
 
 
-class Desk:
+class ProgressView:
     """What the user sees while probing goes on: progress on standard error."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
@@ -133,7 +133,7 @@ class Desk:
 
 
 @contextmanager
-def progress_of(desk: Desk) -> Iterator[None]:
+def progress_of(desk: ProgressView) -> Iterator[None]:
     """Show the progress bars while the block runs."""
     with desk.progress:
         yield

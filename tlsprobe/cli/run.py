@@ -11,9 +11,9 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.settings import Settings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import complain, err, out
-from tlsprobe.cli.earlier import Earlier, must_fit, read_earlier, resumed_words, without
 from tlsprobe.cli.expecting import has_changed, print_deviations, read_baseline
 from tlsprobe.cli.options import (
     CAPTURE_PANEL,
@@ -40,8 +40,9 @@ from tlsprobe.cli.options import (
     parse_target,
     password_in,
 )
-from tlsprobe.cli.probing import Desk, Job, interruptible, probe, progress_of, verdict_exit
+from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.cli.results import default_folder, slug
+from tlsprobe.cli.resume import Earlier, must_fit, read_earlier, resumed_words, without
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import TlsprobeError, UsageError
 from tlsprobe.lab.delayed_close import delayed_close
@@ -53,8 +54,7 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.document import RUN_FILE, encode_run_line
 from tlsprobe.report.terminal import print_report
-from tlsprobe.runner.settings import Settings, plan
-from tlsprobe.wire.sniffer import CHOICES
+from tlsprobe.sniff.capture import CHOICES
 
 IDLE_LIMIT = 75.0
 """Seconds that idle sequences wait where the profile documents no timeout."""
@@ -212,7 +212,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     fail_on = fail_on or ("never" if expect else "fail")
     must_be_one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     must_be_one_of("--capture", capture, CHOICES)
-    desk = Desk(err(no_color), quiet)
+    desk = ProgressView(err(no_color), quiet)
     settings = Settings(
         trials=trials,
         concurrency=concurrency,
@@ -226,7 +226,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         seed=seed,
     )
     login = Login(user, database, password_in(password_env))
-    places = _Places(resume, out_dir, expect, several=len(target) > 1)
+    places = _ResultPaths(resume, out_dir, expect, several=len(target) > 1)
     jobs = []
     for text in dict.fromkeys(target):
         chosen = load_profile(profile or guess_profile(text))
@@ -253,7 +253,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _ResultPaths:
     """The folders of a command line; each of ``several`` targets has a part of its own in them."""
 
     resume: Path | None
@@ -320,7 +320,7 @@ def _as_documented(settings: Settings, profile: Profile) -> Settings:
 
 
 async def _probe_all(
-    jobs: list[Job], desk: Desk, delay_close: int | None
+    jobs: list[Job], desk: ProgressView, delay_close: int | None
 ) -> tuple[list[Run], TlsprobeError | None]:
     """Probe target after target; one that fails keeps nobody from being probed."""
     if delay_close is None:
@@ -329,7 +329,9 @@ async def _probe_all(
         return await _probe_each([replace(job, notes=(said,)) for job in jobs], desk)
 
 
-async def _probe_each(jobs: list[Job], desk: Desk) -> tuple[list[Run], TlsprobeError | None]:
+async def _probe_each(
+    jobs: list[Job], desk: ProgressView
+) -> tuple[list[Run], TlsprobeError | None]:
     runs: list[Run] = []
     failure: TlsprobeError | None = None
     with progress_of(desk):

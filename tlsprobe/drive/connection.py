@@ -15,7 +15,16 @@ import trio
 
 from tlsprobe.drive.tcp import Address, Hold, TcpTransport
 from tlsprobe.model.sequence import Limit, Wait
-from tlsprobe.model.trace import Deed, Drive, Event, Mark, Record, RecordKind, Side, Stage
+from tlsprobe.model.trace import (
+    Drive,
+    DriverEvent,
+    EventKind,
+    Mark,
+    Record,
+    RecordKind,
+    Side,
+    Stage,
+)
 from tlsprobe.protocols.conversation import Conversation
 from tlsprobe.tls import Received, TlsContext, TlsSession
 
@@ -96,7 +105,7 @@ class Connection:
         self.stage = Stage.CONNECT
         self.client: tuple[str, int] | None = None
         self.records: list[Record] = []
-        self.events: list[Event] = []
+        self.events: list[DriverEvent] = []
         self.sent = 0
         self.received = 0
         self._request_ends: list[int] = []
@@ -119,7 +128,7 @@ class Connection:
 
     async def connect(self) -> None:
         """Connect, within the server's patience."""
-        self.note(Deed.CONNECT)
+        self.note(EventKind.CONNECT)
         begun = time.perf_counter()
         with trio.move_on_after(self.route.patience.server) as scope:
             try:
@@ -130,7 +139,7 @@ class Connection:
         if scope.cancelled_caught:
             self.give_up(f"no answer to the SYN within {self.route.patience.server:g} s")
         self.rtt = time.perf_counter() - begun
-        self.note(Deed.CONNECTED)
+        self.note(EventKind.CONNECTED)
 
     async def write_data(self, plaintext: bytes) -> None:
         """Encrypt and send."""
@@ -183,7 +192,7 @@ class Connection:
                 await self.transport.writable()
                 rest = self.transport.send_now(rest, hold)
         if scope.cancelled_caught:
-            self.note(Deed.GAVE_UP, "the server stopped reading")
+            self.note(EventKind.GAVE_UP, "the server stopped reading")
             raise GivenUp
 
     async def until(self, happened: Callable[[], bool], deadline: float) -> None:
@@ -213,7 +222,7 @@ class Connection:
 
     async def _take(self, data: bytes) -> None:
         if self.received + len(data) > MAX_RECEIVED:
-            self.note(Deed.GAVE_UP, f"the server sent more than {MAX_RECEIVED >> 20} MiB")
+            self.note(EventKind.GAVE_UP, f"the server sent more than {MAX_RECEIVED >> 20} MiB")
             raise GivenUp
         if self.tls is None:
             self._record(RecordKind.PLAIN, len(data))
@@ -253,7 +262,7 @@ class Connection:
         self.received = end
 
     def _eof(self) -> None:
-        self.note(Deed.EOF)
+        self.note(EventKind.EOF)
         self.ended = True
         greeting = self.stage is not Stage.SEQUENCE
         if greeting or (self.tls is not None and self.tls.notified):
@@ -261,7 +270,7 @@ class Connection:
             self.conversation.ended()
 
     def _broken(self, error: OSError) -> None:
-        deed = Deed.BROKEN_PIPE if isinstance(error, BrokenPipeError) else Deed.RESET
+        deed = EventKind.BROKEN_PIPE if isinstance(error, BrokenPipeError) else EventKind.RESET
         self.note(deed, error.strerror or "")
 
     def half_close(self) -> None:
@@ -271,26 +280,26 @@ class Connection:
         try:
             self.transport.fin()
         except OSError:
-            self.note(Deed.BROKEN_PIPE, "fin")  # the connection is already gone
+            self.note(EventKind.BROKEN_PIPE, "fin")  # the connection is already gone
             return
         self._half_closed = True
-        self.note(Deed.FIN_SENT)
+        self.note(EventKind.FIN_SENT)
 
     def close(self) -> None:
         """Close the socket, whatever is unread."""
         if not self.transport.closed:
             self.transport.close()
-            self.note(Deed.CLOSED)
+            self.note(EventKind.CLOSED)
 
     def abort(self) -> None:
         """Reset the connection."""
         if not self.transport.closed:
             self.transport.abort()
-            self.note(Deed.ABORTED)
+            self.note(EventKind.ABORTED)
 
     def leave(self) -> None:
         """Close what is left. From here on packets are the tester's own tidying up."""
-        self.note(Deed.LEFT)
+        self.note(EventKind.LEFT)
         if self.ended or self.stage is not Stage.SEQUENCE:
             self.transport.close()
         else:
@@ -326,13 +335,13 @@ class Connection:
         answered = min(self.conversation.answered, len(self._request_ends))
         return self._request_ends[answered - 1] if answered else 0
 
-    def note(self, deed: Deed, detail: str = "") -> None:
+    def note(self, deed: EventKind, detail: str = "") -> None:
         """Write down a deed with the time."""
-        self.events.append(Event(time.time_ns(), deed, detail))
+        self.events.append(DriverEvent(time.time_ns(), deed, detail))
 
-    def noted(self, deed: Deed) -> bool:
+    def noted(self, deed: EventKind) -> bool:
         """Whether a deed was written down."""
-        return any(event.deed is deed for event in self.events)
+        return any(event.kind is deed for event in self.events)
 
     def give_up(self, failure: str, hint: str | None = None) -> NoReturn:
         """End here with a sentence and its mend."""

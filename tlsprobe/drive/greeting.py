@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from tlsprobe.drive.connection import SHOWN, Connection
-from tlsprobe.model.trace import Deed, RecordKind, Stage
+from tlsprobe.model.trace import EventKind, RecordKind, Stage
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.tls import TlsSession, alert_name
 
@@ -27,14 +27,14 @@ async def greet(connection: Connection) -> None:
     await connection.until(lambda: tls.handshaken or tls.failure is not None, deadline)
     if not tls.handshaken or tls.failure:
         cannot_shake_hands(connection)
-    connection.note(Deed.HANDSHAKEN)
+    connection.note(EventKind.HANDSHAKEN)
     connection.stage = Stage.GREETING
     conversation = connection.conversation
     await connection.write_data(conversation.secured())
     await connection.until(lambda: conversation.phase is not Phase.GREETING, deadline)
     if conversation.phase is not Phase.READY:
         cannot_greet(connection, "the greeting was over")
-    connection.note(Deed.READY)
+    connection.note(EventKind.READY)
     connection.stage = Stage.SEQUENCE
 
 
@@ -78,7 +78,7 @@ def cannot_shake_hands(connection: Connection) -> NoReturn:
         failure = f"the handshake failed on our side: {tls.failure}"
         connection.give_up(failure, hint if unknown else None)
     elif connection.ended:
-        how = "reset" if connection.noted(Deed.RESET) else "closed"
+        how = "reset" if connection.noted(EventKind.RESET) else "closed"
         connection.give_up(f"the server {how} the connection during the handshake")
     else:
         connection.give_up("the server did not finish the handshake in time")
@@ -97,7 +97,7 @@ def cannot_greet(connection: Connection, before: str) -> NoReturn:
     elif connection.conversation.failure:
         connection.give_up(connection.conversation.failure, connection.conversation.hint)
     elif connection.ended:
-        how = "reset" if connection.noted(Deed.RESET) else "closed"
+        how = "reset" if connection.noted(EventKind.RESET) else "closed"
         connection.give_up(f"the server {how} the connection before {before}")
     else:
         connection.give_up(f"the server said nothing more before {before}")

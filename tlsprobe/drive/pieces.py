@@ -20,7 +20,7 @@ PLAIN_CLOSE_NOTIFY = bytes((21, 3, 1, 0, 2, 1, 0))
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class SegmentPlan:
     """One segment: its pieces, how it is held, and the end of our half that it carries."""
 
     pieces: tuple[Piece, ...]
@@ -44,7 +44,7 @@ def bursts(groups: list[Group]) -> Iterator[list[Group]]:
         yield burst
 
 
-def shots_of(connection: Connection, groups: list[Group]) -> list[Shot]:
+def segment_plans(connection: Connection, groups: list[Group]) -> list[SegmentPlan]:
     """The segments of a burst, encrypted and ready to leave back to back."""
     loads = [load for group in groups for load in _loads(connection, group)]
     shots = []
@@ -53,7 +53,7 @@ def shots_of(connection: Connection, groups: list[Group]) -> list[Shot]:
         hold = Hold.TO_FOLLOW if follows else Hold.NOTHING
         if end in {Verb.FIN, Verb.CLOSE}:
             hold = Hold.TO_JOIN
-        shots.append(Shot(tuple(pieces), hold, end, says))
+        shots.append(SegmentPlan(tuple(pieces), hold, end, says))
     return shots
 
 

@@ -27,7 +27,7 @@ from tlsprobe.drive.pieces import piece_of
 from tlsprobe.drive.script import drive
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import Sequence, Step, Verb
-from tlsprobe.model.trace import Deed, Drive, RecordKind, Side
+from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side
 
 SWEEP = (-0.005, -0.002, -0.001, -0.0005, -0.0002, 0.0, 0.0002, 0.0005, 0.001, 0.002)
 """Distances from the expected expiry, in seconds, at which requests meet it; by trial."""
@@ -63,8 +63,8 @@ class _Racer:
 class Round:
     """One round: as many racers as were announced, started together.
 
-    ``first`` is the index of its first trial; ``hush`` is told for how many seconds others should
-    leave the processors alone.
+    ``first`` is the index of its first trial; ``pause_capture`` is called with the number of
+    seconds for which the capture should leave the processors alone.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Round:
         size: int,
         offsets: Several[float] = SWEEP,
         first: int = 0,
-        hush: Callable[[float], None] = lambda _: None,
+        pause_capture: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.size = size
-        self.hush = hush
+        self.pause_capture = pause_capture
         self.offsets = offsets
         self.first = first
         self.racers: list[_Racer] = []
@@ -112,7 +112,7 @@ class Round:
         await racer.done.wait()
         if racer.acted:
             distance = "" if answers else f"{racer.offset * 1e6:.0f}"
-            connection.note(Deed.RACED if answers else Deed.MEETS, distance)
+            connection.note(EventKind.RACED if answers else EventKind.MEETS, distance)
         elif racer.piece.is_request:
             connection.conversation.withdraw()
 
@@ -147,7 +147,7 @@ class Round:
             first = min((min(r.expiry, r.at) for r in self.racers), default=0.0)
             await trio.sleep(max(0.0, first - EARLY - time.perf_counter()))
             racers = [r for r in self.racers if r.expiry <= first + EARLY + SPREAD]
-            self.hush(EARLY + SPREAD + LATE)
+            self.pause_capture(EARLY + SPREAD + LATE)
             watch(racers)
         for racer in self.racers:
             racer.done.set()
@@ -188,7 +188,7 @@ def idle_of(found: Drive) -> float | None:
     if answered is None:
         return None
     words = [r.time_ns for r in found.records if r.side is Side.SERVER and _is_closing(r.kind)]
-    ends = [e.time_ns for e in found.events if e.deed in {Deed.EOF, Deed.RESET}]
+    ends = [e.time_ns for e in found.events if e.kind in {EventKind.EOF, EventKind.RESET}]
     first = min((t for t in (*words, *ends) if t > answered.time_ns), default=None)
     return None if first is None else (first - answered.time_ns) / 1e9
 

@@ -15,7 +15,7 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp, Patience, Route
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
-from tlsprobe.drive.pieces import Shot, bursts, piece_of, shots_of
+from tlsprobe.drive.pieces import SegmentPlan, bursts, piece_of, segment_plans
 from tlsprobe.model.sequence import (
     ENDS,
     RACES,
@@ -28,7 +28,7 @@ from tlsprobe.model.sequence import (
     Step,
     Verb,
 )
-from tlsprobe.model.trace import Deed, Drive, Mark, Stage
+from tlsprobe.model.trace import Drive, EventKind, Mark, Stage
 from tlsprobe.protocols.conversation import Phase
 
 __all__ = ["Patience", "Racer", "Route", "drive"]
@@ -123,14 +123,14 @@ class _Script:
         if conversation.answered == 0 and refused_certificate(connection):
             cannot_greet(connection, "the first response")
         if conversation.phase is Phase.OWED and not connection.ended:
-            connection.note(Deed.GAVE_UP, "no whole response in time")
+            connection.note(EventKind.GAVE_UP, "no whole response in time")
             raise GivenUp
         if conversation.phase is Phase.FAILED:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)
 
     async def wait_step(self, step: Step) -> None:
-        self.connection.note(Deed.STEP, step.verb)
+        self.connection.note(EventKind.STEP, step.verb)
         match step.verb:
             case Verb.REQUEST:
                 await self.request(step.form)
@@ -159,10 +159,10 @@ class _Script:
             if connection.ended and connection.conversation.phase is Phase.PLAIN:
                 raise GivenUp  # ended before TLS was asked for, which is what the sequence asks
             await begin_tls(connection)
-        for shot in shots_of(connection, groups):
+        for shot in segment_plans(connection, groups):
             await self.shoot(shot)
 
-    async def shoot(self, shot: Shot) -> None:
+    async def shoot(self, shot: SegmentPlan) -> None:
         connection = self.connection
         await connection.write_pieces(list(shot.pieces), shot.hold)
         if shot.end is Verb.FIN:
@@ -171,7 +171,7 @@ class _Script:
             connection.close()
         elif shot.end is Verb.ABORT:
             connection.abort()
-        connection.note(Deed.STEP, shot.says)
+        connection.note(EventKind.STEP, shot.says)
 
     async def sleep(self, seconds: float) -> None:
         connection = self.connection
@@ -206,6 +206,6 @@ class _Script:
             return
         await connection.until(happened, trio.current_time() + seconds)
         if not happened() and not connection.ended:
-            connection.note(Deed.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
+            connection.note(EventKind.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
             if step.wait is Limit.IDLE:
                 raise GivenUp  # there is no expiry to answer

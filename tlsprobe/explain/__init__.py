@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from tlsprobe.captures.reader import Half, Reading, Summary
 from tlsprobe.explain.experiment import experiment_for
 from tlsprobe.explain.passive import KeyLog, client_hello_way, trace_of
+from tlsprobe.flows.tracker import Connection, connections
 from tlsprobe.judge.cause import provoked_by, resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, signature_of
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rewritten import Register, Rewritten, Standing
+from tlsprobe.judge.rewritten import NatEntry, NatIndex, Rewritten
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, InputFacts
 from tlsprobe.model.judgement import LadderLine, Reset
 from tlsprobe.model.trace import Coverage, Flag, Mark, Segment, Side, Trace
-from tlsprobe.wire.captures import Half, Reading, Summary
-from tlsprobe.wire.flow_tracker import Connection, connections
-from tlsprobe.wire.packet import Endpoint, endpoints, host_text, reverse, text
-from tlsprobe.wire.tls_secrets import read_key_log
+from tlsprobe.packets.packet import Endpoint, endpoints, host_text, reverse, text
+from tlsprobe.records.secrets import read_key_log
 
 _SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
 
@@ -46,7 +46,7 @@ _LOOK_BACK, _LOOK_ON = 60, 40
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Filter:
     """Which connections to explain. ``quiet`` asks for those without a reset too."""
 
     host: str | None = None
@@ -61,7 +61,7 @@ class Wish:
 
 def explain(
     reading: Reading,
-    wish: Wish = Wish(),
+    wish: Filter = Filter(),
     key_logs: Iterable[bytes] = (),
 ) -> Explanation:
     """Explain a capture. Raises CaptureUnreadable when there is nothing to read in it."""
@@ -75,7 +75,7 @@ def explain(
     if is_text:
         found = [c for c in found if wish.takes(c.ends)]
         choice = _choice_of_text(found)
-    teller = _Teller(choice, key_log, wish.quiet)
+    teller = _Explainer(choice, key_log, wish.quiet)
     for connection in found:
         teller.take(connection)
     flows = sorted(teller.flows, key=_first_reset)
@@ -119,7 +119,7 @@ class _Choice:
     summary: Summary
     connections: tuple[Connection, ...] = ()
 
-    def standings(self) -> Iterator[Standing]:
+    def standings(self) -> Iterator[NatEntry]:
         """Where every connection that shook hands stands."""
         for half, other in self.summary.pairs():
             if other is not None and (standing := _standing(half, other)) is not None:
@@ -137,7 +137,7 @@ class _Choice:
         return counts
 
 
-def _choose(summary: Summary, wish: Wish) -> _Choice:
+def _choose(summary: Summary, wish: Filter) -> _Choice:
     keys: set[bytes] = set()
     quiet = told = 0
     for half, other in summary.pairs():
@@ -156,7 +156,7 @@ def _choice_of_text(found: Iterable[Connection]) -> _Choice:
     return _Choice(frozenset(), 0, Summary(), tuple(found))
 
 
-def _standing(half: Half, other: Half) -> Standing | None:
+def _standing(half: Half, other: Half) -> NatEntry | None:
     """From the latest acknowledgements: each is the next number of the other side.
 
     A bare RST has none; its sender's own number is near enough then.
@@ -170,23 +170,23 @@ def _standing(half: Half, other: Half) -> Standing | None:
         return None
     src, dst = endpoints(client.key)
     numbers = server.ack or client.seq, client.ack or server.seq
-    return Standing(text(src), text(dst), *numbers, client.last_ns)
+    return NatEntry(text(src), text(dst), *numbers, client.last_ns)
 
 
-def _standing_of(connection: Connection) -> Iterator[Standing]:
+def _standing_of(connection: Connection) -> Iterator[NatEntry]:
     way = connection.opener
     if way is None:
         return
     numbers = [connection.number(w, connection.streams[w].reached) for w in (way, 1 - way)]
     if numbers[0] is not None and numbers[1] is not None:
         client, server = text(connection.ends[way]), text(connection.ends[1 - way])
-        yield Standing(client, server, numbers[0], numbers[1], connection.last_ns)
+        yield NatEntry(client, server, numbers[0], numbers[1], connection.last_ns)
 
 
 # --- one connection -------------------------------------------------------------------------------
 
 
-class _Teller:
+class _Explainer:
     """Turns connections into what is said of them, and counts what is not said."""
 
     def __init__(self, choice: _Choice, key_log: KeyLog, tell_quiet: bool) -> None:
@@ -197,7 +197,7 @@ class _Teller:
         self._tell_quiet = tell_quiet
         self._told: set[object] = set()
         self._loud = self._silent = 0
-        self._register: Register | None = None
+        self._register: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
 
     def take(self, connection: Connection) -> None:
@@ -267,7 +267,7 @@ class _Teller:
         if seq is None or ack is None:
             return None
         if self._register is None:
-            self._register = Register(self._choice.standings())
+            self._register = NatIndex(self._choice.standings())
         return self._register.continued_by(client, server, seq, ack)
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from tlsprobe.flows.tracker import Connection
 from tlsprobe.judge.cause import ALERT_SIZES
 from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
-from tlsprobe.wire.flow_tracker import Connection
-from tlsprobe.wire.packet import host_text
-from tlsprobe.wire.tls_records import (
+from tlsprobe.packets.packet import host_text
+from tlsprobe.records.secrets import TLS13, Opened, Secrets, opened
+from tlsprobe.records.walk import (
     ALERT,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
@@ -26,7 +27,6 @@ from tlsprobe.wire.tls_records import (
     RecordWalk,
     read_hello,
 )
-from tlsprobe.wire.tls_secrets import TLS13, Opened, Secrets, opened
 
 _ALERT_BODY = 19
 """An alert in TLS 1.3: two bytes, the inner type, and the tag of the usual ciphers."""

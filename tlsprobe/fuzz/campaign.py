@@ -16,6 +16,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from tlsprobe.campaign.pace import cancel_at
+from tlsprobe.campaign.reach import Reached, reach
+from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import control_of
 from tlsprobe.errors import CannotMeasure, Interrupted
 from tlsprobe.fuzz.alphabet import Alphabet, Simplicity, alphabet, simplicity
@@ -39,9 +42,6 @@ from tlsprobe.judge.cell import control_resets, is_open, settle
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
-from tlsprobe.runner.pace import cancel_at
-from tlsprobe.runner.reach import Reached, reach
-from tlsprobe.runner.settings import Settings
 
 COMPARED = 4
 """Of so many examples one is run a second time, and one in the other TLS version."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tlsprobe.campaign.settings import Settings
 from tlsprobe.fuzz.properties import Observation, by_default
 from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
-from tlsprobe.runner.settings import Settings
 
 OVER = 1.1
 """How far a run may go beyond what was asked, to shrink and confirm what it found late."""

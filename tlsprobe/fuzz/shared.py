@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import trio
 
+from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.reach import Reached, numeric
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
 from tlsprobe.model.target import Target
-from tlsprobe.runner.pace import Pace
-from tlsprobe.runner.reach import Reached, numeric
-from tlsprobe.wire import sniffer
+from tlsprobe.sniff import capture as sniffer
 
 
 class Shared:

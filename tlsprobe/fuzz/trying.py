@@ -14,17 +14,17 @@ from itertools import pairwise
 
 import trio
 
+from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.reach import CHECK, Reached
+from tlsprobe.campaign.watching import spoken, trace_of
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.judge import verdict
 from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import TcpEnd
 from tlsprobe.model.target import Target, TlsVersion
-from tlsprobe.model.trace import Deed, Drive, Side, Trace
-from tlsprobe.runner.pace import Pace
-from tlsprobe.runner.reach import CHECK, Reached
-from tlsprobe.runner.watching import spoken, trace_of
-from tlsprobe.wire import sniffer
+from tlsprobe.model.trace import Drive, EventKind, Side, Trace
+from tlsprobe.sniff import capture as sniffer
 
 QUICK = 0.7
 """Seconds that an example waits for the server, if the run's patience is not shorter."""
@@ -58,12 +58,12 @@ class Counts:
         return FuzzCoverage(*every)
 
 
-_ENDS = {Deed.EOF, Deed.RESET, Deed.BROKEN_PIPE, Deed.CLOSED, Deed.ABORTED}
+_ENDS = {EventKind.EOF, EventKind.RESET, EventKind.BROKEN_PIPE, EventKind.CLOSED, EventKind.ABORTED}
 
 
 def _knew_of_the_end(found: Drive) -> bool:
     """Whether the connection was over for our side too, before it left."""
-    return any(event.deed in _ENDS for event in found.events)
+    return any(event.kind in _ENDS for event in found.events)
 
 
 def _unread(trace: Trace) -> int:

@@ -26,8 +26,8 @@ from tlsprobe.judge.rewritten import Rewritten
 from tlsprobe.model.judgement import Cause, Confidence, Reset
 from tlsprobe.model.trace import (
     Coverage,
-    Deed,
     Drive,
+    EventKind,
     Record,
     RecordKind,
     Segment,
@@ -67,7 +67,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ResetContext:
     """An RST with everything that matters about what went before it.
 
     ``answered_to`` is the offset up to which the sender is known to have answered the peer's
@@ -84,7 +84,7 @@ class Scene:
     answered_to: int
     notified: bool
     cut_short: bool
-    deed: Deed | None
+    deed: EventKind | None
     driven: bool = True
     coverage: Coverage = Coverage.WHOLE
     alerts: tuple[Record, ...] = ()
@@ -192,7 +192,7 @@ def is_settled(reset: Reset) -> bool:
     return any(sentence.startswith(_BY_CONTROL) for sentence in reset.evidence)
 
 
-def _reset(scene: Scene) -> Reset:
+def _reset(scene: ResetContext) -> Reset:
     found = next(diagnosis for row in _ROWS if (diagnosis := row(scene)) is not None)
     evidence = (*found.evidence, *_idle_timer(scene), *_single_sign(scene, found.cause))
     confidence = found.confidence
@@ -213,7 +213,7 @@ def _reset(scene: Scene) -> Reset:
     )
 
 
-def _missing(scene: Scene) -> str:
+def _missing(scene: ResetContext) -> str:
     """What the capture lacks, in words."""
     if scene.peer_unseen:
         return f"the capture holds nothing of the {scene.sender.peer}'s direction"
@@ -222,11 +222,11 @@ def _missing(scene: Scene) -> str:
     return "the capture does not hold the beginning of the connection"
 
 
-def _scene(trace: Trace, index: int, resets: list[Reset]) -> Scene:
+def _scene(trace: Trace, index: int, resets: list[Reset]) -> ResetContext:
     rst = trace.segments[index]
     prior = trace.segments[:index]
     own = [s for s in prior if s.side is rst.side]
-    return Scene(
+    return ResetContext(
         rst=rst,
         prior=prior,
         later=trace.segments[index + 1 :],
@@ -340,16 +340,16 @@ def _notified(drive: Drive, rst: Segment) -> bool:
     )
 
 
-def _own_deed(drive: Drive) -> Deed | None:
+def _own_deed(drive: Drive) -> EventKind | None:
     """What our side did, if it gave the connection up before it left."""
-    given_up = {Deed.ABORTED, Deed.CLOSED}
-    return next((e.deed for e in drive.events if e.deed in given_up), None)
+    given_up = {EventKind.ABORTED, EventKind.CLOSED}
+    return next((e.kind for e in drive.events if e.kind in given_up), None)
 
 
 # --- the rows, in the order in which they are tried --------------------------------------------
 
 
-def _refused(scene: Scene) -> Diagnosis | None:
+def _refused(scene: ResetContext) -> Diagnosis | None:
     syn = next((s for s in scene.prior if s.side is scene.sender.peer and s.syn), None)
     answered = any(s.syn for s in scene.prior if s.side is scene.sender)
     if syn is None or answered or scene.passive or scene.rst.ack != syn.end + 1:
@@ -358,7 +358,7 @@ def _refused(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.REFUSED, Confidence.HIGH, (said,))
 
 
-def _middlebox(scene: Scene) -> Diagnosis | None:
+def _middlebox(scene: ResetContext) -> Diagnosis | None:
     signs = tuple(_foreign_signs(scene))
     if len(signs) < _MIDDLEBOX_SIGNS:
         return None
@@ -366,7 +366,7 @@ def _middlebox(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.MIDDLEBOX, confidence, signs, (Cause.DELIBERATE,))
 
 
-def _echo(scene: Scene) -> Diagnosis | None:
+def _echo(scene: ResetContext) -> Diagnosis | None:
     if scene.earlier is None or not scene.passive or scene.trigger is None:
         return None
     said = (
@@ -378,7 +378,7 @@ def _echo(scene: Scene) -> Diagnosis | None:
     return Diagnosis(cause, Confidence.HIGH, (said,))
 
 
-def _data_after_close(scene: Scene) -> Diagnosis | None:
+def _data_after_close(scene: ResetContext) -> Diagnosis | None:
     trigger = scene.trigger
     if scene.fin is None or not scene.passive or trigger is None or not trigger.length:
         return None
@@ -390,7 +390,7 @@ def _data_after_close(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.HIGH, evidence)
 
 
-def _unread_after_fin(scene: Scene) -> Diagnosis | None:
+def _unread_after_fin(scene: ResetContext) -> Diagnosis | None:
     if scene.fin is None or scene.passive or scene.rst.start != scene.fin.end + 1:
         return None
     if not scene.unanswered:
@@ -405,7 +405,7 @@ def _unread_after_fin(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
-def _abort_after_fin(scene: Scene) -> Diagnosis | None:
+def _abort_after_fin(scene: ResetContext) -> Diagnosis | None:
     if scene.fin is None or scene.passive or scene.rst.start != scene.fin.end + 1:
         return None
     evidence = (
@@ -416,8 +416,8 @@ def _abort_after_fin(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.UNREAD_AFTER_FIN,))
 
 
-def _our_own(scene: Scene) -> Diagnosis | None:
-    if scene.deed is not Deed.ABORTED or scene.passive:
+def _our_own(scene: ResetContext) -> Diagnosis | None:
+    if scene.deed is not EventKind.ABORTED or scene.passive:
         return None
     said = f"packet {scene.rst.number} is our own: the sequence aborts here"
     if not scene.unanswered:
@@ -427,7 +427,7 @@ def _our_own(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, (said, unread), (Cause.UNREAD_AT_CLOSE,))
 
 
-def _unread_at_close(scene: Scene) -> Diagnosis | None:
+def _unread_at_close(scene: ResetContext) -> Diagnosis | None:
     if not _gave_up_at_next_byte(scene) or not scene.unanswered:
         return None
     evidence = (
@@ -439,7 +439,7 @@ def _unread_at_close(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
-def _deliberate(scene: Scene) -> Diagnosis | None:
+def _deliberate(scene: ResetContext) -> Diagnosis | None:
     if not _gave_up_at_next_byte(scene):
         return None
     evidence = [
@@ -458,7 +458,7 @@ def _deliberate(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, tuple(evidence), (Cause.UNREAD_AT_CLOSE,))
 
 
-def _keepalive(scene: Scene) -> Diagnosis | None:
+def _keepalive(scene: ResetContext) -> Diagnosis | None:
     """The kernel gave up: its keepalive probes, each one byte behind the next, stayed alone."""
     if not _gave_up_at_next_byte(scene):
         return None
@@ -473,12 +473,12 @@ def _keepalive(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.UNREAD_AT_CLOSE,))
 
 
-def _is_probe(scene: Scene, segment: Segment) -> bool:
+def _is_probe(scene: ResetContext, segment: Segment) -> bool:
     small = segment.length <= 1 and not (segment.fin or segment.syn or segment.rst)
     return segment.side is scene.sender and small and segment.start == scene.next_byte - 1
 
 
-def _linger2(scene: Scene) -> Diagnosis | None:
+def _linger2(scene: ResetContext) -> Diagnosis | None:
     """The very acknowledgement of the FIN is answered with a reset."""
     fin, trigger = scene.fin, scene.trigger
     if fin is None or not scene.passive or trigger is None or trigger.length:
@@ -496,7 +496,7 @@ def _linger2(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.NO_STATE,))
 
 
-def _closed_while_sending(scene: Scene) -> Diagnosis | None:
+def _closed_while_sending(scene: ResetContext) -> Diagnosis | None:
     """Closed with its own bytes still under way: the FIN stands in line behind them.
 
     Until they are acknowledged, or while the peer's window is all but shut, no FIN is seen, and the
@@ -519,7 +519,7 @@ def _closed_while_sending(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, evidence, (Cause.NO_STATE,))
 
 
-def _no_state(scene: Scene) -> Diagnosis | None:
+def _no_state(scene: ResetContext) -> Diagnosis | None:
     if not scene.passive or scene.trigger is None:
         return None
     before = f"no FIN or RST of the {scene.sender} came before"
@@ -541,12 +541,12 @@ def _no_state(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.NO_STATE, Confidence.HIGH, tuple(evidence))
 
 
-def _only_shook_hands(scene: Scene) -> bool:
+def _only_shook_hands(scene: ResetContext) -> bool:
     own = [s for s in scene.prior if s.side is scene.sender]
     return bool(own) and all(s.syn for s in own)
 
 
-def _half_seen(scene: Scene) -> Diagnosis | None:
+def _half_seen(scene: ResetContext) -> Diagnosis | None:
     """Without the peer's direction, the form and the FIN are all there is."""
     if not scene.passive or not scene.peer_unseen:
         return None
@@ -559,14 +559,14 @@ def _half_seen(scene: Scene) -> Diagnosis | None:
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, tuple(evidence), (Cause.NO_STATE,))
 
 
-def _unknown(scene: Scene) -> Diagnosis:
+def _unknown(scene: ResetContext) -> Diagnosis:
     said = f"packet {scene.rst.number} fits no row of the table"
     form = _passive_form(scene) if scene.passive else _active_form(scene)
     left = (Cause.MIDDLEBOX, Cause.DELIBERATE)
     return Diagnosis(Cause.UNKNOWN, Confidence.LOW, (said, form), left)
 
 
-_ROWS: tuple[Callable[[Scene], Diagnosis | None], ...] = (
+_ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _our_own,
     _refused,
     _middlebox,
@@ -588,7 +588,7 @@ _ROWS: tuple[Callable[[Scene], Diagnosis | None], ...] = (
 # --- signs and words -------------------------------------------------------------------------
 
 
-def _foreign_signs(scene: Scene) -> Iterator[str]:
+def _foreign_signs(scene: ResetContext) -> Iterator[str]:
     """What speaks for an RST that the sender's own stack did not make."""
     rst = scene.rst
     own = [s for s in scene.prior if s.side is rst.side and not s.rst]
@@ -610,13 +610,13 @@ def _foreign_signs(scene: Scene) -> Iterator[str]:
         yield f"it follows packet {scene.trigger.number} sooner than any round trip took"
 
 
-def _unseen_before(scene: Scene) -> bool:
+def _unseen_before(scene: ResetContext) -> bool:
     """Whether packets that the capture lacks account for the RST's sequence number."""
     holed = scene.coverage is Coverage.HOLES and scene.rst.start > scene.next_byte
     return holed or scene.peer_unseen
 
 
-def _other_active(scene: Scene) -> Segment | None:
+def _other_active(scene: ResetContext) -> Segment | None:
     """A second RST with ACK that says something else: a socket gives up only once."""
     rst = scene.rst
     active = (s for s in (*scene.prior, *scene.later) if s.rst and s.side is rst.side)
@@ -631,7 +631,7 @@ def _id_jumps(last: Segment, rst: Segment) -> bool:
     return (rst.ip_id - last.ip_id) % 2**16 > _ID_STEP
 
 
-def _too_soon(scene: Scene, trigger: Segment) -> bool:
+def _too_soon(scene: ResetContext, trigger: Segment) -> bool:
     """Sooner than half the handshake's round trip, where that is long enough to compare."""
     times = {(s.side, s.syn): s.time_ns for s in reversed(scene.prior)}
     asked, answered = times.get((scene.sender.peer, True)), times.get((scene.sender, True))
@@ -640,14 +640,14 @@ def _too_soon(scene: Scene, trigger: Segment) -> bool:
     return scene.rst.time_ns - trigger.time_ns < (answered - asked) / 2
 
 
-def _single_sign(scene: Scene, cause: Cause) -> tuple[str, ...]:
+def _single_sign(scene: ResetContext, cause: Cause) -> tuple[str, ...]:
     """One foreign sign proves nothing, and is still worth a note."""
     if cause is Cause.MIDDLEBOX:
         return ()
     return tuple(f"note: {sign}" for sign in _foreign_signs(scene))
 
 
-def _idle_timer(scene: Scene) -> tuple[str, ...]:
+def _idle_timer(scene: ResetContext) -> tuple[str, ...]:
     """Silence before the trigger that comes close to a timer of something in between."""
     about = scene.trigger if scene.passive and scene.trigger else scene.rst
     before = [s.time_ns for s in scene.prior if s.time_ns < about.time_ns]
@@ -661,7 +661,7 @@ def _idle_timer(scene: Scene) -> tuple[str, ...]:
     )
 
 
-def _inferred(scene: Scene) -> Iterator[str]:
+def _inferred(scene: ResetContext) -> Iterator[str]:
     """Which segments are taken for a close_notify though nobody read them."""
     if scene.driven:
         return
@@ -677,11 +677,11 @@ def _brings_end(segment: Segment, record: Record) -> bool:
     return segment.side is record.side and segment.start < record.end <= segment.end
 
 
-def _gave_up_at_next_byte(scene: Scene) -> bool:
+def _gave_up_at_next_byte(scene: ResetContext) -> bool:
     return scene.fin is None and not scene.passive and scene.rst.start == scene.next_byte
 
 
-def _unanswered_segments(scene: Scene) -> list[int]:
+def _unanswered_segments(scene: ResetContext) -> list[int]:
     return [
         s.number
         for s in scene.prior
@@ -692,11 +692,11 @@ def _unanswered_segments(scene: Scene) -> list[int]:
     ]
 
 
-def _active_form(scene: Scene) -> str:
+def _active_form(scene: ResetContext) -> str:
     return f"an RST with ACK and window {scene.rst.window}, decided by the {scene.sender} itself"
 
 
-def _passive_form(scene: Scene) -> str:
+def _passive_form(scene: ResetContext) -> str:
     trigger = scene.trigger
     repeats = f", seq repeating the ack of packet {trigger.number}" if trigger else ""
     return f"an RST without ACK, window {scene.rst.window}{repeats}"

@@ -1,7 +1,7 @@
 """How a connection ended: axes, outcome and signature, from a trace.
 
-First the trace becomes a list of happenings (this record's last byte passed here, that FIN there)
-and everything else is read off that list. With a whole capture the happenings come from the wire;
+First the trace becomes a list of wire_events (this record's last byte passed here, that FIN there)
+and everything else is read off that list. With a whole capture the wire_events come from the wire;
 without one, or with holes in it, from what our own socket and TLS told us, which know less (a reset
 behind an EOF is unseen) but invent nothing. Somebody else's capture is all there is of a
 connection, and is taken as it is.
@@ -18,8 +18,8 @@ from typing import NamedTuple
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
 from tlsprobe.model.trace import (
     Coverage,
-    Deed,
     Drive,
+    EventKind,
     Record,
     RecordKind,
     Segment,
@@ -44,16 +44,16 @@ Handshake messages come before the judged part, unless the sequence ends in the 
 FIN, RST = "f", "r"
 
 _DEEDS = {
-    Deed.FIN_SENT: (Side.CLIENT, FIN),
-    Deed.CLOSED: (Side.CLIENT, FIN),
-    Deed.ABORTED: (Side.CLIENT, RST),
-    Deed.EOF: (Side.SERVER, FIN),
-    Deed.RESET: (Side.SERVER, RST),
-    Deed.BROKEN_PIPE: (Side.SERVER, RST),
+    EventKind.FIN_SENT: (Side.CLIENT, FIN),
+    EventKind.CLOSED: (Side.CLIENT, FIN),
+    EventKind.ABORTED: (Side.CLIENT, RST),
+    EventKind.EOF: (Side.SERVER, FIN),
+    EventKind.RESET: (Side.SERVER, RST),
+    EventKind.BROKEN_PIPE: (Side.SERVER, RST),
 }
 
 
-class Happening(NamedTuple):
+class WireEvent(NamedTuple):
     """One letter of the story. ``packet`` groups what shared a segment (None: not captured)."""
 
     time_ns: int
@@ -64,30 +64,30 @@ class Happening(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The happenings after the opening exchange, with the first of each kind at hand."""
+    """The wire_events after the opening exchange, with the first of each kind at hand."""
 
-    happenings: tuple[Happening, ...]
+    wire_events: tuple[WireEvent, ...]
 
-    def first(self, side: Side, *letters: str) -> Happening | None:
-        """The first happening of ``side`` with one of these letters."""
-        return next((h for h in self.happenings if h.side is side and h.letter in letters), None)
+    def first(self, side: Side, *letters: str) -> WireEvent | None:
+        """The first wire_event of ``side`` with one of these letters."""
+        return next((h for h in self.wire_events if h.side is side and h.letter in letters), None)
 
-    def before(self, one: Happening | None, other: Happening | None) -> bool:
+    def before(self, one: WireEvent | None, other: WireEvent | None) -> bool:
         """Whether ``one`` happened, and not after ``other``."""
         if one is None:
             return False
         if other is None:
             return True
-        return self.happenings.index(one) <= self.happenings.index(other)
+        return self.wire_events.index(one) <= self.wire_events.index(other)
 
     @property
-    def server_end(self) -> Happening | None:
+    def server_end(self) -> WireEvent | None:
         """Where the server ended its TCP write side: its first FIN or RST."""
         return self.first(Side.SERVER, FIN, RST)
 
 
 def closing_of(trace: Trace) -> Closing:
-    """The happenings of a trace, in the order in which they passed."""
+    """The wire_events of a trace, in the order in which they passed."""
     if trace.coverage is Coverage.WHOLE or not trace.drive.events:
         return Closing(tuple(_seen(trace)))
     return Closing(tuple(_told(trace.drive)))
@@ -122,10 +122,10 @@ def signature_of(closing: Closing) -> str:
     Runs of data are one letter, in a segment and across segments.
     """
     words: list[str] = []
-    for _, group in groupby(enumerate(closing.happenings), key=_segment_key):
+    for _, group in groupby(enumerate(closing.wire_events), key=_segment_key):
         word = ""
-        for _, happening in group:
-            letter = _cased(happening)
+        for _, wire_event in group:
+            letter = _cased(wire_event)
             if not (letter in "dDhH" and letter == (word or "".join(words[-1:]))[-1:]):
                 word += letter
         if word:
@@ -134,7 +134,7 @@ def signature_of(closing: Closing) -> str:
 
 
 def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
-    """Durations in microseconds between the happenings that people ask about."""
+    """Durations in microseconds between the wire_events that people ask about."""
     ours = closing.first(Side.CLIENT, "n")
     theirs = closing.first(Side.SERVER, "n")
     goodbye = closing.first(Side.CLIENT, "g")
@@ -156,10 +156,10 @@ def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
 
 def _raced(drive: Drive) -> dict[str, float]:
     """That a racer was in time, and at which distance a request met the expiry."""
-    meets = drive.did(Deed.MEETS)
+    meets = drive.did(EventKind.MEETS)
     if meets is not None:
         return {"request_after_expiry": float(meets.detail)}
-    return {"raced": 0.0} if drive.did(Deed.RACED) else {}
+    return {"raced": 0.0} if drive.did(EventKind.RACED) else {}
 
 
 def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
@@ -169,20 +169,20 @@ def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
     What the server says into the silence (heartbeats, GOAWAY, a word of farewell) is no part of any
     exchange, and restarts nothing. Where nobody told when we began to wait, any payload counts.
     """
-    ends = [h for h in closing.happenings if h.letter not in "dh"]
+    ends = [h for h in closing.wire_events if h.letter not in "dh"]
     first = ends[0] if ends else None
     mark = trace.drive.mark
     if first is None or first.side is Side.CLIENT or mark is None:
         return {}
-    steps = [e.time_ns for e in trace.drive.events if e.deed is Deed.STEP]
+    steps = [e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP]
     began = max((time for time in steps if time < first.time_ns), default=first.time_ns)
     opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < began]
-    told = [h.time_ns for h in closing.happenings if h.time_ns < began]
+    told = [h.time_ns for h in closing.wire_events if h.time_ns < began]
     since = max([*opening[-1:], *told[-1:]], default=mark.time_ns)
     return {"idle_to_end": (first.time_ns - since) / 1000}
 
 
-def _seen(trace: Trace) -> Iterator[Happening]:
+def _seen(trace: Trace) -> Iterator[WireEvent]:
     """Happenings as the capture shows them; retransmitted bytes and FINs count once."""
     floor = _floor(trace.drive)
     pending = {side: deque(_lettered(trace.drive, side, floor[side])) for side in Side}
@@ -191,16 +191,16 @@ def _seen(trace: Trace) -> Iterator[Happening]:
     for segment in trace.segments:
         side = segment.side
         if segment.rst:
-            yield Happening(segment.time_ns, side, RST, segment.number)
+            yield WireEvent(segment.time_ns, side, RST, segment.number)
             continue
         yield from _passed(segment, pending[side], reach[side])
         reach[side] = max(reach[side], segment.end)
         if segment.fin and side not in finished:
             finished.add(side)
-            yield Happening(segment.time_ns, side, FIN, segment.number)
+            yield WireEvent(segment.time_ns, side, FIN, segment.number)
 
 
-def _passed(segment: Segment, pending: deque[Record], reach: int) -> Iterator[Happening]:
+def _passed(segment: Segment, pending: deque[Record], reach: int) -> Iterator[WireEvent]:
     """The records whose last byte this segment brings, and bytes that nobody could name."""
     if not segment.length or segment.end <= reach:
         return
@@ -209,9 +209,9 @@ def _passed(segment: Segment, pending: deque[Record], reach: int) -> Iterator[Ha
         record = pending.popleft()
         named = True
         if record.kind in LETTERS:
-            yield Happening(segment.time_ns, segment.side, LETTERS[record.kind], segment.number)
+            yield WireEvent(segment.time_ns, segment.side, LETTERS[record.kind], segment.number)
     if not named and not pending:
-        yield Happening(segment.time_ns, segment.side, "d", segment.number)
+        yield WireEvent(segment.time_ns, segment.side, "d", segment.number)
 
 
 def _lettered(drive: Drive, side: Side, floor: int) -> list[Record]:
@@ -224,20 +224,20 @@ def _floor(drive: Drive) -> dict[Side, int]:
     return {Side.CLIENT: mark.client, Side.SERVER: mark.server} if mark else dict.fromkeys(Side, 0)
 
 
-def _told(drive: Drive) -> Iterator[Happening]:
+def _told(drive: Drive) -> Iterator[WireEvent]:
     """Happenings as our own socket knows them."""
     floor = _floor(drive)
     told = [
-        Happening(record.time_ns, record.side, LETTERS[record.kind])
+        WireEvent(record.time_ns, record.side, LETTERS[record.kind])
         for record in drive.records
         if record.kind in LETTERS and record.end > floor[record.side]
     ]
-    ends: dict[tuple[Side, str], Happening] = {}
+    ends: dict[tuple[Side, str], WireEvent] = {}
     for event in drive.events:
-        if event.deed in _DEEDS:  # a FIN, like a reset, is told once, however often we ran into it
-            ends.setdefault(_DEEDS[event.deed], Happening(event.time_ns, *_DEEDS[event.deed]))
+        if event.kind in _DEEDS:  # a FIN, like a reset, is told once, however often we ran into it
+            ends.setdefault(_DEEDS[event.kind], WireEvent(event.time_ns, *_DEEDS[event.kind]))
     told += ends.values()
-    yield from sorted(told, key=lambda happening: happening.time_ns)
+    yield from sorted(told, key=lambda wire_event: wire_event.time_ns)
 
 
 def _tls_end(closing: Closing) -> TlsEnd:
@@ -277,11 +277,11 @@ def _failed(drive: Drive) -> Outcome:
     return Outcome.HANDSHAKE_FAILED if drive.stage is Stage.HANDSHAKE else Outcome.ERROR
 
 
-def _segment_key(indexed: tuple[int, Happening]) -> tuple[Side, int]:
-    index, happening = indexed
-    return happening.side, happening.packet if happening.packet is not None else -1 - index
+def _segment_key(indexed: tuple[int, WireEvent]) -> tuple[Side, int]:
+    index, wire_event = indexed
+    return wire_event.side, wire_event.packet if wire_event.packet is not None else -1 - index
 
 
-def _cased(happening: Happening) -> str:
-    letter = happening.letter
-    return letter.upper() if happening.side is Side.CLIENT else letter
+def _cased(wire_event: WireEvent) -> str:
+    letter = wire_event.letter
+    return letter.upper() if wire_event.side is Side.CLIENT else letter

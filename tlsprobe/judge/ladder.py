@@ -18,7 +18,7 @@ def ladder_of(
 ) -> tuple[LadderLine, ...]:
     """Everything after the opening exchange that carries bytes or flags, with pure ACKs left out.
 
-    Without a capture, the happenings that our own side knows of. ``also`` holds numbers of packets
+    Without a capture, the wire_events that our own side knows of. ``also`` holds numbers of packets
     that are to be told whatever they carry.
     """
     mark = trace.drive.mark
@@ -39,8 +39,8 @@ def _wire(
     floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
     reach = dict(floor)
     letters: defaultdict[int | None, str] = defaultdict(str)
-    for happening in closing.happenings:
-        letters[happening.packet] += happening.letter
+    for wire_event in closing.wire_events:
+        letters[wire_event.packet] += wire_event.letter
     causes = {reset.packet: reset for reset in resets}
     for segment in trace.segments:
         loaded = segment.length and segment.end > floor[segment.side]
@@ -86,8 +86,8 @@ def _told(trace: Trace, closing: Closing) -> Iterator[LadderLine]:
     assert mark is not None
     names = {letter: str(kind) for kind, letter in LETTERS.items()} | {"d": "data"}
     names |= {"g": "goodbye", "f": "FIN", "r": "RST"}
-    for happening in closing.happenings:
-        letter = happening.letter
-        said = letter.upper() if happening.side is Side.CLIENT else letter
-        time_us = (happening.time_ns - mark.time_ns) / 1000
-        yield LadderLine(time_us, happening.side, said, f"{names[letter]} (by our socket)")
+    for wire_event in closing.wire_events:
+        letter = wire_event.letter
+        said = letter.upper() if wire_event.side is Side.CLIENT else letter
+        time_us = (wire_event.time_ns - mark.time_ns) / 1000
+        yield LadderLine(time_us, wire_event.side, said, f"{names[letter]} (by our socket)")

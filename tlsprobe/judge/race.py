@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import sqrt
 
 from tlsprobe.model.judgement import DataEnd, Judgement, Outcome, Reader
-from tlsprobe.model.run import Cell, JudgedTrial, Met, Race, Spread
+from tlsprobe.model.run import Cell, ExpiryOutcome, JudgedTrial, Race, Spread
 
 _Z = 1.959964
 """Two-sided 95 %."""
@@ -90,7 +90,7 @@ def _reach(window: Spread | None) -> str:
     )
 
 
-def _met(said: list[Judgement]) -> Iterable[Met]:
+def _met(said: list[Judgement]) -> Iterable[ExpiryOutcome]:
     by_offset: defaultdict[float, list[Judgement]] = defaultdict(list)
     for judgement in said:
         if "request_after_expiry" in judgement.timing_us:
@@ -98,7 +98,7 @@ def _met(said: list[Judgement]) -> Iterable[Met]:
     for offset, met in sorted(by_offset.items()):
         answered = sum(j.axes.data is DataEnd.COMPLETE for j in met)
         lost = sum(map(_lost, met))
-        yield Met(offset, answered, len(met) - answered - lost, lost)
+        yield ExpiryOutcome(offset, answered, len(met) - answered - lost, lost)
 
 
 def _acted(judgement: Judgement) -> bool:

@@ -19,7 +19,7 @@ REACH = 1 << 16
 """So far behind what is known the stranger's numbers may lie: a retransmission, a probe."""
 
 
-class Standing(NamedTuple):
+class NatEntry(NamedTuple):
     """Where a connection stands: the next number of either side, as on the wire.
 
     ``client`` and ``server`` are printed endpoints, ``time_ns`` is when it was last heard of.
@@ -36,7 +36,7 @@ class Standing(NamedTuple):
 class Rewritten:
     """That a connection went on under another name: who it was, and as whom it appeared."""
 
-    was: Standing
+    was: NatEntry
     now: str
 
     @property
@@ -50,16 +50,16 @@ class Rewritten:
         )
 
 
-class Register:
+class NatIndex:
     """Connections that a stranger may turn out to be, found by either of their numbers."""
 
-    def __init__(self, known: Iterable[Standing] = ()) -> None:
-        self._by_server_next: defaultdict[tuple[str, int], list[Standing]] = defaultdict(list)
-        self._by_client_next: defaultdict[tuple[str, int], list[Standing]] = defaultdict(list)
+    def __init__(self, known: Iterable[NatEntry] = ()) -> None:
+        self._by_server_next: defaultdict[tuple[str, int], list[NatEntry]] = defaultdict(list)
+        self._by_client_next: defaultdict[tuple[str, int], list[NatEntry]] = defaultdict(list)
         for standing in known:
             self.add(standing)
 
-    def add(self, standing: Standing) -> None:
+    def add(self, standing: NatEntry) -> None:
         """Makes a connection known."""
         server = standing.server
         self._by_server_next[server, standing.server_next % _WRAP].append(standing)
@@ -83,13 +83,13 @@ class Register:
 
 
 def continued(
-    client: str, server: str, seq: int, ack: int, known: Iterable[Standing]
+    client: str, server: str, seq: int, ack: int, known: Iterable[NatEntry]
 ) -> Rewritten | None:
-    """`Register.continued_by` for a handful of connections."""
-    return Register(known).continued_by(client, server, seq, ack)
+    """`NatIndex.continued_by` for a handful of connections."""
+    return NatIndex(known).continued_by(client, server, seq, ack)
 
 
-def _continues(known: Standing, seq: int, ack: int) -> bool:
+def _continues(known: NatEntry, seq: int, ack: int) -> bool:
     return all(
         -REACH <= _distance(number, following) <= REACH
         for number, following in ((seq, known.client_next), (ack, known.server_next))

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from tlsprobe.judge.cause import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, signature_of, timing_of
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rules import Case, apply_rules
+from tlsprobe.judge.rules import RuleInput, apply_rules
 from tlsprobe.model.judgement import Judgement, Result
 from tlsprobe.model.trace import Coverage, Trace
 
@@ -22,8 +22,8 @@ def judge(trace: Trace, told: Container[str] = ()) -> Judgement:
     axes = axes_of(trace, closing)
     outcome = outcome_of(trace, closing, axes)
     resets = resets_of(trace)
-    case = Case(trace, closing, axes, outcome, resets)
-    results = apply_rules(case)
+    given = RuleInput(trace, closing, axes, outcome, resets)
+    results = apply_rules(given)
     return Judgement(
         outcome=outcome,
         axes=axes,
@@ -33,12 +33,12 @@ def judge(trace: Trace, told: Container[str] = ()) -> Judgement:
         conclusive=trace.coverage is not Coverage.HOLES,
         timing_us=timing_of(trace, closing),
         ladder=ladder_of(trace, closing, resets) if signature not in told else (),
-        notes=tuple(_notes(case)),
+        notes=tuple(_notes(given)),
     )
 
 
-def _notes(case: Case) -> Iterator[str]:
-    if case.trace.coverage is Coverage.NONE:
+def _notes(given: RuleInput) -> Iterator[str]:
+    if given.trace.coverage is Coverage.NONE:
         yield "no capture: told by our own socket, which cannot see a reset behind an EOF"
-    if case.outside_tls:
-        yield f"{case.outside_tls} bytes that are no TLS came after TLS had begun"
+    if given.outside_tls:
+        yield f"{given.outside_tls} bytes that are no TLS came after TLS had begun"

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tlsprobe.errors import UsageError
-from tlsprobe.lab.places import fill, fill_all
+from tlsprobe.lab.workspace import fill, fill_all
 from tlsprobe.model.profile import Lab, Profile
 from tlsprobe.profiles import FILE as PROFILE
 from tlsprobe.profiles import load_profile

@@ -18,14 +18,14 @@ from subprocess import PIPE, STDOUT, Popen, TimeoutExpired, run
 import trio
 
 from tlsprobe.errors import CannotMeasure
+from tlsprobe.flows.live import flow
 from tlsprobe.judge.cause import resets_of
 from tlsprobe.lab.availability import SEARCHED
 from tlsprobe.lab.vendor import Started
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Drive, Segment, Stage, Trace
-from tlsprobe.wire import sniffer
-from tlsprobe.wire.flows import flow
-from tlsprobe.wire.frames import Frame
+from tlsprobe.packets.frames import Frame
+from tlsprobe.sniff import capture as sniffer
 
 ENDS_WITHIN_S = 30.0
 SETTLES_S = 0.3

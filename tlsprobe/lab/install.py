@@ -29,8 +29,8 @@ from tlsprobe.lab.availability import (
     lab_of,
     sibling,
 )
-from tlsprobe.lab.places import fill_all
 from tlsprobe.lab.process import last_words
+from tlsprobe.lab.workspace import fill_all
 from tlsprobe.model.profile import Command, Profile
 
 POLICY = Path("/usr/sbin/policy-rc.d")

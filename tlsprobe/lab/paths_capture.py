@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tlsprobe.captures.pcapng_writer import Writer
 from tlsprobe.lab.namespaces import Namespace, inside
-from tlsprobe.wire.frames import ETHERNET, Frame
-from tlsprobe.wire.pcapng import Writer
+from tlsprobe.packets.frames import ETHERNET, Frame
 
 _ALL = 0x0003
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6

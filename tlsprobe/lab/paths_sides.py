@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tlsprobe.judge.rewritten import Standing, continued
+from tlsprobe.flows.live import Endpoint
+from tlsprobe.judge.rewritten import NatEntry, continued
 from tlsprobe.model.trace import Flag
-from tlsprobe.wire.flows import Endpoint
-from tlsprobe.wire.frames import ETHERNET, Frame, Packet, decode
-from tlsprobe.wire.packet import text
+from tlsprobe.packets.frames import ETHERNET, Frame, Packet, decode
+from tlsprobe.packets.packet import text
 
 _SYN, _RST, _FIN, _ACK = (int(flag) for flag in (Flag.SYN, Flag.RST, Flag.FIN, Flag.ACK))
 _MASK = 0xFFFF_FFFF
@@ -153,7 +153,7 @@ def _taken_up(flows: dict[Endpoint, _Flow], source: Endpoint, packet: Packet) ->
     server = text((packet.destination, packet.destination_port))
     names = {text(name): name for name, flow in flows.items() if flow.shaken}
     known = (
-        Standing(name, server, flow.client_next, flow.server_next)
+        NatEntry(name, server, flow.client_next, flow.server_next)
         for name, flow in ((name, flows[end]) for name, end in names.items())
         if flow.client_next is not None and flow.server_next is not None
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab.paths_sides import (
     Dated,
     Rewrite,
@@ -34,8 +35,7 @@ from tlsprobe.model.run import (
 )
 from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Side
-from tlsprobe.wire.flows import Endpoint
-from tlsprobe.wire.frames import Frame
+from tlsprobe.packets.frames import Frame
 
 SHOWN = 3
 """How many connections a report names one by one."""

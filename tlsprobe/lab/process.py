@@ -20,7 +20,7 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab.availability import SEARCHED
-from tlsprobe.lab.places import Account
+from tlsprobe.lab.workspace import Account
 
 STOPS_WITHIN = 5.0
 """Seconds that a server has to stop in order, and what is left of it to be gone."""

@@ -20,9 +20,10 @@ from tlsprobe.lab.availability import (
     lab_of,
     sibling,
 )
-from tlsprobe.lab.places import (
+from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
+from tlsprobe.lab.workspace import (
     Account,
-    Places,
+    Workspace,
     account,
     account_of_ours,
     copy_pki,
@@ -30,7 +31,6 @@ from tlsprobe.lab.places import (
     fill_all,
     free_ports,
 )
-from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
 from tlsprobe.model.profile import Command, Lab, Profile
 
 VERSION_WITHIN = 20.0
@@ -66,7 +66,7 @@ class Started:
 
 @asynccontextmanager
 async def running(
-    profile: Profile, places: Places, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
+    profile: Profile, places: Workspace, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
 ) -> AsyncIterator[Started]:
     """A vendor's server, for the time of the block; what it stands in front of is started first.
 
@@ -109,7 +109,7 @@ async def running(
             await server.stop(lab.stop)
 
 
-def _program(profile: Profile, places: Places) -> str | None:
+def _program(profile: Profile, places: Workspace) -> str | None:
     found = availability(profile, places.tools)
     if found.presence is Presence.HERE:
         return found.program
@@ -125,7 +125,7 @@ _numbers = count(1)
 
 
 @contextmanager
-def _own_folder(profile: Profile, places: Places, whom: Account) -> Iterator[Path]:
+def _own_folder(profile: Profile, places: Workspace, whom: Account) -> Iterator[Path]:
     folder = places.scratch / f"{profile.name}-{next(_numbers)}"
     folder.mkdir(mode=0o755)
     try:
@@ -136,7 +136,7 @@ def _own_folder(profile: Profile, places: Places, whom: Account) -> Iterator[Pat
 
 
 def _names(
-    profile: Profile, places: Places, program: str | None, folder: Path, whom: Account
+    profile: Profile, places: Workspace, program: str | None, folder: Path, whom: Account
 ) -> dict[str, str]:
     lab = lab_of(profile)
     return {

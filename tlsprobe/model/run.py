@@ -178,7 +178,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class ExpiryOutcome:
     """What became of the requests that met the idle expiry at one distance from it.
 
     ``offset_us`` is negative before the expected expiry. ``refused``: EOF and no response;
@@ -206,7 +206,7 @@ class Race:
     high: float
     text: str
     window_us: Spread | None = None
-    met: tuple[Met, ...] = ()
+    met: tuple[ExpiryOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ class Record(NamedTuple):
     alert: tuple[int, int] | None = None
 
 
-class Deed(StrEnum):
+class EventKind(StrEnum):
     """What the driver did, or what its socket told it.
 
     RACED and MEETS are noted by racers that were in time: one answered the idle expiry, the other
@@ -131,11 +131,11 @@ class Deed(StrEnum):
     LEFT = "left"
 
 
-class Event(NamedTuple):
+class DriverEvent(NamedTuple):
     """A deed with its time and, where there is more to say, a word about it."""
 
     time_ns: int
-    deed: Deed
+    kind: EventKind
     detail: str = ""
 
 
@@ -171,7 +171,7 @@ class Drive:
     server: tuple[str, int]
     stage: Stage
     records: tuple[Record, ...]
-    events: tuple[Event, ...]
+    events: tuple[DriverEvent, ...]
     tls: str | None = None
     cipher: str | None = None
     alpn: str | None = None
@@ -185,14 +185,14 @@ class Drive:
     answered_to: int = 0
     remarks: tuple[str, ...] = ()
 
-    def did(self, deed: Deed) -> Event | None:
+    def did(self, deed: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
-        return next((event for event in self.events if event.deed is deed), None)
+        return next((event for event in self.events if event.kind is deed), None)
 
     @property
     def worked(self) -> bool:
         """Whether the connection came to its sequence and the server did not leave us waiting."""
-        unanswered = self.answered < self.owed and self.did(Deed.GAVE_UP) is not None
+        unanswered = self.answered < self.owed and self.did(EventKind.GAVE_UP) is not None
         return self.failure is None and not unanswered
 
 

@@ -29,7 +29,7 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Habit:
+class CellProfile:
     """How a server ended a cell: what most trials showed, and all that any did."""
 
     outcome: str
@@ -37,13 +37,13 @@ class Habit:
     outcomes: frozenset[str]
     endings: frozenset[str]
 
-    def is_like(self, other: Habit) -> bool:
+    def is_like(self, other: CellProfile) -> bool:
         """Whether one of the two was seen to do what the other mostly does."""
         outcomes = self.outcome in other.outcomes or other.outcome in self.outcomes
         return outcomes and (self.events in other.endings or other.events in self.endings)
 
 
-Fingerprint = Mapping[Place, Habit]
+Fingerprint = Mapping[Place, CellProfile]
 """How a server ended each cell that compares with others'."""
 
 Distances = tuple[tuple[float, ...], ...]
@@ -69,10 +69,10 @@ def distance(one: Fingerprint, other: Fingerprint) -> float:
     return len(differences(one, other)) / shared if shared else 1.0
 
 
-def _habit(cell: Cell, ending: Ending) -> Habit:
+def _habit(cell: Cell, ending: Ending) -> CellProfile:
     outcomes = frozenset(outcome for outcome, count in cell.outcomes.items() if count)
     endings = frozenset(events_of(signature) for signature in cell.signatures)
-    return Habit(ending.outcome, ending.events, outcomes, endings | {ending.events})
+    return CellProfile(ending.outcome, ending.events, outcomes, endings | {ending.events})
 
 
 def distances(prints: Sequence[Fingerprint]) -> Distances:

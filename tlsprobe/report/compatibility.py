@@ -14,7 +14,7 @@ from tlsprobe.catalogue import catalogue
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.alike import Distances, distances, fingerprint, grouped
 from tlsprobe.report.matrix import Matrix, by_target, column_names, turned, with_absent
-from tlsprobe.report.traits import group_names
+from tlsprobe.report.questions import group_names
 
 
 @dataclass(frozen=True, slots=True)

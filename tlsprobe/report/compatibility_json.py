@@ -14,7 +14,7 @@ from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility, Vendor
 from tlsprobe.report.document import Document, encode_document
 from tlsprobe.report.ending import ending_of
-from tlsprobe.report.heart import safety_of
+from tlsprobe.report.summary_table import safety_of
 
 MATRIX_SCHEMA = "tlsprobe.matrix/1"
 

@@ -20,9 +20,9 @@ from tlsprobe.report.compatibility import (
 )
 from tlsprobe.report.escape import markdown_code, markdown_text
 from tlsprobe.report.glyphs import UNICODE
-from tlsprobe.report.heart import COLUMNS, SAFE, Line, heart_lines
 from tlsprobe.report.matrix import Matrix, Row
 from tlsprobe.report.sentences import WORDS, summary_words
+from tlsprobe.report.summary_table import COLUMNS, SAFE, Line, heart_lines
 
 ACROSS = 10
 """Columns of a block of the whole table: what a page shows without scrolling."""

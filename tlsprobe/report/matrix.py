@@ -46,7 +46,7 @@ CONTROL_MARK = " (control)"
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class CellLabel:
     """What one cell shows: the worst outcome's code, and counts if the trials differ.
 
     ``counts`` is "" when all trials ended alike, else ``3/20`` (the others were ok),
@@ -69,7 +69,7 @@ class Face:
 class MatrixCell:
     """One place of the table: faces (two if the TLS versions differ), or plain words."""
 
-    faces: tuple[Face, ...] = ()
+    faces: tuple[CellLabel, ...] = ()
     words: str = ""
 
     def text(self, glyphs: Glyphs) -> str:
@@ -151,7 +151,7 @@ def with_absent(matrix: Matrix, names: Sequence[str]) -> Matrix:
     """The matrix with a column for each server that could not be measured at all."""
     if not names:
         return matrix
-    absent = MatrixCell((Face(Verdict.UNSUPPORTED, UNSUPPORTED[0]),))
+    absent = MatrixCell((CellLabel(Verdict.UNSUPPORTED, UNSUPPORTED[0]),))
     rows = (replace(row, cells=row.cells + (absent,) * len(names)) for row in matrix.rows)
     used = {*matrix.verdicts, Verdict.UNSUPPORTED}
     return replace(
@@ -175,20 +175,20 @@ def column_names(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def face_of(cell: Cell) -> Face:
+def face_of(cell: Cell) -> CellLabel:
     """What a cell shows of its trials."""
     outcomes = ranked_outcomes(cell)
     if not outcomes or cell.verdict is Verdict.UNSUPPORTED:
-        return Face(cell.verdict, _empty_code(cell.verdict), tls=cell.tls)
+        return CellLabel(cell.verdict, _empty_code(cell.verdict), tls=cell.tls)
     trials = _trials(cell)
     worst, count = outcomes[0]
     if count == trials:
-        return Face(cell.verdict, code_of(worst), tls=cell.tls)
+        return CellLabel(cell.verdict, code_of(worst), tls=cell.tls)
     *middle, (last, _) = outcomes[1:]
     counts = [f"{count}/{trials}", *(f"{code_of(outcome)} {n}/{trials}" for outcome, n in middle)]
     if last != Outcome.CLEAN:
         counts.append(code_of(last))
-    return Face(cell.verdict, code_of(worst), " ".join(counts), cell.tls)
+    return CellLabel(cell.verdict, code_of(worst), " ".join(counts), cell.tls)
 
 
 def ranked_outcomes(cell: Cell) -> list[tuple[str, int]]:
@@ -249,7 +249,7 @@ def _matrix(
     return Matrix(title, columns, rows, verdicts, tuple(legend))
 
 
-def _code_legend(cells: list[Cell], shown: list[Face]) -> Iterable[tuple[str, str]]:
+def _code_legend(cells: list[Cell], shown: list[CellLabel]) -> Iterable[tuple[str, str]]:
     """The codes that occur, the worst last: one reads a legend from what is normal."""
     seen = {outcome for cell in cells for outcome, count in ranked_outcomes(cell) if count}
     known = [entry for outcome, entry in CODES.items() if outcome in seen]
@@ -288,7 +288,7 @@ def _target_cell(cells: list[Cell], sequence: str) -> MatrixCell:
     faces.sort(key=lambda face: face.tls)
     if len({(face.verdict, face.code, face.counts) for face in faces}) == 1:
         first = faces[0]
-        return MatrixCell((Face(first.verdict, first.code, first.counts),))
+        return MatrixCell((CellLabel(first.verdict, first.code, first.counts),))
     return MatrixCell(tuple(faces))
 
 

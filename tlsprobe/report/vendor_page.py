@@ -15,7 +15,6 @@ from tlsprobe.report.compatibility import Vendor, asked
 from tlsprobe.report.ending import NOT_MEASURED, Ending, by_tls, cells_of, ending_of, endings_of
 from tlsprobe.report.escape import markdown_cell_code, markdown_code, markdown_text
 from tlsprobe.report.glyphs import duration, seconds
-from tlsprobe.report.heart import safety_of
 from tlsprobe.report.sentences import (
     capture_words,
     host_words,
@@ -24,6 +23,7 @@ from tlsprobe.report.sentences import (
     race_words,
     summary_words,
 )
+from tlsprobe.report.summary_table import safety_of
 
 IDLE = {
     "after a request": "idle-expiry",

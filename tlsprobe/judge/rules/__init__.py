@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlsprobe.judge.rules.case import Answer, Case, Rule, apply
 from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import INTEROP_RULES
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
+from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply
 from tlsprobe.judge.rules.tcp import TCP_RULES
 from tlsprobe.judge.rules.tls import TLS_RULES
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.run import Cell
 
-__all__ = ["RULES", "Answer", "Case", "Rule", "apply_rules", "undecided"]
+__all__ = ["RULES", "Answer", "Rule", "RuleInput", "apply_rules", "undecided"]
 
 _CHAPTERS = (TLS_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
 
@@ -26,9 +26,9 @@ RULES = {rule.id: rule for chapter in _CHAPTERS for rule in chapter}
 """All rules by id."""
 
 
-def apply_rules(case: Case) -> tuple[RuleResult, ...]:
+def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
     """Every rule's answer, in the order of the table."""
-    return tuple(apply(rule, case) for rule in RULES.values())
+    return tuple(apply(rule, given) for rule in RULES.values())
 
 
 def undecided(cells: Iterable[Cell]) -> list[str]:

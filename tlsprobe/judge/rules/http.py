@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 from tlsprobe.judge.closing import FIN
-from tlsprobe.judge.rules.case import Answer, Case, Rule, kind_of
+from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
 from tlsprobe.model.judgement import Cause, DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
 from tlsprobe.model.trace import RecordKind, Side
@@ -20,147 +20,147 @@ GOAWAY = re.compile(r"goaway last=(\d+) error=(\d+)")
 _BODY = 16 * 1024  # more than any request line and header that we send
 
 
-def _is_http1(case: Case) -> bool:
-    return case.speaks("http1")
+def _is_http1(given: RuleInput) -> bool:
+    return given.speaks("http1")
 
 
-def _http_close(case: Case) -> Answer:
-    goodbye = case.goodbye
-    if not _is_http1(case) or goodbye is None or case.aborted:
+def _http_close(given: RuleInput) -> Answer:
+    goodbye = given.goodbye
+    if not _is_http1(given) or goodbye is None or given.aborted:
         return None
-    late = [r for r in case.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
-    if late and case.trace.drive.answered_to >= late[0].end:
+    late = [r for r in given.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
+    if late and given.trace.drive.answered_to >= late[0].end:
         return Result.FAIL, "the server answered a request behind 'Connection: close'"
-    if case.closing.server_end is None and case.axes.tls is TlsEnd.NOTIFIED:
+    if given.closing.server_end is None and given.axes.tls is TlsEnd.NOTIFIED:
         return Result.PASS, "the server began to close with its close_notify, and waited for ours"
-    if case.closing.server_end is None:
+    if given.closing.server_end is None:
         return Result.FAIL, "the server kept the connection after 'Connection: close'"
     return Result.PASS, "the server closed after 'Connection: close'"
 
 
-def _http_close_header(case: Case) -> Answer:
-    goodbye, drive = case.goodbye, case.trace.drive
-    if not _is_http1(case) or goodbye is None or drive.answered_to < goodbye.end:
+def _http_close_header(given: RuleInput) -> Answer:
+    goodbye, drive = given.goodbye, given.trace.drive
+    if not _is_http1(given) or goodbye is None or drive.answered_to < goodbye.end:
         return None
     if CLOSE_ANNOUNCED in drive.remarks:
         return Result.PASS, "the last response carried 'Connection: close'"
     return Result.WARN, "the last response did not carry 'Connection: close'"
 
 
-def _http_linger(case: Case) -> Answer:
-    if not _is_http1(case) or case.aborted or case.closing.server_end is None:
+def _http_linger(given: RuleInput) -> Answer:
+    if not _is_http1(given) or given.aborted or given.closing.server_end is None:
         return None
-    if not (_has_body(case) or _wrote_behind_goodbye(case)):
+    if not (_has_body(given) or _wrote_behind_goodbye(given)):
         return None
-    if not _own_resets(case):
+    if not _own_resets(given):
         return Result.PASS, "the server closed in stages: no reset behind its last response"
-    if case.axes.data is DataEnd.TRUNCATED:
+    if given.axes.data is DataEnd.TRUNCATED:
         return Result.INFO, "the server reset because of bytes behind, and its response was lost"
     return Result.INFO, "the server reset behind its response, which a slower reader would lose"
 
 
-def _http_body(case: Case) -> Answer:
-    answered = case.closing.first(Side.SERVER, "d")
-    if not _is_http1(case) or case.aborted or answered is None or not _has_body(case):
+def _http_body(given: RuleInput) -> Answer:
+    answered = given.closing.first(Side.SERVER, "d")
+    if not _is_http1(given) or given.aborted or answered is None or not _has_body(given):
         return None
-    if case.closing.server_end is not None:
+    if given.closing.server_end is not None:
         return Result.PASS, "the server closed the connection after its response to the upload"
-    bodies = case.said(Side.CLIENT, RecordKind.DATA)
-    acks = [s.ack for s in case.trace.segments if s.side is Side.SERVER and s.ack is not None]
+    bodies = given.said(Side.CLIENT, RecordKind.DATA)
+    acks = [s.ack for s in given.trace.segments if s.side is Side.SERVER and s.ack is not None]
     if bodies and max(acks, default=0) >= bodies[-1].end:
         return Result.PASS, "the server took the whole body and kept the connection"
     return Result.FAIL, "the server responded, and neither read the whole body nor closed"
 
 
-def _http_idle(case: Case) -> Answer:
-    first = case.closing.happenings[:1]
+def _http_idle(given: RuleInput) -> Answer:
+    first = given.closing.wire_events[:1]
     idle = first and first[0].side is Side.SERVER and first[0].letter != "d"
-    if not _is_http1(case) or not idle or case.closing.server_end is None:
+    if not _is_http1(given) or not idle or given.closing.server_end is None:
         return None
-    if case.axes.tcp is TcpEnd.RESET:
+    if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the idle connection was ended by a reset"
-    if case.tls is None:
+    if given.tls is None:
         return Result.PASS, "the idle connection was ended with FIN before there was any TLS"
-    if case.axes.tls is not TlsEnd.NOTIFIED:
+    if given.axes.tls is not TlsEnd.NOTIFIED:
         return Result.WARN, "the idle connection was ended without a close_notify"
     return Result.PASS, "the idle connection was ended with close_notify and FIN"
 
 
-def _http_tls_alert(case: Case) -> Answer:
-    return notified(case) if _is_http1(case) and case.tls is not None else None
+def _http_tls_alert(given: RuleInput) -> Answer:
+    return notified(given) if _is_http1(given) and given.tls is not None else None
 
 
-def _http_tls_incomplete(case: Case) -> Answer:
-    fin, end = case.closing.first(Side.CLIENT, FIN), case.closing.server_end
-    left = case.client_led and fin is not None and (end is None or case.closing.before(fin, end))
-    if not _is_http1(case) or case.tls is None or not left or case.aborted:
+def _http_tls_incomplete(given: RuleInput) -> Answer:
+    fin, end = given.closing.first(Side.CLIENT, FIN), given.closing.server_end
+    left = given.client_led and fin is not None and (end is None or given.closing.before(fin, end))
+    if not _is_http1(given) or given.tls is None or not left or given.aborted:
         return None
-    if end is None or case.not_the_servers:
+    if end is None or given.not_the_servers:
         return None
-    if case.sent_error_alert:
+    if given.sent_error_alert:
         return Result.WARN, "our alert and FIN were answered with an error alert"
-    if case.axes.tcp is TcpEnd.RESET:
+    if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "our alert and FIN were answered with an RST"
     return Result.PASS, "our alert and FIN, without waiting for an answer, were taken as an end"
 
 
-def _own_resets(case: Case) -> list[Reset]:
-    return [reset for reset in case.server_resets if reset.cause is not Cause.MIDDLEBOX]
+def _own_resets(given: RuleInput) -> list[Reset]:
+    return [reset for reset in given.server_resets if reset.cause is not Cause.MIDDLEBOX]
 
 
-def _has_body(case: Case) -> bool:
+def _has_body(given: RuleInput) -> bool:
     """Our side sent more than a header: by the packets, since an upload may be cut short."""
-    mark = case.trace.drive.mark
+    mark = given.trace.drive.mark
     since = mark.client if mark else 0
-    sent = [s.end for s in case.trace.segments if s.side is Side.CLIENT and s.length]
+    sent = [s.end for s in given.trace.segments if s.side is Side.CLIENT and s.length]
     return max(sent, default=0) - since > _BODY
 
 
-def _wrote_behind_goodbye(case: Case) -> bool:
-    goodbye = case.goodbye
+def _wrote_behind_goodbye(given: RuleInput) -> bool:
+    goodbye = given.goodbye
     kinds = RecordKind.DATA, RecordKind.CLOSE_NOTIFY
     return goodbye is not None and any(
-        record.start >= goodbye.end for record in case.said(Side.CLIENT, *kinds)
+        record.start >= goodbye.end for record in given.said(Side.CLIENT, *kinds)
     )
 
 
 # --- HTTP/2 ---------------------------------------------------------------------------------------
 
 
-def _goaways(case: Case) -> list[tuple[int, int]]:
+def _goaways(given: RuleInput) -> list[tuple[int, int]]:
     """The server's GOAWAY frames, each with its last stream and its error code."""
-    found = map(GOAWAY.fullmatch, case.trace.drive.remarks)
+    found = map(GOAWAY.fullmatch, given.trace.drive.remarks)
     return [(int(match[1]), int(match[2])) for match in found if match]
 
 
-def _h2_goaway(case: Case) -> Answer:
+def _h2_goaway(given: RuleInput) -> Answer:
     """Asked only where our side had not ended TLS or TCP first, and left nothing to announce."""
-    end = case.closing.server_end
-    ours = case.closing.first(Side.CLIENT, "n", FIN)
-    we_left = ours is not None and case.closing.before(ours, end)
-    if not case.speaks("http2") or case.tls is None or end is None:
+    end = given.closing.server_end
+    ours = given.closing.first(Side.CLIENT, "n", FIN)
+    we_left = ours is not None and given.closing.before(ours, end)
+    if not given.speaks("http2") or given.tls is None or end is None:
         return None
-    if we_left or case.aborted or case.not_the_servers:
+    if we_left or given.aborted or given.not_the_servers:
         return None
-    if _goaways(case):
+    if _goaways(given):
         return Result.PASS, f"a GOAWAY came before the server ended with {kind_of(end)}"
     return Result.WARN, f"the server ended with {kind_of(end)} and no GOAWAY before it"
 
 
-def _h2_last_id(case: Case) -> Answer:
-    last = [stream for stream, _ in _goaways(case)]
-    if not case.speaks("http2") or len(last) < 2:
+def _h2_last_id(given: RuleInput) -> Answer:
+    last = [stream for stream, _ in _goaways(given)]
+    if not given.speaks("http2") or len(last) < 2:
         return None
     if any(later > earlier for earlier, later in pairwise(last)):
         return Result.FAIL, "a later GOAWAY named a higher last stream than an earlier one"
     return Result.PASS, "no later GOAWAY named a higher last stream"
 
 
-def _h2_error_closes(case: Case) -> Answer:
-    errors = [error for _, error in _goaways(case) if error]
-    if not case.speaks("http2") or not errors or case.aborted:
+def _h2_error_closes(given: RuleInput) -> Answer:
+    errors = [error for _, error in _goaways(given) if error]
+    if not given.speaks("http2") or not errors or given.aborted:
         return None
-    if case.closing.server_end is None:
+    if given.closing.server_end is None:
         return Result.FAIL, f"the server kept the connection after GOAWAY with error {errors[0]}"
     return Result.PASS, f"the server closed after its GOAWAY with error {errors[0]}"
 

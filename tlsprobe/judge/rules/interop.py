@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from tlsprobe.judge.closing import FIN, RST, Happening
-from tlsprobe.judge.rules.case import Answer, Case, Rule
+from tlsprobe.judge.closing import FIN, RST, WireEvent
+from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd
-from tlsprobe.model.trace import Coverage, Deed, Record, RecordKind, Side
+from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 _OURS = "tlsprobe's own"
 
 
-def _reset_before_fin(case: Case) -> Answer:
-    if case.closing.server_end is None or case.aborted:
+def _reset_before_fin(given: RuleInput) -> Answer:
+    if given.closing.server_end is None or given.aborted:
         return None
-    if case.axes.tcp is TcpEnd.RESET:
+    if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the server reset in place of a FIN: a reader gets ECONNRESET, not EOF"
     return Result.PASS, "no reset came before the server's FIN"
 
 
-def _reset_after_fin(case: Case) -> Answer:
-    if case.closing.server_end is None or case.aborted or case.axes.tcp is TcpEnd.RESET:
+def _reset_after_fin(given: RuleInput) -> Answer:
+    if given.closing.server_end is None or given.aborted or given.axes.tcp is TcpEnd.RESET:
         return None
-    if case.axes.tcp is TcpEnd.FIN_RESET:
+    if given.axes.tcp is TcpEnd.FIN_RESET:
         return (
             Result.INFO,
             "the server reset after its FIN: readers saw EOF, reset metrics count it",
@@ -29,98 +29,100 @@ def _reset_after_fin(case: Case) -> Answer:
     return Result.PASS, "no reset came after the server's FIN"
 
 
-def _data_lost(case: Case) -> Answer:
-    if not case.trace.drive.owed or case.aborted:
+def _data_lost(given: RuleInput) -> Answer:
+    if not given.trace.drive.owed or given.aborted:
         return None
-    if case.closing.server_end is None:
-        return _held_back(case)
-    if case.axes.data is DataEnd.COMPLETE:
+    if given.closing.server_end is None:
+        return _held_back(given)
+    if given.axes.data is DataEnd.COMPLETE:
         return Result.PASS, "every response that was owed arrived whole"
-    if case.tls == "1.2" and case.client_led:
+    if given.tls == "1.2" and given.client_led:
         return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
     return Result.WARN, "a response that was owed did not arrive whole"
 
 
-def _held_back(case: Case) -> Answer:
+def _held_back(given: RuleInput) -> Answer:
     """A connection that nobody ended, and a response that we waited for in vain."""
-    drive = case.trace.drive
-    if drive.answered < drive.owed and drive.did(Deed.GAVE_UP) is not None:
+    drive = given.trace.drive
+    if drive.answered < drive.owed and drive.did(EventKind.GAVE_UP) is not None:
         return Result.WARN, "a response that was owed did not come, nor did an end: silence"
     return None
 
 
-def _leak(case: Case) -> Answer:
-    left = "FIN" if case.closing.first(Side.CLIENT, FIN) else "goodbye"
-    if (left == "goodbye" and not case.said_goodbye) or case.aborted:
+def _leak(given: RuleInput) -> Answer:
+    left = "FIN" if given.closing.first(Side.CLIENT, FIN) else "goodbye"
+    if (left == "goodbye" and not given.said_goodbye) or given.aborted:
         return None
-    if case.closing.server_end is None:
+    if given.closing.server_end is None:
         return Result.WARN, f"after our {left} the server held the connection beyond our patience"
     return Result.PASS, f"the server ended the connection after our {left}"
 
 
-def _plaintext(case: Case) -> Answer:
-    if case.closing.server_end is None or case.aborted:
+def _plaintext(given: RuleInput) -> Answer:
+    if given.closing.server_end is None or given.aborted:
         return None
-    if case.outside_tls:
+    if given.outside_tls:
         return Result.WARN, "the server said its last words outside TLS, where a client reads none"
     return Result.PASS, "the server said nothing outside TLS"
 
 
-def _idle_race(case: Case) -> Answer:
-    request = _request_at_expiry(case)
-    if request is None or case.aborted or case.not_the_servers:
+def _idle_race(given: RuleInput) -> Answer:
+    request = _request_at_expiry(given)
+    if request is None or given.aborted or given.not_the_servers:
         return None
-    if case.trace.drive.answered_to >= request.end:
+    if given.trace.drive.answered_to >= request.end:
         return Result.PASS, "the request that met the idle expiry was answered"
-    if case.axes.tcp is TcpEnd.RESET:
+    if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the request that met the idle expiry was lost with an RST before EOF"
-    if case.closing.server_end is None:
+    if given.closing.server_end is None:
         return Result.WARN, "the request that met the idle expiry was neither answered nor refused"
     return Result.PASS, "the request that met the idle expiry was refused cleanly, with EOF"
 
 
-def _request_at_expiry(case: Case) -> Record | None:
+def _request_at_expiry(given: RuleInput) -> Record | None:
     """The request that was sent when the server was ending the connection of its own accord."""
-    sent = case.said(Side.CLIENT, RecordKind.DATA)
-    if case.trace.drive.did(Deed.MEETS) is not None:
+    sent = given.said(Side.CLIENT, RecordKind.DATA)
+    if given.trace.drive.did(EventKind.MEETS) is not None:
         return sent[-1] if sent else None
-    begun = case.closing.first(Side.SERVER, "n", "a", FIN, RST)
-    ended = case.closing.first(Side.CLIENT, "n", "g", FIN, RST)
-    if begun is None or (ended is not None and case.closing.before(ended, begun)):
+    begun = given.closing.first(Side.SERVER, "n", "a", FIN, RST)
+    ended = given.closing.first(Side.CLIENT, "n", "g", FIN, RST)
+    if begun is None or (ended is not None and given.closing.before(ended, begun)):
         return None  # it was our side that began to end it
     return next((record for record in sent if record.time_ns >= begun.time_ns), None)
 
 
-def _self_notify(case: Case) -> Answer:
+def _self_notify(given: RuleInput) -> Answer:
     """The capture must show what the driver says it did, or neither can be trusted."""
-    trace = case.trace
+    trace = given.trace
     if trace.coverage is not Coverage.WHOLE:
         return None
-    missing = [what for what, letter in _done(case) if not case.closing.first(Side.CLIENT, letter)]
+    missing = [
+        what for what, letter in _done(given) if not given.closing.first(Side.CLIENT, letter)
+    ]
     if missing:
         return Result.ERROR, f"the driver sent {' and '.join(missing)}, the capture has none"
-    gave_up = any(e.deed in {Deed.ABORTED, Deed.CLOSED} for e in trace.drive.events)
-    unasked = case.closing.first(Side.CLIENT, RST)
-    if unasked is not None and not gave_up and not _was_gone(case, unasked):
+    gave_up = any(e.kind in {EventKind.ABORTED, EventKind.CLOSED} for e in trace.drive.events)
+    unasked = given.closing.first(Side.CLIENT, RST)
+    if unasked is not None and not gave_up and not _was_gone(given, unasked):
         return Result.ERROR, "the capture has an RST of ours that the driver did not ask for"
     return Result.PASS, "driver and capture agree about our side"
 
 
-def _was_gone(case: Case, ours: Happening) -> bool:
+def _was_gone(given: RuleInput, ours: WireEvent) -> bool:
     """Whether our socket may have been gone, so that a repetition drew our kernel's RST."""
-    closing = case.closing
+    closing = given.closing
     both = all(closing.before(closing.first(side, FIN), ours) for side in Side)
     return both or closing.before(closing.first(Side.SERVER, RST), ours)
 
 
-def _done(case: Case) -> list[tuple[str, str]]:
-    deeds = {event.deed for event in case.trace.drive.events}
-    notified = bool(case.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY))
-    done = [("a close_notify", "n", notified), ("a FIN", FIN, Deed.FIN_SENT in deeds)]
+def _done(given: RuleInput) -> list[tuple[str, str]]:
+    deeds = {event.kind for event in given.trace.drive.events}
+    notified = bool(given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY))
+    done = [("a close_notify", "n", notified), ("a FIN", FIN, EventKind.FIN_SENT in deeds)]
     # A socket that was reset, or has ended both ways, is gone: aborting it sends nothing.
-    both = case.closing.first(Side.CLIENT, FIN) and case.closing.first(Side.SERVER, FIN)
-    gone = both or case.closing.first(Side.SERVER, RST)
-    done.append(("an RST", RST, Deed.ABORTED in deeds and not gone))
+    both = given.closing.first(Side.CLIENT, FIN) and given.closing.first(Side.SERVER, FIN)
+    gone = both or given.closing.first(Side.SERVER, RST)
+    done.append(("an RST", RST, EventKind.ABORTED in deeds and not gone))
     return [(what, letter) for what, letter, did in done if did]
 
 

@@ -6,55 +6,57 @@ name, which is then what the trace carries as its protocol.
 
 from __future__ import annotations
 
-from tlsprobe.judge.rules.case import Answer, Case, Rule, kind_of
+from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.judgement import Level, Result, TlsEnd
 
 
-def _ldap_alert(case: Case) -> Answer:
-    if not case.speaks("ldap") or case.tls is None or case.said_goodbye or case.aborted:
+def _ldap_alert(given: RuleInput) -> Answer:
+    if not given.speaks("ldap") or given.tls is None or given.said_goodbye or given.aborted:
         return None
-    if not case.client_led:
+    if not given.client_led:
         return None
-    if case.axes.tls is TlsEnd.NOTIFIED:
+    if given.axes.tls is TlsEnd.NOTIFIED:
         return Result.PASS, "our closure alert was answered with a closure alert"
-    if case.closing.server_end is not None:
+    if given.closing.server_end is not None:
         return Result.PASS, "the server ended the session after our closure alert"
     return Result.FAIL, "our closure alert drew neither an alert nor the end of the session"
 
 
-def _ends_after_goodbye(case: Case, goodbye: str, otherwise: Result) -> Answer:
-    if not case.said_goodbye or case.aborted:
+def _ends_after_goodbye(given: RuleInput, goodbye: str, otherwise: Result) -> Answer:
+    if not given.said_goodbye or given.aborted:
         return None
-    end = case.closing.server_end
+    end = given.closing.server_end
     if end is None:
         return otherwise, f"the server kept the connection after {goodbye}"
     return Result.PASS, f"the server ended with {kind_of(end)} after {goodbye}"
 
 
-def _pg_terminate(case: Case) -> Answer:
-    return _ends_after_goodbye(case, "Terminate", Result.WARN) if case.speaks("postgres") else None
+def _pg_terminate(given: RuleInput) -> Answer:
+    return (
+        _ends_after_goodbye(given, "Terminate", Result.WARN) if given.speaks("postgres") else None
+    )
 
 
-def _mqtt_disconnect(case: Case) -> Answer:
-    return _ends_after_goodbye(case, "DISCONNECT", Result.WARN) if case.speaks("mqtt") else None
+def _mqtt_disconnect(given: RuleInput) -> Answer:
+    return _ends_after_goodbye(given, "DISCONNECT", Result.WARN) if given.speaks("mqtt") else None
 
 
-def _smtp_221(case: Case) -> Answer:
-    return _last_words(case, "QUIT", "221") if case.speaks("smtp", "smtps") else None
+def _smtp_221(given: RuleInput) -> Answer:
+    return _last_words(given, "QUIT", "221") if given.speaks("smtp", "smtps") else None
 
 
-def _imap_bye(case: Case) -> Answer:
+def _imap_bye(given: RuleInput) -> Answer:
     """In the profiles nothing less answers the goodbye than BYE and the completion behind it."""
-    return _last_words(case, "LOGOUT", "BYE") if case.speaks("imap", "imaps") else None
+    return _last_words(given, "LOGOUT", "BYE") if given.speaks("imap", "imaps") else None
 
 
-def _last_words(case: Case, goodbye: str, words: str) -> Answer:
-    said = case.goodbye
-    if said is None or case.aborted:
+def _last_words(given: RuleInput, goodbye: str, words: str) -> Answer:
+    said = given.goodbye
+    if said is None or given.aborted:
         return None
-    if case.trace.drive.answered_to < said.end:
+    if given.trace.drive.answered_to < said.end:
         return Result.FAIL, f"{goodbye} was not answered with {words}"
-    return _ends_after_goodbye(case, words, Result.FAIL)
+    return _ends_after_goodbye(given, words, Result.FAIL)
 
 
 PROTOCOL_RULES = (

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from tlsprobe.judge.rules.case import Answer, Case, Rule
+from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.judgement import Cause, Level, Result
 from tlsprobe.model.trace import Coverage, Segment, Side
 
 
-def _rst_on_unread(case: Case) -> Answer:
+def _rst_on_unread(given: RuleInput) -> Answer:
     asked_for = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DATA_AFTER_CLOSE}
-    if not any(r.cause in asked_for for r in case.server_resets):
+    if not any(r.cause in asked_for for r in given.server_resets):
         return None
     return Result.PASS, "TCP asks for this reset: data was unread at, or came after, the close"
 
 
-def _rst_form(case: Case) -> Answer:
-    if case.trace.coverage is not Coverage.WHOLE:
+def _rst_form(given: RuleInput) -> Answer:
+    if given.trace.coverage is not Coverage.WHOLE:
         return None
-    own = {r.packet for r in case.server_resets if r.cause is not Cause.MIDDLEBOX}
-    resets = [s for s in case.trace.segments if s.rst and s.number in own]
+    own = {r.packet for r in given.server_resets if r.cause is not Cause.MIDDLEBOX}
+    resets = [s for s in given.trace.segments if s.rst and s.number in own]
     if not resets:
         return None
-    odd = next((what for reset in resets if (what := _oddity(case, reset))), None)
+    odd = next((what for reset in resets if (what := _oddity(given, reset))), None)
     if odd is not None:
         return Result.WARN, odd
     return Result.PASS, "the sequence number of the server's RST is the one that TCP asks for"
 
 
-def _oddity(case: Case, reset: Segment) -> str | None:
+def _oddity(given: RuleInput, reset: Segment) -> str | None:
     """What is wrong with an RST's numbers, if anything."""
-    prior = [s for s in case.trace.segments if s.number < reset.number]
+    prior = [s for s in given.trace.segments if s.number < reset.number]
     ours = [s for s in prior if s.side is Side.CLIENT]
     acks = [s.ack for s in ours if s.ack is not None]
     if reset.ack is None:

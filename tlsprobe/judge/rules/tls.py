@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST
-from tlsprobe.judge.rules.case import Answer, Case, Rule, kind_of
+from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
 from tlsprobe.model.trace import RecordKind, Side
 
@@ -14,104 +14,104 @@ _NO_ANSWER = ("goaway ", "notice of disconnection", "connection.close ")
 """How remarks begin that are messages of their own and answer no request."""
 
 
-def _notify(case: Case) -> Answer:
+def _notify(given: RuleInput) -> Answer:
     """Common to both versions: an alert before the write side ends."""
-    end = case.closing.server_end
-    if end is None or case.aborted or case.not_the_servers:
+    end = given.closing.server_end
+    if end is None or given.aborted or given.not_the_servers:
         return None
-    if case.axes.tls is TlsEnd.NOTIFIED:
+    if given.axes.tls is TlsEnd.NOTIFIED:
         return Result.PASS, "the server sent close_notify before it ended its write side"
-    if case.axes.tls is TlsEnd.ALERT and case.sent_error_alert:
+    if given.axes.tls is TlsEnd.ALERT and given.sent_error_alert:
         return Result.PASS, "the server sent an error alert before it ended its write side"
-    what = "no alert" if case.axes.tls is TlsEnd.SILENT else "a warning alert only"
+    what = "no alert" if given.axes.tls is TlsEnd.SILENT else "a warning alert only"
     return Result.FAIL, f"the server ended its write side with {kind_of(end)} and {what}"
 
 
-def notified(case: Case) -> Answer:
+def notified(given: RuleInput) -> Answer:
     """Whether an alert came before the end, in whichever version; for other chapters' rules."""
-    return _notify(case)
+    return _notify(given)
 
 
-def _tls12_notify(case: Case) -> Answer:
-    if case.tls != "1.2" or (case.client_led and not case.said_goodbye):
+def _tls12_notify(given: RuleInput) -> Answer:
+    if given.tls != "1.2" or (given.client_led and not given.said_goodbye):
         return None  # answering ours is the next rule's
-    return _notify(case)
+    return _notify(given)
 
 
-def _tls12_answer(case: Case) -> Answer:
-    if case.tls != "1.2" or not case.client_led or case.said_goodbye or case.not_the_servers:
+def _tls12_answer(given: RuleInput) -> Answer:
+    if given.tls != "1.2" or not given.client_led or given.said_goodbye or given.not_the_servers:
         return None
-    if case.aborted:
+    if given.aborted:
         return None  # whatever it was about to answer, we were gone
-    end = case.closing.server_end
-    if case.axes.tls is TlsEnd.SILENT:
+    end = given.closing.server_end
+    if given.axes.tls is TlsEnd.SILENT:
         how = f"with {kind_of(end)} alone" if end else "with nothing at all"
         return Result.FAIL, f"our close_notify was answered {how}, not with a close_notify"
     if end is None:
         return Result.FAIL, "the server answered our close_notify but kept the connection open"
-    if case.axes.tls is TlsEnd.ALERT:
+    if given.axes.tls is TlsEnd.ALERT:
         return Result.PASS, "our close_notify was answered with an error alert and the end"
     return Result.PASS, "our close_notify was answered with a close_notify and the end"
 
 
-def _tls13_notify(case: Case) -> Answer:
-    if case.tls != "1.3":
+def _tls13_notify(given: RuleInput) -> Answer:
+    if given.tls != "1.3":
         return None
-    answer = _notify(case)
-    if answer and answer[0] is Result.FAIL and case.client_led:
-        end = case.closing.server_end
+    answer = _notify(given)
+    if answer and answer[0] is Result.FAIL and given.client_led:
+        end = given.closing.server_end
         return Result.FAIL, f"our close_notify was met with {kind_of(end)} and no alert"
     return answer
 
 
-def _tls13_half_close(case: Case) -> Answer:
-    if case.tls != "1.3" or case.ours is None:
+def _tls13_half_close(given: RuleInput) -> Answer:
+    if given.tls != "1.3" or given.ours is None:
         return None
-    data = [h for h in case.closing.happenings if h.side is Side.SERVER and h.letter == "d"]
-    asked = [h for h in case.closing.happenings if h.side is Side.CLIENT and h.letter in "dg"]
-    owed = any(case.closing.before(h, case.ours) for h in asked) and case.trace.drive.owed
-    late = any(not case.closing.before(h, case.ours) for h in data)
-    if not owed or not (late or case.axes.data is DataEnd.TRUNCATED):
+    data = [h for h in given.closing.wire_events if h.side is Side.SERVER and h.letter == "d"]
+    asked = [h for h in given.closing.wire_events if h.side is Side.CLIENT and h.letter in "dg"]
+    owed = any(given.closing.before(h, given.ours) for h in asked) and given.trace.drive.owed
+    late = any(not given.closing.before(h, given.ours) for h in data)
+    if not owed or not (late or given.axes.data is DataEnd.TRUNCATED):
         return None
-    if case.axes.data is DataEnd.TRUNCATED:
+    if given.axes.data is DataEnd.TRUNCATED:
         return Result.INFO, "the response owed at our close_notify did not arrive whole"
     return Result.PASS, "the response owed at our close_notify arrived whole after it"
 
 
-def _tls13_ignore_after(case: Case) -> Answer:
+def _tls13_ignore_after(given: RuleInput) -> Answer:
     """TLS 1.2 says so too, but has the connection closed at once, which is TLS12-ANSWER."""
-    notify = next(iter(case.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY)), None)
-    if case.tls != "1.3" or notify is None or case.aborted:
+    notify = next(iter(given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY)), None)
+    if given.tls != "1.3" or notify is None or given.aborted:
         return None
-    sent = case.said(Side.CLIENT, RecordKind.DATA, RecordKind.GOODBYE)
+    sent = given.said(Side.CLIENT, RecordKind.DATA, RecordKind.GOODBYE)
     late = [record for record in sent if record.start >= notify.end]
     if not late:
         return None
-    if case.trace.drive.answered_to >= late[0].end or _answers_late_data(case):
+    if given.trace.drive.answered_to >= late[0].end or _answers_late_data(given):
         return Result.FAIL, "the server answered what we sent behind our close_notify"
     return Result.PASS, "the server did nothing about what we sent behind our close_notify"
 
 
-def _answers_late_data(case: Case) -> bool:
+def _answers_late_data(given: RuleInput) -> bool:
     """Data of the server behind data behind our alert, with nothing else left to answer.
 
     What it says about the connection (a GOAWAY) answers nothing: it says so after an alert alone.
     """
-    happenings = case.closing.happenings
-    if case.ours is None:
+    wire_events = given.closing.wire_events
+    if given.ours is None:
         return False
-    alert = happenings.index(case.ours)
-    ours = [i for i, h in enumerate(happenings) if h.side is Side.CLIENT and h.letter in "dg"]
+    alert = wire_events.index(given.ours)
+    ours = [i for i, h in enumerate(wire_events) if h.side is Side.CLIENT and h.letter in "dg"]
     if not ours or ours[0] < alert:
         return False  # what comes may be the response to what we sent before
-    said = [h for h in happenings[ours[0] :] if h.side is Side.SERVER and h.letter == "d"]
-    remarks = [words for words in case.trace.drive.remarks if words.startswith(_NO_ANSWER)]
+    said = [h for h in wire_events[ours[0] :] if h.side is Side.SERVER and h.letter == "d"]
+    remarks = [words for words in given.trace.drive.remarks if words.startswith(_NO_ANSWER)]
     return len(said) > len(remarks)
 
 
-def _tls13_warning_level(case: Case) -> Answer:
-    notify = next(iter(case.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)), None)
-    if case.tls != "1.3" or notify is None or notify.alert is None:
+def _tls13_warning_level(given: RuleInput) -> Answer:
+    notify = next(iter(given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)), None)
+    if given.tls != "1.3" or notify is None or notify.alert is None:
         return None
     level = notify.alert[0]
     if level != _WARNING:
@@ -119,32 +119,32 @@ def _tls13_warning_level(case: Case) -> Answer:
     return Result.PASS, "the server's close_notify has the level warning"
 
 
-def _tls13_canceled(case: Case) -> Answer:
-    alerts = case.said(Side.SERVER, RecordKind.ALERT)
+def _tls13_canceled(given: RuleInput) -> Answer:
+    alerts = given.said(Side.SERVER, RecordKind.ALERT)
     canceled = next((r for r in alerts if r.alert and r.alert[1] == _USER_CANCELED), None)
-    if case.tls != "1.3" or canceled is None or case.aborted:
+    if given.tls != "1.3" or canceled is None or given.aborted:
         return None
-    notifies = case.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)
+    notifies = given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)
     if any(record.start >= canceled.end for record in notifies):
         return Result.PASS, "the server's user_canceled was followed by a close_notify"
     return Result.WARN, "the server sent user_canceled and no close_notify behind it"
 
 
-def _tls_fatal_closes(case: Case) -> Answer:
-    if not case.sent_error_alert or case.aborted:
+def _tls_fatal_closes(given: RuleInput) -> Answer:
+    if not given.sent_error_alert or given.aborted:
         return None
-    end = case.closing.server_end
+    end = given.closing.server_end
     if end is None:
         return Result.FAIL, "the server sent a fatal alert and kept the connection open"
     return Result.PASS, f"the server's fatal alert was followed by {kind_of(end)}"
 
 
-def _tls_truncation(case: Case) -> Answer:
-    fin, end = case.closing.first(Side.CLIENT, FIN), case.closing.server_end
-    unannounced = fin is not None and not case.closing.before(case.ours, fin)
-    if case.tls is None or not unannounced or case.aborted:
+def _tls_truncation(given: RuleInput) -> Answer:
+    fin, end = given.closing.first(Side.CLIENT, FIN), given.closing.server_end
+    unannounced = fin is not None and not given.closing.before(given.ours, fin)
+    if given.tls is None or not unannounced or given.aborted:
         return None
-    if end is not None and case.closing.before(end, fin):
+    if end is not None and given.closing.before(end, fin):
         return None
     if end is None:
         return Result.INFO, "the server kept the connection after our FIN without an alert"
@@ -155,7 +155,7 @@ def _tls_truncation(case: Case) -> Answer:
         TlsEnd.ALERT: "an alert and a FIN",
         TlsEnd.SILENT: "a FIN alone",
     }
-    return Result.PASS, f"the server answered our FIN without an alert with {told[case.axes.tls]}"
+    return Result.PASS, f"the server answered our FIN without an alert with {told[given.axes.tls]}"
 
 
 _TLS12 = "RFC 5246 section 7.2.1"

@@ -1,0 +1,167 @@
+"""Campaigns against a reference server, in this process: pace, order, and going on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+
+from tlsprobe.campaign import probe as campaign
+from tlsprobe.campaign.settings import NOTHING_MEASURED, Measured, ResumeState, Settings, Watcher
+from tlsprobe.catalogue import catalogue
+from tlsprobe.drive.script import Patience, Route
+from tlsprobe.drive.script import drive as really_drive
+from tlsprobe.model.run import JudgedTrial
+from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.target import Login, Target, TlsVersion
+from tlsprobe.model.trace import Drive
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import make_conversation
+from tlsprobe.reference.server import running
+
+PATIENT = Patience(5.0, 5.0, 0.01)
+TLS13 = (TlsVersion.TLS13,)
+
+
+class Spy:
+    """Drives for real, and notes when connections began and how many there were at a time."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self.names: list[str] = []
+        self.active = 0
+        self.most = 0
+
+    async def drive(self, route: Route, sequence: Sequence) -> Drive:
+        self.starts.append(trio.current_time())
+        self.names.append(sequence.name)
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            return await really_drive(route, sequence)
+        finally:
+            self.active -= 1
+
+
+@contextmanager
+def spied(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
+    spy = Spy()
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign, "drive", spy.drive)
+        yield spy
+
+
+async def measure(
+    settings: Settings,
+    *names: str,
+    server: str = "polite",
+    before: ResumeState = NOTHING_MEASURED,
+    watcher: Watcher | None = None,
+) -> Measured:
+    profile = load_profile("reference")
+    async with running((server,)) as ports:
+        target = Target(server, "127.0.0.1", ports[server], profile.name, profile.protocol)
+        converse = make_conversation(profile, target.host, Login(), target.port)
+        chosen = [catalogue()[name].sequence for name in names]
+        return await campaign.measure(
+            target, converse, chosen, settings, watcher or Watcher(), trio.Event(), before
+        )
+
+
+def settings(**options: object) -> Settings:
+    given = {"patience": PATIENT, "capture": "none", "tls": TLS13, **options}
+    return Settings(**given)  # type: ignore[arg-type]
+
+
+def most_in_a_second(starts: list[float]) -> int:
+    """The most starts in any window of a second."""
+    return max(sum(begin <= start < begin + 1.0 for start in starts) for begin in starts)
+
+
+def test_the_rate_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with spied(monkeypatch) as spy:
+        trio.run(measure, settings(trials=30, rate=20.0), "terminate", "close-notify-fin")
+    assert len(spy.starts) == 62
+    assert most_in_a_second(spy.starts) <= 21
+    assert spy.starts[-1] - spy.starts[0] < 62 / 20 + 2.0
+
+
+def test_without_a_rate_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with spied(monkeypatch) as spy:
+        trio.run(measure, settings(trials=60), "terminate")
+    assert most_in_a_second(spy.starts) > 30
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_the_concurrency_is_reached_and_never_exceeded(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    with spied(monkeypatch) as spy:
+        trio.run(measure, settings(trials=12, concurrency=most), "terminate", "close-notify-fin")
+    assert spy.most == most
+
+
+def test_a_seed_makes_the_order_reproducible(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("terminate", "close-notify-fin", "fin-only", "abort", "close-notify-only")
+    orders, reports = [], []
+    for seed in (None, 3, 3):
+        with spied(monkeypatch) as spy:
+            found = trio.run(measure, settings(trials=1, seed=seed), *names)
+        orders.append(spy.names)
+        reports.append([cell.sequence for cell in found.cells])
+    assert orders[0] != orders[1] == orders[2]
+    assert [name for name in orders[0] if name != "path check"] == list(names)
+    assert reports == [list(names)] * 3
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[JudgedTrial] = []
+    watcher = Watcher(judged=judged.append)
+    first = trio.run(measure_with, settings(trials=4), watcher)
+    assert len(judged) == 8
+    kept = (*judged[:4], judged[5])
+    before = ResumeState(kept, {("terminate", "1.3"): True})
+    asked: list[dict[str, int]] = []
+    again = Watcher(
+        planned=lambda cells: asked.append({p.sequence.name: n for p, n in cells.items()})
+    )
+    with spied(monkeypatch) as spy:
+        second = trio.run(measure_with, settings(trials=4), again, before)
+    assert asked == [{"terminate": 0, "close-notify-fin": 3}]
+    assert spy.names == ["close-notify-fin"] * 3 + ["path check"]
+    assert [(c.trials, c.outcomes, c.path_alive) for c in second.cells] == [
+        (c.trials, c.outcomes, c.path_alive) for c in first.cells
+    ]
+
+
+async def measure_with(
+    options: Settings, watcher: Watcher, before: ResumeState = NOTHING_MEASURED
+) -> Measured:
+    return await measure(options, "terminate", "close-notify-fin", watcher=watcher, before=before)
+
+
+def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[JudgedTrial] = []
+    trio.run(measure_with, settings(trials=1), Watcher(judged=judged.append))
+    dead = {("terminate", "1.3"): False, ("close-notify-fin", "1.3"): True}
+    with spied(monkeypatch) as spy:
+        found = trio.run(
+            measure_with, settings(trials=1), Watcher(), ResumeState(tuple(judged), dead)
+        )
+    assert spy.names == []
+    assert [cell.path_alive for cell in found.cells] == [False, True]
+    assert [cell.verdict for cell in found.cells] == ["warn", "pass"]
+
+
+def test_everything_so_far_is_told_when_a_cell_ends() -> None:
+    told: list[Measured] = []
+    found = trio.run(measure_with, settings(trials=2), Watcher(progressed=told.append))
+    assert [[cell.trials for cell in m.cells] for m in told] == [[0, 0], [2, 0], [2, 2]]
+    assert all(m.interrupted for m in told)
+    assert not found.interrupted
+    assert told[-1].cells == found.cells

@@ -1,0 +1,52 @@
+"""Stories that several tests of the rules tell, and what the rules make of a trace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.judge.playbook import ALERT, C, S
+from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.closing import axes_of, closing_of, outcome_of
+from tlsprobe.judge.rules import RuleInput, apply_rules
+from tlsprobe.model.judgement import Result, RuleResult
+from tlsprobe.model.trace import Drive, DriverEvent, EventKind, Record, RecordKind, Side, Trace
+
+PASS, FAIL, WARN, INFO = Result.PASS, Result.FAIL, Result.WARN, Result.INFO
+
+ORDERLY = (C.notify(), S.notify() + S.fin(), C.fin())
+BARE_FIN = (C.notify(), S.fin())
+SERVER_LEADS = (S.notify() + S.fin(), C.notify(), C.fin())
+SERVER_DROPS = (S.fin(), C.fin())
+POSTGRES = (C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+NGINX = (S.notify() + S.fin(), C.notify(), S.rst())
+HALF_CLOSE = C.request() + C.notify()
+LAST_REQUEST = (C.goodbye(asks=True), S.response())
+
+
+def results(trace: Trace) -> dict[str, RuleResult]:
+    closing, resets = closing_of(trace), resets_of(trace)
+    axes = axes_of(trace, closing)
+    case = RuleInput(trace, closing, axes, outcome_of(trace, closing, axes), resets)
+    return {result.rule: result for result in apply_rules(case)}
+
+
+def result(rule: str, trace: Trace) -> Result:
+    return results(trace)[rule].result
+
+
+def driven(trace: Trace, **changes: object) -> Trace:
+    """The same packets, with another word of the driver's."""
+    return replace(trace, drive=replace(trace.drive, **changes))  # type: ignore[arg-type]
+
+
+def with_event(trace: Trace, deed: EventKind) -> Trace:
+    last = trace.drive.events[-1]
+    return driven(trace, events=(*trace.drive.events, DriverEvent(last.time_ns, deed)))
+
+
+def with_close_notify(trace: Trace) -> Trace:
+    """The driver says that it sent a close_notify behind everything on the wire."""
+    drive: Drive = trace.drive
+    end = max(r.end for r in drive.records if r.side is Side.CLIENT)
+    sent = Record(Side.CLIENT, end, end + ALERT, RecordKind.CLOSE_NOTIFY, 0, (1, 0))
+    return driven(trace, records=(*drive.records, sent))

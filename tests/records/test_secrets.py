@@ -1,0 +1,114 @@
+"""Alerts opened with a key log, of sessions that OpenSSL really made."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Pki
+from tlsprobe.model.trace import Side
+from tlsprobe.records.secrets import Opened, opened, read_key_log
+from tlsprobe.records.walk import RecordWalk, read_hello
+
+SUITES_12 = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+]
+
+
+class Session:
+    """Client and server over memory; what each sent, and the key log."""
+
+    def __init__(self, pki: Pki, folder: Path, version: ssl.TLSVersion, suite: str | None) -> None:
+        self.key_log = folder / "keys"
+        self.sent = dict.fromkeys(Side, b"")
+        client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client_context.check_hostname = False
+        client_context.verify_mode = ssl.CERT_NONE
+        client_context.keylog_filename = str(self.key_log)
+        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_context.load_cert_chain(pki.server_cert, pki.server_key)
+        for context in (client_context, server_context):
+            context.minimum_version = context.maximum_version = version
+            if suite is not None:
+                context.set_ciphers(f"{suite}:@SECLEVEL=0")
+        self.up, self.down = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.inbox = {Side.CLIENT: self.down, Side.SERVER: self.up}
+        self.out = {Side.CLIENT: ssl.MemoryBIO(), Side.SERVER: ssl.MemoryBIO()}
+        self.ends = {
+            Side.CLIENT: client_context.wrap_bio(self.down, self.out[Side.CLIENT]),
+            Side.SERVER: server_context.wrap_bio(self.up, self.out[Side.SERVER], server_side=True),
+        }
+        for _ in range(4):
+            for side in Side:
+                self.step(side, self.ends[side].do_handshake)
+
+    def step(self, side: Side, act: object, *words: object) -> None:
+        with suppress(ssl.SSLWantReadError):  # the other side's turn
+            act(*words)  # type: ignore[operator]
+        data = self.out[side].read()
+        self.sent[side] += data
+        self.inbox[side.peer].write(data)
+
+    def alerts(self, side: Side) -> list[Opened]:
+        walks = {}
+        for each in Side:
+            walks[each] = RecordWalk(from_start=True, keep_bodies=True)
+            walks[each].feed(0, self.sent[each], len(self.sent[each]), 1, 1)
+        client, server = (read_hello(walks[each].found[0].body) for each in Side)
+        assert client is not None
+        assert server is not None
+        log = read_key_log([self.key_log.read_bytes()])
+        return [
+            content
+            for content in opened(
+                walks[side].found, side, client, server, log[client.random]
+            ).values()
+            if content.kind == 21
+        ]
+
+
+def talked(session: Session) -> None:
+    for side in Side:
+        session.step(side, session.ends[side].write, b"hello" * 100)
+        session.step(side.peer, session.ends[side.peer].read, 1000)
+        session.step(side, session.ends[side].write, b"a")
+        session.step(side.peer, session.ends[side.peer].read, 1000)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_close_notify_of_tls_1_3(pki: Pki, tmp_path: Path, side: Side) -> None:
+    session = Session(pki, tmp_path, ssl.TLSVersion.TLSv1_3, None)
+    talked(session)
+    assert session.alerts(side) == []
+    session.step(side, session.ends[side].unwrap)
+    assert session.alerts(side) == [Opened(21, b"\x01\x00")]
+
+
+@pytest.mark.parametrize("suite", SUITES_12)
+@pytest.mark.parametrize("side", Side)
+def test_a_close_notify_of_tls_1_2(pki: Pki, tmp_path: Path, side: Side, suite: str) -> None:
+    session = Session(pki, tmp_path, ssl.TLSVersion.TLSv1_2, suite)
+    talked(session)
+    assert session.alerts(side) == []
+    session.step(side, session.ends[side].unwrap)
+    assert session.alerts(side) == [Opened(21, b"\x01\x00")]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"# comment", b"CLIENT_RANDOM zz 00", b"a b", b"\xff \xfe \xfd", b"x " * 500]
+)
+def test_what_is_no_key_log_is_passed_over(text: bytes) -> None:
+    assert read_key_log([text]) == {}
+
+
+def test_a_key_log_has_many_sessions() -> None:
+    log = read_key_log([b"CLIENT_RANDOM 00 aa\nX 00 bb\r\n", b"CLIENT_RANDOM 01 cc"])
+    assert log == {
+        b"\0": {"CLIENT_RANDOM": b"\xaa", "X": b"\xbb"},
+        b"\1": {"CLIENT_RANDOM": b"\xcc"},
+    }

@@ -1,0 +1,130 @@
+"""Walking from record to record, whatever the network did to the bytes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.explain.talk import ALERT_12, CLIENT_HELLO, CLIENT_RANDOM, DATA, sealed, server_hello
+from tlsprobe.records.walk import FIRST, LATEST, RecordWalk, read_hello
+
+STREAM = CLIENT_HELLO + sealed(69) + sealed(5000) + sealed(90) + ALERT_12
+KINDS = [22, 23, 23, 23, 21]
+
+
+def walked(pieces: list[tuple[int, bytes]], *, from_start: bool = True) -> RecordWalk:
+    walk = RecordWalk(from_start=from_start)
+    for number, (start, data) in enumerate(pieces, 1):
+        walk.feed(start, data, len(data), number, number)
+    walk.finish()
+    return walk
+
+
+def cut(stream: bytes, size: int) -> list[tuple[int, bytes]]:
+    return [(at, stream[at : at + size]) for at in range(0, len(stream), size)]
+
+
+def kinds(walk: RecordWalk) -> list[int]:
+    return [record.kind for record in walk.found]
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 77, 1448, 100_000])
+def test_records_are_found_however_the_stream_is_cut(size: int) -> None:
+    walk = walked(cut(STREAM, size))
+    assert kinds(walk) == KINDS
+    assert walk.found[-1].end == len(STREAM)
+    assert [r.start for r in walk.found[1:]] == [r.end for r in walk.found[:-1]]
+
+
+def test_records_are_found_in_any_order_and_twice() -> None:
+    pieces = cut(STREAM, 200) * 2
+    random.Random(1).shuffle(pieces)
+    assert kinds(walked(pieces)) == KINDS
+
+
+def test_a_record_is_complete_with_its_last_byte() -> None:
+    walk = walked(cut(STREAM, len(CLIENT_HELLO)))
+    assert (walk.found[0].number, walk.found[0].time_ns) == (1, 1)
+
+
+def test_bytes_that_were_not_captured_are_passed_over() -> None:
+    walk = RecordWalk(from_start=True)
+    at = 0
+    for number, data in enumerate((CLIENT_HELLO, DATA, DATA, ALERT_12)):
+        walk.feed(at, data[:20], len(data), number, number)
+        at += len(data)
+    assert kinds(walk) == [22, 23, 23, 21]
+    assert not walk.lost
+
+
+def test_a_hole_in_a_body_is_harmless() -> None:
+    pieces = [p for p in cut(STREAM, 100) if not 1000 < p[0] < 3000]
+    assert kinds(walked(pieces)) == KINDS
+
+
+def test_behind_a_hole_in_a_header_the_next_segment_that_fits_is_a_foothold() -> None:
+    whole = [CLIENT_HELLO, DATA, DATA, DATA]
+    starts = [sum(map(len, whole[:i])) for i in range(4)]
+    walk = walked([(s, d) for i, (s, d) in enumerate(zip(starts, whole, strict=True)) if i != 1])
+    assert kinds(walk) == [22, 23, 23]
+    assert walk.lost
+
+
+def test_what_precedes_tls_is_passed_over() -> None:
+    walk = walked([(0, b"220 ready\r\n"), (11, b"250 ok\r\n"), (19, STREAM)])
+    assert kinds(walk) == KINDS
+    assert walk.plain_to == 19
+
+
+def test_what_is_no_tls_has_no_records() -> None:
+    assert not walked([(0, b"\x16\x03\x01"), (3, b"GET / HTTP/1.1\r\n\r\n")]).speaks_tls
+    assert not walked([(0, b"\x17\x03\x03\x00\x10" + bytes(16))]).speaks_tls  # no hello before
+
+
+def test_a_walk_may_begin_in_the_middle() -> None:
+    assert kinds(walked([(700, DATA + DATA), (1110, ALERT_12)], from_start=False)) == [23, 23, 21]
+
+
+def test_memory_is_bounded() -> None:
+    walk = walked(cut(CLIENT_HELLO + DATA * 2000, 1000))
+    assert len(walk.found) == FIRST + LATEST
+    assert walk.left_out == 2001 - FIRST - LATEST
+    assert walk.found[-1].place == 2000
+
+
+def test_small_records_are_kept_for_who_has_the_keys() -> None:
+    walk = RecordWalk(from_start=True, keep_bodies=True)
+    walk.feed(0, STREAM, len(STREAM), 1, 1)
+    assert [r.whole for r in walk.found] == [True, True, False, True, True]
+    assert len(walked([(0, STREAM)]).found[1].body) == 0
+
+
+def test_hellos_are_read() -> None:
+    client = read_hello(CLIENT_HELLO[5:])
+    assert client is not None
+    assert client.random == CLIENT_RANDOM
+    server = read_hello(server_hello(0x0304, 0x1301)[5:])
+    assert server is not None
+    assert (server.version, server.cipher) == (0x0304, 0x1301)
+    assert read_hello(b"\x0b" + bytes(100)) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(-50, 3000), st.binary(max_size=80), st.integers(0, 200))),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_any_bytes_are_walked(pieces: list[tuple[int, bytes, int]], from_start: bool) -> None:
+    walk = RecordWalk(from_start=from_start, keep_bodies=True)
+    for number, (start, data, more) in enumerate(pieces):
+        walk.feed(start, data, len(data) + more, number, number)
+    walk.finish()
+    assert all(r.start < r.end for r in walk.found)
+
+
+@given(st.binary(max_size=300))
+def test_any_hello_is_read(body: bytes) -> None:
+    read_hello(b"\x02" + body)

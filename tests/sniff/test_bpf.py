@@ -1,0 +1,139 @@
+"""The filter, run by a small interpreter of our own and accepted by the kernel's checker."""
+
+import ctypes
+import ipaddress
+import socket
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsprobe.sniff import bpf
+
+LOOPBACK4, LOOPBACK6 = (ipaddress.ip_address(a).packed for a in ("127.0.0.1", "::1"))
+OTHER4, OTHER6 = (ipaddress.ip_address(a).packed for a in ("192.0.2.7", "2001:db8::7"))
+ARRIVING, LEAVING = 0, 4
+
+
+def accepts(
+    program: tuple[bpf.Instruction, ...], ip: bytes, *, packet_type: int = ARRIVING, kind: int = 0
+) -> bool:
+    """Runs the program over an IP packet as the kernel would; a load out of range drops it."""
+    kind = kind or (bpf.IPV4 if ip and ip[0] >> 4 == 4 else bpf.IPV6)
+    ancillary = {bpf.ETHERTYPE: kind, bpf.PACKET_TYPE: packet_type}
+    sizes = {bpf.LOAD_WORD: 4, bpf.LOAD_HALF: 2, bpf.LOAD_BYTE: 1, bpf.LOAD_HALF_BEHIND_X: 2}
+    a = x = at = 0
+    while True:
+        code, if_true, if_false, k = program[at]
+        at += 1
+        if code == bpf.RETURN:
+            return k != 0
+        if code in sizes:
+            if k in ancillary:
+                a = ancillary[k]
+                continue
+            start = k - bpf.NETWORK + (x if code == bpf.LOAD_HALF_BEHIND_X else 0)
+            if start + sizes[code] > len(ip):
+                return False
+            a = int.from_bytes(ip[start : start + sizes[code]], "big")
+        elif code == bpf.AND:
+            a &= k
+        elif code == bpf.SHIFT_LEFT:
+            a <<= k
+        elif code == bpf.COPY_TO_X:
+            x = a
+        elif code == bpf.SET_X:
+            x = k
+        elif code == bpf.IF_EQUAL:
+            at += if_true if a == k else if_false
+        elif code == bpf.IF_ANY_BIT:
+            at += if_true if a & k else if_false
+        else:
+            raise AssertionError(f"unknown instruction {code:#x}")
+
+
+def ip_packet(
+    source: tuple[bytes, int],
+    destination: tuple[bytes, int],
+    *,
+    protocol: int = 6,
+    fragment: int = 0,
+    options: bytes = b"",
+) -> bytes:
+    transport = struct.pack("!HH", source[1], destination[1]) + bytes(16)
+    if len(source[0]) == 16:
+        head = struct.pack("!IHBB", 6 << 28, len(transport), protocol, 64)
+        return head + source[0] + destination[0] + transport
+    size = 20 + len(options)
+    first = 0x40 | size // 4
+    head = struct.pack("!BBHHHBBH", first, 0, size + len(transport), 1, fragment, 64, protocol, 0)
+    return head + source[0] + destination[0] + options + transport
+
+
+@pytest.mark.parametrize(("address", "other"), [(LOOPBACK4, OTHER4), (LOOPBACK6, OTHER6)])
+def test_keeps_both_directions_and_nothing_else(address: bytes, other: bytes) -> None:
+    program = bpf.connection_filter(address, 5432)
+    us, server = (other, 40000), (address, 5432)
+    assert accepts(program, ip_packet(us, server))
+    assert accepts(program, ip_packet(server, us))
+    assert not accepts(program, ip_packet((other, 5432), (address, 40000)))
+    assert not accepts(program, ip_packet(us, (address, 5433)))
+    assert not accepts(program, ip_packet(us, (other, 5432)))
+    assert not accepts(program, ip_packet(us, server, protocol=17))
+
+
+@pytest.mark.parametrize("address", [LOOPBACK4, LOOPBACK6])
+def test_on_loopback_both_addresses_match_and_the_port_decides(address: bytes) -> None:
+    program = bpf.connection_filter(address, 5432)
+    assert accepts(program, ip_packet((address, 40000), (address, 5432)))
+    assert accepts(program, ip_packet((address, 5432), (address, 40000)))
+    assert not accepts(program, ip_packet((address, 40000), (address, 40001)))
+
+
+def test_ipv4_options_move_the_ports() -> None:
+    program = bpf.connection_filter(LOOPBACK4, 5432)
+    packet = ip_packet((OTHER4, 1), (LOOPBACK4, 5432), options=bytes(12))
+    assert accepts(program, packet)
+
+
+def test_later_fragments_have_no_ports() -> None:
+    program = bpf.connection_filter(LOOPBACK4, 5432)
+    us, server = (OTHER4, 1), (LOOPBACK4, 5432)
+    assert accepts(program, ip_packet(us, server, fragment=0x2000))
+    assert not accepts(program, ip_packet(us, server, fragment=185))
+
+
+@pytest.mark.parametrize("address", [LOOPBACK4, LOOPBACK6])
+def test_the_outgoing_copy_is_dropped_only_when_asked(address: bytes) -> None:
+    packet = ip_packet((address, 40000), (address, 5432))
+    skipping = bpf.connection_filter(address, 5432, skip_outgoing=True)
+    plain = bpf.connection_filter(address, 5432)
+    assert not accepts(skipping, packet, packet_type=LEAVING)
+    assert accepts(skipping, packet, packet_type=ARRIVING)
+    assert accepts(plain, packet, packet_type=LEAVING)
+
+
+def test_the_other_family_does_not_match() -> None:
+    packet = ip_packet((OTHER6, 1), (LOOPBACK6, 5432))
+    assert not accepts(bpf.connection_filter(LOOPBACK4, 5432), packet)
+    assert not accepts(bpf.connection_filter(LOOPBACK6, 5432), packet, kind=0x0806)
+
+
+@given(
+    st.sampled_from([LOOPBACK4, LOOPBACK6]),
+    st.binary(max_size=80),
+    st.sampled_from([bpf.IPV4, bpf.IPV6]),
+)
+def test_any_bytes_come_to_an_end(address: bytes, ip: bytes, kind: int) -> None:
+    accepts(bpf.connection_filter(address, 443, skip_outgoing=True), ip, kind=kind)
+
+
+@pytest.mark.parametrize("address", [LOOPBACK4, LOOPBACK6])
+def test_the_kernel_accepts_the_program(address: bytes) -> None:
+    program = bpf.encode(bpf.connection_filter(address, 443, skip_outgoing=True))
+    assert len(program) % 8 == 0
+    held = ctypes.create_string_buffer(program, len(program))
+    description = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        any_socket.setsockopt(socket.SOL_SOCKET, 26, description)

@@ -1,0 +1,1 @@
+"""What is measured, in which order and how politely, and how it goes on after an interrupt."""

@@ -1,0 +1,119 @@
+"""The preflight: can this target be measured at all, at which address, in which TLS versions?"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, replace
+from typing import cast
+
+import trio
+
+from tlsprobe.campaign.settings import Settings
+from tlsprobe.drive.script import Route, drive
+from tlsprobe.drive.tcp import Address, SocketAddress
+from tlsprobe.errors import CannotMeasure
+from tlsprobe.language import parse
+from tlsprobe.model.target import Target, TlsVersion
+from tlsprobe.model.trace import Drive, RecordKind, Stage
+from tlsprobe.protocols import Conversations
+from tlsprobe.tls import client_context
+
+CHECK = parse("request; close_notify; fin; drain 200ms", "path check")
+"""One whole, orderly connection: the preflight, and the proof that a path is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An address that answers, a route for each version that works, a failure for each other."""
+
+    address: Address
+    routes: dict[TlsVersion, Route]
+    refused: dict[TlsVersion, Drive]
+
+
+async def reach(target: Target, converse: Conversations, settings: Settings) -> Reached:
+    """Find an address that answers and learn how each TLS version fares there.
+
+    Raises CannotMeasure, with the reason and the mend, when no version gets through.
+    """
+    name, alpn = server_name(target, settings), converse().alpn
+    contexts = {v: client_context(v, settings.identity, name, alpn) for v in settings.tls}
+    failures: list[Drive] = []
+    for address in await _resolve(target):
+        template = {
+            version: Route(address, numeric(address), context, converse, settings.patience)
+            for version, context in contexts.items()
+        }
+        reached = await _try(address, template)
+        if reached.routes:
+            return reached
+        failures += reached.refused.values()
+    raise _cannot(target, failures)
+
+
+def numeric(address: Address) -> tuple[str, int]:
+    """The address as numbers: host and port."""
+    sockaddr = address[1]
+    return sockaddr[0], sockaddr[1]
+
+
+async def _try(address: Address, template: dict[TlsVersion, Route]) -> Reached:
+    reached = Reached(address, {}, {})
+    for version, route in template.items():
+        found = await drive(route, CHECK)
+        if found.worked:
+            reached.routes[version] = replace(route, tickets=_tickets(found))
+        else:
+            reached.refused[version] = found
+        if found.stage is Stage.CONNECT:
+            break  # nothing answers here: the other version would not either
+    return reached
+
+
+def server_name(target: Target, settings: Settings) -> str | None:
+    """What to say in SNI: the name that was given, else the host unless it is an address."""
+    if settings.identity.sni is not None:
+        return settings.identity.sni or None
+    return None if _is_address(target.host) else target.host
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host.partition("%")[0])
+        except OSError:
+            continue
+        return True
+    return False
+
+
+async def _resolve(target: Target) -> list[Address]:
+    try:
+        found = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        hint = "check the spelling; an IPv6 address is written [::1]:5432"
+        message = f"cannot resolve '{target.host}': {error.strerror or error}"
+        raise CannotMeasure(message, hint) from error
+    return [(family, cast(SocketAddress, where)) for family, _, _, _, where in found]
+
+
+def _tickets(found: Drive) -> int:
+    return sum(record.kind is RecordKind.TICKET for record in found.records)
+
+
+def _cannot(target: Target, failures: list[Drive]) -> CannotMeasure:
+    """The failure that says most: the one that came furthest."""
+    order = list(Stage)
+    furthest = max(failures, key=lambda found: order.index(found.stage))
+    failure = furthest.failure or "the server did not answer the request"
+    hint = furthest.hint or _HINTS[furthest.stage]
+    verb = "reach" if furthest.stage is Stage.CONNECT else "probe"
+    return CannotMeasure(f"cannot {verb} {target}: {failure}", hint)
+
+
+_HINTS = {
+    Stage.CONNECT: "check host and port, and that the server runs; nothing was measured",
+    Stage.HANDSHAKE: "try 'openssl s_client -connect' with the same names to see the handshake",
+    Stage.GREETING: "check --profile, --user and --database",
+    Stage.SEQUENCE: "check the profile's request, or wait longer with --patience",
+}

@@ -1,0 +1,110 @@
+"""How a campaign is run, what is known before it, and who watches it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlsprobe.drive.script import Patience
+from tlsprobe.language import format_groups
+from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Trial
+from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.target import TlsIdentity, TlsVersion
+
+DEFAULT_PATIENCE = Patience()
+ANONYMOUS = TlsIdentity()
+
+JITTER = 0.02
+"""Seconds by which a seeded run may delay a connection, so that they do not start in step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of a run. Durations in seconds; ``rate`` is new connections a second.
+
+    With a ``seed`` the cells are measured in a shuffled order and each connection starts a little
+    late; the same seed gives the same order and the same delays.
+    """
+
+    trials: int = 5
+    concurrency: int = 16
+    rate: float | None = None
+    tls: tuple[TlsVersion, ...] = (TlsVersion.TLS12, TlsVersion.TLS13)
+    patience: Patience = DEFAULT_PATIENCE
+    identity: TlsIdentity = ANONYMOUS
+    capture: str = "auto"
+    require_capture: bool = False
+    interface: str | None = None
+    pcapng: Path | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeState:
+    """What an interrupted run had measured, which is not measured again.
+
+    ``path_alive`` tells it by sequence and TLS version.
+    """
+
+    trials: tuple[JudgedTrial, ...] = ()
+    path_alive: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+
+
+NOTHING_MEASURED = ResumeState()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on.
+
+    ``trials`` are there once it has ended, ambiguous causes settled.
+    """
+
+    cells: tuple[Cell, ...]
+    capture: CaptureFacts
+    address: str
+    interrupted: bool
+    notes: tuple[str, ...] = ()
+    trials: tuple[JudgedTrial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who wants to know, while it happens. Every callback may be left as it is.
+
+    ``planned`` is told how many connections each cell still needs; ``progressed`` everything
+    measured so far, when the plan is made and whenever a cell has ended.
+    """
+
+    planned: Callable[[Mapping[CellPlan, int]], None] = lambda _: None
+    judged: Callable[[JudgedTrial], None] = lambda _: None
+    progressed: Callable[[Measured], None] = lambda _: None
+    warned: Callable[[str], None] = lambda _: None
+
+
+def plan(sequences: Iterable[Sequence], settings: Settings) -> tuple[CellPlan, ...]:
+    """The cells of a run, in the order of its report."""
+    return tuple(
+        CellPlan(sequence, format_groups(sequence.groups), version, settings.trials)
+        for sequence in sequences
+        for version in settings.tls
+    )
+
+
+def in_order(plans: Ordered[CellPlan], seed: int | None) -> list[CellPlan]:
+    """The cells in the order in which they are measured: shuffled by the seed, if there is one."""
+    ordered = list(plans)
+    if seed is not None:
+        random.Random(seed).shuffle(ordered)
+    return ordered
+
+
+def delay_of(trial: Trial, seed: int | None) -> float:
+    """Seconds by which a trial starts late; its own, whatever was measured before it."""
+    if seed is None:
+        return 0.0
+    own = f"{seed} {trial.sequence} {trial.tls} {trial.index}"
+    return random.Random(own).random() * JITTER

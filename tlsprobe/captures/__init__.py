@@ -1,0 +1,1 @@
+"""Files and pasted text become packets; frames become a capture file."""

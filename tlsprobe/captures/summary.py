@@ -1,0 +1,140 @@
+"""Light facts of every flow of a capture, gathered in one quick pass and within bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tlsprobe.packets.packet import reverse
+
+HALF_LIMIT = 50_000
+"""Directions of flows held at once, at worst three kilobytes each with their marks."""
+MARK_LIMIT = 64
+"""Marks kept of one direction; what comes after them is counted."""
+ALL_MARKS_LIMIT = 200_000
+
+_FIN, _SYN, _RST = 0x01, 0x02, 0x04
+
+
+class Mark(NamedTuple):
+    """A packet that opens, closes or resets: one with SYN, FIN or RST.
+
+    ``ack`` is what the header holds, whether or not the ACK flag is set.
+    """
+
+    number: int
+    time_ns: int
+    flags: int
+    seq: int
+    ack: int
+
+
+@dataclass(slots=True, eq=False)
+class Half:
+    """One direction between two endpoints, over all connections of the file that used them.
+
+    ``octets`` counts whole frames as they were on the wire (of a text, payload). ``flags`` is
+    what was ever set of SYN, FIN and RST. ``marks`` holds the packets that have one of them, in
+    order; when there are too many, ``unmarked`` counts the ones left out.
+    """
+
+    key: bytes
+    first_number: int
+    first_ns: int
+    packets: int = 0
+    octets: int = 0
+    last_ns: int = 0
+    last: bytes = b""
+    flags: int = 0
+    unmarked: int = 0
+    marks: list[Mark] = field(default_factory=list)
+
+    @property
+    def seq(self) -> int:
+        """The sequence number of the latest packet."""
+        return int.from_bytes(self.last[0:4], "big")
+
+    @property
+    def ack(self) -> int:
+        """The acknowledgement field of the latest packet."""
+        return int.from_bytes(self.last[4:8], "big")
+
+    @property
+    def reset(self) -> bool:
+        """Whether this side ever sent an RST."""
+        return bool(self.flags & _RST)
+
+
+@dataclass(slots=True)
+class Summary:
+    """One `Half` for each `flow_key` seen.
+
+    To bound memory, flows that ended without an RST make room when there are very many: they are
+    counted in ``retired``; if that does not do, the idle ones, and of the reset ones the latest,
+    are counted in ``forgotten``. Both are numbers of halves.
+    """
+
+    halves: dict[bytes, Half] = field(default_factory=dict)
+    retired: int = 0
+    forgotten: int = 0
+    limit: int = HALF_LIMIT
+    _marks: int = 0
+
+    def pairs(self) -> Iterator[tuple[Half, Half | None]]:
+        """Each flow once, the half seen first in front, the other None if it never spoke."""
+        halves = self.halves
+        for key, half in halves.items():
+            other = halves.get(reverse(key))
+            if other is half:
+                yield half, None
+            elif other is None or half.first_number < other.first_number:
+                yield half, other
+
+    def begin(self, key: bytes, number: int, time_ns: int) -> Half:
+        """A new half, for which room is made if there is none."""
+        if len(self.halves) >= self.limit:
+            self._make_room()
+        half = self.halves[key] = Half(key, number, time_ns)
+        return half
+
+    def mark(self, half: Half, number: int, time_ns: int, flags: int, numbers: bytes) -> None:
+        """Remembers a packet with SYN, FIN or RST; ``numbers`` are its seq and ack as sent."""
+        half.flags |= flags & (_FIN | _SYN | _RST)
+        if len(half.marks) >= MARK_LIMIT or self._marks >= ALL_MARKS_LIMIT:
+            half.unmarked += 1
+            return
+        self._marks += 1
+        seq, ack = int.from_bytes(numbers[0:4], "big"), int.from_bytes(numbers[4:8], "big")
+        half.marks.append(Mark(number, time_ns, flags, seq, ack))
+
+    def _make_room(self) -> None:
+        """Lets go of a quarter of the halves at least, those that matter least first."""
+        pairs = sorted(self.pairs(), key=_worth)
+        goal = self.limit * 3 // 4
+        for first, second in pairs:
+            if len(self.halves) <= goal:
+                return
+            both = [half for half in (first, second) if half is not None]
+            for half in both:
+                del self.halves[half.key]
+                self._marks -= len(half.marks)
+            if _is_done(first, second):
+                self.retired += len(both)
+            else:
+                self.forgotten += len(both)
+
+
+def _is_done(first: Half, second: Half | None) -> bool:
+    flags = first.flags | (second.flags if second else 0)
+    return not flags & _RST and bool(first.flags & _FIN and second and second.flags & _FIN)
+
+
+def _worth(pair: tuple[Half, Half | None]) -> tuple[int, int]:
+    """Done, then idle for longest, then of the reset ones those that came last."""
+    first, second = pair
+    if first.reset or (second and second.reset):
+        return 2, -first.first_number
+    return (0 if _is_done(first, second) else 1), max(
+        first.last_ns, second.last_ns if second else 0
+    )

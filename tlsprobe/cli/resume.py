@@ -1,0 +1,120 @@
+"""What ``--resume`` finds in a results folder, and whether it fits what is asked now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlsprobe import __version__
+from tlsprobe.campaign.settings import ResumeState
+from tlsprobe.errors import UsageError
+from tlsprobe.model.run import CaptureFacts, CellPlan, JudgedTrial, Run
+from tlsprobe.model.target import Target
+from tlsprobe.report.document import RUN_FILE, judged_trial, read_run, read_trials
+
+_GIVEN_ANEW = frozenset({"--resume", "--out", "--target"})
+"""Options of the first command that its continuation gives anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A results folder that holds part of a run."""
+
+    folder: Path
+    run: Run
+    trials: tuple[JudgedTrial, ...]
+
+    @property
+    def before(self) -> ResumeState:
+        """What need not be measured again."""
+        checked = {(c.sequence, c.tls): c.path_alive for c in self.run.cells}
+        alive = {name: known for name, known in checked.items() if known is not None}
+        return ResumeState(self.trials, alive)
+
+
+def read_earlier(folder: Path) -> Earlier:
+    """What a results folder holds. Raises UsageError: there is none, or it is damaged."""
+    if not folder.is_dir():
+        hint = "give the results folder of a run that was cut short"
+        raise UsageError(f"--resume: there is no folder {folder}", hint)
+    run = read_run(folder)
+    return Earlier(folder, run, tuple(map(judged_trial, read_trials(folder))))
+
+
+def must_fit(earlier: Earlier, target: Target, plans: Iterable[CellPlan], seed: int | None) -> None:
+    """Raise UsageError unless the earlier run is a part of the one that is asked for."""
+    run, planned = earlier.run, {(p.sequence.name, p.tls): p.steps for p in plans}
+    clashes = list(_clashes(run, target, seed))
+    for cell in run.cells:
+        steps = planned.get((cell.sequence, cell.tls))
+        if cell.role == "asked" and steps is None:
+            clashes.append(f"it also holds '{cell.sequence}' in TLS {cell.tls}")
+        elif steps not in {None, cell.steps}:
+            clashes.append(f"its '{cell.sequence}' is '{cell.steps}', and now it is '{steps}'")
+    if clashes:
+        hint = f"what it was begun with is known: tlsprobe run --resume {earlier.folder}"
+        if run.tool.version != __version__:
+            hint = "measure again, into another folder"
+        raise UsageError(f"--resume: {earlier.folder} does not fit: {clashes[0]}", hint)
+
+
+def _clashes(run: Run, target: Target, seed: int | None) -> Iterable[str]:
+    if run.tool.version != __version__:
+        yield f"tlsprobe {run.tool.version} measured it, and this is {__version__}"
+    if run.target != target:
+        was, now = (f"{t} (profile {t.profile})" for t in (run.target, target))
+        yield f"its target is {was}, not {now}"
+    if seed is not None and seed != run.seed:
+        yield f"its seed is {'none' if run.seed is None else run.seed}, not {seed}"
+
+
+def resumed_words(place: Path, words: Sequence[str]) -> list[str]:
+    """The command that a folder was begun with, gone on with by ``words``.
+
+    A folder of several targets' folders is gone on with for all of them. Raises UsageError.
+    """
+    single = (place / RUN_FILE).exists()
+    below = [] if single else sorted(place.glob(f"*/{RUN_FILE}"))
+    run = read_earlier(below[0].parent if below else place).run
+    if not run.command:
+        hint = "repeat the options of the first run, with --resume in place of --out"
+        raise UsageError(f"--resume: {place} does not say how it was begun", hint)
+    begun = without(run.command, _GIVEN_ANEW if single else _GIVEN_ANEW - {"--target"})
+    target = ["--target", str(run.target)] if single else []
+    return [*target, *begun, *words]
+
+
+def without(words: Sequence[str], options: Iterable[str]) -> list[str]:
+    """A command line without some options and their values."""
+    kept, unwanted = [], False
+    for word in words:
+        if unwanted:
+            unwanted = False
+        elif word in options:
+            unwanted = True
+        elif word.partition("=")[0] not in options:
+            kept.append(word)
+    return kept
+
+
+def continued(before: Run, now: Run, capture: str) -> Run:
+    """The run document of both parts; ``capture`` is the file of the second."""
+    note = f"resumed {now.started[:19]}Z: what was measured since then is in {capture}"
+    return replace(
+        now,
+        started=before.started,
+        seed=before.seed,
+        command=now.command or before.command,
+        capture=_both(before.capture, now.capture),
+        notes=tuple(dict.fromkeys((*before.notes, *now.notes, note))),
+    )
+
+
+def _both(before: CaptureFacts, now: CaptureFacts) -> CaptureFacts:
+    """Counts added up; the weaker sight is the one that can be vouched for."""
+    dropped = None
+    if before.dropped is not None and now.dropped is not None:
+        dropped = before.dropped + now.dropped
+    weaker = before if before.backend == "none" or before.dropped is None else now
+    return replace(weaker, packets=before.packets + now.packets, dropped=dropped)

@@ -1,0 +1,1 @@
+"""Packets become connections: offsets, holes, reused ports."""

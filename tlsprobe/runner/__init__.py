@@ -1,1 +1,0 @@
-"""Schedules trials: reaches a target, opens its connections in order, has each one judged."""

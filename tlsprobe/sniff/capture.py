@@ -1,0 +1,306 @@
+"""The parent's side of the sniffer: opens the best capture to be had, and files its frames.
+
+    async with open_capture("auto", False, None, "127.0.0.1", 5432, None) as capture:
+        capture.expect(client)          # right after connect() was started, before any await
+        ...
+        await capture.settle()          # whatever was on the wire is filed now
+        frames = capture.take(client)
+    capture.facts()                     # final: tail drained, drop counter read
+
+Everything runs on one trio thread, which is why `Capture.expect` is never late: no frame is filed
+while its caller has not awaited anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from tlsprobe.captures.pcapng_writer import Writer, put_secrets_first
+from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.flows.live import Endpoint
+from tlsprobe.model.run import CaptureFacts
+from tlsprobe.packets.frames import Frame
+from tlsprobe.sniff import route
+from tlsprobe.sniff.backends import BACKENDS, Backend, BackendFailed, Where
+from tlsprobe.sniff.demultiplexer import Demultiplexer
+
+CHOICES = ("auto", *BACKENDS, "none")
+
+_MENDS = {
+    "packet": "run tlsprobe with sudo; it gives root up as soon as the socket is open",
+    "dumpcap": "install wireshark-common and let your user capture, or run tlsprobe with sudo",
+    "tcpdump": "install tcpdump, and run tlsprobe with sudo",
+    "auto": "run tlsprobe with sudo, or install dumpcap and let your user capture with it",
+}
+
+
+@dataclass(slots=True)
+class _Secrets:
+    """The key log whose lines belong into the capture file, from byte ``begun`` on."""
+
+    key_log: Path | None = None
+    begun: int = 0
+
+    def read(self) -> bytes:
+        if self.key_log is None:
+            return b""
+        with self.key_log.open("rb") as file:
+            file.seek(self.begun)
+            return file.read()
+
+
+class Capture:
+    """The wire as seen from here. ``warning`` says why it is weaker than it could be.
+
+    ``packets`` counts the frames kept (its numbers are those of the capture file), ``others``
+    those of connections that nobody expected. ``dropped`` is the kernel's count so far, None if
+    the backend cannot tell. ``broken`` says why the capture ended early, if it did; what was
+    taken since may lack packets.
+    """
+
+    def __init__(
+        self,
+        where: Where | None,
+        filing: Demultiplexer,
+        backend: Backend | None,
+        warning: str | None,
+        secrets: _Secrets | None = None,
+    ) -> None:
+        self.interface = where.interface.name if where else ""
+        self.warning = warning
+        self._filing = filing
+        self._backend = backend
+        self._secrets = secrets or _Secrets()
+
+    @property
+    def backend(self) -> str:
+        """``packet``, ``dumpcap``, ``tcpdump`` or ``none``."""
+        return self._backend.name if self._backend else "none"
+
+    @property
+    def link(self) -> int:
+        """The link type of the frames, as capture files number it."""
+        return self._filing.link
+
+    @property
+    def packets(self) -> int:
+        """Frames of expected connections, so far."""
+        return self._filing.kept
+
+    @property
+    def others(self) -> int:
+        """Frames of other connections to the same server, so far."""
+        return self._filing.others
+
+    @property
+    def dropped(self) -> int | None:
+        """Frames that the kernel dropped, so far."""
+        return self._backend.dropped if self._backend else None
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing is captured any more."""
+        return self._backend.broken if self._backend else None
+
+    def expect(self, client: tuple[str, int]) -> None:
+        """Keeps the frames of this connection from now on. Call it before the next await."""
+        if self._backend:
+            self._filing.expect(endpoint(client))
+
+    async def settle(self) -> None:
+        """Returns when every packet that was on the wire before the call has been filed.
+
+        Never hangs: a capture that breaks lets go of everybody.
+        """
+        if self._backend:
+            await self._backend.settle()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def hold(self, seconds: float) -> None:
+        """Keep the capture from running for so long, while something else must not be disturbed.
+
+        Nothing is lost: packets wait in the kernel.
+        """
+        if self._backend:
+            self._backend.hold(seconds)
+
+    def take(self, client: tuple[str, int]) -> list[Frame]:
+        """The frames of this connection, which is no longer expected."""
+        return self._filing.take(endpoint(client)) if self._backend else []
+
+    def open_with(self, key_log: Path | None) -> None:
+        """Puts the TLS secrets that are appended to this key log from now on into the file."""
+        if key_log is not None:
+            with suppress(OSError):
+                self._secrets.begun = key_log.stat().st_size
+            self._secrets.key_log = key_log
+
+    def facts(self) -> CaptureFacts:
+        """What the run document says of the capture. Final once the context is closed."""
+        return CaptureFacts(self.backend, self.interface, self.packets, self.dropped)
+
+
+def endpoint(name: tuple[str, int]) -> Endpoint:
+    """A socket's address in the form that packets carry it."""
+    return route.packed(name[0]), name[1]
+
+
+@asynccontextmanager
+async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
+    choice: str,
+    require: bool,
+    interface: str | None,
+    host: str,
+    port: int,
+    pcapng: Path | None,
+) -> AsyncIterator[Capture]:
+    """Captures TCP between this machine and ``host`` (an address, as it will be connected to).
+
+    ``choice`` is one of `CHOICES`; ``auto`` takes the first that works. With ``pcapng``, expected
+    frames are also written there. Raises CannotMeasure when the chosen backend cannot be had,
+    or none at all and ``require``; UsageError for an interface that does not exist.
+    """
+    candidates = _candidates(choice)
+    filing = Demultiplexer((route.packed(host), port))
+    where, trouble = _where(interface, host, port) if candidates else (None, None)
+    backend: Backend | None = None
+    reasons = [trouble] if trouble else []
+    if where is not None:
+        backend, reasons = await _first_that_works(candidates, where, filing)
+    if where is None or backend is None:
+        _refuse(choice, require, reasons)
+        yield Capture(None, filing, None, _warning(None, choice, reasons))
+        return
+    try:
+        secrets = _Secrets()
+        with _written(filing, where, backend, pcapng, secrets):
+            async with _beside(backend, filing):
+                yield Capture(where, filing, backend, _warning(backend, choice, reasons), secrets)
+    finally:
+        await backend.reap()
+
+
+def _where(interface: str | None, host: str, port: int) -> tuple[Where | None, str | None]:
+    """What to capture, or why that cannot be said."""
+    address = str(ipaddress.ip_address(route.packed(host)))
+    try:
+        found = route.describe(interface or route.interface_to(host))
+    except OSError as error:
+        if interface is None:
+            return None, f"no route to {host} ({error.strerror or error})"
+        names = ", ".join(name for _, name in socket.if_nameindex())
+        raise UsageError(f"there is no interface {interface}", f"there are: {names}") from None
+    return Where(found, address, port), None
+
+
+def _candidates(choice: str) -> tuple[str, ...]:
+    if choice not in CHOICES:
+        raise UsageError(f"no such capture: {choice}", f"choose one of {', '.join(CHOICES)}")
+    if choice == "none":
+        return ()
+    return tuple(BACKENDS) if choice == "auto" else (choice,)
+
+
+async def _first_that_works(
+    names: tuple[str, ...], where: Where, filing: Demultiplexer
+) -> tuple[Backend | None, list[str]]:
+    """An armed backend, and why each one tried before it was not to be had."""
+    reasons: list[str] = []
+    for name in names:
+        backend = BACKENDS[name](where)
+        try:
+            await backend.arm(filing)
+        except BackendFailed as failure:
+            await backend.reap()
+            reasons.append(f"{name}: {failure}")
+        except BaseException:
+            await backend.reap()
+            raise
+        else:
+            filing.link = backend.link
+            return backend, reasons
+    return None, reasons
+
+
+def _refuse(choice: str, require: bool, reasons: list[str]) -> None:
+    """Raises CannotMeasure unless going on without a capture is what was asked for."""
+    why = "; ".join(reasons)
+    if choice == "none" and require:
+        raise CannotMeasure("a capture is required, but --capture none asks for no capture")
+    if choice not in {"auto", "none"}:
+        raise CannotMeasure(f"--capture {choice} is not to be had here: {why}", _MENDS[choice])
+    if require:
+        raise CannotMeasure(f"a capture is required and not to be had: {why}", _MENDS["auto"])
+
+
+def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | None:
+    why = "; ".join(reasons)
+    if backend is None:
+        return "nothing was captured, as asked" if choice == "none" else f"no capture: {why}"
+    return f"captured with {backend.name} instead of a packet socket ({why})" if why else None
+
+
+@asynccontextmanager
+async def _beside(backend: Backend, filing: Demultiplexer) -> AsyncIterator[None]:
+    """Pumps frames beside the body, and drains the tail after it.
+
+    Also when the body was cancelled: what was measured until then keeps its packets. The body's
+    exception leaves as it is, not wrapped in the group that a nursery would make of it.
+    """
+    stop = trio.CancelScope(shield=True)
+
+    @trio.lowlevel.enable_ki_protection
+    async def pump() -> None:
+        with stop:
+            await backend.pump(filing)
+
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump)
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+        try:
+            await backend.finish()
+        except BaseException as error:
+            failure = error
+        stop.cancel()
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def _written(
+    filing: Demultiplexer, where: Where, backend: Backend, path: Path | None, secrets: _Secrets
+) -> Iterator[None]:
+    """Keeps the capture file open for the body, ends it with the statistics, adds secrets."""
+    if path is None:
+        yield
+        return
+    try:
+        out = path.open("wb")
+        expression = where.expression
+        writer = Writer(out, filing.link, where.interface.name, capture_filter=expression)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    filing.writer = writer
+    try:
+        yield
+    finally:
+        filing.writer = None
+        try:
+            with out:
+                writer.finish(backend.dropped)
+            if key_log := secrets.read():
+                put_secrets_first(path, key_log)
+        except OSError as error:
+            backend.breaks(f"the capture file cannot be written ({error.strerror})")

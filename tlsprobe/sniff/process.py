@@ -1,0 +1,247 @@
+"""The sniffer process: one packet socket, and a pipe to whoever started it.
+
+Run as ``python -m tlsprobe.sniff.process INTERFACE ADDRESS PORT``. A process of its own for
+three reasons: it is the only one that needs a privilege, and gives it up before the first frame;
+reading never waits for the probe's interpreter; and the packet library, whose licence is the GPL,
+stays on its side of a pipe. See `sniffer_protocol` for what is said over it.
+
+Frames are never dissected here. They go from the socket straight into the batch that is written
+to the pipe, one copy in all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from contextlib import suppress
+from fcntl import fcntl
+
+from scapy.arch.linux import L2ListenSocket
+from scapy.config import conf
+from scapy.packet import Raw
+
+from tlsprobe.sniff import bpf, privileges
+from tlsprobe.sniff import protocol as sniffer_protocol
+from tlsprobe.sniff.protocol import ARMED, ENDED, FAILED, FRAME_HEAD, FRAMES, SYNCED, TALLY
+from tlsprobe.sniff.route import Interface, describe, packed
+
+RECEIVE_BUFFER = 64 * 1024 * 1024
+BATCH = 1024 * 1024
+LARGEST_FRAME = 256 * 1024
+"""Larger than any: the kernel may pass on 64 KiB of coalesced segments as one frame."""
+PAUSE_MS = 2
+"""How long frames gather in the kernel before the next look, unless the parent asks."""
+STILL_NS = 1_000_000
+"""A drain that meets a frame this much younger than its start has caught up."""
+
+_SO_TIMESTAMPNS = 35
+_SO_RCVBUFFORCE = 33
+_SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
+_SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
+_F_SETPIPE_SZ = 1031
+_TIMESPEC = struct.Struct("@ll")
+_STATISTICS = struct.Struct("@II")
+_ANCILLARY_ROOM = socket.CMSG_SPACE(_TIMESPEC.size)
+_OUT = 1
+_IN = 0
+
+
+class Tap:
+    """The packet socket and the batch that is being filled from it."""
+
+    def __init__(self, packets: socket.socket) -> None:
+        self._packets = packets
+        self._batch = bytearray(BATCH)
+        self._view = memoryview(self._batch)
+        self._end = sniffer_protocol.HEAD.size
+        self.sent = 0
+        self.dropped = 0
+
+    def fileno(self) -> int:
+        """What to poll for frames."""
+        return self._packets.fileno()
+
+    def drain(self) -> None:
+        """Reads until nothing is left of what had arrived when it was called.
+
+        Bounded also when frames arrive as fast as they are read: one that is younger than the
+        call ends it.
+        """
+        receive, view, second = self._packets.recvmsg_into, self._view, 10**9
+        flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
+        head, pack, stamp = FRAME_HEAD.size, FRAME_HEAD.pack_into, _TIMESPEC.unpack
+        young = time.time_ns() + STILL_NS
+        while True:
+            if self._end + head + LARGEST_FRAME > BATCH:
+                self.flush()
+            at = self._end + head
+            try:
+                length, ancillary, _, _ = receive(
+                    (view[at : at + LARGEST_FRAME],), _ANCILLARY_ROOM, flags
+                )
+            except BlockingIOError:
+                return
+            seconds, nanoseconds = stamp(ancillary[0][2])
+            time_ns = seconds * second + nanoseconds
+            captured = length if length < LARGEST_FRAME else LARGEST_FRAME
+            pack(view, self._end, time_ns, length, captured)
+            self._end = at + captured
+            self.sent += 1
+            if time_ns > young:
+                return
+
+    def flush(self) -> None:
+        """Writes the batch, if there is anything in it."""
+        head = sniffer_protocol.HEAD.size
+        if self._end > head:
+            sniffer_protocol.HEAD.pack_into(self._batch, 0, FRAMES, self._end - head)
+            write(self._view[: self._end])
+            self._end = head
+
+    def report(self, kind: bytes, number: int) -> None:
+        """Everything up to now, then the tally."""
+        self.drain()
+        self.flush()
+        self.dropped += statistics(self._packets)
+        write(sniffer_protocol.message(kind, TALLY.pack(number, self.sent, self.dropped)))
+
+
+def write(data: bytes | memoryview) -> None:
+    """All of it, to the parent."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(_OUT, rest) :]
+
+
+def statistics(packets: socket.socket) -> int:
+    """Frames dropped since this was last asked: the kernel sets its counter back to zero."""
+    answer = packets.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+    return int(_STATISTICS.unpack(answer)[1])
+
+
+def open_packets(interface: Interface, address: bytes, port: int) -> L2ListenSocket:
+    """A packet socket that passes our connections only, and can never be made to pass more."""
+    # The library warns of link types without a layer. Nothing is dissected here: any layer does.
+    conf.default_l2 = Raw
+    logging.getLogger("scapy").setLevel(logging.ERROR)
+    listening = L2ListenSocket(iface=interface.name, promisc=False, nofilter=1)
+    packets = listening.ins
+    program = bpf.connection_filter(address, port, skip_outgoing=interface.loopback)
+    attach(packets, bpf.encode(program))
+    packets.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 0)
+    packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    discard(packets)
+    enlarge(packets)
+    statistics(packets)
+    return listening
+
+
+def attach(packets: socket.socket, program: bytes) -> None:
+    """Sets the filter, and locks it. Raises OSError."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    count = len(program) // 8
+    packets.setsockopt(
+        socket.SOL_SOCKET,
+        _SO_ATTACH_FILTER,
+        struct.pack("@HP", count, ctypes.addressof(instructions)),
+    )
+    packets.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
+
+
+def discard(packets: socket.socket) -> None:
+    """Throws away what came in before the filter was there."""
+    with suppress(BlockingIOError):
+        while True:
+            packets.recv(1, socket.MSG_DONTWAIT)
+
+
+def enlarge(packets: socket.socket) -> None:
+    """As much receive buffer as we are allowed: what bursts need while the parent is busy."""
+    try:
+        packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def serve(tap: Tap) -> None:
+    """Frames up, commands down, until the parent closes its end."""
+    packets_or_commands, commands = select.poll(), select.poll()
+    packets_or_commands.register(tap.fileno(), select.POLLIN)
+    for poll in (packets_or_commands, commands):
+        poll.register(_IN, select.POLLIN)
+    rest = b""
+    quiet_until = 0.0
+    while True:
+        left = quiet_until - time.monotonic()
+        if left > 0 and not commands.poll(left * 1000):
+            continue
+        ready = {fd for fd, _ in packets_or_commands.poll()}
+        if _IN not in ready:
+            tap.drain()
+            tap.flush()
+            if not commands.poll(PAUSE_MS):
+                continue
+        asked = os.read(_IN, 4096)
+        if not asked:
+            return
+        *lines, rest = (rest + asked).split(b"\n")
+        for line in lines:
+            word, _, number = line.partition(b" ")
+            if word == b"hold":
+                quiet_until = time.monotonic() + int(number) / 1000
+            else:
+                tap.report(SYNCED, int(number))
+
+
+def run(name: str, address: str, port: int) -> None:
+    """The life of the process between its start and its last message. Raises OSError."""
+    interface = describe(name)
+    if interface.link is None:
+        raise OSError(f"frames of interface {name} are of a kind that tlsprobe does not read")
+    with open_packets(interface, packed(address), port) as listening:
+        packets = listening.ins
+        with suppress(OSError):
+            fcntl(_OUT, _F_SETPIPE_SZ, BATCH)
+        privileges.drop()
+        room = packets.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        # The collector only ever finds the library's own cycles, at the cost of pauses.
+        gc.disable()
+        tap = Tap(packets)
+        write(sniffer_protocol.note(ARMED, link=interface.link, receive_buffer=room))
+        serve(tap)
+        tap.report(ENDED, 0)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0 after a regular end, 1 after a failure that was reported."""
+    # Ctrl-C reaches every process of the terminal; when the capture ends is the parent's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    name, address, port = arguments
+    try:
+        run(name, address, int(port))
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        with suppress(BrokenPipeError):
+            write(sniffer_protocol.note(FAILED, message=explain(error, name)))
+        return 1
+    return 0
+
+
+def explain(error: OSError, interface: str) -> str:
+    """A sentence for what the kernel said."""
+    if isinstance(error, PermissionError):
+        return "opening a packet socket needs root or the capability CAP_NET_RAW"
+    return f"{interface}: {error.strerror or error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

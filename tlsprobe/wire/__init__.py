@@ -1,1 +1,0 @@
-"""The wire: frames in, segments out; capture files; the sniffer and its process."""
