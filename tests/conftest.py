@@ -17,6 +17,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Keeps tests away that this machine cannot run; ``server`` may name binaries it needs."""
     if item.get_closest_marker("root"):
         servers.need_packet_socket()
+    if item.get_closest_marker("kernel_truth"):
+        servers.need_kernel_truth()
     for marker in item.iter_markers("server"):
         for name in marker.args:
             servers.need_server(name)

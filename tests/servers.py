@@ -29,6 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tlsprobe.certificates import Authority, key_pem, pem, write_secret
+from tlsprobe.lab import kernel_truth
 
 STARTS_WITHIN_S = 20.0
 STOPS_WITHIN_S = 10.0
@@ -54,6 +55,13 @@ def need_packet_socket() -> None:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
     except PermissionError:
         cannot("a packet socket can be opened by root or with CAP_NET_RAW only")
+
+
+def need_kernel_truth() -> None:
+    """For tests that read the kernel's own reasons for its resets."""
+    why_not = kernel_truth.available()
+    if why_not is not None:
+        cannot(why_not)
 
 
 def find_server(name: str) -> Path | None:

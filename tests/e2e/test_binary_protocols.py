@@ -144,14 +144,13 @@ def test_a_wrong_password_is_told_with_the_mend(probed: Probed, pki: Pki, tmp_pa
     assert "horse" not in ran.err
 
 
+@pytest.mark.kernel_truth
 @pytest.mark.server("rabbitmq-server")
 @pytest.mark.parametrize("probed", CASES[-1:], ids=["amqp"], indirect=True)
 def test_rabbitmq_resets_because_it_lingers_for_no_time(
     probed: Probed, pki: Pki, tmp_path: Path
 ) -> None:
     """Linger 0 is its default; the kernel's word for it is not the one for unread data."""
-    if (why_not := kernel_truth.available()) is not None:
-        pytest.skip(why_not)
     with kernel_truth.watch_resets() as watch:
         ran = probe(
             probed.target,

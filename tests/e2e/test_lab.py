@@ -118,6 +118,7 @@ def test_a_server_that_cannot_start_is_unsupported_with_the_reason(lab: Ran) -> 
     assert not (lab.folder / "failing" / "run.json").exists()
 
 
+@pytest.mark.kernel_truth
 def test_the_kernel_agrees_with_every_cause(lab: Ran, runs: dict[str, Run]) -> None:
     causes = {cause for run in runs.values() for cell in run.cells for cause in cell.causes}
     assert Cause.DATA_AFTER_CLOSE in causes

@@ -106,10 +106,8 @@ def test_lingering_close_cures_the_reset(nginx_factory: NginxFactory, tmp_path: 
     assert ran.cell("server-close-reply").causes == {}
 
 
+@pytest.mark.kernel_truth
 def test_the_kernel_agrees_about_every_reset(nginx: Nginx, tmp_path: Path) -> None:
-    why_not = kernel_truth.available()
-    if why_not is not None:
-        pytest.skip(why_not)
     with kernel_truth.watch_resets() as watch:
         ran = probe(
             at("127.0.0.1", nginx.port),

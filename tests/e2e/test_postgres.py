@@ -91,10 +91,8 @@ def test_nothing_was_lost(goodbyes: Ran) -> None:
     assert all(trial.conclusive for trial in goodbyes.trials)
 
 
+@pytest.mark.kernel_truth
 def test_the_kernel_agrees_about_every_reset(postgres: Postgres, tmp_path: Path) -> None:
-    why_not = kernel_truth.available()
-    if why_not is not None:
-        pytest.skip(why_not)
     with kernel_truth.watch_resets() as watch:
         ran = probe(
             at("127.0.0.1", postgres.port),
@@ -133,14 +131,12 @@ def agreements(ran: Ran, told: tuple[kernel_truth.KernelReset, ...], port: int) 
     return confirmed
 
 
+@pytest.mark.kernel_truth
 def test_psql_resets_from_the_client_side(postgres: Postgres, tmp_path: Path) -> None:
     """psql says goodbye, notifies and closes at once; the server's alert finds nobody.
 
     On a busy machine the server may come first, and then resets itself; never mixed up.
     """
-    why_not = kernel_truth.available()
-    if why_not is not None:
-        pytest.skip(why_not)
     with kernel_truth.watch_resets() as watch:
         traces = trio.run(observe_psql, postgres, tmp_path, 10)
     assert len(traces) == 10

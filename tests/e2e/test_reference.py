@@ -187,12 +187,9 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+@pytest.mark.kernel_truth
 @pytest.mark.parametrize("server", ["rude", "aborting", "hasty", "half-closing"])
 def test_the_kernel_agrees_about_every_reset(server: str, tmp_path: Path) -> None:
-    why_not = kernel_truth.available()
-    if why_not is not None:
-        pytest.skip(why_not)
-
     async def probed() -> tuple[Ran, int]:
         async with running((server,)) as ports:
             chapters = ("client-first", "goodbye", "idle", "before-request", "race")

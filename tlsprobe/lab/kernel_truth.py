@@ -9,14 +9,11 @@ resets) the reason, a value of ``enum sk_rst_reason`` in ``include/net/rstreason
 The tracepoint sees the whole machine, every network namespace included; whoever looks for one
 connection picks it by its addresses.
 
-Each watch lives in a tracefs *instance*, a ring buffer of its own, so that another tracer's buffer,
-clock and events stay as they are. A process killed outright cannot remove its instance; it is then
-found under ``instances/`` by its name, ``tlsprobe-<pid>-<number>``.
+Each watch lives in a tracefs instance of its own (`tlsprobe.lab.tracefs`).
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import time
@@ -27,14 +24,13 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from tlsprobe.errors import CannotMeasure
+from tlsprobe.lab import tracefs
+from tlsprobe.lab.tracefs import Instance
 from tlsprobe.model.judgement import Cause
 from tlsprobe.model.trace import Side
 
 Endpoint = tuple[str, int]
 """IP address and port. The kernel's "I do not know" is an unspecified address and port 0."""
-
-TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-"""Where tracefs is found: its own mount point, and its old place below debugfs."""
 
 _EVENT = "events/tcp/tcp_send_reset"
 
@@ -43,8 +39,6 @@ _EVENT = "events/tcp/tcp_send_reset"
 _KNOWS_ACTIVE_REASONS = "TCP_ABORT_ON_CLOSE"
 
 _READ_BYTES = 1 << 16
-
-_instance_numbers = itertools.count()
 
 
 # --- One reset ------------------------------------------------------------------------------------
@@ -147,9 +141,8 @@ def _parse_endpoint(text: str) -> Endpoint:
 class ResetWatch:
     """The resets that the kernel has sent since the watch began. Made by `watch_resets`."""
 
-    def __init__(self, instance: Path, pipe: int) -> None:
-        self._instance = instance
-        self._pipe: int | None = pipe
+    def __init__(self, instance: Instance) -> None:
+        self._instance: Instance | None = instance
         self._clock_ahead_ns = _tai_ahead_ns()
         self._resets: list[KernelReset] = []
         self._unfinished_line = b""
@@ -168,11 +161,11 @@ class ResetWatch:
         return self._overrun + self._illegible
 
     def _drain(self) -> None:
-        if self._pipe is None:
+        if self._instance is None:
             return
-        for line in self._new_lines(self._pipe):
+        for line in self._new_lines(self._instance.pipe):
             self._take(line)
-        self._overrun = _overrun(self._instance)
+        self._overrun = _overrun(self._instance.folder)
 
     def _new_lines(self, pipe: int) -> list[str]:
         *lines, self._unfinished_line = (self._unfinished_line + _read_all(pipe)).split(b"\n")
@@ -186,14 +179,11 @@ class ResetWatch:
             self._illegible += 1
 
     def _end(self) -> None:
-        """Takes what is left and lets go of the instance, which cannot be removed before."""
-        if self._pipe is None:
-            return
+        """Takes what is left; the instance goes now."""
         try:
             self._drain()
         finally:
-            os.close(self._pipe)
-            self._pipe = None
+            self._instance = None
 
 
 @contextmanager
@@ -203,45 +193,26 @@ def watch_resets(*, buffer_kib: int = 4096) -> Iterator[ResetWatch]:
     ``buffer_kib`` is the ring buffer of each processor, in KiB; a reset takes about 100 bytes
     there until it is read. Raises `CannotMeasure` where `available` says why not.
     """
-    tracefs = _usable_tracefs()
-    with _instance(tracefs) as instance:
+    with _usable_tracefs() as top, tracefs.instance(top) as instance:
         _set_up(instance, buffer_kib)
-        watch = ResetWatch(instance, os.open(instance / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK))
+        watch = ResetWatch(instance)
         try:
-            _write(instance, f"{_EVENT}/enable", "1")
+            instance.write(f"{_EVENT}/enable", "1")
             yield watch
         finally:
             watch._end()  # removing the instance disables its events
 
 
-@contextmanager
-def _instance(tracefs: Path) -> Iterator[Path]:
-    instance = tracefs / "instances" / f"tlsprobe-{os.getpid()}-{next(_instance_numbers)}"
-    try:
-        instance.mkdir()
-    except OSError as error:  # a restricted container or a locked-down kernel, in spite of the mode
-        problem = "the kernel's reasons for its resets cannot be read"
-        raise CannotMeasure(problem, f"tracefs refused an instance: {error}") from error
-    try:
-        yield instance
-    finally:
-        instance.rmdir()
-
-
-def _set_up(instance: Path, buffer_kib: int) -> None:
+def _set_up(instance: Instance, buffer_kib: int) -> None:
     # International atomic time runs a whole number of seconds ahead of the real-time clock and
     # follows it when that is set, which the monotonic clocks do not.
-    _write(instance, "trace_clock", "tai")
-    _write(instance, "buffer_size_kb", str(buffer_kib))
+    instance.write("trace_clock", "tai")
+    instance.write("buffer_size_kb", str(buffer_kib))
     # A new instance starts with the options that somebody may have set for the whole machine.
     for option in ("raw", "hex", "bin", "fields"):
-        _write(instance, f"options/{option}", "0")
-    _write(instance, "options/context-info", "1")
-    _write(instance, "tracing_on", "1")
-
-
-def _write(instance: Path, name: str, value: str) -> None:
-    (instance / name).write_text(value)
+        instance.write(f"options/{option}", "0")
+    instance.write("options/context-info", "1")
+    instance.write("tracing_on", "1")
 
 
 def _tai_ahead_ns() -> int:
@@ -264,64 +235,51 @@ def _read_all(pipe: int) -> bytes:
 _LOSSES = re.compile(r"^(?:overrun|commit overrun|dropped events): (\d+)$", re.MULTILINE)
 
 
-def _overrun(instance: Path) -> int:
-    texts = (path.read_text() for path in instance.glob("per_cpu/cpu*/stats"))
+def _overrun(folder: Path) -> int:
+    texts = (path.read_text() for path in folder.glob("per_cpu/cpu*/stats"))
     return sum(int(count) for text in texts for count in _LOSSES.findall(text))
 
 
 # --- Whether this machine lets us -----------------------------------------------------------------
 
 
-def available(tracefs: Sequence[Path] = TRACEFS) -> str | None:
+def available(mount_points: Sequence[Path] = tracefs.MOUNT_POINTS) -> str | None:
     """None if resets can be watched here, else a sentence that says why not, and the mend."""
-    found = next((root for root in tracefs if _may(root / "instances", os.F_OK)), None)
-    if found is None:
-        return _no_tracefs(tracefs)
-    return _no_event(found) or _no_permission(found)
+    try:
+        with tracefs.reached(mount_points) as top:
+            return _no_event(top) or _no_permission(top)
+    except CannotMeasure as error:
+        return error.hint or error.message
 
 
-def _usable_tracefs() -> Path:
+@contextmanager
+def _usable_tracefs() -> Iterator[Path]:
     problem = available()
     if problem is not None:
         raise CannotMeasure("the kernel's reasons for its resets cannot be read", problem)
-    return next(root for root in TRACEFS if _may(root / "instances", os.F_OK))
+    with tracefs.reached() as top:
+        yield top
 
 
-def _no_tracefs(tracefs: Sequence[Path]) -> str:
-    if any(_closed_to_us(root) for root in tracefs):
-        return "only root may read the kernel's trace: run this as root"
-    return f"tracefs is not mounted: as root, mount -t tracefs tracefs {tracefs[0]}"
-
-
-def _closed_to_us(root: Path) -> bool:
-    # Below a directory that may not be entered, nothing can be told from nothing there.
-    hidden = not _may(root.parent, os.X_OK)
-    return hidden or (_may(root, os.F_OK) and not _may(root, os.X_OK))
-
-
-def _may(path: Path, how: int) -> bool:
-    return os.access(path, how, effective_ids=True)
-
-
-def _no_event(root: Path) -> str | None:
+def _no_event(top: Path) -> str | None:
     try:
-        description = (root / _EVENT / "format").read_text()
+        description = (top / _EVENT / "format").read_text()
     except FileNotFoundError:
         return (
             "the kernel has no tracepoint tcp:tcp_send_reset:"
             " use one built with CONFIG_FTRACE and event tracing, Linux 6.12 or newer"
         )
     except PermissionError:
-        return "only root may read the kernel's trace: run this as root"
+        return tracefs.FOR_ROOT
     if _KNOWS_ACTIVE_REASONS not in description:
         return "the kernel does not tell why it sends a RST: use Linux 6.12 or newer"
     return None
 
 
-def _no_permission(root: Path) -> str | None:
-    if _may(root / "instances", os.W_OK | os.X_OK):
+def _no_permission(top: Path) -> str | None:
+    if os.access(top / "instances", os.W_OK | os.X_OK, effective_ids=True):
         return None
-    return f"{root}/instances may not be written to: run as root, outside a restricted container"
+    return "tracefs may not be written to: run as root, outside a restricted container"
 
 
 # --- What the reasons mean ------------------------------------------------------------------------
