@@ -9,7 +9,17 @@ from tlsprobe.judge.cause import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of
 from tlsprobe.judge.rules import RuleInput, apply_rules
 from tlsprobe.model.judgement import Result, RuleResult
-from tlsprobe.model.trace import Drive, DriverEvent, EventKind, Record, RecordKind, Side, Trace
+from tlsprobe.model.trace import (
+    Drive,
+    DriverEvent,
+    EventKind,
+    Record,
+    RecordKind,
+    Remark,
+    RemarkKind,
+    Side,
+    Trace,
+)
 
 PASS, FAIL, WARN, INFO = Result.PASS, Result.FAIL, Result.WARN, Result.INFO
 
@@ -32,6 +42,10 @@ def results(trace: Trace) -> dict[str, RuleResult]:
 
 def result(rule: str, trace: Trace) -> Result:
     return results(trace)[rule].result
+
+
+def goaway(last: int, error: int = 0) -> Remark:
+    return Remark(RemarkKind.GOAWAY, f"goaway last={last} error={error}", last, error)
 
 
 def driven(trace: Trace, **changes: object) -> Trace:

@@ -18,6 +18,7 @@ from tests.judge.scenarios import (
     SERVER_DROPS,
     WARN,
     driven,
+    goaway,
     result,
     results,
     with_close_notify,
@@ -245,7 +246,7 @@ def test_a_goaway_is_no_answer_to_what_came_behind_the_alert(
     said: tuple[Line, ...], expected: Result
 ) -> None:
     late = play(C.notify(), C.data(), *said, S.notify() + S.fin(), protocol="http2")
-    told = driven(late, remarks=("goaway last=1 error=0",))
+    told = driven(late, remarks=(goaway(1),))
     assert result("TLS13-IGNORE-AFTER", told) is expected
 
 

@@ -21,13 +21,14 @@ from tests.judge.scenarios import (
     SERVER_LEADS,
     WARN,
     driven,
+    goaway,
     result,
     results,
     with_close_notify,
 )
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import Level, Result
-from tlsprobe.model.trace import Coverage, RecordKind, Trace
+from tlsprobe.model.trace import Coverage, RecordKind, Remark, RemarkKind, Trace
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Row:
 FATAL_NOTIFY = S.alert(0, level=2, kind=RecordKind.CLOSE_NOTIFY)
 UPLOAD = C.request(100_000)
 LAST_ANSWERED = play(*LAST_REQUEST, S.notify() + S.fin(), protocol="http1")
+CLOSE_ANNOUNCED = Remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
 H2_IDLE = play(silence(60), S.notify() + S.fin(), protocol="http2")
 
 TABLE = {
@@ -107,7 +109,7 @@ TABLE = {
         elsewhere=play(*SERVER_LEADS, protocol="http1"),
     ),
     "HTTP-CLOSE-HEADER": Row(
-        keeps=driven(LAST_ANSWERED, remarks=("connection: close announced",)),
+        keeps=driven(LAST_ANSWERED, remarks=(CLOSE_ANNOUNCED,)),
         breaks=LAST_ANSWERED,
         broken=WARN,
         elsewhere=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="http1"),
@@ -145,22 +147,22 @@ TABLE = {
         elsewhere=play(C.fin(), S.rst(active=True), protocol="http1"),
     ),
     "H2-GOAWAY": Row(
-        keeps=driven(H2_IDLE, remarks=("goaway last=1 error=0",)),
+        keeps=driven(H2_IDLE, remarks=(goaway(1),)),
         breaks=H2_IDLE,
         broken=WARN,
         elsewhere=play(*ORDERLY, protocol="http2"),
     ),
     "H2-LAST-ID": Row(
-        keeps=driven(H2_IDLE, remarks=("goaway last=7 error=0", "goaway last=1 error=0")),
-        breaks=driven(H2_IDLE, remarks=("goaway last=1 error=0", "goaway last=3 error=0")),
+        keeps=driven(H2_IDLE, remarks=(goaway(7), goaway(1))),
+        breaks=driven(H2_IDLE, remarks=(goaway(1), goaway(3))),
         broken=FAIL,
-        elsewhere=driven(H2_IDLE, remarks=("goaway last=1 error=0",)),
+        elsewhere=driven(H2_IDLE, remarks=(goaway(1),)),
     ),
     "H2-ERROR-CLOSES": Row(
-        keeps=driven(H2_IDLE, remarks=("goaway last=1 error=2",)),
-        breaks=driven(play(C.request(), protocol="http2"), remarks=("goaway last=1 error=2",)),
+        keeps=driven(H2_IDLE, remarks=(goaway(1, 2),)),
+        breaks=driven(play(C.request(), protocol="http2"), remarks=(goaway(1, 2),)),
         broken=FAIL,
-        elsewhere=driven(play(C.request(), protocol="http2"), remarks=("goaway last=1 error=0",)),
+        elsewhere=driven(play(C.request(), protocol="http2"), remarks=(goaway(1),)),
     ),
     "TCP-RST-ON-UNREAD": Row(
         keeps=play(*POSTGRES),

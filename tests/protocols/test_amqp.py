@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import AmqpSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.amqp import LONGEST, PROTOCOL, Amqp, amqp
 from tlsprobe.protocols.conversation import Phase
 
@@ -214,7 +215,8 @@ def test_the_servers_goodbye_is_answered_and_remarked() -> None:
     session = ready()
     said = session.feed(close(320, "CONNECTION_FORCED"))
     assert methods(said) == [(0, 10, 51, b"")]
-    assert session.remarks == ["connection.close 320 CONNECTION_FORCED"]
+    expected = Remark(RemarkKind.CONNECTION_CLOSE, "connection.close 320 CONNECTION_FORCED")
+    assert session.remarks == [expected]
     assert state(session) == (Phase.READY, 0, 0, False, None)
 
 
@@ -260,4 +262,4 @@ def test_nothing_a_server_says_raises(pieces: list[bytes], make: Callable[[], Am
         session.request()
     session.ended()
     assert session.failure is None or session.failure.isprintable()
-    assert all(remark.isprintable() for remark in session.remarks)
+    assert all(remark.text.isprintable() for remark in session.remarks)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Http2Settings
+from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.conversation import MOST_REMARKS, Phase
 from tlsprobe.protocols.http2 import FRAME_LIMIT, GOODBYE, MOST_GOAWAYS, Http2, http2
 
@@ -204,7 +205,7 @@ def test_a_reset_stream_owes_nothing_more() -> None:
     server.h2.reset_stream(1, error_code=2)
     client.feed(server.h2.data_to_send())
     assert state(client) == (Phase.READY, 1, 1, False, None)
-    assert client.remarks == ["stream 1 reset error=2"]
+    assert client.remarks == [Remark(RemarkKind.STREAM_RESET, "stream 1 reset error=2")]
 
 
 def test_pings_are_answered() -> None:
@@ -228,7 +229,10 @@ def test_goaways_are_kept_and_responses_still_read_behind_them() -> None:
     client.feed(goaway(2**31 - 1) + server.respond(1, b"hello") + goaway(1))
     client.goodbye()
     assert client.goaways == [(2**31 - 1, 0), (1, 0)]
-    assert client.remarks == ["goaway last=2147483647 error=0", "goaway last=1 error=0"]
+    assert client.remarks == [
+        Remark(RemarkKind.GOAWAY, "goaway last=2147483647 error=0", 2**31 - 1, 0),
+        Remark(RemarkKind.GOAWAY, "goaway last=1 error=0", 1, 0),
+    ]
     assert state(client) == (Phase.READY, 1, 1, False, None)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import LdapSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.protocols.ldap import LONGEST, START_TLS, Ldap, ldap
 
@@ -196,7 +197,8 @@ def test_a_notice_of_disconnection_is_remarked() -> None:
     session = ready()
     session.feed(extended(0, 52, b"shutting down"))
     session.ended()
-    assert session.remarks == ["notice of disconnection: 52 unavailable: shutting down"]
+    said = "notice of disconnection: 52 unavailable: shutting down"
+    assert session.remarks == [Remark(RemarkKind.NOTICE_OF_DISCONNECTION, said)]
     assert state(session) == (Phase.READY, 0, 0, False, None)
 
 
@@ -272,4 +274,4 @@ def test_nothing_a_server_says_raises(pieces: list[bytes], make: Callable[[], Ld
         session.request()
     session.ended()
     assert session.failure is None or session.failure.isprintable()
-    assert all(remark.isprintable() for remark in session.remarks)
+    assert all(remark.text.isprintable() for remark in session.remarks)

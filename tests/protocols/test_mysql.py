@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import MysqlSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.protocols.mysql import LONGEST, LONGEST_READ, Can, Mysql, mysql
 
@@ -335,7 +336,8 @@ def test_an_idle_expiry_says_why() -> None:
     session.feed(error(4031, "disconnected by the server because of inactivity", 0))
     session.ended()
     assert state(session) == (Phase.READY, 0, 0, False, None)
-    assert session.remarks == ["error 4031: disconnected by the server because of inactivity"]
+    said = "error 4031: disconnected by the server because of inactivity"
+    assert session.remarks == [Remark(RemarkKind.ERROR, said)]
 
 
 PACKETS = st.sampled_from([OK, ROWS, EOF, COLUMN, FULL, FAST, switch(NATIVE), error(1064, "no")])

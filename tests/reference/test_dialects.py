@@ -84,7 +84,7 @@ def test_the_farewell_of_http2_is_heard() -> None:
     talk.say(talk.client.secured())
     assert talk.server is not None
     talk.client.feed(talk.server.farewell())
-    assert talk.client.remarks == ["goaway last=7 error=0", "goaway last=1 error=2"]
+    assert [(r.last_stream, r.error) for r in talk.client.remarks] == [(7, 0), (1, 2)]
 
 
 def test_a_byte_at_a_time() -> None:

@@ -147,6 +147,30 @@ class Mark(NamedTuple):
     server: int
 
 
+class RemarkKind(StrEnum):
+    """What a server can say about the connection itself."""
+
+    GOAWAY = "goaway"
+    STREAM_RESET = "stream-reset"
+    NOTICE_OF_DISCONNECTION = "notice-of-disconnection"
+    CONNECTION_CLOSE = "connection.close"
+    CLOSE_ANNOUNCED = "close-announced"
+    ERROR = "error"
+
+
+class Remark(NamedTuple):
+    """What the server said about the connection itself, in a message that answers no request.
+
+    ``text`` is the message in the protocol's own words, safe to print; ``last_stream`` and
+    ``error`` are a GOAWAY's (RFC 9113 section 6.8).
+    """
+
+    kind: RemarkKind
+    text: str
+    last_stream: int | None = None
+    error: int | None = None
+
+
 class Stage(StrEnum):
     """How far a connection came before it, or its sequence, ended."""
 
@@ -164,7 +188,7 @@ class Drive:
     ``owed`` and ``answered`` count responses that the server had to give and gave whole;
     ``cut_short`` says that one was begun and not finished. ``answered_to`` is the client offset
     up to which every request has had its response; ``remarks`` is what the server said about the
-    connection itself, in the words of the protocol's adapter.
+    connection itself.
     """
 
     client: tuple[str, int] | None
@@ -183,7 +207,7 @@ class Drive:
     answered: int = 0
     cut_short: bool = False
     answered_to: int = 0
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def did(self, deed: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
@@ -209,10 +233,12 @@ class Trace:
     """Script and wire of one connection, merged: the only thing that the judge sees.
 
     ``segments`` are in time order and end where our side left (later packets belong to the
-    tester's tidying up). ``protocol`` is the adapter's name.
+    tester's tidying up). ``protocol`` is the adapter's name. ``left_out`` counts segments, records
+    and events that were too many to keep: they are missing from the middle.
     """
 
     drive: Drive
     segments: tuple[Segment, ...]
     coverage: Coverage
     protocol: str = "raw"
+    left_out: int = 0

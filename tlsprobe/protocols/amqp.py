@@ -14,6 +14,7 @@ from struct import pack
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import AmqpSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 
 PROTOCOL = b"AMQP\x00\x00\x09\x01"
@@ -152,7 +153,7 @@ class Amqp(Conversation):
         if self.phase is Phase.GREETING:
             self.fail(f"the server refused: {said}", _HINTS.get(code))
             return b""
-        self.remark(f"connection.close {said}")
+        self.remark(RemarkKind.CONNECTION_CLOSE, f"connection.close {said}")
         return _method(0, CLOSE_OK)
 
     # -- the opening exchange ----------------------------------------------------------------------

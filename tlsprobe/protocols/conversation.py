@@ -11,6 +11,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from enum import Enum
 
+from tlsprobe.model.trace import Remark, RemarkKind
+
 MOST_REMARKS = 32
 """How many remarks a conversation keeps: a server may repeat itself without end."""
 
@@ -32,8 +34,8 @@ class Conversation(ABC):
     ``phase`` is the state; ``failure`` and ``hint`` are sentences once it is FAILED. A peer that
     misbehaves is never an exception: what cannot be understood ends in FAILED.
     ``answered`` counts responses that arrived whole; ``partial`` says that one was begun.
-    ``remarks`` are what the server said about the connection itself, in the protocol's own words
-    and in order, such as ``goaway last=1 error=0``: the first MOST_REMARKS, safe to print.
+    ``remarks`` are what the server said about the connection itself, in order: the first
+    MOST_REMARKS.
     """
 
     alpn: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ class Conversation(ABC):
         self.answered = 0
         self.owed = 0
         self.partial = False
-        self.remarks: list[str] = []
+        self.remarks: list[Remark] = []
 
     def open(self) -> bytes:
         """The first plain bytes, for a conversation that begins in PLAIN.
@@ -101,10 +103,16 @@ class Conversation(ABC):
         if self.answered >= self.owed and self.phase is Phase.OWED:
             self.phase = Phase.READY
 
-    def remark(self, words: str) -> None:
+    def remark(
+        self,
+        kind: RemarkKind,
+        words: str,
+        last_stream: int | None = None,
+        error: int | None = None,
+    ) -> None:
         """Keep something that the server said about the connection itself."""
         if len(self.remarks) < MOST_REMARKS:
-            self.remarks.append(escaped(words))
+            self.remarks.append(Remark(kind, escaped(words), last_stream, error))
 
     def fail(self, failure: str, hint: str | None = None) -> None:
         """Give up with a sentence. The first one wins."""

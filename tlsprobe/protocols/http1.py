@@ -18,6 +18,7 @@ import h11
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Http1Settings
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 
 HEAD_LIMIT = 64 * 1024
@@ -113,7 +114,7 @@ class Http1(Conversation):
                 case h11.Response() as head:
                     self.closing = _says_close(head)
                     if self.closing:
-                        self.remark("connection: close announced")
+                        self.remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
                 case h11.EndOfMessage():
                     self.settle()
                     self._response = None

@@ -31,6 +31,7 @@ from h2.settings import SettingCodes, Settings
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Http2Settings
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.http1 import authority
 
@@ -121,7 +122,7 @@ class Http2(Conversation):
     def ended(self) -> None:
         """An end before both sides have settled is a failure."""
         if self.phase is Phase.GREETING:
-            words = f" with {self.remarks[-1]}" if self.goaways else ""
+            words = f" with {self.remarks[-1].text}" if self.goaways else ""
             self.fail(f"the server closed before the SETTINGS were exchanged{words}", _NOT_HTTP2)
 
     def _ask(self, headers: Headers) -> bytes:
@@ -174,7 +175,7 @@ class Http2(Conversation):
         last, error = int.from_bytes(payload[:4]) & _STREAM_ID, int.from_bytes(payload[4:8])
         if len(self.goaways) < MOST_GOAWAYS:
             self.goaways.append((last, error))
-        self.remark(f"goaway last={last} error={error}")
+        self.remark(RemarkKind.GOAWAY, f"goaway last={last} error={error}", last, error)
 
     def _happened(self, event: Event) -> None:
         match event:
@@ -193,7 +194,8 @@ class Http2(Conversation):
             case StreamEnded():
                 self._settled(event.stream_id)
             case StreamReset():
-                self.remark(f"stream {event.stream_id} reset error={int(event.error_code or 0)}")
+                said = f"stream {event.stream_id} reset error={int(event.error_code or 0)}"
+                self.remark(RemarkKind.STREAM_RESET, said)
                 self._settled(event.stream_id)
             case _:
                 pass

@@ -14,6 +14,7 @@ from enum import IntEnum
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import LdapSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 
 LONGEST = 1024 * 1024
@@ -115,7 +116,7 @@ class Ldap(Conversation):
 
     def ended(self) -> None:
         """An end during the opening exchange is a failure."""
-        words = f" with {self.remarks[-1]}" if self.remarks else ""
+        words = f" with {self.remarks[-1].text}" if self.remarks else ""
         if self.phase is Phase.PLAIN:
             self.fail(f"the server closed instead of answering StartTLS{words}", _NOT_LDAP)
         elif self.phase is Phase.GREETING:
@@ -164,7 +165,8 @@ class Ldap(Conversation):
             return
         identity = int.from_bytes(number)
         if identity == 0 and tag == Tag.EXTENDED_RESPONSE:  # section 4.4.1
-            self.remark(f"notice of disconnection: {_result(operation)}")
+            said = f"notice of disconnection: {_result(operation)}"
+            self.remark(RemarkKind.NOTICE_OF_DISCONNECTION, said)
         elif self.phase is Phase.PLAIN and tag == Tag.EXTENDED_RESPONSE:
             self._answer_to_start_tls(operation)
         elif self.phase is Phase.GREETING and tag == Tag.BIND_RESPONSE:

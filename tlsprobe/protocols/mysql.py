@@ -16,6 +16,7 @@ from struct import pack
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import MysqlSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 
 LONGEST_READ = 64 * 1024
@@ -223,7 +224,7 @@ class Mysql(Conversation):
         if self.phase is Phase.OWED:
             self._response(body[0])
         elif body[0] == _ERROR:
-            self.remark(f"error {_error(body)}")
+            self.remark(RemarkKind.ERROR, f"error {_error(body)}")
         return b""
 
     # -- the opening exchange ----------------------------------------------------------------------

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 from tlsprobe.judge.closing import FIN
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
 from tlsprobe.model.judgement import Cause, DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
-from tlsprobe.model.trace import RecordKind, Side
-
-CLOSE_ANNOUNCED = "connection: close announced"
-"""What the ``http1`` adapter remarks of a response that carries ``Connection: close``."""
-
-GOAWAY = re.compile(r"goaway last=(\d+) error=(\d+)")
-"""What the ``http2`` adapter remarks of a GOAWAY frame."""
+from tlsprobe.model.trace import RecordKind, RemarkKind, Side
 
 _BODY = 16 * 1024  # more than any request line and header that we send
 
@@ -42,7 +35,7 @@ def _http_close_header(given: RuleInput) -> Answer:
     goodbye, drive = given.goodbye, given.trace.drive
     if not _is_http1(given) or goodbye is None or drive.answered_to < goodbye.end:
         return None
-    if CLOSE_ANNOUNCED in drive.remarks:
+    if any(remark.kind is RemarkKind.CLOSE_ANNOUNCED for remark in drive.remarks):
         return Result.PASS, "the last response carried 'Connection: close'"
     return Result.WARN, "the last response did not carry 'Connection: close'"
 
@@ -129,8 +122,8 @@ def _wrote_behind_goodbye(given: RuleInput) -> bool:
 
 def _goaways(given: RuleInput) -> list[tuple[int, int]]:
     """The server's GOAWAY frames, each with its last stream and its error code."""
-    found = map(GOAWAY.fullmatch, given.trace.drive.remarks)
-    return [(int(match[1]), int(match[2])) for match in found if match]
+    remarks = given.trace.drive.remarks
+    return [(r.last_stream or 0, r.error or 0) for r in remarks if r.kind is RemarkKind.GOAWAY]
 
 
 def _h2_goaway(given: RuleInput) -> Answer:

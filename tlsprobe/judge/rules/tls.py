@@ -5,13 +5,15 @@ from __future__ import annotations
 from tlsprobe.judge.closing import FIN, RST
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
-from tlsprobe.model.trace import RecordKind, Side
+from tlsprobe.model.trace import RecordKind, RemarkKind, Side
 
 _WARNING = 1
 _USER_CANCELED = 90
 
-_NO_ANSWER = ("goaway ", "notice of disconnection", "connection.close ")
-"""How remarks begin that are messages of their own and answer no request."""
+_NO_ANSWER = frozenset(
+    {RemarkKind.GOAWAY, RemarkKind.NOTICE_OF_DISCONNECTION, RemarkKind.CONNECTION_CLOSE}
+)
+"""Remarks that are messages of their own and answer no request."""
 
 
 def _notify(given: RuleInput) -> Answer:
@@ -105,7 +107,7 @@ def _answers_late_data(given: RuleInput) -> bool:
     if not ours or ours[0] < alert:
         return False  # what comes may be the response to what we sent before
     said = [h for h in wire_events[ours[0] :] if h.side is Side.SERVER and h.letter == "d"]
-    remarks = [words for words in given.trace.drive.remarks if words.startswith(_NO_ANSWER)]
+    remarks = [remark for remark in given.trace.drive.remarks if remark.kind in _NO_ANSWER]
     return len(said) > len(remarks)
 
 
