@@ -35,6 +35,9 @@ class Flag(IntFlag):
     ACK = 0x10
 
 
+RST_TEXT = 256
+"""Bytes that are kept of what an RST carries."""
+
 _FIN, _SYN, _RST = int(Flag.FIN), int(Flag.SYN), int(Flag.RST)  # IntFlag's & costs a microsecond
 
 
@@ -45,6 +48,11 @@ class Segment(NamedTuple):
     ``ack`` the offset in the peer's stream that it acknowledges, None without the ACK flag.
     ``ip_id`` is None in IPv6. ``number`` counts packets of the capture from 1. ``ttl``, ``ip_id``
     and ``df`` (whether fragmenting was forbidden) are None where the input does not tell them.
+
+    ``window_scale`` is the shift count that a SYN announces (RFC 7323), ``options`` the kinds of
+    the TCP options in their order, padding included; None where the input does not tell them.
+    ``payload`` is kept of an RST alone, whose text names its sender (RFC 9293 section 3.5.2): its
+    first `RST_TEXT` bytes.
     """
 
     number: int
@@ -59,6 +67,9 @@ class Segment(NamedTuple):
     ip_id: int | None
     timestamps: bool
     df: bool | None = None
+    window_scale: int | None = None
+    options: bytes | None = None
+    payload: bytes = b""
 
     @property
     def end(self) -> int:
