@@ -157,7 +157,7 @@ class _Stream:
 
 def _segments(connection: Sequence[Seen], client: _Stream, server: _Stream) -> tuple[Segment, ...]:
     """The hot loop: plain integers, one tuple a packet; the streams learn what was seen."""
-    segments, new = [], Segment._make
+    segments, new = [], Segment
     for time_ns, n, side, packet, _ in connection:
         own, peer = (client, server) if side is _CLIENT else (server, client)
         _, _, _, _, seq, number, flags, window, ttl, ip_id, timestamps, _, length = packet
@@ -174,7 +174,7 @@ def _segments(connection: Sequence[Seen], client: _Stream, server: _Stream) -> t
             own.reached = first + length
             own.saw(first, own.reached + 1 if flags & _FIN else own.reached)
         segments.append(
-            new((n, time_ns, side, flags, start, length, ack, window, ttl, ip_id, timestamps, None))
+            new(n, time_ns, side, flags, start, length, ack, window, ttl, ip_id, timestamps, None)
         )
     return tuple(segments)
 

@@ -239,7 +239,7 @@ class Connection:
         """What was kept, in time order, the way ``client`` being the client's."""
         sides = (Side.CLIENT, Side.SERVER) if client == 0 else (Side.SERVER, Side.CLIENT)
         every = (*self._opening, *self._latest)
-        return tuple(Segment._make((k[0], k[1], sides[k[2]], *k[3:])) for k in every)
+        return tuple(Segment(k[0], k[1], sides[k[2]], *k[3:]) for k in every)
 
     @property
     def coverage(self) -> Coverage:
