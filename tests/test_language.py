@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+from typing import assert_never
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,17 +17,21 @@ from tlsprobe.language import (
     format_groups,
     format_step,
     format_wait,
+    grammar,
     parse,
     parse_duration,
 )
 from tlsprobe.model.sequence import (
     ENDS,
-    FORMS,
+    NEEDS_OUR_HALF,
+    SENDS_FIN,
     WRITES,
     Awaited,
     Form,
     Group,
     Limit,
+    Operand,
+    Place,
     Step,
     Verb,
     Wait,
@@ -43,46 +51,70 @@ DURATIONS = st.one_of(
 WAITS = DURATIONS | st.sampled_from(Limit)
 
 
-def formed(verb: Verb) -> st.SearchStrategy[Step]:
-    return st.builds(Step, st.just(verb), form=st.sampled_from([Form.WHOLE, *FORMS.get(verb, ())]))
+def steps(verb: Verb) -> st.SearchStrategy[Step]:
+    """Every step that the table lets this verb make."""
+    step = partial(st.builds, Step, st.just(verb))
+    whole = step(form=st.sampled_from([Form.WHOLE, *verb.row.forms]))
+    match verb.row.operand:
+        case Operand.NOTHING:
+            return whole
+        case Operand.BYTES:
+            return whole | step(payload=st.binary(max_size=40))
+        case Operand.DURATION | Operand.WAIT:
+            return step(wait=WAITS)
+        case Operand.EXPIRY:
+            return step(wait=DURATIONS | st.just(Limit.IDLE))
+        case Operand.EVENT:
+            return step(event=st.sampled_from(Awaited), wait=WAITS)
+        case Operand.DISTANCE:
+            offsets = st.none() | DURATIONS | DURATIONS.map(float.__neg__)
+            return step(wait=st.just(Limit.IDLE), offset=offsets)
+        case operand:
+            assert_never(operand)
 
 
-WRITING = st.one_of(
-    st.builds(Step, st.just(Verb.SEND), payload=st.binary(max_size=40)),
-    *map(formed, [Verb.SEND, Verb.TERMINATE, Verb.CLOSE_NOTIFY]),
-)
-WAITING = st.one_of(
-    st.builds(Step, st.sampled_from([Verb.SLEEP, Verb.PAUSE, Verb.DRAIN]), wait=WAITS),
-    st.builds(Step, st.just(Verb.AWAIT), event=st.sampled_from(Awaited), wait=WAITS),
-    st.builds(Step, st.just(Verb.ANSWER), wait=DURATIONS | st.just(Limit.IDLE)),
-    st.builds(
-        Step,
-        st.just(Verb.MEET),
-        wait=st.just(Limit.IDLE),
-        offset=st.none() | DURATIONS | DURATIONS.map(float.__neg__),
-    ),
-)
-IN_HAND = st.one_of(
-    formed(Verb.HELLO),
-    formed(Verb.CLOSE_NOTIFY),
-    st.builds(Step, st.just(Verb.SLEEP), wait=WAITS),
-    st.builds(Step, st.just(Verb.AWAIT), event=st.just(Awaited.FLIGHT), wait=WAITS),
-)
-JOINABLE_ENDS = [(), (Step(Verb.FIN),), (Step(Verb.CLOSE),)]
+def steps_of(verbs: Iterable[Verb], *outside: Place) -> st.SearchStrategy[Step]:
+    return st.one_of(*(steps(v) for v in Verb if v in verbs and v.row.place not in outside))
+
+
+OUTSIDE = Place.FIRST, Place.IN_HANDSHAKE
+WRITING = steps_of(WRITES, *OUTSIDE)
+WAITING = steps_of(set(Verb) - NEEDS_OUR_HALF - ENDS, *OUTSIDE)
+ALONE = steps_of(set(Verb) - WRITES - ENDS, *OUTSIDE)
+IN_HAND = steps_of(set(Verb) - ENDS, Place.FIRST, Place.IN_SESSION)
+JOINABLE_ENDS = [(), *((Step(verb),) for verb in SENDS_FIN)]
+ENDINGS = [(), *((Step(verb),) for verb in ENDS)]
 
 
 @st.composite
 def sequences(draw: st.DrawFn) -> tuple[Group, ...]:
     """Groups in an order that the language allows: nothing is written behind the end."""
     joined = st.lists(WRITING, min_size=1, max_size=4).map(tuple)
-    alone = (WAITING | formed(Verb.REQUEST)).map(lambda step: (step,))
-    groups: list[Group] = draw(st.lists(joined | alone, max_size=6))
-    end = draw(st.sampled_from([*JOINABLE_ENDS, (Step(Verb.ABORT),)]))
+    groups: list[Group] = draw(st.lists(joined | ALONE.map(lambda step: (step,)), max_size=6))
+    end = draw(st.sampled_from(ENDINGS))
     if groups and groups[-1][-1].verb in WRITES and end in JOINABLE_ENDS:
         groups[-1] = (*groups[-1], *end)
     elif end or not groups:
         groups.append(end or (Step(Verb.DRAIN),))
     return (*groups, *draw(st.lists(WAITING.map(lambda step: (step,)), max_size=2)))
+
+
+@given(st.data())
+@pytest.mark.parametrize("verb", list(Verb))
+def test_every_step_that_the_table_allows_parses_back(verb: Verb, data: st.DataObject) -> None:
+    step = data.draw(steps(verb))
+    opening = "" if verb.row.place is not Place.IN_HANDSHAKE else "connect; "
+    text = opening + format_step(step)
+    assert parse(text).steps[-1] == step
+    assert format_groups(parse(text).groups) == text
+
+
+def test_the_grammar_writes_out_every_verb_with_its_forms() -> None:
+    written = dict(grammar())
+    assert [text.split()[0] for text in written] == list(Verb)
+    assert "send [ string | part | cut | large | upload ]" in written
+    assert "await event [ wait ]" in written
+    assert all(written.values())
 
 
 @given(sequences())
@@ -274,7 +306,7 @@ def test_what_is_no_duration(text: str) -> None:
 # --- mistakes -----------------------------------------------------------------------------------
 
 VERBS = "the verbs are connect, hello, request, send, terminate, close_notify, fin, close"
-JOIN = "only send, terminate and close_notify can be joined; fin or close may come last"
+JOIN = "only hello, send, terminate and close_notify can be joined; fin or close may come last"
 UNITS = "5ms, 1.5s"
 
 
@@ -368,6 +400,6 @@ def test_a_text_that_is_too_long_is_refused_at_once() -> None:
 
 def test_everything_that_ends_our_half_is_final() -> None:
     for end in ENDS:
-        for verb in WRITES | {Verb.REQUEST, Verb.FIN}:
+        for verb in NEEDS_OUR_HALF:
             with pytest.raises(SequenceError):
                 parse(f"{end}; {verb}")

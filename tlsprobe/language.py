@@ -2,18 +2,15 @@ r"""The one-line language for close sequences: text to steps, and back.
 
     sequence = group *( ";" group )
     group    = step *( "+" step )
-    step     = "connect" | "hello" [ "part" ]
-             | "request" [ "large" ] | "send" [ string | "part" | "cut" | "large" | "upload" ]
-             | "terminate" | "close_notify" [ "split" ] | "fin" | "close" | "abort"
-             | "sleep" duration | "pause" duration | "await" event [ wait ] | "drain" [ wait ]
-             | "answer" [ wait ] | "meet" [ ( "before" | "after" ) duration ]
+    step     = verb [ form ] [ operand ]
     event    = "flight" | "response" | "data" | "close_notify" | "fin" | "end"
     wait     = duration | "idle"
     duration = number ( "us" | "ms" | "s" )
     string   = a Python-style quoted string with \n, \r, \t, \0, \\, \", \xHH
 
-Steps joined by ``+`` leave in one TCP segment. There is a single grammar for the command line,
-the catalogue, the fuzzer and every report, and ``parse(str(...))`` gives back the same value.
+The verbs, their forms and their operands are the table in ``model.sequence``; ``grammar`` writes
+it out. Steps joined by ``+`` leave in one TCP segment. There is a single grammar for the command
+line, the catalogue, the fuzzer and every report, and ``parse(str(...))`` gives back the same value.
 """
 
 from __future__ import annotations
@@ -23,17 +20,21 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar, assert_never
 
 from tlsprobe.errors import SequenceError
 from tlsprobe.model.sequence import (
     ENDS,
-    FORMS,
+    NEEDS_OUR_HALF,
+    SENDS_FIN,
     WRITES,
+    Act,
     Awaited,
     Form,
     Group,
     Limit,
+    Operand,
+    Place,
     Sequence,
     Step,
     Verb,
@@ -82,20 +83,17 @@ def format_groups(groups: tuple[Group, ...]) -> str:
 
 def format_step(step: Step) -> str:
     """One step as text."""
-    match step.verb:
-        case Verb.SEND if step.payload is not None:
-            return f"send {format_bytes(step.payload)}"
-        case Verb.SLEEP | Verb.PAUSE as verb:
-            return f"{verb} {format_wait(step.wait)}"
-        case Verb.AWAIT:
-            return f"await {step.event}{_suffix(step.wait)}"
-        case Verb.DRAIN | Verb.ANSWER as verb:
-            return f"{verb}{_suffix(step.wait)}"
-        case Verb.MEET if step.offset is not None:
-            side = "before" if step.offset < 0 else "after"
-            return f"meet {side} {format_wait(abs(step.offset))}"
-        case verb:
-            return f"{verb} {step.form}".rstrip()
+    operand = _format_operand(step)
+    return " ".join(word for word in (step.verb, step.form, operand) if word)
+
+
+def grammar() -> Iterator[tuple[str, str]]:
+    """How each verb is written, and what it means, in the order of the table."""
+    for verb in Verb:
+        payload = ("string",) if verb.row.operand is Operand.BYTES else ()
+        choices = " | ".join((*payload, *verb.row.forms))
+        written = (verb, f"[ {choices} ]" if choices else "", _grammar_of(verb.row.operand))
+        yield " ".join(word for word in written if word), verb.row.meaning
 
 
 def format_bytes(payload: bytes) -> str:
@@ -121,8 +119,46 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def _suffix(wait: Wait) -> str:
-    return "" if wait is Limit.PATIENCE else f" {format_wait(wait)}"
+def _grammar_of(operand: Operand) -> str:
+    match operand:
+        case Operand.NOTHING | Operand.BYTES:  # bytes are written where a form would be
+            return ""
+        case Operand.DURATION:
+            return "wait"
+        case Operand.WAIT | Operand.EXPIRY:
+            return "[ wait ]"
+        case Operand.EVENT:
+            return "event [ wait ]"
+        case Operand.DISTANCE:
+            return "[ before | after duration ]"
+        case _:
+            assert_never(operand)
+
+
+def _format_operand(step: Step) -> str:
+    match step.verb.row.operand:
+        case Operand.NOTHING:
+            return ""
+        case Operand.BYTES:
+            return "" if step.payload is None else format_bytes(step.payload)
+        case Operand.DURATION:
+            return format_wait(step.wait)
+        case Operand.WAIT | Operand.EXPIRY:
+            return _unless_patience(step.wait)
+        case Operand.EVENT:
+            return f"{step.event} {_unless_patience(step.wait)}".rstrip()
+        case Operand.DISTANCE:
+            return "" if step.offset is None else _format_offset(step.offset)
+        case operand:
+            assert_never(operand)
+
+
+def _unless_patience(wait: Wait) -> str:
+    return "" if wait is Limit.PATIENCE else format_wait(wait)
+
+
+def _format_offset(offset: float) -> str:
+    return f"{'before' if offset < 0 else 'after'} {format_wait(abs(offset))}"
 
 
 def _plain(value: Decimal) -> str:
@@ -163,41 +199,45 @@ class _Parser:
             token = self.peek()
             last, step = steps[-1], self.step(before)
             if last.verb not in WRITES:
-                self.fail(f"nothing can share a segment with '{last.verb}'", plus, _plus_hint(last))
-            if step.verb not in WRITES | ENDS - {Verb.ABORT}:
-                self.fail(f"'{step.verb}' cannot share a segment", token, _plus_hint(step))
+                said = f"nothing can share a segment with '{last.verb}'"
+                self.fail(said, plus, _plus_hint(last.verb))
+            if step.verb not in WRITES | SENDS_FIN:
+                self.fail(f"'{step.verb}' cannot share a segment", token, _plus_hint(step.verb))
             steps.append(step)
 
     def step(self, before: Group) -> Step:
         token = self.take()
         if token.kind != "word":
-            self.fail("expected a verb here", token, f"the verbs are {_list(Verb)}")
-        verb = self.choose(Verb, token, "verb")
+            self.fail("expected a verb here", token, f"the verbs are {', '.join(Verb)}")
+        verb = self.choose(tuple(Verb), token, "verb")
         out_of_place = _out_of_place(verb, before)
         if out_of_place is not None:
             self.fail(f"'{verb}' cannot {out_of_place[0]}", token, out_of_place[1])
         return self.operands(verb)
 
     def operands(self, verb: Verb) -> Step:
-        match verb:
-            case Verb.SEND if self.peek().kind == "string":
-                return Step(verb, payload=self.string(self.take()))
-            case Verb.SLEEP | Verb.PAUSE | Verb.DRAIN:
-                return Step(verb, wait=self.wait(required=verb is not Verb.DRAIN))
-            case Verb.AWAIT:
-                event = self.choose(Awaited, self.take(), "event")
-                return Step(verb, event=event, wait=self.wait())
-            case Verb.ANSWER:
+        form = self.form(verb)
+        match verb.row.operand:
+            case Operand.NOTHING:
+                return Step(verb, form=form)
+            case Operand.BYTES:
+                return Step(verb, form=form, payload=self.payload(form))
+            case Operand.DURATION | Operand.WAIT as operand:
+                return Step(verb, form=form, wait=self.wait(operand is Operand.DURATION))
+            case Operand.EXPIRY:
                 wait = self.wait()
-                return Step(verb, wait=Limit.IDLE if wait is Limit.PATIENCE else wait)
-            case Verb.MEET:
-                return Step(verb, wait=Limit.IDLE, offset=self.offset())
-            case _:
-                return Step(verb, form=self.form(verb))
+                return Step(verb, form=form, wait=Limit.IDLE if wait is Limit.PATIENCE else wait)
+            case Operand.EVENT:
+                event = self.choose(tuple(Awaited), self.take(), "event")
+                return Step(verb, form=form, event=event, wait=self.wait())
+            case Operand.DISTANCE:
+                return Step(verb, form=form, wait=Limit.IDLE, offset=self.offset())
+            case operand:
+                assert_never(operand)
 
     def form(self, verb: Verb) -> Form:
         token = self.peek()
-        if token.kind == "word" and token.text in FORMS.get(verb, ()):
+        if token.kind == "word" and token.text in verb.row.forms:
             return Form(self.take().text)
         return Form.WHOLE
 
@@ -227,6 +267,10 @@ class _Parser:
             self.fail("expected a duration here", token, "for example 5ms, 1.5s, 200us, or idle")
         return Limit.PATIENCE
 
+    def payload(self, form: Form) -> bytes | None:
+        is_given = form is Form.WHOLE and self.peek().kind == "string"
+        return self.string(self.take()) if is_given else None
+
     def string(self, token: _Token) -> bytes:
         out = bytearray()
         body = token.text[1:-1]
@@ -241,14 +285,14 @@ class _Parser:
             at += size
         return bytes(out)
 
-    def choose(self, kind: type[_Word], token: _Token, what: str) -> _Word:
-        try:
-            return kind(token.text)
-        except ValueError:
-            near = get_close_matches(token.text, list(kind), 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"the {what}s are {_list(kind)}"
-            found = f"'{token.text}'" if token.text else "nothing"
-            self.fail(f"expected {_article(what)} {what}, found {found}", token, hint)
+    def choose(self, words: tuple[_Word, ...], token: _Token, what: str) -> _Word:
+        found = next((word for word in words if word == token.text), None)
+        if found is None:
+            near = get_close_matches(token.text, words, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"the {what}s are {', '.join(words)}"
+            text = f"'{token.text}'" if token.text else "nothing"
+            self.fail(f"expected {_article(what)} {what}, found {text}", token, hint)
+        return found
 
     def fail(
         self, message: str, token: _Token, hint: str | None = None, column: int | None = None
@@ -304,30 +348,37 @@ def _unescape(body: str, at: int) -> tuple[int, bytes | None]:
 
 
 def _out_of_place(verb: Verb, before: Group) -> tuple[str, str] | None:
-    """Why this verb cannot stand behind these steps, and the mend."""
-    if verb in WRITES | {Verb.REQUEST, Verb.FIN} and any(s.verb in ENDS for s in before):
-        return "follow the end of our half", "put it before fin, close or abort"
-    if verb is Verb.CONNECT and before:
-        return "stand here", "it takes the handshake into your hands, and comes first or not at all"
-    in_hand = bool(before) and before[0].verb is Verb.CONNECT
-    if verb is Verb.HELLO and not in_hand:
-        return "stand here", "begin with 'connect' to take the handshake into your own hands"
-    if in_hand and verb in _INSIDE_TLS:
-        return "follow 'connect'", "leave 'connect' out: the handshake is then made for you"
-    return None
+    """Why this verb cannot stand behind these steps, and what to write instead."""
+    if verb in NEEDS_OUR_HALF and any(step.verb in ENDS for step in before):
+        return "follow the end of our half", f"put it before {_list(ENDS, 'or')}"
+    in_hand = bool(before) and before[0].verb.row.act is Act.OPENS
+    match verb.row.place:
+        case Place.ANYWHERE:
+            return None
+        case Place.FIRST if before:
+            hint = "it takes the handshake into your hands, and comes first or not at all"
+            return "stand here", hint
+        case Place.IN_HANDSHAKE if not in_hand:
+            return "stand here", "begin with 'connect' to take the handshake into your own hands"
+        case Place.IN_SESSION if in_hand:
+            return "follow 'connect'", "leave 'connect' out: the handshake is then made for you"
+        case Place.FIRST | Place.IN_HANDSHAKE | Place.IN_SESSION:
+            return None
+        case place:
+            assert_never(place)
 
 
-_INSIDE_TLS = {Verb.REQUEST, Verb.SEND, Verb.TERMINATE, Verb.ANSWER, Verb.MEET}
+def _plus_hint(verb: Verb) -> str:
+    if verb.row.act is Act.ASKS:
+        return f"'{verb}' waits for its response; write 'send' to send it and go on"
+    joined, last = _list(WRITES, "and"), _list(SENDS_FIN, "or")
+    return f"only {joined} can be joined; {last} may come last"
 
 
-def _plus_hint(step: Step) -> str | None:
-    if step.verb is Verb.REQUEST:
-        return "'request' waits for its response; write 'send' to send it and go on"
-    return "only send, terminate and close_notify can be joined; fin or close may come last"
-
-
-def _list(words: type[Verb] | type[Awaited]) -> str:
-    return ", ".join(words)
+def _list(verbs: frozenset[Verb], last: str) -> str:
+    """The verbs in the order of the table: ``fin, close or abort``."""
+    *words, end = (verb for verb in Verb if verb in verbs)
+    return f"{', '.join(words)} {last} {end}"
 
 
 def _article(word: str) -> str:

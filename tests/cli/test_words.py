@@ -5,6 +5,7 @@ from __future__ import annotations
 from typer.testing import CliRunner
 
 from tlsprobe.cli import app
+from tlsprobe.language import grammar
 
 
 def said(*words: str) -> str:
@@ -23,6 +24,12 @@ def test_a_sequence_is_told_in_full() -> None:
     told = said("sequences", "terminate-close-notify")
     assert "request; terminate; close_notify" in told
     assert "decides" in told
+
+
+def test_the_list_of_sequences_ends_with_the_language() -> None:
+    listed = said("sequences").partition("\nthe language\n")[2]
+    for written, meaning in grammar():
+        assert f"  {written}\n    {meaning}\n" in listed
 
 
 def test_all_chapters_hold_what_is_in_one() -> None:

@@ -84,8 +84,10 @@ def is_behind(segment: Segment, found: Drive) -> bool:
 
 
 def ours(segments: list[Segment]) -> list[tuple[int, bool]]:
-    """Length and FIN of each segment that we sent."""
-    return [(s.length, s.fin) for s in segments if s.side is Side.CLIENT]
+    """Length and FIN of each segment that we sent; a busy server has the kernel send some again."""
+    sent = [s for s in segments if s.side is Side.CLIENT]
+    news = [s for n, s in enumerate(sent) if all(s.end + s.fin > o.end + o.fin for o in sent[:n])]
+    return [(s.length, s.fin) for s in news]
 
 
 def lengths(found: Drive) -> tuple[int, int]:

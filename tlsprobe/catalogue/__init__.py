@@ -9,10 +9,12 @@ from functools import cache
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
+from typing import assert_never
 
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import (
+    ANNOUNCES,
     ENDS,
     RACES,
     WRITES,
@@ -115,12 +117,24 @@ def _may_leave_unread(sequence: Sequence) -> bool:
     """Whether something of ours goes out that the server has no need to read."""
     goodbye = False
     for step in sequence.steps:
-        if step.verb is Verb.ABORT:
-            return False
-        alerts = step.verb in {Verb.CLOSE_NOTIFY, Verb.ANSWER}
-        if alerts or (goodbye and step.verb in WRITES) or (sequence.is_idle and _is_half(step)):
-            return True
-        goodbye = goodbye or step.verb is Verb.TERMINATE
+        match step.verb:
+            case Verb.ABORT:
+                return False
+            case Verb.CLOSE_NOTIFY | Verb.ANSWER:
+                return True
+            case Verb.TERMINATE | Verb.SEND | Verb.HELLO if goodbye:
+                return True
+            case Verb.TERMINATE:
+                goodbye = True
+            case Verb.SEND | Verb.HELLO:
+                if sequence.is_idle and _is_half(step):
+                    return True
+            case Verb.REQUEST | Verb.MEET | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
+                pass  # what is awaited is read
+            case Verb.CONNECT | Verb.FIN | Verb.CLOSE:
+                pass  # no bytes
+            case verb:
+                assert_never(verb)
     return False
 
 
@@ -134,7 +148,7 @@ def _writes_behind_alert(sequence: Sequence) -> bool:
     return any(verb in WRITES for verb in behind)
 
 
-_CLOSING = ENDS | RACES | {Verb.CLOSE_NOTIFY, Verb.TERMINATE, Verb.DRAIN}
+_CLOSING = ENDS | RACES | ANNOUNCES | {Verb.DRAIN}
 
 
 def _opening(sequence: Sequence) -> tuple[Group, ...]:

@@ -17,8 +17,9 @@ from tlsprobe.cli.console import out, say
 from tlsprobe.errors import UsageError
 from tlsprobe.judge.remedies import RULES as REMEDIES
 from tlsprobe.judge.rules import RULES, Rule
-from tlsprobe.language import format_groups
+from tlsprobe.language import format_groups, grammar
 from tlsprobe.model.profile import Profile
+from tlsprobe.model.sequence import Awaited
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.terminal import Trimmed
 
@@ -32,9 +33,7 @@ def sequences(
 ) -> None:
     """List the named close sequences, or those of a chapter, or tell one in full.
 
-    The language: request, send ["bytes"], terminate, close_notify, fin, close, abort,
-    sleep 5ms, await response|data|close_notify|fin|end [2s|idle], drain [2s];
-    steps are separated by ';', and joined by '+' they leave in one TCP segment.
+    The list ends with the verbs of the language that sequences are written in.
     """
     console = out()
     chapters = groupby(catalogue().values(), lambda entry: entry.group)
@@ -47,6 +46,8 @@ def sequences(
         for entry in entries:
             say(console, f"  {entry.sequence.name}", "cyan")
             _indent(console, f"{format_groups(entry.sequence.groups)}\n{entry.asks}", 4)
+    if name is None:
+        _tell_language(console)
 
 
 def rules(
@@ -75,6 +76,16 @@ def profiles(
         return
     for known in map(load_profile, list_profiles()):
         say(console, f"{known.name:12} {known.title} ({known.protocol}, port {known.port})")
+
+
+def _tell_language(console: Console) -> None:
+    say(console, "\nthe language", "bold")
+    joins = "Steps are separated by ';', and joined by '+' they leave in one TCP segment."
+    operands = f"An event is {', '.join(Awaited)}; a wait is a duration (200us, 5ms, 1.5s) or idle."
+    _indent(console, f"{joins}\n{operands}", 2)
+    for written, meaning in grammar():
+        say(console, f"  {written}", "cyan")
+        _indent(console, meaning, 4)
 
 
 def _sequence_lines(entry: Entry) -> Iterator[tuple[str, str]]:

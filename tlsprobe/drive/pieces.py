@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, assert_never
 
 from tlsprobe.drive.connection import Connection, Piece
 from tlsprobe.drive.tcp import Hold
-from tlsprobe.model.sequence import ENDS, WRITES, Form, Group, Step, Verb
+from tlsprobe.model.sequence import ENDS, WRITES, Act, Form, Group, Step, Verb
 from tlsprobe.model.trace import RecordKind
 
 PLAIN_CLOSE_NOTIFY = bytes((21, 3, 1, 0, 2, 1, 0))
 """The alert record before there are keys (RFC 8446 section 5.1): warning, close_notify."""
+
+End = Literal[Act.HALF_CLOSES, Act.CLOSES, Act.ABORTS]
+"""How our half of a connection ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class SegmentPlan:
 
     pieces: tuple[Piece, ...]
     hold: Hold
-    end: Verb | None
+    end: End | None
     says: str
 
 
@@ -51,19 +55,19 @@ def segment_plans(connection: Connection, groups: list[Group]) -> list[SegmentPl
     for (pieces, end, says), after in zip(loads, [*loads[1:], ((), None, "")], strict=True):
         follows = any(piece.data for piece in after[0])
         hold = Hold.TO_FOLLOW if follows else Hold.NOTHING
-        if end in {Verb.FIN, Verb.CLOSE}:
+        if end is Act.HALF_CLOSES or end is Act.CLOSES:
             hold = Hold.TO_JOIN
         shots.append(SegmentPlan(tuple(pieces), hold, end, says))
     return shots
 
 
-_Load = tuple[tuple[Piece, ...], Verb | None, str]
+_Load = tuple[tuple[Piece, ...], End | None, str]
 
 
 def _loads(connection: Connection, group: Group) -> Iterator[_Load]:
     """A group is one segment, unless a record in it is to be split over two."""
-    says = " + ".join(f"{step.verb} {step.form}".rstrip() for step in group)
-    end = group[-1].verb if group[-1].verb in ENDS else None
+    says = " + ".join(step.label for step in group)
+    end = _end_of(group[-1].verb)
     pieces: list[Piece] = []
     for step in group:
         made = piece_of(connection, step)
@@ -73,6 +77,16 @@ def _loads(connection: Connection, group: Group) -> Iterator[_Load]:
             pieces, made = [], made._replace(data=made.data[half:])
         pieces.append(made)
     yield tuple(pieces), end, says
+
+
+def _end_of(verb: Verb) -> End | None:
+    match verb.row.act:
+        case Act.HALF_CLOSES | Act.CLOSES | Act.ABORTS as end:
+            return end
+        case Act.OPENS | Act.ASKS | Act.WRITES | Act.ANNOUNCES | Act.WAITS | Act.RACES:
+            return None
+        case act:
+            assert_never(act)
 
 
 def piece_of(connection: Connection, step: Step) -> Piece:
@@ -86,8 +100,14 @@ def piece_of(connection: Connection, step: Step) -> Piece:
             return _goodbye(connection)
         case Verb.CLOSE_NOTIFY:
             return Piece(RecordKind.CLOSE_NOTIFY, _close_notify(connection))
-        case _:
+        case Verb.FIN | Verb.CLOSE | Verb.ABORT:
             return Piece(RecordKind.PLAIN, b"")
+        case Verb.CONNECT | Verb.REQUEST | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
+            raise AssertionError(f"'{step.verb}' is not written")
+        case Verb.ANSWER | Verb.MEET:
+            raise AssertionError(f"'{step.verb}' is not written")
+        case verb:
+            assert_never(verb)
 
 
 def _request(connection: Connection, step: Step) -> Piece:

@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import trio
 
 from tlsprobe.drive.connection import Connection, Piece, Route
 from tlsprobe.drive.pieces import piece_of
-from tlsprobe.drive.script import drive
+from tlsprobe.drive.script import Racing, drive
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import Sequence, Step, Verb
 from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side
@@ -95,34 +96,42 @@ class Round:
         assert self.pacemaker is not None
         return found, self.pacemaker
 
-    async def race(self, connection: Connection, step: Step) -> None:
+    async def race(self, connection: Connection, step: Step, racing: Racing) -> None:
         """The racing step of one racer: waits until the round has been run."""
         if self.over:
             return  # whoever comes so late has missed it
-        answers = step.verb is Verb.ANSWER
-        verb = Verb.CLOSE_NOTIFY if answers else Verb.SEND
-        racer = _Racer(connection, piece_of(connection, Step(verb)), connection.data_at, math.inf)
-        if not answers:
-            index = self.first + len(self.racers)
-            swept = self.offsets[index % len(self.offsets)]
-            racer.offset = swept if step.offset is None else step.offset
-            racer.at = racer.offset
+        racer = self._racer(connection, step, racing)
         self.racers.append(racer)
         self._count()
         await racer.done.wait()
         if racer.acted:
-            distance = "" if answers else f"{racer.offset * 1e6:.0f}"
-            connection.note(EventKind.RACED if answers else EventKind.MEETS, distance)
+            is_timed = not math.isinf(racer.at)
+            distance = f"{racer.offset * 1e6:.0f}" if is_timed else ""
+            connection.note(EventKind.MEETS if is_timed else EventKind.RACED, distance)
         elif racer.piece.is_request:
             connection.conversation.withdraw()
+
+    def _racer(self, connection: Connection, step: Step, racing: Racing) -> _Racer:
+        match racing:
+            case Verb.ANSWER:
+                piece = piece_of(connection, Step(Verb.CLOSE_NOTIFY))
+                return _Racer(connection, piece, connection.data_at, math.inf)
+            case Verb.MEET:
+                index = self.first + len(self.racers)
+                swept = self.offsets[index % len(self.offsets)]
+                offset = swept if step.offset is None else step.offset
+                piece = piece_of(connection, Step(Verb.SEND))
+                return _Racer(connection, piece, connection.data_at, offset, offset)
+            case _:
+                assert_never(racing)
 
     async def _run(self, route: Route, sequence: Sequence, found: list[Drive]) -> None:
         came = False
 
-        async def race(connection: Connection, step: Step) -> None:
+        async def race(connection: Connection, step: Step, racing: Racing) -> None:
             nonlocal came
             came = True
-            await self.race(connection, step)
+            await self.race(connection, step, racing)
 
         found.append(await drive(route, sequence, race))
         if not came:  # to the starting line: nobody need wait for it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Literal, assert_never
 
 import trio
 
@@ -18,8 +19,8 @@ from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_cert
 from tlsprobe.drive.pieces import SegmentPlan, bursts, piece_of, segment_plans
 from tlsprobe.model.sequence import (
     ENDS,
-    RACES,
     WRITES,
+    Act,
     Awaited,
     Form,
     Group,
@@ -38,7 +39,10 @@ TICKET_PATIENCE = 0.1
 
 _SPIN_BELOW = 0.003
 
-Racer = Callable[[Connection, Step], Awaitable[None]]
+Racing = Literal[Verb.ANSWER, Verb.MEET]
+"""The verbs that race the server's idle expiry."""
+
+Racer = Callable[[Connection, Step, Racing], Awaitable[None]]
 """Who performs the steps that must be on time to the microsecond: a round's starter."""
 
 
@@ -71,10 +75,7 @@ class _Script:
             await connection.connect()
             groups = await self.opening(list(self.sequence.groups))
             for burst in bursts(groups):
-                if burst[0][0].verb in WRITES | ENDS:
-                    await self.write_burst(burst)
-                else:
-                    await self.wait_step(burst[0][0])
+                await self.perform(burst)
         except GivenUp:
             pass
         if connection.stage is Stage.SEQUENCE:
@@ -129,9 +130,18 @@ class _Script:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)
 
-    async def wait_step(self, step: Step) -> None:
-        self.connection.note(EventKind.STEP, step.verb)
+    async def perform(self, burst: list[Group]) -> None:
+        """Groups that are written back to back, or one step that is not written."""
+        step = burst[0][0]
+        if step.verb not in WRITES | ENDS:
+            self.connection.note(EventKind.STEP, step.verb)
         match step.verb:
+            case Verb.HELLO | Verb.SEND | Verb.TERMINATE | Verb.CLOSE_NOTIFY:
+                await self.write_burst(burst)
+            case Verb.FIN | Verb.CLOSE | Verb.ABORT:
+                await self.write_burst(burst)
+            case Verb.CONNECT:
+                pass  # the connection is open: ``opening`` left the handshake to the steps
             case Verb.REQUEST:
                 await self.request(step.form)
             case Verb.SLEEP:
@@ -140,16 +150,18 @@ class _Script:
                 await trio.sleep(self.connection.seconds(step.wait))
             case Verb.AWAIT:
                 await self.wait_for(self.condition(step.event or Awaited.END), step)
-            case verb if verb in RACES:
-                await self.race(step)
-            case _:
-                await self.wait_for(lambda: self.connection.ended, step)
+            case Verb.DRAIN:
+                await self.wait_for(self.condition(Awaited.END), step)
+            case Verb.ANSWER | Verb.MEET as racing:
+                await self.race(step, racing)
+            case verb:
+                assert_never(verb)
 
-    async def race(self, step: Step) -> None:
+    async def race(self, step: Step, racing: Racing) -> None:
         if self.racer is None:
             await self.wait_for(self.condition(Awaited.CLOSE_NOTIFY), step)
             return
-        await self.racer(self.connection, step)
+        await self.racer(self.connection, step, racing)
 
     async def write_burst(self, groups: list[Group]) -> None:
         """Groups that follow each other without a wait, a segment each."""
@@ -165,12 +177,17 @@ class _Script:
     async def shoot(self, shot: SegmentPlan) -> None:
         connection = self.connection
         await connection.write_pieces(list(shot.pieces), shot.hold)
-        if shot.end is Verb.FIN:
-            connection.half_close()
-        elif shot.end is Verb.CLOSE:
-            connection.close()
-        elif shot.end is Verb.ABORT:
-            connection.abort()
+        match shot.end:
+            case None:
+                pass
+            case Act.HALF_CLOSES:
+                connection.half_close()
+            case Act.CLOSES:
+                connection.close()
+            case Act.ABORTS:
+                connection.abort()
+            case end:
+                assert_never(end)
         connection.note(EventKind.STEP, shot.says)
 
     async def sleep(self, seconds: float) -> None:

@@ -10,10 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from tlsprobe.language import format_groups
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import ENDS, WRITES, Awaited, Form, Group, Sequence, Step, Verb
+from tlsprobe.model.sequence import (
+    ANNOUNCES,
+    ENDS,
+    NEEDS_OUR_HALF,
+    RELEASES,
+    SENDS_FIN,
+    WRITES,
+    Awaited,
+    Form,
+    Group,
+    Sequence,
+    Step,
+    Verb,
+)
 
 Draw = Callable[[int], int]
 """Draws a number from 0 to the given one, inclusive."""
@@ -32,20 +46,21 @@ WAITS = (0.005, 0.05, 0.2)
 
 _OF_IDLE = (0.5, 0.98, 1.0, 1.05)
 _AWAITED = (Awaited.RESPONSE, Awaited.DATA, Awaited.CLOSE_NOTIFY, Awaited.FIN)
-_ASKS_FOR_AN_END = ENDS | {Verb.CLOSE_NOTIFY, Verb.TERMINATE}
+_ASKS_FOR_AN_END = ENDS | ANNOUNCES
 _DRAIN: Group = (Step(Verb.DRAIN),)
 _FIN: Group = (Step(Verb.FIN),)
-_GONE = {Verb.CLOSE, Verb.ABORT}
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     """A step, or several that differ in form or operand; ``weight`` is how often it is drawn.
 
-    The number says what kind of step it is and a second one which: what is split or large becomes
-    whole by lowering one choice, without a way through all the moves between.
+    ``rank`` orders the kinds of step, the simplest first, and a second choice says which of them:
+    what is split or large becomes whole by lowering one choice, without a way through all the
+    moves between.
     """
 
+    rank: int
     weight: int
     steps: tuple[Step, ...]
 
@@ -76,23 +91,43 @@ def alphabet(
     Without it no pause is anywhere near an idle expiry.
     """
     pauses = PAUSES + tuple(round(idle * part, 6) for part in _OF_IDLE if idle is not None)
-    send, whole = Step(Verb.SEND), Step(Verb.CLOSE_NOTIFY)
-    bulky = tuple(Step(Verb.SEND, form=f) for f in (Form.LARGE, Form.UPLOAD) if f in offered)
-    part, cut = Step(Verb.SEND, form=Form.PART), Step(Verb.SEND, form=Form.CUT)
-    moves = [
-        Move(5, (Step(Verb.FIN),)),
-        Move(12, (whole, whole, whole, Step(Verb.CLOSE_NOTIFY, form=Form.SPLIT))),
-        Move(6, (Step(Verb.SEND, payload=b"x"),)),
-        Move(7 if has_goodbye else 0, (Step(Verb.TERMINATE),)),
-        Move(5, (Step(Verb.REQUEST),)),
-        Move(11, (send, send, send, part, part, cut, *bulky)),
-        Move(5, tuple(Step(Verb.PAUSE, wait=pause) for pause in pauses)),
-        Move(3, tuple(Step(Verb.SLEEP, wait=pause) for pause in pauses)),
-        Move(2, tuple(Step(Verb.DRAIN, wait=wait) for wait in WAITS)),
-        Move(3, tuple(_await(event, wait) for event in _AWAITED for wait in WAITS)),
-        Move(3, (Step(Verb.ABORT), Step(Verb.ABORT), Step(Verb.CLOSE))),
-    ]
-    return Alphabet(tuple(move for move in moves if move.weight), versions)
+    moves = [move for verb in Verb for move in _moves(verb, pauses, offered)]
+    if not has_goodbye:
+        moves = [move for move in moves if move.steps[0].verb is not Verb.TERMINATE]
+    return Alphabet(tuple(sorted(moves, key=lambda move: move.rank)), versions)
+
+
+def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> Iterator[Move]:
+    """What is drawn of a verb."""
+    whole = Step(verb)
+    match verb:
+        case Verb.FIN:
+            yield Move(0, 5, (whole,))
+        case Verb.CLOSE_NOTIFY:
+            yield Move(1, 12, (whole, whole, whole, Step(verb, form=Form.SPLIT)))
+        case Verb.SEND:
+            part, cut = Step(verb, form=Form.PART), Step(verb, form=Form.CUT)
+            bulky = (Step(verb, form=f) for f in (Form.LARGE, Form.UPLOAD) if f in offered)
+            yield Move(2, 6, (Step(verb, payload=b"x"),))
+            yield Move(5, 11, (whole, whole, whole, part, part, cut, *bulky))
+        case Verb.TERMINATE:
+            yield Move(3, 7, (whole,))
+        case Verb.REQUEST:
+            yield Move(4, 5, (whole,))
+        case Verb.PAUSE:
+            yield Move(6, 5, tuple(Step(verb, wait=pause) for pause in pauses))
+        case Verb.SLEEP:
+            yield Move(7, 3, tuple(Step(verb, wait=pause) for pause in pauses))
+        case Verb.DRAIN:
+            yield Move(8, 2, tuple(Step(verb, wait=wait) for wait in WAITS))
+        case Verb.AWAIT:
+            yield Move(9, 3, tuple(_await(event, wait) for event in _AWAITED for wait in WAITS))
+        case Verb.ABORT:
+            yield Move(10, 3, (whole, whole, Step(Verb.CLOSE)))
+        case Verb.CLOSE | Verb.CONNECT | Verb.HELLO | Verb.ANSWER | Verb.MEET:
+            pass  # drawn with ``abort``; no session yet; needs a round that starts together
+        case _:
+            assert_never(verb)
 
 
 def decode(letters: Alphabet, draw: Draw) -> Example:
@@ -201,11 +236,10 @@ def _await(event: Awaited, wait: float) -> Step:
 
 def _may_follow(step: Step, before: list[Step]) -> bool:
     """Whether the language has this step here, and there is still a socket to do it with."""
-    if any(made.verb in _GONE for made in before):
+    if any(made.verb in RELEASES for made in before):
         return False
-    ended = any(made.verb in ENDS for made in before)
-    return not (ended and step.verb in WRITES | {Verb.REQUEST, Verb.FIN})
+    return not (step.verb in NEEDS_OUR_HALF and any(made.verb in ENDS for made in before))
 
 
 def _joins(last: Step, step: Step) -> bool:
-    return last.verb in WRITES and step.verb in WRITES | {Verb.FIN, Verb.CLOSE}
+    return last.verb in WRITES and step.verb in WRITES | SENDS_FIN

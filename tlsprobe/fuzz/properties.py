@@ -15,12 +15,11 @@ from enum import StrEnum
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.judgement import Cause, Judgement, Outcome, Result, TcpEnd
-from tlsprobe.model.sequence import WRITES, Form, Verb
+from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
 _NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
-_ASKING = {Verb.TERMINATE, Verb.CLOSE_NOTIFY}
 _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _BROKEN = {Result.FAIL, Result.WARN}
 
@@ -183,8 +182,8 @@ def _notifies(seen: Observation) -> Iterable[Violation]:
 
 def _deliberate(seen: Observation) -> Iterable[Violation]:
     """Only where nothing can have been unread: our last word is what the server acted upon."""
-    words = [s.verb for s in seen.example.sequence.steps if s.verb in WRITES | {Verb.REQUEST}]
-    if not _is_plain(seen) or any(verb in _ASKING for verb in words[:-1]):
+    words = [step.verb for step in seen.example.sequence.steps if step.verb in SPEAKS]
+    if not _is_plain(seen) or any(verb in ANNOUNCES for verb in words[:-1]):
         return
     reset = next((r for r in seen.judgement.resets if r.side is Side.SERVER), None)
     if reset is not None and reset.cause is Cause.DELIBERATE and not seen.we_reset:

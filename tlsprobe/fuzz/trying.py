@@ -51,7 +51,7 @@ class Counts:
         verbs: Counter[str] = Counter()
         pairs: Counter[str] = Counter()
         for example in self.examples:
-            words = [f"{step.verb} {step.form}".rstrip() for step in example.sequence.steps]
+            words = [step.label for step in example.sequence.steps]
             verbs.update(words)
             pairs.update(f"{one}; {other}" for one, other in pairwise(words))
         every = (dict(counted.most_common()) for counted in (verbs, pairs, self.signatures))

@@ -33,7 +33,6 @@ from tlsprobe.model.run import (
     ResetCounts,
     Spread,
 )
-from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
@@ -61,7 +60,7 @@ def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | No
         reader=_readers(reached),
         path_alive=path_alive,
         findings=findings,
-        why=tuple(_why(reached, asked=plan.sequence.uses(Verb.ABORT))),
+        why=tuple(_why(reached, asked=plan.sequence.aborts)),
         timing_us=_timing(reached),
         example=_example(judged),
         role=plan.role,

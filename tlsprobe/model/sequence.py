@@ -3,37 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Verb(StrEnum):
-    """What a step can do, in the words of the sequence language."""
-
-    CONNECT = "connect"
-    HELLO = "hello"
-    REQUEST = "request"
-    SEND = "send"
-    TERMINATE = "terminate"
-    CLOSE_NOTIFY = "close_notify"
-    FIN = "fin"
-    CLOSE = "close"
-    ABORT = "abort"
-    SLEEP = "sleep"
-    PAUSE = "pause"
-    AWAIT = "await"
-    DRAIN = "drain"
-    ANSWER = "answer"
-    MEET = "meet"
-
-
-WRITES = frozenset({Verb.HELLO, Verb.SEND, Verb.TERMINATE, Verb.CLOSE_NOTIFY})
-"""Verbs that put bytes on the wire and do not wait for anything."""
-
-RACES = frozenset({Verb.ANSWER, Verb.MEET})
-"""Verbs that have to be on time to the microsecond; they watch the socket without yielding."""
-
-ENDS = frozenset({Verb.FIN, Verb.CLOSE, Verb.ABORT})
-"""Verbs that end our half of the TCP connection; nothing can be written after one."""
+from enum import Enum, StrEnum, auto
+from typing import Self
 
 
 class Form(StrEnum):
@@ -52,13 +23,180 @@ class Form(StrEnum):
     UPLOAD = "upload"
 
 
-FORMS = {
-    Verb.HELLO: (Form.PART,),
-    Verb.REQUEST: (Form.LARGE,),
-    Verb.SEND: (Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
-    Verb.CLOSE_NOTIFY: (Form.SPLIT,),
-}
-"""Which verbs come in which forms, besides the whole one."""
+class Act(Enum):
+    """What a verb does to the connection; each verb does one of these."""
+
+    OPENS = auto()
+    """Opens the TCP connection and leaves the handshake to the steps that follow."""
+    ASKS = auto()
+    """Sends a request and waits for the response to it."""
+    WRITES = auto()
+    """Puts bytes on the wire and waits for nothing."""
+    ANNOUNCES = auto()
+    """Writes as well, and tells the server that we are done."""
+    HALF_CLOSES = auto()
+    """Sends our FIN; the socket can still be read."""
+    CLOSES = auto()
+    """Sends our FIN and gives the socket up."""
+    ABORTS = auto()
+    """Sends our RST and gives the socket up."""
+    WAITS = auto()
+    """Lets time pass."""
+    RACES = auto()
+    """Has to be on time to the microsecond: watches the socket without yielding."""
+
+
+class Operand(Enum):
+    """What a verb takes behind it, besides a form."""
+
+    NOTHING = auto()
+    BYTES = auto()
+    """A string, or nothing for the protocol's own request."""
+    DURATION = auto()
+    WAIT = auto()
+    """A duration or a limit; without one, the run's patience."""
+    EXPIRY = auto()
+    """A wait that is, without one, the run's idle limit."""
+    EVENT = auto()
+    """What is waited for, and a wait."""
+    DISTANCE = auto()
+    """How long before or after an expiry, or nothing where the trials sweep it."""
+
+
+class Place(Enum):
+    """Where a verb may stand in a sequence, seen from the handshake."""
+
+    ANYWHERE = auto()
+    FIRST = auto()
+    IN_HANDSHAKE = auto()
+    """Only behind ``connect``: it is a part of the handshake."""
+    IN_SESSION = auto()
+    """Never behind ``connect``: it needs the session that a whole handshake makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What there is to know of a verb.
+
+    ``forms`` are those that it comes in besides the whole one; ``meaning`` is a line of help.
+    """
+
+    act: Act
+    meaning: str
+    operand: Operand = Operand.NOTHING
+    place: Place = Place.ANYWHERE
+    forms: tuple[Form, ...] = ()
+
+
+class Verb(StrEnum):
+    """What a step can do: the table of verbs, each the language's word for it and its row.
+
+    The language, the help and the sets below are derived from the rows. Whatever performs a verb
+    or draws one matches it exhaustively: the type checker names each place that lacks a new one.
+    """
+
+    row: Row
+
+    CONNECT = (
+        "connect",
+        Row(
+            Act.OPENS,
+            "open the TCP connection, and leave the handshake to the steps that follow",
+            place=Place.FIRST,
+        ),
+    )
+    HELLO = (
+        "hello",
+        Row(Act.WRITES, "send the ClientHello", place=Place.IN_HANDSHAKE, forms=(Form.PART,)),
+    )
+    REQUEST = (
+        "request",
+        Row(
+            Act.ASKS,
+            "send the protocol's request and wait for the response",
+            place=Place.IN_SESSION,
+            forms=(Form.LARGE,),
+        ),
+    )
+    SEND = (
+        "send",
+        Row(
+            Act.WRITES,
+            "send the request, or these bytes, and wait for nothing",
+            Operand.BYTES,
+            Place.IN_SESSION,
+            (Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
+        ),
+    )
+    TERMINATE = (
+        "terminate",
+        Row(Act.ANNOUNCES, "send the protocol's own goodbye", place=Place.IN_SESSION),
+    )
+    CLOSE_NOTIFY = (
+        "close_notify",
+        Row(Act.ANNOUNCES, "send the TLS close_notify alert", forms=(Form.SPLIT,)),
+    )
+    FIN = "fin", Row(Act.HALF_CLOSES, "send a FIN and go on reading")
+    CLOSE = "close", Row(Act.CLOSES, "close the socket, whatever is unread")
+    ABORT = "abort", Row(Act.ABORTS, "close the socket with an RST")
+    SLEEP = "sleep", Row(Act.WAITS, "wait this long and read", Operand.DURATION)
+    PAUSE = "pause", Row(Act.WAITS, "wait this long and do not read", Operand.DURATION)
+    AWAIT = "await", Row(Act.WAITS, "read until this happens", Operand.EVENT)
+    DRAIN = "drain", Row(Act.WAITS, "read until the server has ended the connection", Operand.WAIT)
+    ANSWER = (
+        "answer",
+        Row(
+            Act.RACES,
+            "send close_notify the moment the server's idle expiry arrives",
+            Operand.EXPIRY,
+            Place.IN_SESSION,
+        ),
+    )
+    MEET = (
+        "meet",
+        Row(
+            Act.RACES,
+            "send a request this close to the server's idle expiry",
+            Operand.DISTANCE,
+            Place.IN_SESSION,
+        ),
+    )
+
+    def __new__(cls, word: str, row: Row) -> Self:
+        """A member of the table; its value is the word."""
+        verb = str.__new__(cls, word)
+        verb._value_ = word
+        verb.row = row
+        return verb
+
+
+def _verbs(*acts: Act) -> frozenset[Verb]:
+    return frozenset(verb for verb in Verb if verb.row.act in acts)
+
+
+ANNOUNCES = _verbs(Act.ANNOUNCES)
+"""Verbs that tell the server that we are done."""
+
+WRITES = _verbs(Act.WRITES) | ANNOUNCES
+"""Verbs that put bytes on the wire and do not wait for anything."""
+
+RACES = _verbs(Act.RACES)
+"""Verbs that have to be on time to the microsecond."""
+
+SENDS_FIN = _verbs(Act.HALF_CLOSES, Act.CLOSES)
+"""Verbs whose FIN can share a segment with what was written before."""
+
+ENDS = SENDS_FIN | _verbs(Act.ABORTS)
+"""Verbs that end our half of the TCP connection; nothing can be written after one."""
+
+RELEASES = _verbs(Act.CLOSES, Act.ABORTS)
+"""Verbs that leave no socket to read from."""
+
+SPEAKS = WRITES | _verbs(Act.ASKS)
+"""Verbs that put bytes on the wire."""
+
+NEEDS_OUR_HALF = SPEAKS | _verbs(Act.HALF_CLOSES)
+"""Verbs that cannot be performed once our half of the connection has ended."""
 
 
 class Awaited(StrEnum):
@@ -87,9 +225,9 @@ Wait = float | Limit
 class Step:
     """One verb with its operand.
 
-    ``send`` carries ``payload`` (bytes), or None for the protocol's own request; ``await``
-    carries ``event``; ``sleep``, ``pause``, ``await``, ``drain`` and ``answer`` carry ``wait``,
-    ``meet`` its distance from the expected expiry in seconds (None: swept by trial).
+    The verb's operand says which field it carries: BYTES ``payload`` (None: the protocol's own
+    request), EVENT ``event`` and ``wait``, DISTANCE ``offset``, the seconds from the expected
+    expiry (None: swept by trial), the others of time ``wait``.
     """
 
     verb: Verb
@@ -98,6 +236,11 @@ class Step:
     wait: Wait = Limit.PATIENCE
     form: Form = Form.WHOLE
     offset: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The verb and its form, without the operand."""
+        return f"{self.verb} {self.form}".rstrip()
 
 
 Group = tuple[Step, ...]
@@ -119,6 +262,11 @@ class Sequence:
     def uses(self, verb: Verb) -> bool:
         """Whether any step has this verb."""
         return any(step.verb is verb for step in self.steps)
+
+    @property
+    def aborts(self) -> bool:
+        """Whether some step has our side send an RST on purpose."""
+        return any(step.verb.row.act is Act.ABORTS for step in self.steps)
 
     @property
     def is_idle(self) -> bool:
