@@ -7,8 +7,8 @@ import sys
 
 import typer
 
-from tlsprobe.cli import demo, doctor, explain, fuzz, lab, matrix, run, words
 from tlsprobe.cli.console import complain, plain_errors, version_line
+from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
 from tlsprobe.errors import TlsprobeError
 
 INTERRUPTED = 130
@@ -16,22 +16,14 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="tlsprobe",
+    cls=LazyGroup,
     help="How does this server end a TLS connection, who resets whom, why, and whom does it hurt?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
 )
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("matrix")(matrix.matrix)
-app.command("explain")(explain.explain)
-app.command("fuzz")(fuzz.fuzz)
-app.command("sequences")(words.sequences)
-app.command("rules")(words.rules)
-app.command("profiles")(words.profiles)
-app.command("doctor")(doctor.doctor)
-app.add_typer(lab.app, name="lab")
+list_verbs(app)
 
 
 def _version(wanted: bool) -> None:

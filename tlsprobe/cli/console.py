@@ -13,7 +13,6 @@ from rich.text import Text
 
 from tlsprobe import __version__
 from tlsprobe.errors import TlsprobeError
-from tlsprobe.tls import OPENSSL_VERSION
 
 
 class _Console(Console):
@@ -69,6 +68,8 @@ def say(console: Console, text: str, style: str = "") -> None:
 
 def version_line() -> str:
     """``tlsprobe 0.1.0 (Python 3.11.7, OpenSSL ...)``."""
+    from tlsprobe.tls import OPENSSL_VERSION
+
     return f"tlsprobe {__version__} (Python {platform.python_version()}, {OPENSSL_VERSION})"
 
 

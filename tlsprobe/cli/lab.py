@@ -52,6 +52,7 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="No colour.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
 
 app = typer.Typer(
+    add_completion=False,
     help="Real servers, started from their profiles, probed, and put into one matrix.",
     no_args_is_help=True,
 )
