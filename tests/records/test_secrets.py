@@ -10,7 +10,8 @@ import pytest
 
 from tests.servers import Pki
 from tlsprobe.model.trace import Side
-from tlsprobe.records.secrets import Opened, opened, read_key_log
+from tlsprobe.records.key_log import Opened, read_key_log
+from tlsprobe.records.secrets import opened
 from tlsprobe.records.walk import RecordWalk, read_hello
 
 SUITES_12 = [

@@ -23,7 +23,7 @@ from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanatio
 from tlsprobe.model.judgement import LadderLine, Reset
 from tlsprobe.model.trace import Coverage, Flag, Mark, Segment, Side, Trace
 from tlsprobe.packets.packet import Endpoint, endpoints, host_text, reverse, text
-from tlsprobe.records.secrets import read_key_log
+from tlsprobe.records.key_log import read_key_log
 
 _SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
 

@@ -16,12 +16,13 @@ from tlsprobe.flows.tracker import Connection
 from tlsprobe.judge.cause import ALERT_SIZES
 from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
 from tlsprobe.packets.packet import host_text
-from tlsprobe.records.secrets import TLS13, Opened, Secrets, opened
+from tlsprobe.records.key_log import Opened, Secrets
 from tlsprobe.records.walk import (
     ALERT,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
+    TLS13,
     Found,
     Hello,
     RecordWalk,
@@ -125,6 +126,8 @@ def _known(
     secrets = key_log.get(client.random) if client else None
     if client is None or server is None or secrets is None:
         return {side: {} for side in Side}
+    from tlsprobe.records.secrets import opened  # noqa: PLC0415 - brings cryptography
+
     return {side: opened(walks[side].found, side, client, server, secrets) for side in Side}
 
 

@@ -19,22 +19,19 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from tlsprobe.model.trace import Side
+from tlsprobe.records.key_log import Opened, Secrets
 from tlsprobe.records.walk import (
     ALERT,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
+    TLS13,
     Found,
     Hello,
 )
 
-Secrets = dict[str, bytes]
-"""The secrets of one session by their label in the key log."""
-
-TLS13 = 0x0304
 _TAG = 16
 _MOST_HANDSHAKE_RECORDS = 24
-_MOST_SESSIONS = 100_000
 _KEY_UPDATE = 24
 _Aead = type[AESGCM] | type[ChaCha20Poly1305] | type[AESCCM]
 
@@ -57,29 +54,6 @@ _SUITES = {
     0x009D: _AES256, 0x009F: _AES256, 0xC02C: _AES256, 0xC030: _AES256,
     0xCCA8: _CHACHA, 0xCCA9: _CHACHA, 0xCCAA: _CHACHA,
 }  # fmt: skip
-
-
-class Opened(NamedTuple):
-    """What was in a record: its inner type and its content."""
-
-    kind: int
-    content: bytes
-
-
-def read_key_log(texts: Iterable[bytes]) -> dict[bytes, Secrets]:
-    """Secrets by the client's random; lines that are no secrets are passed over."""
-    sessions: dict[bytes, Secrets] = {}
-    for line in (line for text in texts for line in text.splitlines()):
-        words = line.split()
-        if len(words) != 3 or line.startswith(b"#"):
-            continue
-        try:
-            random, secret = bytes.fromhex(words[1].decode()), bytes.fromhex(words[2].decode())
-        except ValueError:
-            continue
-        if random in sessions or len(sessions) < _MOST_SESSIONS:
-            sessions.setdefault(random, {})[words[0].decode("ascii", "replace")] = secret
-    return sessions
 
 
 def opened(

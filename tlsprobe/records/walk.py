@@ -18,6 +18,9 @@ _HEADER = 5
 _MAX_BODY = 2**14 + 2048
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2
 
+TLS13 = 0x0304
+"""The version of a session of TLS 1.3, as its hellos say it."""
+
 FIRST, LATEST = 32, 256
 """So many records are remembered from the beginning, and from the end, of a direction."""
 
@@ -255,7 +258,7 @@ def _plausible(head: bytes | bytearray) -> bool:
 
 
 class Hello(NamedTuple):
-    """What a hello says of the session to come. ``version`` is 0x0304 for TLS 1.3."""
+    """What a hello says of the session to come. ``version`` is TLS13 for TLS 1.3."""
 
     version: int
     random: bytes
