@@ -83,6 +83,15 @@ def test_waits_for_a_greeting() -> None:
     assert state(conversation) == (Phase.OWED, 0, 1, False)
 
 
+def test_an_opening_is_said_once_and_answered_by_the_greeting() -> None:
+    settings = RawSettings(opening=b"<stream>", greeting=re.compile(rb"</features>"))
+    conversation = raw(settings)()
+    assert conversation.secured() == b"<stream>"
+    assert phase(conversation) is Phase.GREETING
+    assert conversation.feed(b"<stream><features></features>") == b""
+    assert state(conversation) == (Phase.READY, 0, 0, False)
+
+
 def test_an_end_before_the_greeting_is_a_failure_and_later_is_none() -> None:
     conversation = ready(RawSettings(greeting=LINE))
     conversation.ended()

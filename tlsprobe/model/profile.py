@@ -45,9 +45,11 @@ class RawSettings:
 
     In TOML one character is one byte (``\u00ff`` is byte 255), ``.`` in a pattern matches a newline
     too, and an answer of ``true`` is ANYTHING. None, or the key left out: a request that is not
-    answered, a client that speaks first, a protocol without a goodbye.
+    answered, a client that speaks first, a protocol without a goodbye. ``opening`` is said inside TLS
+    before all else, as a stream's header is, and ``greeting`` then answers it.
     """
 
+    opening: bytes = b""
     request: bytes = b""
     large: bytes | None = None
     response: re.Pattern[bytes] | None = None

@@ -189,6 +189,7 @@ _ADAPTERS: Mapping[str, tuple[Callable[..., Settings], Keys]] = {
     "raw": (
         RawSettings,
         {
+            "opening": Key(some_bytes),
             "request": Key(some_bytes),
             "large": Key(some_bytes),
             "response": Key(an_answer),

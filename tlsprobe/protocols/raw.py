@@ -26,11 +26,11 @@ class Raw(Conversation):
         self._awaited: deque[re.Pattern[bytes]] = deque()
 
     def secured(self) -> bytes:
-        """Nothing to say first; GREETING only where the profile has a greeting to wait for."""
+        """The profile's first words; GREETING only where it has a greeting to wait for."""
         self.phase = Phase.GREETING if self._settings.greeting else Phase.READY
         if self.phase is Phase.GREETING:
             self._greeted(b"")  # it may have come in one read with the server's Finished
-        return b""
+        return self._settings.opening
 
     def feed(self, data: bytes) -> bytes:
         """Look for the greeting, then for the answers owed. Nothing is ever sent in return."""
