@@ -1,4 +1,4 @@
-"""What the run documents in ``results/`` give: the matrix, the vendors' pages, README's heart.
+"""What the run documents in ``results/`` give: the matrix, the vendors' pages, README's summary.
 
 ``python -m tests.report.committed`` writes it all anew after a change of a report or a profile,
 without measuring anything.
@@ -10,13 +10,19 @@ import json
 from pathlib import Path
 
 from tlsprobe.cli.lab_run import runs_in, shipped_columns
+from tlsprobe.cli.results import RUN_PAGE
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in
-from tlsprobe.report.compatibility_markdown import HEART_BEGIN, HEART_END, heart
+from tlsprobe.report.pages.compatibility import summary_page
+from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.render_markdown import render_markdown
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
+
+SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
+"""What stands in README around its copy of the summary."""
 
 
 def write(folder: Path) -> None:
@@ -30,22 +36,27 @@ def write(folder: Path) -> None:
         command,
         profiles=shipped_columns(),
     )
+    for name, run in runs.items():
+        (folder / name).mkdir(exist_ok=True)
+        page = render_markdown(run_page([run], command))
+        (folder / name / RUN_PAGE).write_text(page, encoding="utf-8")
 
 
 def readme() -> str:
-    """README with the heart of what is committed between its markers, which must be there."""
+    """README with the summary of what is committed between its markers, which must be there."""
     text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(HEART_BEGIN)
-    _, _, after = rest.partition(HEART_END)
-    return f"{before}{HEART_BEGIN}\n{_heart()}{HEART_END}{after}"
+    before, _, rest = text.partition(SUMMARY_BEGIN)
+    _, _, after = rest.partition(SUMMARY_END)
+    return f"{before}{SUMMARY_BEGIN}\n{_summary()}{SUMMARY_END}{after}"
 
 
-def _heart() -> str:
+def _summary() -> str:
     """Nothing as long as no lab run was committed."""
     if not (RESULTS / MATRIX_FILE).exists():
         return ""
     runs = runs_in(RESULTS)
-    return f"\n{heart(tuple(runs[name] for name in sorted(runs)), absent_in(RESULTS))}\n"
+    page = summary_page(tuple(runs[name] for name in sorted(runs)), absent_in(RESULTS))
+    return f"\n{render_markdown(page)}\n"
 
 
 if __name__ == "__main__":

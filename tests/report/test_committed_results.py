@@ -1,4 +1,4 @@
-"""The committed matrix and README's copy of its heart are what the committed runs give.
+"""The committed matrix and README's copy of its summary are what the committed runs give.
 
 Mend them with ``python -m tests.report.committed``; measure anew with ``tlsprobe lab run``.
 """
@@ -11,10 +11,16 @@ import jsonschema
 import msgspec
 import pytest
 
-from tests.report.committed import README, RESULTS, readme, write
+from tests.report.committed import (
+    README,
+    RESULTS,
+    SUMMARY_BEGIN,
+    SUMMARY_END,
+    readme,
+    write,
+)
 from tlsprobe.cli.lab_run import runs_in
 from tlsprobe.report.compatibility_json import MATRIX_FILE
-from tlsprobe.report.compatibility_markdown import HEART_BEGIN, HEART_END
 from tlsprobe.report.document import run_schema
 
 MATRIX = ("matrix.md", "matrix.csv", MATRIX_FILE)
@@ -43,9 +49,9 @@ def test_the_files_are_what_the_runs_give(tmp_path: Path) -> None:
         assert (RESULTS / name).read_bytes() == made.read_bytes(), f"{name} is not what it would be"
 
 
-def test_readme_shows_the_heart_of_them() -> None:
+def test_readme_shows_the_summary_of_them() -> None:
     text = README.read_text(encoding="utf-8")
-    assert (text.count(HEART_BEGIN), text.count(HEART_END)) == (1, 1)
+    assert (text.count(SUMMARY_BEGIN), text.count(SUMMARY_END)) == (1, 1)
     assert text == readme()
 
 

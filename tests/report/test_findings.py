@@ -19,22 +19,22 @@ from tests.report.builders import (
 )
 from tlsprobe.model.judgement import Cause, Confidence, Level, Result, Verdict
 from tlsprobe.model.run import BeforeAfter, CauseFacts, Cell, Finding, ResetCounts
-from tlsprobe.report.findings import PHASES, merged_causes, story_of, worst_cells
-from tlsprobe.report.sentences import cause_words, places_words
+from tlsprobe.report.findings import PHASES, findings_of, merged_causes, worst_cells
+from tlsprobe.report.sentences import cause_words, place_names
 
 MEDIUM = Confidence.MEDIUM
 OWN = CauseFacts("data-after-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
 
 
 def test_one_finding_over_versions_is_one_entry() -> None:
-    (entry,) = story_of([postgres_run()]).entries
+    (entry,) = findings_of([postgres_run()]).entries
     assert entry.finding.rule == "INTEROP-RESET-BEFORE-FIN"
     assert entry.finding.count == 40
-    assert places_words(entry.places) == "terminate-close-notify (20/20 each, TLS 1.2 and 1.3)"
+    assert place_names(entry.places) == ("terminate-close-notify (20/20 each, TLS 1.2 and 1.3)",)
 
 
 def test_a_reset_is_explained_and_what_it_does_not_break_is_said() -> None:
-    (entry,) = story_of([postgres_run()]).entries
+    (entry,) = findings_of([postgres_run()]).entries
     (why,) = entry.why
     assert (why.facts.cause, why.facts.count) == ("unread-data-at-close", 40)
     assert why.confidences == ((Confidence.HIGH, 40),)
@@ -46,40 +46,40 @@ def test_a_reset_is_explained_and_what_it_does_not_break_is_said() -> None:
 def test_a_cause_is_told_once() -> None:
     also = Finding("TCP-RST-FORM", Level.INFO, Result.INFO, 20, "Its form is right.")
     cell = postgres_reset()
-    story = story_of([make_run(replace(cell, findings=(*cell.findings, also)))])
-    assert [entry.finding.rule for entry in story.entries] == [
+    found = findings_of([make_run(replace(cell, findings=(*cell.findings, also)))])
+    assert [entry.finding.rule for entry in found.entries] == [
         "INTEROP-RESET-BEFORE-FIN",
         "TCP-RST-FORM",
     ]
-    assert [len(entry.why) for entry in story.entries] == [1, 0]
-    assert story.causes == ()
+    assert [len(entry.why) for entry in found.entries] == [1, 0]
+    assert found.causes == ()
 
 
 def test_another_text_is_another_entry() -> None:
     other = replace(RESET_WARNING, text="Only once.", count=1)
     first, second = postgres_reset("1.2"), replace(postgres_reset(), findings=(other,))
-    entries = story_of([make_run(first, second)]).entries
+    entries = findings_of([make_run(first, second)]).entries
     assert [entry.finding.count for entry in entries] == [20, 1]
 
 
 def test_the_worst_comes_first_and_what_passed_is_no_finding() -> None:
     run = make_run(postgres_reset(), bare_fin())
-    results = [entry.finding.result for entry in story_of([run]).entries]
+    results = [entry.finding.result for entry in findings_of([run]).entries]
     assert results == [Result.FAIL, Result.WARN]
-    assert story_of([make_run(clean())]).entries == ()
+    assert findings_of([make_run(clean())]).entries == ()
 
 
 def test_a_reset_of_our_own_is_never_the_servers() -> None:
     cell = postgres_reset()
-    story = story_of([make_run(replace(cell, why=(UNREAD, OWN)))])
-    assert [why.facts.side for why in story.entries[0].why] == ["server"]
-    (loose,) = story.causes
+    found = findings_of([make_run(replace(cell, why=(UNREAD, OWN)))])
+    assert [why.facts.side for why in found.entries[0].why] == ["server"]
+    (loose,) = found.causes
     assert loose.why.facts == OWN
 
 
 def test_a_cause_without_a_finding_is_not_lost() -> None:
-    story = story_of([make_run(replace(clean(), why=(UNREAD,)))])
-    assert [loose.why.facts.cause for loose in story.causes] == ["unread-data-at-close"]
+    found = findings_of([make_run(replace(clean(), why=(UNREAD,)))])
+    assert [loose.why.facts.cause for loose in found.causes] == ["unread-data-at-close"]
 
 
 def test_the_surest_evidence_wins_and_every_remedy_stays() -> None:
@@ -118,7 +118,7 @@ def mixed_cell(*causes: str) -> Cell:
 
 
 def causes_told(cell: Cell) -> dict[str, list[str]]:
-    entries = story_of([make_run(cell)]).entries
+    entries = findings_of([make_run(cell)]).entries
     return {entry.finding.rule: [why.facts.cause for why in entry.why] for entry in entries}
 
 
@@ -137,7 +137,7 @@ def test_what_came_before_the_fin_does_not_explain_what_came_after() -> None:
 
 def test_a_cause_of_either_phase_is_told_with_both_and_says_so() -> None:
     cell = mixed_cell("deliberate-abort", "data-after-close")
-    before, after = story_of([make_run(cell)]).entries
+    before, after = findings_of([make_run(cell)]).entries
     assert [why.facts.cause for why in before.why] == ["deliberate-abort"]
     assert [why.facts.cause for why in after.why] == ["deliberate-abort", "data-after-close"]
     assert "in 3 trials, before or after the FIN)" in cause_words(after.why[0])
@@ -154,46 +154,41 @@ def test_a_cell_with_resets_of_one_phase_needs_no_guess(rule: str) -> None:
         findings=(replace(RESET_WARNING, rule=rule),),
         resets=ResetCounts(server=counts),
     )
-    story = story_of([make_run(cell)])
-    assert [why.facts.cause for why in story.entries[0].why] == causes
-    assert not any(why.mixed for why in story.entries[0].why)
-    assert story.causes == ()
+    found = findings_of([make_run(cell)])
+    assert [why.facts.cause for why in found.entries[0].why] == causes
+    assert not any(why.mixed for why in found.entries[0].why)
+    assert found.causes == ()
 
 
-def test_a_cause_that_fits_no_finding_is_told_by_itself() -> None:
+def test_a_cause_that_fits_no_finding_stands_by_itself() -> None:
     cell = replace(mixed_cell("data-after-close"), findings=(RESET_WARNING,))
-    story = story_of([make_run(cell)])
-    assert story.entries[0].why == ()
-    assert [loose.why.facts.cause for loose in story.causes] == ["data-after-close"]
+    found = findings_of([make_run(cell)])
+    assert found.entries[0].why == ()
+    assert [loose.why.facts.cause for loose in found.causes] == ["data-after-close"]
 
 
 def test_cells_without_an_answer_are_grouped_by_reason() -> None:
     run = make_run(unsupported("a", "1.2"), unsupported("b", "1.2"), clean())
-    (gap,) = story_of([run]).unanswered
+    (gap,) = findings_of([run]).unanswered
     assert gap.verdict is Verdict.UNSUPPORTED
-    assert places_words(gap.places) == "a (TLS 1.2), b (TLS 1.2)"
+    assert place_names(gap.places) == ("a (TLS 1.2)", "b (TLS 1.2)")
 
 
 def test_places_name_targets_only_if_there_are_several() -> None:
-    (entry,) = story_of([postgres_run(), replace(postgres_run(), cells=())]).entries
-    assert "postgres:" not in places_words(entry.places)
+    (entry,) = findings_of([postgres_run(), replace(postgres_run(), cells=())]).entries
+    assert "postgres:" not in "".join(place_names(entry.places))
     other = make_run(*postgres_run().cells, name="other")
-    (entry,) = story_of([postgres_run(), other]).entries
-    assert places_words(entry.places) == (
-        "postgres: terminate-close-notify 40/40, other: terminate-close-notify 40/40"
+    (entry,) = findings_of([postgres_run(), other]).entries
+    assert place_names(entry.places) == (
+        "postgres: terminate-close-notify 40/40",
+        "other: terminate-close-notify 40/40",
     )
 
 
-def test_long_lists_of_places_are_cut_with_a_count() -> None:
-    cells = [replace(postgres_reset(), sequence=f"s{n}") for n in range(7)]
-    (entry,) = story_of([make_run(*cells)]).entries
-    assert places_words(entry.places, 2).endswith("s1 (20/20, TLS 1.3), and 5 more")
-
-
-def test_counts_that_differ_are_told_by_version() -> None:
+def test_counts_that_differ_are_given_by_version() -> None:
     few = replace(postgres_reset("1.2"), findings=(replace(RESET_WARNING, count=3),))
-    (entry,) = story_of([make_run(few, postgres_reset())]).entries
-    assert places_words(entry.places) == "terminate-close-notify (TLS 1.2 3/20, TLS 1.3 20/20)"
+    (entry,) = findings_of([make_run(few, postgres_reset())]).entries
+    assert place_names(entry.places) == ("terminate-close-notify (TLS 1.2 3/20, TLS 1.3 20/20)",)
 
 
 def test_examples_come_from_the_worst_cells_without_repeats() -> None:

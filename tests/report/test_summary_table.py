@@ -21,12 +21,12 @@ from tests.report.vendors import (
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell
 from tlsprobe.report.ending import NOT_MEASURED
-from tlsprobe.report.questions import TRAITS, answer, group_names
-from tlsprobe.report.summary_table import COLUMNS, answers_of, heart_lines, safety_of
+from tlsprobe.report.questions import QUESTIONS, answer, group_names
+from tlsprobe.report.summary_table import COLUMNS, answers_of, safety_of, summary_of
 
 
 def test_servers_that_agree_share_a_line_and_absent_ones_come_last() -> None:
-    lines = heart_lines(five())
+    lines = summary_of(five())
     assert [line.names for line in lines] == [
         ("nginx", "nginx engine, APISIX settings"),
         ("PostgreSQL",),
@@ -112,9 +112,9 @@ def test_what_most_of_a_group_do_is_called_so() -> None:
 
 def test_versions_that_differ_are_named() -> None:
     run = make_run(cell("close-notify-fin", "n f", "1.2"), cell("close-notify-fin", "f", "1.3"))
-    said = answer(run, TRAITS[0])
+    said = answer(run, QUESTIONS[0])
     assert said == "answer close_notify in TLS 1.2, meet close_notify with a bare FIN in TLS 1.3"
-    assert answer(make_run(), TRAITS[0]) == ""
+    assert answer(make_run(), QUESTIONS[0]) == ""
 
 
 def test_nothing_measured_is_a_name_too() -> None:

@@ -23,7 +23,8 @@ from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import encode_run_line
-from tlsprobe.report.terminal import print_report
+from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.render_terminal import print_page
 
 HOST = "127.0.0.1"
 PATIENCE = Patience(server=0.8, idle=2.0)
@@ -83,7 +84,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
         say(console, "the built-in servers, and what each is known to do:", "bold")
         for name in names:
             say(console, f"  {name:13} {BEHAVIOURS[name].does}")
-        print_report(console, runs, ladders=1)
+        print_page(console, run_page(runs, ladders=1))
         say(console, f"\nmore about each in {folder}/<server>/matrix.md", "dim")
     if any(run.interrupted for run in runs):
         raise typer.Exit(130)

@@ -21,7 +21,7 @@ from rich.text import Text
 from tlsprobe.cli.console import out, version_line
 from tlsprobe.lab import kernel_truth, own_namespace
 from tlsprobe.report.escape import printable
-from tlsprobe.report.terminal import Trimmed
+from tlsprobe.report.render_terminal import Trimmed
 from tlsprobe.sniff.backends import reason_of
 
 _RMEM = Path("/proc/sys/net/core/rmem_max")

@@ -32,10 +32,10 @@ from tlsprobe.lab.workspace import places, tools_folder
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.report.agreement import agreement_of, agreement_words
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.escape import printable
-from tlsprobe.report.terminal import print_compatibility
+from tlsprobe.report.pages.compatibility import compatibility_page
+from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff import capture as sniffer
 
 AT_A_TIME = 4
@@ -236,12 +236,9 @@ def _present(outcome: Outcome, desk: ProgressView, json: bool, no_color: bool) -
         sys.stdout.flush()
     elif outcome.matrix is not None:
         console = out(no_color)
-        print_compatibility(console, outcome.matrix)
+        print_page(console, compatibility_page(outcome.matrix))
         for done in outcome.runs:
             print_deviations(console, done)
-        agreement = agreement_of((run.target.name, run) for run in outcome.runs)
-        for sentence in agreement_words(agreement) if agreement else ():
-            say(console, printable(sentence, console.encoding))
     if outcome.matrix is not None:
         desk.note(f"written to {outcome.folder}")
 

@@ -18,7 +18,7 @@ import typer
 from tlsprobe.campaign.pace import cancel_at
 from tlsprobe.cli.console import err, out, plain_errors, say
 from tlsprobe.cli.probing import ProgressView, interruptible
-from tlsprobe.cli.results import MATRIX_FILE, command_line
+from tlsprobe.cli.results import RUN_PAGE, command_line
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.paths import PATHS, LabPath, OpenPath, missing, opened
@@ -39,9 +39,10 @@ from tlsprobe.report.document import (
     read_trials,
 )
 from tlsprobe.report.escape import printable
-from tlsprobe.report.markdown import render_markdown
+from tlsprobe.report.pages.run import matrix_page, run_page
 from tlsprobe.report.paths import Along, in_words, page
-from tlsprobe.report.terminal import print_matrix
+from tlsprobe.report.render_markdown import render_markdown
+from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff.capture import endpoint
 
 DEFAULT_VENDORS = ("nginx", "postgres")
@@ -378,8 +379,8 @@ def _kept(  # noqa: PLR0917 - the parts of a run over a path
         command=(),
     )
     (folder / RUN_FILE).write_bytes(encode_run(named))
-    page = render_markdown([named], command_line())
-    (folder / MATRIX_FILE).write_text(page, encoding="utf-8")
+    page = render_markdown(run_page([named], command_line()))
+    (folder / RUN_PAGE).write_text(page, encoding="utf-8")
     if options.lean:
         for file in (folder / TRIALS_FILE, *folder.glob("*.pcapng")):
             file.unlink(missing_ok=True)
@@ -398,7 +399,7 @@ def _present(
         sys.stdout.flush()
     elif found.runs:
         console = out(no_color)
-        print_matrix(console, found.runs)
+        print_page(console, matrix_page(found.runs))
         for sentence in _sentences(found):
             say(console, printable(f"- {sentence}", console.encoding))
     for name, reason in found.absent:

@@ -19,7 +19,7 @@ from tlsprobe.cli.console import plain_errors
 from tlsprobe.cli.expecting import read_baseline
 from tlsprobe.cli.matrix import AUTOMATIC
 from tlsprobe.cli.probing import Job, ProgressView, probe
-from tlsprobe.cli.results import MATRIX_FILE, command_line, give_back, writing
+from tlsprobe.cli.results import RUN_PAGE, command_line, give_back, writing
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError
 from tlsprobe.lab.availability import lab_of
@@ -402,7 +402,7 @@ def _sequences(column: _Column, asked: Sequence[str], has_idle: bool) -> tuple[S
 def _keep_lean(measured: Path, kept: Path) -> None:
     """Keep the run document and its matrix, in the place of earlier ones."""
     kept.mkdir(parents=True, exist_ok=True)
-    for name in (RUN_FILE, MATRIX_FILE):
+    for name in (RUN_FILE, RUN_PAGE):
         shutil.copyfile(measured / name, kept / name)
     shutil.rmtree(measured)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,15 +17,14 @@ from tlsprobe.cli.console import out
 from tlsprobe.cli.results import command_line
 from tlsprobe.errors import UsageError
 from tlsprobe.model.run import Run
-from tlsprobe.report.compatibility import (
-    Compatibility,
-    Vendor,
-    compatibility_of,
-    runs_of,
-    vendors_of,
-)
+from tlsprobe.report.blocks import Page
+from tlsprobe.report.compatibility import compatibility_of, vendors_of
+from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import absent_in, encode_matrix
 from tlsprobe.report.document import RUN_FILE, encode_run_line, read_run
+from tlsprobe.report.pages.compatibility import comparison_page
+from tlsprobe.report.render_markdown import render_markdown
+from tlsprobe.report.render_terminal import print_page
 
 AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
 """How the folders begin that nobody named."""
@@ -52,9 +50,10 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
             help="csv has a line for each target, sequence and TLS version; json is one document.",
         ),
     ] = Format.TERMINAL,
-    turned: Annotated[
-        bool, typer.Option("--turned", help="One line a target, sequences across.")
+    transposed: Annotated[
+        bool, typer.Option("--transposed", help="One line per target, sequences across.")
     ] = False,
+    turned: Annotated[bool, typer.Option("--turned", hidden=True)] = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to the screen.")
     ] = None,
@@ -76,42 +75,32 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
         return
     runs = [_named(place, run) for place, run in found]
     vendors = vendors_of(runs, [one for folder in folders for one in absent_in(folder)])
-    if form is Format.TERMINAL:
-        _show(vendors, turned, out_file, no_color)
-    else:
-        _put(_encoded(compatibility_of(vendors), form, turned), out_file)
+    is_transposed = transposed or turned
+    match form:
+        case Format.TERMINAL:
+            page = comparison_page(vendors, command_line(), is_transposed=is_transposed)
+            _show(page, out_file, no_color)
+        case Format.MARKDOWN:
+            page = comparison_page(vendors, command_line(), is_transposed=is_transposed)
+            _put(render_markdown(page).encode(), out_file)
+        case Format.CSV:
+            lines = render_csv(compatibility_of(vendors), is_transposed=is_transposed)
+            _put(lines.encode(), out_file)
+        case Format.JSON:
+            whole = compatibility_of(vendors)
+            _put(encode_matrix(whole, command_line(), is_transposed=is_transposed), out_file)
 
 
-def _encoded(compatibility: Compatibility, form: Format, turned: bool) -> bytes:
-    from tlsprobe.report.compatibility_csv import render_csv
-    from tlsprobe.report.compatibility_markdown import render_compatibility
-
-    if form is Format.CSV:
-        return render_csv(compatibility, is_turned=turned).encode()
-    if form is Format.JSON:
-        return encode_matrix(compatibility, command_line(), is_turned=turned)
-    return render_compatibility(compatibility, command_line(), is_turned=turned).encode()
-
-
-def _show(vendors: Sequence[Vendor], turned: bool, file: Path | None, no_color: bool) -> None:
+def _show(page: Page, file: Path | None, no_color: bool) -> None:
     screen, text = out(no_color), io.StringIO()
     if file is None:
-        _print(screen, vendors, turned)
+        print_page(screen, page)
         return
     plain = Console(
         file=text, width=screen.width, highlight=False, force_terminal=False, color_system=None
     )
-    _print(plain, vendors, turned)
+    print_page(plain, page)
     _put(text.getvalue().encode(), file)
-
-
-def _print(console: Console, vendors: Sequence[Vendor], turned: bool) -> None:
-    from tlsprobe.report.terminal import print_compatibility, print_report
-
-    if len(vendors) == 1 and not turned:
-        print_report(console, runs_of(vendors))
-    else:
-        print_compatibility(console, compatibility_of(vendors), is_turned=turned)
 
 
 def _put(data: bytes, file: Path | None) -> None:

@@ -24,10 +24,11 @@ from tlsprobe.report.document import (
     encode_trial,
     trial_line,
 )
-from tlsprobe.report.markdown import render_markdown
+from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.render_markdown import render_markdown
 
 CAPTURE_FILE = "capture.pcapng"
-MATRIX_FILE = "matrix.md"
+RUN_PAGE = "matrix.md"
 
 
 class ResultsFolder:
@@ -59,9 +60,9 @@ class ResultsFolder:
     def finish(self, run: Run) -> None:
         """Write the run document and its matrix."""
         self._replace(encode_run(run))
-        matrix = render_markdown([run], command_line())
+        matrix = render_markdown(run_page([run], command_line()))
         with writing(self.path):
-            (self.path / MATRIX_FILE).write_text(matrix, encoding="utf-8")
+            (self.path / RUN_PAGE).write_text(matrix, encoding="utf-8")
 
     def close(self) -> None:
         """Close the trials file; give the folder to the user who called sudo."""

@@ -53,7 +53,8 @@ from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.document import RUN_FILE, encode_run_line
-from tlsprobe.report.terminal import print_report
+from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff.capture import CHOICES
 
 IDLE_LIMIT = 75.0
@@ -355,7 +356,7 @@ def _present(runs: list[Run], json: bool, no_color: bool) -> None:
         sys.stdout.flush()
     elif runs:
         console = out(no_color)
-        print_report(console, runs)
+        print_page(console, run_page(runs))
         for done in runs:
             print_deviations(console, done)
 

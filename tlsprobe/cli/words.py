@@ -21,7 +21,7 @@ from tlsprobe.language import format_groups, grammar
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.sequence import Awaited
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.report.terminal import Trimmed
+from tlsprobe.report.render_terminal import Trimmed
 
 _T = TypeVar("_T")
 

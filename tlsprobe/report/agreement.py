@@ -27,10 +27,10 @@ class Agreement:
 
 def agreement_of(titled: Iterable[tuple[str, Run]]) -> Agreement | None:
     """The sum over the runs for which the kernel was asked; None if it never was."""
-    told = [(title, run.truth) for title, run in titled if run.truth is not None]
-    if not told:
+    known = [(title, run.truth) for title, run in titled if run.truth is not None]
+    if not known:
         return None
-    truths = [truth for _, truth in told]
+    truths = [truth for _, truth in known]
     total = Truth(
         resets=sum(truth.resets for truth in truths),
         agreed=sum(truth.agreed for truth in truths),
@@ -40,33 +40,33 @@ def agreement_of(titled: Iterable[tuple[str, Run]]) -> Agreement | None:
         not_seen=sum(truth.not_seen for truth in truths),
         lost=sum(truth.lost for truth in truths),
     )
-    named = (Named(title, one) for title, truth in told for one in truth.disagreements)
-    return Agreement(len(told), total, tuple(named))
+    named = (Named(title, one) for title, truth in known for one in truth.disagreements)
+    return Agreement(len(known), total, tuple(named))
 
 
-def agreement_words(agreement: Agreement) -> Iterator[str]:
+def agreement_sentences(agreement: Agreement) -> Iterator[str]:
     """The sum in sentences, the gaps in it included, then every disagreement."""
     total = agreement.total
     runs = f"{agreement.runs} run{'' if agreement.runs == 1 else 's'}"
     if total.resets:
         yield (
-            f"Of {total.resets} RST{'' if total.resets == 1 else 's'} in {runs}, the kernel that "
-            f"sent them gives the reason of our cause for {total.agreed}, that of a cause which we "
-            f"left open beside it for {total.agreed_by_alternative}, and another for "
-            f"{len(total.disagreements)}."
+            f"Of {total.resets} RST{'' if total.resets == 1 else 's'} in {runs}, the reason that"
+            f" the sending kernel gives agrees with our cause for {total.agreed}, with an"
+            f" alternative that we named for {total.agreed_by_alternative}, and with neither for"
+            f" {len(total.disagreements)}."
         )
     else:
-        yield f"In {runs} there was no RST whose reason the kernel could have told."
+        yield f"In {runs} there was no RST for which the kernel gave a reason."
     if total.untold:
-        yield f"Of {len(total.untold)} more it told nothing."
+        yield f"For {len(total.untold)} more the kernel gave no reason."
     if total.not_seen:
-        yield f"It sent {total.not_seen} on the same connections that no trial saw."
+        yield f"On the same connections it sent {total.not_seen} more that no trial saw."
     if total.lost:
-        yield f"Its trace lost {total.lost} entries, so the sum may lack some."
-    yield from (disagreement_words(one) for one in agreement.disagreements)
+        yield f"Its trace lost {total.lost} entries, so some may be missing from these numbers."
+    yield from map(_disagreement, agreement.disagreements)
 
 
-def disagreement_words(named: Named) -> str:
+def _disagreement(named: Named) -> str:
     """Where, what we said, and what the kernel says."""
     one = named.what
     others = f" or {', '.join(one.alternatives)}" if one.alternatives else ""

@@ -13,7 +13,7 @@ from functools import cache
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.alike import Distances, distances, fingerprint, grouped
-from tlsprobe.report.matrix import Matrix, by_target, column_names, turned, with_absent
+from tlsprobe.report.matrix import Matrix, by_target, column_names, transposed
 from tlsprobe.report.questions import group_names
 
 
@@ -22,7 +22,7 @@ class Vendor:
     """A server: ``name`` is that of its folder, ``title`` heads its column.
 
     Without a ``run``, ``reason`` says why it could not be measured. ``version`` and
-    ``tls_library`` are the server's own words, None where it did not tell.
+    ``tls_library`` are what the server calls itself, None where it does not.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Vendor:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Servers that close alike: a letter to find them by, and what tells them from the others."""
+    """Servers that close alike: a letter to find them by, and what sets them apart."""
 
     letter: str
-    words: str
+    habits: str
     members: tuple[Vendor, ...]
 
 
@@ -79,10 +79,10 @@ class Compatibility:
         cells = (cell for run in self.runs for cell in asked(run))
         return tuple(sorted(dict.fromkeys(cell.sequence for cell in cells), key=place_of))
 
-    def cells(self, *, is_turned: bool = False) -> list[tuple[Vendor, Cell]]:
-        """Every cell that was asked for: vendor by vendor, or sequence by sequence if turned."""
+    def cells(self, *, is_transposed: bool = False) -> list[tuple[Vendor, Cell]]:
+        """Every cell that was asked for: vendor by vendor, or sequence by sequence."""
         cells = [(v, cell) for v in self.measured if v.run is not None for cell in asked(v.run)]
-        if is_turned:
+        if is_transposed:
             return sorted(cells, key=lambda pair: (*_by_sequence(pair[1]), pair[1].tls))
         order = {id(vendor): place for place, vendor in enumerate(self.measured)}
         return sorted(cells, key=lambda pair: (order[id(pair[0])], *_by_sequence(pair[1])))
@@ -106,7 +106,7 @@ def vendors_of(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> tuple[Vend
     for target, run in zip(column_names(runs), runs, strict=True):
         vendor = _vendor(target, run)
         if any(vendor.name == other.name for other in measured):
-            vendor = _told_apart(vendor, run, {other.name for other in measured})
+            vendor = _set_apart(vendor, run, {other.name for other in measured})
         measured.append(vendor)
     names = {vendor.name for vendor in measured}
     missing = (
@@ -115,10 +115,10 @@ def vendors_of(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> tuple[Vend
     return (*measured, *missing)
 
 
-def _told_apart(vendor: Vendor, run: Run, taken: set[str]) -> Vendor:
+def _set_apart(vendor: Vendor, run: Run, taken: set[str]) -> Vendor:
     """The vendor by its profile too, or by its time where that is taken as well."""
-    words = (run.target.profile, run.started)
-    also = next((word for word in words if f"{vendor.name}-{word}" not in taken), "")
+    suffixes = (run.target.profile, run.started)
+    also = next((suffix for suffix in suffixes if f"{vendor.name}-{suffix}" not in taken), "")
     title = vendor.title if also in vendor.title else f"{vendor.title} ({also})"
     return replace(vendor, name=f"{vendor.name}-{also}", title=title)
 
@@ -138,28 +138,28 @@ def compatibility_of(vendors: Sequence[Vendor]) -> Compatibility:
     table = distances([fingerprint(run) for run in runs_of(measured)])
     order = grouped(table)
     members = [tuple(measured[number] for number in numbers) for numbers in order]
-    words = group_names([runs_of(group) for group in members])
+    names = group_names([runs_of(group) for group in members])
     groups = tuple(
         Group(letter_at(index), name, group)
-        for index, (name, group) in enumerate(zip(words, members, strict=True))
+        for index, (name, group) in enumerate(zip(names, members, strict=True))
     )
     flat = [number for numbers in order for number in numbers]
     apart = tuple(tuple(table[one][other] for other in flat) for one in flat)
     return Compatibility(groups, tuple(v for v in vendors if v.run is None), apart)
 
 
-def table_of(compatibility: Compatibility, *, is_turned: bool = False) -> Matrix:
-    """Sequences down, vendors across, each headed by its group's letter; or the same turned."""
+def table_of(compatibility: Compatibility, *, is_transposed: bool = False) -> Matrix:
+    """Sequences down, vendors across, each headed by its group's letter; or transposed."""
     heads = tuple(
         f"{group.letter} {vendor.title}"
         for group in compatibility.groups
         for vendor in group.members
     )
-    matrix = by_target(compatibility.runs, heads)
-    rows = tuple(sorted(matrix.rows, key=lambda row: place_of(row.label)))
-    matrix = replace(matrix, rows=rows)
-    whole = with_absent(matrix, [vendor.title for vendor in compatibility.absent])
-    return turned(whole) if is_turned else whole
+    absent = [vendor.title for vendor in compatibility.absent]
+    matrix = by_target(compatibility.runs, heads, absent)
+    rows = tuple(sorted(matrix.table.rows, key=lambda row: place_of(str(row[0]))))
+    table = replace(matrix.table, rows=rows)
+    return replace(matrix, table=transposed(table) if is_transposed else table)
 
 
 def place_of(sequence: str) -> int:

@@ -28,12 +28,12 @@ HEADS = (
 FORMULA = ("=", "+", "-", "@")
 
 
-def render_csv(compatibility: Compatibility, *, is_turned: bool = False) -> str:
-    """The lines vendor by vendor, or sequence by sequence if turned; absent vendors come last."""
+def render_csv(compatibility: Compatibility, *, is_transposed: bool = False) -> str:
+    """The lines vendor by vendor, or sequence by sequence; absent vendors come last."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(HEADS)
-    for fields in _lines(compatibility, is_turned):
+    for fields in _lines(compatibility, is_transposed):
         writer.writerow([safe_field(field) for field in fields])
     return text.getvalue()
 
@@ -46,8 +46,8 @@ def safe_field(value: str | int) -> str:
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
-def _lines(compatibility: Compatibility, is_turned: bool) -> Iterator[list[str | int]]:
-    for vendor, cell in compatibility.cells(is_turned=is_turned):
+def _lines(compatibility: Compatibility, is_transposed: bool) -> Iterator[list[str | int]]:
+    for vendor, cell in compatibility.cells(is_transposed=is_transposed):
         yield [*_vendor(vendor, compatibility.letter_of(vendor)), *_cell(cell)]
     for vendor in compatibility.absent:
         missing = len(HEADS) - 6 - 5

@@ -10,7 +10,8 @@ from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
-from tlsprobe.report.compatibility_markdown import render_compatibility
+from tlsprobe.report.pages.compatibility import compatibility_page
+from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.report.vendor_page import vendor_page
 
 PAGE_FILE = "vendor.md"
@@ -33,7 +34,7 @@ def write_compatibility(
     """
     compatibility = compatibility_of(vendors_of(runs, absent))
     folder.mkdir(parents=True, exist_ok=True)
-    page = render_compatibility(compatibility, command)
+    page = render_markdown(compatibility_page(compatibility, command))
     (folder / "matrix.md").write_text(page, encoding="utf-8")
     lines = render_csv(compatibility)
     (folder / "matrix.csv").write_text(lines, encoding="utf-8", newline="")

@@ -39,17 +39,17 @@ def encode_matrix(
     compatibility: Compatibility,
     command: str = "",
     *,
-    is_turned: bool = False,
+    is_transposed: bool = False,
 ) -> bytes:
-    """The document as people open it; turned, its cells stand sequence by sequence."""
-    return encode_document(matrix_document(compatibility, command, is_turned=is_turned))
+    """The document as people open it; transposed, its cells stand sequence by sequence."""
+    return encode_document(matrix_document(compatibility, command, is_transposed=is_transposed))
 
 
 def matrix_document(
     compatibility: Compatibility,
     command: str = "",
     *,
-    is_turned: bool = False,
+    is_transposed: bool = False,
 ) -> Document:
     """The document as plain values."""
     vendors = (*compatibility.measured, *compatibility.absent)
@@ -61,14 +61,14 @@ def matrix_document(
         "groups": [
             {
                 "group": group.letter,
-                "words": group.words,
+                "words": group.habits,
                 "vendors": [vendor.name for vendor in group.members],
             }
             for group in compatibility.groups
         ],
         "distances": [[round(apart, 4) for apart in row] for row in compatibility.apart],
         "sequences": list(compatibility.sequences),
-        "cells": [_cell(*pair) for pair in compatibility.cells(is_turned=is_turned)],
+        "cells": [_cell(*pair) for pair in compatibility.cells(is_transposed=is_transposed)],
     }
 
 

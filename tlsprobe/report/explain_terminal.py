@@ -10,7 +10,7 @@ from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanatio
 from tlsprobe.report.escape import printable
 from tlsprobe.report.explain import READERS, Group, groups_of, quiet_of
 from tlsprobe.report.glyphs import Glyphs, fold, glyphs_for
-from tlsprobe.report.ladder import aligned, rungs_of_lines
+from tlsprobe.report.ladder import aligned, rungs_of
 
 _LABEL = 12
 
@@ -76,7 +76,7 @@ def _group(group: Group, width: int, glyphs: Glyphs) -> Iterator[Line]:
         more = ", ".join(group.others) + (" ..." if group.count > len(group.others) + 1 else "")
         yield from _row("alike", f"{group.count} connections; besides this one {more}", width)
     yield Line("")
-    for text in aligned(rungs_of_lines(flow.ladder, glyphs)):
+    for text in aligned(rungs_of(flow.ladder, glyphs)):
         yield Line(text, "bold red" if text.startswith(">") else "")
 
 

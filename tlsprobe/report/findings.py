@@ -1,9 +1,9 @@
 """What is to be said of a run, each thing once.
 
 A server that breaks a rule usually breaks it in many sequences and in both TLS versions. Readers
-want one entry for that, with the places where it was seen. The cause of a reset is told with the
-first finding that speaks of such resets: what came before the server's FIN is no explanation of
-what came after it.
+want one entry for that, with the places where it was seen. The cause of a reset is given with the
+first finding that is about such resets: what came before the server's FIN does not explain what
+came after it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class Findings:
     """Everything that is to be said of some runs."""
 
     entries: tuple[Entry, ...]
@@ -130,17 +130,17 @@ class Story:
 Located = tuple[str, Cell]
 """A cell and the name of its target."""
 
-_Told = tuple[int, str, Phase]
+_Explained = tuple[int, str, Phase]
 """A cell's id, a cause of its server's resets, and when those came."""
 
 
-def story_of(runs: Sequence[Run]) -> Story:
+def findings_of(runs: Sequence[Run]) -> Findings:
     """The findings, causes and gaps of the runs, grouped and in reading order."""
     cells = [(run.target.name, cell) for run in runs for cell in run.cells]
     entries = _grouped(cells)
-    told: set[_Told] = set()
-    explained = tuple(_explained(entry, seen, told) for entry, seen in entries)
-    return Story(explained, _loose_causes(cells, told), _unanswered(cells))
+    explained: set[_Explained] = set()
+    with_causes = tuple(_with_causes(entry, seen, explained) for entry, seen in entries)
+    return Findings(with_causes, _loose_causes(cells, explained), _unanswered(cells))
 
 
 def is_about_resets(rule: str) -> bool:
@@ -173,7 +173,7 @@ def merged_causes(causes: Iterable[CauseFacts], mixed: Iterable[str] = ()) -> tu
 
 
 def worst_cells(run: Run, limit: int) -> list[Cell]:
-    """The cells whose examples tell most: worst verdict first, no two with the same story."""
+    """The cells with the most telling examples: worst verdict first, no two that went alike."""
     chosen: dict[tuple[str, str], Cell] = {}
     for cell in sorted(run.cells, key=lambda cell: BAD_FIRST.index(cell.verdict)):
         if cell.example is None or not cell.example.ladder or cell.role != "asked":
@@ -207,8 +207,8 @@ def _reading_order(entry: Entry) -> tuple[int, bool, int]:
     return ORDER.index(finding.result), not is_about_resets(finding.rule), -finding.count
 
 
-def _explained(entry: Entry, cells: list[Cell], told: set[_Told]) -> Entry:
-    """The entry with its causes, unless an earlier entry has told those of the same cells."""
+def _with_causes(entry: Entry, cells: list[Cell], explained: set[_Explained]) -> Entry:
+    """The entry with its causes, unless an earlier entry has those of the same cells."""
     if not is_about_resets(entry.finding.rule):
         return entry
     phase = RULE_PHASES.get(entry.finding.rule)
@@ -219,9 +219,9 @@ def _explained(entry: Entry, cells: list[Cell], told: set[_Told]) -> Entry:
         for facts in _server_causes(cell):
             when = phases_of(cell, facts)
             keys = {(id(cell), facts.cause, each) for each in when & asked}
-            if not keys or keys & told:
+            if not keys or keys & explained:
                 continue
-            told |= keys
+            explained |= keys
             fresh.append(facts)
             if len(when) > 1 and phase is not None:
                 mixed.add(facts.cause)
@@ -252,11 +252,11 @@ def _beside(entry: Entry, cells: list[Cell]) -> tuple[tuple[str, Result], ...]:
     )
 
 
-def _loose_causes(cells: list[Located], told: set[_Told]) -> tuple[LooseCause, ...]:
+def _loose_causes(cells: list[Located], explained: set[_Explained]) -> tuple[LooseCause, ...]:
     loose: dict[tuple[str, str], list[tuple[Place, CauseFacts]]] = {}
     for target, cell in cells:
         for facts in cell.why:
-            if facts.side == "client" or not _is_told(cell, facts, told):
+            if facts.side == "client" or not _is_explained(cell, facts, explained):
                 place = _place(target, cell, facts.count)
                 loose.setdefault((facts.cause, facts.side), []).append((place, facts))
     return tuple(
@@ -265,8 +265,8 @@ def _loose_causes(cells: list[Located], told: set[_Told]) -> tuple[LooseCause, .
     )
 
 
-def _is_told(cell: Cell, facts: CauseFacts, told: set[_Told]) -> bool:
-    return any((id(cell), facts.cause, phase) in told for phase in Phase)
+def _is_explained(cell: Cell, facts: CauseFacts, explained: set[_Explained]) -> bool:
+    return any((id(cell), facts.cause, phase) in explained for phase in Phase)
 
 
 def _unanswered(cells: list[Located]) -> tuple[Unanswered, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tlsprobe.model.fuzz import FuzzCoverage, FuzzFailure, FuzzRun
-from tlsprobe.model.run import Example as Shown
 from tlsprobe.report.glyphs import UNICODE, Glyphs
 from tlsprobe.report.ladder import aligned, rungs_of
 
@@ -62,8 +61,7 @@ def _failure_lines(number: int, failure: FuzzFailure, glyphs: Glyphs) -> Iterato
     yield Line(f"   {failure.text}")
     for label, words in _told(failure):
         yield Line(f"   {label:10} {words}")
-    shown = Shown(0, failure.signature, failure.ladder)
-    yield from (Line(f"   {rung}") for rung in aligned(rungs_of(shown, glyphs)))
+    yield from (Line(f"   {rung}") for rung in aligned(rungs_of(failure.ladder, glyphs)))
 
 
 def _told(failure: FuzzFailure) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.trace import Side
+from tlsprobe.report.blocks import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Glyphs:
     dot: str
     micro: str
     more: str
+
+    def mark(self, mark: Mark, *, aligned: bool = False) -> str:
+        """Mark, code and counts: ``!RST 3/20``; aligned, the code fills four places."""
+        code = f"{mark.code:>4}" if aligned else mark.code
+        return f"{self.marks[mark.verdict]}{code} {mark.counts}".rstrip()
 
     def arrow(self, side: Side) -> str:
         """From left (us) to right (the server), or back."""
@@ -82,21 +88,32 @@ def seconds(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") + " s"
 
 
-def fold(text: str, width: int) -> list[str]:
-    """The text in lines of at most ``width``, broken where the eye expects it.
+_PIECE = re.compile(r"[^ \-.:/_,]*[\-.:/_,]|[^ \-.:/_,]+ *| +")
+
+
+def fold(text: str, width: int) -> list[tuple[int, int]]:
+    """Where lines of at most ``width`` begin and end, broken where the eye expects it.
 
     Lines break at spaces, and behind ``- . : / _ ,``; a piece that is still too long is cut. A
     hyphen that alone does not fit is left out: the break says the same.
     """
-    lines = [""]
-    for piece in re.findall(r"[^ \-.:/_,]*[\-.:/_,]|[^ \-.:/_,]+ *| +", text):
-        if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
-            lines.append("")
-        rest = piece if lines[-1] else piece.lstrip()
-        if len(rest) == width + 1 and rest.endswith("-"):
-            rest = rest[:-1]
-        while len(rest.rstrip()) > width:
-            lines[-1], rest = rest[:width], rest[width:]
-            lines.append("")
-        lines[-1] += rest
-    return [line.rstrip() for line in lines if line.strip()] or [""]
+    lines: list[tuple[int, int]] = []
+    start = end = 0
+    for piece in _PIECE.finditer(text):
+        bare = piece.start() + len(piece[0].rstrip())
+        if start < end and bare - start > width:
+            lines.append((start, end))
+            start = end
+        if start == end:
+            start = piece.end() - len(piece[0].lstrip())
+            if piece.end() - start == width + 1 and text[piece.end() - 1] == "-":
+                lines.append((start, piece.end() - 1))
+                start = end = piece.end()
+                continue
+        while bare - start > width:
+            lines.append((start, start + width))
+            start += width
+        end = piece.end()
+    lines.append((start, end))
+    trimmed = [(first, first + len(text[first:last].rstrip())) for first, last in lines]
+    return [(first, last) for first, last in trimmed if first < last] or [(0, 0)]

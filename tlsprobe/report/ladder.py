@@ -29,15 +29,10 @@ class Rung:
     reset: bool
 
 
-def rungs_of(example: Example, glyphs: Glyphs = UNICODE) -> list[Rung]:
-    """The example's rows. A long run of like lines, such as a large response, is shortened."""
-    return rungs_of_lines(example.ladder, glyphs)
-
-
-def rungs_of_lines(ladder: Iterable[LadderLine], glyphs: Glyphs = UNICODE) -> list[Rung]:
-    """The rows of any ladder."""
-    kinds = groupby(ladder, key=lambda line: (line.side, line.letters))
-    return [rung for _, lines in kinds for rung in _shortened(list(lines), glyphs)]
+def rungs_of(lines: Iterable[LadderLine], glyphs: Glyphs = UNICODE) -> list[Rung]:
+    """The rows. A long run of like lines, such as a large response, is shortened."""
+    kinds = groupby(lines, key=lambda line: (line.side, line.letters))
+    return [rung for _, alike in kinds for rung in _shortened(list(alike), glyphs)]
 
 
 def aligned(rungs: Iterable[Rung]) -> Iterator[str]:
@@ -57,7 +52,7 @@ def _columns(rows: list[Rung]) -> list[list[str]]:
 
 
 def _shortened(lines: list[LadderLine], glyphs: Glyphs) -> Iterator[Rung]:
-    if len(lines) <= REPEATS or _is_reset(lines[0]):
+    if len(lines) <= REPEATS or is_reset(lines[0]):
         yield from (_rung(line, glyphs) for line in lines)
         return
     yield _rung(lines[0], glyphs)
@@ -69,8 +64,9 @@ def _shortened(lines: list[LadderLine], glyphs: Glyphs) -> Iterator[Rung]:
 def _rung(line: LadderLine, glyphs: Glyphs) -> Rung:
     packet = "" if line.packet is None else f"#{line.packet}"
     time = duration(line.time_us, glyphs)
-    return Rung(time, glyphs.arrow(line.side), line.letters, line.text, packet, _is_reset(line))
+    return Rung(time, glyphs.arrow(line.side), line.letters, line.text, packet, is_reset(line))
 
 
-def _is_reset(line: LadderLine) -> bool:
+def is_reset(line: LadderLine) -> bool:
+    """Whether the packet of this line holds an RST."""
     return "r" in line.letters.lower()

@@ -1,86 +1,96 @@
-"""How wide the matrix's columns are, and which of them share a screen."""
+"""How wide the columns of a table are on a terminal, and which of them share its width.
+
+A table of outcomes is cut into bands of as many columns as fit: a name that is broken up reads
+worse than a second band. A table with words in it stays whole, its words folded, as long as no
+word has to be cut.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tlsprobe.report.glyphs import Glyphs
-from tlsprobe.report.matrix import TURNED_CORNER, Matrix
-
 WIDEST_LABEL = 26
 """As long as the longest named sequence; with nine columns of six it makes 80."""
 
-NARROWEST_FACE = 5
+NARROWEST_MARKS = 5
 """A mark and a code of four characters."""
 
-WIDEST_FACE = 12
+WIDEST_MARKS = 12
 """Room for a code and a count; more would be taken from the words beside it."""
 
 
-WIDEST_WORDS = 16
-"""``reset-before-fin``, the longest outcome, whole."""
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a column asks for: the width of its longest cell, and that of its longest word."""
+
+    natural: int
+    least: int
+    is_marks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Columns printed side by side: their numbers, and their widths (None: what is left over)."""
+    """Columns side by side: their numbers, the first column always among them, and widths."""
 
-    label: int
     columns: tuple[int, ...]
-    widths: tuple[int | None, ...]
+    widths: tuple[int, ...]
 
 
-def bands_of(matrix: Matrix, width: int, glyphs: Glyphs) -> list[Band]:
-    """The matrix in bands that fit into ``width`` characters, one space between columns.
-
-    Servers' names head their columns whole. Of a turned matrix, the names of sequences are broken
-    at their hyphens: there are too many for more than that.
-    """
-    label = min(WIDEST_LABEL, max((len(row.label) for row in matrix.rows), default=0))
-    label = max(label, len(matrix.corner))
-    columns = range(len(matrix.columns))
-    if any(_has_words(matrix, column) for column in columns):
-        return [_worded_band(matrix, label, columns, glyphs)]
-    widths = [min(WIDEST_FACE, _natural_width(matrix, column, glyphs)) for column in columns]
-    return list(_filled(label, widths, width))
+def bands_of(measures: Sequence[Measure], width: int) -> list[Band]:
+    """The columns in bands that fit into ``width``, one space apart; none if they cannot."""
+    if not measures:
+        return []
+    first, *others = measures
+    label = min(WIDEST_LABEL, first.natural)
+    if all(column.is_marks for column in others):
+        return list(_bands_of_marks(label, others, width))
+    widths = _shared(label, others, width)
+    return [Band(tuple(range(len(measures))), widths)] if widths else []
 
 
-def _filled(label: int, widths: Sequence[int], width: int) -> Iterator[Band]:
-    """As many columns a band as fit: a name that is broken up reads worse than a second band."""
-    band: list[int] = []
-    used = label
-    for column, wide in enumerate(widths):
-        if band and used + wide + 1 > width:
-            yield Band(label, tuple(band), tuple(widths[c] for c in band))
-            band, used = [], label
-        band.append(column)
-        used += wide + 1
-    if band:
-        yield Band(label, tuple(band), tuple(widths[c] for c in band))
+def _bands_of_marks(label: int, columns: Sequence[Measure], width: int) -> Iterator[Band]:
+    band, widths = [0], [label]
+    for number, column in enumerate(columns, 1):
+        wide = _width_of_marks(column)
+        if len(band) > 1 and sum(widths) + len(widths) + wide > width:
+            yield Band(tuple(band), tuple(widths))
+            band, widths = [0], [label]
+        band.append(number)
+        widths.append(wide)
+    yield Band(tuple(band), tuple(widths))
 
 
-def _worded_band(matrix: Matrix, label: int, columns: Sequence[int], glyphs: Glyphs) -> Band:
-    widths: list[int | None] = []
-    for column in columns:
-        widest = WIDEST_WORDS if _has_words(matrix, column) else WIDEST_FACE
-        widths.append(min(widest, _natural_width(matrix, column, glyphs)))
-    widths[-1] = None  # what the wire saw takes what is left
-    return Band(label, tuple(columns), tuple(widths))
+def _width_of_marks(column: Measure) -> int:
+    return max(NARROWEST_MARKS, min(WIDEST_MARKS, column.natural))
 
 
-def _has_words(matrix: Matrix, column: int) -> bool:
-    return any(row.cells[column].words for row in matrix.rows)
+def _shared(label: int, columns: Sequence[Measure], width: int) -> tuple[int, ...]:
+    """The widths, words sharing what marks and labels leave; none if a word does not fit."""
+    words = [column for column in columns if not column.is_marks]
+    left = width - label - len(columns)
+    left -= sum(_width_of_marks(column) for column in columns if column.is_marks)
+    if sum(column.least for column in words) > left:
+        return ()
+    most = _evenly(words, left)
+    widths = (
+        _width_of_marks(column) if column.is_marks else _granted(column, most) for column in columns
+    )
+    return (label, *widths)
 
 
-def _natural_width(matrix: Matrix, column: int, glyphs: Glyphs) -> int:
-    texts = (row.cells[column].text(glyphs) for row in matrix.rows)
-    return max(NARROWEST_FACE, _head_width(matrix, column), *map(len, texts))
+def _evenly(columns: Sequence[Measure], left: int) -> int:
+    """The greatest width for each of the columns with which together they need no more."""
+    widest = max(column.natural for column in columns)
+    return max(
+        (
+            most
+            for most in range(1, widest + 1)
+            if sum(_granted(column, most) for column in columns) <= left
+        ),
+        default=1,
+    )
 
 
-def _head_width(matrix: Matrix, column: int) -> int:
-    head = matrix.columns[column]
-    if matrix.corner != TURNED_CORNER:
-        return len(head)
-    *broken, last = head.split("-")
-    return max(len(last), *(len(piece) + 1 for piece in broken)) if broken else len(last)
+def _granted(column: Measure, most: int) -> int:
+    return max(column.least, min(column.natural, most))

@@ -1,4 +1,4 @@
-"""The compatibility matrix: the pure table that every format prints in its own way.
+"""The matrix of outcomes: the table that every page of runs has in its middle.
 
 One run is laid out by TLS version, with room to say how the server ended and what went over the
 wire. Several runs stand side by side, one column a target, the versions folded into one code
@@ -8,12 +8,23 @@ where they agree. A cell shows an outcome alone only if every trial of it ended 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.run import Cell, Run
-from tlsprobe.report.glyphs import Glyphs
+from tlsprobe.report.blocks import Code, Column, Legend, Mark, Table, Text, marks_in
+
+MEANINGS: dict[Verdict, str] = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "fail: breaks a MUST",
+    Verdict.WARN: "warn: breaks a SHOULD, or hurts somebody",
+    Verdict.INFO: "info",
+    Verdict.INCONCLUSIVE: "inconclusive: seen so, not proven",
+    Verdict.ERROR: "error: of the tester",
+    Verdict.UNSUPPORTED: "unsupported",
+}
+"""What each verdict's mark means."""
 
 CODES: dict[Outcome, tuple[str, str]] = {
     Outcome.DATA_LOST: ("cut", "data-lost: a response did not arrive whole"),
@@ -35,74 +46,22 @@ CODES: dict[Outcome, tuple[str, str]] = {
 UNSUPPORTED = ("na", "unsupported: the server or this machine does not offer it")
 UNKNOWN = ("??", "not known: no outcome was seen for these trials")
 
-COUNTS_NOTE = ("n/N", "in n of N trials; the others as the last code says, ok if none follows")
-VERSIONS_NOTE = "a/b"
+COUNTS = ("n/N", "in n of N trials; the others as the last code says, ok if none follows")
+VERSIONS = "a/b"
 
-TURNED_CORNER = "server"
-"""What the rows of a turned matrix are."""
+SEQUENCE, SERVER = "sequence", "server"
+"""What the rows of a matrix are, and those of a transposed one."""
 
 CONTROL_MARK = " (control)"
 """Behind a sequence that nobody asked for, added to settle a cause."""
 
 
 @dataclass(frozen=True, slots=True)
-class CellLabel:
-    """What one cell shows: the worst outcome's code, and counts if the trials differ.
-
-    ``counts`` is "" when all trials ended alike, else ``3/20`` (the others were ok),
-    ``3/20 rst`` (the others were rst), or ``3/20 rst 7/20``. ``tls`` is the version, or "" when
-    the face stands for every version that was measured.
-    """
-
-    verdict: Verdict
-    code: str
-    counts: str = ""
-    tls: str = ""
-
-    def text(self, glyphs: Glyphs, *, aligned: bool = False) -> str:
-        """Mark, code and counts: ``!RST 3/20``; aligned, the code fills four places."""
-        code = f"{self.code:>4}" if aligned else self.code
-        return f"{glyphs.marks[self.verdict]}{code} {self.counts}".rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixCell:
-    """One place of the table: faces (two if the TLS versions differ), or plain words."""
-
-    faces: tuple[CellLabel, ...] = ()
-    words: str = ""
-
-    def text(self, glyphs: Glyphs) -> str:
-        """All of it: a single face aligned with those above it, several parted by ``/``."""
-        if not self.faces:
-            return self.words
-        if len(self.faces) == 1:
-            return self.faces[0].text(glyphs, aligned=True)
-        between = " / " if any(face.counts for face in self.faces) else "/"
-        return between.join(face.text(glyphs) for face in self.faces)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A sequence over the columns."""
-
-    label: str
-    cells: tuple[MatrixCell, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Matrix:
-    """The whole table. ``verdicts`` and ``legend`` explain what occurs in it, and no more.
+    """The table, and what its marks and codes mean: those that occur in it, and no more."""
 
-    ``corner`` says what the rows are.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    verdicts: tuple[Verdict, ...]
-    legend: tuple[tuple[str, str], ...]
-    corner: str = "sequence"
+    table: Table
+    legend: Legend
 
 
 def matrix_of(runs: Sequence[Run]) -> Matrix:
@@ -113,54 +72,45 @@ def matrix_of(runs: Sequence[Run]) -> Matrix:
 def by_version(run: Run) -> Matrix:
     """One target: a column for each TLS version, one for the ending, one for the wire."""
     versions = _versions([run])
-    sequences = list(dict.fromkeys(cell.sequence for cell in run.cells))
-    columns = (*(f"TLS {version}" for version in versions), "server's ending", "on the wire")
-    rows = tuple(
+    heads = (*(f"TLS {version}" for version in versions), "server's ending", "on the wire")
+    sequences = dict.fromkeys(cell.sequence for cell in run.cells)
+    rows = [
         _version_row([cell for cell in run.cells if cell.sequence == sequence], versions)
         for sequence in sequences
-    )
-    return _matrix(run.target.name, columns, rows, run.cells, versions)
+    ]
+    return _matrix(heads, rows, run.cells, versions)
 
 
-def by_target(runs: Sequence[Run], names: Sequence[str] = ()) -> Matrix:
+def by_target(runs: Sequence[Run], names: Sequence[str] = (), absent: Sequence[str] = ()) -> Matrix:
     """Several targets side by side, under their own names if none are given.
 
-    Controls stay out: they settle causes, they do not compare.
+    ``absent`` names those that could not be measured at all. Controls stay out: they settle
+    causes, they do not compare.
     """
     asked = [[cell for cell in run.cells if cell.role == "asked"] for run in runs]
     versions = _versions(runs)
     sequences = dict.fromkeys(cell.sequence for cells in asked for cell in cells)
-    rows = tuple(
-        Row(sequence, tuple(_target_cell(cells, sequence) for cells in asked))
+    missing: Text = (Mark(Verdict.UNSUPPORTED, UNSUPPORTED[0]),)
+    rows: list[tuple[Text, ...]] = [
+        (
+            sequence,
+            *(_target_cell(cells, sequence) for cells in asked),
+            *(missing for _ in absent),
+        )
         for sequence in sequences
+    ]
+    heads = (*(names or column_names(runs)), *absent)
+    return _matrix(heads, rows, (cell for cells in asked for cell in cells), versions)
+
+
+def transposed(table: Table) -> Table:
+    """The table with a row for each of its columns."""
+    sequences = (Column(str(row[0]), breaks=True) for row in table.rows)
+    rows = (
+        (column.head, *(row[number] for row in table.rows))
+        for number, column in enumerate(table.columns)
     )
-    title = f"{len(runs)} targets"
-    columns = tuple(names) or column_names(runs)
-    return _matrix(title, columns, rows, (c for cells in asked for c in cells), versions)
-
-
-def turned(matrix: Matrix) -> Matrix:
-    """Columns for rows: what stood side by side stands one below the other."""
-    cells = zip(*(row.cells for row in matrix.rows), strict=True)
-    rows = tuple(Row(name, column) for name, column in zip(matrix.columns, cells, strict=False))
-    columns = tuple(row.label for row in matrix.rows)
-    return replace(matrix, columns=columns, rows=rows, corner=TURNED_CORNER)
-
-
-def with_absent(matrix: Matrix, names: Sequence[str]) -> Matrix:
-    """The matrix with a column for each server that could not be measured at all."""
-    if not names:
-        return matrix
-    absent = MatrixCell((CellLabel(Verdict.UNSUPPORTED, UNSUPPORTED[0]),))
-    rows = (replace(row, cells=row.cells + (absent,) * len(names)) for row in matrix.rows)
-    used = {*matrix.verdicts, Verdict.UNSUPPORTED}
-    return replace(
-        matrix,
-        columns=(*matrix.columns, *names),
-        rows=tuple(rows),
-        verdicts=tuple(verdict for verdict in Verdict if verdict in used),
-        legend=tuple(dict.fromkeys((*matrix.legend, UNSUPPORTED))),
-    )
+    return Table((Column(SERVER), *sequences), tuple(rows)[1:])
 
 
 def column_names(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -175,20 +125,20 @@ def column_names(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def face_of(cell: Cell) -> CellLabel:
-    """What a cell shows of its trials."""
+def mark_of(cell: Cell) -> Mark:
+    """What a cell shows of its trials: the worst outcome, with counts if the trials differ."""
     outcomes = ranked_outcomes(cell)
     if not outcomes or cell.verdict is Verdict.UNSUPPORTED:
-        return CellLabel(cell.verdict, _empty_code(cell.verdict), tls=cell.tls)
+        return Mark(cell.verdict, _empty_code(cell.verdict))
     trials = _trials(cell)
     worst, count = outcomes[0]
     if count == trials:
-        return CellLabel(cell.verdict, code_of(worst), tls=cell.tls)
+        return Mark(cell.verdict, code_of(worst))
     *middle, (last, _) = outcomes[1:]
     counts = [f"{count}/{trials}", *(f"{code_of(outcome)} {n}/{trials}" for outcome, n in middle)]
     if last != Outcome.CLEAN:
         counts.append(code_of(last))
-    return CellLabel(cell.verdict, code_of(worst), " ".join(counts), cell.tls)
+    return Mark(cell.verdict, code_of(worst), " ".join(counts))
 
 
 def ranked_outcomes(cell: Cell) -> list[tuple[str, int]]:
@@ -231,43 +181,40 @@ def wire_words(cell: Cell) -> str:
 
 
 def _matrix(
-    title: str,
-    columns: tuple[str, ...],
-    rows: tuple[Row, ...],
+    heads: Sequence[str],
+    rows: Sequence[tuple[Text, ...]],
     cells: Iterable[Cell],
     versions: Sequence[str],
 ) -> Matrix:
-    shown = [face for row in rows for cell in row.cells for face in cell.faces]
-    used = {face.verdict for face in shown}
-    verdicts = tuple(verdict for verdict in Verdict if verdict in used)
-    legend = list(_code_legend(list(cells), shown))
-    if any(face.counts for face in shown):
-        legend.append(COUNTS_NOTE)
-    if any(len(cell.faces) > 1 for row in rows for cell in row.cells):
+    shown = [marks for row in rows for cell in row if (marks := marks_in(cell))]
+    entries = [*_meanings(list(cells), [mark for marks in shown for mark in marks])]
+    if any(len(marks) > 1 for marks in shown):
         meaning = " / ".join(f"TLS {version}" for version in versions)
-        legend.append((VERSIONS_NOTE, f"{meaning}, where they differ"))
-    return Matrix(title, columns, rows, verdicts, tuple(legend))
+        entries.append((Code(VERSIONS), f"{meaning}, where they differ"))
+    return Matrix(
+        Table((Column(SEQUENCE), *map(Column, heads)), tuple(rows)), Legend(tuple(entries))
+    )
 
 
-def _code_legend(cells: list[Cell], shown: list[CellLabel]) -> Iterable[tuple[str, str]]:
-    """The codes that occur, the worst last: one reads a legend from what is normal."""
+def _meanings(cells: list[Cell], shown: list[Mark]) -> Iterator[tuple[Mark | Code, str]]:
+    """The verdicts and codes that occur, the worst last: one begins with what is normal."""
+    verdicts = {mark.verdict for mark in shown}
+    yield from ((Mark(v), MEANINGS[v]) for v in Verdict if v in verdicts)
     seen = {outcome for cell in cells for outcome, count in ranked_outcomes(cell) if count}
     known = [entry for outcome, entry in CODES.items() if outcome in seen]
-    yield from reversed(known)
-    codes = {code for face in shown for code in (face.code, *face.counts.split())}
-    yield from (entry for entry in (UNSUPPORTED, UNKNOWN) if entry[0] in codes)
+    codes = {code for mark in shown for code in (mark.code, *mark.counts.split())}
+    rest = [entry for entry in (UNSUPPORTED, UNKNOWN) if entry[0] in codes]
+    rest += [COUNTS] if any(mark.counts for mark in shown) else []
+    yield from ((Code(code), meaning) for code, meaning in (*reversed(known), *rest))
 
 
-def _version_row(cells: list[Cell], versions: Sequence[str]) -> Row:
+def _version_row(cells: list[Cell], versions: Sequence[str]) -> tuple[Text, ...]:
     by_tls = {cell.tls: cell for cell in cells}
-    faces = tuple(
-        MatrixCell((face_of(by_tls[version]),)) if version in by_tls else MatrixCell()
-        for version in versions
-    )
-    told = [cell for cell in cells if cell.verdict is not Verdict.UNSUPPORTED]
-    ending = _folded([(cell.tls, outcome_words(cell)) for cell in told])
-    wire = _folded([(cell.tls, wire_words(cell)) for cell in told])
-    return Row(_label(cells[0]), (*faces, MatrixCell(words=ending), MatrixCell(words=wire)))
+    marks = ((mark_of(by_tls[v]),) if v in by_tls else "" for v in versions)
+    measured = [cell for cell in cells if cell.verdict is not Verdict.UNSUPPORTED]
+    ending = _folded([(cell.tls, outcome_words(cell)) for cell in measured])
+    wire = _folded([(cell.tls, wire_words(cell)) for cell in measured])
+    return (_label(cells[0]), *marks, ending, (Code(wire),) if wire else "")
 
 
 def _label(cell: Cell) -> str:
@@ -283,13 +230,11 @@ def _folded(words: list[tuple[str, str]]) -> str:
     return "; ".join(f"{tls}: {text}" for tls, text in words if text)
 
 
-def _target_cell(cells: list[Cell], sequence: str) -> MatrixCell:
-    faces = [face_of(cell) for cell in cells if cell.sequence == sequence]
-    faces.sort(key=lambda face: face.tls)
-    if len({(face.verdict, face.code, face.counts) for face in faces}) == 1:
-        first = faces[0]
-        return MatrixCell((CellLabel(first.verdict, first.code, first.counts),))
-    return MatrixCell(tuple(faces))
+def _target_cell(cells: list[Cell], sequence: str) -> tuple[Mark, ...]:
+    """A mark for each TLS version, or one where they agree."""
+    here = sorted((c for c in cells if c.sequence == sequence), key=lambda cell: cell.tls)
+    marks = tuple(map(mark_of, here))
+    return marks[:1] if len(set(marks)) == 1 else marks
 
 
 def _versions(runs: Sequence[Run]) -> list[str]:

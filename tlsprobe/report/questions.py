@@ -92,7 +92,7 @@ def _to_goodbye(ending: Ending) -> str:
     return f"end with {_with(ending)} after the goodbye"
 
 
-TRAITS = (
+QUESTIONS = (
     Question(("close-notify-await", "close-notify-fin", "close-notify-only"), _to_notify),
     Question(("idle-expiry",), _when_idle),
     Question(("terminate-close-notify",), _behind_goodbye),
@@ -104,10 +104,10 @@ TRAITS = (
 """The questions, the most telling first."""
 
 
-def answer(run: Run, trait: Question) -> str:
+def answer(run: Run, question: Question) -> str:
     """One server's answer, the TLS versions folded; "" if it was not asked."""
-    endings = endings_of(run, trait.sequences)
-    told = [(tls, trait.phrase(ending)) for tls, ending in endings]
+    endings = endings_of(run, question.sequences)
+    told = [(tls, question.phrase(ending)) for tls, ending in endings]
     if len({phrase for _, phrase in told}) == 1:
         return told[0][1]
     return ", ".join(f"{phrase} in TLS {tls}" for tls, phrase in told)
@@ -116,10 +116,11 @@ def answer(run: Run, trait: Question) -> str:
 def group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A name for each group: what its members share and the other groups do not."""
     answers = [
-        [_shared([answer(run, trait) for run in group]) for trait in TRAITS] for group in groups
+        [_shared([answer(run, question) for run in group]) for question in QUESTIONS]
+        for group in groups
     ]
-    telling = [column for column in range(len(TRAITS)) if _tells(answers, column)]
-    rows = [[row[column] for column in telling or range(len(TRAITS))] for row in answers]
+    telling = [column for column in range(len(QUESTIONS)) if _tells(answers, column)]
+    rows = [[row[column] for column in telling or range(len(QUESTIONS))] for row in answers]
     return [_name(rows, index, groups) for index in range(len(rows))]
 
 

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.judge.remedies import RULES as REMEDIES
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import Cause
 from tlsprobe.model.run import CauseFacts
+from tlsprobe.report.blocks import Field, Inline, Link
+
+_SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
 
 
-def rule_rows(rule_id: str) -> list[tuple[str, str]]:
-    """Labelled sentences; none for a rule that this version does not know."""
-    rows: list[tuple[str, str]] = []
+def rule_fields(rule_id: str) -> Iterator[Field]:
+    """The rule, whom a breach hurts and what helps; nothing for a rule that is not known here."""
     rule = RULES.get(rule_id)
     if rule is not None:
-        rows.append(("rule", f"{rule.text} [{rule.source}]"))
+        yield Field("rule", (f"{rule.text} (", *linked(rule.source), ")"))
     remedy = REMEDIES.get(rule_id)
     if remedy is not None:
-        rows.append(("hurts", remedy.hurts))
-        rows += [("remedy", sentence) for sentence in remedy.remedies]
-    return rows
+        yield Field("hurts", remedy.hurts)
+        yield Field("remedy", items=remedy.remedies)
 
 
-def cause_rows(facts: CauseFacts) -> list[tuple[str, str]]:
-    """Whom a reset of this cause hurts, and each remedy, labelled.
+def cause_fields(facts: CauseFacts) -> Iterator[Field]:
+    """Whom a reset of this cause hurts, and the remedies.
 
-    Run documents carry the remedies alone. Our own resets hurt nobody else: they have no row.
+    Run documents carry the remedies alone. Our own resets hurt nobody else: they have no such row.
     """
     known = CAUSES.get(Cause(facts.cause)) if facts.cause in set(Cause) else None
-    rows = [("hurts", known.hurts)] if known and facts.side == "server" else []
-    return rows + [("remedy", sentence) for sentence in facts.remedy]
+    if known and facts.side == "server":
+        yield Field("hurts", known.hurts)
+    if facts.remedy:
+        yield Field("remedy", items=facts.remedy)
+
+
+def linked(source: str) -> tuple[Inline, ...]:
+    """A rule's source, each section of an RFC that it names as a link."""
+    parts: list[Inline] = []
+    end = 0
+    for match in _SECTION.finditer(source):
+        number, section = match.groups()
+        url = f"https://www.rfc-editor.org/rfc/rfc{number}#section-{section}"
+        parts += [source[end : match.start()], Link(match[0], url)]
+        end = match.end()
+    return tuple(part for part in (*parts, source[end:]) if part)

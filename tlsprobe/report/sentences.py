@@ -6,22 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from tlsprobe.judge.rules import undecided
-from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import CaptureFacts, Idle, Run
 from tlsprobe.report.document import SUMMARY_KEYS
 from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
-
-WORDS: dict[Verdict, str] = {
-    Verdict.PASS: "pass",
-    Verdict.FAIL: "fail: breaks a MUST",
-    Verdict.WARN: "warn: breaks a SHOULD, or hurts somebody",
-    Verdict.INFO: "info",
-    Verdict.INCONCLUSIVE: "inconclusive: seen so, not proven",
-    Verdict.ERROR: "error: of the tester",
-    Verdict.UNSUPPORTED: "unsupported",
-}
-"""What each verdict's mark means, in a legend."""
 
 
 def target_words(run: Run) -> str:
@@ -36,7 +24,7 @@ def measured_words(run: Run) -> str:
     """When, with which tlsprobe, and how often."""
     counts = sorted({cell.trials for cell in run.cells if cell.trials})
     trials = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts)) or "0"
-    times = f"{trials} trial{'' if trials == '1' else 's'} a cell"
+    times = f"{trials} trial{'' if trials == '1' else 's'} per cell"
     return f"{run.tool.name} {run.tool.version}, {run.started[:19].replace('T', ' ')} UTC, {times}"
 
 
@@ -135,23 +123,15 @@ def whose_words(why: Why) -> str:
     return f"{whose}: {cause_words(why)}"
 
 
-def places_words(
-    places: Sequence[Place], limit: int | None = None, *, several: bool = False
-) -> str:
-    """Where, and in how many trials, at most ``limit`` sequences or targets named.
+def place_names(places: Sequence[Place], *, several: bool = False) -> tuple[str, ...]:
+    """Where, and in how many trials: by sequence, or by target if the page is about several.
 
-    ``several``: the report is about several targets, so that one alone has to be named too.
-
-    ``abort (TLS 1.2 3/20, TLS 1.3 20/20), terminate (20/20 each, TLS 1.2 and 1.3)``; with several
-    targets ``nginx: abort 40/40, caddy: 3 sequences 60/60``.
+    ``abort (TLS 1.2 3/20, TLS 1.3 20/20)``, ``terminate (20/20 each, TLS 1.2 and 1.3)``; with
+    several targets ``nginx: abort 40/40``, ``caddy: 3 sequences 60/60``.
     """
     if several or len({place.target for place in places}) > 1:
-        told = [_target_words(*item) for item in _by(places, "target").items()]
-    else:
-        told = [f"{name} ({_counts(of)})" for name, of in _by(places, "sequence").items()]
-    if limit is not None and len(told) > limit:
-        told[limit:] = [f"and {len(told) - limit} more"]
-    return ", ".join(told)
+        return tuple(_target_words(*item) for item in _by(places, "target").items())
+    return tuple(f"{name} ({_counts(of)})" for name, of in _by(places, "sequence").items())
 
 
 def _by(places: Sequence[Place], field: Literal["target", "sequence"]) -> dict[str, list[Place]]:

@@ -1,4 +1,4 @@
-"""The heart of the matrix: the few closes that tell most, one line for servers that agree.
+"""The summary of the matrix: the few closes that say most, one line for servers that agree.
 
 Each column is a question and the sequence that answers it; the answer is what the server sent.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.alike import races
+from tlsprobe.report.blocks import Code, Column, Emphasis, Strong, Table, Text
 from tlsprobe.report.compatibility import Vendor, asked
 from tlsprobe.report.ending import NOT_MEASURED, Ending, by_tls, ending_of, endings_of
 
@@ -17,7 +18,7 @@ RARELY = "at times RST in place of FIN"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class SummaryColumn:
     """A question for the head of the table, and the sequences that answer it, the best first."""
 
     head: str
@@ -25,21 +26,36 @@ class Column:
 
 
 COLUMNS = (
-    Column("idle expiry", ("idle-expiry",)),
-    Column(
+    SummaryColumn("idle expiry", ("idle-expiry",)),
+    SummaryColumn(
         "our close_notify first", ("close-notify-await", "close-notify-fin", "close-notify-only")
     ),
-    Column("half-close with a response owed", ("half-close",)),
-    Column("its own close answered", ("idle-expiry-reply", "server-close-reply")),
-    Column("goodbye, then close_notify", ("terminate-close-notify",)),
+    SummaryColumn("half-close with a response owed", ("half-close",)),
+    SummaryColumn("its own close answered", ("idle-expiry-reply", "server-close-reply")),
+    SummaryColumn("goodbye, then close_notify", ("terminate-close-notify",)),
 )
 
 SAFE = "safe behind a forwarder"
 """The head of the last column: whether a plain reader always got EOF, and the path lived on."""
 
 
+NOTE: Text = (
+    "What the server sent, in order; ",
+    Code("RST"),
+    " without a FIN before it stands in place of the FIN, and a plain reader gets ECONNRESET"
+    " instead of EOF. ",
+    Emphasis("Safe behind a forwarder"),
+    ": no such RST in any sequence (",
+    Emphasis("not always"),
+    ": in a minority of trials, or in a race against the clock), and the path alive afterwards. ",
+    Emphasis("Not measured"),
+    ": the protocol or the profile has no such sequence.",
+)
+"""How to read the table."""
+
+
 @dataclass(frozen=True, slots=True)
-class Line:
+class Answers:
     """Servers that give the same answers; an absent one has its reason alone."""
 
     names: tuple[str, ...]
@@ -47,16 +63,23 @@ class Line:
     reason: str = ""
 
 
-def heart_lines(vendors: Sequence[Vendor]) -> list[Line]:
-    """The table, in the order of the vendors; who agrees shares a line, absent ones come last."""
-    lines: dict[tuple[str, ...], Line] = {}
+def summary_table(vendors: Sequence[Vendor]) -> Table:
+    """The table; an answer with which a reader gets an error, or less than was owed, is strong."""
+    heads = ("server", *(column.head for column in COLUMNS), SAFE)
+    rows = (_row(line, len(heads)) for line in summary_of(vendors))
+    return Table(tuple(map(Column, heads)), tuple(rows))
+
+
+def summary_of(vendors: Sequence[Vendor]) -> list[Answers]:
+    """The answers in the order of the vendors; who agrees shares a line, absent ones come last."""
+    lines: dict[tuple[str, ...], Answers] = {}
     for vendor in vendors:
         if vendor.run is None:
             continue
-        said = answers_of(vendor.run)
-        line = lines.get(said, Line((), said))
-        lines[said] = replace(line, names=(*line.names, vendor.title))
-    absent = (Line((v.title,), (), v.reason) for v in vendors if v.run is None)
+        given = answers_of(vendor.run)
+        line = lines.get(given, Answers((), given))
+        lines[given] = replace(line, names=(*line.names, vendor.title))
+    absent = (Answers((v.title,), (), v.reason) for v in vendors if v.run is None)
     return [*lines.values(), *absent]
 
 
@@ -84,16 +107,31 @@ def hard_resets(cell: Cell) -> int:
     return cell.resets.server.before_fin
 
 
+def _row(line: Answers, width: int) -> tuple[Text, ...]:
+    names = ", ".join(line.names)
+    if not line.answers:
+        reason = f"unsupported: {line.reason or 'no reason was given'}"
+        return (names, reason, *("" for _ in range(width - 2)))
+    return (names, *((Strong(a),) if _is_bad(a) else a for a in line.answers))
+
+
+def _is_bad(answer: str) -> bool:
+    """Whether it is a ``no``, or in some TLS version data was lost or an RST came for a FIN."""
+    return answer == "no" or any(
+        "data lost" in part or ("RST" in part and "FIN" not in part) for part in answer.split("; ")
+    )
+
+
 def _mostly_hard(cell: Cell) -> bool:
     return cell.sequence not in races() and hard_resets(cell) * 2 >= max(cell.trials, 1)
 
 
 def _answer(run: Run, sequences: Sequence[str]) -> str:
-    told = [(tls, _words(ending)) for tls, ending in endings_of(run, sequences)]
-    return by_tls(told) if told else NOT_MEASURED
+    endings = [(tls, _without_counts(ending)) for tls, ending in endings_of(run, sequences)]
+    return by_tls(endings) if endings else NOT_MEASURED
 
 
-def _words(ending: Ending) -> str:
+def _without_counts(ending: Ending) -> str:
     """The ending without its counts: the lines of a table of many servers are to be alike."""
     said = replace(ending, count=ending.trials).words()
     if ending.hard and not ending.is_hard:

@@ -1,0 +1,286 @@
+"""The page of a run: the right words, in the right order, on any kind of stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from tests.report.builders import (
+    NASTY,
+    SEQUENCES,
+    clean,
+    make_run,
+    nasty_run,
+    nginx_race,
+    nginx_run,
+    postgres_reset,
+    postgres_run,
+    unsupported,
+)
+from tests.report.drawn import in_order, on_terminal, table_rows, words
+from tlsprobe.model.judgement import Confidence, Verdict
+from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Run
+from tlsprobe.report.pages.run import matrix_page, run_page
+from tlsprobe.report.render_markdown import render_markdown
+
+
+def shown(
+    runs: Sequence[Run], *, width: int = 80, encoding: str = "utf-8", colour: bool = False
+) -> str:
+    return on_terminal(run_page(runs), width=width, encoding=encoding, colour=colour)
+
+
+def written(runs: Sequence[Run], command: str = "") -> str:
+    return render_markdown(run_page(runs, command))
+
+
+def nine_targets() -> list[Run]:
+    runs = []
+    for number in range(9):
+        measured = [clean(name, tls) for name in SEQUENCES[:-2] for tls in ("1.2", "1.3")]
+        race = [replace(nginx_race("1.2", 3, 20)), nginx_race("1.3", 20, 20)]
+        reset = replace(postgres_reset(), sequence=SEQUENCES[-2])
+        runs.append(make_run(*measured, reset, *race, name=f"reference-{number}"))
+    return runs
+
+
+# --- What it says ---------------------------------------------------------------------------------
+
+
+def test_a_reset_has_its_cause_its_victim_and_its_remedy() -> None:
+    in_order(
+        words(shown([postgres_run()])),
+        [
+            "How postgres at 127.0.0.1:5432 ends TLS connections",
+            "4 cells: 2 pass, 2 warn.",
+            "terminate-close-notify ! RST ! RST reset-before-fin G N n r",
+            "RST reset-before-fin: ",
+            "Findings WARN INTEROP-RESET-BEFORE-FIN (interop)",
+            "where terminate-close-notify (20/20 each, TLS 1.2 and 1.3)",
+            "seen The server reset the connection instead of ending it with a FIN",
+            "why unread-data-at-close (confidence high, in 40 trials)",
+            "• Packet 24 is RST+ACK with a live window",
+            "hurts Whoever reads between client and server: the read fails with ECONNRESET",
+            "remedy • Send Terminate and close without a close_notify.",
+            "pass TCP-RST-ON-UNREAD",
+            "Examples terminate-close-notify, TLS 1.2, trial 7: G N n r",
+            "0 µs client ──▶ server G #21 Terminate (5 bytes)",
+            "> 1.2 ms client ◀── server r #24 RST+ACK, window 512",
+            "How this was measured",
+            "capture packet on lo, 1234 packets, none dropped",
+            "summary 4 cells: 2 pass, 2 warn",
+        ],
+    )
+
+
+def test_the_page_says_what_when_how_and_with_what() -> None:
+    page = written([postgres_run()], "tlsprobe run --target 127.0.0.1:5432")
+    assert page.startswith("# How postgres at 127.0.0.1:5432 ends TLS connections\n\n")
+    assert "- measured: tlsprobe 0.1.0, 2026-11-20 20:01:02 UTC, 20 trials per cell" in page
+    assert "- on: Linux 6.18.0, Python 3.11.9, OpenSSL 3.5.1" in page
+    assert "- command: `tlsprobe run --target 127.0.0.1:5432`" in page
+    assert page.endswith("\n")
+
+
+def test_the_matrix_is_a_table_with_a_legend() -> None:
+    page = written([postgres_run()])
+    assert table_rows(page) == [
+        ["sequence", "TLS 1.2", "TLS 1.3", "server's ending", "on the wire"],
+        ["---"] * 5,
+        ["terminate", "✓ok", "✓ok", "clean", "`G nf F`"],
+        ["terminate-close-notify", "!RST", "!RST", "reset-before-fin", "`G N n r`"],
+    ]
+    assert "- `RST` reset-before-fin: " in page
+    assert "- `!` warn: " in page
+
+
+def test_findings_have_evidence_and_remedies() -> None:
+    page = written([postgres_run()])
+    assert "### WARN INTEROP-RESET-BEFORE-FIN (interop)" in page
+    assert "- where: terminate-close-notify (20/20 each, TLS 1.2 and 1.3)" in page
+    assert "- why: unread-data-at-close (confidence high, in 40 trials)" in page
+    assert "  - It acknowledges our close_notify (packet 22)" in page
+    assert "\n- hurts: Whoever reads between client and server" in page
+    assert "- remedy:\n  - Send Terminate and close without a close_notify." in page
+    assert "> 1.2 ms  client ◀── server  r  #24  RST+ACK, window 512" in page
+
+
+def test_a_rule_names_its_source_as_a_link() -> None:
+    finding = replace(postgres_reset().findings[0], rule="HTTP-TLS-ALERT")
+    finding = replace(finding, result=nginx_run().cells[0].findings[0].result)
+    page = written([make_run(replace(clean(), findings=(finding,)))])
+    assert "([RFC 9112 section 9.8](https://www.rfc-editor.org/rfc/rfc9112#section-9.8))" in page
+
+
+def test_only_the_servers_resets_say_whom_they_hurt() -> None:
+    own = CauseFacts("unread-data-at-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
+    text = words(shown([make_run(replace(clean(), why=(own,)))]))
+    assert "We had closed." in text
+    assert "hurts" not in text
+
+
+def test_our_own_reset_is_called_ours() -> None:
+    own = CauseFacts("data-after-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
+    text = words(shown([make_run(replace(clean(), why=(own,)))]))
+    assert "INFO our own side reset: data-after-close (confidence medium, in 4 trials)" in text
+
+
+def test_a_mixed_cell_shows_its_distribution() -> None:
+    text = shown([make_run(nginx_race("1.3", 3, 20))])
+    assert "! RST 3/20" in text
+    assert "in n of N trials" in text
+
+
+def test_a_missing_capture_is_said_plainly() -> None:
+    run = make_run(clean(), capture=CaptureFacts("none", "", 0, None))
+    assert "capture none. Weaker evidence" in words(shown([run]))
+
+
+def test_dropped_packets_are_said_plainly() -> None:
+    run = make_run(clean(), capture=CaptureFacts("packet", "lo", 100, 7))
+    assert "100 packets, 7 DROPPED. Weaker evidence" in words(shown([run]))
+    assert "7 DROPPED" in words(shown([run, postgres_run()]))
+
+
+def test_a_backend_that_cannot_count_drops_says_so() -> None:
+    run = make_run(clean(), capture=CaptureFacts("tcpdump", "eth0", 1, None))
+    assert "tcpdump on eth0, 1 packet. It cannot tell" in words(shown([run]))
+
+
+@pytest.mark.parametrize(
+    ("idle", "said"),
+    [
+        (
+            Idle(60.02, 0.01, "close_notify+fin", 55.0, ""),
+            "idle the server ends an idle connection after 60.02 s (spread 0.01 s) with "
+            "close_notify+fin. Let clients give idle connections up before 55 s.",
+        ),
+        (Idle(None, None, "still open after 75 s", None, ""), "idle no idle timeout seen (still"),
+        (Idle(5.0, None, "fin", 4.0, "Keep below 4 s."), "after 5 s with fin. Keep below 4 s."),
+    ],
+)
+def test_idle_expiry_has_a_line(idle: Idle, said: str) -> None:
+    assert said in words(shown([make_run(clean(), idle=idle)]))
+
+
+def test_cells_without_an_answer_are_listed_with_the_reason() -> None:
+    runs = [make_run(unsupported("terminate", "1.2"), clean())]
+    text = words(shown(runs))
+    assert "UNSUPPORTED where terminate (TLS 1.2) reason the server speaks only TLS 1.3" in text
+    assert "terminate - na ✓ ok" in text
+    assert "### UNSUPPORTED\n\n- where: terminate (TLS 1.2)\n- reason: the server" in written(runs)
+
+
+def test_interruption_and_notes_are_there() -> None:
+    text = words(shown([make_run(clean(), notes=("the server was slow",), interrupted=True)]))
+    assert "note the server was slow" in text
+    assert "note interrupted: only what was finished" in text
+
+
+def test_no_finding_is_said() -> None:
+    assert "## Findings\n\nNone.\n" in written([make_run(clean())])
+
+
+def test_ladders_can_be_left_out() -> None:
+    assert "──▶" not in on_terminal(run_page([postgres_run()], ladders=0))
+
+
+def test_an_empty_run_is_a_page() -> None:
+    assert "0 cells: nothing judged" in shown([make_run()])
+
+
+# --- Several runs ---------------------------------------------------------------------------------
+
+
+def test_several_targets_share_one_table() -> None:
+    page = written([postgres_run(), nginx_run()])
+    assert page.startswith("# How 2 targets end TLS connections")
+    rows = table_rows(page)
+    assert rows[0] == ["sequence", "postgres", "nginx"]
+    assert ["server-close-reply", "", "!RST 3/1200 rst"] in rows
+    assert "- idle: nginx: the server ends an idle connection after 60.02 s" in page
+
+
+def test_the_matrix_can_stand_alone() -> None:
+    text = on_terminal(matrix_page([postgres_run(), nginx_run()]))
+    assert "✗ fin" in text
+    assert "no-close-notify: bare FIN" in text
+    assert "FAIL" not in text
+
+
+@pytest.mark.parametrize(("width", "bands"), [(80, 3), (150, 1)])
+def test_nine_targets_come_in_bands_that_keep_their_names_whole(width: int, bands: int) -> None:
+    runs = nine_targets()
+    text = shown(runs, width=width)
+    rows = [line for line in text.splitlines() if line.startswith("terminate-close-notify-fin ")]
+    assert " ".join(" ".join(row.split()[1:]) for row in rows) == " ".join(["✓ ok"] * 9)
+    for name in SEQUENCES:
+        assert len(re.findall(rf"^{name} ", text, re.MULTILINE)) == bands
+    headings = " ".join(line for line in text.splitlines() if line.startswith("sequence "))
+    assert all(run.target.name in headings for run in runs)
+
+
+# --- How it fits ----------------------------------------------------------------------------------
+
+
+def test_one_sequence_fits_one_screen() -> None:
+    run = make_run(postgres_reset("1.2"), postgres_reset("1.3"))
+    assert shown([run]).count("\n") <= 55
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+@pytest.mark.parametrize("width", [40, 80, 132])
+def test_no_line_is_too_wide(width: int, encoding: str) -> None:
+    for runs in ([postgres_run()], [nginx_run()], [postgres_run(), nginx_run()], nine_targets()):
+        lines = shown(runs, width=width, encoding=encoding).splitlines()
+        assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 80, 132])
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_line_ends_in_blanks(width: int, colour: bool) -> None:
+    for runs in ([postgres_run()], [nasty_run()], [postgres_run(), nginx_run()], nine_targets()):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", shown(runs, width=width, colour=colour))
+        assert [line for line in text.splitlines() if line != line.rstrip()] == []
+        page = written(runs)
+        assert [line for line in page.splitlines() if line != line.rstrip()] == []
+
+
+# --- Hostile text ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_nasty_text_is_shown_and_not_obeyed(encoding: str) -> None:
+    text = shown([nasty_run()], encoding=encoding)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert r"\x1b[31mred|`tick``s`" in text
+    assert "[bold]x[/bold]" in text
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert "\x1b" not in shown([nasty_run(), postgres_run()], encoding=encoding)
+
+
+def test_nasty_text_makes_no_markdown() -> None:
+    page = written([nasty_run()], NASTY)
+    assert not {"\x1b", "\u202e", "\udcff"} & set(page)
+    assert {len(row) for row in table_rows(page)} == {5}
+    assert "<b>" not in re.sub(r"```.*?```|``text.*?``|`+[^\n]*`+", "", page, flags=re.DOTALL)
+    headings = [line for line in page.splitlines() if line.startswith("#")]
+    assert all(line.split()[1] != "head" for line in headings)
+    page.encode()
+
+
+def test_nasty_names_do_not_break_the_matrix() -> None:
+    runs = [make_run(clean(), name=f"{NASTY}{n}") for n in range(3)]
+    assert max(map(cell_len, shown(runs).splitlines())) <= 80
+
+
+def test_a_mark_that_is_markdown_stays_a_mark() -> None:
+    broken = replace(clean(), verdict=Verdict.ERROR)
+    page = written([make_run(broken, unsupported("b", "1.3"))])
+    assert "- `#` error: of the tester" in page
+    assert "- `-` unsupported" in page

@@ -1,0 +1,174 @@
+"""The page of many servers: the closes that say most, who closes alike, then all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tlsprobe.model.run import Run
+from tlsprobe.report.agreement import agreement_of, agreement_sentences
+from tlsprobe.report.blocks import (
+    Block,
+    BulletList,
+    Code,
+    Column,
+    Field,
+    Fields,
+    Heading,
+    Note,
+    Page,
+    Table,
+)
+from tlsprobe.report.compatibility import (
+    Absent,
+    Compatibility,
+    Vendor,
+    compatibility_of,
+    runs_of,
+    table_of,
+    vendors_of,
+)
+from tlsprobe.report.pages.findings import examples_section, findings_section
+from tlsprobe.report.pages.run import idle_section, measured_fields, run_page
+from tlsprobe.report.sentences import summary_words
+from tlsprobe.report.summary_table import NOTE, summary_table
+
+MOST_EXPLAINED = 9
+"""Of so many servers the findings are shown; those of more would fill a book."""
+
+ALIKE = Note(
+    "Servers with the same letter close alike: on average they differ in at most a tenth of what"
+    " was measured of both. Each group stands next to those that it is nearest to. Compared are the"
+    " outcome and the server's alerts, FIN and RST in order; two servers differ in a cell if"
+    " neither ever did what the other mostly does. Races are left out."
+)
+
+EMPTY = Note(
+    "An empty cell: not asked; the protocol has no such request, or the profile leaves it out."
+)
+
+MORE = Note(
+    "For what was found and why, see the matrix.md of each results folder, or give 'tlsprobe"
+    " matrix' one folder alone."
+)
+
+
+def comparison_page(
+    vendors: Sequence[Vendor], command: str = "", *, is_transposed: bool = False
+) -> Page:
+    """The page of a single run, if that is all there is, else that of a comparison."""
+    if len(vendors) == 1 and vendors[0].run is not None and not is_transposed:
+        return run_page(runs_of(vendors), command)
+    return compatibility_page(compatibility_of(vendors), command, is_transposed=is_transposed)
+
+
+def compatibility_page(
+    compatibility: Compatibility, command: str = "", *, is_transposed: bool = False
+) -> Page:
+    """The whole page. ``command`` reproduces it; ``is_transposed``: one line per server."""
+    matrix = table_of(compatibility, is_transposed=is_transposed)
+    return (
+        Heading(1, _title(len(compatibility.measured))),
+        Fields(tuple(_facts(compatibility, command))),
+        *_summary(compatibility),
+        Heading(2, "Who closes alike"),
+        Fields(tuple(_groups(compatibility))),
+        ALIKE,
+        Heading(2, "Every sequence"),
+        matrix.legend,
+        matrix.table,
+        *([EMPTY] if any(not cell for row in matrix.table.rows for cell in row) else []),
+        *_absent(compatibility.absent),
+        *_found(compatibility.runs),
+        *_agreement(compatibility),
+        *_measured(compatibility.measured),
+    )
+
+
+def summary_page(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> Page:
+    """The summary alone, for another page to hold."""
+    return tuple(_summary(compatibility_of(vendors_of(runs, absent))))
+
+
+def _title(servers: int) -> str:
+    return f"How {_count(servers, 'server')} {'ends' if servers == 1 else 'end'} TLS connections"
+
+
+def _facts(compatibility: Compatibility, command: str) -> Iterator[Field]:
+    runs = compatibility.runs
+    days = sorted({run.started[:10] for run in runs})
+    if days:
+        yield Field("measured", f"{' to '.join(dict.fromkeys((days[0], days[-1])))} (UTC)")
+    tools = dict.fromkeys(f"{run.tool.name} {run.tool.version}" for run in runs)
+    yield Field("with", ", ".join(tools) or "nothing")
+    kernels = dict.fromkeys(f"{run.host.system} {run.host.kernel}" for run in runs)
+    yield Field("kernel", ", ".join(kernels) or "none")
+    if command:
+        yield Field("command", (Code(command),))
+    connections = sum(cell.trials for run in runs for cell in run.cells)
+    yield Field("connections", f"{connections}; {summary_words(runs)}")
+    if compatibility.absent:
+        yield Field("not measured", f"{_count(len(compatibility.absent), 'server')}, see below")
+
+
+def _summary(compatibility: Compatibility) -> Iterator[Block]:
+    yield summary_table((*compatibility.measured, *compatibility.absent))
+    yield Note(NOTE)
+
+
+def _groups(compatibility: Compatibility) -> Iterator[Field]:
+    for group in compatibility.groups:
+        titles = ", ".join(vendor.title for vendor in group.members)
+        yield Field(group.letter, f"{titles}: {group.habits}")
+
+
+def _absent(vendors: Sequence[Vendor]) -> Iterator[Block]:
+    if vendors:
+        yield Heading(2, "Unsupported here")
+        yield BulletList(tuple(f"{v.title}: {v.reason or 'no reason was given'}" for v in vendors))
+
+
+def _found(runs: Sequence[Run]) -> Iterator[Block]:
+    if not 0 < len(runs) <= MOST_EXPLAINED:
+        yield MORE
+        return
+    yield from findings_section(runs)
+    yield from examples_section(runs, 2)
+    yield from idle_section(runs)
+
+
+def _agreement(compatibility: Compatibility) -> Iterator[Block]:
+    titled = ((v.title, v.run) for v in compatibility.measured if v.run is not None)
+    agreement = agreement_of(titled)
+    if agreement is not None:
+        yield Heading(2, "Agreement with the kernel")
+        yield BulletList(tuple(agreement_sentences(agreement)))
+
+
+def _measured(vendors: Sequence[Vendor]) -> Iterator[Block]:
+    """The versions of everything, and what one has to know of the runs."""
+    runs = runs_of(vendors)
+    yield Heading(2, "How this was measured")
+    if len(runs) <= MOST_EXPLAINED:
+        yield Fields(measured_fields(runs))
+    heads = ("server", "version and TLS library", "kernel", "measured")
+    rows = (
+        (
+            vendor.title,
+            vendor.versions(),
+            f"{run.host.system} {run.host.kernel}",
+            f"{run.started[:19].replace('T', ' ')} UTC",
+        )
+        for vendor, run in zip(vendors, runs, strict=True)
+    )
+    yield Table(tuple(map(Column, heads)), tuple(rows))
+    noted = tuple(
+        f"{vendor.title}: {run.server.notes}"
+        for vendor, run in zip(vendors, runs, strict=True)
+        if run.server and run.server.notes
+    )
+    if noted:
+        yield BulletList(noted)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,91 @@
+"""The sections about what was found: each finding with its cause, and the packets that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.run import Cell, Run
+from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Ladder, Names, Paragraph
+from tlsprobe.report.findings import (
+    BAD_FIRST,
+    Entry,
+    LooseCause,
+    Place,
+    Unanswered,
+    findings_of,
+    worst_cells,
+)
+from tlsprobe.report.rulebook import cause_fields, rule_fields
+from tlsprobe.report.sentences import cause_words, place_names, whose_words
+
+FEW_RULES = 6
+"""So many of the rules that passed beside a finding are shown where there is little room."""
+
+
+def findings_section(runs: Sequence[Run]) -> Iterator[Block]:
+    """What was found and why, resets that no rule is about, and what has no answer.
+
+    With several runs, evidence and remedies are left to the page of each.
+    """
+    found, is_brief = findings_of(runs), len(runs) > 1
+    yield Heading(2, "Findings")
+    if not (found.entries or found.causes or found.unanswered):
+        yield Paragraph("None.")
+    for entry in found.entries:
+        yield from _entry(entry, is_brief)
+    for loose in found.causes:
+        yield from _loose(loose, is_brief)
+    for gap in found.unanswered:
+        yield from _gap(gap, is_brief)
+
+
+def examples_section(runs: Sequence[Run], limit: int) -> Iterator[Block]:
+    """Example trials of the worst cells; of several runs, one each before one has two."""
+    each = limit if len(runs) == 1 else 1
+    worst = [(run, cell) for run in runs for cell in worst_cells(run, each)]
+    worst.sort(key=lambda pair: BAD_FIRST.index(pair[1].verdict))
+    if worst[:limit]:
+        yield Heading(2, "Examples")
+    for run, cell in worst[:limit]:
+        yield from _example(cell, f"{run.target.name}: " if len(runs) > 1 else "")
+
+
+def _entry(entry: Entry, is_brief: bool) -> Iterator[Block]:
+    finding = entry.finding
+    yield Heading(3, f"{finding.rule} ({finding.level})", Verdict(finding.result.value))
+    fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
+    if not is_brief:
+        fields += rule_fields(finding.rule)
+    for why in entry.why:
+        fields.append(Field("why", cause_words(why), () if is_brief else why.facts.evidence))
+        fields += () if is_brief else cause_fields(why.facts)
+    if entry.beside and not is_brief:
+        beside = tuple(f"{result} {rule}" for rule, result in entry.beside)
+        fields.append(Field("besides", (Names(beside, FEW_RULES),)))
+    yield Fields(tuple(fields))
+
+
+def _loose(loose: LooseCause, is_brief: bool) -> Iterator[Block]:
+    yield Heading(3, whose_words(loose.why), Verdict.INFO)
+    fields = [_where(loose.places, is_brief)]
+    if not is_brief:
+        fields += [Field("why", items=loose.why.facts.evidence), *cause_fields(loose.why.facts)]
+    yield Fields(tuple(fields))
+
+
+def _gap(gap: Unanswered, is_brief: bool) -> Iterator[Block]:
+    yield Heading(3, "", gap.verdict)
+    reason = Field("reason", gap.reason or "none was recorded")
+    yield Fields((_where(gap.places, is_brief), reason))
+
+
+def _where(places: Sequence[Place], several: bool) -> Field:
+    return Field("where", (Names(place_names(places, several=several)),))
+
+
+def _example(cell: Cell, target: str) -> Iterator[Block]:
+    if cell.example is not None:
+        trial = f"{target}{cell.sequence}, TLS {cell.tls}, trial {cell.example.trial}: "
+        yield Heading(3, (trial, Code(cell.example.signature)))
+        yield Ladder(cell.example.ladder, (Code(cell.steps),))
