@@ -38,15 +38,27 @@ def matrix(measured: Path, *words: str) -> Ran:
 
 def test_the_terminal_shows_groups_and_table(measured: Path) -> None:
     out = matrix(measured).out
-    assert "3 servers; those with the same letter close alike" in out
+    assert out.startswith("How 3 servers end TLS connections\n")
+    assert "Servers with the same letter close alike" in out
     assert all(f" {server}" in out for server in SERVERS)
     assert max(map(len, out.splitlines())) <= 80
-    turned = matrix(measured, "--turned").out
-    assert turned != out
-    assert any(line.startswith("server ") for line in turned.splitlines())
+    transposed = matrix(measured, "--transposed").out
+    assert transposed != out
+    assert any(line.startswith("server ") for line in transposed.splitlines())
+
+
+def test_a_screen_goes_to_a_file_as_it_is(measured: Path) -> None:
     file = measured / "matrix.txt"
-    matrix(measured, "--turned", "--out", str(file))
-    assert file.read_text(encoding="utf-8") == turned
+    matrix(measured, "--transposed", "--out", str(file))
+    _, command, written = file.read_text(encoding="utf-8").partition("connections ")
+    assert command
+    assert matrix(measured, "--transposed").out.endswith(written)
+
+
+def test_an_option_goes_by_its_old_name_too(measured: Path) -> None:
+    _, _, old = matrix(measured, "--turned").out.partition("connections ")
+    assert matrix(measured, "--transposed").out.endswith(old)
+    assert "--turned" not in tlsprobe("matrix", "--help", cwd=measured).out
 
 
 def test_markdown_goes_to_a_file(measured: Path) -> None:

@@ -7,10 +7,12 @@ without measuring anything.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 from tlsprobe.cli.lab_run import runs_in, shipped_columns
 from tlsprobe.cli.results import RUN_PAGE
+from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in
 from tlsprobe.report.pages.compatibility import summary_page
@@ -25,9 +27,15 @@ SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 """What stands in README around its copy of the summary."""
 
 
+@cache
+def committed_runs() -> dict[str, Run]:
+    """The runs of the servers, by the names of their folders: read once, for there are many."""
+    return runs_in(RESULTS)
+
+
 def write(folder: Path) -> None:
     """Write everything that the committed runs give into a folder; the command stays theirs."""
-    runs = runs_in(RESULTS)
+    runs = committed_runs()
     command = json.loads((RESULTS / MATRIX_FILE).read_bytes())["command"]
     write_compatibility(
         folder,
@@ -54,7 +62,7 @@ def _summary() -> str:
     """Nothing as long as no lab run was committed."""
     if not (RESULTS / MATRIX_FILE).exists():
         return ""
-    runs = runs_in(RESULTS)
+    runs = committed_runs()
     page = summary_page(tuple(runs[name] for name in sorted(runs)), absent_in(RESULTS))
     return f"\n{render_markdown(page)}\n"
 

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import jsonschema
 import msgspec
-import pytest
 
 from tests.report.committed import (
     README,
     RESULTS,
     SUMMARY_BEGIN,
     SUMMARY_END,
+    committed_runs,
     readme,
     write,
 )
-from tlsprobe.cli.lab_run import runs_in
 from tlsprobe.report.compatibility_json import MATRIX_FILE
 from tlsprobe.report.document import run_schema
 
@@ -27,7 +26,7 @@ MATRIX = ("matrix.md", "matrix.csv", MATRIX_FILE)
 
 
 def test_there_are_runs_and_each_fits_its_schema() -> None:
-    runs = runs_in(RESULTS)
+    runs = committed_runs()
     assert {"nginx", "postgres"} <= set(runs)
     for name in ("nginx", "postgres", sorted(runs)[0], sorted(runs)[-1]):  # all were read already
         document = msgspec.json.decode((RESULTS / name / "run.json").read_bytes())
@@ -55,6 +54,5 @@ def test_readme_shows_the_summary_of_them() -> None:
     assert text == readme()
 
 
-@pytest.mark.parametrize("name", sorted(runs_in(RESULTS)))
-def test_no_committed_run_was_interrupted(name: str) -> None:
-    assert not runs_in(RESULTS)[name].interrupted
+def test_no_committed_run_was_interrupted() -> None:
+    assert [name for name, run in committed_runs().items() if run.interrupted] == []
