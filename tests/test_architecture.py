@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
     {"model", "errors"},
+    {"keys"},
     {"language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets", "records"},
     {"flows", "captures", "sniff", "judge"},
     {"drive", "lab", "reference"},

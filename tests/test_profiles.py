@@ -8,21 +8,17 @@ import pytest
 from tlsprobe.catalogue import find_sequences
 from tlsprobe.cli.options import guess_profile
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import (
-    ANYTHING,
-    ChatSettings,
-    Directive,
-    Exchange,
-    Http1Settings,
-    MqttSettings,
-    PostgresSettings,
-    RawSettings,
-)
+from tlsprobe.model.profile import Directive
 from tlsprobe.model.target import Login
-from tlsprobe.profiles import _ADAPTERS, list_profiles, load_profile
-from tlsprobe.protocols import make_conversation
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols import PROTOCOLS, make_conversation
+from tlsprobe.protocols.chat import ChatSettings, Exchange
+from tlsprobe.protocols.http1 import Http1Settings
+from tlsprobe.protocols.mqtt import MqttSettings
+from tlsprobe.protocols.postgres import PostgresSettings
+from tlsprobe.protocols.raw import ANYTHING, RawSettings
 
-ADAPTERS = ", ".join(_ADAPTERS)
+ADAPTERS = ", ".join(PROTOCOLS)
 MINIMAL = """
 name = "mine"
 title = "My server"
@@ -265,12 +261,12 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "alpn",
         "notes",
         "directives",
+        "idle.source",
+        "idle.timeout",
         "protocol.requst",
         "protocol.response",
         "protocol.greeting",
         "protocol.goodbye",
-        "idle.source",
-        "idle.timeout",
     ]
     assert "nmae: unknown key; did you mean name?" in told
     assert "protocol.requst: unknown key; did you mean request?" in told
@@ -346,7 +342,7 @@ def test_all_mistakes_of_a_chat_are_told_with_their_place(tmp_path: Path) -> Non
     known = "{user}, {password}, {database}, {host}, {plain}"
     assert told == [
         "protocol.refused: not a regular expression (missing ), unterminated subpattern at "
-        "position 0); mend it",
+        "position 0); correct it",
         "protocol.greeting: write a list of tables, each with a line [[protocol.greeting]]",
         "protocol.request.send: missing; write it",
         "protocol.request.optional: unknown key; remove it, or write one of send, expect, "

@@ -11,9 +11,10 @@ from tests.lab.vendors import vendor
 from tlsprobe.cli.lab_run import Lab, Options, _columns, _left, _sequences
 from tlsprobe.cli.probing import ProgressView
 from tlsprobe.lab.workspace import Workspace
-from tlsprobe.model.profile import Http2Settings, Profile
+from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import load_profile
+from tlsprobe.protocols.http2 import Http2Settings
 
 START = 'start = ["server"]\n'
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from typer.testing import CliRunner
 
 from tlsprobe.cli import app
 from tlsprobe.language import grammar
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols import protocol_of
 
 
 def said(*words: str) -> str:
@@ -30,6 +33,21 @@ def test_the_list_of_sequences_ends_with_the_language() -> None:
     listed = said("sequences").partition("\nthe language\n")[2]
     for written, meaning in grammar():
         assert f"  {written}\n    {meaning}\n" in listed
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_every_key_of_a_profile_is_told_with_its_help_and_its_value(name: str) -> None:
+    told = said("profiles", name)
+    for key in protocol_of(load_profile(name)).keys:
+        assert f"  protocol.{key}\n" in told
+
+
+def test_the_value_of_a_key_is_told_as_a_profile_has_it() -> None:
+    told = said("profiles", "postgres")
+    assert (
+        '  protocol.query\n    one string of SQL, sent as a simple query\n    = "SELECT 1"\n'
+        in told
+    )
 
 
 def test_all_chapters_hold_what_is_in_one() -> None:

@@ -17,10 +17,9 @@ import trio
 from tests.servers import Pki
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
-from tlsprobe.model.profile import RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side, Stage
-from tlsprobe.protocols.raw import raw
+from tlsprobe.protocols.raw import RawSettings, raw
 from tlsprobe.tls import TlsContext, TlsSession, client_context, server_context
 
 TLS12, TLS13 = TlsVersion.TLS12, TlsVersion.TLS13

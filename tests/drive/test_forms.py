@@ -13,10 +13,9 @@ import trio
 
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
-from tlsprobe.model.profile import RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side, Stage
-from tlsprobe.protocols.raw import raw
+from tlsprobe.protocols.raw import RawSettings, raw
 from tlsprobe.reference.server import running
 from tlsprobe.tls import client_context
 

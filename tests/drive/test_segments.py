@@ -13,10 +13,9 @@ from tests.servers import loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.flows.live import flow
 from tlsprobe.language import parse
-from tlsprobe.model.profile import RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Coverage, Drive, Flag, RecordKind, Segment, Side
-from tlsprobe.protocols.raw import raw
+from tlsprobe.protocols.raw import RawSettings, raw
 from tlsprobe.reference.server import running
 from tlsprobe.sniff.capture import Capture, endpoint, open_capture
 from tlsprobe.tls import client_context

@@ -17,11 +17,10 @@ import trio
 from tests.servers import loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
-from tlsprobe.model.profile import Http1Settings, RawSettings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Mark, Record, RecordKind, Side, Stage
-from tlsprobe.protocols.http1 import http1
-from tlsprobe.protocols.raw import raw
+from tlsprobe.protocols.http1 import Http1Settings, http1
+from tlsprobe.protocols.raw import RawSettings, raw
 from tlsprobe.tls import client_context
 
 BOTH = pytest.mark.parametrize("version", TlsVersion)

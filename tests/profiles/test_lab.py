@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Http1Settings, Lab
+from tlsprobe.model.profile import Lab
 from tlsprobe.model.target import Login
 from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols.http1 import Http1Settings
 
 PROFILE = """
 name = "mine"

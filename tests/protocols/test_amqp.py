@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import AmqpSettings
 from tlsprobe.model.target import Login
 from tlsprobe.model.trace import Remark, RemarkKind
-from tlsprobe.protocols.amqp import LONGEST, PROTOCOL, Amqp, amqp
+from tlsprobe.protocols.amqp import LONGEST, PROTOCOL, Amqp, AmqpSettings, amqp
 from tlsprobe.protocols.conversation import Phase
 
 ANN = Login(user="ann", database="shop", password="pencil")

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import ChatSettings, Exchange, Profile
+from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import Login
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import has_goodbye, make_conversation
-from tlsprobe.protocols.chat import LONGEST, MOST_LINES, Chat, chat
+from tlsprobe.protocols.chat import LONGEST, MOST_LINES, Chat, ChatSettings, Exchange, chat
 from tlsprobe.protocols.conversation import Phase
 
 NOBODY = Login()

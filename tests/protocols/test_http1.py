@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Http1Settings
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.http1 import HEAD_LIMIT, Http1, http1
+from tlsprobe.protocols.http1 import HEAD_LIMIT, Http1, Http1Settings, http1
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (

@@ -19,10 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Http2Settings
 from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.conversation import MOST_REMARKS, Phase
-from tlsprobe.protocols.http2 import FRAME_LIMIT, GOODBYE, MOST_GOAWAYS, Http2, http2
+from tlsprobe.protocols.http2 import FRAME_LIMIT, GOODBYE, MOST_GOAWAYS, Http2, Http2Settings, http2
 
 SETTINGS, PING, GOAWAY = 4, 6, 7
 OK = [(":status", "200"), ("server", "test")]

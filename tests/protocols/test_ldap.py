@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import LdapSettings
 from tlsprobe.model.target import Login
 from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.ldap import LONGEST, START_TLS, Ldap, ldap
+from tlsprobe.protocols.ldap import LONGEST, START_TLS, Ldap, LdapSettings, ldap
 
 ADMIN = Login(user="cn=admin,dc=example,dc=org", password="pencil")
 

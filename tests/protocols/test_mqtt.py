@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import MqttSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.mqtt import LONGEST_READ, Mqtt, mqtt
+from tlsprobe.protocols.mqtt import LONGEST_READ, Mqtt, MqttSettings, mqtt
 
 ACCEPTED = b"\x20\x02\x00\x00"
 PONG = b"\xd0\x00"

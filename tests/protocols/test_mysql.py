@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import MysqlSettings
 from tlsprobe.model.target import Login
 from tlsprobe.model.trace import Remark, RemarkKind
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.mysql import LONGEST, LONGEST_READ, Can, Mysql, mysql
+from tlsprobe.protocols.mysql import LONGEST, LONGEST_READ, Can, Mysql, MysqlSettings, mysql
 
 ANN = Login(user="ann", database="shop", password="pencil")
 SCRAMBLE = bytes(range(1, 21))

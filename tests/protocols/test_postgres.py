@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scramp import ScramMechanism
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import PostgresSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.protocols.postgres import (
@@ -21,6 +20,7 @@ from tlsprobe.protocols.postgres import (
     SSL_REQUEST,
     TERMINATE,
     Postgres,
+    PostgresSettings,
     postgres,
 )
 

@@ -1,23 +1,52 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tlsprobe import protocols
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Http1Settings, PostgresSettings, Profile, RawSettings, Settings
-from tlsprobe.model.target import Login
-from tlsprobe.protocols import Conversation, make_conversation
-from tlsprobe.protocols.http1 import Http1
-from tlsprobe.protocols.postgres import Postgres
-from tlsprobe.protocols.raw import Raw
+from tlsprobe.model.profile import Profile, ProtocolSettings
+from tlsprobe.model.target import Login, Target
+from tlsprobe.protocols import PROTOCOLS, Conversation, Protocol, make_conversation, spoken
+from tlsprobe.protocols.http1 import Http1, Http1Settings
+from tlsprobe.protocols.postgres import Postgres, PostgresSettings
+from tlsprobe.protocols.raw import Raw, RawSettings
 
 LOGIN = Login()
+NOT_PROTOCOLS = {"__init__", "conversation", "protocol"}
 
 
-def profile(settings: Settings) -> Profile:
+def profile(settings: ProtocolSettings) -> Profile:
     return Profile(name="x", title="X", port=1, protocol="any", settings=settings)
+
+
+def test_the_registry_lists_every_file_of_the_room() -> None:
+    files = {file.stem for file in Path(protocols.__file__).parent.glob("*.py")}
+    assert set(PROTOCOLS) == files - NOT_PROTOCOLS
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
+def test_every_field_of_the_settings_is_a_key_with_help(protocol: Protocol[Any]) -> None:
+    assert list(protocol.keys) == [one.name for one in fields(protocol.settings)]
+    assert all(key.help for key in protocol.keys.values())
+    assert protocol.title
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
+def test_a_table_without_keys_is_the_defaults(protocol: Protocol[Any]) -> None:
+    mistakes: list[str] = []
+    assert protocol.read({"adapter": protocol.name}, "protocol", mistakes) == protocol.settings()
+    needed = [name for name, key in protocol.keys.items() if key.required]
+    assert mistakes == [f"protocol.{name}: missing; write it" for name in needed]
+
+
+def test_what_is_spoken_is_the_adapter_or_for_a_script_the_profile() -> None:
+    assert spoken(Target("x", "h", 1, "smtps", "chat")) == "smtps"
+    assert spoken(Target("x", "h", 1, "nginx", "http1")) == "http1"
 
 
 @pytest.mark.parametrize(
@@ -25,7 +54,7 @@ def profile(settings: Settings) -> Profile:
     [(Http1Settings(), Http1), (PostgresSettings(), Postgres), (RawSettings(), Raw)],
 )
 def test_each_kind_of_settings_has_its_adapter(
-    settings: Settings, kind: type[Conversation]
+    settings: ProtocolSettings, kind: type[Conversation]
 ) -> None:
     assert type(make_conversation(profile(settings), "h", LOGIN)()) is kind
 

@@ -5,9 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.model.profile import ANYTHING, RawSettings
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.raw import KEPT, Raw, raw
+from tlsprobe.protocols.raw import ANYTHING, KEPT, Raw, RawSettings, raw
 
 LINE = re.compile(rb"\n")
 PING = RawSettings(request=b"ping\n", response=LINE, goodbye=b"bye\n")

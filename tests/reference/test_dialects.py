@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tlsprobe.model.profile import Http1Settings, Http2Settings
 from tlsprobe.protocols import Conversation, Phase
-from tlsprobe.protocols.http1 import http1
-from tlsprobe.protocols.http2 import http2
+from tlsprobe.protocols.http1 import Http1Settings, http1
+from tlsprobe.protocols.http2 import Http2Settings, http2
 from tlsprobe.reference.dialects import LARGE, PONG, Dialect, Gone, Lines, Manner, Turn, dialect
 from tlsprobe.reference.forgery import records_in
 

@@ -28,7 +28,7 @@ from tlsprobe.campaign.settings import (
     in_order,
     plan,
 )
-from tlsprobe.campaign.watching import spoken, trace_of
+from tlsprobe.campaign.watching import trace_of
 from tlsprobe.catalogue import control_of
 from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import drive
@@ -41,7 +41,7 @@ from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial, stamp
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
-from tlsprobe.protocols import Conversations
+from tlsprobe.protocols import Conversations, spoken
 from tlsprobe.sniff import capture as sniffer
 
 CONTROL_TRIALS = 3

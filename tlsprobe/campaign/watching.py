@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tlsprobe.flows.live import flow
-from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Coverage, Drive, EventKind, Trace
 from tlsprobe.sniff import capture as sniffer
 
@@ -20,8 +19,3 @@ def trace_of(capture: sniffer.Capture, found: Drive, lost: bool, protocol: str) 
     if lost or coverage is Coverage.NONE:
         coverage = Coverage.HOLES
     return Trace(found, seen, coverage, protocol)
-
-
-def spoken(target: Target) -> str:
-    """The protocol by the name that rules know: a chat is whatever its profile is called."""
-    return target.profile if target.protocol == "chat" else target.protocol

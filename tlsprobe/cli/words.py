@@ -17,10 +17,12 @@ from tlsprobe.cli.console import out, say
 from tlsprobe.errors import UsageError
 from tlsprobe.judge.remedies import RULES as REMEDIES
 from tlsprobe.judge.rules import RULES, Rule
+from tlsprobe.keys import shown
 from tlsprobe.language import format_groups, grammar
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.sequence import Awaited
 from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols import protocol_of
 from tlsprobe.report.render_terminal import Trimmed
 
 _T = TypeVar("_T")
@@ -112,7 +114,12 @@ def _rule_lines(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def _profile_lines(profile: Profile) -> Iterator[tuple[str, str]]:
-    yield "protocol", profile.protocol
+    protocol = protocol_of(profile)
+    yield "protocol", f"{protocol.title} (adapter {protocol.name})"
+    for name, key in protocol.keys.items():
+        value = getattr(profile.settings, name)
+        values = value if isinstance(value, tuple) and value else (value,)
+        yield f"protocol.{name}", "\n".join((key.help, *(f"= {shown(one)}" for one in values)))
     yield "port", str(profile.port)
     if profile.idle_s is not None:
         yield "idle", f"{profile.idle_s:g} s ({profile.idle_source})"

@@ -16,7 +16,7 @@ import trio
 
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK, Reached
-from tlsprobe.campaign.watching import spoken, trace_of
+from tlsprobe.campaign.watching import trace_of
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.judge import verdict
@@ -24,6 +24,7 @@ from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import TcpEnd
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Trace
+from tlsprobe.protocols import spoken
 from tlsprobe.sniff import capture as sniffer
 
 QUICK = 0.7

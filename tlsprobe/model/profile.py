@@ -9,175 +9,14 @@ from pathlib import Path
 
 from tlsprobe.model.target import Login
 
-ANYTHING = re.compile(rb".+", re.DOTALL)
-"""The pattern of a response about which only this is known: something arrives."""
 
+class ProtocolSettings:
+    """What an adapter can be told, the ``[protocol]`` table: each protocol has a kind of its own.
 
-@dataclass(frozen=True, slots=True)
-class Http1Settings:
-    """The ``[protocol]`` table of the ``http1`` adapter.
-
-    ``path`` is the request target, ``large`` one whose response has 1 MiB or more (None: nothing
-    large is asked for). ``host`` replaces the target's own name in the Host field.
+    They lie beside their adapters, in ``protocols``.
     """
 
-    path: str = "/"
-    large: str | None = None
-    host: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresSettings:
-    """The ``[protocol]`` table of the ``postgres`` adapter.
-
-    ``query`` is one string of SQL, sent as a simple query; it may return any number of rows but
-    must not be a COPY from the client. ``direct`` starts TLS at once, without SSLRequest
-    (PostgreSQL 17 and later).
-    """
-
-    query: str = "SELECT 1"
-    direct: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RawSettings:
-    r"""The ``[protocol]`` table of the ``raw`` adapter.
-
-    In TOML one character is one byte (``\u00ff`` is byte 255), ``.`` in a pattern matches a newline
-    too, and an answer of ``true`` is ANYTHING. None, or the key left out: a request that is not
-    answered, a client that speaks first, a protocol without a goodbye. ``opening`` is said inside TLS
-    before all else, as a stream's header is, and ``greeting`` then answers it.
-    """
-
-    opening: bytes = b""
-    request: bytes = b""
-    large: bytes | None = None
-    response: re.Pattern[bytes] | None = None
-    greeting: re.Pattern[bytes] | None = None
-    goodbye: bytes | None = None
-    goodbye_response: re.Pattern[bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Http2Settings:
-    """The ``[protocol]`` table of the ``http2`` adapter: the same keys as for ``http1``."""
-
-    path: str = "/"
-    large: str | None = None
-    host: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MysqlSettings:
-    """The ``[protocol]`` table of the ``mysql`` adapter.
-
-    ``query`` is one statement of SQL; None asks with COM_PING instead, which every user may.
-    """
-
-    query: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LdapSettings:
-    """The ``[protocol]`` table of the ``ldap`` adapter.
-
-    ``starttls`` asks for TLS inside LDAP (RFC 4511 section 4.14) rather than before it (LDAPS).
-    """
-
-    starttls: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """The ``[protocol]`` table of the ``mqtt`` adapter.
-
-    ``client_id`` None: a new one for each connection; a broker ends the older of two sessions of
-    one name. ``keep_alive`` is in seconds, 0 for none; a broker ends the session when it has heard
-    nothing for one and a half times as long.
-    """
-
-    client_id: str | None = None
-    keep_alive: int = 60
-
-
-@dataclass(frozen=True, slots=True)
-class AmqpSettings:
-    """The ``[protocol]`` table of the ``amqp`` adapter.
-
-    ``heartbeat`` is in seconds, 0 for none, and None takes what the server proposes. No heartbeats
-    are sent, so that the server ends an idle connection when it has missed them.
-    """
-
-    heartbeat: int | None = None
-
-
-PLACEHOLDER = re.compile(r'"\{(?P<quoted>[a-z]+)\}"|\{(?P<bare>[a-z]+)\}')
-"""Where a value goes in what a chat sends: a name in braces, alone or between double quotes."""
-
-PLACEHOLDERS = ("user", "password", "database", "host", "plain")
-"""The names that PLACEHOLDER may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One turn of a chat: what we say, and how we know that it was answered.
-
-    ``send`` is a line without its end, None to speak only when spoken to. PLACEHOLDERS in it are
-    filled in: ``user``, ``password`` and ``database`` from the command line or the chat's
-    defaults, ``host`` as a URL would name it, and ``plain``, user and password in SASL's PLAIN
-    mechanism (RFC 4616) in base64. A value between double quotes has quotes and backslashes in it
-    escaped, as IMAP, JSON and Redis want them; no value may hold a control character.
-
-    In the patterns one character is one byte. They are searched in the whole lines of the answer,
-    where ``^`` begins any line; the answer ends with the line in which one is found. ``expect``
-    None: no answer is owed. ``refused`` is an answer that ends the conversation, told to the user
-    with ``hint``. ``optional`` leaves the exchange out where the command line gives none of its
-    values; user and password count as one.
-    """
-
-    send: str | None = None
-    expect: re.Pattern[bytes] | None = None
-    refused: re.Pattern[bytes] | None = None
-    hint: str | None = None
-    optional: bool = False
-
-    @property
-    def placeholders(self) -> tuple[str, ...]:
-        """The names in braces, in order, known or not."""
-        found = PLACEHOLDER.finditer(self.send or "")
-        return tuple(match["quoted"] or match["bare"] for match in found)
-
-
-@dataclass(frozen=True, slots=True)
-class ChatSettings:
-    """The ``[protocol]`` table of the ``chat`` adapter: a protocol of lines, as a script.
-
-    ``plain`` is said before TLS and ends where the handshake may begin (none: TLS from the start),
-    ``greeting`` inside it until the server would take a request. ``request`` and ``goodbye`` may
-    be said at any time after. ``refused`` stands for that of each exchange that has none;
-    ``defaults`` for what the command line does not say.
-    """
-
-    request: Exchange = Exchange()
-    plain: tuple[Exchange, ...] = ()
-    greeting: tuple[Exchange, ...] = ()
-    goodbye: Exchange | None = None
-    refused: re.Pattern[bytes] | None = None
-    defaults: Login = field(default_factory=Login)
-
-
-Settings = (
-    AmqpSettings
-    | ChatSettings
-    | Http1Settings
-    | Http2Settings
-    | LdapSettings
-    | MqttSettings
-    | MysqlSettings
-    | PostgresSettings
-    | RawSettings
-)
-"""What an adapter can be told, one class for each adapter."""
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +117,7 @@ class Profile:
     title: str
     port: int
     protocol: str
-    settings: Settings
+    settings: ProtocolSettings
     notes: str = ""
     idle_s: float | None = None
     idle_source: str | None = None

@@ -1,55 +1,22 @@
 """Reads ``profile.toml``: what is known about a kind of server before it is measured.
 
 A file is checked as a whole. Whoever writes one gets every mistake in it at once, each with the
-file, the key and the mend.
+file, the key and what to write instead.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import (
-    AmqpSettings,
-    ChatSettings,
-    Directive,
-    Exchange,
-    Http1Settings,
-    Http2Settings,
-    Lab,
-    LdapSettings,
-    MqttSettings,
-    MysqlSettings,
-    PostgresSettings,
-    Profile,
-    RawSettings,
-    Settings,
-)
-from tlsprobe.model.target import Login
-from tlsprobe.profiles.checks import (
-    LOGIN,
-    Key,
-    Keys,
-    a_duration,
-    a_flag,
-    a_line,
-    a_name,
-    a_pattern,
-    a_pattern_of_lines,
-    a_port,
-    a_short,
-    a_text,
-    an_answer,
-    as_is,
-    checked,
-    some_bytes,
-    some_names,
-)
+from tlsprobe.keys import Key, Keys, a_duration, a_name, a_port, a_text, checked, some_names
+from tlsprobe.model.profile import Directive, Lab, Profile
 from tlsprobe.profiles.lab import lab
+from tlsprobe.protocols import PROTOCOLS
 
 FILE = "profile.toml"
 """What a profile's file is called in its folder."""
@@ -101,7 +68,7 @@ def _document(file: Path) -> dict[str, Any]:
             f"{file}: not UTF-8 at byte {error.start}", "save the file as UTF-8, as TOML asks"
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}", "mend the line that it names") from None
+        raise UsageError(f"{file}: not TOML: {error}", "correct the line that it names") from None
 
 
 def _read(file: Path, protocol: Mapping[str, Any]) -> Profile:
@@ -113,7 +80,7 @@ def _read(file: Path, protocol: Mapping[str, Any]) -> Profile:
     if mistakes or profile is None:
         count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         lines = "\n".join(f"{file}: {mistake}" for mistake in mistakes)
-        raise UsageError(f"the profile has {count}:\n{lines}", "each line names the key to mend")
+        raise UsageError(f"the profile has {count}:\n{lines}", "each line names the key to correct")
     return profile
 
 
@@ -141,81 +108,44 @@ def _directives(value: object) -> tuple[Directive, ...]:
     raise ValueError('write lines of the form setting = "what it does to a close"')
 
 
+def _protocol(table: object, path: str, mistakes: list[str]) -> dict[str, Any]:
+    adapter = table.get("adapter") if isinstance(table, dict) else None
+    if not isinstance(adapter, str) or adapter not in PROTOCOLS:
+        said = "missing" if adapter is None else f"{adapter!r} is not one"
+        mistakes.append(f"{path}.adapter: {said}; write one of {', '.join(PROTOCOLS)}")
+        return {}
+    return {"protocol": adapter, "settings": PROTOCOLS[adapter].read(table, path, mistakes)}
+
+
+def _idle(value: object, path: str, mistakes: list[str]) -> dict[str, Any]:
+    return checked(value, _IDLE, path, mistakes)
+
+
+_IDLE: Keys = {
+    "timeout": Key(a_duration, required=True, into="idle_s"),
+    "source": Key(a_text, required=True, into="idle_source"),
+}
 _TOP: Keys = {
     "name": Key(a_name, required=True),
     "title": Key(a_text, required=True),
     "port": Key(a_port, required=True),
-    "protocol": Key(as_is, required=True),
-    "idle": Key(as_is),
+    "protocol": Key(required=True, inside=_protocol),
+    "idle": Key(inside=_idle),
     "sequences": Key(some_names),
     "alpn": Key(some_names),
     "image": Key(a_text),
     "notes": Key(a_text),
     "directives": Key(_directives),
-    "lab": Key(as_is),
+    "lab": Key(),
     "like": Key(a_name),
 }
 _OWN = ("name", "title", "image", "lab")
 """What is true of one profile alone, however like another it is."""
-_IDLE: Keys = {
-    "timeout": Key(a_duration, required=True, into="idle_s"),
-    "source": Key(a_text, required=True, into="idle_source"),
-}
-_ADAPTERS: Mapping[str, tuple[Callable[..., Settings], Keys]] = {
-    "http1": (
-        Http1Settings,
-        {"path": Key(a_text), "large": Key(a_text), "host": Key(a_text)},
-    ),
-    "http2": (
-        Http2Settings,
-        {"path": Key(a_text), "large": Key(a_text), "host": Key(a_text)},
-    ),
-    "mysql": (MysqlSettings, {"query": Key(a_text)}),
-    "ldap": (LdapSettings, {"starttls": Key(a_flag)}),
-    "mqtt": (MqttSettings, {"client_id": Key(a_text), "keep_alive": Key(a_short)}),
-    "amqp": (AmqpSettings, {"heartbeat": Key(a_short)}),
-    "chat": (
-        ChatSettings,
-        {
-            "plain": Key(as_is),
-            "greeting": Key(as_is),
-            "request": Key(as_is, required=True),
-            "goodbye": Key(as_is),
-            "refused": Key(a_pattern_of_lines),
-            "defaults": Key(as_is),
-        },
-    ),
-    "postgres": (PostgresSettings, {"query": Key(a_text), "direct": Key(a_flag)}),
-    "raw": (
-        RawSettings,
-        {
-            "opening": Key(some_bytes),
-            "request": Key(some_bytes),
-            "large": Key(some_bytes),
-            "response": Key(an_answer),
-            "greeting": Key(a_pattern),
-            "goodbye": Key(some_bytes),
-            "goodbye_response": Key(an_answer),
-        },
-    ),
-}
-
-_EXCHANGE: Keys = {
-    "send": Key(a_line),
-    "expect": Key(a_pattern_of_lines),
-    "refused": Key(a_pattern_of_lines),
-    "hint": Key(a_text),
-}
-_OPENING: Keys = {**_EXCHANGE, "optional": Key(a_flag)}
-_ASKING: Keys = {**_EXCHANGE, "send": Key(a_line, required=True)}
 
 
 def _profile(document: object, folder: Path, mistakes: list[str]) -> Profile | None:
     values = checked(document, _TOP, "", mistakes)
-    if "protocol" in values:
-        values |= _protocol(values["protocol"], mistakes)
-    if "idle" in values:
-        values |= checked(values.pop("idle"), _IDLE, "idle", mistakes)
+    values |= values.pop("protocol", {}) | values.pop("idle", {})
     if "lab" in values:
         values["lab"] = lab(values["lab"], folder, mistakes)
         _lab_protocol(document, values["lab"], mistakes)
@@ -225,64 +155,4 @@ def _profile(document: object, folder: Path, mistakes: list[str]) -> Profile | N
 def _lab_protocol(document: object, read: Lab | None, mistakes: list[str]) -> None:
     """Whether the protocol's table can say what it is to say in the lab."""
     if read is not None and read.protocol and isinstance(document, dict) and not mistakes:
-        changed: list[str] = []
-        _protocol({**document["protocol"], **read.protocol}, changed)
-        mistakes += (f"lab.{mistake}" for mistake in changed)
-
-
-def _protocol(table: object, mistakes: list[str]) -> dict[str, Any]:
-    adapter = table.get("adapter") if isinstance(table, dict) else None
-    if not isinstance(adapter, str) or adapter not in _ADAPTERS:
-        said = "missing" if adapter is None else f"{adapter!r} is not one"
-        mistakes.append(f"protocol.adapter: {said}; write one of {', '.join(_ADAPTERS)}")
-        return {}
-    make, keys = _ADAPTERS[adapter]
-    settings = checked(table, {"adapter": Key(a_text), **keys}, "protocol", mistakes)
-    settings.pop("adapter")
-    if make is ChatSettings:
-        _chat(settings, mistakes)
-    for answer, asked in (("response", "request"), ("goodbye_response", "goodbye")):
-        if settings.get(answer) and not settings.get(asked):
-            mistakes.append(f"protocol.{answer}: nothing asks for it; write {asked}, or remove it")
-    return {"protocol": adapter, "settings": make(**settings)}
-
-
-def _chat(settings: dict[str, Any], mistakes: list[str]) -> None:
-    """Turn the tables of a chat into what they say, in place."""
-    for name, table in settings.items():
-        path = f"protocol.{name}"
-        match name:
-            case "plain" | "greeting":
-                settings[name] = _exchanges(table, path, mistakes)
-            case "request" | "goodbye":
-                settings[name] = _exchange(table, _ASKING, path, mistakes)
-            case "defaults":
-                settings[name] = Login(**checked(table, LOGIN, path, mistakes))
-
-
-def _exchanges(tables: object, path: str, mistakes: list[str]) -> tuple[Exchange, ...]:
-    if not isinstance(tables, list):
-        mistakes.append(f"{path}: write a list of tables, each with a line [[{path}]]")
-        return ()
-    return tuple(
-        _exchange(table, _OPENING, f"{path}[{number}]", mistakes)
-        for number, table in enumerate(tables)
-    )
-
-
-def _exchange(table: object, keys: Keys, path: str, mistakes: list[str]) -> Exchange:
-    before = len(mistakes)
-    exchange = Exchange(**checked(table, keys, path, mistakes))
-    if len(mistakes) == before:
-        mistakes += (f"{path}{mend}" for mend in _senseless(exchange))
-    return exchange
-
-
-def _senseless(exchange: Exchange) -> Iterator[str]:
-    """What no exchange can mean, though each of its keys is well written."""
-    if exchange.send is None and exchange.expect is None:
-        yield ": says nothing and waits for nothing; write send, expect or both"
-    elif exchange.expect is None and exchange.refused:
-        yield ".refused: no answer is waited for; write expect, or remove it"
-    if exchange.optional and not set(exchange.placeholders) - {"host"}:
-        yield ".optional: send holds nothing that a user could leave out; remove it"
+        _protocol({**document["protocol"], **read.protocol}, "lab.protocol", mistakes)

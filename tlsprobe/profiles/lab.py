@@ -6,6 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from tlsprobe.keys import (
+    Key,
+    Keys,
+    a_duration,
+    a_flag,
+    a_login,
+    a_name,
+    a_short,
+    a_text,
+    checked,
+    some_names,
+)
 from tlsprobe.model.profile import (
     LAB_BEHIND,
     LAB_PLACEHOLDER,
@@ -13,20 +25,6 @@ from tlsprobe.model.profile import (
     LAB_PLACES,
     Command,
     Lab,
-)
-from tlsprobe.model.target import Login
-from tlsprobe.profiles.checks import (
-    LOGIN,
-    Key,
-    Keys,
-    a_duration,
-    a_flag,
-    a_name,
-    a_short,
-    a_text,
-    as_is,
-    checked,
-    some_names,
 )
 
 STOPS = ("TERM", "INT", "QUIT", "KILL")
@@ -37,11 +35,9 @@ def lab(table: object, folder: Path, mistakes: list[str]) -> Lab | None:
     """What the table says; ``folder`` is the profile's. None if something is wrong with it."""
     before = len(mistakes)
     values = checked(table, _LAB, "lab", mistakes)
-    if "login" in values:
-        values["login"] = Login(**checked(values["login"], LOGIN, "lab.login", mistakes))
     if len(mistakes) == before:
         read = Lab(folder=folder, **values)
-        mistakes += (f"lab.{mend}" for mend in _senseless(read))
+        mistakes += (f"lab.{mistake}" for mistake in _senseless(read))
     return read if len(mistakes) == before else None
 
 
@@ -137,7 +133,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.MULTILINE)
     except re.error as error:
-        raise ValueError(f"not a regular expression ({error}); mend it") from None
+        raise ValueError(f"not a regular expression ({error}); correct it") from None
 
 
 def _some(value: object) -> int:
@@ -182,7 +178,7 @@ _LAB: Keys = {
     "idle_directive": Key(a_text),
     "behind": Key(a_name),
     "also": Key(some_names),
-    "login": Key(as_is),
+    "login": Key(inside=a_login),
     "client_cert": Key(a_flag),
     "concurrency": Key(_some),
     "patience": Key(a_duration),

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any
 
-from tlsprobe.model.profile import (
-    AmqpSettings,
-    ChatSettings,
-    Http1Settings,
-    Http2Settings,
-    LdapSettings,
-    MqttSettings,
-    MysqlSettings,
-    PostgresSettings,
-    Profile,
-    RawSettings,
-)
+from tlsprobe.model.profile import Profile
 from tlsprobe.model.sequence import Form
-from tlsprobe.model.target import Login
-from tlsprobe.protocols.amqp import amqp
-from tlsprobe.protocols.chat import chat
+from tlsprobe.model.target import Login, Target
+from tlsprobe.protocols.amqp import AMQP
+from tlsprobe.protocols.chat import CHAT
 from tlsprobe.protocols.conversation import Conversation, Phase
-from tlsprobe.protocols.http1 import http1
-from tlsprobe.protocols.http2 import http2
-from tlsprobe.protocols.ldap import ldap
-from tlsprobe.protocols.mqtt import mqtt
-from tlsprobe.protocols.mysql import mysql
-from tlsprobe.protocols.postgres import postgres
-from tlsprobe.protocols.raw import raw
+from tlsprobe.protocols.http1 import HTTP1
+from tlsprobe.protocols.http2 import HTTP2
+from tlsprobe.protocols.ldap import LDAP
+from tlsprobe.protocols.mqtt import MQTT
+from tlsprobe.protocols.mysql import MYSQL
+from tlsprobe.protocols.postgres import POSTGRES
+from tlsprobe.protocols.protocol import Conversations, Peer, Protocol
+from tlsprobe.protocols.raw import RAW
 
-__all__ = ["Conversation", "Conversations", "Phase", "has_goodbye", "make_conversation", "offers"]
+__all__ = [
+    "PROTOCOLS",
+    "Conversation",
+    "Conversations",
+    "Phase",
+    "Protocol",
+    "has_goodbye",
+    "make_conversation",
+    "offers",
+    "protocol_of",
+    "spoken",
+]
 
-Conversations = Callable[[], Conversation]
-"""Makes a fresh conversation, one for each connection."""
+_ALL = (HTTP1, HTTP2, MYSQL, LDAP, MQTT, AMQP, CHAT, POSTGRES, RAW)
+
+PROTOCOLS: Mapping[str, Protocol[Any]] = {protocol.name: protocol for protocol in _ALL}
+"""The registry: every protocol by the name of its adapter."""
+
+_BY_SETTINGS: Mapping[type, Protocol[Any]] = {protocol.settings: protocol for protocol in _ALL}
+
+
+def protocol_of(profile: Profile) -> Protocol[Any]:
+    """The protocol that a profile's settings are for."""
+    return _BY_SETTINGS[type(profile.settings)]
+
+
+def spoken(target: Target) -> str:
+    """The protocol by the name that rules know: a script is whatever its profile is called."""
+    named_by_profile = PROTOCOLS[target.protocol].named_by_profile
+    return target.profile if named_by_profile else target.protocol
 
 
 def make_conversation(
@@ -41,11 +57,11 @@ def make_conversation(
 ) -> Conversations:
     """Prepare the profile's protocol once; call the result for every connection.
 
-    ``host`` is what a URL would say: the server name where one was given (``--sni``), else the
-    target's host, an IPv6 address without brackets. Raises UsageError for settings or a login
-    that the protocol cannot carry.
+    ``host`` and ``port`` are those of Peer. Raises UsageError for settings or a login that the
+    protocol cannot carry.
     """
-    make = _adapter(profile, host, login, port)
+    peer = Peer(host, port, login)
+    make: Conversations = protocol_of(profile).converse(profile.settings, peer)
     alpn = profile.alpn
     if alpn is None:
         return make
@@ -66,34 +82,4 @@ def offers(converse: Conversations) -> frozenset[Form]:
 
 def has_goodbye(profile: Profile) -> bool:
     """Whether the protocol has a goodbye of its own, so that ``terminate`` means something."""
-    match profile.settings:
-        case ChatSettings(goodbye=goodbye) | RawSettings(goodbye=goodbye):
-            return goodbye is not None
-        case _:
-            return True
-
-
-def _adapter(  # noqa: PLR0911 - one for each adapter
-    profile: Profile, host: str, login: Login, port: int | None
-) -> Conversations:
-    match profile.settings:
-        case AmqpSettings() as settings:
-            return amqp(settings, login)
-        case ChatSettings() as settings:
-            return chat(settings, host, login)
-        case Http1Settings() as settings:
-            return http1(settings, host, port)
-        case Http2Settings() as settings:
-            return http2(settings, host, port)
-        case LdapSettings() as settings:
-            return ldap(settings, login)
-        case MqttSettings() as settings:
-            return mqtt(settings, login)
-        case MysqlSettings() as settings:
-            return mysql(settings, login)
-        case PostgresSettings() as settings:
-            return postgres(settings, login)
-        case RawSettings() as settings:
-            return raw(settings)
-        case _ as never:
-            assert_never(never)
+    return protocol_of(profile).has_goodbye(profile.settings)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import pack
+from typing import Annotated
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import AmqpSettings
+from tlsprobe.keys import Key, a_short
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 PROTOCOL = b"AMQP\x00\x00\x09\x01"
 """The protocol header, the client's first words; a server of other versions answers its own."""
@@ -46,6 +49,19 @@ _HINTS = {
     530: "name a virtual host that exists, and that this user may enter, with --database",
     320: "an operator closed the connection: try again",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpSettings(ProtocolSettings):
+    """The ``[protocol]`` table.
+
+    No heartbeats are sent, so that the server ends an idle connection when it has missed them.
+    """
+
+    heartbeat: Annotated[
+        int | None,
+        Key(a_short, "the heartbeat to agree on, in seconds; 0 for none; default: the server's"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +246,12 @@ def _encode(value: str) -> bytes:
 _CAPABILITIES = _table(_short("authentication_failure_close") + b"t\x01")
 _PROPERTIES = _table(
     _short("product") + b"S" + _table(b"tlsprobe") + _short("capabilities") + b"F" + _CAPABILITIES
+)
+
+
+AMQP = Protocol(
+    "amqp",
+    "AMQP 0-9-1: a channel opened and closed, and Connection.Close as the goodbye",
+    AmqpSettings,
+    lambda settings, peer: amqp(settings, peer.login),
 )

@@ -13,13 +13,24 @@ import re
 import unicodedata
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from typing import Annotated
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import PLACEHOLDER, ChatSettings, Exchange
+from tlsprobe.keys import (
+    Key,
+    Keys,
+    a_flag,
+    a_login,
+    a_pattern_of_lines,
+    a_text,
+    checked,
+)
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 LONGEST = 64 * 1024
 """The longest answer that is waited for, in bytes."""
@@ -35,6 +46,133 @@ _GIVE = {
 _WHO = frozenset({"user", "password"})
 _WRONG_LOGIN = "check --user, and the variable that --password-env names"
 _WRONG_PROFILE = "is it the right port? --profile names the protocol that the server speaks"
+
+
+PLACEHOLDER = re.compile(r'"\{(?P<quoted>[a-z]+)\}"|\{(?P<bare>[a-z]+)\}')
+"""Where a value goes in what a chat sends: a name in braces, alone or between double quotes."""
+
+PLACEHOLDERS = ("user", "password", "database", "host", "plain")
+"""The names that PLACEHOLDER may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One turn of a chat: what we say, and how we know that it was answered.
+
+    ``send`` is a line without its end, None to speak only when spoken to. PLACEHOLDERS in it are
+    filled in: ``user``, ``password`` and ``database`` from the command line or the chat's
+    defaults, ``host`` as a URL would name it, and ``plain``, user and password in SASL's PLAIN
+    mechanism (RFC 4616) in base64. A value between double quotes has quotes and backslashes in it
+    escaped, as IMAP, JSON and Redis want them; no value may hold a control character.
+
+    In the patterns one character is one byte. They are searched in the whole lines of the answer,
+    where ``^`` begins any line; the answer ends with the line in which one is found. ``expect``
+    None: no answer is owed. ``refused`` is an answer that ends the conversation, told to the user
+    with ``hint``. ``optional`` leaves the exchange out where the command line gives none of its
+    values; user and password count as one.
+    """
+
+    send: str | None = None
+    expect: re.Pattern[bytes] | None = None
+    refused: re.Pattern[bytes] | None = None
+    hint: str | None = None
+    optional: bool = False
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The names in braces, in order, known or not."""
+        found = PLACEHOLDER.finditer(self.send or "")
+        return tuple(match["quoted"] or match["bare"] for match in found)
+
+
+def a_line(value: object) -> str:
+    """A line of a chat, whose placeholders are known."""
+    line = a_text(value)
+    if line.endswith(("\r", "\n")):
+        raise ValueError("leave out the line end; it is added to every line that is sent")
+    _known(Exchange(line).placeholders)
+    return line
+
+
+def _known(placeholders: tuple[str, ...]) -> None:
+    for name in placeholders:
+        if name not in PLACEHOLDERS:
+            names = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+            raise ValueError(f"there is no {{{name}}}; write one of {names}")
+
+
+_EXCHANGE: Keys = {
+    "send": Key(a_line),
+    "expect": Key(a_pattern_of_lines),
+    "refused": Key(a_pattern_of_lines),
+    "hint": Key(a_text),
+}
+_OPENING: Keys = {**_EXCHANGE, "optional": Key(a_flag)}
+_ASKING: Keys = {**_EXCHANGE, "send": Key(a_line, required=True)}
+
+
+def some_exchanges(value: object, path: str, mistakes: list[str]) -> tuple[Exchange, ...]:
+    """A list of tables, an exchange each."""
+    if not isinstance(value, list):
+        mistakes.append(f"{path}: write a list of tables, each with a line [[{path}]]")
+        return ()
+    return tuple(
+        _exchange(table, _OPENING, f"{path}[{number}]", mistakes)
+        for number, table in enumerate(value)
+    )
+
+
+def an_exchange(value: object, path: str, mistakes: list[str]) -> Exchange:
+    """A table that asks for something."""
+    return _exchange(value, _ASKING, path, mistakes)
+
+
+def _exchange(value: object, keys: Keys, path: str, mistakes: list[str]) -> Exchange:
+    before = len(mistakes)
+    exchange = Exchange(**checked(value, keys, path, mistakes))
+    if len(mistakes) == before:
+        mistakes += (f"{path}{mistake}" for mistake in _senseless(exchange))
+    return exchange
+
+
+def _senseless(exchange: Exchange) -> Iterator[str]:
+    """What no exchange can mean, though each of its keys is well written."""
+    if exchange.send is None and exchange.expect is None:
+        yield ": says nothing and waits for nothing; write send, expect or both"
+    elif exchange.expect is None and exchange.refused:
+        yield ".refused: no answer is waited for; write expect, or remove it"
+    if exchange.optional and not set(exchange.placeholders) - {"host"}:
+        yield ".optional: send holds nothing that a user could leave out; remove it"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings(ProtocolSettings):
+    """The ``[protocol]`` table: a script. ``request`` and ``goodbye`` may be said at any time."""
+
+    plain: Annotated[
+        tuple[Exchange, ...],
+        Key(inside=some_exchanges, help="what is said before TLS; default: TLS from the start"),
+    ] = ()
+    greeting: Annotated[
+        tuple[Exchange, ...],
+        Key(
+            inside=some_exchanges,
+            help="what is said inside TLS until the server would take a request",
+        ),
+    ] = ()
+    request: Annotated[Exchange, Key(inside=an_exchange, help="the request", required=True)] = (
+        Exchange()
+    )
+    goodbye: Annotated[Exchange | None, Key(inside=an_exchange, help="how a session is ended")] = (
+        None
+    )
+    refused: Annotated[
+        re.Pattern[bytes] | None,
+        Key(a_pattern_of_lines, "the refusal of each exchange that names none of its own"),
+    ] = None
+    defaults: Annotated[
+        Login, Key(inside=a_login, help="who logs in, where the command line does not say")
+    ] = field(default_factory=Login)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +323,7 @@ class Chat(Conversation):
         self.fail(
             f"the server's answer to {awaited.said} goes on for more than {LONGEST} bytes or "
             f"{MOST_LINES} lines: {escaped(self._answer or self._unfinished)}",
-            "choose a request with a small answer, or mend its expect in the profile",
+            "choose a request with a small answer, or correct its expect in the profile",
         )
 
 
@@ -268,3 +406,13 @@ def _plain(send: str, values: dict[str, str]) -> str:
 
 def _quoted(value: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+CHAT = Protocol(
+    "chat",
+    "a protocol of lines, told by the profile",
+    ChatSettings,
+    lambda settings, peer: chat(settings, peer.host, peer.login),
+    has_goodbye=lambda settings: settings.goodbye is not None,
+    named_by_profile=True,
+)

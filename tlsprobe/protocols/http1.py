@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import metadata
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import h11
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Http1Settings
+from tlsprobe.keys import Key, a_text
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 HEAD_LIMIT = 64 * 1024
 """Longest response head, in bytes, before it is taken for something else than HTTP."""
@@ -32,6 +35,17 @@ _NO_BODY = h11.EndOfMessage()
 
 UPLOAD = 4 * 1024 * 1024
 """Bytes of the body that an upload brings; nginx takes 1 MiB unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Http1Settings(ProtocolSettings):
+    """The ``[protocol]`` table."""
+
+    path: Annotated[str, Key(a_text, "the request target")] = "/"
+    large: Annotated[str | None, Key(a_text, "a target whose response has 1 MiB or more")] = None
+    host: Annotated[
+        str | None, Key(a_text, "what the Host field says; default: the target's name")
+    ] = None
 
 
 class Messages(NamedTuple):
@@ -177,3 +191,11 @@ def _head(method: str, path: str, where: str, *further: tuple[str, str]) -> byte
             "write the path as a URL has it: ASCII, no spaces, percent signs for the rest",
         ) from None
     return h11.Connection(h11.CLIENT).send(request) or b""
+
+
+HTTP1 = Protocol(
+    "http1",
+    "HTTP/1.1: GET, and GET with Connection: close as the goodbye",
+    Http1Settings,
+    lambda settings, peer: http1(settings, peer.host, peer.port),
+)

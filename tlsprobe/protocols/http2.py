@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from struct import pack
+from typing import Annotated
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -30,10 +32,12 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Http2Settings
+from tlsprobe.keys import Key, a_text
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.http1 import authority
+from tlsprobe.protocols.protocol import Protocol
 
 # hpack tells every header at level DEBUG, which costs time and would put a login into a log.
 logging.getLogger("hpack").setLevel(logging.WARNING)
@@ -63,6 +67,17 @@ _STREAM_ID = 2**31 - 1
 _NO_SPACES = re.compile(r"[!-~]+")
 
 _NOT_HTTP2 = "does this port speak HTTP/2? Try --profile https, or another that names the protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Http2Settings(ProtocolSettings):
+    """The ``[protocol]`` table: the same keys as for HTTP/1.1."""
+
+    path: Annotated[str, Key(a_text, "the path that is asked for")] = "/"
+    large: Annotated[str | None, Key(a_text, "a path whose response has 1 MiB or more")] = None
+    host: Annotated[str | None, Key(a_text, "what :authority says; default: the target's name")] = (
+        None
+    )
 
 
 class Http2(Conversation):
@@ -261,3 +276,11 @@ def _client() -> H2Connection:
         },
     )
     return connection
+
+
+HTTP2 = Protocol(
+    "http2",
+    "HTTP/2: GET on a stream of its own, and GOAWAY as the goodbye",
+    Http2Settings,
+    lambda settings, peer: http2(settings, peer.host, peer.port),
+)

@@ -10,18 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Annotated
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import LdapSettings
+from tlsprobe.keys import Key, a_flag
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 LONGEST = 1024 * 1024
 """The longest message that is taken for LDAP, in bytes; a root DSE has a few thousand."""
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 """The name of the StartTLS operation (RFC 4511 section 4.14.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LdapSettings(ProtocolSettings):
+    """The ``[protocol]`` table."""
+
+    starttls: Annotated[
+        bool, Key(a_flag, "ask for TLS inside LDAP (RFC 4511 section 4.14); default: LDAPS")
+    ] = False
 
 
 class Tag(IntEnum):
@@ -319,3 +331,11 @@ def _result(operation: bytes) -> str:
 def _encode(value: str) -> bytes:
     # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
     return value.encode("utf-8", "surrogateescape")
+
+
+LDAP = Protocol(
+    "ldap",
+    "LDAP version 3: a search of the root DSE, and UnbindRequest as the goodbye",
+    LdapSettings,
+    lambda settings, peer: ldap(settings, peer.login),
+)

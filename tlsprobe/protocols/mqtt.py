@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from struct import pack
+from typing import Annotated
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import MqttSettings
+from tlsprobe.keys import Key, a_short, a_text
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 PING = b"\xc0\x00"
 GOODBYE = b"\xe0\x00"
@@ -36,6 +40,23 @@ _REFUSALS = {
     4: ("wrong user name or password", _LOGIN),
     5: ("we are not authorised", f"{_LOGIN}; or give a client certificate with --cert and --key"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings(ProtocolSettings):
+    """The ``[protocol]`` table.
+
+    A broker ends the older of two sessions of one name, and any from which it has heard nothing
+    for one and a half times ``keep_alive``.
+    """
+
+    client_id: Annotated[
+        str | None,
+        Key(a_text, "what the session is called; default: a new name for each connection"),
+    ] = None
+    keep_alive: Annotated[
+        int, Key(a_short, "the keep-alive that is announced, in seconds; 0 for none")
+    ] = 60
 
 
 class Mqtt(Conversation):
@@ -175,3 +196,11 @@ def _string(value: str, key: str) -> bytes:
     if len(octets) > _LONGEST_STRING:
         raise UsageError(f"the {key} is too long for MQTT", "give one of at most 65535 bytes")
     return pack("!H", len(octets)) + octets
+
+
+MQTT = Protocol(
+    "mqtt",
+    "MQTT 3.1.1: PINGREQ, and DISCONNECT as the goodbye",
+    MqttSettings,
+    lambda settings, peer: mqtt(settings, peer.login),
+)

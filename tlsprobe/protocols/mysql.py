@@ -12,12 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from struct import pack
+from typing import Annotated
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import MysqlSettings
+from tlsprobe.keys import Key, a_text
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 LONGEST_READ = 64 * 1024
 """The longest packet of the login, in bytes; an error message has 512 at most."""
@@ -31,6 +34,16 @@ QUIT = b"\x01"
 
 LARGE = b"SELECT REPEAT('x', 2097152)"
 """A row of 2 MiB, whatever the database holds; a lower max_allowed_packet makes it NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class MysqlSettings(ProtocolSettings):
+    """The ``[protocol]`` table."""
+
+    query: Annotated[
+        str | None,
+        Key(a_text, "one statement of SQL; default: COM_PING, which every user may send"),
+    ] = None
 
 
 class Can(IntFlag):
@@ -387,3 +400,11 @@ def _string(value: str, key: str) -> bytes:
 def _encode(value: str) -> bytes:
     # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
     return value.encode("utf-8", "surrogateescape")
+
+
+MYSQL = Protocol(
+    "mysql",
+    "MySQL and MariaDB: a query or COM_PING, and COM_QUIT as the goodbye",
+    MysqlSettings,
+    lambda settings, peer: mysql(settings, peer.login),
+)

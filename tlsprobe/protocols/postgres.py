@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import pack
+from typing import Annotated
 
 from scramp import ScramClient, ScramException
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import PostgresSettings
+from tlsprobe.keys import Key, a_flag, a_text
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.protocol import Protocol
 
 SSL_REQUEST = pack("!II", 8, 80877103)
 """Asks for TLS on a connection that is still plain; answered by one byte, S or N."""
@@ -66,6 +69,19 @@ _HINTS = {
     "57P03": "the server is starting, stopping or recovering: try again once it accepts queries",
     "08P01": "something between here and the server may speak another protocol: see its log",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings(ProtocolSettings):
+    """The ``[protocol]`` table.
+
+    ``query`` may return any number of rows but must not be a COPY from the client.
+    """
+
+    query: Annotated[str, Key(a_text, "one string of SQL, sent as a simple query")] = "SELECT 1"
+    direct: Annotated[
+        bool, Key(a_flag, "start TLS at once, without SSLRequest (PostgreSQL 17 and later)")
+    ] = False
 
 
 class Auth(IntEnum):
@@ -326,8 +342,8 @@ def postgres(settings: PostgresSettings, login: Login) -> Callable[[], Postgres]
     if login.database:
         parameters["database"] = login.database
     startup = pack("!I", 3 << 16)
-    for key, value in parameters.items():
-        startup += _string(key, key) + _string(value, key)
+    for name, value in parameters.items():
+        startup += _string(name, name) + _string(value, name)
     startup += b"\0"
     script = Script(
         user=user,
@@ -369,3 +385,11 @@ def _error_fields(body: bytes) -> dict[str, str]:
     """The fields by their letter ("Error and Notice Message Fields"), whatever else there is."""
     parts = body.split(b"\0")
     return {chr(part[0]): part[1:].decode("utf-8", "backslashreplace") for part in parts if part}
+
+
+POSTGRES = Protocol(
+    "postgres",
+    "PostgreSQL: a query, and Terminate as the goodbye",
+    PostgresSettings,
+    lambda settings, peer: postgres(settings, peer.login),
+)

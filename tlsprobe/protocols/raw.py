@@ -4,13 +4,62 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
-from tlsprobe.model.profile import RawSettings
+from tlsprobe.keys import Key, a_pattern, some_bytes
+from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.protocols.conversation import Conversation, Phase
+from tlsprobe.protocols.protocol import Protocol
 
 KEPT = 64 * 1024
 """How many of the newest unrecognised bytes a pattern is searched in."""
+
+
+ANYTHING = re.compile(rb".+", re.DOTALL)
+"""The pattern of a response about which only this is known: something arrives."""
+
+
+def an_answer(value: object) -> re.Pattern[bytes] | None:
+    """A pattern, or whether anything at all is answered."""
+    if isinstance(value, bool):
+        return ANYTHING if value else None
+    return a_pattern(value)
+
+
+@dataclass(frozen=True, slots=True)
+class RawSettings(ProtocolSettings):
+    r"""The ``[protocol]`` table.
+
+    In TOML one character is one byte (``\u00ff`` is byte 255), ``.`` in a pattern matches a newline
+    too, and an answer of ``true`` is ANYTHING.
+    """
+
+    opening: Annotated[
+        bytes,
+        Key(some_bytes, "what is said inside TLS before all else, as a stream's header is"),
+    ] = b""
+    request: Annotated[bytes, Key(some_bytes, "what is asked; default: nothing")] = b""
+    large: Annotated[
+        bytes | None,
+        Key(some_bytes, "what is asked for a response of 1 MiB or more, recognised like any other"),
+    ] = None
+    response: Annotated[
+        re.Pattern[bytes] | None,
+        Key(an_answer, "a pattern of the answer, or true for any; default: none is owed"),
+    ] = None
+    greeting: Annotated[
+        re.Pattern[bytes] | None,
+        Key(a_pattern, "a pattern of the server's first words; default: the client speaks first"),
+    ] = None
+    goodbye: Annotated[
+        bytes | None, Key(some_bytes, "how a session is ended; default: it has no way")
+    ] = None
+    goodbye_response: Annotated[
+        re.Pattern[bytes] | None,
+        Key(an_answer, "a pattern of the answer to the goodbye, or true for any; default: none"),
+    ] = None
 
 
 class Raw(Conversation):
@@ -93,3 +142,20 @@ class Raw(Conversation):
 def raw(settings: RawSettings) -> Callable[[], Raw]:
     """Conversations of these settings."""
     return lambda: Raw(settings)
+
+
+def _senseless(settings: RawSettings) -> Iterator[str]:
+    if settings.response and not settings.request:
+        yield ".response: nothing asks for it; write request, or remove it"
+    if settings.goodbye_response and not settings.goodbye:
+        yield ".goodbye_response: nothing asks for it; write goodbye, or remove it"
+
+
+RAW = Protocol(
+    "raw",
+    "any protocol in which fixed bytes draw a recognisable answer",
+    RawSettings,
+    lambda settings, _: raw(settings),
+    senseless=_senseless,
+    has_goodbye=lambda settings: settings.goodbye is not None,
+)

@@ -1,17 +1,18 @@
-"""What a value of a profile may be, and what a table of values may hold.
+"""The keys of a table in a TOML file: what each may hold, what it means, and every mistake at once.
 
-A check returns the value that the profile holds, or raises ValueError with the mend.
+A check returns the value as tlsprobe keeps it, or raises ValueError with what to write instead.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast, get_type_hints
 
-from tlsprobe.model.profile import ANYTHING, PLACEHOLDERS, Exchange
+from tlsprobe.model.target import Login
 
 # -- what a value may be -----------------------------------------------------------------------
 
@@ -89,31 +90,8 @@ def a_pattern(value: object) -> re.Pattern[bytes]:
         if pattern:
             return re.compile(pattern, re.DOTALL)
     except re.error as error:
-        raise ValueError(f"not a regular expression ({error}); mend it") from None
+        raise ValueError(f"not a regular expression ({error}); correct it") from None
     raise ValueError('write a pattern that is not empty; "." is any byte')
-
-
-def an_answer(value: object) -> re.Pattern[bytes] | None:
-    """A pattern, or whether anything at all is answered."""
-    if isinstance(value, bool):
-        return ANYTHING if value else None
-    return a_pattern(value)
-
-
-def a_line(value: object) -> str:
-    """A line of a chat, whose placeholders are known."""
-    line = a_text(value)
-    if line.endswith(("\r", "\n")):
-        raise ValueError("leave out the line end; it is added to every line that is sent")
-    _known(Exchange(line).placeholders)
-    return line
-
-
-def _known(placeholders: tuple[str, ...]) -> None:
-    for name in placeholders:
-        if name not in PLACEHOLDERS:
-            names = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
-            raise ValueError(f"there is no {{{name}}}; write one of {names}")
 
 
 def a_pattern_of_lines(value: object) -> re.Pattern[bytes]:
@@ -123,23 +101,33 @@ def a_pattern_of_lines(value: object) -> re.Pattern[bytes]:
 
 # -- what a table may hold ---------------------------------------------------------------------
 
+Reader = Callable[[object, str, list[str]], Any]
+"""Reads what a key holds, given the path to it; what is wrong inside is added to the list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of a table: the check of its value, and the field that takes it if not its own."""
+    """A key of a table.
 
-    check: Callable[[object], Any]
+    ``check`` takes the value of a key; ``inside`` reads one that holds a table of its own. ``into``
+    is the field that takes the value if not the key's own name; ``help`` a sentence on it.
+    """
+
+    check: Callable[[object], Any] | None = None
+    help: str = ""
     required: bool = False
     into: str | None = None
+    inside: Reader | None = None
+
+    def read(self, value: object, path: str, mistakes: list[str]) -> Any:
+        """The value to keep. Raises ValueError with what to write instead."""
+        if self.inside is not None:
+            return self.inside(value, path, mistakes)
+        return value if self.check is None else self.check(value)
 
 
 Keys = Mapping[str, Key]
 """Everything that a table may hold."""
-
-
-def as_is(value: object) -> object:
-    """Anything; somebody else looks into it."""
-    return value
 
 
 def checked(table: object, keys: Keys, path: str, mistakes: list[str]) -> dict[str, Any]:
@@ -153,9 +141,9 @@ def checked(table: object, keys: Keys, path: str, mistakes: list[str]) -> dict[s
     for name, value in table.items():
         try:
             key = _key(name, keys)
-            good[key.into or name] = key.check(value)
-        except ValueError as mend:
-            mistakes.append(f"{prefix}{name}: {mend}")
+            good[key.into or name] = key.read(value, f"{prefix}{name}", mistakes)
+        except ValueError as mistake:
+            mistakes.append(f"{prefix}{name}: {mistake}")
     return good
 
 
@@ -167,9 +155,51 @@ def _key(name: str, keys: Keys) -> Key:
     if name in keys:
         return keys[name]
     near = get_close_matches(name, keys, n=1, cutoff=0.5)
-    mend = f"did you mean {near[0]}?" if near else f"remove it, or write one of {', '.join(keys)}"
-    raise ValueError(f"unknown key; {mend}")
+    hint = f"did you mean {near[0]}?" if near else f"remove it, or write one of {', '.join(keys)}"
+    raise ValueError(f"unknown key; {hint}")
 
 
-LOGIN: Keys = {"user": Key(a_value), "password": Key(a_value), "database": Key(a_value)}
-"""A table that says who logs in."""
+# -- tables that are read into a dataclass -----------------------------------------------------
+
+
+def keys_of(made: type) -> Keys:
+    """The keys that fill a dataclass: those with which its fields are annotated, in their order."""
+    hints = get_type_hints(made, include_extras=True)
+    said = {one.name: getattr(hints[one.name], "__metadata__", ()) for one in fields(made)}
+    return {name: key for name, found in said.items() for key in found if isinstance(key, Key)}
+
+
+def shown(value: object) -> str:
+    """A value as a file would have it; None is a key that is left out."""
+    match value:
+        case None:
+            return "not set"
+        case bytes():
+            return _quoted(value.decode("latin-1"))
+        case re.Pattern():
+            return shown(value.pattern)
+        case tuple():
+            return f"[{', '.join(map(shown, value))}]"
+        case bool() | str() | int() | float():
+            return _quoted(value)
+    return _shown_table(value)
+
+
+def _quoted(value: str | float) -> str:
+    """As JSON has it, which TOML understands but for one control character."""
+    is_plain = not isinstance(value, str) or value.isprintable()
+    return json.dumps(value, ensure_ascii=not is_plain).replace("\x7f", "\\u007f")
+
+
+def _shown_table(value: object) -> str:
+    parts = {one.name: getattr(value, one.name) for one in fields(cast("Any", value))}
+    said = [f"{name} = {shown(part)}" for name, part in parts.items() if part not in {None, False}]
+    return f"{{ {', '.join(said)} }}" if said else "{}"
+
+
+def a_login(value: object, path: str, mistakes: list[str]) -> Login:
+    """A table that says who logs in."""
+    return Login(**checked(value, _LOGIN, path, mistakes))
+
+
+_LOGIN: Keys = {name: Key(a_value) for name in ("user", "password", "database")}
