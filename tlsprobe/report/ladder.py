@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from tlsprobe.model.judgement import LadderLine
 from tlsprobe.report.glyphs import UNICODE, Glyphs, duration
-
-if TYPE_CHECKING:
-    from tlsprobe.model.run import Example
 
 REPEATS = 3
 """So many lines of one kind in a row are shown; of more, only the first and the last."""
