@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
-from tlsprobe.cli.console import out, say
+from tlsprobe.cli.console import out
 from tlsprobe.errors import UsageError
 from tlsprobe.model.explanation import Explanation
 
 FOUND = 1
 """Exit code when a reset was found."""
+
+MOST = 20
+"""So many kinds of reset go into a ticket, which is about one or two."""
 
 
 class Format(StrEnum):
@@ -84,16 +87,17 @@ def _show(explanation: Explanation, how: Format, no_color: bool) -> None:
         sys.stdout.buffer.write(encode_explanation(explanation))
         sys.stdout.buffer.flush()
     elif how is Format.MARKDOWN:
-        from tlsprobe.report.explain_markdown import explanation_markdown
+        from tlsprobe.report.pages.explain import explain_page
+        from tlsprobe.report.render_markdown import render_markdown
 
-        sys.stdout.buffer.write(explanation_markdown(explanation).encode("utf-8", "replace"))
+        text = render_markdown(explain_page(explanation, most=MOST), diagrams=True)
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     else:
-        from tlsprobe.report.explain_terminal import explanation_lines
+        from tlsprobe.report.pages.explain import explain_page
+        from tlsprobe.report.render_terminal import print_page
 
-        console = out(no_color)
-        for line in explanation_lines(explanation, console.width, console.encoding):
-            say(console, line.text, line.style)
+        print_page(out(no_color), explain_page(explanation))
 
 
 def _address(host: str | None) -> str | None:
