@@ -1,4 +1,4 @@
-"""The fuzz document against its schema, the files beside it, and the words."""
+"""The fuzz document against its schema, the files beside it, and the page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from tests.report.drawn import on_terminal
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example, FuzzCause, FuzzCoverage, FuzzFailure, FuzzRun
 from tlsprobe.model.judgement import Confidence, LadderLine
@@ -22,8 +23,7 @@ from tlsprobe.report.fuzz_document import (
     failure_toml,
     fuzz_schema,
 )
-from tlsprobe.report.fuzz_words import confirmed_words, fuzz_lines, headline
-from tlsprobe.report.glyphs import ASCII
+from tlsprobe.report.pages.fuzz import confirmed_words, fuzz_page, headline
 
 FAILURE = FuzzFailure(
     property="no-reset-before-fin",
@@ -105,9 +105,8 @@ def test_what_was_confirmed_in_words(confirmed: str, words: str) -> None:
     assert confirmed_words(replace(FAILURE, confirmed=confirmed)) == words
 
 
-def test_the_report_tells_close_packets_cause_and_file() -> None:
-    text = "\n".join(line.text for line in fuzz_lines(RUN, ASCII))
-    assert text.isascii()
+def test_the_page_has_close_packets_cause_and_file() -> None:
+    text = on_terminal(fuzz_page(RUN), encoding="ascii")
     for said in (FAILURE.steps, "RST with ACK", "unread-data-at-close", FAILURE.file, "read on"):
         assert said in text
     assert headline(RUN) == "1 failure in 10 examples, 20 connections, seed 4"

@@ -58,10 +58,10 @@ from tlsprobe.model.run import HostFacts, Tool, stamp
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
-from tlsprobe.report.escape import printable
 from tlsprobe.report.fuzz_document import encode_fuzz_line
-from tlsprobe.report.fuzz_words import counted, fuzz_lines
-from tlsprobe.report.glyphs import glyphs_for
+from tlsprobe.report.pages.fuzz import fuzz_page
+from tlsprobe.report.plurals import counted
+from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff.capture import CHOICES
 from tlsprobe.tls import OPENSSL_VERSION
 
@@ -370,9 +370,7 @@ def _present(run: FuzzRun, json: bool, no_color: bool) -> None:
         sys.stdout.buffer.write(encode_fuzz_line(run))
         sys.stdout.flush()
         return
-    console = out(no_color)
-    for line in fuzz_lines(run, glyphs_for(console.encoding)):
-        say(console, printable(line.text, console.encoding), line.style)
+    print_page(out(no_color), fuzz_page(run))
 
 
 def _exit_code(run: FuzzRun) -> int:

@@ -11,8 +11,8 @@ from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_o
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
 from tlsprobe.report.pages.compatibility import compatibility_page
+from tlsprobe.report.pages.vendor import vendor_page
 from tlsprobe.report.render_markdown import render_markdown
-from tlsprobe.report.vendor_page import vendor_page
 
 PAGE_FILE = "vendor.md"
 """A vendor's page, in the vendor's folder."""
@@ -52,4 +52,5 @@ def _write_pages(
         profile = profiles.get(vendor.name) or profiles.get(vendor.run.target.profile)
         own = folder / vendor.folder
         own.mkdir(exist_ok=True)
-        (own / PAGE_FILE).write_text(vendor_page(vendor, profile, command), encoding="utf-8")
+        page = render_markdown(vendor_page(vendor, profile, command))
+        (own / PAGE_FILE).write_text(page, encoding="utf-8")

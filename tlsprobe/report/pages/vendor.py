@@ -1,4 +1,4 @@
-"""``vendor.md``: one server's closes in words, for somebody who has to live with it.
+"""The page of one server: its closes in words, for somebody who has to live with it.
 
 Every question gets a sentence. What was not measured is said to be so; nothing is made up from a
 server's documentation but the defaults, and those are named as documented.
@@ -11,10 +11,23 @@ from collections.abc import Iterable, Iterator
 from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Cell, Run, Spread
+from tlsprobe.report.blocks import (
+    Block,
+    BulletList,
+    Code,
+    Column,
+    Field,
+    Fields,
+    Heading,
+    Page,
+    Paragraph,
+    Table,
+    Text,
+)
 from tlsprobe.report.compatibility import Vendor, asked
 from tlsprobe.report.ending import NOT_MEASURED, Ending, by_tls, cells_of, ending_of, endings_of
-from tlsprobe.report.escape import markdown_cell_code, markdown_code, markdown_text
 from tlsprobe.report.glyphs import duration, seconds
+from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import (
     capture_words,
     host_words,
@@ -36,19 +49,29 @@ IDLE = {
 LONGEST_MARGIN, MARGIN = 5.0, 0.1
 """How far below a server's timeout a client should stay: a tenth, and no more than 5 s."""
 
+CLIENT_FIRST = (
+    ("close-notify-fin", "close_notify and FIN one after the other"),
+    ("close-notify-fin-coalesced", "close_notify and FIN in one segment"),
+    ("close-notify-only", "close_notify and no FIN"),
+    ("data-after-close-notify", "bytes behind the close_notify"),
+    ("fin-only", "a FIN without close_notify"),
+)
+"""What the client may do first, and the sequence that does it."""
+
 GAPS = ("", "-1ms", "-50ms")
 """The gaps between goodbye and close_notify that the catalogue has."""
 
 
-def vendor_page(vendor: Vendor, profile: Profile | None = None, command: str = "") -> str:
-    """The page of a vendor. ``command`` reproduces what it tells."""
-    title = markdown_text(vendor.title)
+def vendor_page(vendor: Vendor, profile: Profile | None = None, command: str = "") -> Page:
+    """The page of a vendor. ``command`` reproduces what it says."""
     if vendor.run is None:
-        why = markdown_text(vendor.reason or "no reason was given")
-        return f"# {title}\n\nIt could not be measured here: {why}.\n"
+        reason = vendor.reason or "no reason was given"
+        return (
+            Heading(1, vendor.title),
+            Paragraph(f"It could not be measured here: {reason}."),
+        )
     run = vendor.run
-    parts: tuple[tuple[str, Iterable[str]], ...] = (
-        ("", _lead(run)),
+    sections: tuple[tuple[str, Iterable[Block]], ...] = (
         ("Idle connections", _idle(run, profile)),
         ("When the client says close_notify first", _client_first(run)),
         ("Half-close", _half_close(run)),
@@ -57,43 +80,46 @@ def vendor_page(vendor: Vendor, profile: Profile | None = None, command: str = "
         ("What it means for clients", _clients(run, profile)),
         ("What it means for forwarders", _forwarders(run)),
         ("What changes it", _directives(run, profile)),
-        ("How this was measured", _made(vendor, run, profile, command)),
+        ("How this was measured", _measured(vendor, run, profile, command)),
     )
-    told = (_part(head, sentences) for head, sentences in parts)
-    return f"# How {title} ends TLS connections\n\n" + "\n\n".join(told) + "\n"
-
-
-def _part(head: str, paragraphs: Iterable[str]) -> str:
-    body = "\n".join(paragraphs)
-    return f"## {head}\n\n{body}" if head else body
+    return (
+        Heading(1, f"How {vendor.title} ends TLS connections"),
+        _lead(run),
+        *(block for head, blocks in sections for block in (Heading(2, head), *blocks)),
+    )
 
 
 # --- The server -----------------------------------------------------------------------------------
 
 
-def _lead(run: Run) -> Iterator[str]:
+def _lead(run: Run) -> Block:
     cells = asked(run)
     sequences = {cell.sequence for cell in cells}
     reset = {cell.sequence for cell in cells if _server_resets(cell)}
-    many = f"{len(sequences)} sequence{'' if len(sequences) == 1 else 's'}"
-    yield f"It was put through {many}; {len(reset)} of them drew an RST from it."
-    yield f"Safe behind a forwarder: {safety_of(run)}. {summary_words([run]).capitalize()}."
-    yield "Where no TLS version is named, it did the same in all that were measured."
+    return Paragraph(
+        f"It was put through {counted(len(sequences), 'sequence')}; {len(reset)} of them drew an"
+        f" RST from it. Safe behind a forwarder: {safety_of(run)}."
+        f" {summary_words([run]).capitalize()}. Where no TLS version is named, it did the same in"
+        " all that were measured."
+    )
 
 
-def _idle(run: Run, profile: Profile | None) -> Iterator[str]:
+def _idle(run: Run, profile: Profile | None) -> Iterator[Block]:
+    items: list[Text] = []
     for when, sequence in IDLE.items():
-        told = [(cell.tls, _expiry(cell)) for cell in cells_of(run, sequence)]
-        yield f"- {when[0].upper()}{when[1:]}: {_versions(told)}"
+        by_version = [(cell.tls, _expiry(cell)) for cell in cells_of(run, sequence)]
+        items.append(f"{when[0].upper()}{when[1:]}: {_versions(by_version)}")
     if profile and profile.idle_s is not None:
         source = f" ({profile.idle_source})" if profile.idle_source else ""
-        yield f"- Documented default: {markdown_text(seconds(profile.idle_s) + source)}."
+        items.append(f"Documented default: {seconds(profile.idle_s)}{source}.")
     if run.server and run.server.idle_s:
         lab = profile.lab if profile else None
-        directive = (
-            f" with {markdown_code(lab.idle_directive)}" if lab and lab.idle_directive else ""
-        )
-        yield f"- For the lab it was set to {seconds(run.server.idle_s)}{directive}."
+        chosen = f"For the lab it was set to {seconds(run.server.idle_s)}"
+        if lab and lab.idle_directive:
+            items.append((f"{chosen} with ", Code(lab.idle_directive), "."))
+        else:
+            items.append(f"{chosen}.")
+    yield BulletList(tuple(items))
 
 
 def _expiry(cell: Cell) -> str:
@@ -116,25 +142,20 @@ def _after(spread: Spread | None) -> str:
     return f" after {duration(spread.p50)}{between}"
 
 
-def _client_first(run: Run) -> Iterator[str]:
-    yield _answering(run)
-    for sequence, words in (
-        ("close-notify-fin", "close_notify and FIN one after the other"),
-        ("close-notify-fin-coalesced", "close_notify and FIN in one segment"),
-        ("close-notify-only", "close_notify and no FIN"),
-        ("data-after-close-notify", "bytes behind the close_notify"),
-        ("fin-only", "a FIN without close_notify"),
-    ):
-        yield f"- After {words}: {_ending(run, sequence)}"
+def _client_first(run: Run) -> Iterator[Block]:
+    yield Paragraph(_answering(run))
+    yield BulletList(
+        tuple(f"After {ours}: {_ending(run, sequence)}" for sequence, ours in CLIENT_FIRST)
+    )
 
 
 def _answering(run: Run) -> str:
     names = ("close-notify-await", "close-notify-fin", "close-notify-only")
     endings = endings_of(run, names)
     if not endings:
-        return "Whether it answers close_notify was not measured.\n"
-    told = by_tls([(tls, _answers(ending)) for tls, ending in endings])
-    return f"Does it answer a close_notify with its own? {told[0].upper()}{told[1:]}.\n"
+        return "Whether it answers close_notify was not measured."
+    answers = by_tls([(tls, _answers(ending)) for tls, ending in endings])
+    return f"Does it answer a close_notify with its own? {answers[0].upper()}{answers[1:]}."
 
 
 def _answers(ending: Ending) -> str:
@@ -144,13 +165,15 @@ def _answers(ending: Ending) -> str:
     return f"no, it sends {_plain(ending)}" if ending.events else "no, it sends nothing"
 
 
-def _half_close(run: Run) -> Iterator[str]:
+def _half_close(run: Run) -> Iterator[Block]:
+    items = []
     for sequence, owed in (
         ("half-close", "a response"),
         ("half-close-large", "a response of a megabyte"),
     ):
-        told = [(cell.tls, _delivery(cell)) for cell in cells_of(run, sequence)]
-        yield f"- With {owed} owed when our close_notify arrives: {_versions(told)}"
+        by_version = [(cell.tls, _delivery(cell)) for cell in cells_of(run, sequence)]
+        items.append(f"With {owed} owed when our close_notify arrives: {_versions(by_version)}")
+    yield BulletList(tuple(items))
 
 
 def _delivery(cell: Cell) -> str:
@@ -165,48 +188,53 @@ def _delivery(cell: Cell) -> str:
     return f"it did not arrive whole in {lost} of {ending.trials} trials; the end: {_said(ending)}"
 
 
-def _goodbye(run: Run) -> Iterator[str]:
-    yield f"- After the protocol's goodbye alone: {_ending(run, 'terminate')}"
+def _goodbye(run: Run) -> Iterator[Block]:
+    yield BulletList(tuple(_goodbyes(run)))
+
+
+def _goodbyes(run: Run) -> Iterator[str]:
+    yield f"After the protocol's goodbye alone: {_ending(run, 'terminate')}"
     for gap in GAPS:
         late = f" {gap[1:].replace('ms', ' ms')} later" if gap else " right behind it"
         ending = _ending(run, f"terminate-close-notify{gap}")
-        yield f"- After the goodbye with a close_notify{late}: {ending}"
+        yield f"After the goodbye with a close_notify{late}: {ending}"
     for when, sequence in (
         ("after the goodbye", "server-close-reply"),
         ("at idle expiry", "idle-expiry-reply"),
     ):
-        yield f"- When its own close {when} is answered: {_ending(run, sequence)}"
+        yield f"When its own close {when} is answered: {_ending(run, sequence)}"
 
 
 # --- Resets ---------------------------------------------------------------------------------------
 
 
-def _resets(run: Run) -> Iterator[str]:
+def _resets(run: Run) -> Iterator[Block]:
     cells = [cell for cell in asked(run) if _server_resets(cell)]
     if not cells:
-        yield "Nothing that was tried drew an RST from it."
+        yield Paragraph("Nothing that was tried drew an RST from it.")
         return
-    yield "| sequence | TLS | in place of FIN | after FIN | cause | on the wire |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    rows: dict[tuple[str, ...], list[str]] = {}
+    heads = ("sequence", "TLS", "in place of FIN", "after FIN", "cause", "on the wire")
+    rows: dict[tuple[Text, ...], list[str]] = {}
     for cell in cells:
         rows.setdefault(_reset_fields(cell), []).append(cell.tls)
-    for (sequence, *fields), tls in rows.items():
-        yield f"| {' | '.join((sequence, markdown_text(', '.join(tls)), *fields))} |"
+    yield Table(
+        tuple(map(Column, heads)),
+        tuple((first, ", ".join(tls), *rest) for (first, *rest), tls in rows.items()),
+    )
 
 
-def _reset_fields(cell: Cell) -> tuple[str, ...]:
+def _reset_fields(cell: Cell) -> tuple[Text, ...]:
     server = cell.resets.server
     causes = "; ".join(
         f"{why.cause} ({why.confidence}, {why.count})" for why in cell.why if why.side == "server"
     )
     signature = max(cell.signatures.items(), key=lambda item: item[1], default=("", 0))[0]
     return (
-        markdown_text(cell.sequence),
+        cell.sequence,
         _share(server.before_fin, cell.trials),
         _share(server.after_fin, cell.trials),
-        markdown_text(causes or "not attributed"),
-        markdown_cell_code(signature) if signature else "not captured",
+        causes or "not attributed",
+        (Code(signature),) if signature else "not captured",
     )
 
 
@@ -221,21 +249,21 @@ def _server_resets(cell: Cell) -> int:
 # --- Whom it concerns -----------------------------------------------------------------------------
 
 
-def _clients(run: Run, profile: Profile | None) -> Iterator[str]:
+def _clients(run: Run, profile: Profile | None) -> Iterator[Block]:
+    yield from map(Paragraph, (*_what_readers_get(run), _safe_idle(run, profile)))
+    yield from _remedies(run, "Client")
+    yield from map(Paragraph, race_words(run))
+
+
+def _what_readers_get(run: Run) -> Iterator[str]:
     cells = [cell for cell in asked(run) if cell.resets.server.before_fin]
     if cells:
-        yield (
-            "A plain reader gets ECONNRESET where it expects EOF after: "
-            f"{markdown_text(_places(cells))}."
-        )
+        yield f"A plain reader gets ECONNRESET where it expects EOF after: {_places(cells)}."
     else:
         yield "No reader got ECONNRESET from it: every end that came was EOF."
     lost = [cell for cell in asked(run) if cell.outcomes.get(Outcome.DATA_LOST)]
     if lost:
-        yield f"A response that was owed did not arrive whole in: {markdown_text(_places(lost))}."
-    yield _safe_idle(run, profile)
-    yield from _remedies(run, "Client")
-    yield from (f"\n{markdown_text(words)}" for words in race_words(run))
+        yield f"A response that was owed did not arrive whole in: {_places(lost)}."
 
 
 def _safe_idle(run: Run, profile: Profile | None) -> str:
@@ -250,76 +278,85 @@ def _safe_idle(run: Run, profile: Profile | None) -> str:
             f" By the same margin, that is {seconds(safe)} with the documented default of "
             f"{seconds(documented)}."
         )
-    return markdown_text(sentence)
+    return sentence
 
 
-def _forwarders(run: Run) -> Iterator[str]:
-    checked = [cell for cell in asked(run) if cell.path_alive is not None]
-    dead = [cell for cell in checked if cell.path_alive is False]
-    if not checked:
-        yield "Whether the path lives on after a close was not measured."
-    elif dead:
-        yield f"The path was dead afterwards in: {markdown_text(_places(dead))}."
-    else:
-        yield f"The next connection got through after every cell, {len(checked)} in all."
-    if any(cell.resets.server.before_fin for cell in asked(run)):
-        yield "A forwarder that takes a read error for a dead tunnel would close it for all."
+def _forwarders(run: Run) -> Iterator[Block]:
+    resets = any(cell.resets.server.before_fin for cell in asked(run))
+    error = (
+        "A forwarder that takes a read error for a dead tunnel would close it for all."
+        if resets
+        else "It gives a forwarder no read error: to one, this server ends like any other stream."
+    )
+    yield Paragraph(f"{_after_closes(run)} {error}")
+    if resets:
         yield from _remedies(run, "Forwarder")
-    else:
-        yield "It gives a forwarder no read error: to one, this server ends like any other stream."
 
 
-def _remedies(run: Run, whose: str) -> Iterator[str]:
+def _after_closes(run: Run) -> str:
+    """Whether the path was alive after the closes."""
+    checked = [cell for cell in asked(run) if cell.path_alive is not None]
+    if not checked:
+        return "Whether the path lives on after a close was not measured."
+    if dead := [cell for cell in checked if cell.path_alive is False]:
+        return f"The path was dead afterwards in: {_places(dead)}."
+    return f"The next connection got through after every cell, {len(checked)} in all."
+
+
+def _remedies(run: Run, whose: str) -> Iterator[Block]:
     """What those who are concerned can do about the resets that were seen, each thing once."""
     causes = (why for cell in asked(run) for why in cell.why if why.side == "server")
-    told = dict.fromkeys(words for why in causes for words in why.remedy)
-    found = [words for words in told if words.startswith(f"{whose}:")]
-    yield from (["", *(f"- {markdown_text(words)}" for words in found)] if found else [])
+    remedies = dict.fromkeys(sentence for why in causes for sentence in why.remedy)
+    found = tuple(sentence for sentence in remedies if sentence.startswith(f"{whose}:"))
+    if found:
+        yield BulletList(found)
 
 
-def _directives(run: Run, profile: Profile | None) -> Iterator[str]:
+def _directives(run: Run, profile: Profile | None) -> Iterator[Block]:
     if profile is None or not profile.directives:
-        yield "No directive that changes it is known to the profile."
+        yield Paragraph("No directive that changes it is known to the profile.")
         yield from _remedies(run, "Server")
         return
     lab = profile.lab
     if lab and lab.idle_directive:
-        yield f"The idle timeout is set by {markdown_code(lab.idle_directive)}.\n"
-    for directive in profile.directives:
-        yield f"- {markdown_code(directive.name)}: {markdown_text(directive.effect)}"
+        yield Paragraph(("The idle timeout is set by ", Code(lab.idle_directive), "."))
+    yield BulletList(tuple((Code(d.name), f": {d.effect}") for d in profile.directives))
     yield from _remedies(run, "Server")
 
 
-def _made(vendor: Vendor, run: Run, profile: Profile | None, command: str) -> Iterator[str]:
-    yield f"- server: {markdown_text(vendor.versions())}"
-    yield f"- probed from: {markdown_text(host_words(run))}"
-    yield f"- {markdown_text(measured_words(run))}"
-    yield f"- capture: {markdown_text(capture_words(run.capture))}"
-    yield from (f"- note: {markdown_text(note)}" for note in run.notes)
-    if run.server and run.server.notes:
-        yield f"- note: {markdown_text(run.server.notes)}"
+def _measured(vendor: Vendor, run: Run, profile: Profile | None, command: str) -> Iterator[Block]:
     reproduce = command or " ".join(("tlsprobe run", *run.command) if run.command else ())
-    yield f"- command: {markdown_code(reproduce)}" if reproduce else "- command: not recorded"
+    notes = (*run.notes, *([run.server.notes] if run.server and run.server.notes else []))
+    yield Fields(
+        (
+            Field("server", vendor.versions()),
+            Field("probed from", host_words(run)),
+            Field("measured", measured_words(run)),
+            Field("capture", capture_words(run.capture)),
+            *(Field("note", note) for note in notes),
+            Field("command", (Code(reproduce),) if reproduce else "not recorded"),
+        )
+    )
 
 
 # --- Words ----------------------------------------------------------------------------------------
 
 
 def _ending(run: Run, sequence: str) -> str:
-    told = []
+    by_version = []
     for cell in cells_of(run, sequence):
         ending = ending_of(cell)
-        told.append((cell.tls, _said(ending) if ending else _unanswered(cell)))
-    return _versions(told)
+        by_version.append((cell.tls, _said(ending) if ending else _unanswered(cell)))
+    return _versions(by_version)
 
 
-def _versions(told: list[tuple[str, str]]) -> str:
+def _versions(by_version: list[tuple[str, str]]) -> str:
     """The TLS versions folded to one sentence, or one each."""
-    if not told:
+    if not by_version:
         return f"{NOT_MEASURED}."
-    if len(told) > 1 and len({words for _, words in told}) == 1:
-        return f"{markdown_text(told[0][1])}."
-    return "; ".join(f"{markdown_text(words)} (TLS {tls})" for tls, words in told) + "."
+    if len(by_version) > 1 and len({words for _, words in by_version}) == 1:
+        return f"{by_version[0][1]}."
+    return "; ".join(f"{words} (TLS {tls})" for tls, words in by_version) + "."
 
 
 def _said(ending: Ending) -> str:

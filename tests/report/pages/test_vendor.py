@@ -21,7 +21,8 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.compatibility import Vendor, vendors_of
-from tlsprobe.report.vendor_page import vendor_page
+from tlsprobe.report.pages.vendor import vendor_page
+from tlsprobe.report.render_markdown import render_markdown
 
 HEADS = (
     "Idle connections",
@@ -38,7 +39,7 @@ HEADS = (
 
 def page_of(run: Run, profile: Profile | None = None, command: str = "tlsprobe lab run") -> str:
     (vendor,) = vendors_of([run])
-    return vendor_page(vendor, profile, command)
+    return render_markdown(vendor_page(vendor, profile, command))
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +125,13 @@ def test_the_command_is_the_one_that_reproduces() -> None:
 
 
 def test_an_absent_vendor_has_its_reason() -> None:
-    page = vendor_page(Vendor("h2o", "h2o", None, "no such program"))
+    page = render_markdown(vendor_page(Vendor("h2o", "h2o", None, "no such program")))
     assert page == "# h2o\n\nIt could not be measured here: no such program.\n"
 
 
 def test_nasty_text_is_shown_and_not_obeyed() -> None:
     evil, gone = nasty()
-    for page in (vendor_page(evil, None, NASTY), vendor_page(gone)):
+    for page in map(render_markdown, (vendor_page(evil, None, NASTY), vendor_page(gone))):
         assert "\x1b" not in page
         assert "\u202e" not in page
         assert "<b>" not in page.replace("`", "").partition("command:")[0]

@@ -1,0 +1,107 @@
+"""The page of a fuzz run: each failure with its close, packets, cause and file, then coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tlsprobe.model.fuzz import FuzzFailure, FuzzRun
+from tlsprobe.report.blocks import (
+    Block,
+    Code,
+    CodeBlock,
+    Field,
+    Fields,
+    Heading,
+    Ladder,
+    Names,
+    Page,
+    Text,
+)
+from tlsprobe.report.plurals import counted
+
+FEW = 8
+"""So many verbs, pairs and signatures are named where there is little room; fuzz.json has all."""
+
+SUSPECTS = 8
+"""So many of the sequences before a failure are shown."""
+
+
+def fuzz_page(run: FuzzRun) -> Page:
+    """The whole page."""
+    return (
+        Heading(1, f"{run.target.name} ({run.target.profile}): {headline(run)}"),
+        *(
+            block
+            for number, failure in enumerate(run.failures, 1)
+            for block in _failure(number, failure)
+        ),
+        Heading(2, "Seen"),
+        Fields(tuple(_seen(run))),
+    )
+
+
+def headline(run: FuzzRun) -> str:
+    """What came out, in one line."""
+    found = counted(len(run.failures), "failure") if run.failures else "no failure"
+    against = f" against {run.against.name}" if run.against else ""
+    examples, connections = counted(run.examples, "example"), counted(run.connections, "connection")
+    tried = f"{examples}{against}, {connections}"
+    return f"{found} in {tried}, seed {run.seed}" + (", interrupted" if run.interrupted else "")
+
+
+def confirmed_words(failure: FuzzFailure) -> str:
+    """How often it happened again: ``5/5``, ``2/5: a race``."""
+    broke, runs = map(int, failure.confirmed.split("/"))
+    if not runs:
+        return "seen, and not run again"
+    if broke == 0:
+        return f"{failure.confirmed}: seen, and not again"
+    return failure.confirmed if broke == runs else f"{failure.confirmed}: a race"
+
+
+def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
+    yield Heading(2, f"{number}. {failure.property} ({failure.rule}), TLS {failure.tls}")
+    yield CodeBlock((failure.steps,))
+    yield Fields(tuple(_facts(failure)))
+    if failure.ladder:
+        yield Ladder(failure.ladder)
+
+
+def _facts(failure: FuzzFailure) -> Iterator[Field]:
+    yield Field("broken", failure.text)
+    yield Field("confirmed", confirmed_words(failure))
+    signature: Text = (Code(failure.signature),) if failure.signature else "nothing more was sent"
+    yield Field("signature", signature)
+    if failure.ends:
+        yield Field("ended", "; ".join(f"{count} x {end}" for end, count in failure.ends.items()))
+    if failure.cause is not None:
+        cause = f"{failure.cause.cause} (confidence {failure.cause.confidence})"
+        yield Field("cause", cause, failure.cause.evidence)
+        if failure.cause.remedy:
+            yield Field("remedy", items=failure.cause.remedy)
+    if failure.also:
+        yield Field("also", ", ".join(failure.also))
+    shrunk = "" if failure.shrunk else "; there was no time to look for a shorter one"
+    yield Field("found", f"after {failure.examples} examples, as: {failure.found}{shrunk}")
+    yield Field("seen", f"{failure.seen} times; cluster '{failure.cluster}'")
+    if failure.suspects:
+        which = f"the last {len(failure.suspects)} sequences before, newest first"
+        yield Field("suspects", which, failure.suspects[:SUSPECTS])
+    if failure.file:
+        yield Field("file", failure.file)
+
+
+def _seen(run: FuzzRun) -> Iterator[Field]:
+    coverage = run.coverage
+    yield _counts("verbs", coverage.verbs)
+    yield _counts("pairs", coverage.pairs)
+    yield _counts("signatures", coverage.signatures)
+    yield Field("asked", ", ".join(run.properties))
+    if run.unmeasured:
+        yield Field("unmeasured", f"{run.unmeasured} examples of which nothing can be said")
+    yield from (Field("note", note) for note in run.notes)
+
+
+def _counts(label: str, counts: dict[str, int]) -> Field:
+    names = tuple(f"{what or '(nothing)'} ({count})" for what, count in counts.items())
+    return Field(label, (f"{len(counts)}: ", Names(names, FEW)) if counts else "0")
