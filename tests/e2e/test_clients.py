@@ -7,21 +7,20 @@ from pathlib import Path
 import pytest
 import trio
 
-from tlsprobe.cli.lab_clients import Told, render
-from tlsprobe.lab.clients import STORIES, Story, Watched, ending_of, tally, watch
+from tlsprobe.lab.clients import SCENARIOS, Scenario, Watched, ending_of, tally, watch
 from tlsprobe.lab.vendor import running
 from tlsprobe.lab.workspace import places
 from tlsprobe.model.trace import Flag, Segment, Side
 from tlsprobe.profiles import load_profile
 
 pytestmark = pytest.mark.root
-BY_NAME = {story.name: story for story in STORIES}
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
-def watched(story: Story, folder: Path, times: int = 1) -> list[Watched]:
+def watched(scenario: Scenario, folder: Path, times: int = 1) -> list[Watched]:
     async def observe() -> list[Watched]:
-        async with running(load_profile(story.vendor), here) as server:
-            return await watch(story, server, times, folder / "client.pcapng")
+        async with running(load_profile(scenario.vendor), here) as server:
+            return await watch(scenario, server, times, folder / "client.pcapng")
 
     with places() as here:
         return trio.run(observe)
@@ -85,13 +84,3 @@ def test_what_differs_is_counted_apart() -> None:
         ("server FIN", "nobody resets", 2),
         ("client FIN", "nobody resets", 1),
     ]
-
-
-def test_the_page_tells_what_could_not_be_watched() -> None:
-    story = STORIES[0]
-    nobody: Told = (story, "", [], "there is no 'curl' (apt-get install curl)")
-    told: Told = (story, "nginx 1.22.1", [Watched("server FIN", (), "")], "")
-    page = "\n".join(render([nobody, told]))
-    assert "unsupported: there is no 'curl'" in page
-    assert "Measured with nginx 1.22.1" in page
-    assert "- 1 of 1: server FIN (nobody resets)" in page

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.builders import clean, make_run
 from tlsprobe.model.run import Cell
-from tlsprobe.report.paths import Along, Count, Where, chance, differences, in_words, page
+from tlsprobe.report.paths import Along, Count, Where, chance, differences, distance_sentences
 
 PLACES = ("next door", "1 ms away", "20 ms away")
 
@@ -37,7 +37,7 @@ def test_where_a_reset_exists(times: tuple[int, ...], where: Where) -> None:
     (found,) = differences(along(*times))
     assert found.where is where
     assert found.certain
-    assert f"ends reset-before-fin {where}: next door: {times[0]} of 20" in found.words
+    assert f"ends reset-before-fin {where}: next door: {times[0]} of 20" in found.sentence
 
 
 def test_the_order_is_that_of_distance_not_of_measuring() -> None:
@@ -48,34 +48,25 @@ def test_the_order_is_that_of_distance_not_of_measuring() -> None:
 @pytest.mark.parametrize("times", [(20, 20, 20), (0, 0, 0), (3, 18, 1)])
 def test_what_is_on_all_paths_or_none_is_no_difference(times: tuple[int, ...]) -> None:
     assert differences(along(*times)) == ()
-    (said,) = in_words(along(*times))
+    (said,) = distance_sentences(along(*times))
     assert "at every distance" in said
 
 
 def test_one_reset_among_few_trials_may_be_chance() -> None:
     (found,) = differences(along(0, 0, 1, trials=3))
     assert not found.certain
-    assert "(may be chance)" in found.words
+    assert "(may be chance)" in found.sentence
 
 
-def test_versions_that_tell_the_same_are_told_together() -> None:
+def test_versions_that_agree_share_a_sentence() -> None:
     (found,) = differences(along(20, 20, 0, tls=("1.2", "1.3")))
-    assert "in TLS 1.2 and 1.3" in found.words
+    assert "in TLS 1.2 and 1.3" in found.sentence
 
 
 def test_a_single_path_has_nothing_to_compare() -> None:
-    assert in_words(along(20)) == ()
+    assert distance_sentences(along(20)) == ()
 
 
 def test_chance_is_fishers() -> None:
     counts = (Count("near", 0, 5), Count("far", 5, 5))
     assert chance(counts) == pytest.approx(1 / 252)
-
-
-def test_the_page_has_a_chapter_for_each_box() -> None:
-    box = Along("nginx", "nat-lost", "", 5, make_run(reset(0, 3, "1.3"), notes=("it was renamed",)))
-    text = page("tlsprobe lab paths", "The load was 0.1.", [box], [("tunnel", "no go")])
-    assert text.startswith("# Paths\n\n`tlsprobe lab paths`\n\nThe load was 0.1.\n")
-    assert f"\n## {box.run.target.name}\n\n- it was renamed\n" in text
-    assert text.endswith("\n## Not measured\n\n- tunnel: no go\n")
-    assert "Near and far" not in text

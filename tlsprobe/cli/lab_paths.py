@@ -30,6 +30,7 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run, ServerFacts
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
@@ -39,8 +40,9 @@ from tlsprobe.report.document import (
     read_trials,
 )
 from tlsprobe.report.escape import printable
-from tlsprobe.report.pages.run import matrix_page, run_page
-from tlsprobe.report.paths import Along, in_words, page
+from tlsprobe.report.pages.paths import paths_page
+from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.paths import Along
 from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff.capture import endpoint
@@ -398,24 +400,17 @@ def _present(
             sys.stdout.buffer.write(encode_run_line(run))
         sys.stdout.flush()
     elif found.runs:
-        console = out(no_color)
-        print_page(console, matrix_page(found.runs))
-        for sentence in _sentences(found):
-            say(console, printable(f"- {sentence}", console.encoding))
+        print_page(out(no_color), _page(found))
     for name, reason in found.absent:
         say(desk.console, f"unsupported: {name}: {printable(reason, desk.console.encoding)}")
     if found.along:
-        text = page(command_line(), _circumstances(), found.along, found.absent)
+        text = render_markdown(_page(found))
         (options.folder / PAGE_FILE).write_text(text, encoding="utf-8")
         desk.note(f"written to {options.folder}")
 
 
-def _sentences(found: Found) -> Iterator[str]:
-    """What depends on the path, then what each path showed."""
-    yield from in_words([along for along in found.along if along.is_distance], brief=True)
-    for along in found.along:
-        if not along.is_distance:
-            yield from (f"{along.run.target.name}: {note}" for note in along.run.notes)
+def _page(found: Found) -> Page:
+    return paths_page(command_line(), _circumstances(), found.along, found.absent)
 
 
 def _circumstances() -> str:

@@ -1,7 +1,7 @@
 """What real clients do to a server that closes first: psql and curl, watched from outside.
 
-A story is a command, how long its hands are off the keyboard, and a server of the lab. Nobody
-drives these connections and nobody can read them: what is told is who ended what, in packets.
+A scenario is a command, what is typed into it and when, and a server of the lab. tlsprobe does not
+drive these connections and cannot read them: all that can be said is who ended what, in packets.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PSQL_TO = "host={host} port={port} user=postgres dbname=postgres sslmode=require
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class Scenario:
     """One way of using a client. ``{host}`` and ``{port}`` in the command are the server's.
 
     ``typed`` are lines for its standard input, each after a pause of so many seconds; ``package``
@@ -55,29 +55,29 @@ class Story:
     package: str = ""
 
 
-STORIES = (
-    Story(
+SCENARIOS = (
+    Scenario(
         "curl-done",
         "nginx",
         "curl fetches a page and closes",
         (*CURL, "https://{host}:{port}/"),
         package="curl",
     ),
-    Story(
+    Scenario(
         "curl-idle",
         "nginx",
         "curl keeps its connection for a second page, and the server's idle timeout comes first",
         (*CURL, "--rate", "24/m", "https://{host}:{port}/", *CURL[5:], "https://{host}:{port}/?2"),
         package="curl",
     ),
-    Story(
+    Scenario(
         "psql-done",
         "postgres",
         "psql asks one query and closes",
         (*PSQL, "--command", "select 1", PSQL_TO),
         package="postgresql-client",
     ),
-    Story(
+    Scenario(
         "psql-idle-query",
         "postgres",
         "the server's idle timeout comes while psql waits for its user, who then asks a query",
@@ -85,7 +85,7 @@ STORIES = (
         ((0.0, "select 1;"), (2.5, "select 2;"), (0.5, "")),
         package="postgresql-client",
     ),
-    Story(
+    Scenario(
         "psql-idle-quit",
         "postgres",
         "the same, but the user quits without another query",
@@ -94,7 +94,7 @@ STORIES = (
         package="postgresql-client",
     ),
 )
-"""Every story that is told."""
+"""Every scenario."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +106,23 @@ class Watched:
     said: str
 
 
-def missing(story: Story) -> str | None:
-    """Why the story cannot be told here; None if it can."""
-    name = story.command[0]
+def missing(scenario: Scenario) -> str | None:
+    """Why the scenario cannot be watched here; None if it can."""
+    name = scenario.command[0]
     if shutil.which(name, path=":".join(SEARCHED)) is None:
-        return f"there is no '{name}' (apt-get install {story.package})"
+        return f"there is no '{name}' (apt-get install {scenario.package})"
     return None
 
 
-def version(story: Story) -> str:
+def version(scenario: Scenario) -> str:
     """The first line of what the client says of itself: ``psql (PostgreSQL) 15.18``."""
-    command = (story.command[0], "--version")
+    command = (scenario.command[0], "--version")
     said = run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return said[0] if said else story.command[0]
+    return said[0] if said else scenario.command[0]
 
 
-async def watch(story: Story, server: Started, times: int, file: Path) -> list[Watched]:
-    """Run a client so often, one after the other, and tell its first connection each time.
+async def watch(scenario: Scenario, server: Started, times: int, file: Path) -> list[Watched]:
+    """Run a client so often, one after the other; its first connection each time.
 
     The client does not say which port it comes from, so all that it can have are expected. Raises
     CannotMeasure without a packet socket.
@@ -135,13 +135,13 @@ async def watch(story: Story, server: Started, times: int, file: Path) -> list[W
             capture.expect(client)
         for _ in range(times):
             begun = time.time_ns()
-            said = await trio.to_thread.run_sync(partial(_use, story, server))
+            said = await trio.to_thread.run_sync(partial(_use, scenario, server))
             await trio.sleep(SETTLES_S)
             spans.append((begun, time.time_ns(), said))
         await capture.settle()
         seen = {client: capture.take(client) for client in clients}
     traces = [_passive(frames, c, target, capture.link) for c, frames in seen.items() if frames]
-    return [_told(traces, *span) for span in spans]
+    return [_first_in(traces, *span) for span in spans]
 
 
 def ending_of(segments: Sequence[Segment]) -> str:
@@ -167,8 +167,8 @@ def tally(found: Iterable[Watched]) -> list[tuple[str, str, int]]:
 
 def causes(resets: Iterable[Reset]) -> str:
     """Who reset and why: ``server: data-after-close (high)``."""
-    told = dict.fromkeys(f"{r.side}: {r.cause} ({r.confidence})" for r in resets)
-    return ", ".join(told) or "nobody resets"
+    shown = dict.fromkeys(f"{r.side}: {r.cause} ({r.confidence})" for r in resets)
+    return ", ".join(shown) or "nobody resets"
 
 
 def ephemeral_ports() -> range:
@@ -193,13 +193,13 @@ def _says(segment: Segment) -> bool:
     return bool(segment.length or segment.fin or segment.rst)
 
 
-def _use(story: Story, server: Started) -> str:
+def _use(scenario: Scenario, server: Started) -> str:
     """Run the client to its end; its last words."""
     names = {"host": server.host, "port": server.port}
-    command = [word.format(**names) for word in story.command]
+    command = [word.format(**names) for word in scenario.command]
     with Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True) as client:
         try:
-            for pause, line in story.typed:
+            for pause, line in scenario.typed:
                 time.sleep(pause)
                 if line and client.stdin is not None:
                     client.stdin.write(f"{line}\n")
@@ -220,14 +220,14 @@ def _use(story: Story, server: Started) -> str:
 def _passive(
     frames: Sequence[Frame], client: tuple[str, int], server: tuple[str, int], link: int
 ) -> Trace:
-    """A trace that nobody drove: what packets alone tell."""
+    """A trace that tlsprobe did not drive: packets alone."""
     ends = sniffer.endpoint(client), sniffer.endpoint(server)
     segments, coverage = flow(frames, *ends, link=link)
     drive = Drive(client, server, Stage.SEQUENCE, records=(), events=())
     return Trace(drive, segments, coverage, "")
 
 
-def _told(traces: Iterable[Trace], begun: int, ended: int, said: str) -> Watched:
+def _first_in(traces: Iterable[Trace], begun: int, ended: int, said: str) -> Watched:
     """The first connection that was opened in a span of time."""
     within = [t for t in traces if begun <= t.segments[0].time_ns <= ended]
     if not within:

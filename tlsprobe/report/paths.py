@@ -1,7 +1,7 @@
-"""Which resets exist only nearby, or only far away: the same closes over several paths, in words.
+"""Which resets exist only nearby, or only far away: the same closes over several paths.
 
-Pure: told runs with the distance of each, nearest first. A difference that chance explains is told
-as one that may be chance.
+Pure: it takes runs with the distance of each, nearest first. A difference that chance explains is
+reported as one that may be chance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """A run over one path; ``rank`` grows with the distance, ``where`` names it in words."""
+    """A run over one path; ``rank`` grows with the distance, ``where`` names it."""
 
     vendor: str
     path: str
@@ -50,8 +50,7 @@ class Count:
     resets: int
     trials: int
 
-    @property
-    def words(self) -> str:
+    def __str__(self) -> str:
         """``1 ms away: 3 of 5``."""
         return f"{self.where}: {self.resets} of {self.trials}"
 
@@ -69,11 +68,11 @@ class Difference:
     counts: tuple[Count, ...]
 
     @property
-    def words(self) -> str:
+    def sentence(self) -> str:
         """The difference in one sentence."""
         versions = " and ".join(self.tls)
         chance = "" if self.certain else " (may be chance)"
-        listed = ", ".join(count.words for count in self.counts)
+        listed = ", ".join(map(str, self.counts))
         return (
             f"{self.vendor}: {self.sequence} in TLS {versions} ends {self.outcome}"
             f" {self.where}{chance}: {listed}"
@@ -89,40 +88,14 @@ def differences(runs: Iterable[Along]) -> tuple[Difference, ...]:
     return tuple(sorted(_folded(found), key=lambda one: not one.certain))
 
 
-def in_words(runs: Sequence[Along], *, brief: bool = False) -> tuple[str, ...]:
-    """What distance changes, as sentences; one that says so if it changes nothing.
-
-    ``brief`` counts the differences that may be chance instead of telling them.
-    """
+def distance_sentences(runs: Sequence[Along]) -> tuple[str, ...]:
+    """What distance changes; one sentence that says so if it changes nothing."""
     if len({along.path for along in runs}) < 2:
         return ()
     found = differences(runs)
     if not found:
         return ("every reset that was seen exists at every distance that was measured",)
-    told = [one for one in found if one.certain or not brief]
-    left = len(found) - len(told)
-    more = (f"{left} more that may be chance: more trials would tell",) if left else ()
-    return (*(one.words for one in told), *more)
-
-
-def page(
-    command: str, circumstances: str, runs: Sequence[Along], absent: Sequence[tuple[str, str]]
-) -> str:
-    """The Markdown page of all paths: near and far, then what each box on the way did.
-
-    What a box did is in its run's notes; ``absent`` is (name, why) of what was not measured.
-    """
-    distant = [along for along in runs if along.is_distance]
-    chapters = {"Near and far": in_words(distant)} if distant else {}
-    for along in runs:
-        if not along.is_distance:
-            chapters[along.run.target.name] = along.run.notes
-    chapters["Not measured"] = tuple(f"{name}: {reason}" for name, reason in absent)
-    parts = [f"# Paths\n\n`{command}`\n\n{circumstances}\n"]
-    for heading, sentences in chapters.items():
-        if sentences:
-            parts.append("\n".join((f"## {heading}\n", *(f"- {one}" for one in sentences), "")))
-    return "\n".join(parts)
+    return tuple(one.sentence for one in found)
 
 
 def _of_vendor(paths: Sequence[Along]) -> Iterator[Difference]:
@@ -171,7 +144,7 @@ def chance(counts: Sequence[Count]) -> float:
 
 
 def _folded(found: Iterable[Difference]) -> list[Difference]:
-    """The TLS versions of a sequence as one, where they tell the same."""
+    """The TLS versions of a sequence as one, where they agree."""
     folded: dict[tuple[object, ...], Difference] = {}
     for one in found:
         same = tuple((count.where, count.resets, count.trials) for count in one.counts)

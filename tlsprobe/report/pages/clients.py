@@ -1,0 +1,51 @@
+"""The page of what clients did to a server that ends the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tlsprobe.report.blocks import Block, BulletList, Code, Heading, Page, Paragraph
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedClient:
+    """One way of using a client, and what came of it.
+
+    ``parties`` names the client and the server; ``endings`` holds how the connection ended, the
+    causes of its resets and how often that was seen. Without endings, ``reason`` says why.
+    """
+
+    name: str
+    text: str
+    parties: str = ""
+    endings: tuple[tuple[str, str, int], ...] = ()
+    last_words: str = ""
+    reason: str = ""
+
+
+def clients_page(command: str, day: str, clients: Sequence[WatchedClient]) -> Page:
+    """The whole page."""
+    return (
+        Heading(1, "What clients do to a server that ends the connection"),
+        Paragraph(
+            (
+                Code(command),
+                f", {day}. Shown is the first connection of each client: its end, with the short"
+                " records just before it. An alert has 24 bytes in TLS 1.3.",
+            )
+        ),
+        *(block for client in clients for block in _client(client)),
+    )
+
+
+def _client(client: WatchedClient) -> Iterator[Block]:
+    yield Heading(2, f"{client.name}: {client.text}")
+    if not client.endings:
+        yield Paragraph(f"unsupported: {client.reason}")
+        return
+    yield Paragraph(f"Measured with {client.parties}")
+    runs = sum(count for _, _, count in client.endings)
+    endings = tuple(f"{count} of {runs}: {ending} ({why})" for ending, why, count in client.endings)
+    words = (("the client's last words: ", Code(client.last_words)),) if client.last_words else ()
+    yield BulletList((*endings, *words))
