@@ -23,7 +23,7 @@ def test_the_page_counts_how_connections_ended_and_says_what_could_not_be_watche
     assert (
         "Measured with curl 7.88.1, nginx 1.22.1\n\n- 2 of 3: server FIN (nobody resets)\n" in page
     )
-    assert page.endswith("- the client's last words: ``bye` ``\n")
+    assert page.endswith("- the client's last words: `` bye` ``\n")
 
 
 def test_a_terminal_shows_the_same() -> None:
