@@ -193,6 +193,14 @@ def test_fields_have_a_hanging_indent() -> None:
     )
 
 
+def test_long_labels_stand_on_lines_of_their_own() -> None:
+    rows = (Field("terminate-close-notify", "one two three four", ("asked",)), Field("abort", "x"))
+    assert on_terminal((Fields(rows, apart=True),), width=25) == (
+        "  terminate-close-notify\n    one two three four\n    asked\n  abort\n    x\n"
+    )
+    assert render_markdown((Fields(rows, apart=True),)).startswith("- terminate-close-notify: one")
+
+
 def test_a_terminal_names_the_first_few_and_counts_the_rest() -> None:
     page = (Paragraph((Names(("a", "b", "c", "d"), 2),)),)
     assert on_terminal(page) == "a, b, and 2 more\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import catalogue
-from tlsprobe.cli.console import err, out, say
+from tlsprobe.cli.console import err, out
 from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import own_namespace
@@ -22,6 +23,7 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 from tlsprobe.reference.server import running
+from tlsprobe.report.blocks import Field, Fields, Heading, Note, Page
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_terminal import print_page
@@ -80,15 +82,19 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
         for run in runs:
             sys.stdout.buffer.write(encode_run_line(run))
     else:
-        console = out(no_color)
-        say(console, "the built-in servers, and what each is known to do:", "bold")
-        for name in names:
-            say(console, f"  {name:13} {BEHAVIOURS[name].does}")
-        print_page(console, run_page(runs, ladders=1))
-        say(console, f"\nmore about each in {folder}/<server>/matrix.md", "dim")
+        print_page(out(no_color), _page(names, runs, folder))
     if any(run.interrupted for run in runs):
         raise typer.Exit(130)
     raise typer.Exit(verdict_exit(runs, "never"))
+
+
+def _page(names: Sequence[str], runs: Sequence[Run], folder: Path) -> Page:
+    return (
+        Heading(1, "The built-in servers, and what each is known to do"),
+        Fields(tuple(Field(name, BEHAVIOURS[name].does) for name in names)),
+        *run_page(runs, ladders=1),
+        Note(f"More about each in {folder}/<server>/matrix.md"),
+    )
 
 
 def _get_sight(desk: ProgressView) -> None:

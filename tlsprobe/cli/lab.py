@@ -14,10 +14,9 @@ from typing import Annotated
 
 import trio
 import typer
-from rich.table import Table
 
 from tlsprobe.cli.console import complain, err, out, plain_errors, say
-from tlsprobe.cli.expecting import has_changed, print_deviations
+from tlsprobe.cli.expecting import has_changed
 from tlsprobe.cli.lab_clients import clients
 from tlsprobe.cli.lab_paths import paths
 from tlsprobe.cli.lab_run import Lab, Options, Outcome
@@ -32,9 +31,11 @@ from tlsprobe.lab.workspace import places, tools_folder
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.report.blocks import CodeBlock, Column, Note, Page, Table, Text
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.escape import printable
 from tlsprobe.report.pages.compatibility import compatibility_page
+from tlsprobe.report.pages.deviations import deviations_section
 from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff import capture as sniffer
 
@@ -84,22 +85,26 @@ def list_(
     if json:
         sys.stdout.write(json_text.dumps([_as_document(one) for one in listed], indent=1) + "\n")
         return
-    console = out(no_color)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("vendor", "", "title", "version, or how to get it"):
-        table.add_column(head, overflow="fold")
-    for one in listed:
-        words = _version_words(one) if one.found.presence is Presence.HERE else one.found.words
-        title = lab_of(one.profile).title or one.profile.title
-        table.add_row(
-            *(one.profile.name, str(one.found.presence), title),
-            printable(words, console.encoding),
-        )
-    console.print(table)
-    say(console, f"\n{_counted(listed)}", "dim")
+    print_page(out(no_color), _list_page(listed))
+
+
+def _list_page(listed: Sequence[_Listed]) -> Page:
+    heads = ("vendor", "", "title", "version, or how to get it")
+    hints = ["to probe what is here: sudo tlsprobe lab run [VENDOR...]"]
     if any(one.found.presence is Presence.INSTALLABLE for one in listed):
-        say(console, "to get what is installable: sudo tlsprobe lab install [VENDOR...]", "dim")
-    say(console, "to probe what is here: sudo tlsprobe lab run [VENDOR...]", "dim")
+        hints.insert(0, "to get what is installable: sudo tlsprobe lab install [VENDOR...]")
+    return (
+        Table(tuple(map(Column, heads)), tuple(map(_row, listed))),
+        Note(f"{_counted(listed)}."),
+        CodeBlock(tuple(hints)),
+    )
+
+
+def _row(one: _Listed) -> tuple[Text, ...]:
+    title = lab_of(one.profile).title or one.profile.title
+    is_here = one.found.presence is Presence.HERE
+    how = _version_words(one) if is_here else one.found.words
+    return (one.profile.name, str(one.found.presence), title, how)
 
 
 @app.command("install")
@@ -235,10 +240,8 @@ def _present(outcome: Outcome, desk: ProgressView, json: bool, no_color: bool) -
             sys.stdout.buffer.write(encode_run_line(done))
         sys.stdout.flush()
     elif outcome.matrix is not None:
-        console = out(no_color)
-        print_page(console, compatibility_page(outcome.matrix))
-        for done in outcome.runs:
-            print_deviations(console, done)
+        changes = (block for done in outcome.runs for block in deviations_section(done))
+        print_page(out(no_color), (*compatibility_page(outcome.matrix), *changes))
     if outcome.matrix is not None:
         desk.note(f"written to {outcome.folder}")
 

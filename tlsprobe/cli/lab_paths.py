@@ -30,7 +30,7 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run, ServerFacts
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.report.blocks import Page
+from tlsprobe.report.blocks import Field, Fields, Page
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
@@ -161,12 +161,12 @@ def _tunnels() -> dict[str, Profile]:
 
 
 def _list(no_color: bool) -> None:
-    console = out(no_color)
-    for path in PATHS.values():
-        reason = missing(path)
-        say(console, f"{path.name}: {path.text}" + (f" ({reason})" if reason else ""))
-    for name, profile in _tunnels().items():
-        say(console, f"{name}: {profile.title}")
+    paths = (
+        Field(path.name, path.text + (f" ({reason})" if (reason := missing(path)) else ""))
+        for path in PATHS.values()
+    )
+    tunnels = (Field(name, profile.title) for name, profile in _tunnels().items())
+    print_page(out(no_color), (Fields((*paths, *tunnels)),))
 
 
 # --- Measuring ------------------------------------------------------------------------------------

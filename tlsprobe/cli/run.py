@@ -14,7 +14,7 @@ import typer
 from tlsprobe.campaign.settings import Settings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import complain, err, out
-from tlsprobe.cli.expecting import has_changed, print_deviations, read_baseline
+from tlsprobe.cli.expecting import has_changed, read_baseline
 from tlsprobe.cli.options import (
     CAPTURE_PANEL,
     OUTPUT_PANEL,
@@ -355,10 +355,7 @@ def _present(runs: list[Run], json: bool, no_color: bool) -> None:
             sys.stdout.buffer.write(encode_run_line(done))
         sys.stdout.flush()
     elif runs:
-        console = out(no_color)
-        print_page(console, run_page(runs))
-        for done in runs:
-            print_deviations(console, done)
+        print_page(out(no_color), run_page(runs))
 
 
 def _write_junit(file: Path, runs: list[Run], fail_on: str, failure: TlsprobeError | None) -> None:

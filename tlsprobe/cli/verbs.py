@@ -51,17 +51,17 @@ VERBS = {
         "Make close sequences up, drive them, and show the shortest that break a property.",
     ),
     "sequences": Verb(
-        "words",
+        "listings",
         "sequences",
-        "List the named close sequences, or those of a chapter, or tell one in full.",
+        "List the named close sequences, or those of a chapter, or show one in full.",
     ),
     "rules": Verb(
-        "words", "rules", "List the rules that closes are judged by, or tell one in full."
+        "listings", "rules", "List the rules that closes are judged by, or show one in full."
     ),
     "profiles": Verb(
-        "words",
+        "listings",
         "profiles",
-        "List the kinds of server that tlsprobe knows, or tell what it knows of one.",
+        "List the kinds of server that tlsprobe knows, or show what it knows of one.",
     ),
     "doctor": Verb(
         "doctor",

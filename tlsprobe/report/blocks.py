@@ -114,9 +114,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Labelled facts, one below the other."""
+    """Labelled facts, one below the other; ``apart``: long labels, each on a line of its own."""
 
     rows: tuple[Field, ...]
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

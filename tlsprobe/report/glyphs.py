@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tlsprobe.model.judgement import Verdict
@@ -88,18 +89,20 @@ def seconds(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") + " s"
 
 
-_PIECE = re.compile(r"[^ \-.:/_,]*[\-.:/_,]|[^ \-.:/_,]+ *| +")
+_WORD = re.compile(r"[^ ]* +|[^ ]+")
+_PIECE = re.compile(r"[^ \-.:/_,]*[\-.:/_,] *|[^ \-.:/_,]+ *| +")
 
 
 def fold(text: str, width: int) -> list[tuple[int, int]]:
     """Where lines of at most ``width`` begin and end, broken where the eye expects it.
 
-    Lines break at spaces, and behind ``- . : / _ ,``; a piece that is still too long is cut. A
-    hyphen that alone does not fit is left out: the break says the same.
+    Lines break at spaces; a word that is longer than a line also behind ``- . : / _ ,``, and a
+    piece that is still too long is cut. A hyphen that alone does not fit is left out: the break
+    says the same.
     """
     lines: list[tuple[int, int]] = []
     start = end = 0
-    for piece in _PIECE.finditer(text):
+    for piece in _pieces(text, width):
         bare = piece.start() + len(piece[0].rstrip())
         if start < end and bare - start > width:
             lines.append((start, end))
@@ -117,3 +120,12 @@ def fold(text: str, width: int) -> list[tuple[int, int]]:
     lines.append((start, end))
     trimmed = [(first, first + len(text[first:last].rstrip())) for first, last in lines]
     return [(first, last) for first, last in trimmed if first < last] or [(0, 0)]
+
+
+def _pieces(text: str, width: int) -> Iterator[re.Match[str]]:
+    """What stays on one line: words, and the parts of those that are too long for one."""
+    for word in _WORD.finditer(text):
+        if len(word[0].rstrip()) <= width:
+            yield word
+        else:
+            yield from _PIECE.finditer(text, *word.span())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from rich import cells
@@ -114,6 +114,8 @@ class _Terminal:
                 self._print(self._text(block.text))
             case Note():
                 self._print(self._text(block.text, "dim"))
+            case Fields(apart=True):
+                self._fields_apart(block.rows)
             case Fields():
                 self._print(self._fields(block.rows))
             case BulletList():
@@ -189,15 +191,20 @@ class _Terminal:
                 label = ""
         return grid
 
+    def _fields_apart(self, rows: Sequence[Field]) -> None:
+        for row in rows:
+            style = STYLES[row.verdict] if row.verdict else CODE
+            self._print(Padding(self._styled(row.label, style), (0, 0, 0, 2)))
+            for said in self._lines_of(replace(row, verdict=None)):
+                self._print(Padding(said, (0, 0, 0, 4)))
+
     def _lines_of(self, row: Field) -> Iterator[Styled]:
         style = STYLES[row.verdict] if row.verdict else ""
         if row.text or not row.items:
             yield self._text(row.text, style)
-        if not row.text and len(row.items) == 1:
-            yield self._text(row.items[0], style)
-            return
+        bullet = f"{self.glyphs.bullet} " if len(row.items) > 1 else ""
         for item in row.items:
-            yield self._styled(f"{self.glyphs.bullet} ").append_text(self._text(item, style))
+            yield self._styled(bullet).append_text(self._text(item, style))
 
     def _bullets(self, items: Iterable[Text]) -> Grid:
         grid = _grid(1)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Page, Paragraph
 from tlsprobe.report.matrix import matrix_of
+from tlsprobe.report.pages.deviations import deviations_section
 from tlsprobe.report.pages.findings import examples_section, findings_section
 from tlsprobe.report.sentences import (
     capture_words,
@@ -40,6 +41,7 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
         *idle_section(runs),
         Heading(2, "How this was measured"),
         Fields(measured_fields(runs, command)),
+        *(block for run in runs for block in deviations_section(run)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The words that tlsprobe has for what it knows."""
+"""The lists of what tlsprobe knows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_a_chapter_is_listed_by_itself() -> None:
     assert "fin-only" not in listed
 
 
-def test_a_sequence_is_told_in_full() -> None:
-    told = said("sequences", "terminate-close-notify")
-    assert "request; terminate; close_notify" in told
-    assert "decides" in told
+def test_a_sequence_is_shown_in_full() -> None:
+    shown = said("sequences", "terminate-close-notify")
+    assert "request; terminate; close_notify" in shown
+    assert "decides" in shown
 
 
 def test_the_list_of_sequences_ends_with_the_language() -> None:
@@ -36,17 +36,17 @@ def test_the_list_of_sequences_ends_with_the_language() -> None:
 
 
 @pytest.mark.parametrize("name", list_profiles())
-def test_every_key_of_a_profile_is_told_with_its_help_and_its_value(name: str) -> None:
-    told = said("profiles", name)
+def test_every_key_of_a_profile_is_shown_with_its_help_and_its_value(name: str) -> None:
+    shown = said("profiles", name)
     for key in protocol_of(load_profile(name)).keys:
-        assert f"  protocol.{key}\n" in told
+        assert f"  protocol.{key}\n" in shown
 
 
-def test_the_value_of_a_key_is_told_as_a_profile_has_it() -> None:
-    told = said("profiles", "postgres")
+def test_the_value_of_a_key_is_shown_as_a_profile_has_it() -> None:
+    shown = said("profiles", "postgres")
     assert (
         '  protocol.query\n    one string of SQL, sent as a simple query\n    = "SELECT 1"\n'
-        in told
+        in shown
     )
 
 
