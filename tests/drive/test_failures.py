@@ -117,10 +117,11 @@ def driven(
     identity: TlsIdentity = NOBODY,
     settings: RawSettings = PING,
     patience: float = 5.0,
+    tickets: int = 0,
 ) -> Drive:
     tls = client_context(version, identity, None, ())
     waits = Patience(server=patience, idle=patience, tail=0.01)
-    where = Route((socket.AF_INET, address), address, tls, raw(settings), waits)
+    where = Route((socket.AF_INET, address), address, tls, raw(settings), waits, tickets=tickets)
     return trio.run(drive, where, parse(steps))
 
 
@@ -287,7 +288,7 @@ def test_a_greeting_that_does_not_come(
     assert found.tls == version
 
 
-# --- in the sequence ------------------------------------------------------------------------------
+# --- before the sequence, or instead of it --------------------------------------------------------
 
 
 @BOTH
@@ -298,6 +299,46 @@ def test_a_server_that_ends_instead_of_answering(version: TlsVersion, context: T
     assert (found.owed, found.answered, found.cut_short) == (1, 0, False)
     assert found.did(EventKind.EOF) is not None
     assert found.mark is not None
+    assert found.ended_early
+    assert found.did(EventKind.STEP) is None
+
+
+@BOTH
+def test_a_server_that_cuts_its_response_did_answer(
+    version: TlsVersion, context: TlsContext
+) -> None:
+    with server(tls_server(context, lambda sock, tls: sock.sendall(tls.send(b"po")))) as address:
+        found = driven(address, version=version)
+    assert (found.cut_short, found.ended_early) == (True, False)
+
+
+@BOTH
+@pytest.mark.parametrize("with_fin", [True, False])
+def test_a_server_that_says_goodbye_behind_the_handshake(
+    version: TlsVersion, with_fin: bool, context: TlsContext
+) -> None:
+    """Whoever asks for nothing reads that before the first step, and leaves it at that."""
+
+    def act(sock: socket.socket) -> None:
+        session, last = context.accept(), b""
+        while not session.handshaken:
+            sock.sendall(last)
+            session.receive(sock.recv(2**16))
+            last = session.output()
+        sock.sendall(last + session.close_notify())
+        if with_fin:
+            sock.shutdown(socket.SHUT_WR)
+        until_left(sock)
+
+    with server(act) as address:
+        tickets = 0 if version is TLS12 else 2
+        found = driven(address, "await end idle; drain", version=version, tickets=tickets)
+    assert records(found, Side.SERVER, last=1) == [(RecordKind.CLOSE_NOTIFY, (1, 0))]
+    assert (found.failure, found.ended_early) == (None, True)
+    assert found.did(EventKind.STEP) is None
+
+
+# --- in the sequence ------------------------------------------------------------------------------
 
 
 @BOTH
@@ -376,7 +417,7 @@ def test_a_server_that_stops_reading(context: TlsContext) -> None:
     assert gave_up is not None
     assert gave_up.detail == "the server stopped reading"
     assert found.did(EventKind.FIN_SENT) is None
-    assert found.failure is None
+    assert found.failure == "the server stopped reading"
 
 
 def test_a_cancelled_drive_closes_its_connection(context: TlsContext) -> None:

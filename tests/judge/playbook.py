@@ -222,6 +222,7 @@ def play(
     failure: str | None = None,
     stage: Stage = Stage.SEQUENCE,
     refused: bool = False,
+    ended_early: bool = False,
 ) -> Trace:
     """The Trace of a story. Without coverage the segments are left out and the drive kept."""
     told = _Performance(ipv6)
@@ -230,6 +231,7 @@ def play(
     for line in lines:
         told.perform(line)
     drive = replace(told.drive(), tls=tls, failure=failure, stage=stage, refused=refused)
+    drive = replace(drive, ended_early=ended_early)
     segments = () if coverage is Coverage.NONE else tuple(told.segments)
     return Trace(drive, segments, coverage, protocol)
 

@@ -152,6 +152,7 @@ OUTCOMES = {
     ),
     Outcome.HANDSHAKE_FAILED: play(S.fin(), failure="closed", stage=Stage.HANDSHAKE),
     Outcome.ERROR: play(S.fin(), failure="login refused", stage=Stage.GREETING),
+    Outcome.ENDED_BEFORE_START: play(S.notify(), S.fin(), ended_early=True),
 }
 
 

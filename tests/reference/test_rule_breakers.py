@@ -14,6 +14,7 @@ from tests.reference.test_behaviours import PONG, connected
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 
 OTHERS = tuple(name for name in BEHAVIOURS if name not in DEMO)
+LISTENING = tuple(name for name in OTHERS if BEHAVIOURS[name].manner.listens)
 NOTIFIES = {"grave", "canceling", "answering", "terse", "growing", "erring", "indiscreet"}
 FAILS = {"failing", "failing-open"}
 
@@ -35,7 +36,7 @@ def test_the_demo_keeps_its_nine() -> None:
     ) == DEMO
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", LISTENING)
 def test_every_server_answers_and_ends(name: str, ports: dict[str, int]) -> None:
     """In TLS 1.3: a forged record is decrypted by OpenSSL like its own, and read the same way."""
     with connected(ports[name]) as client:
@@ -82,3 +83,19 @@ def test_nothing_is_forged_in_tls_1_2(name: str, ports: dict[str, int]) -> None:
         client.say(b"bye\n")
         with pytest.raises(EOFError):
             client.read()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_premature_ends_behind_the_handshake(version: str, ports: dict[str, int]) -> None:
+    with connected(ports["premature"], version) as client:
+        assert client.read() == b""
+        while client.pull():
+            pass
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_premature_reset_resets_behind_the_handshake(version: str, ports: dict[str, int]) -> None:
+    """The handshake may be whole by then or not."""
+    with pytest.raises(ConnectionResetError), connected(ports["premature-reset"], version) as one:
+        while one.pull():
+            pass

@@ -25,7 +25,7 @@ from tlsprobe.model.trace import (
     Side,
     Stage,
 )
-from tlsprobe.protocols.conversation import Conversation
+from tlsprobe.protocols.conversation import Conversation, Phase
 from tlsprobe.tls import Received, TlsContext, TlsSession
 
 MAX_RECEIVED = 256 * 2**20
@@ -85,7 +85,11 @@ class Piece(NamedTuple):
 
 
 class GivenUp(Exception):  # noqa: N818 - control flow, not an error
-    """The rest of the sequence makes no sense any more; the report says why."""
+    """The rest of the sequence makes no sense any more, or (with a reason) is not possible."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Connection:
@@ -111,7 +115,9 @@ class Connection:
         self._request_ends: list[int] = []
         self.strays = b""
         self.tickets = 0
+        self.begun: Mark | None = None
         self.mark: Mark | None = None
+        self.ended_early = False
         self.answered: Record | None = None
         self.failure: str | None = None
         self.hint: str | None = None
@@ -192,8 +198,7 @@ class Connection:
                 await self.transport.writable()
                 rest = self.transport.send_now(rest, hold)
         if scope.cancelled_caught:
-            self.note(EventKind.GAVE_UP, "the server stopped reading")
-            raise GivenUp
+            self.stop("the server stopped reading")
 
     async def until(self, happened: Callable[[], bool], deadline: float) -> None:
         """Read until ``happened``, the end of the stream, or the deadline."""
@@ -203,6 +208,7 @@ class Connection:
                 data = self.transport.receive_now()
             except OSError as error:
                 self._broken(error)
+                self._note_early_end()
                 self.ended = True
                 return
             if data is None:
@@ -222,8 +228,7 @@ class Connection:
 
     async def _take(self, data: bytes) -> None:
         if self.received + len(data) > MAX_RECEIVED:
-            self.note(EventKind.GAVE_UP, f"the server sent more than {MAX_RECEIVED >> 20} MiB")
-            raise GivenUp
+            self.stop(f"the server sent more than {MAX_RECEIVED >> 20} MiB")
         if self.tls is None:
             self._record(RecordKind.PLAIN, len(data))
             await self.write(self.conversation.feed(data), RecordKind.PLAIN)
@@ -245,6 +250,13 @@ class Connection:
         self._record(received.kind, received.length, received.alert)
         if received.kind is RecordKind.TICKET:
             self.tickets += 1
+        elif received.kind is RecordKind.CLOSE_NOTIFY and handshaken:
+            # What the server has to say ends here, whether or not a FIN follows; without the alert,
+            # a body that ends with the stream is not whole (RFC 9112 section 9.8).
+            self._note_early_end()
+            self.conversation.ended()
+            if self.answered is None and self.conversation.answered:
+                self.answered = self._last_data()
         elif received.kind is RecordKind.PLAIN:
             self.strays = (self.strays + received.data)[: SHOWN + 1]
         elif received.kind is RecordKind.DATA and handshaken:
@@ -255,6 +267,10 @@ class Connection:
             if reply:
                 await self.write_data(reply)
 
+    def _last_data(self) -> Record | None:
+        theirs = (r for r in reversed(self.records) if r.side is Side.SERVER)
+        return next((r for r in theirs if r.kind is RecordKind.DATA), None)
+
     def _record(self, kind: RecordKind, length: int, alert: tuple[int, int] | None = None) -> None:
         end = self.received + length
         now = time.time_ns()
@@ -263,11 +279,18 @@ class Connection:
 
     def _eof(self) -> None:
         self.note(EventKind.EOF)
+        self._note_early_end()
         self.ended = True
-        greeting = self.stage is not Stage.SEQUENCE
-        if greeting or (self.tls is not None and self.tls.notified):
-            # RFC 9112 section 9.8: without the alert, a body that ends with the stream is not whole
+        if self.stage is not Stage.SEQUENCE:
             self.conversation.ended()
+
+    def _note_early_end(self) -> None:
+        """Note an end in place of the greeting, or of the first byte of the opening response."""
+        conversation = self.conversation
+        awaited = conversation.phase is Phase.OWED and not conversation.partial
+        is_opening = self.mark is None and self.tls is not None and self.tls.handshaken
+        if is_opening and (conversation.phase is Phase.GREETING or awaited):
+            self.ended_early = True
 
     def _broken(self, error: OSError) -> None:
         deed = EventKind.BROKEN_PIPE if isinstance(error, BrokenPipeError) else EventKind.RESET
@@ -300,7 +323,7 @@ class Connection:
     def leave(self) -> None:
         """Close what is left. From here on packets are the tester's own tidying up."""
         self.note(EventKind.LEFT)
-        if self.ended or self.stage is not Stage.SEQUENCE:
+        if self.ended or self.ended_early or self.stage is not Stage.SEQUENCE:
             self.transport.close()
         else:
             self.transport.abort()  # a server that never ends must not keep our connection
@@ -320,7 +343,9 @@ class Connection:
             tls=str(tls.version) if tls is not None and known else None,
             cipher=tls.cipher if tls is not None and known else None,
             alpn=tls.alpn if tls is not None and known else None,
+            begun=self.begun,
             mark=self.mark,
+            ended_early=self.ended_early,
             failure=self.failure,
             hint=self.hint,
             refused=self.refused,
@@ -347,6 +372,16 @@ class Connection:
         """End here with a sentence and its mend."""
         self.failure, self.hint = failure, hint
         raise GivenUp
+
+    def stop(self, reason: str) -> NoReturn:
+        """Leave the rest of the sequence undone, which is a failure if it was to send anything."""
+        self.note(EventKind.GAVE_UP, reason)
+        raise GivenUp(reason)
+
+    @property
+    def over(self) -> bool:
+        """Whether the server has ended TLS or TCP."""
+        return self.ended or (self.tls is not None and self.tls.notified)
 
     def last_alert(self) -> tuple[int, int] | None:
         """The server's last alert that was not a close_notify."""

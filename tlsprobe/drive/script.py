@@ -71,13 +71,16 @@ class _Script:
 
     async def run(self) -> None:
         connection = self.connection
+        undone = True
         try:
             await connection.connect()
-            groups = await self.opening(list(self.sequence.groups))
-            for burst in bursts(groups):
-                await self.perform(burst)
-        except GivenUp:
-            pass
+            left = list(bursts(await self.opening(list(self.sequence.groups))))
+            while left:
+                undone = any(_sends(burst) for burst in left)
+                await self.perform(left.pop(0))
+        except GivenUp as given:
+            if undone and connection.failure is None:
+                connection.failure = given.reason
         if connection.stage is Stage.SEQUENCE:
             await trio.sleep(max(connection.route.patience.tail, 3 * connection.rtt))
 
@@ -87,19 +90,22 @@ class _Script:
         if self.sequence.is_handshake:
             connection.in_hand = True
             connection.stage = Stage.SEQUENCE
-            connection.mark = Mark(time.time_ns(), 0, 0)
+            connection.begun = connection.mark = Mark(time.time_ns(), 0, 0)
             return groups[1:]
         await greet(connection)
-        if groups and groups[0][0].verb is Verb.REQUEST:
-            before = connection.received
+        asks = bool(groups) and groups[0][0].verb is Verb.REQUEST
+        if not asks:
+            await self.drain_tickets()
+        connection.begun = Mark(time.time_ns(), connection.sent, connection.received)
+        connection.ended_early = connection.over
+        if asks and not connection.over:
             await self.request(groups[0][0].form)
-            connection.mark = self.opening_end(before)
-            return groups[1:]
-        await self.drain_tickets()
-        connection.mark = Mark(time.time_ns(), connection.sent, connection.received)
-        return groups
+        connection.mark = self.opening_end(connection.begun)
+        if connection.ended_early:
+            raise GivenUp  # what the sequence would meet has ended before it
+        return groups[1:] if asks else groups
 
-    def opening_end(self, before: int) -> Mark:
+    def opening_end(self, begun: Mark) -> Mark:
         """Where the first response was whole; an unfinished one belongs to what is judged.
 
         A server may have sent its close_notify right behind the response, in bytes that we have
@@ -109,8 +115,7 @@ class _Script:
         answered = connection.answered
         if answered is not None:
             return Mark(answered.time_ns, connection.sent, answered.end)
-        last = connection.records[-1].time_ns if connection.records else 0
-        return Mark(last, connection.sent, before)
+        return begun._replace(client=connection.sent)
 
     async def drain_tickets(self) -> None:
         connection = self.connection
@@ -120,12 +125,13 @@ class _Script:
     async def request(self, form: Form) -> None:
         connection, conversation = self.connection, self.connection.conversation
         await connection.write_pieces([piece_of(connection, Step(Verb.SEND, form=form))])
-        await connection.until(lambda: conversation.phase is not Phase.OWED, connection.deadline())
+        await connection.until(
+            lambda: conversation.phase is not Phase.OWED or connection.over, connection.deadline()
+        )
         if conversation.answered == 0 and refused_certificate(connection):
             cannot_greet(connection, "the first response")
-        if conversation.phase is Phase.OWED and not connection.ended:
-            connection.note(EventKind.GAVE_UP, "no whole response in time")
-            raise GivenUp
+        if conversation.phase is Phase.OWED and not connection.over:
+            connection.stop("no whole response in time")
         if conversation.phase is Phase.FAILED:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)
@@ -133,7 +139,7 @@ class _Script:
     async def perform(self, burst: list[Group]) -> None:
         """Groups that are written back to back, or one step that is not written."""
         step = burst[0][0]
-        if step.verb not in WRITES | ENDS:
+        if not _sends(burst):
             self.connection.note(EventKind.STEP, step.verb)
         match step.verb:
             case Verb.HELLO | Verb.SEND | Verb.TERMINATE | Verb.CLOSE_NOTIFY:
@@ -226,3 +232,8 @@ class _Script:
             connection.note(EventKind.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
             if step.wait is Limit.IDLE:
                 raise GivenUp  # there is no expiry to answer
+
+
+def _sends(burst: list[Group]) -> bool:
+    """Whether it puts something on the wire, and is not just a wait."""
+    return burst[0][0].verb in WRITES | ENDS

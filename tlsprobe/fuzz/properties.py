@@ -14,12 +14,11 @@ from enum import StrEnum
 
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.judgement import Cause, Judgement, Outcome, Result, TcpEnd
+from tlsprobe.model.judgement import Cause, Judgement, Result, TcpEnd
 from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
-_NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
 _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _BROKEN = {Result.FAIL, Result.WARN}
 
@@ -60,7 +59,7 @@ class Observation:
     def counts(self) -> bool:
         """Whether anything can be said: it got through, nothing was lost, we did as we say."""
         self_check = any(r.result is Result.ERROR for r in self.judgement.results)
-        reached = self.failure is None and self.judgement.outcome not in _NOT_REACHED
+        reached = self.failure is None and self.judgement.outcome.reached
         return reached and self.judgement.conclusive and not self_check and not self.late
 
     @property

@@ -25,7 +25,6 @@ from tlsprobe.model.run import Cell, Change, Deviation, Run
 CHANCE = 0.05
 """The probability up to which chance is no explanation."""
 
-_NOT_REACHED = (Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR)
 _TELLING = (Result.FAIL, Result.WARN, Result.INFO)
 _PATH = "INTEROP-PATH"
 
@@ -196,7 +195,9 @@ def _without(counts: Mapping[str, int], names: set[str]) -> dict[str, int]:
 
 
 def _reached(cell: Cell) -> int:
-    return cell.trials - sum(cell.outcomes.get(outcome, 0) for outcome in _NOT_REACHED)
+    return cell.trials - sum(
+        cell.outcomes.get(outcome, 0) for outcome in Outcome if not outcome.reached
+    )
 
 
 def _by_name(run: Run) -> dict[Name, Cell]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import quantiles
 
 from tlsprobe.judge.cause import SETTLEABLE, is_settled, settled
+from tlsprobe.judge.early import ending_words
 from tlsprobe.judge.race import race_of
 from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.judge.rules import RULES
@@ -36,7 +37,6 @@ from tlsprobe.model.run import (
 from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
-_NOT_REACHED = {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
 _NOT_MEASURED = "interrupted before the first trial had ended"
 _DEAD = "afterwards, a fresh connection through the same path did not work"
 
@@ -45,7 +45,7 @@ def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | No
     """Count the trials of a cell; trials that never reached their sequence count as ``error``."""
     judged = list(trials)
     said = [trial.judgement for trial in judged]
-    reached = [j for j in said if j.outcome not in _NOT_REACHED]
+    reached = [j for j in said if j.outcome.reached]
     findings = (*_findings(reached), *_path(path_alive))
     return Cell(
         sequence=plan.sequence.name,
@@ -65,7 +65,7 @@ def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | No
         example=_example(judged),
         role=plan.role,
         race=race_of(judged) if plan.sequence.is_race else None,
-        reason=next((t.failure for t in judged if t.failure), None) if judged else _NOT_MEASURED,
+        reason=_reason(judged),
     )
 
 
@@ -96,7 +96,7 @@ def settle(judgement: Judgement, control: str, resets: int, trials: int) -> Judg
 
 def control_resets(judgements: Iterable[Judgement]) -> tuple[int, int]:
     """In how many of a control's trials the server reset before its FIN, and of how many."""
-    reached = [j for j in judgements if j.outcome not in _NOT_REACHED and j.conclusive]
+    reached = [j for j in judgements if j.outcome.reached and j.conclusive]
     reset = [any(r.side is Side.SERVER and r.before_fin for r in j.resets) for j in reached]
     return sum(reset), len(reset)
 
@@ -106,7 +106,7 @@ def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
     results = {finding.result for finding in findings}
     if not said:
         return Verdict.INCONCLUSIVE
-    if Result.ERROR in results or any(j.outcome in _NOT_REACHED for j in said):
+    if Result.ERROR in results or any(j.outcome.failed for j in said):
         return Verdict.ERROR
     if not all(j.conclusive for j in said):
         return Verdict.INCONCLUSIVE
@@ -116,6 +116,23 @@ def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
         if result in results:
             return Verdict(result.value)
     return Verdict.PASS
+
+
+def _reason(judged: list[JudgedTrial]) -> str | None:
+    """Why trials of the cell could not be judged, as far as that is known."""
+    if not judged:
+        return _NOT_MEASURED
+    early = [t for t in judged if t.judgement.outcome is Outcome.ENDED_BEFORE_START]
+    failed = [t for t in judged if t.failure is not None and t not in early]
+    if failed:
+        return failed[0].failure
+    if not early:
+        return None
+    how = Counter(ending_words(t.judgement.signature) for t in early).most_common(1)[0][0]
+    return (
+        f"in {len(early)} of {len(judged)} trials the server ended the connection before the"
+        f" sequence began: {how}"
+    )
 
 
 def _findings(reached: list[Judgement]) -> tuple[Finding, ...]:

@@ -102,8 +102,8 @@ def axes_of(trace: Trace, closing: Closing) -> Axes:
 def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:
     """The axes in one word; what lost data outranks how it was lost."""
     drive = trace.drive
-    if drive.failure is not None:
-        return _failed(drive)
+    if drive.failure is not None or drive.ended_early:
+        return _not_reached(drive)
     if axes.tcp is TcpEnd.OPEN:
         aborted = closing.first(Side.CLIENT, RST) is not None
         return Outcome.CLIENT_RESET if aborted else Outcome.OPEN
@@ -135,6 +135,8 @@ def signature_of(closing: Closing) -> str:
 
 def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
     """Durations in microseconds between the wire_events that people ask about."""
+    if trace.drive.ended_early:
+        return {}
     ours = closing.first(Side.CLIENT, "n")
     theirs = closing.first(Side.SERVER, "n")
     goodbye = closing.first(Side.CLIENT, "g")
@@ -259,7 +261,7 @@ def _tcp_end(closing: Closing) -> TcpEnd:
 
 
 def _data_end(drive: Drive) -> DataEnd:
-    if not drive.owed:
+    if not drive.owed or drive.ended_early:
         return DataEnd.NONE
     whole = drive.answered >= drive.owed and not drive.cut_short
     return DataEnd.COMPLETE if whole else DataEnd.TRUNCATED
@@ -271,7 +273,9 @@ def _reader(tcp: TcpEnd) -> Reader:
     return Reader.RESET if tcp is TcpEnd.RESET else Reader.EOF
 
 
-def _failed(drive: Drive) -> Outcome:
+def _not_reached(drive: Drive) -> Outcome:
+    if drive.ended_early:
+        return Outcome.ENDED_BEFORE_START
     if drive.refused:
         return Outcome.REFUSED
     return Outcome.HANDSHAKE_FAILED if drive.stage is Stage.HANDSHAKE else Outcome.ERROR

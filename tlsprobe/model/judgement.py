@@ -52,7 +52,11 @@ class Axes:
 
 
 class Outcome(StrEnum):
-    """The axes in one word."""
+    """The axes in one word.
+
+    ENDED_BEFORE_START: the server ended the connection before our sequence began, so that how it
+    ended is no answer to the sequence.
+    """
 
     CLEAN = "clean"
     NO_CLOSE_NOTIFY = "no-close-notify"
@@ -64,6 +68,17 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     HANDSHAKE_FAILED = "handshake-failed"
     ERROR = "error"
+    ENDED_BEFORE_START = "ended-before-start"
+
+    @property
+    def failed(self) -> bool:
+        """Whether our side never got as far as the sequence."""
+        return self in {Outcome.REFUSED, Outcome.HANDSHAKE_FAILED, Outcome.ERROR}
+
+    @property
+    def reached(self) -> bool:
+        """Whether the trial says anything about its sequence."""
+        return not self.failed and self is not Outcome.ENDED_BEFORE_START
 
 
 class Cause(StrEnum):

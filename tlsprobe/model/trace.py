@@ -199,7 +199,9 @@ class Drive:
     ``owed`` and ``answered`` count responses that the server had to give and gave whole;
     ``cut_short`` says that one was begun and not finished. ``answered_to`` is the client offset
     up to which every request has had its response; ``remarks`` is what the server said about the
-    connection itself.
+    connection itself. ``begun`` is where our first step was due, an opening request included;
+    ``ended_early`` says that the server ended the connection while it owed us its greeting or the
+    whole of its first response.
     """
 
     client: tuple[str, int] | None
@@ -210,7 +212,9 @@ class Drive:
     tls: str | None = None
     cipher: str | None = None
     alpn: str | None = None
+    begun: Mark | None = None
     mark: Mark | None = None
+    ended_early: bool = False
     failure: str | None = None
     hint: str | None = None
     refused: bool = False

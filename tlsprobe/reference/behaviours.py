@@ -18,6 +18,7 @@ _FOREVER = 20.0
 _WARNING, _FATAL = 1, 2
 _CLOSE_NOTIFY, _USER_CANCELED = 0, 90
 _PLAINLY = Manner()
+_DEAF = Manner(listens=False)
 _IN_ERROR = Manner(goaways=((1, 2),))
 
 End = Callable[[Peer, Occasion], Awaitable[None]]
@@ -59,6 +60,10 @@ async def _rude(peer: Peer, _: Occasion) -> None:
 
 async def _aborting(peer: Peer, _: Occasion) -> None:
     await peer.linger(_PROCESS_EXIT)  # nothing is unread when it resets
+    peer.abort()
+
+
+async def _aborting_at_once(peer: Peer, _: Occasion) -> None:
     peer.abort()
 
 
@@ -144,6 +149,8 @@ BEHAVIOURS = {
         Behaviour("truncating", "stops in the middle of a response", _polite, Manner(cuts=True)),
         Behaviour("half-closing", "alert, FIN, then closes with data unread", _half_closing),
         Behaviour("answering", "answers what comes behind the client's close_notify", _answering),
+        Behaviour("premature", "alert and FIN right behind the handshake", _polite, _DEAF),
+        Behaviour("premature-reset", "resets right behind the handshake", _aborting_at_once, _DEAF),
         Behaviour("failing", "fatal alert, then FIN", _failing),
         Behaviour("failing-open", "fatal alert, and stays", _failing_open),
         Behaviour("grave", "close_notify at the level fatal (TLS 1.3), then FIN", _grave),

@@ -33,11 +33,13 @@ class Gone(Exception):  # noqa: N818 - the client left, which is no error here
 class Manner:
     """How a server speaks, besides how it ends.
 
-    ``cuts``: it stops in the middle of the first response. ``announces``: its last HTTP/1.1
-    response says ``Connection: close``. ``goaways`` are the GOAWAY frames of its farewell in
-    HTTP/2, each a last stream and an error; by default those of a graceful end.
+    ``listens``: it reads what comes behind the handshake, and does not end at once. ``cuts``: it
+    stops in the middle of the first response. ``announces``: its last HTTP/1.1 response says
+    ``Connection: close``. ``goaways`` are the GOAWAY frames of its farewell in HTTP/2, each a last
+    stream and an error; by default those of a graceful end.
     """
 
+    listens: bool = True
     cuts: bool = False
     announces: bool = True
     goaways: tuple[tuple[int, int], ...] = ((_ANY_STREAM, 0), (1, 0))

@@ -33,6 +33,7 @@ class Occasion(Enum):
     EOF = "eof"
     IDLE = "idle"
     CUT = "cut"
+    START = "start"
 
 
 class Peer:

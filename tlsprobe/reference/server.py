@@ -20,7 +20,7 @@ from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO, Behaviour
 from tlsprobe.reference.certificate import self_signed
 from tlsprobe.reference.dialects import Gone
 from tlsprobe.reference.forgery import listen
-from tlsprobe.reference.peer import Peer
+from tlsprobe.reference.peer import Occasion, Peer
 from tlsprobe.tls import TlsContext, server_context
 
 _BACKLOG = 512
@@ -123,7 +123,8 @@ async def _connection(
         peer = Peer(sock, context, behaviour.manner)
         try:
             await peer.handshake()
-            await behaviour.end(peer, await peer.serve())
+            occasion = await peer.serve() if behaviour.manner.listens else Occasion.START
+            await behaviour.end(peer, occasion)
         except Gone:
             pass
 

@@ -39,6 +39,10 @@ CODES: dict[Outcome, tuple[str, str]] = {
     Outcome.REFUSED: ("ref", "refused: nothing accepts connections there"),
     Outcome.HANDSHAKE_FAILED: ("hs", "handshake-failed: no TLS connection came about"),
     Outcome.ERROR: ("err", "error: tlsprobe could not carry out the trial"),
+    Outcome.ENDED_BEFORE_START: (
+        "pre",
+        "ended-before-start: the server ended it before our sequence began",
+    ),
     Outcome.CLEAN: ("ok", "clean: close_notify, then FIN, no RST from the server"),
 }
 """Each outcome's code (at most four characters) and meaning, the worst first."""

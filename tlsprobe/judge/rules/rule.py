@@ -119,7 +119,9 @@ class Rule:
 
 def apply(rule: Rule, given: RuleInput) -> RuleResult:
     """One rule's answer; a trial that never reached its sequence has none."""
-    answer = None if given.trace.drive.failure is not None else rule.decide(given)
+    drive = given.trace.drive
+    unasked = drive.failure is not None or drive.ended_early
+    answer = None if unasked else rule.decide(given)
     if answer is None:
         return RuleResult(rule.id, rule.level, Result.NOT_APPLICABLE, "")
     return RuleResult(rule.id, rule.level, *answer)

@@ -1,0 +1,119 @@
+"""Connections that the server ended before our sequence began: they answer nothing of it.
+
+The story of a connection begins with its first packet. A server that is full, shuts down or idles
+out early may end the connection behind the handshake, or over our first request; what our side did
+after that met a connection that was over, and says nothing about how the server takes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from tlsprobe.model.trace import (
+    Coverage,
+    Drive,
+    EventKind,
+    Mark,
+    Record,
+    RecordKind,
+    Side,
+    Trace,
+)
+
+_FATAL, _USER_CANCELED = 2, 90
+_TOLD_ENDS = (EventKind.EOF, EventKind.RESET)
+_DEEDS = (EventKind.FIN_SENT, EventKind.ABORTED, EventKind.CLOSED)
+_NAMES = {"n": "close_notify", "a": "alert", "f": "FIN", "r": "RST"}
+
+
+def ended_before_start(trace: Trace) -> Trace | None:
+    """The trace, its judged part moved back to where the server ended it; None if it did not.
+
+    The packets decide: the server ended before our first step left, or acknowledged none of it and
+    so cannot have known of it. Where there are none, our own socket does, which learns of an end
+    when it reads it.
+    """
+    drive = trace.drive
+    end = _server_end(trace)
+    if end is None or not (drive.ended_early or _is_early(trace, end)):
+        return None
+    return replace(trace, drive=replace(drive, mark=_mark_of(drive, end.time_ns), ended_early=True))
+
+
+def ending_words(signature: str) -> str:
+    """What the server did to end it, in words, from the signature of such a connection."""
+    done = (_NAMES[letter] for letter in signature if letter in _NAMES)
+    return ", ".join(dict.fromkeys(done))
+
+
+class _End(NamedTuple):
+    """When the server began to end, and up to where it had our stream (None: nobody tells)."""
+
+    time_ns: int
+    ack: int | None = None
+
+
+def _server_end(trace: Trace) -> _End | None:
+    """Where the server began to end TLS or TCP; None if it never did."""
+    alert = _first_alert(trace.drive)
+    if trace.coverage is Coverage.WHOLE:
+        behind = alert.end if alert is not None else math.inf
+        theirs = (s for s in trace.segments if s.side is Side.SERVER)
+        ends = (s for s in theirs if s.rst or s.fin or s.end >= behind)
+        return next((_End(s.time_ns, s.ack) for s in ends), None)
+    told = [e.time_ns for e in trace.drive.events if e.kind in _TOLD_ENDS]
+    first = min([*told, *([alert.time_ns] if alert is not None else [])], default=None)
+    return None if first is None else _End(first)
+
+
+def _is_early(trace: Trace, end: _End) -> bool:
+    """Whether our sequence began only after the server's end, or crossed it."""
+    drive = trace.drive
+    begun = drive.begun
+    if begun is None:
+        return False
+    stepped = next((e.time_ns for e in drive.events if e.kind is EventKind.STEP), math.inf)
+    acted = min(
+        next((e.time_ns for e in drive.events if e.kind in _DEEDS), math.inf),
+        next((r.time_ns for r in _ours(drive) if r.end > begun.client), math.inf),
+    )
+    if acted > stepped:  # the first step is a wait: it has begun when it is said
+        return end.time_ns < stepped
+    sent = acted if trace.coverage is not Coverage.WHOLE else _first_packet(trace, begun.client)
+    return end.time_ns < sent or (end.ack is not None and end.ack <= begun.client)
+
+
+def _first_packet(trace: Trace, behind: int) -> float:
+    """When the first packet of our sequence left; infinite if none could any more."""
+    ours = (s for s in trace.segments if s.side is Side.CLIENT)
+    sent = (s.time_ns for s in ours if s.fin or s.rst or (s.length and s.end > behind))
+    return next(sent, math.inf)
+
+
+def _ours(drive: Drive) -> Iterator[Record]:
+    return (record for record in drive.records if record.side is Side.CLIENT)
+
+
+def _first_alert(drive: Drive) -> Record | None:
+    theirs = (r for r in drive.records if r.side is Side.SERVER)
+    return next((r for r in theirs if _is_ending(r, drive.tls)), None)
+
+
+def _is_ending(record: Record, tls: str | None) -> bool:
+    """Whether it ends TLS: close_notify or an error (RFC 8446 section 6, RFC 5246 section 7.2)."""
+    if record.kind is RecordKind.CLOSE_NOTIFY or record.alert is None:
+        return record.kind is RecordKind.CLOSE_NOTIFY
+    level, description = record.alert
+    return level == _FATAL or (tls == "1.3" and description != _USER_CANCELED)
+
+
+def _mark_of(drive: Drive, time_ns: int) -> Mark:
+    """Where both streams stood then: ours before the first step, the server's before its alert."""
+    begun = drive.begun
+    alert = _first_alert(drive)
+    heard = max((r.end for r in drive.records if r.side is Side.SERVER), default=0)
+    sent = max((r.end for r in _ours(drive)), default=0)
+    return Mark(time_ns, begun.client if begun else sent, alert.start if alert else heard)
