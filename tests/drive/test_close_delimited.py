@@ -12,10 +12,9 @@ from tests.drive.test_failures import certificate, server, tls_server, until_lef
 from tests.servers import Pki
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
-from tlsprobe.model.profile import Http1Settings
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side
-from tlsprobe.protocols.http1 import http1
+from tlsprobe.protocols.http1 import Http1Settings, http1
 from tlsprobe.tls import TlsSession, client_context, server_context
 
 BOTH = pytest.mark.parametrize("version", TlsVersion)
