@@ -3,8 +3,15 @@
 PYTHON ?= python3
 export PYTHON
 
+# pytest keeps the tests that it has compiled in __pycache__, or every process compiles all of them.
+unexport PYTHONDONTWRITEBYTECODE
+
+PYTEST = .venv/bin/python -m pytest
+SPREAD = --numprocesses auto --maxprocesses 8 --dist worksteal
+NEEDY = root or packet_socket or kernel_truth or server
+
 .DEFAULT_GOAL := help
-.PHONY: help install test-deps demo test lint format bench clean
+.PHONY: help install test-deps demo check test lint format bench clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -18,8 +25,11 @@ test-deps:  ## the servers and capture tools the tests use (as root on Debian)
 demo: install  ## probe the built-in reference servers on loopback
 	@.venv/bin/tlsprobe demo
 
+check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
+	$(PYTEST) $(SPREAD) --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
+
 test: install test-deps  ## the whole test suite
-	.venv/bin/python -m pytest
+	$(PYTEST)
 
 lint: install  ## style, format and types
 	.venv/bin/ruff check .

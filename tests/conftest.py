@@ -1,33 +1,76 @@
-"""Fixtures that every test may ask for: real servers, started when first wanted, and skips."""
+"""What all tests share: real servers, started when first wanted, what they need, and skips."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.servers import Nginx, Pki, Postgres
+from tlsprobe.lab import kernel_truth
 
 NginxFactory = Callable[..., Nginx]
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+# Time is never what a property is about, and a busy machine is slow to think of examples. Under
+# continuous integration Hypothesis has settings of its own to begin with: the same examples always.
+settings.register_profile("tlsprobe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tlsprobe")
+
+NEEDS = {
+    "root": servers.need_root,
+    "packet_socket": servers.need_packet_socket,
+    "kernel_truth": servers.need_kernel_truth,
+}
+"""By marker, what skips a test that this machine cannot run."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Keeps tests away that this machine cannot run; ``server`` may name binaries it needs."""
-    if item.get_closest_marker("root"):
-        servers.need_packet_socket()
-    if item.get_closest_marker("kernel_truth"):
-        servers.need_kernel_truth()
+    """Keeps tests away that this machine cannot run; ``server`` names the binaries it needs."""
+    for name, need in NEEDS.items():
+        if item.get_closest_marker(name):
+            need()
     for marker in item.iter_markers("server"):
         for name in marker.args:
             servers.need_server(name)
 
 
-@pytest.fixture
-def needs_capture() -> None:
-    """For tests that open a packet socket themselves."""
-    servers.need_packet_socket()
+# --- Continuous integration -----------------------------------------------------------------------
+
+CI_CANNOT_HAVE = (kernel_truth.TOO_OLD,)
+"""Reasons to skip that nobody can mend by installing something or by being root."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything should be there, a test that stays away would look like one that passed."""
+    return _failed_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same of whole modules."""
+    return _failed_if_skipped((yield))
+
+
+def _failed_if_skipped(report: Report) -> Report:
+    if os.environ.get("CI") != "true" or not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    assert isinstance(report.longrepr, tuple)
+    reason = report.longrepr[2].removeprefix("Skipped: ")
+    if reason not in CI_CANNOT_HAVE:
+        report.outcome = "failed"
+        report.longrepr = f"in CI, as root and after `make test-deps`, nothing is skipped: {reason}"
+    return report
+
+
+# --- Servers --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -107,7 +108,11 @@ class Module:
     def room(self) -> str:
         return room_of(self.name)
 
-    def imports(self) -> Iterator[Import]:
+    @cached_property
+    def imports(self) -> tuple[Import, ...]:
+        return tuple(self._imports())
+
+    def _imports(self) -> Iterator[Import]:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (Import(node.lineno, alias.name) for alias in node.names)
@@ -184,7 +189,7 @@ def imports_point_down(module: Module) -> Iterator[Violation]:
     height = LAYER_OF.get(module.room)
     if height is None:
         return
-    for imported in module.imports():
+    for imported in module.imports:
         if imported.inner is None:
             continue
         there = room_of(imported.inner)
@@ -202,7 +207,7 @@ def diets(module: Module) -> Iterator[Violation]:
     diet = DIETS.get(module.room)
     if diet is None:
         return
-    for imported in module.imports():
+    for imported in module.imports:
         if imported.inner is None or room_of(imported.inner) == module.room:
             continue
         if not any(fnmatchcase(imported.inner, pattern) for pattern in diet):
@@ -214,21 +219,21 @@ def diets(module: Module) -> Iterator[Violation]:
 def stdlib_only(module: Module) -> Iterator[Violation]:
     if module.room not in STDLIB_ONLY:
         return
-    for imported in module.imports():
+    for imported in module.imports:
         if imported.inner is None and imported.top not in sys.stdlib_module_names:
             rule = f"{module.room} imports only the standard library, not {imported.top}"
             yield Violation(module.path, imported.line, rule)
 
 
 def judge_sees_no_socket(module: Module) -> Iterator[Violation]:
-    for imported in module.imports():
+    for imported in module.imports:
         if module.room == "judge" and imported.top in {"socket", "ssl", "asyncio", "subprocess"}:
             rule = f"judge is pure and never sees a socket: no {imported.top}"
             yield Violation(module.path, imported.line, rule)
 
 
 def fences(module: Module) -> Iterator[Violation]:
-    for imported in module.imports():
+    for imported in module.imports:
         allowed = FENCES.get(imported.top)
         if allowed is not None and not matches(module.name, allowed):
             rule = f"{imported.top} is fenced in: only {', '.join(allowed)} may import it"
@@ -238,7 +243,7 @@ def fences(module: Module) -> Iterator[Violation]:
 def nobody_imports_cli(module: Module) -> Iterator[Violation]:
     if module.room == "cli" or module.name == "__main__":
         return
-    for imported in module.imports():
+    for imported in module.imports:
         if imported.inner is not None and room_of(imported.inner) == "cli":
             yield Violation(module.path, imported.line, "nobody imports cli, except __main__")
 
@@ -247,11 +252,18 @@ def imports_exit(node: ast.ImportFrom) -> bool:
     return node.module == "sys" and any(alias.name == "exit" for alias in node.names)
 
 
+def dotted(node: ast.expr) -> str:
+    """``sys.exit`` of the expression that says so; nothing of a longer one."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def only_the_cli_speaks(module: Module) -> Iterator[Violation]:
     if module.room in {"cli", "__main__"} or module.name in PROCESSES:
         return
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in ONLY_THE_CLI:
+        if isinstance(node, ast.Call) and (called := dotted(node.func)) in ONLY_THE_CLI:
             rule = f"only cli prints or exits: {called}() belongs there"
             yield Violation(module.path, node.lineno, rule)
         elif isinstance(node, ast.ImportFrom) and imports_exit(node):

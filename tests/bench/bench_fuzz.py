@@ -33,7 +33,7 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, make_conversation
 from tlsprobe.reference.server import running
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 SEEDS = range(10)
 EXAMPLES = 200

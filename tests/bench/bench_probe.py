@@ -74,7 +74,7 @@ def s_time(port: int, tls: str) -> tuple[int, float]:
     return int(found[1]), cpu() - before
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.server("nginx", "openssl")
 def test_probe_beside_s_time(
     nginx: Nginx, tmp_path: Path, capsys: pytest.CaptureFixture[str]

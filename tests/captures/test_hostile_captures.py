@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def syn(n: int, flags: int = 0x02) -> bytes:
     return head + struct.pack("!HHIIBBHI", 40000, 443, n, 0, 0x50, flags, 512, 0)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """A scan of very many flows, fragments without ends, a gzip bomb, a text of one line."""
     rng = random.Random(1)

@@ -1,7 +1,6 @@
 """Capture files: what we write is read by Wireshark's own programs, and by our reader."""
 
 import io
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import servers
 from tlsprobe.captures.pcap import CapturedFrame, Reader
 from tlsprobe.captures.pcapng_writer import (
     SECRETS,
@@ -40,9 +40,7 @@ def written(*datas: bytes, dropped: int | None = 0) -> bytes:
 
 
 def tool(name: str, *arguments: str) -> str:
-    program = shutil.which(name)
-    if program is None:
-        pytest.skip(f"{name} is not installed")
+    program = servers.need_server(name)
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -55,6 +53,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.server("capinfos")
 def test_capinfos_reads_the_file(file: Path) -> None:
     said = tool("capinfos", "-M", str(file))
     for expected in (
@@ -69,6 +68,7 @@ def test_capinfos_reads_the_file(file: Path) -> None:
     assert "Number of decryption secrets in file: 1" in said
 
 
+@pytest.mark.server("tshark")
 def test_tshark_reads_times_and_lengths_and_comments(file: Path) -> None:
     fields = ("frame.time_epoch", "frame.len", "frame.cap_len", "tcp.dstport", "frame.comment")
     wanted = [part for field in fields for part in ("-e", field)]

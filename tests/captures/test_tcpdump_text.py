@@ -15,7 +15,6 @@ from tlsprobe.captures.reader import CaptureUnreadable, Reading, open_capture_fi
 from tlsprobe.packets.packet import Packet, endpoints, flow_key, named, reverse, text
 
 DATA = Path(__file__).parent.parent / "data" / "text"
-ARTICLE = Path(__file__).parents[3] / "shared" / "data" / "postgres-port-forward.txt"
 
 A, B = "192.0.2.1.40000", "192.0.2.2.5432"
 OPTIONS = "options [nop,nop,TS val 2518407611 ecr 2518407610]"
@@ -131,18 +130,6 @@ def test_a_mail() -> None:
     assert [p.ack for p in found] == [None, 4_000_000_001, 101, 101, None]
     assert [p.window_scale for p in found] == [7, 7, None, None, None]
     assert not any(p.relative for p in found)
-
-
-def test_the_article() -> None:
-    """The paste that the project began with: every packet of it is read."""
-    if not ARTICLE.exists():
-        pytest.skip("the article's paste is not beside this checkout")
-    with open_capture_file(ARTICLE) as reading:
-        found = list(reading.packets())
-    assert (reading.total, reading.skipped) == (9, 0)
-    assert [p.length for p in found] == [37, 0, 88, 27, 0, 24, 0, 24, 0]
-    assert found[-1].flags == _RST | _ACK
-    assert [p.time_ns for p in found] == sorted(p.time_ns for p in found)
 
 
 def test_verbose_on_two_lines_and_on_one() -> None:

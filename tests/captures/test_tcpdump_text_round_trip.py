@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.packets.packet import Packet
 
-pytestmark = [pytest.mark.root, pytest.mark.server("tcpdump")]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("tcpdump")]
 
 
 def talk(address: str) -> None:
@@ -45,9 +46,7 @@ def talk(address: str) -> None:
 @pytest.fixture(scope="module", params=["lo", "any"])
 def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A capture of real connections, over IPv4 and IPv6, as tcpdump writes it."""
-    program = shutil.which("tcpdump")
-    if program is None:
-        pytest.skip("tcpdump is not installed")
+    program = servers.need_server("tcpdump")
     path = tmp_path_factory.mktemp("capture") / f"{request.param}.pcap"
     # In immediate mode the ring holds a frame of the snap length for each packet, however small.
     sizes = ["-s", "8192", "-B", "32768"]

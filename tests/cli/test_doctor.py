@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from tlsprobe.cli.doctor import capture_tool
 
 TOOLS = ("dumpcap", "tcpdump")
@@ -44,8 +44,7 @@ def fake_tool(folder: Path, script: str, mode: int = 0o755) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_program_that_may_capture_is_a_yes(name: str) -> None:
-    if os.geteuid() != 0 or shutil.which(name) is None:
-        pytest.skip(f"only root surely may capture, and {name} must be here")
+    servers.need_server(name)
     assert line_about(name, consulted()).startswith("yes")
 
 
@@ -53,9 +52,7 @@ def test_a_program_that_may_capture_is_a_yes(name: str) -> None:
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_program_that_may_not_capture_is_a_no(name: str) -> None:
     """Run by root without a capability: the file may be run, the interface not be opened."""
-    path = shutil.which(name)
-    if os.geteuid() != 0 or path is None:
-        pytest.skip(f"root alone can drop its capabilities, and {name} must be here")
+    path = servers.need_server(name)
     text = consulted("setpriv", "--inh-caps=-all", "--bounding-set=-all", "--")
     line = line_about(name, text)
     assert line.startswith("no")

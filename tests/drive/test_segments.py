@@ -20,7 +20,7 @@ from tlsprobe.reference.server import running
 from tlsprobe.sniff.capture import Capture, endpoint, open_capture
 from tlsprobe.tls import client_context
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 PING = RawSettings(request=b"ping\n", response=re.compile(rb"pong.*\n"), goodbye=b"bye\n")
 WAITS = Patience(server=2.0, idle=2.0, tail=0.01)

@@ -336,4 +336,4 @@ def test_no_descriptor_is_left_open(ports: dict[str, int]) -> None:
         trio.run(many, count)
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    assert after(5) == after(200)
+    assert after(5) == after(50)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -128,7 +127,7 @@ def test_without_a_capture_the_verdict_is_weaker(nginx: Nginx, tmp_path: Path) -
     assert "Weaker evidence" in told
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.server("nginx")
 @pytest.mark.parametrize("backend", ["dumpcap", "tcpdump"])
 def test_other_capture_programs_do(nginx: Nginx, tmp_path: Path, backend: str) -> None:
@@ -269,8 +268,6 @@ def test_doctor_says_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.root
 def test_the_demo_needs_no_privileges(tmp_path: Path) -> None:
     """Without a capability, inside a namespace of its own, the sniffer sees every packet."""
-    if os.geteuid() != 0:
-        pytest.skip("root alone can drop its capabilities; the other tests had none to begin with")
     # CAP_SETFCAP stays: without it, root may not map itself into a namespace; users need it not
     words = (sys.executable, "-m", "tlsprobe", "demo", "rude", "--out", "out", "--trials", "1")
     ran = subprocess.run(

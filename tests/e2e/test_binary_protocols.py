@@ -22,7 +22,7 @@ from tests.servers_binary import (
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.judgement import Result
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 HOST = loopbacks()[-1]
 SEQUENCES = ("close-notify-fin", "terminate", "terminate-close-notify", "server-close-reply")

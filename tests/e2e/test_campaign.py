@@ -20,7 +20,7 @@ from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.run import Run
 from tlsprobe.report.document import read_run, read_trials, run_schema
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 ASKED = ("--sequence", "terminate-close-notify", "--sequence", "close-notify-fin")
 TRIALS = 25

@@ -13,7 +13,7 @@ from tlsprobe.lab.workspace import places
 from tlsprobe.model.trace import Flag, Segment, Side
 from tlsprobe.profiles import load_profile
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 

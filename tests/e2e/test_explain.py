@@ -132,7 +132,7 @@ def _by_control(evidence: tuple[str, ...]) -> bool:
     return any(sentence.startswith("the control") for sentence in evidence)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.server("postgres")
 def test_both_views_agree_on_postgres(postgres: Postgres, tmp_path: Path) -> None:
     ran = probe(
@@ -147,7 +147,7 @@ def test_both_views_agree_on_postgres(postgres: Postgres, tmp_path: Path) -> Non
     assert agreed(ran, "--keys", str(tmp_path / "keys")) >= 4
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.server("nginx")
 def test_both_views_agree_on_nginx(nginx_factory: NginxFactory, tmp_path: Path) -> None:
     nginx = nginx_factory(keepalive_timeout="1s", lingering_close="off")
@@ -160,7 +160,7 @@ def test_both_views_agree_on_nginx(nginx_factory: NginxFactory, tmp_path: Path) 
     assert agreed(ran) >= 1
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_both_views_agree_on_a_reference_server(tmp_path: Path) -> None:
     async def probed() -> Ran:
         async with running(("rude",)) as ports:
@@ -178,7 +178,7 @@ def test_both_views_agree_on_a_reference_server(tmp_path: Path) -> None:
     assert "probably" not in evidence  # with the keys it is known
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.server("postgres", "tcpdump")
 def test_a_capture_of_all_interfaces_cut_short(postgres: Postgres, tmp_path: Path) -> None:
     """As people take them: ``-i any`` sees loopback twice, ``-s 96`` cuts what TLS said."""

@@ -22,7 +22,7 @@ from tlsprobe.language import parse
 from tlsprobe.model.sequence import WRITES, Verb
 from tlsprobe.report.fuzz_document import fuzz_schema
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 MORTAL = Path(__file__).parent.parent / "fuzz" / "mortal.py"
 ASKING = {Verb.TERMINATE, Verb.CLOSE_NOTIFY}

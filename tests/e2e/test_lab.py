@@ -22,7 +22,7 @@ from tlsprobe.model.run import Change, Run
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.document import read_run, run_schema
 
-pytestmark = [pytest.mark.root, pytest.mark.server("nginx", "redis-server", "postgres")]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx", "redis-server", "postgres")]
 
 SEQUENCES = (
     *("close-notify-fin", "fin-only", "terminate-close-notify", "abort"),
@@ -228,6 +228,7 @@ def test_what_applies_to_nothing_is_unsupported(tmp_path: Path) -> None:
     assert "failing (1/1)" not in ran.err
 
 
+@pytest.mark.root
 def test_without_the_privilege_to_capture_nothing_is_started(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=nobody")

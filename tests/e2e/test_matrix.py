@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_said(measured: Path, words: tuple[str, ...], sai
     assert ran.out == ""
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_junit_has_a_case_for_each_cell(tmp_path: Path) -> None:
     with reference("polite", "silent") as ports:
         targets = [f"127.0.0.1:{port}" for port in ports.values()]

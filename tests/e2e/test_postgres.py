@@ -19,7 +19,7 @@ from tlsprobe.model.trace import Drive, Side, Stage, Trace
 from tlsprobe.packets.frames import Frame
 from tlsprobe.sniff import capture as sniffer
 
-pytestmark = [pytest.mark.root, pytest.mark.server("postgres")]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("postgres")]
 
 
 def identity(server: Postgres) -> tuple[str, ...]:

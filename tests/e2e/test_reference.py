@@ -26,7 +26,7 @@ from tlsprobe.reference.behaviours import DEMO
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import read_run, run_schema
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import BEHAVIOURS
 from tlsprobe.reference.server import running
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 PASS, FAIL, WARN, INFO = Result.PASS, Result.FAIL, Result.WARN, Result.INFO
 HTTP, HTTP2 = "reference-http", "reference-http2"

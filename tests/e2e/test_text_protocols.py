@@ -24,7 +24,7 @@ from tests.servers_text import (
 from tlsprobe.model.judgement import Result
 from tlsprobe.model.run import Cell
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.packet_socket
 
 TRIALS = 3
 VERSIONS = ("1.2", "1.3")

@@ -6,8 +6,8 @@ import io
 import json
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from shutil import which
 
 import pytest
 
@@ -49,6 +49,7 @@ class Witnessed:
         return any(agrees(cause, self.kernel.reason, self.kernel.state) for cause in causes)
 
 
+@cache
 def explained(path: Path) -> Explanation:
     reading = open_capture_file(path)
     try:
@@ -100,7 +101,7 @@ WITHOUT_TEXT = ("keepalive", "forged", "data-after-close-with-the-fin-unsent")
 """Told by TTL, IP ID or what else is not printed."""
 
 
-@pytest.mark.skipif(which("tcpdump") is None, reason="needs tcpdump")
+@pytest.mark.server("tcpdump")
 @pytest.mark.parametrize("words", [("-n",), ("-nn", "-S"), ("-n", "-v", "-tttt"), ("-n", "-t")])
 def test_what_tcpdump_prints_has_the_same_causes(words: tuple[str, ...]) -> None:
     for path in CAPTURES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -137,7 +136,6 @@ def test_the_server_behind_is_started_first(tmp_path: Path, here: Workspace) -> 
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_server_that_refuses_root_gets_a_folder_of_its_own(
     tmp_path: Path, here: Workspace
 ) -> None:
@@ -180,9 +178,8 @@ def test_a_command_that_is_not_there(tmp_path: Path, here: Workspace) -> None:
     assert "/no/such/server" in said
 
 
+@pytest.mark.root
 def test_an_account_that_is_not_there(tmp_path: Path, here: Workspace) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root becomes somebody else")
     said = reason(server(tmp_path, 'user = "nobody-of-this-name"\n'), here)
     assert said == "there is no account 'nobody-of-this-name' to run it as"
 
@@ -268,7 +265,7 @@ trio.run(start)
 """
 
 
-@pytest.mark.skipif(not Path("/usr/bin/setpriv").exists(), reason="needs setpriv (util-linux)")
+@pytest.mark.server("setpriv")
 def test_the_server_goes_with_the_one_who_started_it(tmp_path: Path) -> None:
     """Killed outright, tlsprobe cannot stop it: the kernel does."""
     server(tmp_path)

@@ -40,7 +40,7 @@ class Client:
     """TLS by the standard library over memory, so that records can be written at will."""
 
     def __init__(self, sock: socket.socket, version: str) -> None:
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.minimum_version = context.maximum_version = VERSIONS[version]
         self.sock = sock
@@ -256,18 +256,21 @@ def test_polite_answers_our_end_with_its_own(end: str, version: str, ports: dict
 
 
 def test_idle_connections_end_after_a_second(ports: dict[str, int]) -> None:
+    """Never sooner; how much later, the machine decides."""
+
     def lifetime(name: str, version: str) -> float:
+        begun = time.monotonic()
         with connected(ports[name], version) as client:
-            client.sock.settimeout(1.5 if name == "mute" else 10)
-            begun = time.monotonic()
-            with suppress(EOFError, ConnectionResetError, TimeoutError):
+            client.sock.settimeout(1.5 if name == "mute" else 30)
+            with suppress(EOFError, ConnectionResetError):
                 assert client.read() == b""
-            return time.monotonic() - begun
+        return time.monotonic() - begun
 
     cells = list(product(DEMO, VERSIONS))
     with ThreadPoolExecutor(len(cells)) as pool:
-        for (name, _), seconds in zip(
-            cells, pool.map(lifetime, *zip(*cells, strict=True)), strict=True
-        ):
-            expected = 1.5 if name == "mute" else IDLE_TIMEOUT
-            assert expected - 0.1 <= seconds < expected + 3.0, name
+        ends = [(name, pool.submit(lifetime, name, version)) for name, version in cells]
+    for name, end in ends:
+        if name == "mute":
+            assert isinstance(end.exception(), TimeoutError)
+        else:
+            assert end.result() >= IDLE_TIMEOUT

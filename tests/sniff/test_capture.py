@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests import servers
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.errors import CannotMeasure, TlsprobeError, UsageError
 from tlsprobe.flows.live import flow, stream
@@ -76,7 +77,7 @@ def story(segments: tuple[Segment, ...]) -> str:
     return " ".join(letters[s.flags] for s in segments if s.side is Side.SERVER)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @BOTH
 def test_every_packet_once_from_syn_to_reset(host: str, tmp_path: Path) -> None:
     path = tmp_path / "capture.pcapng"
@@ -109,7 +110,7 @@ def test_every_packet_once_from_syn_to_reset(host: str, tmp_path: Path) -> None:
     assert reader.interfaces[0].dropped == 0
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @BOTH
 def test_settle_is_a_barrier(host: str) -> None:
     """Every one of hundreds of short connections is whole right after `settle`."""
@@ -128,7 +129,7 @@ def test_settle_is_a_barrier(host: str) -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_many_who_settle_at_once_share_the_question() -> None:
     async def main(server: Pair) -> None:
         async with open_capture("packet", True, None, server.host, server.port, None) as capture:
@@ -152,7 +153,7 @@ def test_many_who_settle_at_once_share_the_question() -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_a_question_already_under_way_is_not_enough() -> None:
     """Its answer may be older than our last packet."""
 
@@ -178,7 +179,7 @@ def test_a_question_already_under_way_is_not_enough() -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_a_settle_given_up_does_not_stop_the_others() -> None:
     async def main(server: Pair) -> None:
         async with open_capture("packet", True, None, server.host, server.port, None) as capture:
@@ -194,7 +195,7 @@ def test_a_settle_given_up_does_not_stop_the_others() -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @BOTH
 def test_a_big_transfer_is_whole(host: str) -> None:
     size = 24 * 1024 * 1024
@@ -224,7 +225,7 @@ def test_a_big_transfer_is_whole(host: str) -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_strangers_are_counted_and_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "capture.pcapng"
 
@@ -269,8 +270,6 @@ def borrowed_packet_socket(pid: int) -> socket.socket:
 
 @pytest.mark.root
 def test_privileges_are_gone_and_the_filter_is_locked() -> None:
-    if os.getuid() != 0:
-        pytest.skip("only root can look into the sniffer process")
 
     async def main(server: Pair) -> None:
         async with open_capture("packet", True, None, server.host, server.port, None) as capture:
@@ -295,8 +294,6 @@ def test_privileges_are_gone_and_the_filter_is_locked() -> None:
 @pytest.mark.root
 def test_dropped_packets_are_counted_and_leave_holes() -> None:
     """A sniffer that is held up, with next to no receive buffer, must lose packets and say so."""
-    if os.getuid() != 0:
-        pytest.skip("only root can look into the sniffer process")
 
     async def main(server: Pair) -> None:
         async with open_capture("packet", True, None, server.host, server.port, None) as capture:
@@ -327,7 +324,7 @@ def test_dropped_packets_are_counted_and_leave_holes() -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_a_sniffer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "ANSWER_S", 0.1)
     monkeypatch.setattr(backends, "FINISHING_S", 0.1)
@@ -342,7 +339,7 @@ def test_a_sniffer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPa
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.parametrize("when", ["before settling", "while settling"])
 def test_a_sniffer_that_dies_hangs_nobody(when: str) -> None:
     async def main(server: Pair) -> None:
@@ -367,7 +364,7 @@ def test_a_sniffer_that_dies_hangs_nobody(when: str) -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_what_the_body_raises_comes_out_as_it_is() -> None:
     async def main(server: Pair) -> None:
         async with open_capture("packet", True, None, server.host, server.port, None):
@@ -377,7 +374,7 @@ def test_what_the_body_raises_comes_out_as_it_is() -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_cancelled_from_outside_the_tail_is_still_drained(tmp_path: Path) -> None:
     path = tmp_path / "capture.pcapng"
 
@@ -397,7 +394,7 @@ def test_cancelled_from_outside_the_tail_is_still_drained(tmp_path: Path) -> Non
     assert len(Reader().feed(path.read_bytes())) == 8
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_cancelled_while_arming_leaves_nothing() -> None:
     async def main(server: Pair) -> None:
         for delay in (0, 0.01, 0.05, 0.1):
@@ -409,12 +406,11 @@ def test_cancelled_while_arming_leaves_nothing() -> None:
         trio.run(main, server)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 @pytest.mark.parametrize("backend", ["dumpcap", "tcpdump"])
 @BOTH
 def test_the_other_programs_capture_too(backend: str, host: str, tmp_path: Path) -> None:
-    if shutil.which(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+    servers.need_server(backend)
     path = tmp_path / "capture.pcapng"
 
     async def main(server: Pair) -> Capture:
@@ -438,11 +434,10 @@ def test_the_other_programs_capture_too(backend: str, host: str, tmp_path: Path)
     assert len(Reader().feed(path.read_bytes())) == 32
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
+@pytest.mark.server("dumpcap")
 def test_a_fallback_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """With no working sniffer process the next program is taken."""
-    if shutil.which("dumpcap") is None:
-        pytest.skip("dumpcap is not installed")
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
     async def main(server: Pair) -> None:
@@ -583,7 +578,7 @@ def test_without_privileges_a_capture_that_is_demanded_ends_with_3(arguments: st
     assert "CAP_NET_RAW" in output
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_a_full_disk_breaks_the_capture_not_the_probe(tmp_path: Path) -> None:
     limited = f"""
         import resource
@@ -600,10 +595,10 @@ def test_a_capture_file_that_cannot_be_made_is_a_usage_error() -> None:
     assert "exit 2 cannot write" in output or "no capture" in output
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_in_a_user_namespace_there_is_nobody_to_become() -> None:
     if subprocess.run(["unshare", "-Urn", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("user namespaces are not permitted here")
+        servers.cannot("user namespaces are not permitted here")
     up = """
         import fcntl, struct
         with socket.socket() as s:
@@ -615,7 +610,7 @@ def test_in_a_user_namespace_there_is_nobody_to_become() -> None:
     assert not output.splitlines()[-1].startswith("packet 0")
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_ctrl_c_reaps_the_sniffer() -> None:
     with probing("run(wait=True)") as process:
         assert process.stdout is not None
@@ -631,7 +626,7 @@ def test_ctrl_c_reaps_the_sniffer() -> None:
     assert gone(pid)
 
 
-@pytest.mark.root
+@pytest.mark.packet_socket
 def test_a_parent_that_is_killed_takes_the_sniffer_along() -> None:
     with probing("run(wait=True)") as process:
         assert process.stdout is not None
@@ -642,8 +637,6 @@ def test_a_parent_that_is_killed_takes_the_sniffer_along() -> None:
 
 @pytest.mark.root
 def test_under_sudo_it_becomes_the_caller_without_our_groups() -> None:
-    if os.getuid() != 0:
-        pytest.skip("only root can become somebody else")
     body = """
         os.setgroups([12345, 12346])
         os.environ.update(SUDO_UID="4321", SUDO_GID="4322")

@@ -38,6 +38,9 @@ _EVENT = "events/tcp/tcp_send_reset"
 # 6.10 and 6.11 have the field `reason` but fill it only for resets that answer a segment.
 _KNOWS_ACTIVE_REASONS = "TCP_ABORT_ON_CLOSE"
 
+TOO_OLD = "the kernel does not tell why it sends a RST: use Linux 6.12 or newer"
+"""What `available` says of a kernel that has the tracepoint and not the reasons."""
+
 _READ_BYTES = 1 << 16
 
 
@@ -272,7 +275,7 @@ def _no_event(top: Path) -> str | None:
     except PermissionError:
         return tracefs.FOR_ROOT
     if _KNOWS_ACTIVE_REASONS not in description:
-        return "the kernel does not tell why it sends a RST: use Linux 6.12 or newer"
+        return TOO_OLD
     return None
 
 
