@@ -288,7 +288,7 @@ def check(root: Path) -> list[Violation]:
 
 
 def test_the_house_keeps_its_rules() -> None:
-    assert modules(ROOT), f"no modules below {ROOT / PACKAGE}"
+    assert any((ROOT / PACKAGE).rglob("*.py")), f"no modules below {ROOT / PACKAGE}"
     violations = check(ROOT)
     assert not violations, "\n" + "\n".join(map(str, violations))
 
