@@ -18,7 +18,8 @@ from tests.e2e.probing import Ran, tlsprobe
 from tests.e2e.test_bad_input import complaint, until
 from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.run import Run
-from tlsprobe.report.document import read_run, read_trials, run_schema
+from tlsprobe.report.document import read_run, read_trials
+from tlsprobe.report.schema import closed, run_schema
 
 pytestmark = pytest.mark.packet_socket
 
@@ -73,7 +74,7 @@ def whole(folder: Path, trials: int = TRIALS) -> Run:
     lines = Counter((line.sequence, line.tls, line.trial) for line in read_trials(folder))
     assert set(lines.values()) == {1}
     assert sum(lines.values()) == sum(cell.trials for cell in run.cells)
-    jsonschema.validate(json.loads((folder / "run.json").read_bytes()), run_schema())
+    jsonschema.validate(json.loads((folder / "run.json").read_bytes()), closed(run_schema()))
     return run
 
 
@@ -212,7 +213,7 @@ def test_a_baseline_fails_on_change_alone(ports: dict[str, int], in_one_go: Ran)
     same = tlsprobe(*words(ports["rude"], *expecting, trials=5), cwd=cwd)
     assert same.code == 0, same.err
     document = json.loads(same.out)
-    jsonschema.validate(document, run_schema())
+    jsonschema.validate(document, closed(run_schema()))
     assert [d for d in document["deviations"] if d["certain"]] == []
     strict = ("--expect", "out", "--out", "strict", "--fail-on", "warn")
     assert tlsprobe(*words(ports["rude"], *strict, trials=5), cwd=cwd).code == 1

@@ -18,7 +18,8 @@ from tests.e2e.probing import Ran, at, probe, tlsprobe
 from tests.servers import Postgres
 from tlsprobe.model.trace import Side
 from tlsprobe.reference.server import running
-from tlsprobe.report.explain import Document, explain_schema
+from tlsprobe.report.document import Document
+from tlsprobe.report.schema import closed, explain_schema
 
 CORPUS = Path(__file__).parents[1] / "data/corpus"
 UNREAD = CORPUS / "postgres-terminate-close-notify-4.pcapng"
@@ -27,7 +28,7 @@ QUIET = CORPUS / "polite-close-notify-fin-4.pcapng"
 
 def document(ran: Ran) -> Document:
     told: Document = json.loads(ran.out)
-    jsonschema.validate(told, explain_schema())
+    jsonschema.validate(told, closed(explain_schema()))
     return told
 
 

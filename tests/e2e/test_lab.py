@@ -20,7 +20,8 @@ from tests.e2e.probing import Ran, tlsprobe
 from tlsprobe.model.judgement import Cause
 from tlsprobe.model.run import Change, Run
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.report.document import read_run, run_schema
+from tlsprobe.report.document import read_run
+from tlsprobe.report.schema import closed, run_schema
 
 pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx", "redis-server", "postgres")]
 
@@ -99,7 +100,7 @@ def runs(lab: Ran) -> dict[str, Run]:
 def test_every_column_has_its_folder_and_document(lab: Ran, runs: dict[str, Run]) -> None:
     for name, run in runs.items():
         document = json.loads((lab.folder / name / "run.json").read_bytes())
-        jsonschema.validate(document, run_schema())
+        jsonschema.validate(document, closed(run_schema()))
         assert run.server is not None
         assert run.server.vendor == name
         assert run.server.version and run.server.tls_library

@@ -16,14 +16,9 @@ from tlsprobe.model.judgement import Confidence, LadderLine
 from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
-from tlsprobe.report.fuzz_document import (
-    corpus_toml,
-    encode_fuzz,
-    encode_fuzz_line,
-    failure_toml,
-    fuzz_schema,
-)
+from tlsprobe.report.fuzz_document import corpus_toml, encode_fuzz, encode_fuzz_line, failure_toml
 from tlsprobe.report.pages.fuzz import confirmed_words, fuzz_page, headline
+from tlsprobe.report.schema import closed, fuzz_schema
 
 FAILURE = FuzzFailure(
     property="no-reset-before-fin",
@@ -70,7 +65,7 @@ RUN = FuzzRun(
 )
 def test_the_document_keeps_its_schema(run: FuzzRun) -> None:
     document = msgspec.json.decode(encode_fuzz_line(run))
-    jsonschema.validate(document, fuzz_schema())
+    jsonschema.validate(document, closed(fuzz_schema()))
     assert msgspec.json.decode(encode_fuzz(run)) == document
     assert encode_fuzz_line(run).count(b"\n") == 1
 

@@ -36,9 +36,10 @@ from tlsprobe.report.compatibility import (
 )
 from tlsprobe.report.compatibility_csv import HEADS, render_csv, safe_field
 from tlsprobe.report.compatibility_files import write_compatibility
-from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_matrix, matrix_schema
+from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_matrix
 from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.render_markdown import render_markdown
+from tlsprobe.report.schema import closed, matrix_schema
 
 COMMAND = "tlsprobe lab run --trials 20"
 
@@ -156,7 +157,7 @@ def test_nasty_fields_stay_in_their_places() -> None:
 
 @pytest.mark.parametrize("is_transposed", [False, True])
 def test_the_document_keeps_its_schema(is_transposed: bool) -> None:
-    schema = matrix_schema()
+    schema = closed(matrix_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     told = replace(run_of("x", CLOSED), truth=truth(DISAGREEMENT))

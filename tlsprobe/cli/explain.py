@@ -82,7 +82,7 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 
 def _show(explanation: Explanation, how: Format, no_color: bool) -> None:
     if how is Format.JSON:
-        from tlsprobe.report.explain import encode_explanation
+        from tlsprobe.report.explain_document import encode_explanation
 
         sys.stdout.buffer.write(encode_explanation(explanation))
         sys.stdout.buffer.flush()

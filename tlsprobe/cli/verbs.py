@@ -63,6 +63,9 @@ VERBS = {
         "profiles",
         "List the kinds of server that tlsprobe knows, or show what it knows of one.",
     ),
+    "schema": Verb(
+        "schema", "schema", "Print the JSON Schema of a document: run, matrix, explain or fuzz."
+    ),
     "doctor": Verb(
         "doctor",
         "doctor",

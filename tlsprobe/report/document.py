@@ -7,7 +7,6 @@ the order of the keys, leaving out what says nothing, and an error that a person
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +125,6 @@ def run_document(run: Run) -> Document:
         **_present({key: document[key] for key in ("seed", "deviations", "truth")}),
         **({"server": _present(server)} if (server := document["server"]) else {}),
     }
-
-
-def run_schema() -> Document:
-    """The JSON Schema (2020-12) of the run document, as it ships with the package."""
-    text = resources.files("tlsprobe.report").joinpath("run.schema.json").read_bytes()
-    schema: Document = msgspec.json.decode(text)
-    return schema
 
 
 def decode_run(data: bytes, source: Path) -> Run:

@@ -1,4 +1,4 @@
-"""An explanation as a document for machines, and as the groups that people read.
+"""An explanation as the groups that people read.
 
 A thousand connections that were reset for the same reason are one story with a number.
 """
@@ -7,25 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from importlib import resources
-from typing import Any
 
-import msgspec
-
-from tlsprobe.judge.remedies import CAUSES
-from tlsprobe.model.explanation import (
-    EXPLAIN_SCHEMA,
-    ExplainedFlow,
-    ExplainedReset,
-    Explanation,
-    InputFacts,
-)
+from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.model.judgement import Reader
-from tlsprobe.report.escape import printable
-
-Document = dict[str, Any]
-"""JSON, decoded: the one place where values have no better type."""
 
 READERS = {
     Reader.EOF: "EOF: the end came in order",
@@ -34,96 +18,8 @@ READERS = {
 }
 """What a plain ``read()`` loop in between got, in words."""
 
-_DAY_NS = 86_400 * 10**9
-_CLOCK_NS = 10**9 * 60 * 60 * 24 * 365
 NAMED = 5
 """So many clients of a group are named."""
-
-
-def encode_explanation(explanation: Explanation) -> bytes:
-    """The document as ``explain --json`` prints it, newline included."""
-    return msgspec.json.encode(explanation_document(explanation)) + b"\n"
-
-
-def explanation_document(explanation: Explanation) -> Document:
-    """The document, its keys in the order in which it is read."""
-    document: Document = {
-        "schema": EXPLAIN_SCHEMA,
-        "input": _input(explanation.source),
-        "flows": [_flow(flow) for flow in explanation.flows],
-    }
-    counts = {"quiet": explanation.quiet, "untold": explanation.untold}
-    return document | {name: count for name, count in counts.items() if count}
-
-
-def explain_schema() -> Document:
-    """The JSON Schema of the document."""
-    text = resources.files("tlsprobe.report").joinpath("explain.schema.json").read_bytes()
-    schema: Document = msgspec.json.decode(text)
-    return schema
-
-
-def _input(source: InputFacts) -> Document:
-    told: Document = {
-        "kind": source.kind,
-        "packets": source.packets,
-        "skipped": source.skipped,
-        "other": source.other,
-    }
-    said = {"first_skipped": source.first_skipped, "truncated": source.truncated}
-    told |= {name: printable(text) for name, text in said.items() if text}
-    if source.notes:
-        told["notes"] = [printable(note) for note in source.notes]
-    return told
-
-
-def _flow(flow: ExplainedFlow) -> Document:
-    told: Document = {
-        "client": printable(flow.client),
-        "server": printable(flow.server),
-        "tls": flow.tls,
-        "signature": flow.signature,
-        "reader": flow.reader,
-        "complete": flow.complete,
-        "resets": [_reset(reset) for reset in flow.resets],
-    }
-    if flow.notes:
-        told["notes"] = [printable(note) for note in flow.notes]
-    return told
-
-
-def _reset(told: ExplainedReset) -> Document:
-    reset = told.reset
-    document: Document = {
-        "side": reset.side,
-        "packet": reset.packet,
-        "time": clock(reset.time_ns),
-        "before_fin": reset.before_fin,
-        "cause": reset.cause,
-        "confidence": reset.confidence,
-        "alternatives": list(reset.alternatives),
-        "trigger": told.trigger,
-        "evidence": [printable(sentence) for sentence in reset.evidence],
-        "remedy": list(CAUSES[reset.cause].remedies),
-    }
-    if told.experiment:
-        document["experiment"] = printable(told.experiment)
-    return document
-
-
-def clock(time_ns: int) -> str | None:
-    """An absolute time in UTC, a time of day as it was printed, None where the input has none."""
-    if time_ns >= _CLOCK_NS:
-        whole, rest = divmod(time_ns, 10**9)
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(whole, 250_000_000_000))
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-    if time_ns < 10**6:  # packets of an input without times are numbered in nanoseconds
-        return None
-    seconds, rest = divmod(time_ns % _DAY_NS, 10**9)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest // 1000:06d}"
-
-
-# --- groups ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 import msgspec
@@ -17,7 +16,9 @@ EXAMPLES_FILE = "examples.jsonl"
 
 _FACTS = ("schema", "tool", "started", "finished", "host", "target", "capture", "seed")
 _COUNTS = ("properties", "examples", "connections", "unmeasured")
+FUZZ_KEYS = (*_FACTS, *_COUNTS, "failures", "coverage")
 _FAILURE = ("property", "rule", "steps", "tls", "signature", "confirmed", "file", "cluster", "text")
+FAILURE_KEYS = (*_FAILURE, "ladder")
 _OPTIONAL = ("against", "interrupted", "notes", "command")
 _MORE = ("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects")
 
@@ -48,13 +49,6 @@ def fuzz_document(run: FuzzRun) -> dict[str, Any]:
         "coverage": document["coverage"],
         **{key: document[key] for key in _OPTIONAL if document[key]},
     }
-
-
-def fuzz_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the fuzz document, as it ships with the package."""
-    text = resources.files("tlsprobe.report").joinpath("fuzz.schema.json").read_bytes()
-    schema: dict[str, Any] = msgspec.json.decode(text)
-    return schema
 
 
 def failure_toml(failure: FuzzFailure, name: str, target: str, profile: str) -> str:
