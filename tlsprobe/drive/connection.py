@@ -6,6 +6,7 @@ capture can be named later. Reading is bounded in time and size, whatever the se
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,11 @@ MAX_RECEIVED = 256 * 2**20
 SHOWN = 60
 """Bytes of a peer's that an error message shows."""
 
-_AT_A_STRETCH = 64
+_STRETCH = 0.002
+"""Seconds for which one connection takes what a server sends before others have their turn."""
+
+_LEAST, _FIRST, _MOST = 256, 2048, 1 << 14
+"""Bytes of data that the conversation is given at a time: a record may hold 1800 small frames."""
 
 _HEAD = 5 + (1 << 14)  # bytes of a whole TLS record, which holds the head of any request of ours
 
@@ -130,7 +135,11 @@ class Connection:
         self.flight = False
         self.hello: bytes | None = None
         self.data_at = 0.0
+        self.data_count = 0
+        self._mouthful = _FIRST
         self._opened = 0
+        self._due = math.inf
+        self._turn_ends = 0.0
 
     async def connect(self) -> None:
         """Connect, within the server's patience."""
@@ -193,16 +202,25 @@ class Connection:
             self._request_ends.append(min(self.sent, start + _HEAD))
 
     async def _send_rest(self, rest: memoryview, hold: Hold) -> None:
-        with trio.move_on_after(self.route.patience.server) as scope:
+        with trio.move_on_at(self._due) as scope:
             while rest:
                 await self.transport.writable()
                 rest = self.transport.send_now(rest, hold)
         if scope.cancelled_caught:
             self.stop("the server stopped reading")
 
+    def limit(self, deadline: float) -> None:
+        """Have writes that the server does not take end by a deadline (trio's clock)."""
+        self._due = deadline
+
     async def until(self, happened: Callable[[], bool], deadline: float) -> None:
-        """Read until ``happened``, the end of the stream, or the deadline."""
-        stretch = 0
+        """Read until ``happened``, the end of the stream, or the deadline.
+
+        Whatever comes, and however it is cut, the deadline holds and other connections have their
+        turn. What has arrived by a deadline that is over already is read all the same.
+        """
+        self.limit(deadline)
+        self._turn_ends = time.perf_counter() + _STRETCH
         while not happened() and not self.ended and not self.transport.closed:
             try:
                 data = self.transport.receive_now()
@@ -218,13 +236,17 @@ class Connection:
                     return
             elif data:
                 await self._take(data)
-                stretch += 1
-                if stretch % _AT_A_STRETCH == 0:  # a server that never pauses must not stop others
-                    await trio.lowlevel.checkpoint()
-                    if trio.current_time() > deadline:
-                        return
+                await self._give_way()
+                if trio.current_time() > deadline:
+                    return
             else:
                 self._eof()
+
+    async def _give_way(self) -> None:
+        """Let others have their turn, if ours is over: a server may never pause."""
+        if time.perf_counter() > self._turn_ends:
+            await trio.lowlevel.checkpoint()
+            self._turn_ends = time.perf_counter() + _STRETCH
 
     async def _take(self, data: bytes) -> None:
         if self.received + len(data) > MAX_RECEIVED:
@@ -260,12 +282,25 @@ class Connection:
         elif received.kind is RecordKind.PLAIN:
             self.strays = (self.strays + received.data)[: SHOWN + 1]
         elif received.kind is RecordKind.DATA and handshaken:
-            reply = self.conversation.feed(received.data)
+            await self._take_data(received.data)
+
+    async def _take_data(self, data: bytes) -> None:
+        """Give the conversation its bytes, as many at a time as it is quick with."""
+        self.data_count += 1
+        self.data_at = begun = time.perf_counter()
+        record = self.records[-1]
+        while data:
+            reply = self.conversation.feed(data[: self._mouthful])
+            data = data[self._mouthful :]
             if self.answered is None and self.conversation.answered:
-                self.answered = self.records[-1]
-            self.data_at = time.perf_counter()
+                self.answered = record
             if reply:
                 await self.write_data(reply)
+            is_slow = time.perf_counter() - begun > _STRETCH
+            size = self._mouthful // 2 if is_slow else self._mouthful * 2
+            self._mouthful = max(_LEAST, min(size, _MOST))
+            await self._give_way()
+            begun = time.perf_counter()
 
     def _last_data(self) -> Record | None:
         theirs = (r for r in reversed(self.records) if r.side is Side.SERVER)
@@ -388,17 +423,17 @@ class Connection:
         alerts = (r.alert for r in reversed(self.records) if r.side is Side.SERVER)
         return next((alert for alert in alerts if alert is not None and alert[1] != 0), None)
 
-    def data_records(self) -> int:
-        """How many records of data the server has sent."""
-        return sum(r.side is Side.SERVER and r.kind is RecordKind.DATA for r in self.records)
-
     def seconds(self, wait: Wait) -> float:
         """A wait's length in seconds."""
         if wait is Limit.IDLE:
             return self.route.patience.idle
         return self.route.patience.server if wait is Limit.PATIENCE else float(wait)
 
-    def deadline(self) -> float:
-        """When the patience for an answer, counted from now, is over (trio's clock)."""
+    def end_deadline(self) -> float:
+        """When the patience for what a server need not do is over, counted from now (trio)."""
+        return trio.current_time() + self.route.patience.server
+
+    def answer_deadline(self) -> float:
+        """The same for what a server always does: its handshake, greeting and responses."""
         patience = self.route.patience
         return trio.current_time() + max(patience.server, patience.answer)

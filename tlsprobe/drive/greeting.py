@@ -18,11 +18,13 @@ _ALERT_HINTS = {
 }
 
 
-async def greet(connection: Connection) -> None:
-    """Plain prelude, handshake, and the protocol's greeting, up to where a request may go."""
-    deadline = connection.deadline()
+async def greet(connection: Connection, deadline: float) -> None:
+    """Plain prelude, handshake, and the protocol's greeting, up to where a request may go.
+
+    All of it has to be over by the deadline (trio's clock).
+    """
     connection.stage = Stage.HANDSHAKE
-    tls = await begin_tls(connection)
+    tls = await begin_tls(connection, deadline)
     await connection.write(tls.handshake(), RecordKind.HANDSHAKE)
     await connection.until(lambda: tls.handshaken or tls.failure is not None, deadline)
     if not tls.handshaken or tls.failure:
@@ -38,13 +40,14 @@ async def greet(connection: Connection) -> None:
     connection.stage = Stage.SEQUENCE
 
 
-async def begin_tls(connection: Connection) -> TlsSession:
+async def begin_tls(connection: Connection, deadline: float) -> TlsSession:
     """Whatever the protocol says before TLS; then the client side, before its first word."""
     conversation = connection.conversation
+    connection.limit(deadline)
     if conversation.phase is Phase.PLAIN:
         await connection.write(conversation.open(), RecordKind.PLAIN)
         spoken = lambda: conversation.phase is not Phase.PLAIN  # noqa: E731
-        await connection.until(spoken, connection.deadline())
+        await connection.until(spoken, deadline)
     if conversation.phase is not Phase.SECURE:
         cannot_greet(connection, "TLS could be started")
     connection.tls = connection.route.tls.connect()

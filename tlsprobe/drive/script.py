@@ -92,14 +92,15 @@ class _Script:
             connection.stage = Stage.SEQUENCE
             connection.begun = connection.mark = Mark(time.time_ns(), 0, 0)
             return groups[1:]
-        await greet(connection)
+        deadline = connection.answer_deadline()
+        await greet(connection, deadline)
         asks = bool(groups) and groups[0][0].verb is Verb.REQUEST
         if not asks:
             await self.drain_tickets()
         connection.begun = Mark(time.time_ns(), connection.sent, connection.received)
         connection.ended_early = connection.over
         if asks and not connection.over:
-            await self.request(groups[0][0].form)
+            await self.request(groups[0][0].form, deadline)
         connection.mark = self.opening_end(connection.begun)
         if connection.ended_early:
             raise GivenUp  # what the sequence would meet has ended before it
@@ -122,11 +123,12 @@ class _Script:
         deadline = trio.current_time() + TICKET_PATIENCE
         await connection.until(lambda: connection.tickets >= connection.route.tickets, deadline)
 
-    async def request(self, form: Form) -> None:
+    async def request(self, form: Form, deadline: float) -> None:
         connection, conversation = self.connection, self.connection.conversation
+        connection.limit(deadline)
         await connection.write_pieces([piece_of(connection, Step(Verb.SEND, form=form))])
         await connection.until(
-            lambda: conversation.phase is not Phase.OWED or connection.over, connection.deadline()
+            lambda: conversation.phase is not Phase.OWED or connection.over, deadline
         )
         if conversation.answered == 0 and refused_certificate(connection):
             cannot_greet(connection, "the first response")
@@ -149,7 +151,7 @@ class _Script:
             case Verb.CONNECT:
                 pass  # the connection is open: ``opening`` left the handshake to the steps
             case Verb.REQUEST:
-                await self.request(step.form)
+                await self.request(step.form, self.connection.answer_deadline())
             case Verb.SLEEP:
                 await self.sleep(self.connection.seconds(step.wait))
             case Verb.PAUSE:
@@ -176,7 +178,8 @@ class _Script:
         if connection.tls is None and any(step.verb is Verb.HELLO for step in steps):
             if connection.ended and connection.conversation.phase is Phase.PLAIN:
                 raise GivenUp  # ended before TLS was asked for, which is what the sequence asks
-            await begin_tls(connection)
+            await begin_tls(connection, connection.answer_deadline())
+        connection.limit(connection.end_deadline())
         for shot in segment_plans(connection, groups):
             await self.shoot(shot)
 
@@ -210,11 +213,11 @@ class _Script:
     def condition(self, event: Awaited) -> Callable[[], bool]:
         """What ``await`` waits for, as a question."""
         connection, conversation = self.connection, self.connection.conversation
-        data = connection.data_records()
+        data = connection.data_count
         conditions: dict[Awaited, Callable[[], bool]] = {
             Awaited.FLIGHT: lambda: connection.flight,
             Awaited.RESPONSE: lambda: conversation.phase is not Phase.OWED,
-            Awaited.DATA: lambda: connection.data_records() > data,
+            Awaited.DATA: lambda: connection.data_count > data,
             Awaited.CLOSE_NOTIFY: lambda: connection.tls is not None and connection.tls.notified,
             Awaited.FIN: lambda: connection.ended,
             Awaited.END: lambda: connection.ended,

@@ -36,7 +36,9 @@ class Hold(IntFlag):
     TO_FOLLOW = socket.MSG_MORE | socket.MSG_EOR
 
 
-_CHUNK = 2**16
+_CHUNK = 4096
+"""Bytes that are received at once: with records of a byte each, that is 180 records to work on."""
+
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
