@@ -20,9 +20,12 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
-    {"model", "errors"},
+    {"model", "errors", "spelling"},
     {"keys"},
-    {"language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets", "records"},
+    {
+        *("language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets"),
+        *("records", "facts"),
+    },
     {"flows", "captures", "sniff", "judge"},
     {"drive", "lab", "reference"},
     {"campaign", "explain", "fuzz"},
@@ -46,7 +49,7 @@ DIETS: Final = {
     "model": (),
     "judge": ("model", "model.*", "errors"),
     "report": (
-        *("model", "model.*", "errors", "judge.rules", "judge.remedies"),
+        *("model", "model.*", "errors", "spelling", "judge.rules", "judge.remedies"),
         *("catalogue", "catalogue.*"),
     ),
 }

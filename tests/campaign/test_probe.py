@@ -9,11 +9,12 @@ import pytest
 import trio
 
 from tlsprobe.campaign import probe as campaign
-from tlsprobe.campaign.settings import NOTHING_MEASURED, Measured, ResumeState, Settings, Watcher
+from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience, Route
 from tlsprobe.drive.script import drive as really_drive
-from tlsprobe.model.run import JudgedTrial
+from tlsprobe.facts.file import FactsInMemory, FactsStore
+from tlsprobe.model.facts import EndFact, PathFact, TrialFact
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import Drive
@@ -57,7 +58,7 @@ async def measure(
     settings: Settings,
     *names: str,
     server: str = "polite",
-    before: ResumeState = NOTHING_MEASURED,
+    facts: FactsStore | None = None,
     watcher: Watcher | None = None,
 ) -> Measured:
     profile = load_profile("reference")
@@ -66,7 +67,7 @@ async def measure(
         converse = make_conversation(profile, target.host, Login(), target.port)
         chosen = [catalogue()[name].sequence for name in names]
         return await campaign.measure(
-            target, converse, chosen, settings, watcher or Watcher(), trio.Event(), before
+            target, converse, chosen, settings, watcher or Watcher(), trio.Event(), facts
         )
 
 
@@ -120,18 +121,19 @@ def test_a_seed_makes_the_order_reproducible(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged: list[JudgedTrial] = []
-    watcher = Watcher(judged=judged.append)
-    first = trio.run(measure_with, settings(trials=4), watcher)
-    assert len(judged) == 8
-    kept = (*judged[:4], judged[5])
-    before = ResumeState(kept, {("terminate", "1.3"): True})
+    whole = FactsInMemory()
+    first = trio.run(measure_with, settings(trials=4), Watcher(), whole)
+    kept = [fact for fact in whole.read() if not isinstance(fact, PathFact | EndFact)]
+    trials = [fact for fact in kept if isinstance(fact, TrialFact)]
+    assert len(trials) == 8
+    before = [*(f for f in kept if f not in trials), *trials[:4], trials[5]]
+    part = FactsInMemory((*before, PathFact("terminate", "1.3", alive=True)))
     asked: list[dict[str, int]] = []
     again = Watcher(
         planned=lambda cells: asked.append({p.sequence.name: n for p, n in cells.items()})
     )
     with spied(monkeypatch) as spy:
-        second = trio.run(measure_with, settings(trials=4), again, before)
+        second = trio.run(measure_with, settings(trials=4), again, part)
     assert asked == [{"terminate": 0, "close-notify-fin": 3}]
     assert spy.names == ["close-notify-fin"] * 3 + ["path check"]
     assert [(c.trials, c.outcomes, c.path_alive) for c in second.cells] == [
@@ -140,22 +142,29 @@ def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch
 
 
 async def measure_with(
-    options: Settings, watcher: Watcher, before: ResumeState = NOTHING_MEASURED
+    options: Settings, watcher: Watcher, facts: FactsStore | None = None
 ) -> Measured:
-    return await measure(options, "terminate", "close-notify-fin", watcher=watcher, before=before)
+    return await measure(options, "terminate", "close-notify-fin", watcher=watcher, facts=facts)
 
 
 def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged: list[JudgedTrial] = []
-    trio.run(measure_with, settings(trials=1), Watcher(judged=judged.append))
-    dead = {("terminate", "1.3"): False, ("close-notify-fin", "1.3"): True}
+    whole = FactsInMemory()
+    trio.run(measure_with, settings(trials=1), Watcher(), whole)
+    dead = FactsInMemory((*whole.read(), PathFact("terminate", "1.3", alive=False)))
     with spied(monkeypatch) as spy:
-        found = trio.run(
-            measure_with, settings(trials=1), Watcher(), ResumeState(tuple(judged), dead)
-        )
+        found = trio.run(measure_with, settings(trials=1), Watcher(), dead)
     assert spy.names == []
     assert [cell.path_alive for cell in found.cells] == [False, True]
     assert [cell.verdict for cell in found.cells] == ["warn", "pass"]
+
+
+def test_the_load_on_the_server_is_written_down() -> None:
+    facts = FactsInMemory()
+    trio.run(measure_with, settings(trials=12, concurrency=3), Watcher(), facts)
+    loads = [fact.load for fact in facts.read() if isinstance(fact, TrialFact)]
+    assert len(loads) == 24
+    assert {load.at_start for load in loads} == {1, 2, 3}
+    assert all(1 <= load.at_end <= 3 for load in loads)
 
 
 def test_everything_so_far_is_told_when_a_cell_ends() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -10,15 +11,19 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
 from tests.e2e.test_bad_input import complaint, until
+from tlsprobe.campaign.judging import judged_run
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
+from tlsprobe.model.facts import Fact
 from tlsprobe.model.judgement import Outcome
-from tlsprobe.model.run import Run
-from tlsprobe.report.document import read_run, read_trials
+from tlsprobe.model.run import Run, Trial
+from tlsprobe.report.document import read_run, read_trials, trial_line
 from tlsprobe.report.schema import closed, run_schema
 
 pytestmark = pytest.mark.packet_socket
@@ -51,8 +56,27 @@ def words(port: int, *more: str, trials: int = TRIALS) -> tuple[str, ...]:
     return ("run", *at, "--trials", str(trials), *ASKED, *more)
 
 
-def cut_short(how: signal.Signals, command: tuple[str, ...], cwd: Path, after: int) -> int:
-    """Run a command and send a signal once that many trials are on disk; its exit code."""
+def trials_in(folder: Path) -> list[Trial]:
+    """The trials that a folder tells of, in their order."""
+    return [Trial(line.sequence, line.tls, line.trial) for line in read_trials(folder)]
+
+
+def ids(line: bytes) -> dict[str, Any]:
+    """What names the trial of a line."""
+    said = json.loads(line)
+    return {"sequence": said["sequence"], "tls": said["tls"], "index": said["trial"]}
+
+
+def facts_in(folder: Path) -> int:
+    """How many facts are on disk."""
+    file = folder / FACTS_FILE
+    return sum(1 for _ in RecordedFacts(file).read()) if file.exists() else 0
+
+
+def cut_short(
+    how: signal.Signals, command: tuple[str, ...], cwd: Path, after: int, facts: int = 0
+) -> int:
+    """Run a command and send a signal once so many trials and facts are on disk; its exit code."""
     with subprocess.Popen(
         [sys.executable, "-m", "tlsprobe", *command],
         cwd=cwd,
@@ -61,6 +85,7 @@ def cut_short(how: signal.Signals, command: tuple[str, ...], cwd: Path, after: i
     ) as process:
         trials = cwd / "out" / "trials.jsonl"
         until(lambda: trials.exists() and trials.read_bytes().count(b"\n") >= after)
+        until(lambda: facts_in(cwd / "out") >= facts)
         process.send_signal(how)
         return process.wait(20)
 
@@ -108,15 +133,55 @@ def test_a_killed_run_is_gone_on_with(
     again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
     assert again.code == 0, again.err
     assert "connections still to make" in again.err
-    assert (folder / "trials.jsonl").read_bytes().startswith(kept)
     run = whole(folder)
+    told = [Trial(**ids(line)) for line in kept.splitlines()]
+    assert trials_in(folder)[: len(told)] == told
     assert totals(run) == totals(whole(in_one_go.folder))
     assert run.started == left.started
     assert run.command == left.command
     assert run.capture.packets > left.capture.packets
     assert any("capture-2.pcapng" in note for note in run.notes)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"run.json", "trials.jsonl", "capture.pcapng", "capture-2.pcapng", "matrix.md"}
+    captures = {"capture.pcapng", "capture-2.pcapng"}
+    assert names == {"run.json", "trials.jsonl", "facts.jsonl.gz", "matrix.md", *captures}
+
+
+def test_a_run_that_is_killed_again_and_again_loses_nothing_finished(
+    ports: dict[str, int], tmp_path: Path, in_one_go: Ran
+) -> None:
+    folder, chance = tmp_path / "out", random.Random(9)
+    command = words(ports["rude"], "--out", "out", "--rate", "60")
+    seen: list[Fact] = []
+    for _ in range(4):
+        more = len(seen) + chance.randrange(1, 20)
+        cut_short(signal.SIGKILL, command, tmp_path, after=0, facts=more)
+        facts = list(RecordedFacts(folder / FACTS_FILE).read())
+        assert facts[: len(seen)] == seen
+        seen = facts
+        command = ("run", "--resume", "out")
+    again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert totals(whole(folder)) == totals(whole(in_one_go.folder))
+    assert list(RecordedFacts(folder / FACTS_FILE).read())[: len(seen)] == seen
+
+
+def test_what_is_recorded_is_judged_to_the_same_document(in_one_go: Ran) -> None:
+    run = whole(in_one_go.folder)
+    again = judged_run(RecordedFacts(in_one_go.folder / FACTS_FILE).read)
+    assert again.cells == run.cells
+    assert again.idle == run.idle
+    assert [trial_line(trial) for trial in again.trials] == list(read_trials(in_one_go.folder))
+
+
+def test_a_run_from_before_facts_were_kept_is_not_gone_on_with(in_one_go: Ran) -> None:
+    facts = in_one_go.folder / FACTS_FILE
+    hidden = facts.rename(facts.with_suffix(".away"))
+    try:
+        again = tlsprobe("run", "--resume", "out", cwd=in_one_go.folder.parent)
+    finally:
+        hidden.rename(facts)
+    assert again.code == 2
+    assert "no such file" in again.err and "before facts were kept" in again.err
 
 
 def test_an_interrupted_run_is_gone_on_with(

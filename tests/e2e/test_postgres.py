@@ -12,7 +12,7 @@ import trio
 from tests.e2e.probing import Ran, at, probe
 from tests.servers import Postgres, loopbacks
 from tlsprobe.flows.live import flow
-from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.judgement import Cause, Confidence
 from tlsprobe.model.trace import Drive, Side, Stage, Trace

@@ -29,10 +29,16 @@ from tlsprobe.model.judgement import (
     RuleResult,
     TcpEnd,
     TlsEnd,
+    Word,
 )
 from tlsprobe.model.trace import Side
 
 ALL = tuple(PROPERTIES.values())
+
+
+def words(signature: str) -> tuple[Word, ...]:
+    sides = {True: Side.CLIENT, False: Side.SERVER}
+    return tuple(Word(sides[word.isupper()], word.lower()) for word in signature.split())
 
 
 def seen(
@@ -49,7 +55,7 @@ def seen(
     judgement = Judgement(
         outcome=Outcome.CLEAN,
         axes=Axes(TlsEnd.NOTIFIED, tcp, DataEnd.NONE, Reader.EOF),
-        signature=signature,
+        words=words(signature),
         resets=resets,
         results=tuple(RuleResult(rule, Level.MUST, result, "so it was") for rule in broken),
         conclusive=True,

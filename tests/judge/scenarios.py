@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.judge.playbook import ALERT, C, S
-from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of
-from tlsprobe.judge.rules import RuleInput, apply_rules
+from tlsprobe.judge.rules import RULES, RuleInput, apply_rules
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.trace import (
     Drive,
@@ -22,6 +22,7 @@ from tlsprobe.model.trace import (
 )
 
 PASS, FAIL, WARN, INFO = Result.PASS, Result.FAIL, Result.WARN, Result.INFO
+NOT_APPLICABLE = Result.NOT_APPLICABLE
 
 ORDERLY = (C.notify(), S.notify() + S.fin(), C.fin())
 BARE_FIN = (C.notify(), S.fin())
@@ -37,7 +38,8 @@ def results(trace: Trace) -> dict[str, RuleResult]:
     closing, resets = closing_of(trace), resets_of(trace)
     axes = axes_of(trace, closing)
     case = RuleInput(trace, closing, axes, outcome_of(trace, closing, axes), resets)
-    return {result.rule: result for result in apply_rules(case)}
+    silent = {id_: RuleResult(id_, rule.level, NOT_APPLICABLE, "") for id_, rule in RULES.items()}
+    return silent | {result.rule: result for result in apply_rules(case)}
 
 
 def result(rule: str, trace: Trace) -> Result:

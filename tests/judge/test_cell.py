@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import ALERT, C, S, crossing, play
-from tlsprobe.judge.cell import cell_of, settle, spread
-from tlsprobe.judge.verdict import judge
-from tlsprobe.model.judgement import Cause, Confidence, Judgement, Level, Result, Verdict
+from tlsprobe.judge.cell import MeasuredCell, cell_of, spread, windows_of
+from tlsprobe.judge.verdict import judge, ladder_for
+from tlsprobe.model.judgement import Cause, Confidence, Control, LadderLine, Level, Result, Verdict
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.run import (
     BeforeAfter,
     Cell,
@@ -51,17 +52,21 @@ def plan(*verbs: Verb, role: str = "asked") -> CellPlan:
     return CellPlan(sequence, "; ".join(verbs), "1.3", 1, role)
 
 
-def judged(trace: Trace, judgement: Judgement, index: int) -> JudgedTrial:
-    trial = Trial("some-close", "1.3", index)
-    return JudgedTrial(trial, judgement, failure=trace.drive.failure)
+def ladder(trace: Trace) -> tuple[LadderLine, ...]:
+    return ladder_for(trace, judge(trace))
 
 
-def trials(*traces: Trace) -> list[JudgedTrial]:
-    return [judged(trace, judge(trace), index) for index, trace in enumerate(traces)]
+def judged(trace: Trace, index: int, knowledge: Knowledge = NOTHING_KNOWN) -> JudgedTrial:
+    trial, judgement = Trial("some-close", "1.3", index), judge(trace, knowledge)
+    return JudgedTrial(trial, judgement, failure=trace.drive.failure, ladder=ladder(trace))
+
+
+def trials(*traces: Trace) -> tuple[JudgedTrial, ...]:
+    return tuple(judged(trace, index) for index, trace in enumerate(traces))
 
 
 def cell(*traces: Trace, path_alive: bool | None = None) -> Cell:
-    return cell_of(plan(Verb.CLOSE_NOTIFY), trials(*traces), path_alive)
+    return cell_of(MeasuredCell(plan(Verb.CLOSE_NOTIFY), trials(*traces), path_alive))
 
 
 # --- verdict -------------------------------------------------------------------------------------
@@ -121,7 +126,7 @@ def test_a_dead_path_does_not_outweigh_an_error() -> None:
 
 
 def test_a_cell_is_named_by_its_plan() -> None:
-    found = cell_of(plan(Verb.CLOSE_NOTIFY, Verb.FIN, role="control"), trials(CLEAN))
+    found = cell_of(MeasuredCell(plan(Verb.CLOSE_NOTIFY, Verb.FIN, role="control"), trials(CLEAN)))
     assert (found.sequence, found.steps) == ("some-close", "close_notify; fin")
     assert (found.tls, found.trials, found.role) == ("1.3", 1, "control")
 
@@ -185,8 +190,9 @@ def test_findings_hold_what_applied_only() -> None:
 
 
 def test_why_keeps_the_confidences_apart() -> None:
-    settled = judged(RESET, settle(judge(RESET), "terminate", 0, 3), 2)
-    medium, high = cell_of(plan(Verb.TERMINATE), [*trials(RESET, RESET), settled]).why
+    known = judged(RESET, 2, Knowledge(control=Control("terminate", 0, 3)))
+    measured = MeasuredCell(plan(Verb.TERMINATE), (*trials(RESET, RESET), known))
+    medium, high = cell_of(measured).why
     assert {medium.cause, high.cause} == {Cause.UNREAD_AT_CLOSE}
     assert (medium.confidence, medium.count) == (Confidence.MEDIUM, 2)
     assert (high.confidence, high.count) == (Confidence.HIGH, 1)
@@ -207,7 +213,7 @@ def test_why_keeps_sides_and_causes_apart_the_commonest_first() -> None:
 def test_an_rst_of_ours_needs_no_remedy_and_one_asked_for_no_words() -> None:
     (facts,) = cell(LATE).why
     assert (facts.side, facts.remedy) == ("client", ())
-    assert cell_of(plan(Verb.ABORT), trials(ABORTED)).why == ()
+    assert cell_of(MeasuredCell(plan(Verb.ABORT), trials(ABORTED))).why == ()
 
 
 def test_why_is_empty_without_resets() -> None:
@@ -258,13 +264,26 @@ def test_the_example_shows_the_cell_best(traces: tuple[Trace, ...], chosen: int)
     assert example is not None
     assert example.trial == chosen
     assert example.signature == judge(traces[chosen]).signature
-    assert example.ladder == judge(traces[chosen]).ladder
+    assert example.ladder == ladder(traces[chosen])
 
 
-def test_a_ladder_told_before_is_not_needed_again() -> None:
+def test_a_trial_without_a_ladder_is_no_example() -> None:
     first, second = trials(RESET, RESET)
-    blank = replace(second, judgement=replace(second.judgement, ladder=()))
-    example = cell_of(plan(), [blank, first]).example
+    blank = replace(second, ladder=())
+    example = cell_of(MeasuredCell(plan(), (blank, first))).example
     assert example is not None
     assert example.trial == 0
-    assert cell_of(plan(), [blank]).example is None
+    assert cell_of(MeasuredCell(plan(), (blank,))).example is None
+
+
+def test_a_version_that_the_server_refuses_is_unsupported() -> None:
+    found = cell_of(MeasuredCell(plan(), refused="no TLS 1.3 here"))
+    assert (found.verdict, found.reason) == (Verdict.UNSUPPORTED, "no TLS 1.3 here")
+
+
+def test_the_window_is_that_of_connections_left_alone() -> None:
+    """Told beside races: an answer would change it."""
+    waiting = replace(plan(), sequence=Sequence("idle-expiry", ()))
+    windows = windows_of([MeasuredCell(waiting, trials(CLEAN_SLOWLY)), MeasuredCell(plan())])
+    assert windows == {"1.3": spread([100.0])}
+    assert windows_of([MeasuredCell(waiting)]) == {}

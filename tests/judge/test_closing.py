@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, play, silence
-from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, signature_of, timing_of
+from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, words_of
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
+from tlsprobe.model.judgement import signature as text
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Stage, Trace
 
 ANSWERED = (C.notify(), S.notify())
 
 
 def signature(trace: Trace) -> str:
-    return signature_of(closing_of(trace))
+    return text(words_of(closing_of(trace)))
 
 
 def axes(trace: Trace) -> Axes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import FIRST, C, Line, S, crossing, play
-from tlsprobe.judge.verdict import judge
+from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.judgement import DataEnd, Outcome, TcpEnd, TlsEnd
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Mark, RecordKind, Side, Trace
 
@@ -107,6 +107,7 @@ def test_a_greeting_that_never_came() -> None:
 
 def test_the_story_of_an_early_end_is_drawn_from_the_alert_on() -> None:
     trace = play(S.notify(), S.fin(), C.notify(), asked=False)
-    first = judge(starting_at(BEGUN + 2, trace)).ladder[0]
+    early = starting_at(BEGUN + 2, trace)
+    first = ladder_for(early, judge(early))[0]
     assert (first.side, first.letters) == (Side.SERVER, "n")
     assert trace.drive.records[-2].kind is RecordKind.CLOSE_NOTIFY

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import FIRST, C, Line, S, crossing, play, silence
-from tlsprobe.judge.cell import is_open
+from tlsprobe.judge.causes import is_open
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.judgement import Cause, Confidence, Judgement, Result
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Trace
@@ -73,7 +73,8 @@ def test_row_2_signs_of_a_middlebox(lines: tuple[Line, ...]) -> None:
 
 
 def test_no_control_is_wanted_that_settles_nothing() -> None:
-    assert not is_open([judge(play(S.notify() + S.fin(), C.ack(), S.rst(active=True)))])
+    judgement = judge(play(S.notify() + S.fin(), C.ack(), S.rst(active=True)))
+    assert not any(map(is_open, judgement.resets))
 
 
 def test_without_a_capture_the_opening_is_left_out() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tlsprobe.judge.idle import idle_of
-from tlsprobe.model.judgement import Verdict
-from tlsprobe.model.run import Cell, Spread
+from tlsprobe.judge.idle import idle_of as told_by
+from tlsprobe.model.judgement import Verdict, Word
+from tlsprobe.model.run import Cell, Idle, Spread
+from tlsprobe.model.trace import Side
 
 
 def cell(
@@ -20,6 +21,15 @@ def cell(
         timing["idle_to_end"] = Spread(len(ordered), ordered[0], middle, ordered[-1], ordered[-1])
     signatures = {signature: count}
     return Cell(sequence, "", "1.3", count, Verdict.PASS, signatures=signatures, timing_us=timing)
+
+
+def words(signature: str) -> tuple[Word, ...]:
+    sides = {True: Side.CLIENT, False: Side.SERVER}
+    return tuple(Word(sides[word.isupper()], word.lower()) for word in signature.split())
+
+
+def idle_of(cells: list[Cell]) -> Idle | None:
+    return told_by(cells, {text: words(text) for cell in cells for text in cell.signatures})
 
 
 def test_without_an_idle_sequence_there_is_nothing_to_say() -> None:

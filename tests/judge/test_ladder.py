@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import ALERT, FIRST, MESSAGE, STEP_NS, C, Line, S, play
-from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.ladder import MAX_LINES, ladder_of
 from tlsprobe.model.judgement import LadderLine

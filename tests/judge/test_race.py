@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.judge.race import race_of, wilson, with_windows
+from tlsprobe.judge.race import race_of, wilson
 from tlsprobe.model.judgement import (
     Axes,
     DataEnd,
@@ -15,9 +15,8 @@ from tlsprobe.model.judgement import (
     Reader,
     TcpEnd,
     TlsEnd,
-    Verdict,
 )
-from tlsprobe.model.run import Cell, JudgedTrial, Spread, Trial
+from tlsprobe.model.run import JudgedTrial, Spread, Trial
 
 
 def trial(outcome: Outcome, offset: float | None = None, whole: bool = True) -> JudgedTrial:
@@ -30,7 +29,7 @@ def trial(outcome: Outcome, offset: float | None = None, whole: bool = True) -> 
         Reader.RESET if reset else Reader.EOF,
     )
     timing = {"raced": 0.0} if offset is None else {"request_after_expiry": offset}
-    judgement = Judgement(outcome, axes, "n N r", (), (), conclusive=True, timing_us=timing)
+    judgement = Judgement(outcome, axes, (), (), (), conclusive=True, timing_us=timing)
     return JudgedTrial(Trial("idle-expiry-race", "1.3", 0), judgement)
 
 
@@ -49,16 +48,19 @@ def test_wilsons_own_numbers() -> None:
 
 
 def test_resets_are_counted_and_told_beside_the_window() -> None:
-    race = race_of([trial(Outcome.RESET_BEFORE_FIN), trial(Outcome.RESET_AFTER_FIN)])
+    trials = [trial(Outcome.RESET_BEFORE_FIN), trial(Outcome.RESET_AFTER_FIN)]
+    race = race_of(trials, Spread(9, 8.0, 12.0, 20.0, 31.0))
     assert race is not None
     assert (race.trials, race.resets, race.probability) == (2, 1, 0.5)
-    window = {"server_close_notify_to_fin": Spread(9, 8.0, 12.0, 20.0, 31.0)}
-    waits = Cell("idle-expiry", "", "1.3", 9, Verdict.PASS, timing_us=window)
-    racing = Cell("idle-expiry-race", "", "1.3", 2, Verdict.WARN, race=race)
-    _, told = with_windows((waits, racing))
-    assert told.race is not None
-    assert "1 of 2 expiries" in told.race.text
-    assert "12 µs (p95 20, max 31)" in told.race.text
+    assert "1 of 2 expiries" in race.text
+    assert "12 µs (p95 20, max 31)" in race.text
+
+
+def test_without_a_window_the_count_stands_alone() -> None:
+    race = race_of([trial(Outcome.RESET_BEFORE_FIN)])
+    assert race is not None
+    assert race.window_us is None
+    assert race.text.endswith("%).")
 
 
 def test_requests_are_answered_refused_or_lost_by_distance() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tlsprobe.judge.rewritten import REACH, NatEntry, NatIndex, continued
+from tlsprobe.judge.causes import wording
+from tlsprobe.judge.rewritten import REACH, NatIndex, continued
+from tlsprobe.model.knowledge import NatEntry
 
 SERVER = "192.0.2.2:443"
 KNOWN = NatEntry("192.0.2.1:40000", SERVER, 2_000_000, 7_000_000)
@@ -24,8 +26,9 @@ def test_who_goes_on_with_both_numbers_is_the_same(seq: int, ack: int) -> None:
     found = continued(STRANGER, SERVER, seq, ack, [KNOWN])
     assert found is not None
     assert found.was == KNOWN
-    assert STRANGER in found.sentence
-    assert KNOWN.client in found.sentence
+    sentence = wording.rewritten(found)
+    assert STRANGER in sentence
+    assert KNOWN.client in sentence
 
 
 @pytest.mark.parametrize(

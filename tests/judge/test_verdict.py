@@ -70,7 +70,7 @@ def test_a_judgement_holds_every_part() -> None:
     assert (axes.tls, axes.tcp) == (TlsEnd.NOTIFIED, TcpEnd.RESET)
     assert (axes.data, axes.reader) == (DataEnd.COMPLETE, Reader.RESET)
     assert judgement.timing_us["goodbye_to_end"] > 0
-    assert [line.packet for line in judgement.ladder] == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    assert [reset.packet for reset in judgement.resets] == [FIRST + 3]
 
 
 def test_only_rules_that_apply_are_told() -> None:
@@ -107,12 +107,9 @@ def test_bytes_before_tls_began_are_not_noted() -> None:
     assert judge(replace(trace, drive=drive)).notes == ()
 
 
-def test_a_ladder_told_before_is_not_drawn_again() -> None:
-    trace = play(*POSTGRES)
-    first = judge(trace)
-    assert first.ladder
-    assert judge(trace, {first.signature}).ladder == ()
-    assert judge(trace, {"nf"}).ladder == first.ladder
+def test_what_was_left_out_is_noted() -> None:
+    (note,) = judge(replace(play(*POSTGRES), left_out=7)).notes
+    assert "7 segments" in note
 
 
 def test_crossing_closes_are_judged_alike() -> None:

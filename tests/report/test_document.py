@@ -24,13 +24,14 @@ from tests.report.builders import (
     unsupported,
 )
 from tlsprobe.errors import UsageError
-from tlsprobe.model.run import Run
+from tlsprobe.model.judgement import Judgement, Word
+from tlsprobe.model.run import JudgedTrial, Run, Trial
+from tlsprobe.model.trace import Side
 from tlsprobe.report.document import (
     decode_run,
     encode_run,
     encode_run_line,
     encode_trial,
-    judged_trial,
     read_run,
     read_trials,
 )
@@ -204,10 +205,20 @@ def test_trials_survive_the_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_line_holds_the_whole_trial() -> None:
-    judged = judged_trial(trial_line())
-    assert told(judged) == trial_line()
-    assert judged.judgement.ladder == trial_line().ladder
-    assert judged_trial(told(judged)) == judged
+    line = trial_line()
+    judgement = Judgement(
+        outcome=line.outcome,
+        axes=line.axes,
+        words=(Word(Side.CLIENT, "g"), Word(Side.CLIENT, "n"), Word(Side.SERVER, "n")),
+        resets=line.resets,
+        results=line.findings,
+        conclusive=line.conclusive,
+        timing_us=line.timing_us,
+        notes=line.notes,
+    )
+    trial = Trial(line.sequence, line.tls, line.trial)
+    judged = JudgedTrial(trial, judgement, line.started, line.client, line.failure, line.ladder)
+    assert told(judged) == replace(line, signature="G N n")
 
 
 def test_a_torn_last_line_was_never_finished(tmp_path: Path) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import trio
+
+from tlsprobe.model.facts import Load
+
+_T = TypeVar("_T")
 
 
 class Pace:
@@ -25,3 +32,20 @@ async def cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
     """Cancel the scope as soon as somebody says stop."""
     await stop.wait()
     scope.cancel()
+
+
+class Gauge:
+    """Counts the connections of ours that are open at a time, which is a load on the server."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    async def driving(self, drive: Callable[[], Awaitable[_T]], count: int = 1) -> tuple[_T, Load]:
+        """Drive ``count`` connections; what came of it, and the load at their start and end."""
+        self._open += count
+        at_start = self._open
+        try:
+            found = await drive()
+            return found, Load(at_start, self._open)
+        finally:
+            self._open -= count

@@ -9,19 +9,16 @@ and what an earlier run left unfinished is gone on with.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import trio
 
-from tlsprobe.campaign.pace import Pace, cancel_at
+from tlsprobe.campaign.judging import CONTROL, RunInJudgement
+from tlsprobe.campaign.pace import Gauge, Pace, cancel_at
 from tlsprobe.campaign.reach import CHECK, Reached, numeric, reach
 from tlsprobe.campaign.settings import (
-    NOTHING_MEASURED,
     Measured,
-    ResumeState,
     Settings,
     Watcher,
     delay_of,
@@ -33,11 +30,21 @@ from tlsprobe.catalogue import control_of
 from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import drive
 from tlsprobe.errors import Interrupted
-from tlsprobe.judge import verdict
-from tlsprobe.judge.cell import cell_of, control_resets, is_open, settle
+from tlsprobe.facts.bounds import bounded
+from tlsprobe.facts.file import FactsInMemory, FactsStore
+from tlsprobe.judge.causes import is_open
 from tlsprobe.language import format_groups
-from tlsprobe.model.judgement import Judgement, Verdict
-from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial, stamp
+from tlsprobe.model.facts import (
+    EndFact,
+    Fact,
+    Load,
+    PathFact,
+    PlanFact,
+    PlannedCell,
+    ReachedFact,
+    TrialFact,
+)
+from tlsprobe.model.run import CellPlan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
@@ -67,13 +74,14 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     settings: Settings,
     watcher: Watcher,
     stop: trio.Event,
-    before: ResumeState = NOTHING_MEASURED,
+    facts: FactsStore | None = None,
 ) -> Measured:
     """Probe one target with every sequence in every TLS version.
 
-    Setting ``stop`` ends it early with what was measured; what was measured ``before`` is counted
-    and not measured again. Raises CannotMeasure when nothing can be: unreachable, no TLS, every
-    handshake refused, a required capture not to be had.
+    Everything that is seen goes to ``facts``; what they hold already was measured before, and is
+    not measured again. Setting ``stop`` ends it early with what was measured. Raises CannotMeasure
+    when nothing can be: unreachable, no TLS, every handshake refused, a required capture not to be
+    had.
     """
     reached = await _unless(stop, lambda: reach(target, converse, settings))
     host, port = numeric(reached.address)
@@ -83,10 +91,10 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         capture.open_with(settings.identity.keylog)
         if capture.warning:
             watcher.warned(capture.warning)
-        campaign = _Campaign(spoken(target), reached, settings, watcher, capture, before)
+        store = FactsInMemory() if facts is None else facts
+        campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)
         await campaign.run(plan(sequences, settings), stop)
-    measured = campaign.answer(campaign.cells(), interrupted=stop.is_set())
-    return replace(measured, trials=campaign.all_settled())
+    return campaign.end(interrupted=stop.is_set())
 
 
 class _Campaign:
@@ -99,31 +107,30 @@ class _Campaign:
         settings: Settings,
         watcher: Watcher,
         capture: sniffer.Capture,
-        before: ResumeState,
+        facts: FactsStore,
     ) -> None:
         self.protocol = protocol
         self.reached = reached
         self.settings = settings
         self.watcher = watcher
         self.capture = capture
-        self.before = before
-        self.known = _by_cell(before.trials)
+        self.facts = facts
+        self.judgement = RunInJudgement()
         self.routes = {
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()
         }
-        self.plans: list[CellPlan] = []
-        self.trials: defaultdict[CellPlan, list[JudgedTrial]] = defaultdict(list)
-        self.path_alive: dict[CellPlan, bool] = {}
-        self.told: defaultdict[CellPlan, set[str]] = defaultdict(set)
-        self.shown: dict[CellPlan, Cell] = {}
         self.working = trio.CapacityLimiter(settings.concurrency)
         self.idling = trio.CapacityLimiter(MAX_IDLE)
         self.pace = Pace(settings.rate)
+        self.gauge = Gauge()
 
     async def run(self, plans: tuple[CellPlan, ...], stop: trio.Event) -> None:
-        for cell in plans:
-            self.take_up(cell)
+        self.take_up()
+        address = endpoint(*numeric(self.reached.address))
+        refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
+        self.note(ReachedFact(address, refused))
+        self.note(PlanFact(tuple(map(_planned, plans))))
         self.watcher.planned({cell: len(self.missing(cell)) for cell in plans})
         self.tell()
         async with trio.open_nursery() as nursery:
@@ -132,25 +139,24 @@ class _Campaign:
             await self.controls()
             nursery.cancel_scope.cancel()
 
-    # --- what was measured before -------------------------------------------------------------
+    # --- facts --------------------------------------------------------------------------------
 
-    def take_up(self, cell: CellPlan) -> None:
-        """Make a cell part of the campaign, with whatever of it was measured before."""
-        name = cell.sequence.name, cell.tls
-        self.plans.append(cell)
-        self.trials[cell] = list(self.known[name].values())
-        self.told[cell] = {
-            trial.judgement.signature for trial in self.trials[cell] if trial.judgement.ladder
-        }
-        if name in self.before.path_alive:
-            self.path_alive[cell] = self.before.path_alive[name]
-        self.shown[cell] = self.finished(cell)
+    def take_up(self) -> None:
+        """Learn what was measured before."""
+        for fact in self.facts.read():
+            self.judgement.learn(fact)
+        self.judgement.catch_up(self.facts.read)
+
+    def note(self, fact: Fact) -> None:
+        """Write a fact down, and learn it."""
+        self.facts.append(fact)
+        self.judgement.learn(fact)
 
     def missing(self, cell: CellPlan) -> list[Trial]:
         """The trials of a cell that are still to be driven."""
         if TlsVersion(cell.tls) not in self.routes:
             return []
-        known = {trial.trial.index for trial in self.trials[cell]}
+        known = {trial.trial.index for trial in self.judgement.trials(cell)}
         indices = (index for index in range(cell.trials) if index not in known)
         return [Trial(cell.sequence.name, cell.tls, index) for index in indices]
 
@@ -174,22 +180,27 @@ class _Campaign:
             await self.cell(cell)
 
     async def controls(self) -> None:
-        """Add the controls that would settle an RST's cause and that nobody asked for."""
-        known = {(cell.sequence.groups, cell.tls) for cell in self.plans}
-        for cell in tuple(self.plans):
+        """Measure the controls that would tell an RST's cause and that nobody asked for."""
+        plans = self.judgement.plans
+        known = {(cell.sequence.groups, cell.tls) for cell in plans}
+        for cell in plans:
+            if cell.role == CONTROL:  # begun before
+                await self.cell(cell)
+                continue
             control = control_of(cell.sequence)
             if control is None or (control.groups, cell.tls) in known or control.is_idle:
                 continue
-            if is_open(trial.judgement for trial in self.trials[cell]):
+            if any(is_open(r) for t in self.judgement.trials(cell) for r in t.judgement.resets):
                 known.add((control.groups, cell.tls))
                 steps = format_groups(control.groups)
-                added = CellPlan(control, steps, cell.tls, CONTROL_TRIALS, "control")
-                self.take_up(added)
+                added = CellPlan(control, steps, cell.tls, CONTROL_TRIALS, CONTROL)
+                self.note(PlanFact((_planned(added),)))
                 await self.cell(added)
 
     async def cell(self, cell: CellPlan) -> None:
         missing = self.missing(cell)
-        if TlsVersion(cell.tls) not in self.routes or (not missing and cell in self.path_alive):
+        done = not missing and self.judgement.is_path_known(cell)
+        if TlsVersion(cell.tls) not in self.routes or done:
             return
         if cell.sequence.is_race:
             await self.rounds(cell, missing)
@@ -197,8 +208,8 @@ class _Campaign:
             async with trio.open_nursery() as nursery:
                 for trial in missing:
                     nursery.start_soon(self.trial, cell, trial)
-        self.path_alive[cell] = await self.path_works(cell)
-        self.shown[cell] = self.finished(cell)
+        alive = await self.path_works(cell)
+        self.note(PathFact(cell.sequence.name, cell.tls, alive))
         self.tell()
 
     async def trial(self, cell: CellPlan, trial: Trial) -> None:
@@ -207,8 +218,8 @@ class _Campaign:
             await trio.sleep(delay_of(trial, self.settings.seed))
             await self.pace.turn()
             dropped = self.capture.dropped
-            found = await drive(route, cell.sequence)
-        await self.judge(cell, trial, found, dropped)
+            found, load = await self.gauge.driving(lambda: drive(route, cell.sequence))
+        await self.judge(trial, found, load, dropped)
 
     async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:
         """Races against the idle expiry, ten to a round; rounds that take long side by side."""
@@ -228,26 +239,27 @@ class _Campaign:
         route = self.routes[TlsVersion(cell.tls)]
         dropped = self.capture.dropped
         racing = Round(len(trials), first=trials[0].index, pause_capture=self.capture.hold)
-        found, pacemaker = await racing.drive(route, cell.sequence)
+        (found, pacemaker), load = await self.gauge.driving(
+            lambda: racing.drive(route, cell.sequence), len(trials) + 1
+        )
         await self.forget(pacemaker)
         for trial, one in zip(trials, found, strict=True):
-            await self.judge(cell, trial, one, dropped)
+            await self.judge(trial, one, load, dropped)
 
-    async def judge(self, cell: CellPlan, trial: Trial, found: Drive, dropped: int | None) -> None:
-        """Judge a driven trial as soon as all its packets are here, and hand it on."""
+    async def judge(self, trial: Trial, found: Drive, load: Load, dropped: int | None) -> None:
+        """Write a driven trial down as soon as all its packets are here, and judge it."""
         await self.capture.settle()
         lost = self.capture.dropped != dropped
-        trace = trace_of(self.capture, found, lost, self.protocol)
-        judgement = verdict.judge(trace, self.told[cell])
-        self.told[cell].add(judgement.signature)
-        judged = _judged(trial, found, judgement)
-        self.trials[cell].append(judged)
-        self.watcher.judged(judged)
+        trace = bounded(trace_of(self.capture, found, lost, self.protocol))
+        fact = TrialFact(trial, trace, load)
+        self.facts.append(fact)
+        self.watcher.judged(self.judgement.judge(fact))
 
     async def path_works(self, cell: CellPlan) -> bool:
         """Whether one more connection works, after all those of a cell."""
         await self.pace.turn()
-        check = await drive(self.routes[TlsVersion(cell.tls)], CHECK)
+        route = self.routes[TlsVersion(cell.tls)]
+        check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
         await self.forget(check)
         return check.worked
 
@@ -261,48 +273,27 @@ class _Campaign:
 
     def tell(self) -> None:
         """Hand on everything so far: it is what is left if nobody comes back."""
-        self.watcher.progressed(self.answer(tuple(self.shown.values()), interrupted=True))
+        self.watcher.progressed(self.answer(interrupted=True))
 
-    def answer(self, cells: tuple[Cell, ...], interrupted: bool) -> Measured:
-        """The campaign's answer, with these cells."""
+    def end(self, interrupted: bool) -> Measured:
+        """The campaign's last answer: every trial judged with all that is known by now."""
+        self.judgement.catch_up(self.facts.read)
+        measured = self.answer(interrupted)
+        self.note(EndFact(measured.capture, interrupted, measured.notes))
+        return measured
+
+    def answer(self, interrupted: bool) -> Measured:
+        """The campaign's answer, as far as it has come."""
         notes = [self.capture.warning] if self.capture.warning else []
         if self.capture.broken:
             notes.append(f"the capture ended early: {self.capture.broken}")
         address = endpoint(*numeric(self.reached.address))
-        return Measured(cells, self.capture.facts(), address, interrupted, tuple(notes))
+        judged = self.judgement.answer()
+        return Measured(judged, self.capture.facts(), address, interrupted, tuple(notes))
 
-    def cells(self) -> tuple[Cell, ...]:
-        """Every planned cell with what was measured of it, ambiguous causes settled."""
-        return tuple(self.finished(cell) for cell in self.plans)
 
-    def finished(self, cell: CellPlan) -> Cell:
-        refused = self.reached.refused.get(TlsVersion(cell.tls))
-        if refused is not None and not self.trials[cell]:
-            no = Verdict.UNSUPPORTED
-            return Cell(cell.sequence.name, cell.steps, cell.tls, 0, no, reason=refused.failure)
-        return cell_of(cell, self.settled(cell), self.path_alive.get(cell))
-
-    def settled(self, cell: CellPlan) -> list[JudgedTrial]:
-        trials = self.trials[cell]
-        control = control_of(cell.sequence)
-        if control is None:
-            return trials
-        found = self.measured(control, cell.tls)
-        resets, count = control_resets(trial.judgement for trial in found)
-        name = control.name
-        return [replace(t, judgement=settle(t.judgement, name, resets, count)) for t in trials]
-
-    def all_settled(self) -> tuple[JudgedTrial, ...]:
-        """Every trial, as its cell counts it."""
-        return tuple(trial for cell in self.plans for trial in self.settled(cell))
-
-    def measured(self, sequence: Sequence, tls: str) -> list[JudgedTrial]:
-        return [
-            trial
-            for cell, trials in self.trials.items()
-            if cell.sequence.groups == sequence.groups and cell.tls == tls
-            for trial in trials
-        ]
+def _planned(cell: CellPlan) -> PlannedCell:
+    return PlannedCell(cell.sequence.name, cell.steps, cell.tls, cell.trials, cell.role)
 
 
 async def _unless(stop: trio.Event, work: Callable[[], Awaitable[Reached]]) -> Reached:
@@ -315,20 +306,3 @@ async def _unless(stop: trio.Event, work: Callable[[], Awaitable[Reached]]) -> R
     if not done:
         raise Interrupted("interrupted before anything was measured")
     return done[0]
-
-
-def _by_cell(
-    trials: Iterable[JudgedTrial],
-) -> defaultdict[tuple[str, str], dict[int, JudgedTrial]]:
-    """Trials by sequence and TLS version, then by their index."""
-    cells: defaultdict[tuple[str, str], dict[int, JudgedTrial]] = defaultdict(dict)
-    for judged in trials:
-        cells[judged.trial.sequence, judged.trial.tls][judged.trial.index] = judged
-    return cells
-
-
-def _judged(trial: Trial, found: Drive, judgement: Judgement) -> JudgedTrial:
-    begun = found.events[0].time_ns / 1e9 if found.events else 0.0
-    client = endpoint(*found.client) if found.client else ""
-    started = stamp(datetime.fromtimestamp(begun, UTC))
-    return JudgedTrial(trial, judgement, started, client, found.failure)

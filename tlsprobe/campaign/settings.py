@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.drive.script import Patience
 from tlsprobe.language import format_groups
 from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Trial
@@ -43,32 +44,24 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class ResumeState:
-    """What an interrupted run had measured, which is not measured again.
-
-    ``path_alive`` tells it by sequence and TLS version.
-    """
-
-    trials: tuple[JudgedTrial, ...] = ()
-    path_alive: Mapping[tuple[str, str], bool] = field(default_factory=dict)
-
-
-NOTHING_MEASURED = ResumeState()
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
-    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on.
+    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on."""
 
-    ``trials`` are there once it has ended, ambiguous causes settled.
-    """
-
-    cells: tuple[Cell, ...]
+    judged: JudgedRun
     capture: CaptureFacts
     address: str
     interrupted: bool
     notes: tuple[str, ...] = ()
-    trials: tuple[JudgedTrial, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells in the order of the report."""
+        return self.judged.cells
+
+    @property
+    def trials(self) -> tuple[JudgedTrial, ...]:
+        """The trials in the order in which they ended."""
+        return self.judged.trials
 
 
 @dataclass(frozen=True, slots=True)

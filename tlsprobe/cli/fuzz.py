@@ -245,7 +245,7 @@ async def _fuzz(job: _Job, desk: _ProgressView) -> FuzzRun:
         with plain_errors():
             async with interruptible(desk.note) as stop:
                 fuzzed = await run_fuzz(
-                    job.target, job.converse, settings, watcher, stop, job.against
+                    job.target, job.converse, settings, watcher, stop, job.against, folder.store
                 )
         return folder.save(_document(job, fuzzed, started))
 

@@ -9,10 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tlsprobe import __version__
 from tlsprobe.cli.results import give_back, slug, unused, writing
 from tlsprobe.errors import SequenceError, UsageError
+from tlsprobe.facts.file import FACTS_FILE, FactsFile
 from tlsprobe.language import parse
+from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
+from tlsprobe.model.run import Tool, stamp
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.report.fuzz_document import (
     EXAMPLES_FILE,
@@ -22,6 +26,9 @@ from tlsprobe.report.fuzz_document import (
     encode_fuzz,
     failure_toml,
 )
+
+AGAINST = "against"
+"""The folder with the facts of the second target."""
 
 CORPUS = "corpus"
 MOST_KEPT = 500
@@ -36,6 +43,7 @@ class FuzzFolder:
         self.target = target
         self.corpus = corpus or path / CORPUS
         self.kept = 0
+        self._stores: list[FactsFile] = []
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -47,6 +55,15 @@ class FuzzFolder:
         """Append one connection."""
         with writing(self.path):
             self._examples.write(encode_example(line))
+
+    def store(self, target: Target) -> FactsFile:
+        """The place for a target's facts; a second one's has a folder of its own."""
+        place = self.path / AGAINST if self._stores else self.path
+        with writing(self.path):
+            place.mkdir(exist_ok=True)
+        header = FactsHeader(Tool("tlsprobe", __version__), target, stamp(datetime.now(UTC)))
+        self._stores.append(FactsFile.create(place / FACTS_FILE, header))
+        return self._stores[-1]
 
     def keep(self, example: Example, signature: str) -> None:
         """Add an example to the corpus."""
@@ -75,8 +92,10 @@ class FuzzFolder:
         return named
 
     def close(self) -> None:
-        """Close the examples file; give the folder to the user who called sudo."""
+        """Close the files; give the folder to the user who called sudo."""
         self._examples.close()
+        for store in self._stores:
+            store.close()
         entries = [*self._made, self.path, *self.path.rglob("*")]
         give_back(entries)
 

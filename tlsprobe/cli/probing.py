@@ -16,13 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tlsprobe import __version__
 from tlsprobe.campaign.probe import measure
-from tlsprobe.campaign.settings import NOTHING_MEASURED, Measured, Settings, Watcher
+from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.cli.console import plain_errors, say
 from tlsprobe.cli.results import ResultsFolder, results_folder
 from tlsprobe.cli.resume import Earlier, continued
 from tlsprobe.judge.baseline import deviations
-from tlsprobe.judge.idle import idle_of
-from tlsprobe.judge.race import with_windows
+from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, CellPlan, HostFacts, JudgedTrial, Run, Tool, stamp
 from tlsprobe.model.sequence import Sequence
@@ -65,7 +64,8 @@ async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
     The run document is in the folder from the beginning, and whole whenever we are killed.
     """
     started = datetime.now(UTC)
-    with results_folder(job.folder, resume=job.earlier is not None) as folder:
+    header = FactsHeader(Tool("tlsprobe", __version__), job.target, stamp(started))
+    with results_folder(job.folder, header, resume=job.earlier is not None) as folder:
 
         def document(measured: Measured) -> Run:
             run = _document(job, measured, started)
@@ -73,15 +73,14 @@ async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
 
         settings = replace(job.settings, pcapng=folder.capture)
         watcher = desk.watcher(job, folder, lambda measured: folder.save(document(measured)))
-        before = job.earlier.before if job.earlier else NOTHING_MEASURED
         with plain_errors():
             measured = await measure(
-                job.target, job.converse, job.sequences, settings, watcher, stop, before
+                job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
             )
         run = job.complete(document(measured), measured)
         if job.baseline is not None:
             run = replace(run, deviations=deviations(job.baseline, run))
-        folder.finish(run)
+        folder.finish(run, measured.judged)
     return run
 
 
@@ -183,9 +182,9 @@ def _document(job: Job, measured: Measured, started: datetime) -> Run:
         ),
         target=job.target,
         capture=measured.capture,
-        cells=with_windows(measured.cells),
+        cells=measured.cells,
         summary=_summary(measured.cells),
-        idle=idle_of(measured.cells),
+        idle=measured.judged.idle,
         interrupted=measured.interrupted,
         notes=notes,
         seed=job.settings.seed,

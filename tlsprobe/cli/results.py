@@ -13,7 +13,10 @@ from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO
 
+from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.errors import UsageError
+from tlsprobe.facts.file import FACTS_FILE, FactsFile
+from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.run import JudgedTrial, Run
 from tlsprobe.model.target import Target
 from tlsprobe.report.document import (
@@ -34,17 +37,20 @@ RUN_PAGE = "matrix.md"
 class ResultsFolder:
     """One target's folder. Every trial is on disk when ``add`` returns.
 
-    Going on with an earlier run keeps its trials, and captures into a file of its own.
+    Going on with an earlier run keeps its facts, and captures into a file of its own.
     """
 
-    def __init__(self, path: Path, resume: bool = False) -> None:
+    def __init__(self, path: Path, header: FactsHeader, resume: bool = False) -> None:
         self.path = path
+        self._resumed = resume
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             self._trials = (path / TRIALS_FILE).open("ab", buffering=0)
             _lock(self._trials, path)
             _cut_torn_line(path / TRIALS_FILE)
+        facts = path / FACTS_FILE
+        self.facts = FactsFile.resume(facts) if resume else FactsFile.create(facts, header)
         capture = path / CAPTURE_FILE
         self.capture = unused(capture) if resume else capture
 
@@ -55,37 +61,44 @@ class ResultsFolder:
 
     def save(self, run: Run) -> None:
         """Write the run document as it stands: whole or not at all, whenever we are killed."""
-        self._replace(encode_run_line(run))
+        self._replace(RUN_FILE, encode_run_line(run))
 
-    def finish(self, run: Run) -> None:
-        """Write the run document and its matrix."""
-        self._replace(encode_run(run))
+    def finish(self, run: Run, judged: JudgedRun) -> None:
+        """Write the run document and its matrix, and the trials as they were judged last."""
+        self._replace(RUN_FILE, encode_run(run))
+        if judged.revised or self._resumed:
+            lines = (encode_trial(trial_line(trial)) for trial in judged.trials)
+            self._replace(TRIALS_FILE, b"".join(lines))
         matrix = render_markdown(run_page([run], command_line()))
         with writing(self.path):
             (self.path / RUN_PAGE).write_text(matrix, encoding="utf-8")
 
     def close(self) -> None:
-        """Close the trials file; give the folder to the user who called sudo."""
+        """Close the files; give the folder to the user who called sudo."""
         self._trials.close()
+        self.facts.close()
         give_back([*self._made, self.path, *self.path.iterdir()])
 
-    def _replace(self, document: bytes) -> None:
-        unfinished = self.path / f"{RUN_FILE}.new"
+    def _replace(self, name: str, document: bytes) -> None:
+        unfinished = self.path / f"{name}.new"
         with writing(self.path):
             unfinished.write_bytes(document)
-            unfinished.replace(self.path / RUN_FILE)
+            unfinished.replace(self.path / name)
 
 
 @contextmanager
-def results_folder(path: Path, resume: bool = False) -> Iterator[ResultsFolder]:
+def results_folder(
+    path: Path, header: FactsHeader, resume: bool = False
+) -> Iterator[ResultsFolder]:
     """A folder for one target's results, a new one unless its run is to be gone on with.
 
-    Raises UsageError if it cannot be written, or holds a run already.
+    The ``header`` is that of a new one's facts. Raises UsageError if it cannot be written, or holds
+    a run already.
     """
     if not resume and (path / RUN_FILE).exists():
         hint = "choose another folder, or go on with that run: --resume instead of --out"
         raise UsageError(f"{path} already holds the results of a run", hint)
-    folder = ResultsFolder(path, resume)
+    folder = ResultsFolder(path, header, resume)
     try:
         yield folder
     finally:

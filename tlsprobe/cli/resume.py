@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlsprobe import __version__
-from tlsprobe.campaign.settings import ResumeState
 from tlsprobe.errors import UsageError
-from tlsprobe.model.run import CaptureFacts, CellPlan, JudgedTrial, Run
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
+from tlsprobe.model.run import CaptureFacts, CellPlan, Run
 from tlsprobe.model.target import Target
-from tlsprobe.report.document import RUN_FILE, judged_trial, read_run, read_trials
+from tlsprobe.report.document import RUN_FILE, read_run
 
 _GIVEN_ANEW = frozenset({"--resume", "--out", "--target"})
 """Options of the first command that its continuation gives anew."""
@@ -23,14 +23,6 @@ class Earlier:
 
     folder: Path
     run: Run
-    trials: tuple[JudgedTrial, ...]
-
-    @property
-    def before(self) -> ResumeState:
-        """What need not be measured again."""
-        checked = {(c.sequence, c.tls): c.path_alive for c in self.run.cells}
-        alive = {name: known for name, known in checked.items() if known is not None}
-        return ResumeState(self.trials, alive)
 
 
 def read_earlier(folder: Path) -> Earlier:
@@ -39,7 +31,8 @@ def read_earlier(folder: Path) -> Earlier:
         hint = "give the results folder of a run that was cut short"
         raise UsageError(f"--resume: there is no folder {folder}", hint)
     run = read_run(folder)
-    return Earlier(folder, run, tuple(map(judged_trial, read_trials(folder))))
+    RecordedFacts(folder / FACTS_FILE)
+    return Earlier(folder, run)
 
 
 def must_fit(earlier: Earlier, target: Target, plans: Iterable[CellPlan], seed: int | None) -> None:

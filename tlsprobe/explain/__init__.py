@@ -15,12 +15,13 @@ from tlsprobe.captures.reader import Half, Reading, Summary
 from tlsprobe.explain.experiment import experiment_for
 from tlsprobe.explain.passive import KeyLog, client_hello_way, trace_of
 from tlsprobe.flows.tracker import Connection, connections
-from tlsprobe.judge.cause import provoked_by, resets_of
-from tlsprobe.judge.closing import axes_of, closing_of, signature_of
+from tlsprobe.judge.causes import resets_of
+from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rewritten import NatEntry, NatIndex, Rewritten
+from tlsprobe.judge.rewritten import NatIndex
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, InputFacts
-from tlsprobe.model.judgement import LadderLine, Reset
+from tlsprobe.model.judgement import LadderLine, Reset, Word, signature
+from tlsprobe.model.knowledge import Knowledge, NatEntry, Rewritten
 from tlsprobe.model.trace import Coverage, Flag, Mark, Segment, Side, Trace
 from tlsprobe.packets.packet import Endpoint, endpoints, host_text, reverse, text
 from tlsprobe.records.key_log import read_key_log
@@ -215,12 +216,13 @@ class _Explainer:
         way, why = self._client_way(connection)
         trace = trace_of(connection, way, self._key_log)
         closing = closing_of(trace)
-        axes, signature = axes_of(trace, closing), _shortened(signature_of(closing))
+        axes, words = axes_of(trace, closing), words_of(closing)
+        last = _last(words)
         client, server = text(connection.ends[way]), text(connection.ends[1 - way])
         rewritten = self._rewritten(connection, trace, client, server)
-        resets = resets_of(trace, rewritten)
+        resets = resets_of(trace, Knowledge(rewritten=rewritten))
         told = tuple(
-            ExplainedReset(r, provoked_by(trace, r), experiment_for(trace, r, server, signature))
+            ExplainedReset(r, r.trigger, experiment_for(trace, r, server, last))
             for r in resets[:MOST_RESETS]
         )
         like = (connection.ends[1 - way], tuple((r.side, r.cause, r.before_fin) for r in resets))
@@ -229,7 +231,7 @@ class _Explainer:
         return ExplainedFlow(
             client=client,
             server=server,
-            signature=signature,
+            signature=("... " if last != words else "") + signature(last),
             reader=axes.reader,
             complete=trace.coverage is Coverage.WHOLE,
             resets=told,
@@ -271,10 +273,15 @@ class _Explainer:
         return self._register.continued_by(client, server, seq, ack)
 
 
-def _shortened(signature: str) -> str:
-    if len(signature) <= MOST_LETTERS:
-        return signature
-    return "... " + signature[-MOST_LETTERS:].partition(" ")[2]
+def _last(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """As many of the last words as are shown."""
+    room, count = MOST_LETTERS, 0
+    for word in reversed(words):
+        room -= len(word.letters) + 1
+        if room < -1:
+            break
+        count += 1
+    return words[len(words) - count :]
 
 
 def _notes(connection: Connection, why: str | None, resets: int) -> Iterator[str]:

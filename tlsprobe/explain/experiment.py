@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from itertools import pairwise
 
-from tlsprobe.model.judgement import Cause, Reset
+from tlsprobe.model.judgement import Cause, Reset, Word
 from tlsprobe.model.trace import RecordKind, Side, Trace
 
 _OPEN_PAIR = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DELIBERATE}
@@ -22,17 +22,17 @@ GOODBYE_PORTS = frozenset({25, 110, 143, 389, 465, 587, 636, 993, 995, 1883, 330
 """Ports of protocols that say goodbye before they end."""
 
 
-def experiment_for(trace: Trace, reset: Reset, server: str, signature: str) -> str | None:
+def experiment_for(trace: Trace, reset: Reset, server: str, words: tuple[Word, ...]) -> str | None:
     """The ``tlsprobe run`` line that settles this RST, None where nothing is open or repeatable.
 
-    ``server`` is the printed endpoint, ``signature`` what happened, as the report has it.
+    ``server`` is the printed endpoint, ``words`` what happened, as the report has it.
     """
     if reset.side is not Side.SERVER or reset.cause is Cause.REFUSED:
         return None
     if reset.cause in _OPEN_PAIR and _OPEN_PAIR.intersection(reset.alternatives):
         profile = _profile(trace)
         bye = profile is not None or trace.drive.server[1] in GOODBYE_PORTS
-        steps = _steps(signature, bye)
+        steps = _steps(words, bye)
         return _line(server, [steps, _control(steps)], profile)
     if reset.cause is Cause.NO_STATE and (idle := _silence_s(trace, reset)) >= _IDLE_S:
         waited = f"{idle:.1f}".rstrip("0").rstrip(".")
@@ -49,16 +49,16 @@ def _profile(trace: Trace) -> str | None:
     return "postgres" if (asked, answered) == ([8], [1]) else None
 
 
-def _steps(signature: str, says_goodbye: bool) -> list[str]:
+def _steps(words: tuple[Word, ...], says_goodbye: bool) -> list[str]:
     """What the client did, in the words of the sequence language."""
-    words = [word for word in signature.split(" ") if word.isupper()][:_MOST_STEPS]
-    ends = {"N": "close_notify", "F": "fin", "A": "close_notify"}
+    ours = [word.letters for word in words if word.side is Side.CLIENT][:_MOST_STEPS]
+    ends = {"n": "close_notify", "f": "fin", "a": "close_notify"}
     groups: list[str] = []
-    for index, word in enumerate(words):
+    for index, letters in enumerate(ours):
         steps = []
-        for letter in word:
-            if letter == "D":
-                last_word = not any("D" in later for later in words[index + 1 :])
+        for letter in letters:
+            if letter == "d":
+                last_word = not any("d" in later for later in ours[index + 1 :])
                 steps.append("terminate" if last_word and says_goodbye else "send")
             elif letter in ends and ends[letter] not in steps:
                 steps.append(ends[letter])

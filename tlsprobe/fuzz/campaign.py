@@ -34,11 +34,12 @@ from tlsprobe.fuzz.properties import (
     violations,
 )
 from tlsprobe.fuzz.settings import OVER, Against, Fuzzed, FuzzSettings, FuzzWatcher
-from tlsprobe.fuzz.shared import Shared
+from tlsprobe.fuzz.shared import Shared, Stores, in_memory
 from tlsprobe.fuzz.strategies import Enough, generate, homeless, shrink
 from tlsprobe.fuzz.suspects import Suspect, failures_of
 from tlsprobe.fuzz.trying import Counts, Prober
-from tlsprobe.judge.cell import control_resets, is_open, settle
+from tlsprobe.judge.causes import is_open
+from tlsprobe.judge.digest import Tally
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
@@ -72,17 +73,19 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
     watcher: FuzzWatcher,
     stop: trio.Event,
     against: Against | None = None,
+    facts: Stores = in_memory,
 ) -> Fuzzed:
     """Fuzz one target, or one against another, within the settings' bounds.
 
-    Setting ``stop`` ends it early with what was found. Raises CannotMeasure when nothing can be
-    measured, Interrupted when ``stop`` comes before anything can have been.
+    What is seen of each target goes to the store that ``facts`` gives for it. Setting ``stop`` ends
+    it early with what was found. Raises CannotMeasure when nothing can be measured, Interrupted
+    when ``stop`` comes before anything can have been.
     """
     begun = trio.current_time()
     places = [Against(target, converse), *([against] if against is not None else [])]
     reached = await _reach_all(places, settings.run, stop)
     async with AsyncExitStack() as captures:
-        shared = Shared(settings, watcher)
+        shared = Shared(settings, watcher, facts)
         probers = [
             await shared.prober(place.target, found, captures)
             for place, found in zip(places, reached, strict=True)
@@ -407,7 +410,7 @@ class _Campaign:
                 nursery.start_soon(self.once_again, suspect, needs)
         if needs is Needs.RUNS:  # the runs that did not end like most of them
             suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
-        await self.settle(suspect)
+        await self.ask_control(suspect)
 
     async def once_again(self, suspect: Suspect, needs: Needs) -> None:
         """One more run of the shortest, or one more comparison."""
@@ -429,16 +432,18 @@ class _Campaign:
         if broke or suspect.observed.example != seen.example:
             suspect.observed = seen
 
-    async def settle(self, suspect: Suspect) -> None:
+    async def ask_control(self, suspect: Suspect) -> None:
         """Tell an ambiguous cause by a control: the same close with nothing left unread."""
         control = control_of(suspect.shortest.sequence)
-        judgement = suspect.observed.judgement
-        if control is None or not is_open([judgement]):
+        if control is None or not any(map(is_open, suspect.observed.judgement.resets)):
             return
-        example = Example(control, suspect.shortest.tls)
-        found = [(await self.prober.once(example, "control")).judgement for _ in range(CONTROLS)]
-        resets, count = control_resets(found)
-        suspect.settled = settle(judgement, control.name, resets, count)
+        example, tally = Example(control, suspect.shortest.tls), Tally()
+        for _ in range(CONTROLS):
+            seen = await self.prober.once(example, "control")
+            if seen.digest is not None:
+                tally.count(seen.digest)
+        known = tally.as_control(control.name)
+        suspect.observed = self.prober.with_control(suspect.observed, known)
 
     # --- a server that is lost ----------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.judgement import Cause, Judgement, Result, TcpEnd
+from tlsprobe.model.judgement import Cause, Judgement, LadderLine, Result, TcpEnd
+from tlsprobe.model.knowledge import Digest
 from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
 from tlsprobe.model.trace import Side
 
@@ -44,7 +45,8 @@ class Observation:
     ``late``: the server ended while we were leaving, so that we saw its end and did not read it.
     ``blind``: it sent what our side never read, since the sequence ended before it could.
     ``patient``: it was given the time of a normal run, so that open means open. ``spoke_ns`` is
-    when we sent the last of it.
+    when we sent the last of it. ``number`` is its trial's in the facts, ``digest`` what it tells
+    about others; ``ladder`` is there for the first that showed its signature.
     """
 
     example: Example
@@ -54,6 +56,9 @@ class Observation:
     blind: bool = False
     patient: bool = False
     spoke_ns: int = 0
+    number: int = 0
+    digest: Digest | None = None
+    ladder: tuple[LadderLine, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -70,7 +75,12 @@ class Observation:
     @property
     def we_reset(self) -> bool:
         """Whether our side reset: how such a connection ends is a matter of who was first."""
-        return "R" in self.judgement.signature
+        return self.we("r")
+
+    def we(self, letter: str) -> bool:
+        """Whether our side did what this letter of signatures stands for."""
+        words = self.judgement.words
+        return any(word.side is Side.CLIENT and letter in word.letters for word in words)
 
     @property
     def sort(self) -> str:
@@ -171,7 +181,7 @@ def _data_lost(seen: Observation) -> Iterable[Violation]:
 
 def _ends(seen: Observation) -> Iterable[Violation]:
     """After our FIN; after a goodbye alone only if that is what it must have looked like."""
-    closed = "F" in seen.judgement.signature or _is_plain(seen)
+    closed = seen.we("f") or _is_plain(seen)
     return _broken("ends", "INTEROP-LEAK")(seen) if closed else ()
 
 

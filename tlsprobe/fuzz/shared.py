@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -9,19 +10,32 @@ import trio
 
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import Reached, numeric
+from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
-from tlsprobe.model.target import Target
+from tlsprobe.model.facts import ReachedFact
+from tlsprobe.model.target import Target, endpoint
 from tlsprobe.sniff import capture as sniffer
+
+Stores = Callable[[Target], FactsStore]
+"""Gives each target the place for its facts."""
+
+
+def in_memory(_: Target) -> FactsStore:
+    """A place that nobody keeps."""
+    return FactsInMemory()
 
 
 class Shared:
     """What the targets of a fuzz run share: its bounds, and the count of what was done."""
 
-    def __init__(self, settings: FuzzSettings, watcher: FuzzWatcher) -> None:
+    def __init__(
+        self, settings: FuzzSettings, watcher: FuzzWatcher, facts: Stores = in_memory
+    ) -> None:
         self.run = settings.run
         self.watcher = watcher
+        self.facts = facts
         self.counts = Counts()
         self.pace = Pace(settings.run.rate)
         self.working = trio.CapacityLimiter(settings.run.concurrency)
@@ -38,7 +52,10 @@ class Shared:
         self.run = replace(run, pcapng=None)
         if capture.warning:
             self.watcher.warned(capture.warning)
-        return Prober(target, reached, capture, self.counts, self.pace, self.working, self.tell)
+        facts = self.facts(target)
+        facts.append(ReachedFact(endpoint(host, port), {}))
+        parts = self.counts, self.pace, self.working, self.tell, facts
+        return Prober(target, reached, capture, *parts)
 
     def tell(self, seen: Observation, why: str) -> None:
         """Hand on to whoever listens by then."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from tlsprobe.fuzz.properties import Kind, Observation, Violation
 from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.model.fuzz import Example, FuzzCause, FuzzFailure
-from tlsprobe.model.judgement import Judgement, Reset
+from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Side
 
 
@@ -39,7 +39,6 @@ class Suspect:
     others: dict[Example, None] = field(default_factory=dict)
     is_race: bool = False
     answers: dict[Example, bool] = field(default_factory=dict)
-    settled: Judgement | None = None
 
     def __post_init__(self) -> None:
         self.shortest = self.found
@@ -49,11 +48,6 @@ class Suspect:
         self.runs += 1
         self.broke += broke
         self.ends[end] += 1
-
-    @property
-    def judgement(self) -> Judgement:
-        """What the judge says of the connection that shows it, its cause settled."""
-        return self.settled or self.observed.judgement
 
 
 def failures_of(suspects: Iterable[Suspect]) -> tuple[FuzzFailure, ...]:
@@ -71,7 +65,7 @@ def failures_of(suspects: Iterable[Suspect]) -> tuple[FuzzFailure, ...]:
 
 
 def _failure(suspect: Suspect) -> FuzzFailure:
-    violation, judgement = suspect.violation, suspect.judgement
+    violation, judgement = suspect.violation, suspect.observed.judgement
     reset = next((r for r in judgement.resets if r.side is Side.SERVER), None)
     what = reset.cause if reset is not None else _what(violation)
     return FuzzFailure(
@@ -92,7 +86,7 @@ def _failure(suspect: Suspect) -> FuzzFailure:
         shrunk=suspect.shrunk,
         ends=dict(suspect.ends.most_common()) if len(suspect.ends) > 1 else {},
         suspects=suspect.suspects,
-        ladder=judgement.ladder,
+        ladder=suspect.observed.ladder,
     )
 
 

@@ -14,14 +14,20 @@ from itertools import pairwise
 
 import trio
 
-from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.judging import alone
+from tlsprobe.campaign.pace import Gauge, Pace
 from tlsprobe.campaign.reach import CHECK, Reached
 from tlsprobe.campaign.watching import trace_of
 from tlsprobe.drive.script import Route, drive
+from tlsprobe.facts.bounds import bounded
+from tlsprobe.facts.file import FactsStore
 from tlsprobe.fuzz.properties import Observation
-from tlsprobe.judge import verdict
+from tlsprobe.judge.digest import digest_of
+from tlsprobe.judge.verdict import judge, ladder_for
+from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.fuzz import Example, FuzzCoverage
-from tlsprobe.model.judgement import TcpEnd
+from tlsprobe.model.judgement import Control, TcpEnd
+from tlsprobe.model.run import Trial
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Trace
 from tlsprobe.protocols import spoken
@@ -62,6 +68,32 @@ class Counts:
 _ENDS = {EventKind.EOF, EventKind.RESET, EventKind.BROKEN_PIPE, EventKind.CLOSED, EventKind.ABORTED}
 
 
+def observation_of(
+    example: Example,
+    fact: TrialFact,
+    patient: bool,
+    shown: Container[str] = (),
+    control: Control | None = None,
+) -> Observation:
+    """A recorded connection, judged: with its ladder, unless its signature was ``shown`` before."""
+    trace = fact.trace
+    drive = trace.drive
+    judgement = judge(trace, replace(alone(fact), control=control))
+    known = judgement.signature in shown
+    return Observation(
+        example,
+        judgement,
+        drive.failure,
+        late=judgement.axes.tcp is not TcpEnd.OPEN and not _knew_of_the_end(drive),
+        blind=_unread(trace) > 0,
+        patient=patient,
+        spoke_ns=max((r.time_ns for r in drive.records if r.side is Side.CLIENT), default=0),
+        number=fact.trial.index,
+        digest=digest_of(trace),
+        ladder=() if known else ladder_for(trace, judgement),
+    )
+
+
 def _knew_of_the_end(found: Drive) -> bool:
     """Whether the connection was over for our side too, before it left."""
     return any(event.kind in _ENDS for event in found.events)
@@ -90,6 +122,7 @@ class Prober:
         pace: Pace,
         working: trio.CapacityLimiter,
         tell: Tell,
+        facts: FactsStore,
     ) -> None:
         self.target = target
         self.protocol = spoken(target)
@@ -104,6 +137,8 @@ class Prober:
         self.pace = pace
         self.working = working
         self.tell = tell
+        self.facts = facts
+        self.gauge = Gauge()
         self.memory: dict[Example, Observation] = {}
         self.shown: set[str] = set()
 
@@ -144,28 +179,29 @@ class Prober:
     async def once(
         self, example: Example, why: str, patient: bool = False, told: Container[str] | None = None
     ) -> Observation:
-        """Drive and judge this example now, whatever is known of it."""
+        """Drive this example now, whatever is known of it; write it down, and judge it."""
         await self.pace.turn()
         async with self.working:
             self.counts.connections += 1
+            number = self.counts.connections
             dropped = self.capture.dropped
-            found = await drive(self._route(example.tls, patient), example.sequence)
+            route = self._route(example.tls, patient)
+            found, load = await self.gauge.driving(lambda: drive(route, example.sequence))
             await self.capture.settle()
             lost = self.capture.dropped != dropped
-            trace = trace_of(self.capture, found, lost, self.protocol)
-        judgement = verdict.judge(trace, self.shown if told is None else told)
-        self.shown.add(judgement.signature)
-        seen = Observation(
-            example,
-            judgement,
-            found.failure,
-            late=judgement.axes.tcp is not TcpEnd.OPEN and not _knew_of_the_end(found),
-            blind=_unread(trace) > 0,
-            patient=patient,
-            spoke_ns=max((r.time_ns for r in found.records if r.side is Side.CLIENT), default=0),
-        )
+            trace = bounded(trace_of(self.capture, found, lost, self.protocol))
+        fact = TrialFact(Trial(example.steps, example.tls, number), trace, load)
+        self.facts.append(fact)
+        seen = observation_of(example, fact, patient, self.shown if told is None else told)
+        self.shown.add(seen.judgement.signature)
         self.tell(seen, why)
         return seen
+
+    def with_control(self, seen: Observation, control: Control | None) -> Observation:
+        """The same connection, judged with what its control did."""
+        trials = (fact for fact in self.facts.read() if isinstance(fact, TrialFact))
+        fact = next(fact for fact in trials if fact.trial.index == seen.number)
+        return observation_of(seen.example, fact, seen.patient, control=control)
 
     async def works(self, attempts: int = _ATTEMPTS) -> bool:
         """Whether an ordinary connection works; the answer is no after so many attempts."""

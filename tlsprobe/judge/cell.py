@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 from statistics import quantiles
 
-from tlsprobe.judge.cause import SETTLEABLE, is_settled, settled
 from tlsprobe.judge.early import ending_words
-from tlsprobe.judge.race import race_of
+from tlsprobe.judge.race import WINDOW, race_of
 from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import (
@@ -38,70 +37,76 @@ from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_MEASURED = "interrupted before the first trial had ended"
-_DEAD = "afterwards, a fresh connection through the same path did not work"
 
 
-def cell_of(plan: CellPlan, trials: Iterable[JudgedTrial], path_alive: bool | None = None) -> Cell:
-    """Count the trials of a cell; trials that never reached their sequence count as ``error``."""
-    judged = list(trials)
+@dataclass(frozen=True, slots=True)
+class MeasuredCell:
+    """A planned cell with its judged trials.
+
+    ``path_alive``: whether connections worked afterwards, None if nobody tried; ``refused``: why
+    the server does not do this TLS version.
+    """
+
+    plan: CellPlan
+    trials: tuple[JudgedTrial, ...] = ()
+    path_alive: bool | None = None
+    refused: str | None = None
+
+
+def windows_of(measured: Iterable[MeasuredCell]) -> dict[str, Spread]:
+    """For each TLS version the window that the server's idle expiry leaves open.
+
+    It is read off cells in which our side only waits: an answer would change it.
+    """
+    waiting = (cell for cell in measured if cell.plan.sequence.name == "idle-expiry")
+    timings = {cell.plan.tls: _timing(_reached(cell)) for cell in waiting}
+    return {tls: timing[WINDOW] for tls, timing in timings.items() if WINDOW in timing}
+
+
+def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
+    """Count the trials of a cell; trials that never reached their sequence count as ``error``.
+
+    Races are told beside the ``window`` of their TLS version.
+    """
+    plan, judged = measured.plan, measured.trials
+    name = plan.sequence.name
+    if measured.refused is not None and not judged:
+        no = Verdict.UNSUPPORTED
+        return Cell(name, plan.steps, plan.tls, 0, no, reason=measured.refused, role=plan.role)
     said = [trial.judgement for trial in judged]
-    reached = [j for j in said if j.outcome.reached]
-    findings = (*_findings(reached), *_path(path_alive))
+    reached = _reached(measured)
+    findings = (*_findings(reached), *_path(measured.path_alive))
     return Cell(
-        sequence=plan.sequence.name,
+        sequence=name,
         steps=plan.steps,
         tls=plan.tls,
         trials=len(said),
-        verdict=_verdict(said, findings),
+        verdict=_verdict(said, findings, measured.path_alive),
         outcomes=_counted(j.outcome for j in said),
         signatures=_counted(j.signature for j in reached),
         resets=ResetCounts(_resets(reached, Side.SERVER), _resets(reached, Side.CLIENT)),
         causes=_counted(cause for j in reached for cause in _causes(j)),
         reader=_readers(reached),
-        path_alive=path_alive,
+        path_alive=measured.path_alive,
         findings=findings,
         why=tuple(_why(reached, asked=plan.sequence.aborts)),
         timing_us=_timing(reached),
         example=_example(judged),
         role=plan.role,
-        race=race_of(judged) if plan.sequence.is_race else None,
+        race=race_of(judged, window) if plan.sequence.is_race else None,
         reason=_reason(judged),
     )
 
 
-def is_open(judgements: Iterable[Judgement]) -> bool:
-    """Whether some server RST could be "unread" or "deliberate", so that a control would help."""
-    return any(
-        reset.side is Side.SERVER
-        and {reset.cause, *reset.alternatives} == SETTLEABLE
-        and not is_settled(reset)
-        for judgement in judgements
-        for reset in judgement.resets
-    )
+def _reached(measured: MeasuredCell) -> list[Judgement]:
+    """The judgements of trials that came to their sequence."""
+    said = (trial.judgement for trial in measured.trials)
+    return [judgement for judgement in said if judgement.outcome.reached]
 
 
-def settle(judgement: Judgement, control: str, resets: int, trials: int) -> Judgement:
-    """The judgement after its control, which was reset in ``resets`` of ``trials``.
-
-    A control that is reset only sometimes settles nothing.
-    """
-    if not trials or 0 < resets < trials:
-        return judgement
-    after = tuple(
-        settled(reset, control, bool(resets), trials) if reset.side is Side.SERVER else reset
-        for reset in judgement.resets
-    )
-    return replace(judgement, resets=after)
-
-
-def control_resets(judgements: Iterable[Judgement]) -> tuple[int, int]:
-    """In how many of a control's trials the server reset before its FIN, and of how many."""
-    reached = [j for j in judgements if j.outcome.reached and j.conclusive]
-    reset = [any(r.side is Side.SERVER and r.before_fin for r in j.resets) for j in reached]
-    return sum(reset), len(reset)
-
-
-def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
+def _verdict(
+    said: list[Judgement], findings: tuple[Finding, ...], path_alive: bool | None
+) -> Verdict:
     """The worst finding, unless there is no evidence to stand on."""
     results = {finding.result for finding in findings}
     if not said:
@@ -110,7 +115,7 @@ def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
         return Verdict.ERROR
     if not all(j.conclusive for j in said):
         return Verdict.INCONCLUSIVE
-    if Result.FAIL in results and _DEAD in {finding.text for finding in findings}:
+    if Result.FAIL in results and path_alive is False:
         return Verdict.INCONCLUSIVE  # a server that died in the middle broke no rule of closing
     for result in (Result.FAIL, Result.WARN, Result.INFO):
         if result in results:
@@ -118,7 +123,7 @@ def _verdict(said: list[Judgement], findings: tuple[Finding, ...]) -> Verdict:
     return Verdict.PASS
 
 
-def _reason(judged: list[JudgedTrial]) -> str | None:
+def _reason(judged: tuple[JudgedTrial, ...]) -> str | None:
     """Why trials of the cell could not be judged, as far as that is known."""
     if not judged:
         return _NOT_MEASURED
@@ -128,7 +133,7 @@ def _reason(judged: list[JudgedTrial]) -> str | None:
         return failed[0].failure
     if not early:
         return None
-    how = Counter(ending_words(t.judgement.signature) for t in early).most_common(1)[0][0]
+    how = Counter(ending_words(t.judgement.words) for t in early).most_common(1)[0][0]
     return (
         f"in {len(early)} of {len(judged)} trials the server ended the connection before the"
         f" sequence began: {how}"
@@ -158,7 +163,8 @@ def _path(alive: bool | None) -> tuple[Finding, ...]:
     if alive:
         text = "a fresh connection through the same path worked afterwards"
         return (Finding(rule.id, rule.level, Result.PASS, 1, text),)
-    return (Finding(rule.id, rule.level, Result.WARN, 1, _DEAD),)
+    text = "afterwards, a fresh connection through the same path did not work"
+    return (Finding(rule.id, rule.level, Result.WARN, 1, text),)
 
 
 def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
@@ -186,9 +192,9 @@ def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
     ]
 
 
-def _causes(judgement: Judgement) -> set[Cause]:
+def _causes(judgement: Judgement) -> dict[Cause, None]:
     """The causes of the server's RSTs in one trial; echoes do not count twice."""
-    return {reset.cause for reset in judgement.resets if reset.side is Side.SERVER}
+    return dict.fromkeys(r.cause for r in judgement.resets if r.side is Side.SERVER)
 
 
 def _resets(reached: list[Judgement], side: Side) -> BeforeAfter:
@@ -221,14 +227,14 @@ def spread(values: list[float]) -> Spread:
     return Spread(len(ordered), *(round(value, 1) for value in ends))
 
 
-def _example(judged: list[JudgedTrial]) -> Example | None:
+def _example(judged: tuple[JudgedTrial, ...]) -> Example | None:
     """The trial that shows the cell best: a reset if there is one, else the commonest story."""
-    told = [trial for trial in judged if trial.judgement.ladder]
+    told = [trial for trial in judged if trial.ladder]
     if not told:
         return None
     common = Counter(trial.judgement.signature for trial in judged)
     best = max(told, key=lambda t: (_interest(t.judgement), common[t.judgement.signature]))
-    return Example(best.trial.index, best.judgement.signature, best.judgement.ladder)
+    return Example(best.trial.index, best.judgement.signature, best.ladder)
 
 
 def _interest(judgement: Judgement) -> int:

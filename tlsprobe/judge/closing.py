@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
-from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
+from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd, Word
 from tlsprobe.model.trace import (
     Coverage,
     Drive,
@@ -54,12 +53,16 @@ _DEEDS = {
 
 
 class WireEvent(NamedTuple):
-    """One letter of the story. ``packet`` groups what shared a segment (None: not captured)."""
+    """One letter of the story. ``packet`` groups what shared a segment (None: not captured).
+
+    ``place`` is where it stands among the events of its closing, from 0.
+    """
 
     time_ns: int
     side: Side
     letter: str
     packet: int | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +70,16 @@ class Closing:
     """The wire_events after the opening exchange, with the first of each kind at hand."""
 
     wire_events: tuple[WireEvent, ...]
+    firsts: dict[tuple[Side, str], WireEvent]
 
     def first(self, side: Side, *letters: str) -> WireEvent | None:
         """The first wire_event of ``side`` with one of these letters."""
-        return next((h for h in self.wire_events if h.side is side and h.letter in letters), None)
-
-    def before(self, one: WireEvent | None, other: WireEvent | None) -> bool:
-        """Whether ``one`` happened, and not after ``other``."""
-        if one is None:
-            return False
-        if other is None:
-            return True
-        return self.wire_events.index(one) <= self.wire_events.index(other)
+        firsts, found = self.firsts, None
+        for letter in letters:
+            event = firsts.get((side, letter))
+            if event is not None and (found is None or event.place < found.place):
+                found = event
+        return found
 
     @property
     def server_end(self) -> WireEvent | None:
@@ -86,11 +87,17 @@ class Closing:
         return self.first(Side.SERVER, FIN, RST)
 
 
+def before(one: WireEvent | None, other: WireEvent | None) -> bool:
+    """Whether ``one`` happened, and not after ``other``, which is of the same closing."""
+    return one is not None and (other is None or one.place <= other.place)
+
+
 def closing_of(trace: Trace) -> Closing:
     """The wire_events of a trace, in the order in which they passed."""
-    if trace.coverage is Coverage.WHOLE or not trace.drive.events:
-        return Closing(tuple(_seen(trace)))
-    return Closing(tuple(_told(trace.drive)))
+    from_wire = trace.coverage is Coverage.WHOLE or not trace.drive.events
+    found = _seen(trace) if from_wire else _told(trace.drive)
+    events = tuple(event._replace(place=place) for place, event in enumerate(found))
+    return Closing(events, {(e.side, e.letter): e for e in reversed(events)})
 
 
 def axes_of(trace: Trace, closing: Closing) -> Axes:
@@ -116,21 +123,24 @@ def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:
     return Outcome.CLEAN if axes.tls is TlsEnd.NOTIFIED else Outcome.NO_CLOSE_NOTIFY
 
 
-def signature_of(closing: Closing) -> str:
-    """One letter an event, upper case the client; what shared a segment stands together.
+def words_of(closing: Closing) -> tuple[Word, ...]:
+    """What each segment brought, a letter an event.
 
     Runs of data are one letter, in a segment and across segments.
     """
-    words: list[str] = []
-    for _, group in groupby(enumerate(closing.wire_events), key=_segment_key):
-        word = ""
-        for _, wire_event in group:
-            letter = _cased(wire_event)
-            if not (letter in "dDhH" and letter == (word or "".join(words[-1:]))[-1:]):
-                word += letter
-        if word:
-            words.append(word)
-    return " ".join(words)
+    words: list[Word] = []
+    last: tuple[Side, int | None] | None = None
+    for event in closing.wire_events:
+        side, letter = event.side, event.letter
+        goes_on = words[-1:] and words[-1].side is side and words[-1].letters[-1] == letter
+        if letter in "dh" and goes_on:
+            continue
+        if event.packet is not None and last == (side, event.packet):
+            words[-1] = Word(side, words[-1].letters + letter)
+        else:
+            words.append(Word(side, letter))
+        last = side, event.packet
+    return tuple(words)
 
 
 def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
@@ -244,9 +254,9 @@ def _told(drive: Drive) -> Iterator[WireEvent]:
 
 def _tls_end(closing: Closing) -> TlsEnd:
     end = closing.server_end
-    if closing.before(closing.first(Side.SERVER, "n"), end):
+    if before(closing.first(Side.SERVER, "n"), end):
         return TlsEnd.NOTIFIED
-    if closing.before(closing.first(Side.SERVER, "a"), end):
+    if before(closing.first(Side.SERVER, "a"), end):
         return TlsEnd.ALERT
     return TlsEnd.SILENT
 
@@ -257,7 +267,7 @@ def _tcp_end(closing: Closing) -> TcpEnd:
         return TcpEnd.OPEN if rst is None else TcpEnd.RESET
     if rst is None:
         return TcpEnd.FIN
-    return TcpEnd.FIN_RESET if closing.before(fin, rst) else TcpEnd.RESET
+    return TcpEnd.FIN_RESET if before(fin, rst) else TcpEnd.RESET
 
 
 def _data_end(drive: Drive) -> DataEnd:
@@ -279,13 +289,3 @@ def _not_reached(drive: Drive) -> Outcome:
     if drive.refused:
         return Outcome.REFUSED
     return Outcome.HANDSHAKE_FAILED if drive.stage is Stage.HANDSHAKE else Outcome.ERROR
-
-
-def _segment_key(indexed: tuple[int, WireEvent]) -> tuple[Side, int]:
-    index, wire_event = indexed
-    return wire_event.side, wire_event.packet if wire_event.packet is not None else -1 - index
-
-
-def _cased(wire_event: WireEvent) -> str:
-    letter = wire_event.letter
-    return letter.upper() if wire_event.side is Side.CLIENT else letter

@@ -8,10 +8,11 @@ after that met a connection that was over, and says nothing about how the server
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from tlsprobe.model.judgement import Word
 from tlsprobe.model.trace import (
     Coverage,
     Drive,
@@ -43,9 +44,10 @@ def ended_before_start(trace: Trace) -> Trace | None:
     return replace(trace, drive=replace(drive, mark=_mark_of(drive, end.time_ns), ended_early=True))
 
 
-def ending_words(signature: str) -> str:
-    """What the server did to end it, in words, from the signature of such a connection."""
-    done = (_NAMES[letter] for letter in signature if letter in _NAMES)
+def ending_words(words: Iterable[Word]) -> str:
+    """What the server did to end it, in words, from what such a connection brought."""
+    letters = (letter for word in words if word.side is Side.SERVER for letter in word.letters)
+    done = (_NAMES[letter] for letter in letters if letter in _NAMES)
     return ", ".join(dict.fromkeys(done))
 
 

@@ -8,9 +8,10 @@ waits, and told apart.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from tlsprobe.model.judgement import Word
 from tlsprobe.model.run import Cell, Idle, IdleKind, Spread
 
 KINDS = {
@@ -26,15 +27,17 @@ _MARGIN_S = 5.0
 _MARGIN = 0.1
 
 
-def idle_of(cells: Iterable[Cell]) -> Idle | None:
+def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idle | None:
     """What the idle sequences say; None if none was measured.
 
-    The timeout is that after a request where it is known, else the first that is.
+    ``words`` are those of each signature. The timeout is that after a request where it is known,
+    else the first that is.
     """
     kinds = {}
     by_sequence = list(cells)
     for sequence, kind in KINDS.items():
-        measured = _kind([c for c in by_sequence if c.sequence == sequence and c.signatures])
+        same = [c for c in by_sequence if c.sequence == sequence and c.signatures]
+        measured = _kind(same, words)
         if measured is not None:
             kinds[kind] = measured
     if not kinds:
@@ -55,10 +58,10 @@ def idle_of(cells: Iterable[Cell]) -> Idle | None:
     )
 
 
-def _kind(cells: list[Cell]) -> IdleKind | None:
+def _kind(cells: list[Cell], words: Mapping[str, tuple[Word, ...]]) -> IdleKind | None:
     if not cells:
         return None
-    silence = IdleKind(None, None, None, _how(cells))
+    silence = IdleKind(None, None, None, _how(cells, words))
     spreads = [s for cell in cells if (s := cell.timing_us.get("idle_to_end")) and s.n]
     if not spreads:
         return silence
@@ -82,12 +85,12 @@ def _median(spreads: list[Spread]) -> float:
     return ordered[len(ordered) // 2] / 1e6
 
 
-def _how(cells: list[Cell]) -> str:
+def _how(cells: list[Cell], words: Mapping[str, tuple[Word, ...]]) -> str:
     """How most of them ended, in words: ``close_notify, fin``, with ``+`` for one segment."""
     signatures: Counter[str] = Counter()
     for cell in cells:
         signatures.update(cell.signatures)
     ((commonest, _),) = signatures.most_common(1)
-    closing = (word for word in commonest.split() if word.strip("Dd"))  # data ends nothing
-    words = ("+".join(_EVENTS.get(letter, letter) for letter in word) for word in closing)
-    return ", ".join(words) or "silence"
+    closing = (word.text for word in words[commonest] if word.letters.strip("d"))
+    told = ("+".join(_EVENTS.get(letter, letter) for letter in word) for word in closing)
+    return ", ".join(told) or "silence"

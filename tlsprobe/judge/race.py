@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from math import sqrt
 
 from tlsprobe.model.judgement import DataEnd, Judgement, Outcome, Reader
-from tlsprobe.model.run import Cell, ExpiryOutcome, JudgedTrial, Race, Spread
+from tlsprobe.model.run import ExpiryOutcome, JudgedTrial, Race, Spread
 
 _Z = 1.959964
 """Two-sided 95 %."""
 
-_WINDOW = "server_close_notify_to_fin"
+WINDOW = "server_close_notify_to_fin"
+"""The duration for which a server's idle expiry can be met."""
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:
@@ -28,55 +28,41 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def race_of(trials: Iterable[JudgedTrial]) -> Race | None:
-    """The races of a cell, before anything is known of the server's window."""
+def race_of(trials: Iterable[JudgedTrial], window: Spread | None = None) -> Race | None:
+    """The races of a cell, beside the server's ``window`` where that is known."""
     said = [t.judgement for t in trials if t.failure is None and _acted(t.judgement)]
     if not said:
         return None
     resets = sum(j.outcome is Outcome.RESET_BEFORE_FIN or _lost(j) for j in said)
-    low, high = wilson(resets, len(said))
+    low, high = (round(end, 4) for end in wilson(resets, len(said)))
+    met = tuple(_met(said))
+    how = _of_requests(met, len(said)) if met else _of_answers(resets, len(said))
+    percent = f"{100 * low:.1f} to {100 * high:.1f} %"
     return Race(
         trials=len(said),
         resets=resets,
         probability=round(resets / len(said), 4),
-        low=round(low, 4),
-        high=round(high, 4),
-        text="",
-        met=tuple(_met(said)),
+        low=low,
+        high=high,
+        text=f"{how} ({percent}). {_reach(window)}".strip(),
+        window_us=window,
+        met=met,
     )
 
 
-def with_windows(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """The same cells, their races told beside the window that idle expiry leaves open.
-
-    The window is read off cells in which our side only waits: an answer would change it.
-    """
-    windows = {c.tls: c.timing_us[_WINDOW] for c in cells if _only_waits(c)}
-    return tuple(
-        replace(cell, race=_told(cell.race, windows.get(cell.tls))) if cell.race else cell
-        for cell in cells
+def _of_requests(met: Iterable[ExpiryOutcome], count: int) -> str:
+    answered, lost = (sum(getattr(m, word) for m in met) for word in ("answered", "lost"))
+    return (
+        f"of {count} requests that met the expiry {answered} were answered,"
+        f" {count - answered - lost} refused cleanly and {lost} lost with a reset"
     )
 
 
-def _only_waits(cell: Cell) -> bool:
-    return cell.sequence == "idle-expiry" and _WINDOW in cell.timing_us
-
-
-def _told(race: Race, window: Spread | None) -> Race:
-    percent = f"{100 * race.low:.1f} to {100 * race.high:.1f} %"
-    if race.met:
-        count = race.trials
-        answered, lost = (sum(getattr(m, word) for m in race.met) for word in ("answered", "lost"))
-        text = (
-            f"of {count} requests that met the expiry {answered} were answered,"
-            f" {count - answered - lost} refused cleanly and {lost} lost with a reset ({percent})"
-        )
-    else:
-        text = (
-            f"answered within microseconds, {race.resets} of {race.trials} expiries ended in a"
-            f" reset in place of the FIN ({percent})"
-        )
-    return replace(race, text=f"{text}. {_reach(window)}".strip(), window_us=window)
+def _of_answers(resets: int, count: int) -> str:
+    return (
+        f"answered within microseconds, {resets} of {count} expiries ended in a reset in place of"
+        " the FIN"
+    )
 
 
 def _reach(window: Spread | None) -> str:

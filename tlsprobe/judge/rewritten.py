@@ -10,44 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+
+from tlsprobe.model.knowledge import NatEntry, Rewritten
 
 _WRAP = 1 << 32
 _HALF = 1 << 31
 REACH = 1 << 16
 """So far behind what is known the stranger's numbers may lie: a retransmission, a probe."""
-
-
-class NatEntry(NamedTuple):
-    """Where a connection stands: the next number of either side, as on the wire.
-
-    ``client`` and ``server`` are printed endpoints, ``time_ns`` is when it was last heard of.
-    """
-
-    client: str
-    server: str
-    client_next: int
-    server_next: int
-    time_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """That a connection went on under another name: who it was, and as whom it appeared."""
-
-    was: NatEntry
-    now: str
-
-    @property
-    def sentence(self) -> str:
-        """The finding in words, naming both ports."""
-        return (
-            f"{self.now} never did a handshake here; its numbers continue the connection"
-            f" {self.was.client} > {self.was.server} (next bytes {self.was.client_next} and"
-            f" {self.was.server_next}): the client's address was rewritten on the way, its NAT"
-            " state was lost"
-        )
 
 
 class NatIndex:

@@ -19,7 +19,7 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.flows.live import flow
-from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab.availability import SEARCHED
 from tlsprobe.lab.vendor import Started
 from tlsprobe.model.judgement import Reset

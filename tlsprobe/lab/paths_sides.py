@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tlsprobe.flows.live import Endpoint
-from tlsprobe.judge.rewritten import NatEntry, continued
+from tlsprobe.judge.rewritten import continued
+from tlsprobe.model.knowledge import NatEntry
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.frames import ETHERNET, Frame, Packet, decode
 from tlsprobe.packets.packet import text

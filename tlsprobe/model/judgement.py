@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from tlsprobe.model.trace import Side
 
@@ -113,10 +115,29 @@ class Confidence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """What the control of a sequence did: the same close with nothing left unread.
+
+    In ``resets`` of its ``trials`` conclusive ones the server reset in place of its FIN.
+    """
+
+    name: str
+    resets: int
+    trials: int
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether all of its trials say the same."""
+        return self.trials > 0 and self.resets in {0, self.trials}
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """One RST: whose, which packet, why, and how we know.
 
-    ``passive``: it has no ACK flag, as the kernel's answers to a segment have none.
+    ``passive``: it has no ACK flag, as the kernel's answers to a segment have none. ``trigger`` is
+    the packet that provoked it, None where the sender gave up by itself; ``control`` is there where
+    a control told its cause.
     """
 
     side: Side
@@ -128,6 +149,8 @@ class Reset:
     evidence: tuple[str, ...]
     alternatives: tuple[Cause, ...] = ()
     passive: bool = False
+    trigger: int | None = None
+    control: Control | None = None
 
 
 class Level(StrEnum):
@@ -184,16 +207,37 @@ class LadderLine:
     packet: int | None = None
 
 
+class Word(NamedTuple):
+    """What one side did in one segment, a lower-case letter an event."""
+
+    side: Side
+    letters: str
+
+    @property
+    def text(self) -> str:
+        """As signatures print it: upper case the client, lower case the server."""
+        return self.letters.upper() if self.side is Side.CLIENT else self.letters
+
+
+def signature(words: Iterable[Word]) -> str:
+    """What went over the wire, as text."""
+    return " ".join(word.text for word in words)
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Everything that is said of one trial."""
+    """Everything that is said of one trial. ``words`` are what went over the wire, in order."""
 
     outcome: Outcome
     axes: Axes
-    signature: str
+    words: tuple[Word, ...]
     resets: tuple[Reset, ...]
     results: tuple[RuleResult, ...]
     conclusive: bool
     timing_us: dict[str, float] = field(default_factory=dict)
-    ladder: tuple[LadderLine, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def signature(self) -> str:
+        """The words as text."""
+        return signature(self.words)

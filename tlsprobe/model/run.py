@@ -56,7 +56,8 @@ class JudgedTrial:
     """A trial that was driven, with what the judge says of it.
 
     ``started`` is when it connected, ``client`` our end of it (empty if it never had one);
-    ``failure`` is a sentence when it never reached its sequence.
+    ``failure`` is a sentence when it never reached its sequence. ``ladder`` is there for the first
+    trial of a cell that showed its signature.
     """
 
     trial: Trial
@@ -64,13 +65,14 @@ class JudgedTrial:
     started: str = ""
     client: str = ""
     failure: str | None = None
+    ladder: tuple[LadderLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """A line of ``trials.jsonl``: one judged trial, whole, so that a run can be gone on with.
+    """A line of ``trials.jsonl``: one judged trial, whole.
 
-    ``ladder`` is there for the first trial that showed its signature.
+    ``ladder`` is there for the first trial of a cell that showed its signature.
     """
 
     sequence: str

@@ -48,8 +48,8 @@ def protocol_of(profile: Profile) -> Protocol[Any]:
 
 def spoken(target: Target) -> str:
     """The protocol by the name that rules know: a script is whatever its profile is called."""
-    named_by_profile = PROTOCOLS[target.protocol].named_by_profile
-    return target.profile if named_by_profile else target.protocol
+    known = PROTOCOLS.get(target.protocol)  # None: what rules know beside the adapters
+    return target.profile if known is not None and known.named_by_profile else target.protocol
 
 
 def make_conversation(

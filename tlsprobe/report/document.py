@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.judgement import Judgement
-from tlsprobe.model.run import RUN_SCHEMA, JudgedTrial, Run, Trial, TrialLine
+from tlsprobe.model.run import RUN_SCHEMA, JudgedTrial, Run, TrialLine
+from tlsprobe.spelling import speakable
 
 RUN_FILE = "run.json"
 """The run document's name in a results folder."""
@@ -63,7 +63,7 @@ def encode_run_line(run: Run) -> bytes:
 
 def encode_document(document: Document) -> bytes:
     """Any of our documents as people open it."""
-    return _pretty(_speakable(document), 0) + b"\n"
+    return _pretty(speakable(document), 0) + b"\n"
 
 
 def encode_trial(line: TrialLine) -> bytes:
@@ -71,7 +71,7 @@ def encode_trial(line: TrialLine) -> bytes:
     try:
         return _trial_encoder.encode(line) + b"\n"
     except UnicodeEncodeError:
-        return msgspec.json.encode(_speakable(msgspec.to_builtins(line))) + b"\n"
+        return msgspec.json.encode(speakable(msgspec.to_builtins(line))) + b"\n"
 
 
 def trial_line(judged: JudgedTrial) -> TrialLine:
@@ -91,31 +91,14 @@ def trial_line(judged: JudgedTrial) -> TrialLine:
         timing_us=judgement.timing_us,
         conclusive=judgement.conclusive,
         failure=judged.failure,
-        ladder=judgement.ladder,
+        ladder=judged.ladder,
         notes=judgement.notes,
     )
 
 
-def judged_trial(line: TrialLine) -> JudgedTrial:
-    """The trial that a line was made from."""
-    judgement = Judgement(
-        outcome=line.outcome,
-        axes=line.axes,
-        signature=line.signature,
-        resets=line.resets,
-        results=line.findings,
-        conclusive=line.conclusive,
-        timing_us=line.timing_us,
-        ladder=line.ladder,
-        notes=line.notes,
-    )
-    trial = Trial(line.sequence, line.tls, line.trial)
-    return JudgedTrial(trial, judgement, line.started, line.client, line.failure)
-
-
 def run_document(run: Run) -> Document:
     """The document as plain values, its keys in the order in which one reads them."""
-    document: Document = _speakable(msgspec.to_builtins(run))
+    document: Document = speakable(msgspec.to_builtins(run))
     return {
         **{key: document[key] for key in FACT_KEYS},
         "cells": [_cell_document(cell) for cell in document["cells"]],
@@ -225,21 +208,6 @@ def _pretty(value: object, depth: int) -> bytes:
         items = (_pretty(item, depth + 1) for item in value)
         return b"[" + inside + (b"," + inside).join(items) + outside + b"]"
     return line
-
-
-def _speakable(value: Any) -> Any:
-    """The same values with lone surrogates spelled out.
-
-    A command line or a peer's text that is no UTF-8 reaches us with surrogates in it, which JSON
-    cannot carry; losing a run's results to one would be a poor trade.
-    """
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_speakable(key): _speakable(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_speakable(item) for item in value]
-    return value
 
 
 def _json_object(data: bytes, source: Path) -> Document:

@@ -8,6 +8,7 @@ of another kind).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import INTEROP_RULES
@@ -27,8 +28,19 @@ RULES = {rule.id: rule for chapter in _CHAPTERS for rule in chapter}
 
 
 def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
-    """Every rule's answer, in the order of the table."""
-    return tuple(apply(rule, given) for rule in RULES.values())
+    """The answer of every rule that applies, in the order of the table.
+
+    A trial that never reached its sequence has none.
+    """
+    if given.trace.drive.failure is not None or given.trace.drive.ended_early:
+        return ()
+    found = (apply(rule, given) for rule in _that_can_apply(given.tls, given.trace.protocol))
+    return tuple(result for result in found if result is not None)
+
+
+@lru_cache(maxsize=256)
+def _that_can_apply(tls: str | None, protocol: str) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES.values() if rule.can_apply(tls, protocol))
 
 
 def undecided(cells: Iterable[Cell]) -> list[str]:

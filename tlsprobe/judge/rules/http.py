@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tlsprobe.judge.closing import FIN
+from tlsprobe.judge.closing import FIN, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
 from tlsprobe.model.judgement import Cause, DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
@@ -13,13 +13,9 @@ from tlsprobe.model.trace import RecordKind, RemarkKind, Side
 _BODY = 16 * 1024  # more than any request line and header that we send
 
 
-def _is_http1(given: RuleInput) -> bool:
-    return given.speaks("http1")
-
-
 def _http_close(given: RuleInput) -> Answer:
     goodbye = given.goodbye
-    if not _is_http1(given) or goodbye is None or given.aborted:
+    if goodbye is None or given.aborted or given.not_the_servers:
         return None
     late = [r for r in given.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
     if late and given.trace.drive.answered_to >= late[0].end:
@@ -33,7 +29,7 @@ def _http_close(given: RuleInput) -> Answer:
 
 def _http_close_header(given: RuleInput) -> Answer:
     goodbye, drive = given.goodbye, given.trace.drive
-    if not _is_http1(given) or goodbye is None or drive.answered_to < goodbye.end:
+    if goodbye is None or drive.answered_to < goodbye.end:
         return None
     if any(remark.kind is RemarkKind.CLOSE_ANNOUNCED for remark in drive.remarks):
         return Result.PASS, "the last response carried 'Connection: close'"
@@ -41,7 +37,7 @@ def _http_close_header(given: RuleInput) -> Answer:
 
 
 def _http_linger(given: RuleInput) -> Answer:
-    if not _is_http1(given) or given.aborted or given.closing.server_end is None:
+    if given.aborted or given.its_end is None:
         return None
     if not (_has_body(given) or _wrote_behind_goodbye(given)):
         return None
@@ -54,7 +50,7 @@ def _http_linger(given: RuleInput) -> Answer:
 
 def _http_body(given: RuleInput) -> Answer:
     answered = given.closing.first(Side.SERVER, "d")
-    if not _is_http1(given) or given.aborted or answered is None or not _has_body(given):
+    if given.aborted or answered is None or given.not_the_servers or not _has_body(given):
         return None
     if given.closing.server_end is not None:
         return Result.PASS, "the server closed the connection after its response to the upload"
@@ -68,7 +64,7 @@ def _http_body(given: RuleInput) -> Answer:
 def _http_idle(given: RuleInput) -> Answer:
     first = given.closing.wire_events[:1]
     idle = first and first[0].side is Side.SERVER and first[0].letter != "d"
-    if not _is_http1(given) or not idle or given.closing.server_end is None:
+    if not idle or given.its_end is None:
         return None
     if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the idle connection was ended by a reset"
@@ -80,15 +76,13 @@ def _http_idle(given: RuleInput) -> Answer:
 
 
 def _http_tls_alert(given: RuleInput) -> Answer:
-    return notified(given) if _is_http1(given) and given.tls is not None else None
+    return notified(given) if given.tls is not None else None
 
 
 def _http_tls_incomplete(given: RuleInput) -> Answer:
-    fin, end = given.closing.first(Side.CLIENT, FIN), given.closing.server_end
-    left = given.client_led and fin is not None and (end is None or given.closing.before(fin, end))
-    if not _is_http1(given) or given.tls is None or not left or given.aborted:
-        return None
-    if end is None or given.not_the_servers:
+    fin, end = given.closing.first(Side.CLIENT, FIN), given.its_end
+    left = given.client_led and fin is not None and before(fin, end)
+    if given.tls is None or end is None or not left or given.aborted:
         return None
     if given.sent_error_alert:
         return Result.WARN, "our alert and FIN were answered with an error alert"
@@ -128,12 +122,10 @@ def _goaways(given: RuleInput) -> list[tuple[int, int]]:
 
 def _h2_goaway(given: RuleInput) -> Answer:
     """Asked only where our side had not ended TLS or TCP first, and left nothing to announce."""
-    end = given.closing.server_end
-    ours = given.closing.first(Side.CLIENT, "n", FIN)
-    we_left = ours is not None and given.closing.before(ours, end)
-    if not given.speaks("http2") or given.tls is None or end is None:
+    end = given.its_end
+    if given.tls is None or end is None or given.aborted:
         return None
-    if we_left or given.aborted or given.not_the_servers:
+    if before(given.closing.first(Side.CLIENT, "n", FIN), end):
         return None
     if _goaways(given):
         return Result.PASS, f"a GOAWAY came before the server ended with {kind_of(end)}"
@@ -142,7 +134,7 @@ def _h2_goaway(given: RuleInput) -> Answer:
 
 def _h2_last_id(given: RuleInput) -> Answer:
     last = [stream for stream, _ in _goaways(given)]
-    if not given.speaks("http2") or len(last) < 2:
+    if len(last) < 2:
         return None
     if any(later > earlier for earlier, later in pairwise(last)):
         return Result.FAIL, "a later GOAWAY named a higher last stream than an earlier one"
@@ -151,7 +143,7 @@ def _h2_last_id(given: RuleInput) -> Answer:
 
 def _h2_error_closes(given: RuleInput) -> Answer:
     errors = [error for _, error in _goaways(given) if error]
-    if not given.speaks("http2") or not errors or given.aborted:
+    if not errors or given.aborted or given.not_the_servers:
         return None
     if given.closing.server_end is None:
         return Result.FAIL, f"the server kept the connection after GOAWAY with error {errors[0]}"
@@ -168,6 +160,7 @@ HTTP_RULES = (
         " nothing more.",
         _http_close,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "HTTP-CLOSE-HEADER",
@@ -177,6 +170,7 @@ HTTP_RULES = (
         "The last response on a connection says 'Connection: close'.",
         _http_close_header,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "HTTP-LINGER",
@@ -186,6 +180,7 @@ HTTP_RULES = (
         "A server closes in stages, lest a reset for unread bytes erase its last response.",
         _http_linger,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "HTTP-BODY",
@@ -195,6 +190,7 @@ HTTP_RULES = (
         "A server that has responded reads the whole body of the request, or closes.",
         _http_body,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "HTTP-IDLE-GRACEFUL",
@@ -204,6 +200,7 @@ HTTP_RULES = (
         "Idle connections are ended gracefully, so that the other side can tell.",
         _http_idle,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "HTTP-TLS-ALERT",
@@ -213,6 +210,7 @@ HTTP_RULES = (
         "A server tries to exchange closure alerts before it closes the connection.",
         _http_tls_alert,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "HTTP-TLS-INCOMPLETE",
@@ -222,6 +220,7 @@ HTTP_RULES = (
         "A client that closes without waiting for the server's alert is no error.",
         _http_tls_incomplete,
         checked=True,
+        protocols=("http1",),
     ),
     Rule(
         "H2-GOAWAY",
@@ -231,6 +230,7 @@ HTTP_RULES = (
         "A GOAWAY frame comes before the end of the connection, also of an idle one.",
         _h2_goaway,
         checked=True,
+        protocols=("http2",),
     ),
     Rule(
         "H2-LAST-ID",
@@ -240,6 +240,7 @@ HTTP_RULES = (
         "The last stream that GOAWAY frames name never grows from one to the next.",
         _h2_last_id,
         checked=True,
+        protocols=("http2",),
     ),
     Rule(
         "H2-ERROR-CLOSES",
@@ -249,6 +250,7 @@ HTTP_RULES = (
         "After a GOAWAY with an error the TCP connection is closed.",
         _h2_error_closes,
         checked=True,
+        protocols=("http2",),
     ),
 )
 """The rules of HTTP/1.1 and HTTP/2, in the order of reports."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tlsprobe.judge.closing import FIN, RST, WireEvent
+from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
-from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd
+from tlsprobe.model.judgement import Cause, DataEnd, Level, Result, TcpEnd
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 _OURS = "tlsprobe's own"
@@ -13,9 +13,12 @@ _OURS = "tlsprobe's own"
 def _reset_before_fin(given: RuleInput) -> Answer:
     if given.closing.server_end is None or given.aborted:
         return None
-    if given.axes.tcp is TcpEnd.RESET:
-        return Result.WARN, "the server reset in place of a FIN: a reader gets ECONNRESET, not EOF"
-    return Result.PASS, "no reset came before the server's FIN"
+    if given.axes.tcp is not TcpEnd.RESET:
+        return Result.PASS, "no reset came before the server's FIN"
+    if given.not_the_servers:
+        who = "a reset that the server did not make came in place of a FIN"
+        return Result.WARN, f"{who}: a reader gets ECONNRESET, not EOF"
+    return Result.WARN, "the server reset in place of a FIN: a reader gets ECONNRESET, not EOF"
 
 
 def _reset_after_fin(given: RuleInput) -> Answer:
@@ -51,7 +54,7 @@ def _held_back(given: RuleInput) -> Answer:
 
 def _leak(given: RuleInput) -> Answer:
     left = "FIN" if given.closing.first(Side.CLIENT, FIN) else "goodbye"
-    if (left == "goodbye" and not given.said_goodbye) or given.aborted:
+    if (left == "goodbye" and not given.said_goodbye) or given.aborted or given.not_the_servers:
         return None
     if given.closing.server_end is None:
         return Result.WARN, f"after our {left} the server held the connection beyond our patience"
@@ -59,7 +62,7 @@ def _leak(given: RuleInput) -> Answer:
 
 
 def _plaintext(given: RuleInput) -> Answer:
-    if given.closing.server_end is None or given.aborted:
+    if given.its_end is None or given.aborted:
         return None
     if given.outside_tls:
         return Result.WARN, "the server said its last words outside TLS, where a client reads none"
@@ -68,7 +71,8 @@ def _plaintext(given: RuleInput) -> Answer:
 
 def _idle_race(given: RuleInput) -> Answer:
     request = _request_at_expiry(given)
-    if request is None or given.aborted or given.not_the_servers:
+    by_box = any(reset.cause is Cause.MIDDLEBOX for reset in given.server_resets[:1])
+    if request is None or given.aborted or by_box:
         return None
     if given.trace.drive.answered_to >= request.end:
         return Result.PASS, "the request that met the idle expiry was answered"
@@ -86,7 +90,7 @@ def _request_at_expiry(given: RuleInput) -> Record | None:
         return sent[-1] if sent else None
     begun = given.closing.first(Side.SERVER, "n", "a", FIN, RST)
     ended = given.closing.first(Side.CLIENT, "n", "g", FIN, RST)
-    if begun is None or (ended is not None and given.closing.before(ended, begun)):
+    if begun is None or (ended is not None and before(ended, begun)):
         return None  # it was our side that began to end it
     return next((record for record in sent if record.time_ns >= begun.time_ns), None)
 
@@ -111,8 +115,8 @@ def _self_notify(given: RuleInput) -> Answer:
 def _was_gone(given: RuleInput, ours: WireEvent) -> bool:
     """Whether our socket may have been gone, so that a repetition drew our kernel's RST."""
     closing = given.closing
-    both = all(closing.before(closing.first(side, FIN), ours) for side in Side)
-    return both or closing.before(closing.first(Side.SERVER, RST), ours)
+    both = all(before(closing.first(side, FIN), ours) for side in Side)
+    return both or before(closing.first(Side.SERVER, RST), ours)
 
 
 def _done(given: RuleInput) -> list[tuple[str, str]]:

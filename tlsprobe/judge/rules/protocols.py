@@ -11,9 +11,9 @@ from tlsprobe.model.judgement import Level, Result, TlsEnd
 
 
 def _ldap_alert(given: RuleInput) -> Answer:
-    if not given.speaks("ldap") or given.tls is None or given.said_goodbye or given.aborted:
+    if given.tls is None or given.said_goodbye or given.aborted or not given.client_led:
         return None
-    if not given.client_led:
+    if given.not_the_servers:
         return None
     if given.axes.tls is TlsEnd.NOTIFIED:
         return Result.PASS, "our closure alert was answered with a closure alert"
@@ -23,7 +23,7 @@ def _ldap_alert(given: RuleInput) -> Answer:
 
 
 def _ends_after_goodbye(given: RuleInput, goodbye: str, otherwise: Result) -> Answer:
-    if not given.said_goodbye or given.aborted:
+    if not given.said_goodbye or given.aborted or given.not_the_servers:
         return None
     end = given.closing.server_end
     if end is None:
@@ -32,27 +32,25 @@ def _ends_after_goodbye(given: RuleInput, goodbye: str, otherwise: Result) -> An
 
 
 def _pg_terminate(given: RuleInput) -> Answer:
-    return (
-        _ends_after_goodbye(given, "Terminate", Result.WARN) if given.speaks("postgres") else None
-    )
+    return _ends_after_goodbye(given, "Terminate", Result.WARN)
 
 
 def _mqtt_disconnect(given: RuleInput) -> Answer:
-    return _ends_after_goodbye(given, "DISCONNECT", Result.WARN) if given.speaks("mqtt") else None
+    return _ends_after_goodbye(given, "DISCONNECT", Result.WARN)
 
 
 def _smtp_221(given: RuleInput) -> Answer:
-    return _last_words(given, "QUIT", "221") if given.speaks("smtp", "smtps") else None
+    return _last_words(given, "QUIT", "221")
 
 
 def _imap_bye(given: RuleInput) -> Answer:
     """In the profiles nothing less answers the goodbye than BYE and the completion behind it."""
-    return _last_words(given, "LOGOUT", "BYE") if given.speaks("imap", "imaps") else None
+    return _last_words(given, "LOGOUT", "BYE")
 
 
 def _last_words(given: RuleInput, goodbye: str, words: str) -> Answer:
     said = given.goodbye
-    if said is None or given.aborted:
+    if said is None or given.aborted or given.not_the_servers:
         return None
     if given.trace.drive.answered_to < said.end:
         return Result.FAIL, f"{goodbye} was not answered with {words}"
@@ -67,6 +65,7 @@ PROTOCOL_RULES = (
         "peer",
         "A closure alert is answered with one, unless the whole LDAP session is ended.",
         _ldap_alert,
+        protocols=("ldap",),
     ),
     Rule(
         "PG-TERMINATE",
@@ -76,6 +75,7 @@ PROTOCOL_RULES = (
         "On Terminate the backend closes the connection.",
         _pg_terminate,
         checked=True,
+        protocols=("postgres",),
     ),
     Rule(
         "SMTP-221",
@@ -85,6 +85,7 @@ PROTOCOL_RULES = (
         "QUIT is answered with 221, and then the connection is closed.",
         _smtp_221,
         checked=True,
+        protocols=("smtp", "smtps"),
     ),
     Rule(
         "IMAP-BYE",
@@ -93,6 +94,7 @@ PROTOCOL_RULES = (
         "server",
         "LOGOUT is answered with BYE before it is completed.",
         _imap_bye,
+        protocols=("imap", "imaps"),
     ),
     Rule(
         "MQTT-DISCONNECT",
@@ -102,6 +104,7 @@ PROTOCOL_RULES = (
         "On DISCONNECT the server closes the connection, if the client has not.",
         _mqtt_disconnect,
         checked=True,
+        protocols=("mqtt",),
     ),
 )
 """The rules of other protocols, in the order of reports."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsprobe.judge.closing import FIN, RST
+from tlsprobe.judge.closing import FIN, RST, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
 from tlsprobe.model.trace import RecordKind, RemarkKind, Side
@@ -18,8 +18,8 @@ _NO_ANSWER = frozenset(
 
 def _notify(given: RuleInput) -> Answer:
     """Common to both versions: an alert before the write side ends."""
-    end = given.closing.server_end
-    if end is None or given.aborted or given.not_the_servers:
+    end = given.its_end
+    if end is None or given.aborted:
         return None
     if given.axes.tls is TlsEnd.NOTIFIED:
         return Result.PASS, "the server sent close_notify before it ended its write side"
@@ -35,13 +35,13 @@ def notified(given: RuleInput) -> Answer:
 
 
 def _tls12_notify(given: RuleInput) -> Answer:
-    if given.tls != "1.2" or (given.client_led and not given.said_goodbye):
+    if given.client_led and not given.said_goodbye:
         return None  # answering ours is the next rule's
     return _notify(given)
 
 
 def _tls12_answer(given: RuleInput) -> Answer:
-    if given.tls != "1.2" or not given.client_led or given.said_goodbye or given.not_the_servers:
+    if not given.client_led or given.said_goodbye or given.not_the_servers:
         return None
     if given.aborted:
         return None  # whatever it was about to answer, we were gone
@@ -57,8 +57,6 @@ def _tls12_answer(given: RuleInput) -> Answer:
 
 
 def _tls13_notify(given: RuleInput) -> Answer:
-    if given.tls != "1.3":
-        return None
     answer = _notify(given)
     if answer and answer[0] is Result.FAIL and given.client_led:
         end = given.closing.server_end
@@ -67,12 +65,12 @@ def _tls13_notify(given: RuleInput) -> Answer:
 
 
 def _tls13_half_close(given: RuleInput) -> Answer:
-    if given.tls != "1.3" or given.ours is None:
+    if given.ours is None or given.not_the_servers:
         return None
     data = [h for h in given.closing.wire_events if h.side is Side.SERVER and h.letter == "d"]
     asked = [h for h in given.closing.wire_events if h.side is Side.CLIENT and h.letter in "dg"]
-    owed = any(given.closing.before(h, given.ours) for h in asked) and given.trace.drive.owed
-    late = any(not given.closing.before(h, given.ours) for h in data)
+    owed = any(before(h, given.ours) for h in asked) and given.trace.drive.owed
+    late = any(not before(h, given.ours) for h in data)
     if not owed or not (late or given.axes.data is DataEnd.TRUNCATED):
         return None
     if given.axes.data is DataEnd.TRUNCATED:
@@ -83,7 +81,7 @@ def _tls13_half_close(given: RuleInput) -> Answer:
 def _tls13_ignore_after(given: RuleInput) -> Answer:
     """TLS 1.2 says so too, but has the connection closed at once, which is TLS12-ANSWER."""
     notify = next(iter(given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY)), None)
-    if given.tls != "1.3" or notify is None or given.aborted:
+    if notify is None or given.aborted:
         return None
     sent = given.said(Side.CLIENT, RecordKind.DATA, RecordKind.GOODBYE)
     late = [record for record in sent if record.start >= notify.end]
@@ -113,7 +111,7 @@ def _answers_late_data(given: RuleInput) -> bool:
 
 def _tls13_warning_level(given: RuleInput) -> Answer:
     notify = next(iter(given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)), None)
-    if given.tls != "1.3" or notify is None or notify.alert is None:
+    if notify is None or notify.alert is None:
         return None
     level = notify.alert[0]
     if level != _WARNING:
@@ -124,7 +122,7 @@ def _tls13_warning_level(given: RuleInput) -> Answer:
 def _tls13_canceled(given: RuleInput) -> Answer:
     alerts = given.said(Side.SERVER, RecordKind.ALERT)
     canceled = next((r for r in alerts if r.alert and r.alert[1] == _USER_CANCELED), None)
-    if given.tls != "1.3" or canceled is None or given.aborted:
+    if canceled is None or given.aborted:
         return None
     notifies = given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)
     if any(record.start >= canceled.end for record in notifies):
@@ -133,7 +131,7 @@ def _tls13_canceled(given: RuleInput) -> Answer:
 
 
 def _tls_fatal_closes(given: RuleInput) -> Answer:
-    if not given.sent_error_alert or given.aborted:
+    if not given.sent_error_alert or given.aborted or given.not_the_servers:
         return None
     end = given.closing.server_end
     if end is None:
@@ -143,10 +141,10 @@ def _tls_fatal_closes(given: RuleInput) -> Answer:
 
 def _tls_truncation(given: RuleInput) -> Answer:
     fin, end = given.closing.first(Side.CLIENT, FIN), given.closing.server_end
-    unannounced = fin is not None and not given.closing.before(given.ours, fin)
-    if given.tls is None or not unannounced or given.aborted:
+    unannounced = fin is not None and not before(given.ours, fin)
+    if given.tls is None or not unannounced or given.aborted or given.not_the_servers:
         return None
-    if end is not None and given.closing.before(end, fin):
+    if end is not None and before(end, fin):
         return None
     if end is None:
         return Result.INFO, "the server kept the connection after our FIN without an alert"
@@ -172,6 +170,7 @@ TLS_RULES = (
         "Whoever closes the write side sends close_notify first, unless it sent a fatal alert.",
         _tls12_notify,
         checked=True,
+        tls="1.2",
     ),
     Rule(
         "TLS12-ANSWER",
@@ -181,6 +180,7 @@ TLS_RULES = (
         "A close_notify is answered with a close_notify, and the connection closed at once.",
         _tls12_answer,
         checked=True,
+        tls="1.2",
     ),
     Rule(
         "TLS13-NOTIFY",
@@ -190,6 +190,7 @@ TLS_RULES = (
         "Each side sends close_notify before closing its write side, unless it sent an error.",
         _tls13_notify,
         checked=True,
+        tls="1.3",
     ),
     Rule(
         "TLS13-HALF-CLOSE",
@@ -199,6 +200,7 @@ TLS_RULES = (
         "A close_notify ends one direction only; the other may go on to deliver what is owed.",
         _tls13_half_close,
         checked=True,
+        tls="1.3",
     ),
     Rule(
         "TLS13-IGNORE-AFTER",
@@ -208,6 +210,7 @@ TLS_RULES = (
         "Nothing that arrives behind a close_notify is acted upon.",
         _tls13_ignore_after,
         checked=True,
+        tls="1.3",
     ),
     Rule(
         "TLS13-WARNING-LEVEL",
@@ -216,6 +219,7 @@ TLS_RULES = (
         "sender",
         "A close_notify carries the level warning.",
         _tls13_warning_level,
+        tls="1.3",
     ),
     Rule(
         "TLS13-CANCELED",
@@ -225,6 +229,7 @@ TLS_RULES = (
         "A user_canceled alert is followed by a close_notify.",
         _tls13_canceled,
         checked=True,
+        tls="1.3",
     ),
     Rule(
         "TLS-FATAL-CLOSES",

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, play, stranger
-from tlsprobe.judge.cause import provoked_by, resets_of
-from tlsprobe.judge.closing import axes_of, closing_of, signature_of
+from tlsprobe.judge.causes import resets_of, wording
+from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rewritten import NatEntry, Rewritten
-from tlsprobe.model.judgement import Cause, Confidence, Reader, Reset
+from tlsprobe.model.judgement import Cause, Confidence, Reader, Reset, signature
+from tlsprobe.model.knowledge import Knowledge, NatEntry, Rewritten
 from tlsprobe.model.trace import Coverage, Record, RecordKind, Segment, Side, Trace
 
 HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
@@ -83,18 +83,18 @@ def test_unread_behind_the_fin_is_not_sure_for_a_bystander() -> None:
 )
 def test_what_provoked_it(lines: tuple[Line, ...], trigger: int | None) -> None:
     trace = bystander(*lines)
-    assert provoked_by(trace, why(trace)) == trigger
+    assert why(trace).trigger == trigger
 
 
 def test_a_refusal_was_provoked_by_the_syn() -> None:
     trace = play(C.syn(), S.refuse(), opened=False)
-    assert provoked_by(trace, why(trace)) == 1
+    assert why(trace).trigger == 1
 
 
 def test_a_bystander_sees_what_there_is_in_spite_of_holes() -> None:
     trace = bystander(S.notify() + S.fin(), C.notify(), S.rst(), coverage=Coverage.HOLES)
     closing = closing_of(trace)
-    assert signature_of(closing) == "nf N r"
+    assert signature(words_of(closing)) == "nf N r"
     assert axes_of(trace, closing).reader is Reader.EOF
 
 
@@ -190,9 +190,9 @@ def test_lost_nat_state_is_sure_although_the_beginning_is_missing() -> None:
     trace = bystander(C.data(), S.rst(), coverage=Coverage.HOLES)
     trace = replace(trace, segments=trace.segments[5:])
     renamed = Rewritten(NatEntry("192.0.2.1:1", "192.0.2.2:443", 1, 2), "192.0.2.1:9")
-    (reset,) = resets_of(trace, renamed)
+    (reset,) = resets_of(trace, Knowledge(rewritten=renamed))
     assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
-    assert renamed.sentence in reset.evidence
+    assert wording.rewritten(renamed) in reset.evidence
 
 
 def with_df(segments: tuple[Segment, ...], last: bool) -> tuple[Segment, ...]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.judge.playbook import FIRST, TTL, C, Line, S, play, silence, stranger
-from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.causes import resets_of
 from tlsprobe.model.judgement import Cause, Confidence, Reset
 from tlsprobe.model.trace import Coverage, Flag, Mark, Record, RecordKind, Segment, Side, Trace
 

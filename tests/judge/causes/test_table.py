@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import ALERT, FIRST, MESSAGE, Act, C, Line, S, crossing, play, stranger
-from tlsprobe.judge.cause import resets_of
+from tlsprobe.judge.causes import resets_of
 from tlsprobe.model.judgement import Cause, Confidence, Reset
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Side, Trace
 

@@ -1,0 +1,221 @@
+"""Judging a run: from its facts alone, at once or as they come in, with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.judge.playbook import C, S, play, silence
+from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, judged_run
+from tlsprobe.catalogue import catalogue, control_of
+from tlsprobe.language import format_groups
+from tlsprobe.model.facts import (
+    Fact,
+    Load,
+    PathFact,
+    PlanFact,
+    PlannedCell,
+    ReachedFact,
+    TrialFact,
+)
+from tlsprobe.model.judgement import Cause, Confidence, Control, Verdict
+from tlsprobe.model.run import Cell, Trial
+from tlsprobe.model.trace import Coverage, Stage, Trace
+
+UNREAD = play(C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+RESET_ANYWAY = play(C.goodbye(), S.notify(), S.rst(active=True))
+CLEAN = play(C.goodbye(), S.notify() + S.fin(), C.fin())
+AFTER_FIN = play(S.notify() + S.fin(), C.notify(), S.rst())
+HOLES = play(C.goodbye(), S.rst(active=True), coverage=Coverage.HOLES)
+IDLE = play(silence(60), S.notify(), S.fin())
+FAILED = play(S.fin(), failure="no", stage=Stage.HANDSHAKE)
+STORIES = (UNREAD, RESET_ANYWAY, CLEAN, AFTER_FIN, HOLES, IDLE, FAILED)
+
+LEFT, WITHOUT = "terminate-close-notify", "terminate"
+"""A close that may leave something unread, and its control."""
+
+
+def planned(name: str, role: str = "asked", tls: str = "1.3") -> PlannedCell:
+    return PlannedCell(name, format_groups(catalogue()[name].sequence.groups), tls, 3, role)
+
+
+PLAN = PlanFact((planned(LEFT), planned(WITHOUT), planned("idle-expiry")))
+
+
+def trial(name: str, index: int, trace: Trace, tls: str = "1.3") -> TrialFact:
+    return TrialFact(Trial(name, tls, index), trace, Load(1, 1))
+
+
+def repeated(name: str, trace: Trace, tls: str = "1.3") -> list[TrialFact]:
+    return [trial(name, number, trace, tls) for number in range(3)]
+
+
+def run_of(*facts: Fact) -> JudgedRun:
+    return judged_run(lambda: facts)
+
+
+def judged(*facts: Fact) -> dict[str, Cell]:
+    return {cell.sequence: cell for cell in run_of(*facts).cells}
+
+
+def test_the_control_of_the_tests_is_the_catalogues() -> None:
+    control = control_of(catalogue()[LEFT].sequence)
+    assert control is not None
+    assert control.groups == catalogue()[WITHOUT].sequence.groups
+
+
+@pytest.mark.parametrize(
+    ("control", "cause"),
+    [(CLEAN, Cause.UNREAD_AT_CLOSE), (RESET_ANYWAY, Cause.DELIBERATE)],
+)
+def test_a_control_that_comes_later_tells_the_cause(control: Trace, cause: Cause) -> None:
+    cells = judged(PLAN, trial(LEFT, 0, UNREAD), *(trial(WITHOUT, n, control) for n in range(3)))
+    (why,) = cells[LEFT].why
+    assert (why.cause, why.confidence) == (cause, Confidence.HIGH)
+    assert (
+        "TCP-RST-ON-UNREAD" in {f.rule for f in cells[LEFT].findings} or cause is Cause.DELIBERATE
+    )
+
+
+def test_cause_and_rules_never_disagree() -> None:
+    """48 committed cells said deliberate-abort beside a pass because data was unread."""
+    cells = judged(
+        PLAN, trial(LEFT, 0, UNREAD), *(trial(WITHOUT, n, RESET_ANYWAY) for n in range(3))
+    )
+    assert cells[LEFT].causes == {"deliberate-abort": 1}
+    assert "TCP-RST-ON-UNREAD" not in {finding.rule for finding in cells[LEFT].findings}
+
+
+def test_a_control_speaks_for_its_own_version_alone() -> None:
+    other = PlanFact((planned(WITHOUT, tls="1.2"),))
+    clean = repeated(WITHOUT, CLEAN, tls="1.2")
+    (why,) = judged(PLAN, other, trial(LEFT, 0, UNREAD), *clean)[LEFT].why
+    assert why.confidence is Confidence.MEDIUM
+
+
+def test_trials_that_nobody_planned_know_nothing_of_each_other() -> None:
+    facts = (trial(LEFT, 0, UNREAD), *repeated(WITHOUT, CLEAN))
+    run = run_of(*facts)
+    assert run.cells == ()
+    assert run.trials[0].judgement.resets[0].control is None
+
+
+def test_a_reset_tells_which_control_had_its_say() -> None:
+    facts: tuple[Fact, ...] = (PLAN, trial(LEFT, 0, UNREAD), *repeated(WITHOUT, CLEAN))
+    (reset,) = run_of(*facts).trials[0].judgement.resets
+    assert reset.control == Control(WITHOUT, 0, 3)
+
+
+# --- at once, or as it comes in ------------------------------------------------------------------
+
+
+TRIALS = st.builds(
+    trial,
+    name=st.sampled_from([LEFT, WITHOUT, "idle-expiry", "unplanned"]),
+    index=st.integers(0, 5),
+    trace=st.sampled_from(STORIES),
+    tls=st.sampled_from(["1.2", "1.3"]),
+)
+FACTS = st.lists(
+    TRIALS
+    | st.builds(PathFact, st.sampled_from([LEFT, WITHOUT]), st.just("1.3"), st.booleans())
+    | st.just(ReachedFact("h:1", {"1.2": "no such version"})),
+    max_size=12,
+)
+
+
+@settings(deadline=None)
+@given(FACTS, st.data())
+def test_as_it_comes_in_or_at_once_is_the_same(facts: list[Fact], data: st.DataObject) -> None:
+    known: list[Fact] = [PLAN, PlanFact((planned(LEFT, tls="1.2"),))]
+    run = RunInJudgement()
+    for fact in known:
+        run.learn(fact)
+    for fact in facts:
+        known.append(fact)
+        if isinstance(fact, TrialFact):
+            run.judge(fact)
+        else:
+            run.learn(fact)
+        if data.draw(st.booleans()):
+            run.answer()
+        if data.draw(st.booleans()):
+            run.catch_up(lambda: known)
+    run.catch_up(lambda: known)
+    found, whole = run.answer(), judged_run(lambda: known)
+    assert (found.cells, found.idle, found.trials) == (whole.cells, whole.idle, whole.trials)
+    assert judged_run(lambda: known) == whole
+
+
+def test_nothing_is_read_again_while_nothing_more_is_known() -> None:
+    run = RunInJudgement()
+    run.learn(PLAN)
+    for number in range(3):
+        run.judge(trial(LEFT, number, CLEAN))
+        run.judge(trial(LEFT, number + 3, AFTER_FIN))
+
+    def unread() -> Iterable[Fact]:
+        raise AssertionError("nothing is to be read")
+
+    run.catch_up(unread)
+    assert not run.answer().revised
+
+
+def test_what_is_learned_later_is_judged_again() -> None:
+    trials = [trial(LEFT, 0, UNREAD), *repeated(WITHOUT, CLEAN)]
+    run = RunInJudgement()
+    run.learn(PLAN)
+    for fact in trials:
+        run.judge(fact)
+    before = run.answer().trials[0].judgement.resets[0]
+    run.catch_up(lambda: [PLAN, *trials])
+    after = run.answer()
+    assert (before.control, before.confidence) == (None, Confidence.MEDIUM)
+    assert after.trials[0].judgement.resets[0].control == Control(WITHOUT, 0, 3)
+    assert after.revised
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+def test_controls_come_behind_what_was_asked_for() -> None:
+    added = PlanFact((planned(WITHOUT, role=CONTROL),))
+    later = PlanFact((planned("fin-only"), planned(LEFT)))
+    facts: tuple[Fact, ...] = (PlanFact((planned(LEFT),)), added, later)
+    names = [cell.sequence for cell in run_of(*facts).cells]
+    assert names == [LEFT, "fin-only", WITHOUT]
+
+
+def test_a_version_that_is_refused_is_unsupported() -> None:
+    cells = judged(PLAN, ReachedFact("h:1", {"1.3": "handshake refused"}))
+    assert {cell.verdict for cell in cells.values()} == {Verdict.UNSUPPORTED}
+    assert cells[LEFT].reason == "handshake refused"
+
+
+def test_the_way_that_a_server_was_reached_last_counts() -> None:
+    cells = judged(PLAN, ReachedFact("h:1", {"1.3": "no"}), ReachedFact("h:1", {}))
+    assert cells[LEFT].verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_path_that_died_once_is_dead() -> None:
+    dead, alive = PathFact(LEFT, "1.3", alive=False), PathFact(LEFT, "1.3", alive=True)
+    assert judged(PLAN, dead, alive)[LEFT].path_alive is False
+    assert judged(PLAN, alive)[LEFT].path_alive is True
+
+
+def test_the_first_trial_of_each_signature_has_its_ladder() -> None:
+    nowhere = replace(FAILED, drive=replace(FAILED.drive, mark=None))
+    stories = (nowhere, CLEAN, CLEAN, UNREAD)
+    trials = [trial(LEFT, number, story) for number, story in enumerate(stories)]
+    assert [bool(t.ladder) for t in run_of(PLAN, *trials).trials] == [False, True, False, True]
+
+
+def test_the_idle_timeout_is_read_off_the_same_trials() -> None:
+    facts: tuple[Fact, ...] = (PLAN, trial("idle-expiry", 0, IDLE))
+    idle = run_of(*facts).idle
+    assert idle is not None
+    assert (round(idle.timeout_s or 0), idle.how) == (60, "close_notify, fin")

@@ -1,0 +1,248 @@
+"""From the facts of a run to what is said of it: facts, knowledge, judgements, cells.
+
+Everybody who judges trials does it here: a run while it goes on, when it has ended and when it is
+gone on with, the lab, and whoever judges a results folder again. What is said depends on the facts
+alone. A run that goes on judges each trial when it ends, with what is known by then; whatever has
+been learned about it since, it is judged again from its facts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from tlsprobe.catalogue import control_of
+from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
+from tlsprobe.judge.digest import Tally, digest_of, lateness_of
+from tlsprobe.judge.idle import idle_of
+from tlsprobe.judge.verdict import judge, ladder_for
+from tlsprobe.language import parse
+from tlsprobe.model.facts import (
+    Fact,
+    PathFact,
+    PlanFact,
+    PlannedCell,
+    ReachedFact,
+    TrialFact,
+)
+from tlsprobe.model.judgement import Control, Judgement, LadderLine, Word
+from tlsprobe.model.knowledge import Digest, Habit, Knowledge
+from tlsprobe.model.run import Cell, CellPlan, Idle, JudgedTrial, Trial, stamp
+from tlsprobe.model.sequence import Group, Sequence
+from tlsprobe.model.target import endpoint
+from tlsprobe.model.trace import Trace
+
+_Close = tuple[tuple[Group, ...], str]
+"""What is done, and in which TLS version, by whatever name."""
+
+CONTROL = "control"
+"""The role of a cell that was added to tell the cause of another's resets."""
+
+Name = tuple[str, str]
+"""A cell's sequence and TLS version."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRun:
+    """What is said of a run: cells in the order of the plan, trials in that of the facts.
+
+    ``revised``: some trials were judged once more after more had become known.
+    """
+
+    cells: tuple[Cell, ...]
+    idle: Idle | None
+    trials: tuple[JudgedTrial, ...]
+    revised: bool = False
+
+
+def judged_run(facts: Callable[[], Iterable[Fact]]) -> JudgedRun:
+    """Judge a whole run; ``facts`` are read twice, first for what they tell about each other."""
+    run = RunInJudgement()
+    for fact in facts():
+        run.learn(fact)
+    run.catch_up(facts)
+    return run.answer()
+
+
+def alone(fact: TrialFact) -> Knowledge:
+    """What is known about a trial of which the others tell nothing."""
+    return Knowledge(lateness=lateness_of(fact.trace), load=fact.load)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is kept of a trial when its trace is on disk."""
+
+    trial: Trial
+    digest: Digest
+    alone: Knowledge
+
+
+class RunInJudgement:
+    """A run of which facts still come in.
+
+    ``learn`` takes a fact; ``judge`` says at once what there is to say of a trial; ``catch_up``
+    judges again what has been learned about since.
+    """
+
+    def __init__(self) -> None:
+        self._plans: dict[Name, CellPlan] = {}
+        self._controls: dict[Name, Sequence | None] = {}
+        self._by_cell: defaultdict[Name, Tally] = defaultdict(Tally)
+        self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
+        self._paths: dict[Name, bool] = {}
+        self._refused: dict[str, str] = {}
+        self._known: list[_Known] = []
+        self._places: defaultdict[Name, list[int]] = defaultdict(list)
+        self._habits: tuple[Habit, ...] | None = None
+        self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
+        self._first: dict[tuple[Name, str], int] = {}
+        self._words: dict[str, tuple[Word, ...]] = {}
+        self._cells: dict[Name, Cell] = {}
+        self._revised = False
+
+    # --- learning -------------------------------------------------------------------------------
+
+    def learn(self, fact: Fact) -> None:
+        """Take one more fact."""
+        match fact:
+            case TrialFact():
+                self._learn_trial(fact)
+            case PathFact():
+                name = fact.sequence, fact.tls
+                self._paths[name] = fact.alive and self._paths.get(name, True)
+                self._cells.pop(name, None)
+            case PlanFact():
+                self._learn_plan(fact)
+            case ReachedFact():
+                self._refused = dict(fact.refused)
+                self._cells.clear()
+            case _:
+                pass
+
+    def _learn_trial(self, fact: TrialFact) -> None:
+        trial, digest = fact.trial, digest_of(fact.trace)
+        name = trial.sequence, trial.tls
+        if name in self._plans:
+            self._by_cell[name].count(digest)
+            self._by_close[self._plans[name].sequence.groups, trial.tls].count(digest)
+        self._places[name].append(len(self._known))
+        self._known.append(_Known(trial, digest, alone(fact)))
+        self._habits = None
+
+    def _learn_plan(self, fact: PlanFact) -> None:
+        for cell in fact.cells:
+            name, plan = (cell.sequence, cell.tls), plan_of(cell)
+            self._plans[name] = plan
+            self._controls[name] = control_of(plan.sequence)
+            self._cells.pop(name, None)
+
+    # --- knowing --------------------------------------------------------------------------------
+
+    def _about(self, known: _Known) -> Knowledge:
+        """What is known about a trial by now.
+
+        What cannot bear on it is left out, so that it need not be judged again when that grows.
+        """
+        name = known.trial.sequence, known.trial.tls
+        if not known.digest.gave_up or name not in self._plans:
+            return known.alone
+        if self._habits is None:
+            cells = ((cell, tally) for cell, tally in self._by_cell.items() if tally.trials)
+            self._habits = tuple(tally.as_habit(*cell) for cell, tally in cells)
+        return replace(known.alone, control=self._control(name), habits=self._habits)
+
+    def _control(self, name: Name) -> Control | None:
+        """What the same close with nothing left unread did, in this run."""
+        control = self._controls[name]
+        if control is None:
+            return None
+        return self._by_close[control.groups, name[1]].as_control(control.name)
+
+    # --- judging --------------------------------------------------------------------------------
+
+    def judge(self, fact: TrialFact) -> JudgedTrial:
+        """Learn of a trial, and judge it with what is known by now."""
+        self.learn(fact)
+        return self._judge(len(self._known) - 1, fact.trace)
+
+    def catch_up(self, facts: Callable[[], Iterable[Fact]]) -> None:
+        """Judge every trial about which more is known than when it was judged."""
+        stale = {place for place, known in enumerate(self._known) if self._is_stale(place, known)}
+        if not stale:
+            return
+        trials = (fact for fact in facts() if isinstance(fact, TrialFact))
+        for place, fact in enumerate(trials):
+            if place in stale:
+                self._judge(place, fact.trace)
+
+    def _is_stale(self, place: int, known: _Known) -> bool:
+        judged = self._judged.get(place)
+        return judged is None or judged[0] != self._about(known)
+
+    def _judge(self, place: int, trace: Trace) -> JudgedTrial:
+        known = self._known[place]
+        name = known.trial.sequence, known.trial.tls
+        knowledge = self._about(known)
+        judgement = judge(trace, knowledge)
+        signature = judgement.signature
+        ladder: tuple[LadderLine, ...] = ()
+        if self._first.get((name, signature), place) == place and (
+            ladder := ladder_for(trace, judgement)
+        ):
+            self._first[name, signature] = place
+        judged = _judged_trial(known.trial, trace, judgement, ladder)
+        self._revised = self._revised or place in self._judged
+        self._judged[place] = knowledge, judged
+        self._words[signature] = judgement.words
+        self._cells.pop(name, None)
+        return judged
+
+    # --- answering ------------------------------------------------------------------------------
+
+    @property
+    def plans(self) -> tuple[CellPlan, ...]:
+        """The planned cells in the order of the report: controls behind what was asked for."""
+        return tuple(sorted(self._plans.values(), key=lambda plan: plan.role == CONTROL))
+
+    def is_path_known(self, plan: CellPlan) -> bool:
+        """Whether somebody tried if connections still work after the trials of a cell."""
+        return (plan.sequence.name, plan.tls) in self._paths
+
+    def trials(self, plan: CellPlan) -> list[JudgedTrial]:
+        """The judged trials of a cell."""
+        return [self._judged[place][1] for place in self._places[plan.sequence.name, plan.tls]]
+
+    def answer(self) -> JudgedRun:
+        """What is said of the run, as far as its trials have been judged."""
+        measured = {
+            name: MeasuredCell(
+                plan, tuple(self.trials(plan)), self._paths.get(name), self._refused.get(plan.tls)
+            )
+            for name, plan in self._plans.items()
+        }
+        windows = windows_of(measured.values())
+        for name, cell in measured.items():
+            if name not in self._cells or cell.plan.sequence.is_race:
+                self._cells[name] = cell_of(cell, windows.get(cell.plan.tls))
+        cells = tuple(self._cells[plan.sequence.name, plan.tls] for plan in self.plans)
+        trials = tuple(self._judged[place][1] for place in sorted(self._judged))
+        return JudgedRun(cells, idle_of(cells, self._words), trials, self._revised)
+
+
+def plan_of(cell: PlannedCell) -> CellPlan:
+    """The plan that was written down. Raises SequenceError."""
+    sequence = parse(cell.steps, cell.sequence)
+    return CellPlan(sequence, cell.steps, cell.tls, cell.trials, cell.role)
+
+
+def _judged_trial(
+    trial: Trial, trace: Trace, judgement: Judgement, ladder: tuple[LadderLine, ...]
+) -> JudgedTrial:
+    drive = trace.drive
+    begun = drive.events[0].time_ns / 1e9 if drive.events else 0.0
+    client = endpoint(*drive.client) if drive.client else ""
+    started = stamp(datetime.fromtimestamp(begun, UTC))
+    return JudgedTrial(trial, judgement, started, client, drive.failure, ladder)

@@ -1,0 +1,113 @@
+"""Why each RST was sent, told from packets, and from what is known beside them.
+
+How to read an RST (Linux, and every stack that follows RFC 9293 section 3.5.2):
+
+* No ACK flag, window 0, no options: *passive*. No socket knew the segment that provoked it, and
+  its sequence number repeats that segment's acknowledgement.
+* ACK flag, live window, sequence number at the sender's own next byte: *active*. The sender's
+  application or kernel decided to give the connection up.
+
+From there `table` has a row for each cause. Two of them look alike on the wire; a control, the same
+close with nothing left unread, tells them apart where there was one.
+
+The trace may come from our own driver or from somebody else's capture. The second knows less: which
+records were alerts is inferred, nobody says which requests were answered, and so what rests on
+"unread" is at most ``medium``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tlsprobe.judge.causes import wording
+from tlsprobe.judge.causes.context import ResetContext, context_of
+from tlsprobe.judge.causes.signs import notes
+from tlsprobe.judge.causes.table import Diagnosis, diagnose
+from tlsprobe.model.judgement import Cause, Control, Reset
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
+from tlsprobe.model.trace import Coverage, Side, Trace
+
+ENOUGH = 3
+"""Trials of a control that make an attribution surer."""
+
+ALIKE = frozenset({Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE})
+"""The two causes that look alike on the wire, and that a control tells apart."""
+
+
+def resets_of(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> tuple[Reset, ...]:
+    """Every RST of the capture, in order, each with side, cause and evidence."""
+    resets: list[Reset] = []
+    for index, segment in enumerate(trace.segments):
+        if segment.rst:
+            context = context_of(trace, index, resets, knowledge.rewritten)
+            resets.append(_reset(context, knowledge))
+    return tuple(resets)
+
+
+def is_open(reset: Reset) -> bool:
+    """Whether it is a server's RST whose cause a control would tell, and none has."""
+    could_be = {reset.cause, *reset.alternatives}
+    return reset.side is Side.SERVER and could_be == ALIKE and reset.control is None
+
+
+def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
+    found = _with_holes(diagnose(context), context)
+    decided = _by_control(found, context, knowledge.control)
+    last = decided or found
+    return Reset(
+        side=context.sender,
+        packet=context.rst.number,
+        time_ns=context.rst.time_ns,
+        before_fin=context.fin is None,
+        cause=last.cause,
+        confidence=last.confidence,
+        evidence=last.evidence,
+        alternatives=last.alternatives,
+        passive=context.passive,
+        trigger=_trigger(context, last.cause),
+        control=knowledge.control if decided else None,
+    )
+
+
+def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
+    """The answer of the table with its notes, less sure where packets are missing."""
+    evidence = (*found.evidence, *notes(context, found.cause))
+    renamed = context.rewritten is not None and found.cause is Cause.NO_STATE
+    if context.coverage is not Coverage.HOLES or renamed:
+        return replace(found, evidence=evidence)
+    evidence = (*evidence, wording.missing(context))
+    return replace(found, confidence=found.confidence.lowered, evidence=evidence)
+
+
+def _by_control(
+    found: Diagnosis, context: ResetContext, control: Control | None
+) -> Diagnosis | None:
+    """The answer after a control that had a say: the same close with nothing left unread.
+
+    Fewer than ``ENOUGH`` trials tell which it is, and leave it no surer than it was. A server that
+    resets anyway may have left something unread besides, which stays open; and where everything
+    was answered, what the control leaves out was not unread.
+    """
+    if control is None or not control.is_decided or context.sender is not Side.SERVER:
+        return None
+    if {found.cause, *found.alternatives} != ALIKE:
+        return None
+    if found.cause is Cause.DELIBERATE and not control.resets:
+        return None
+    return Diagnosis(
+        cause=Cause.DELIBERATE if control.resets else Cause.UNREAD_AT_CLOSE,
+        confidence=found.confidence.raised if control.trials >= ENOUGH else found.confidence,
+        evidence=(*found.evidence, wording.by_control(control)),
+        alternatives=(Cause.UNREAD_AT_CLOSE,) if control.resets else (),
+    )
+
+
+def _trigger(context: ResetContext, cause: Cause) -> int | None:
+    """The packet that provoked it: what it answers, or the last bytes that it left unread."""
+    if cause is Cause.REFUSED:
+        return context.syn.number if context.syn else None
+    if context.passive:
+        return context.trigger.number if context.trigger else None
+    if cause in {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN}:
+        return next(iter(context.unanswered_segments[-1:]), None)
+    return None

@@ -1,0 +1,106 @@
+"""Signs in the packets around an RST: what speaks for another sender, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tlsprobe.judge.causes import wording
+from tlsprobe.judge.causes.context import ResetContext
+from tlsprobe.model.judgement import Cause
+from tlsprobe.model.trace import Coverage, Record, Segment
+
+KNOWN_TIMERS = {
+    60: "AWS ALB's and many proxies' default",
+    240: "Azure load balancer's default",
+    350: "AWS NLB's and NAT gateway's timeout",
+    432_000: "Linux conntrack's established timeout",
+}
+"""Idle timers of things in between, in seconds, by the documentation of each."""
+
+_TIMER_TOLERANCE = 0.03
+_FAR_NS = 1_000_000
+_ID_STEP = 64
+
+
+def foreign_signs(context: ResetContext) -> Iterator[str]:
+    """What speaks for an RST that the sender's own stack did not make."""
+    rst = context.rst
+    own = [s for s in context.prior if s.side is rst.side and not s.rst]
+    ttls = {s.ttl for s in own if s.ttl is not None}
+    if ttls and rst.ttl is not None and rst.ttl not in ttls:
+        yield wording.other_ttl(rst, ttls)
+    if own and not context.passive and _id_jumps(own[-1], rst):
+        yield wording.other_id(rst, own[-1])
+    elif own and rst.df is not None and all(s.df is (not rst.df) for s in own):
+        yield wording.other_df(rst)
+    if not context.passive and (other := _other_active(context)) is not None:
+        yield wording.other_numbers(other)
+    if any(s.side is rst.side and s.length and s.end > context.next_byte for s in context.later):
+        yield wording.goes_on_sending(rst)
+    if rst.start != context.next_byte and context.trigger is None and not _unseen_before(context):
+        yield wording.NUMBER_OF_NOBODY
+    if context.passive and context.trigger is not None and _too_soon(context, context.trigger):
+        yield wording.too_soon(context.trigger)
+
+
+def notes(context: ResetContext, cause: Cause) -> Iterator[str]:
+    """What is worth a word beside the cause: a timer that it came at, a single foreign sign."""
+    yield from map(wording.note, _idle_timer(context))
+    if cause is not Cause.MIDDLEBOX:
+        yield from map(wording.note, foreign_signs(context))
+
+
+def inferred(context: ResetContext) -> Iterator[str]:
+    """Which segments are taken for a close_notify though nobody read them."""
+    if context.driven:
+        return
+    for record in context.alerts:
+        segment = next((s for s in context.prior if _brings_end(s, record)), None)
+        if segment is not None:
+            yield wording.close_notify_in(segment, record)
+
+
+def _unseen_before(context: ResetContext) -> bool:
+    """Whether packets that the capture lacks account for the RST's sequence number."""
+    holed = context.coverage is Coverage.HOLES and context.rst.start > context.next_byte
+    return holed or context.peer_unseen
+
+
+def _other_active(context: ResetContext) -> Segment | None:
+    """A second RST with ACK that says something else: a socket gives up only once."""
+    rst = context.rst
+    active = (s for s in (*context.prior, *context.later) if s.rst and s.side is rst.side)
+    said = (rst.start, rst.ack)
+    return next((s for s in active if s.ack is not None and (s.start, s.ack) != said), None)
+
+
+def _id_jumps(last: Segment, rst: Segment) -> bool:
+    """Whether an active RST's IP ID breaks the counter of its socket (0: the stack uses none)."""
+    if rst.ip_id is None or not last.ip_id:
+        return False
+    return (rst.ip_id - last.ip_id) % 2**16 > _ID_STEP
+
+
+def _too_soon(context: ResetContext, trigger: Segment) -> bool:
+    """Sooner than half the handshake's round trip, where that is long enough to compare."""
+    times = {(s.side, s.syn): s.time_ns for s in reversed(context.prior)}
+    asked, answered = times.get((context.sender.peer, True)), times.get((context.sender, True))
+    if asked is None or answered is None or answered - asked < _FAR_NS:
+        return False
+    return context.rst.time_ns - trigger.time_ns < (answered - asked) / 2
+
+
+def _idle_timer(context: ResetContext) -> Iterator[str]:
+    """Silence before the trigger that comes close to a timer of something in between."""
+    about = context.trigger if context.passive and context.trigger else context.rst
+    before = [s.time_ns for s in context.prior if s.time_ns < about.time_ns]
+    if not before:
+        return
+    silence = (about.time_ns - before[-1]) / 1e9
+    for seconds, whose in KNOWN_TIMERS.items():
+        if abs(silence - seconds) <= seconds * _TIMER_TOLERANCE:
+            yield wording.known_timer(silence, seconds, whose)
+
+
+def _brings_end(segment: Segment, record: Record) -> bool:
+    return segment.side is record.side and segment.start < record.end <= segment.end

@@ -1,0 +1,267 @@
+"""The evidence for a cause, in sentences that name the packets.
+
+What anything else reads of a judgement is a value; sentences are for people, and all those that the
+causes give are made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tlsprobe.judge.causes.context import ResetContext
+from tlsprobe.model.judgement import Control
+from tlsprobe.model.knowledge import Rewritten
+from tlsprobe.model.trace import Record, Segment
+
+
+def in_place_of_fin(context: ResetContext) -> str:
+    """The RST came where a FIN belongs."""
+    return f"packet {context.rst.number} takes the place of a FIN: {active_form(context)}"
+
+
+def active_form(context: ResetContext) -> str:
+    """What an RST looks like that its sender decided upon."""
+    window = context.rst.window
+    return f"an RST with ACK and window {window}, decided by the {context.sender} itself"
+
+
+def passive_form(context: ResetContext) -> str:
+    """What an RST looks like that answers a segment."""
+    trigger = context.trigger
+    repeats = f", seq repeating the ack of packet {trigger.number}" if trigger else ""
+    return f"an RST without ACK, window {context.rst.window}{repeats}"
+
+
+def passive_rst(context: ResetContext) -> str:
+    """Its number and its form."""
+    return f"packet {context.rst.number}: {passive_form(context)}"
+
+
+def kernel_answer(context: ResetContext) -> str:
+    """It is what a kernel says to data for a closed socket."""
+    return f"packet {context.rst.number} is the kernel's answer: {passive_form(context)}"
+
+
+def refused(context: ResetContext, syn: Segment) -> str:
+    """It answers a SYN."""
+    return f"packet {context.rst.number} answers the SYN in packet {syn.number}: nothing listens"
+
+
+def echo(context: ResetContext, earlier: int, trigger: Segment) -> str:
+    """It is drawn by what was under way when the connection was reset."""
+    return (
+        f"packet {context.rst.number} echoes the reset in packet {earlier}: the"
+        f" {context.sender.peer}'s packet {trigger.number} found no socket any longer"
+    )
+
+
+def had_closed(context: ResetContext, fin: Segment) -> str:
+    """The sender's FIN went before."""
+    return f"the {context.sender} had closed: its FIN is packet {fin.number}"
+
+
+def data_to_closed(trigger: Segment) -> str:
+    """What the closed socket was sent."""
+    return f"packet {trigger.number} then brought {_bytes(trigger.length)} to the closed socket"
+
+
+def shut_down(context: ResetContext, fin: Segment) -> str:
+    """The sender half-closed before."""
+    return f"the {context.sender} shut down its write side: its FIN is packet {fin.number}"
+
+
+def closed_with_unread(context: ResetContext) -> str:
+    """What it left unread behind its FIN."""
+    return (
+        f"it then closed with {_bytes(context.unanswered)} of the {context.sender.peer} unread:"
+        f" packet {context.rst.number} is {active_form(context)}"
+    )
+
+
+def reset_after_fin(context: ResetContext, fin: Segment) -> str:
+    """It reset behind its FIN, with nothing left to answer."""
+    return (
+        f"after its FIN (packet {fin.number}) the {context.sender} reset although everything"
+        f" of the {context.sender.peer} was answered: packet {context.rst.number} is"
+        f" {active_form(context)}"
+    )
+
+
+def our_own(context: ResetContext) -> str:
+    """We did it."""
+    return f"packet {context.rst.number} is our own: the sequence aborts here"
+
+
+def may_be_unread(context: ResetContext) -> str:
+    """What its own kernel may not have been asked for."""
+    unread = _bytes(context.unanswered)
+    return f"{unread} of the {context.sender.peer} may have been left unread too"
+
+
+def never_answered(context: ResetContext) -> str:
+    """What it acknowledges and did not answer."""
+    return (
+        f"it acknowledges {_bytes(context.unanswered)} of the {context.sender.peer}"
+        f" ({_packets(context.unanswered_segments)}) that the {context.sender} never answered"
+    )
+
+
+def all_answered(context: ResetContext) -> str:
+    """Nothing can have been unread."""
+    return (
+        f"everything that it acknowledges had been answered, so nothing of the"
+        f" {context.sender.peer} was left unread"
+    )
+
+
+CUT_SHORT = "a response was under way: what was not sent of it is discarded"
+
+
+def not_notified(context: ResetContext) -> str:
+    """It ended TLS without a word."""
+    return f"no close_notify of the {context.sender} went before it"
+
+
+def probes_unanswered(context: ResetContext, probes: Sequence[int]) -> Iterator[str]:
+    """Its kernel gave the connection up."""
+    yield f"keepalive probes of the {context.sender} ({_packets(probes)}) were not answered"
+    yield f"its kernel then gave the connection up: packet {context.rst.number} is an RST with ACK"
+
+
+def fin_acknowledged(context: ResetContext, fin: Segment, trigger: Segment) -> Iterator[str]:
+    """The acknowledgement of its FIN drew it."""
+    yield (
+        f"packet {trigger.number} brings nothing but the acknowledgement of the FIN in packet"
+        f" {fin.number}"
+    )
+    yield (
+        f"packet {context.rst.number} answers it: {passive_form(context)}; a socket that does not"
+        " wait for the peer's FIN does that (TCP_LINGER2 below 0), and so does a host that lost it"
+    )
+
+
+def fin_in_line(context: ResetContext, trigger: Segment, under_way: int, widest: int) -> str:
+    """Why a FIN may have been on its way unseen."""
+    little = f"packet {trigger.number} leaves little room (window {trigger.window} of {widest})"
+    waiting = f"{_bytes(under_way)} of the {context.sender} were still under way"
+    return (
+        f"{waiting if under_way > 0 else little}: behind bytes that wait a FIN waits too, unseen,"
+        f" when the {context.sender} has closed"
+    )
+
+
+def no_state(context: ResetContext, trigger: Segment) -> str:
+    """Whoever answered does not know this connection."""
+    before = f"no FIN or RST of the {context.sender} came before"
+    if context.fin is not None:
+        before = f"after the FIN in packet {context.fin.number} nothing is left that takes an ACK"
+    return (
+        f"it answers packet {trigger.number}, and {before}: whoever answered does not know"
+        " this connection"
+    )
+
+
+def only_shook_hands(context: ResetContext) -> str:
+    """It may be a listener that took nothing more."""
+    return (
+        f"the {context.sender} has sent nothing but its SYN-ACK: a full accept queue"
+        " (tcp_abort_on_overflow) looks the same"
+    )
+
+
+def rewritten(found: Rewritten) -> str:
+    """Whose connection this one goes on with, naming both ports."""
+    was = found.was
+    return (
+        f"{found.now} never did a handshake here; its numbers continue the connection"
+        f" {was.client} > {was.server} (next bytes {was.client_next} and"
+        f" {was.server_next}): the client's address was rewritten on the way, its NAT"
+        " state was lost"
+    )
+
+
+def no_row(context: ResetContext) -> str:
+    """Nobody knows."""
+    return f"packet {context.rst.number} fits no row of the table"
+
+
+def missing(context: ResetContext) -> str:
+    """What the capture lacks."""
+    if context.peer_unseen:
+        lacks = f"the capture holds nothing of the {context.sender.peer}'s direction"
+    elif any(s.syn for s in context.prior):
+        lacks = "the capture has holes"
+    else:
+        lacks = "the capture does not hold the beginning of the connection"
+    return f"{lacks}, so this is less sure than it looks"
+
+
+def by_control(control: Control) -> str:
+    """What the control said."""
+    how = "is reset as well" if control.resets else "ends without a reset"
+    often = f"({control.trials} of {control.trials} trials)"
+    return f"the control '{control.name}', which leaves nothing unread, {how} {often}"
+
+
+def close_notify_in(segment: Segment, record: Record) -> str:
+    """A record that is taken for a close_notify, though nobody may have read it."""
+    surely = "" if record.alert is not None else ", probably"
+    return f"packet {segment.number} ends with the {record.side}'s close_notify{surely}"
+
+
+# --- signs and notes ------------------------------------------------------------------------------
+
+
+def note(sign: str) -> str:
+    """What is worth knowing and proves nothing."""
+    return f"note: {sign}"
+
+
+def other_ttl(rst: Segment, ttls: set[int]) -> str:
+    """Its TTL is not the sender's."""
+    usual = "/".join(map(str, sorted(ttls)))
+    return f"packet {rst.number} has TTL {rst.ttl}, the {rst.side}'s others have {usual}"
+
+
+def other_id(rst: Segment, last: Segment) -> str:
+    """Its IP ID is not the sender's next."""
+    return f"its IP ID {rst.ip_id} does not follow {last.ip_id}"
+
+
+def other_df(rst: Segment) -> str:
+    """Its DF bit is not the sender's."""
+    df = int(rst.df or 0)
+    return f"its DF bit is {df}, that of the {rst.side}'s others {1 - df}"
+
+
+def other_numbers(other: Segment) -> str:
+    """A second decision says something else."""
+    return f"packet {other.number} is an RST of the same kind with other numbers"
+
+
+def goes_on_sending(rst: Segment) -> str:
+    """The sender does not know of it."""
+    return f"the {rst.side} goes on sending data after it"
+
+
+NUMBER_OF_NOBODY = "its sequence number is neither the sender's next byte nor any segment's ack"
+
+
+def too_soon(trigger: Segment) -> str:
+    """No answer travels so fast."""
+    return f"it follows packet {trigger.number} sooner than any round trip took"
+
+
+def known_timer(silence: float, seconds: int, whose: str) -> str:
+    """It came when something in between forgets."""
+    return f"it came after {silence:.1f} s of silence; {seconds} s is {whose}"
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
+
+
+def _packets(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"packet {numbers[0]}"
+    return f"packets {numbers[0]} to {numbers[-1]}" if numbers else "no packet of its own"

@@ -1,0 +1,77 @@
+"""What a trial tells about others: told from its trace without asking for any cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tlsprobe.judge.early import ended_before_start
+from tlsprobe.model.judgement import Control
+from tlsprobe.model.knowledge import Digest, Habit, StepTime
+from tlsprobe.model.trace import Coverage, Side, Trace
+
+
+def digest_of(trace: Trace) -> Digest:
+    """Who reset, before its FIN or after, and whether that can be vouched for."""
+    early = trace.drive.ended_early or ended_before_start(trace) is not None
+    fin = before = after = gave_up = False
+    for segment in trace.segments:
+        if segment.side is not Side.SERVER:
+            continue
+        if segment.rst:
+            before, after = before or not fin, after or fin
+            gave_up = gave_up or (not fin and segment.ack is not None)
+        elif segment.fin:
+            fin = True
+    return Digest(
+        reached=trace.drive.failure is None and not early,
+        conclusive=trace.coverage is not Coverage.HOLES,
+        before_fin=before,
+        after_fin=after,
+        gave_up=gave_up,
+    )
+
+
+@dataclass(slots=True)
+class Tally:
+    """How the trials of a close ended, of those that can be vouched for."""
+
+    trials: int = 0
+    before_fin: int = 0
+    after_fin: int = 0
+
+    def count(self, digest: Digest) -> None:
+        """Count one trial."""
+        if digest.reached and digest.conclusive:
+            self.trials += 1
+            self.before_fin += digest.before_fin
+            self.after_fin += digest.after_fin
+
+    def as_control(self, name: str) -> Control | None:
+        """What this says as the control of another close."""
+        return Control(name, self.before_fin, self.trials) if self.trials else None
+
+    def as_habit(self, sequence: str, tls: str) -> Habit:
+        """What this says of the server."""
+        return Habit(sequence, tls, self.trials, self.before_fin, self.after_fin)
+
+
+def lateness_of(trace: Trace) -> tuple[StepTime, ...]:
+    """For each of our records in the judged part: when it was written, and when the wire had it.
+
+    What never came onto the wire, or was not captured, is left out.
+    """
+    return tuple(_times(trace))
+
+
+def _times(trace: Trace) -> Iterator[StepTime]:
+    mark = trace.drive.mark
+    ours = [s for s in trace.segments if s.side is Side.CLIENT and s.length]
+    place = 0
+    for record in trace.drive.records:
+        if record.side is not Side.CLIENT or mark is None or record.end <= mark.client:
+            continue
+        while place < len(ours) and ours[place].end < record.end:
+            place += 1
+        if place < len(ours):
+            yield StepTime(record.time_ns, ours[place].time_ns)

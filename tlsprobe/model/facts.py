@@ -1,0 +1,95 @@
+"""What a run has seen, as it was seen: the facts from which everything else is judged.
+
+Facts are written down while they happen and never change. Whoever wants to know what a run found
+gathers `Knowledge` from all of its facts and judges each trial's trace with it, today or with any
+later tlsprobe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tlsprobe.model.run import CaptureFacts, Tool, Trial
+from tlsprobe.model.target import Target
+from tlsprobe.model.trace import Trace
+
+FACTS_SCHEMA = "tlsprobe.facts/1"
+
+
+@dataclass(frozen=True, slots=True)
+class FactsHeader:
+    """Whose facts these are: the first line of a facts file."""
+
+    tool: Tool
+    target: Target
+    started: str
+    schema: str = FACTS_SCHEMA
+
+
+class PlannedCell(NamedTuple):
+    """A sequence that is to be driven in one TLS version; ``steps`` is the sequence as text."""
+
+    sequence: str
+    steps: str
+    tls: str
+    trials: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFact:
+    """Cells that are to be measured, in the order of the report.
+
+    A later plan adds to an earlier one, and has the say about cells that both name.
+    """
+
+    cells: tuple[PlannedCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedFact:
+    """How the target was reached: its ``address`` as text, and why which TLS version did not work.
+
+    A run that is gone on with reaches its target anew; the latest answer counts.
+    """
+
+    address: str
+    refused: dict[str, str]
+
+
+class Load(NamedTuple):
+    """Connections of ours that the server had open when a trial began and when it ended."""
+
+    at_start: int
+    at_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFact:
+    """One driven connection."""
+
+    trial: Trial
+    trace: Trace
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class PathFact:
+    """Whether a fresh connection worked after the trials of a cell."""
+
+    sequence: str
+    tls: str
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndFact:
+    """How a part of a run ended: what its capture counted, and what was noted about it."""
+
+    capture: CaptureFacts
+    interrupted: bool
+    notes: tuple[str, ...] = ()
+
+
+Fact = PlanFact | ReachedFact | TrialFact | PathFact | EndFact

@@ -1,0 +1,93 @@
+"""What one trial cannot tell by itself: gathered from all facts of its run, and given to the judge.
+
+A judgement is made once from a trace and this. When knowledge grows, the trace is judged again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tlsprobe.model.facts import Load
+from tlsprobe.model.judgement import Control
+
+
+class Habit(NamedTuple):
+    """How the server ended the conclusive trials of one cell of the run.
+
+    ``before_fin`` and ``after_fin`` count those in which it reset, by whether its FIN came first.
+    """
+
+    sequence: str
+    tls: str
+    trials: int
+    before_fin: int
+    after_fin: int
+
+
+class StepTime(NamedTuple):
+    """One of our writes: when the driver handed it down, and when it was on the wire."""
+
+    written_ns: int
+    wire_ns: int
+
+    @property
+    def late_ns(self) -> int:
+        """How long it took from the one to the other."""
+        return self.wire_ns - self.written_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What a trial contributes to the knowledge about others; no cause is needed to tell it.
+
+    ``reached``: it came to its sequence. ``conclusive``: its capture lost nothing. ``before_fin``
+    and ``after_fin``: the server reset, before or after its FIN. ``gave_up``: its first RST is a
+    decision of its own (with ACK) in place of a FIN, whose cause packets alone leave open.
+    """
+
+    reached: bool
+    conclusive: bool
+    before_fin: bool
+    after_fin: bool
+    gave_up: bool
+
+
+class NatEntry(NamedTuple):
+    """Where a connection stands: the next number of either side, as on the wire.
+
+    ``client`` and ``server`` are printed endpoints, ``time_ns`` is when it was last heard of.
+    """
+
+    client: str
+    server: str
+    client_next: int
+    server_next: int
+    time_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """That a connection went on under another name: who it was, and as whom it appeared."""
+
+    was: NatEntry
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known about one trial beside its trace.
+
+    ``control`` and ``habits`` are left out where they could not bear on the trial. ``rewritten``
+    says that its client is another connection's under a new name.
+    """
+
+    control: Control | None = None
+    habits: tuple[Habit, ...] = ()
+    lateness: tuple[StepTime, ...] = ()
+    load: Load | None = None
+    rewritten: Rewritten | None = None
+
+
+NOTHING_KNOWN = Knowledge()
+"""What is known of a connection that nobody else can say anything about."""
