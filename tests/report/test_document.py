@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import timeit
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -232,9 +231,3 @@ def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
     (tmp_path / "trials.jsonl").write_bytes(whole + whole[:50] + b"\n" + whole)
     with pytest.raises(UsageError, match="line 2"):
         list(read_trials(tmp_path))
-
-
-def test_a_trial_is_encoded_within_its_budget() -> None:
-    line = trial_line()
-    best = min(timeit.repeat(lambda: encode_trial(line), number=200, repeat=5)) / 200
-    assert best < 40e-6
