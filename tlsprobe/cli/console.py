@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -34,6 +35,17 @@ def out(no_color: bool = False) -> Console:
 def err(no_color: bool = False) -> Console:
     """Standard error."""
     return _console(no_color, error=True)
+
+
+def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+    """A check of an option that is one of these words, for choices that are a list elsewhere."""
+
+    def checked(word: str) -> str:
+        if word not in words:
+            raise typer.BadParameter(f"{word!r} is not one of {', '.join(words)}.")
+        return word
+
+    return checked
 
 
 def complain(error: TlsprobeError) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tlsprobe.cli.console import out
+from tlsprobe.cli.console import one_of, out
 from tlsprobe.errors import UsageError
 from tlsprobe.model.explanation import Explanation
+from tlsprobe.report.formats import PAGE_FORMATS, renderer
 
 FOUND = 1
 """Exit code when a reset was found."""
@@ -20,12 +20,8 @@ MOST = 20
 """So many kinds of reset go into a ticket, which is about one or two."""
 
 
-class Format(StrEnum):
-    """How to say it."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
+TERMINAL, JSON = "terminal", "json"
+FORMATS = (TERMINAL, *PAGE_FORMATS, JSON)
 
 
 def explain(  # noqa: PLR0917 - the options of the command line are its arguments
@@ -51,8 +47,14 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
         bool, typer.Option("--all", help="Tell the connections without a reset, too.")
     ] = False,
     how: Annotated[
-        Format, typer.Option("--format", help="For a person, for a ticket, or for a program.")
-    ] = Format.TERMINAL,
+        str,
+        typer.Option(
+            "--format",
+            metavar="|".join(FORMATS),
+            callback=one_of(FORMATS),
+            help="For a person, for a ticket, or for a program.",
+        ),
+    ] = TERMINAL,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
 ) -> None:
@@ -68,9 +70,9 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     from tlsprobe.explain import Filter
     from tlsprobe.explain import explain as explained
 
-    chosen = Format.JSON if json else how
+    chosen = JSON if json else how
     key_logs = [_read(path) for path in keys or ()]
-    wish = Filter(host=_address(host), port=port, quiet=every or chosen is Format.JSON)
+    wish = Filter(host=_address(host), port=port, quiet=every or chosen == JSON)
     reading = open_capture_file(file)
     try:
         explanation = explained(reading, wish, key_logs)
@@ -80,17 +82,16 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     raise typer.Exit(FOUND if explanation.found else 0)
 
 
-def _show(explanation: Explanation, how: Format, no_color: bool) -> None:
-    if how is Format.JSON:
+def _show(explanation: Explanation, how: str, no_color: bool) -> None:
+    if how == JSON:
         from tlsprobe.report.explain_document import encode_explanation
 
         sys.stdout.buffer.write(encode_explanation(explanation))
         sys.stdout.buffer.flush()
-    elif how is Format.MARKDOWN:
+    elif how in PAGE_FORMATS:
         from tlsprobe.report.pages.explain import explain_page
-        from tlsprobe.report.render_markdown import render_markdown
 
-        text = render_markdown(explain_page(explanation, most=MOST), diagrams=True)
+        text = renderer(how)(explain_page(explanation, most=MOST), diagrams=True)
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     else:

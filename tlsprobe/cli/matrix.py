@@ -6,37 +6,44 @@ import io
 import re
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tlsprobe.cli.console import out
+from tlsprobe.cli.console import one_of, out
 from tlsprobe.cli.results import command_line
 from tlsprobe.errors import UsageError
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Page
-from tlsprobe.report.compatibility import compatibility_of, vendors_of
+from tlsprobe.report.compatibility import Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import absent_in, encode_matrix
 from tlsprobe.report.document import RUN_FILE, encode_run_line, read_run
+from tlsprobe.report.formats import PAGE_FORMATS, renderer
 from tlsprobe.report.pages.compatibility import comparison_page
-from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.report.render_terminal import print_page
 
 AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
 """How the folders begin that nobody named."""
 
 
-class Format(StrEnum):
-    """What a matrix can be written as."""
+TERMINAL = "terminal"
 
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
+
+def _csv(matrix: Compatibility, is_transposed: bool) -> bytes:
+    return render_csv(matrix, is_transposed=is_transposed).encode()
+
+
+def _json(matrix: Compatibility, is_transposed: bool) -> bytes:
+    return encode_matrix(matrix, command_line(), is_transposed=is_transposed)
+
+
+DATA_FORMATS = {"csv": _csv, "json": _json}
+"""What a matrix is written as for programs, besides the formats of pages."""
+
+FORMATS = (TERMINAL, *PAGE_FORMATS, *DATA_FORMATS)
 
 
 def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
@@ -44,12 +51,14 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
         list[Path], typer.Argument(metavar="DIR...", help="Results folders, or folders of them.")
     ],
     form: Annotated[
-        Format,
+        str,
         typer.Option(
             "--format",
+            metavar="|".join(FORMATS),
+            callback=one_of(FORMATS),
             help="csv has a line for each target, sequence and TLS version; json is one document.",
         ),
-    ] = Format.TERMINAL,
+    ] = TERMINAL,
     transposed: Annotated[
         bool, typer.Option("--transposed", help="One line per target, sequences across.")
     ] = False,
@@ -66,7 +75,7 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
 
     Example: tlsprobe matrix results --format markdown --out matrix.md
     """
-    if json and form is not Format.TERMINAL:
+    if json and form != TERMINAL:
         hint = "--format json is the one document of all; --json prints the runs one by one"
         raise UsageError("--json and --format exclude each other", hint)
     found = [pair for folder in folders for pair in _read(folder)]
@@ -76,19 +85,14 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
     runs = [_named(place, run) for place, run in found]
     vendors = vendors_of(runs, [one for folder in folders for one in absent_in(folder)])
     is_transposed = transposed or turned
-    match form:
-        case Format.TERMINAL:
-            page = comparison_page(vendors, command_line(), is_transposed=is_transposed)
-            _show(page, out_file, no_color)
-        case Format.MARKDOWN:
-            page = comparison_page(vendors, command_line(), is_transposed=is_transposed)
-            _put(render_markdown(page).encode(), out_file)
-        case Format.CSV:
-            lines = render_csv(compatibility_of(vendors), is_transposed=is_transposed)
-            _put(lines.encode(), out_file)
-        case Format.JSON:
-            whole = compatibility_of(vendors)
-            _put(encode_matrix(whole, command_line(), is_transposed=is_transposed), out_file)
+    if form in DATA_FORMATS:
+        _put(DATA_FORMATS[form](compatibility_of(vendors), is_transposed), out_file)
+        return
+    page = comparison_page(vendors, command_line(), is_transposed=is_transposed)
+    if form == TERMINAL:
+        _show(page, out_file, no_color)
+    else:
+        _put(renderer(form)(page).encode(), out_file)
 
 
 def _show(page: Page, file: Path | None, no_color: bool) -> None:

@@ -1,0 +1,26 @@
+"""The formats that a page is written in, besides the terminal: each a file, and a word here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tlsprobe.report.blocks import Page
+
+PAGE_FORMATS = ("markdown",)
+"""NAME is the function ``render_NAME`` of the module ``render_NAME``, imported when it is used."""
+
+
+class Renderer(Protocol):
+    """Writes a page as text. ``diagrams``: ladders are drawn, where the format can."""
+
+    def __call__(self, page: Page, *, diagrams: bool = False) -> str:
+        """The page as text."""
+
+
+def renderer(name: str) -> Renderer:
+    """The renderer of one of PAGE_FORMATS."""
+    module = import_module(f"tlsprobe.report.render_{name}")
+    found: Renderer = getattr(module, f"render_{name}")
+    return found
