@@ -56,7 +56,7 @@ def test_a_program_that_may_not_capture_is_a_no(name: str) -> None:
     text = consulted("setpriv", "--inh-caps=-all", "--bounding-set=-all", "--")
     line = line_about(name, text)
     assert line.startswith("no")
-    assert f"{path} is here and cannot capture: " in line
+    assert f"{path} is installed but cannot capture: " in line
     assert "cap_set_proc" not in line
     assert line_about("packet socket", text).startswith("no")
     assert "Without a capture, run still tells" in text
@@ -76,7 +76,7 @@ def test_a_refusal_is_quoted(
     fake_tool(tmp_path, script)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     check = capture_tool("faketool", "fake-package", "the mend")
-    assert (check.there, check.mend) == (False, "the mend")
+    assert (check.there, check.hint) == (False, "the mend")
     assert check.said.endswith(said)
 
 
@@ -86,7 +86,7 @@ def test_a_program_that_may_not_be_started_is_not_called_missing(
     fake_tool(tmp_path, "exit 0", mode=0o644)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     check = capture_tool("faketool", "fake-package", "the mend")
-    assert (check.there, check.mend) == (False, "the mend")
+    assert (check.there, check.hint) == (False, "the mend")
     assert "cannot be started (Permission denied)" in check.said
 
 
@@ -105,7 +105,7 @@ def test_a_program_that_hangs_is_not_waited_for(
 
 def test_a_program_that_is_missing_names_its_package() -> None:
     check = capture_tool("no-such-tool", "its-package", "the mend")
-    assert (check.there, check.mend) == (False, "apt-get install its-package")
+    assert (check.there, check.hint) == (False, "apt-get install its-package")
 
 
 @pytest.mark.parametrize("verb", ["doctor", "rules", "sequences", "profiles"])

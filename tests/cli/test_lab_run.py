@@ -21,7 +21,7 @@ START = 'start = ["server"]\n'
 
 def options(tmp_path: Path, patience: float | None = None) -> Options:
     both = (TlsVersion.TLS12, TlsVersion.TLS13)
-    return Options(tmp_path, 2, both, (), 1, patience, None, lean=False, expect=None)
+    return Options(tmp_path, 2, both, (), 1, patience, None, summary_only=False, expect=None)
 
 
 def names(profile: Profile, asked: tuple[str, ...] = (), *, has_idle: bool = True) -> list[str]:

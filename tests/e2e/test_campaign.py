@@ -1,4 +1,4 @@
-"""Campaigns as a user runs them: interrupted, killed, gone on with, and held against a baseline."""
+"""Campaigns as a user runs them: interrupted, killed, resumed, and compared with a baseline."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_killed_run_is_gone_on_with(
 
     again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
     assert again.code == 0, again.err
-    assert "connections still to make" in again.err
+    assert "connections to go" in again.err
     run = whole(folder)
     told = [Trial(**ids(line)) for line in kept.splitlines()]
     assert trials_in(folder)[: len(told)] == told
@@ -311,7 +311,7 @@ def test_a_baseline_fails_on_a_new_fault(ports: dict[str, int], tmp_path: Path) 
 def test_a_baseline_that_says_nothing_is_refused(in_one_go: Ran, tmp_path: Path) -> None:
     at = ("run", "--target", str(in_one_go.run.target), "--profile", "reference")
     expecting = ("--expect", str(in_one_go.folder), "--sequence", "abort")
-    complaint(tlsprobe(*at, *expecting, cwd=tmp_path), 2, "none of the cells", "hint: ")
+    complaint(tlsprobe(*at, *expecting, cwd=tmp_path), 2, "no cell in common", "hint: ")
     complaint(tlsprobe(*at, "--expect", "nowhere", cwd=tmp_path), 2, "nowhere")
     assert not (tmp_path / "results").exists()
 

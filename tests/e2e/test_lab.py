@@ -156,15 +156,17 @@ def test_an_idle_timeout_is_that_of_the_template(runs: dict[str, Run]) -> None:
         assert idle.timeout_s >= 0.9 * server.idle_s
 
 
-def test_a_lean_run_keeps_little_and_compares(lab: Ran) -> None:
+def test_summaries_alone_keep_little_and_compare(lab: Ran) -> None:
     baseline = str(lab.folder)
-    ran = run_lab(lab.folder.parent, "redis", "--lean", "--out", "lean", "--expect", baseline)
+    ran = run_lab(
+        lab.folder.parent, "redis", "--summary-only", "--out", "small", "--expect", baseline
+    )
     assert ran.code in {0, 1}, ran.err + ran.out
     assert "since the baseline" in ran.out
-    deviations = read_run(lab.folder.parent / "lean" / "redis").deviations
+    deviations = read_run(lab.folder.parent / "small" / "redis").deviations
     assert deviations is not None
     assert not [one for one in deviations if one.certain and one.sequence in CERTAIN], ran.out
-    kept = {path.name for path in (lab.folder.parent / "lean" / "redis").iterdir()}
+    kept = {path.name for path in (lab.folder.parent / "small" / "redis").iterdir()}
     assert {"run.json", "matrix.md"} <= kept
     assert not kept & {"trials.jsonl", "capture.pcapng"}
 

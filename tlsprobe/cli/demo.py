@@ -47,33 +47,34 @@ SEQUENCES = (
     "idle-expiry-reply",
     "server-close-reply",
 )
-"""The closes that tell the built-in servers apart; all of the catalogue would take minutes."""
+"""The closes that distinguish the built-in servers; the whole catalogue would take minutes."""
 
 SIDE_BY_SIDE = 9
-"""Servers probed at the same time: each has a sniffer of its own."""
+"""How many servers are probed at the same time, each with its own sniffer."""
 
 
 def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     servers: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVER...]", help="Which; all by default.")
+        list[str] | None,
+        typer.Argument(metavar="[SERVER...]", help="Names of servers; default: all."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the results folders go.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results folders.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
 ) -> None:
     """Probe the built-in reference servers on loopback and print the matrix.
 
-    Needs no server, no configuration and no privileges: without the right to sniff it restarts
+    Needs no server, no configuration and no privileges: without permission to sniff it restarts
     itself in a user and network namespace of its own.
     """
     names = tuple(servers or DEMO)
     unknown = [name for name in names if name not in BEHAVIOURS]
     if unknown:
-        raise typer.BadParameter(f"no server '{unknown[0]}'; there are {', '.join(BEHAVIOURS)}")
+        raise typer.BadParameter(f"no server '{unknown[0]}'; known: {', '.join(BEHAVIOURS)}")
     desk = ProgressView(err(no_color), quiet)
     _get_sight(desk)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-demo")
@@ -102,7 +103,7 @@ def _get_sight(desk: ProgressView) -> None:
     if own_namespace.is_inside():
         own_namespace.raise_loopback()
     elif not own_namespace.can_sniff() and own_namespace.available() is None:
-        desk.note("no right to sniff here: restarting in a network namespace of our own")
+        desk.note("no permission to sniff: restarting in a new network namespace")
         own_namespace.restart_inside()
 
 

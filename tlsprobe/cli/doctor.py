@@ -29,7 +29,7 @@ _WANTED_RMEM = 8 * 2**20
 _TRIAL_S = 3.0
 """How long a capture program may take to open an interface."""
 
-_SUDO = "run tlsprobe with sudo; its sniffer process drops root before it reads a packet"
+_SUDO = "run tlsprobe with sudo; its sniffer process drops root before it reads packets"
 _LET_USERS_CAPTURE = "dpkg-reconfigure wireshark-common, then: adduser $USER wireshark"
 
 
@@ -39,11 +39,11 @@ class Check(NamedTuple):
     name: str
     there: bool
     said: str
-    mend: str = ""
+    hint: str = ""
 
 
 def doctor() -> None:
-    """Try what tlsprobe can use on this machine, and say how to get what is missing."""
+    """Check what tlsprobe can use on this machine, and how to get what is missing."""
     console = out()
     console.print(Text(version_line(), "bold"))
     found = tuple(checks())
@@ -51,12 +51,12 @@ def doctor() -> None:
         word, style = ("yes", "green") if check.there else ("no ", "yellow")
         line = Text.assemble("  ", (word, style), "  ", (f"{check.name}: ", "bold"), check.said)
         console.print(line, soft_wrap=True)
-        if check.mend and not check.there:
-            console.print(Trimmed(Padding(Text(check.mend, "cyan"), (0, 0, 0, 7))))
-    sight = any(c.there for c in found if c.name in {"packet socket", "dumpcap", "tcpdump"})
-    if not sight:
+        if check.hint and not check.there:
+            console.print(Trimmed(Padding(Text(check.hint, "cyan"), (0, 0, 0, 7))))
+    can_capture = any(c.there for c in found if c.name in {"packet socket", "dumpcap", "tcpdump"})
+    if not can_capture:
         console.print(
-            Text("\nWithout a capture, run still tells EOF from ECONNRESET, by its own socket.")
+            Text("\nWithout a capture, 'run' still tells EOF from ECONNRESET on its own socket.")
         )
     raise typer.Exit(0)
 
@@ -83,17 +83,17 @@ _OTHERS = (
 
 def _packet_socket() -> Check:
     if own_namespace.can_sniff():
-        return Check("packet socket", True, "every RST on the wire is seen, with its cause")
+        return Check("packet socket", True, "sees every RST on the wire")
     return Check("packet socket", False, "needs root or CAP_NET_RAW", _SUDO)
 
 
-def capture_tool(name: str, package: str, mend: str) -> Check:
-    """Whether this program may capture here; ``mend`` is for one that may not."""
+def capture_tool(name: str, package: str, hint: str) -> Check:
+    """Whether this program may capture here; ``hint`` is for one that may not."""
     path = _where_is(name)
     if path is None:
         return Check(name, False, "a fallback for the packet socket", f"apt-get install {package}")
     if (why_not := _refusal(path)) is not None:
-        return Check(name, False, f"{path} is here and cannot capture: {why_not}", mend)
+        return Check(name, False, f"{path} is installed but cannot capture: {why_not}", hint)
     return Check(name, True, f"{path}, a fallback for the packet socket")
 
 
@@ -133,20 +133,20 @@ def _receive_buffer() -> Check:
     except (OSError, ValueError):
         return Check("receive buffer", False, f"{_RMEM} cannot be read")
     there = size >= _WANTED_RMEM or os.geteuid() == 0
-    mend = f"sysctl -w net.core.rmem_max={_WANTED_RMEM}"
-    return Check("receive buffer", there, f"net.core.rmem_max is {size} bytes", mend)
+    hint = f"sysctl -w net.core.rmem_max={_WANTED_RMEM}"
+    return Check("receive buffer", there, f"net.core.rmem_max is {size} bytes", hint)
 
 
 def _namespace() -> Check:
     why_not = own_namespace.available()
     said = why_not or "'tlsprobe demo' can sniff without privileges"
-    mend = "sysctl -w kernel.unprivileged_userns_clone=1"
-    return Check("own network namespace", why_not is None, said, mend)
+    hint = "sysctl -w kernel.unprivileged_userns_clone=1"
+    return Check("own network namespace", why_not is None, said, hint)
 
 
 def _kernel_truth() -> Check:
     why_not = kernel_truth.available()
-    said = why_not or "the kernel's own reason for each RST can be read (tests, lab)"
+    said = why_not or "gives the kernel's own reason for each RST (tests, lab)"
     return Check("tcp_send_reset tracepoint", why_not is None, said)
 
 
@@ -155,11 +155,11 @@ def _ipv6() -> Check:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as handle:
             handle.bind(("::1", 0))
     except OSError as error:
-        return Check("IPv6", False, f"no ::1 here ({error.strerror})")
+        return Check("IPv6", False, f"no ::1 on this machine ({error.strerror})")
     return Check("IPv6", True, "on loopback")
 
 
 def _other(name: str, what: str, package: str) -> Check:
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    said = f"{path}, for {what}" if path else f"not here; for {what}"
+    said = f"{path}, for {what}" if path else f"not installed; for {what}"
     return Check(name, path is not None, said, f"apt-get install {package}")

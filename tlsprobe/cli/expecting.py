@@ -18,8 +18,8 @@ def read_baseline(place: Path, plans: Iterable[CellPlan]) -> Run:
     """
     baseline = read_run(place)
     if not common_cells(baseline, {(plan.sequence.name, plan.tls) for plan in plans}):
-        hint = "ask for a sequence and a TLS version that the baseline has"
-        raise UsageError(f"--expect: {place} has none of the cells of this run", hint)
+        hint = "run a sequence and a TLS version that the baseline has"
+        raise UsageError(f"--expect: {place} has no cell in common with this run", hint)
     return baseline
 
 

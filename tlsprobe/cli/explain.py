@@ -1,4 +1,4 @@
-"""``tlsprobe explain``: from a capture or a pasted tcpdump to cause and remedy."""
+"""``tlsprobe explain``: the causes of the resets in a capture or a pasted tcpdump."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     ],
     keys: Annotated[
         list[Path] | None,
-        typer.Option("--keys", metavar="FILE", help="TLS key log of the sessions. Repeatable."),
+        typer.Option("--keys", metavar="FILE", help="TLS key log of the sessions; repeatable."),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="IP", help="Only connections of this address.")
+        str | None, typer.Option("--host", metavar="IP", help="Only connections with this address.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=0, max=65535, help="Only connections of this port."),
+        typer.Option("--port", min=0, max=65535, help="Only connections with this port."),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Tell the connections without a reset, too.")
+        bool, typer.Option("--all", help="Also list the connections without a reset.")
     ] = False,
     how: Annotated[
         str,
@@ -52,19 +52,19 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             "--format",
             metavar="|".join(FORMATS),
             callback=one_of(FORMATS),
-            help="For a person, for a ticket, or for a program.",
+            help="Output format.",
         ),
     ] = TERMINAL,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
 ) -> None:
-    """Say of every reset in a capture who sent it, what provoked it, why, and what helps.
+    """Explain every reset in a capture: who sent it, what provoked it, the cause, what helps.
 
-    To take one, from the first SYN on: tcpdump -i any -n -w trace.pcap 'host db and port 5432'
+    To capture from the first SYN on: tcpdump -i any -n -w trace.pcap 'host db and port 5432'
 
     Then: tlsprobe explain trace.pcap, or: tcpdump -n -r trace.pcap | tlsprobe explain -
 
-    Exit code 0: no reset was found; 1: one was; 2: the input could not be read.
+    Exit codes: 0 no reset was found; 1 a reset was found; 2 the input could not be read.
     """
     from tlsprobe.captures.reader import open_capture_file
     from tlsprobe.explain import Filter
@@ -72,10 +72,10 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 
     chosen = JSON if json else how
     key_logs = [_read(path) for path in keys or ()]
-    wish = Filter(host=_address(host), port=port, quiet=every or chosen == JSON)
+    wanted = Filter(host=_address(host), port=port, quiet=every or chosen == JSON)
     reading = open_capture_file(file)
     try:
-        explanation = explained(reading, wish, key_logs)
+        explanation = explained(reading, wanted, key_logs)
     finally:
         reading.close()
     _show(explanation, chosen, no_color)
@@ -117,5 +117,5 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        hint = "--keys takes a file as SSLKEYLOGFILE or 'tlsprobe run --keylog' writes it"
+        hint = "--keys takes a key log, as SSLKEYLOGFILE or 'tlsprobe run --keylog' writes it"
         raise UsageError(f"{path}: {error.strerror}", hint) from error

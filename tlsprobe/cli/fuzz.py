@@ -1,4 +1,4 @@
-"""``tlsprobe fuzz``: find the closes that nobody thought of, and the shortest of each fault."""
+"""``tlsprobe fuzz``: find close sequences that break a property, and the shortest of each."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ from tlsprobe.sniff.capture import CHOICES
 from tlsprobe.tls import OPENSSL_VERSION
 
 _BEGUN = perf_counter()
-"""When this process began, or nearly so: ``--time`` has the user wait no longer."""
+"""When this process started, or nearly so: ``--time`` counts from here."""
 
 IDLE_PAUSES = 20
-"""How many idle timeouts must fit into the time for pauses to reach them unasked."""
+"""How many idle timeouts must fit into --time for pauses to reach them by default."""
 
 
 def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
@@ -79,7 +79,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
     profile: Annotated[
         str | None,
         typer.Option(
-            help="A kind of server ('tlsprobe profiles') or a profile file; else the port tells.",
+            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
@@ -87,7 +87,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="A second server of the same kind, which should end every close alike.",
+            help="A second server of the same kind, expected to end every close the same way.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
@@ -96,27 +96,29 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         typer.Option(
             "--property",
             metavar="NAME",
-            help="What every close should keep to, see above; repeat for several. Default: all but"
-            " no-reset-after-fin and rules.",
+            help="Property to check, see above; repeatable. Default: all but no-reset-after-fin"
+            " and rules.",
         ),
     ] = None,
     examples: Annotated[
-        int, typer.Option(min=1, help="Sequences to try, at most, shrinking included.")
+        int, typer.Option(min=1, help="Maximum number of sequences, shrinking included.")
     ] = 1000,
     time: Annotated[
-        float, typer.Option(min=1, help="Seconds to take, at most, shrinking included.")
+        float, typer.Option(min=1, help="Maximum run time in seconds, shrinking included.")
     ] = 60.0,
     seed: Annotated[
-        int | None, typer.Option(help="Repeats a run's sequences, in their order.")
+        int | None, typer.Option(help="Repeat the sequences of an earlier run, in the same order.")
     ] = None,
     corpus: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Begin with the sequences in this folder, and add those with new signatures.",
+            help="Start with the sequences in this folder; add those with new signatures.",
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections at a time.")] = 16,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=512, help="Maximum number of connections at a time.")
+    ] = 16,
     rate: RateOption = None,
     tls: TlsOption = None,
     patience: PatienceOption = 5.0,
@@ -124,8 +126,8 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         float | None,
         typer.Option(
             min=0.1,
-            help="The server's idle timeout in seconds, to have pauses that reach it. Default: the"
-            " profile's, if --time has room for twenty of them.",
+            help="The server's idle timeout in seconds, so that some pauses reach it. Default: from"
+            " the profile, if --time allows for twenty of them.",
         ),
     ] = None,
     ca: CaOption = None,
@@ -142,7 +144,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         bool,
         typer.Option(
             "--require-capture",
-            help="Exit 3 rather than fuzz without a capture.",
+            help="Exit with 3 instead of fuzzing without a capture.",
             rich_help_panel=CAPTURE_PANEL,
         ),
     ] = False,
@@ -157,17 +159,17 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
     ] = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print the fuzz document alone.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--json", help="Print only the fuzz document.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     quiet: QuietOption = False,
     no_color: NoColorOption = False,
 ) -> None:
-    """Make close sequences up, drive them, and show the shortest that break a property.
+    """Generate close sequences, run them, and show the shortest that break a property.
 
     Example: tlsprobe fuzz --target db.example:5432 --profile postgres --user me --time 60
 
-    Exit codes: 0 nothing was found; 1 something was; 2 the command line is
-    wrong; 3 nothing could be measured; 130 interrupted, what was found is kept.
+    Exit codes: 0 no failure; 1 failures found; 2 wrong command line;
+    3 nothing could be measured; 130 interrupted, results so far are kept.
     """
     must_be_one_of("--capture", capture, CHOICES)
     chosen = load_profile(profile or guess_profile(target))
@@ -201,7 +203,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
     job = _Job(server, converse, settings, other, out_dir or default_fuzz_folder(server), corpus)
     desk = _ProgressView(err(no_color), quiet)
     if profile is None:
-        desk.note(f"profile {chosen.name}, guessed from the port (--profile says otherwise)")
+        desk.note(f"profile {chosen.name}, guessed from the port (override with --profile)")
     desk.note(f"{server}: up to {examples} examples in {time:g} s, seed {settings.seed}")
     with plain_errors():
         run = trio.run(_fuzz, job, desk)
@@ -251,7 +253,7 @@ async def _fuzz(job: _Job, desk: _ProgressView) -> FuzzRun:
 
 
 class _ProgressView:
-    """What the user sees while fuzzing goes on: progress on standard error."""
+    """Progress of a fuzz run, on standard error."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         self.console = console
@@ -289,7 +291,7 @@ class _ProgressView:
         )
 
     def note(self, text: str) -> None:
-        """A line for people, unless they asked for none."""
+        """A line on standard error, unless --quiet."""
         if not self.quiet:
             say(self.console, text, "dim")
 
@@ -299,8 +301,8 @@ def _asked(names: list[str] | None, against: str | None) -> tuple[str, ...]:
     for name in names or ():
         if name not in PROPERTIES:
             near = get_close_matches(name, list(PROPERTIES), 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(PROPERTIES)}"
-            raise UsageError(f"--property: there is no '{name}'", hint)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(PROPERTIES)}"
+            raise UsageError(f"--property: unknown property '{name}'", hint)
         if PROPERTIES[name].needs is Needs.TARGETS and against is None:
             hint = "name the second one with --against HOST:PORT"
             raise UsageError(f"--property {name} compares two targets", hint)

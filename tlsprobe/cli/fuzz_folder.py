@@ -1,4 +1,4 @@
-"""The results folder of a fuzz run, and the corpus that it is begun with."""
+"""The results folder of a fuzz run, and the corpus that it starts with."""
 
 from __future__ import annotations
 
@@ -124,12 +124,12 @@ def read_corpus(folder: Path) -> tuple[Example, ...]:
     if not folder.exists():
         return ()
     if not folder.is_dir():
-        raise UsageError(f"--corpus: {folder} is no folder", "give the folder, not a file in it")
+        raise UsageError(f"--corpus: {folder} is not a folder", "give the folder, not a file in it")
     return tuple(dict.fromkeys(_read(file) for file in sorted(folder.glob("*.toml"))))
 
 
 def _read(file: Path) -> Example:
-    hint = 'delete the file, or mend it: steps = "close_notify; fin; drain"'
+    hint = 'delete the file, or correct it: steps = "close_notify; fin; drain"'
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

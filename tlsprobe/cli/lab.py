@@ -40,21 +40,21 @@ from tlsprobe.report.render_terminal import print_page
 from tlsprobe.sniff import capture as sniffer
 
 AT_A_TIME = 4
-"""Servers that are asked for their version at the same time."""
+"""How many servers are asked for their version at the same time."""
 
 LOOPBACK, DISCARD = "127.0.0.1", 9
 """Where a capture is tried before the lab begins."""
 
 Vendors = Annotated[
     list[str] | None,
-    typer.Argument(metavar="VENDOR", help="Names, or paths of profiles; all by default."),
+    typer.Argument(metavar="VENDOR", help="Names or paths of profiles. Default: all."),
 ]
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colour.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Print no colour.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.")]
 
 app = typer.Typer(
     add_completion=False,
-    help="Real servers, started from their profiles, probed, and put into one matrix.",
+    help="Start real servers from their profiles, probe them, and compare them in one matrix.",
     no_args_is_help=True,
 )
 app.command("paths")(paths)
@@ -63,7 +63,7 @@ app.command("clients")(clients)
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A vendor, whether it can be started here, and its version if it can."""
+    """A vendor, whether it can be started, and its version if so."""
 
     profile: Profile
     found: Availability
@@ -74,10 +74,10 @@ class _Listed:
 @app.command("list")
 def list_(
     vendors: Vendors = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     no_color: NoColor = False,
 ) -> None:
-    """Which vendors are on this machine, which can be got and how, and which cannot."""
+    """List which vendors are installed, which can be installed and how, and which cannot."""
     picked = chosen(vendors)
     for error in picked.broken.values():
         complain(error)
@@ -90,9 +90,9 @@ def list_(
 
 def _list_page(listed: Sequence[_Listed]) -> Page:
     heads = ("vendor", "", "title", "version, or how to get it")
-    hints = ["to probe what is here: sudo tlsprobe lab run [VENDOR...]"]
+    hints = ["to probe what is installed: sudo tlsprobe lab run [VENDOR...]"]
     if any(one.found.presence is Presence.INSTALLABLE for one in listed):
-        hints.insert(0, "to get what is installable: sudo tlsprobe lab install [VENDOR...]")
+        hints.insert(0, "to install what is missing: sudo tlsprobe lab install [VENDOR...]")
     return (
         Table(tuple(map(Column, heads)), tuple(map(_row, listed))),
         Note(f"{_counted(listed)}."),
@@ -109,9 +109,9 @@ def _row(one: _Listed) -> tuple[Text, ...]:
 
 @app.command("install")
 def install(vendors: Vendors = None, quiet: Quiet = False, no_color: NoColor = False) -> None:
-    """Get what vendors lack: Debian packages as root, everything else into a cache folder.
+    """Install what vendors need: Debian packages as root, everything else in a cache folder.
 
-    No service is started or enabled by it. Exit 3 if a vendor still cannot be started.
+    Starts and enables no service. Exits with 3 if a vendor still cannot be started.
     """
     desk = ProgressView(err(no_color), quiet)
     picked = chosen(vendors)
@@ -127,43 +127,54 @@ def install(vendors: Vendors = None, quiet: Quiet = False, no_color: NoColor = F
 @app.command("run")
 def run(  # noqa: PLR0917 - the options of the command line are its arguments
     vendors: Vendors = None,
-    trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3,
     sequence: Annotated[
         list[str] | None,
-        typer.Option(help="Name or steps; repeat for several. Default: all that apply."),
+        typer.Option(help="Name or steps; repeatable. Default: all that apply."),
     ] = None,
-    tls: Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both.")] = None,
+    tls: Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3. Default: both.")] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Servers at a time; more than one blurs the timing.")
+        int, typer.Option(min=1, help="Servers at a time; more than one makes timings less exact.")
     ] = 1,
     patience: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds to wait for a server. Default: by its idle timeout."),
+        typer.Option(
+            min=0.1,
+            help="How long to wait for a server, in seconds. Default: from its idle timeout.",
+        ),
     ] = None,
     idle_limit: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds the idle sequences wait. Default: by the timeout."),
+        typer.Option(
+            min=0.1,
+            help="How long idle sequences wait, in seconds. Default: from the idle timeout.",
+        ),
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="First get what is lacking ('lab install').")
+        bool, typer.Option("--install", help="First install what is missing ('lab install').")
     ] = False,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Default: results/<UTC time>-lab."),
+        typer.Option(
+            "--out", metavar="DIR", help="Results folder. Default: results/<UTC time>-lab."
+        ),
     ] = None,
-    lean: Annotated[
+    summary_only: Annotated[
         bool,
         typer.Option(
-            "--lean", help="Keep no trials and no capture, and replace what DIR has of a vendor."
+            "--summary-only",
+            help="Keep only run.json and matrix.md, and replace those of a vendor in DIR.",
         ),
     ] = False,
+    lean: Annotated[bool, typer.Option("--lean", hidden=True)] = False,
     expect: Annotated[
         Path | None,
         typer.Option(
-            metavar="BASELINE", help="Compare with an earlier lab's folder; exit 1 on change."
+            metavar="BASELINE",
+            help="Compare with the folder of an earlier lab; exit with 1 on change.",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
@@ -171,18 +182,25 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
 
     Example: sudo tlsprobe lab run nginx postgres redis
 
-    What cannot be started is "unsupported" in the matrix, with the reason.
+    A server that cannot be started is "unsupported" in the matrix, with the reason.
 
-    Exit codes: 0 measured; 1 changed since --expect; 2 the command line is
-    wrong; 3 nothing could be measured; 130 interrupted, what was measured is
-    kept.
+    Exit codes: 0 measured; 1 changed since --expect; 2 wrong command line;
+    3 nothing could be measured; 130 interrupted, results so far are kept.
     """
     picked = chosen(vendors, tunnels=False)
     desk = ProgressView(err(no_color), quiet)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-lab")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
     options = Options(
-        folder, trials, wanted, tuple(sequence or ()), jobs, patience, idle_limit, lean, expect
+        folder,
+        trials,
+        wanted,
+        tuple(sequence or ()),
+        jobs,
+        patience,
+        idle_limit,
+        summary_only or lean,
+        expect,
     )
     with plain_errors():
         outcome = trio.run(_run, picked, options, desk, install)
@@ -202,7 +220,7 @@ async def _run(picked: Chosen, options: Options, desk: ProgressView, get: bool) 
         if (blind := kernel_truth.available()) is None:
             watch = until_the_end.enter_context(kernel_truth.watch_resets())
         else:
-            desk.note(f"causes are not held against the kernel's reasons: {blind}")
+            desk.note(f"causes are not compared with the kernel's reasons: {blind}")
         lab = Lab(options, here, desk, watch)
         for name, error in picked.broken.items():
             lab.is_broken(name, name, error)
@@ -257,8 +275,8 @@ class Chosen:
 def chosen(names: Sequence[str] | None, *, tunnels: bool = True) -> Chosen:
     """The vendors of these names, or all. Raises UsageError for what is no vendor.
 
-    ``tunnels``: all of them with those that are a path to another one. Of all, one that has a
-    mistake in its profile keeps nobody from the others.
+    ``tunnels``: include vendors that are a path to another one. Where all are meant, a mistake in
+    one profile does not stop the others.
     """
     if names:
         profiles = [load_profile(name) for name in dict.fromkeys(names)]
@@ -308,7 +326,7 @@ def _counted(listed: Sequence[_Listed]) -> str:
 
 
 def _version_words(one: _Listed) -> str:
-    return ", ".join(filter(None, (one.version, one.tls_library))) or "does not say"
+    return ", ".join(filter(None, (one.version, one.tls_library))) or "version unknown"
 
 
 def _as_document(one: _Listed) -> dict[str, str | None]:

@@ -24,30 +24,30 @@ from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.report.render_terminal import print_page
 
 PAGE_FILE = "clients.md"
-"""What the clients did, in words, in the folder that ``--out`` names."""
+"""The page of what the clients did, in the folder that ``--out`` names."""
 
 
 def clients(  # noqa: PLR0917 - the options of the command line are its arguments
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SCENARIO...]", help="curl-idle, psql-done, ...; all by default."),
+        typer.Argument(metavar="[SCENARIO...]", help="curl-idle, psql-done, ... Default: all."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Runs of each client.")] = 5,
     out_dir: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where the page and captures go.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the page and the captures.")
     ] = Path("results"),
     captures: Annotated[
-        bool, typer.Option("--captures", help="Keep what was captured, beside the page.")
+        bool, typer.Option("--captures", help="Keep the captures beside the page.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Print no colour.")] = False,
 ) -> None:
-    """Watch psql and curl use real servers, and say who resets whom.
+    """Watch psql and curl use real servers, and show who resets whom.
 
     Example: sudo tlsprobe lab clients curl-idle
 
-    Exit codes: 0 watched; 2 the command line is wrong; 3 nothing could be
-    watched; 130 interrupted.
+    Exit codes: 0 watched; 2 wrong command line; 3 nothing could be watched;
+    130 interrupted.
     """
     scenarios = chosen(names)
     desk = ProgressView(err(no_color), quiet)
@@ -72,7 +72,7 @@ def chosen(names: Sequence[str] | None) -> list[Scenario]:
     known = {scenario.name: scenario for scenario in SCENARIOS}
     for name in names or ():
         if name not in known:
-            raise UsageError(f"there is no scenario '{name}'", f"there are: {', '.join(known)}")
+            raise UsageError(f"unknown scenario '{name}'", f"known: {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names or known)]
 
 

@@ -30,7 +30,7 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run, ServerFacts
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.report.blocks import Field, Fields, Page
+from tlsprobe.report.blocks import Field, Fields
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
@@ -49,10 +49,10 @@ from tlsprobe.sniff.capture import endpoint
 
 DEFAULT_VENDORS = ("nginx", "postgres")
 PAGE_FILE = "paths.md"
-"""What distance and boxes change, in words, beside the folders of the runs."""
+"""The page of what distance and boxes change, beside the folders of the runs."""
 
 IDLE_S = 60
-"""The servers' idle timeout here: it is the path that is to lose connections, not the server."""
+"""The servers' idle timeout: long, since the path should lose connections, not the server."""
 
 PATIENCE_S = 3.0
 """Seconds to wait for the far end of a path before its silence is called open."""
@@ -69,7 +69,7 @@ class Options:
     tls: tuple[TlsVersion, ...]
     sequences: tuple[str, ...]
     seed: int
-    lean: bool
+    summary_only: bool
 
 
 @dataclass(slots=True)
@@ -89,40 +89,44 @@ class Found:
 def paths(  # noqa: PLR0917 - the options of the command line are its arguments
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH...]", help="Names ('--list' tells them); all by default."),
+        typer.Argument(metavar="[PATH...]", help="Names (see '--list'). Default: all."),
     ] = None,
     vendor: Annotated[
         list[str] | None,
-        typer.Option(help="Whom to reach; repeat for several. Default: nginx and postgres."),
+        typer.Option(help="Server to reach; repeatable. Default: nginx and postgres."),
     ] = None,
     sequence: Annotated[
         list[str] | None,
-        typer.Option(help="Name or steps; repeat for several. Default: what the path is about."),
+        typer.Option(help="Name or steps; repeatable. Default: what the path affects."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 3,
-    tls: Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both.")] = None,
-    seed: Annotated[int, typer.Option(help="Which packets a lossy path loses.")] = 1,
+    trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3,
+    tls: Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3. Default: both.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed for which packets a lossy path loses.")] = 1,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Default: results/<UTC time>-paths."),
+        typer.Option(
+            "--out", metavar="DIR", help="Results folder. Default: results/<UTC time>-paths."
+        ),
     ] = None,
-    lean: Annotated[
+    summary_only: Annotated[
         bool,
         typer.Option(
-            "--lean", help="Keep no trials and no captures, and replace what DIR has of a path."
+            "--summary-only",
+            help="Keep only run.json and matrix.md, and replace those of a path in DIR.",
         ),
     ] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Say what paths there are.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
+    lean: Annotated[bool, typer.Option("--lean", hidden=True)] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the paths.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Print no colour.")] = False,
 ) -> None:
-    """Reach real servers over paths of the lab, and say which resets depend on the path.
+    """Reach real servers over different paths, and show which resets depend on the path.
 
     Example: sudo tlsprobe lab paths direct rtt-20ms --vendor nginx
 
-    Exit codes: 0 measured; 2 the command line is wrong; 3 nothing could be
-    measured; 130 interrupted, what was measured is kept.
+    Exit codes: 0 measured; 2 wrong command line; 3 nothing could be measured;
+    130 interrupted, results so far are kept.
     """
     if list_:
         _list(no_color)
@@ -133,7 +137,7 @@ def paths(  # noqa: PLR0917 - the options of the command line are its arguments
         lab_of(profile)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-paths")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
-    options = Options(folder, trials, wanted, tuple(sequence or ()), seed, lean)
+    options = Options(folder, trials, wanted, tuple(sequence or ()), seed, summary_only or lean)
     desk = ProgressView(err(no_color), quiet)
     with plain_errors():
         found = trio.run(_measure, plain, forwards, vendors, options, desk)
@@ -150,8 +154,8 @@ def chosen(names: Sequence[str] | None) -> tuple[list[LabPath], list[Profile]]:
     wanted = list(dict.fromkeys(names or [*PATHS, *tunnels]))
     for name in wanted:
         if name not in PATHS and name not in tunnels:
-            hint = f"there are: {', '.join([*PATHS, *tunnels])}"
-            raise UsageError(f"there is no path '{name}'", hint)
+            hint = f"known: {', '.join([*PATHS, *tunnels])}"
+            raise UsageError(f"unknown path '{name}'", hint)
     return [PATHS[n] for n in wanted if n in PATHS], [tunnels[n] for n in wanted if n in tunnels]
 
 
@@ -213,7 +217,7 @@ async def _forward(
 
 @contextmanager
 def _reported(name: str, found: Found, desk: ProgressView) -> Iterator[None]:
-    """Note what cannot be measured, and go on."""
+    """Note what cannot be measured, and continue."""
     try:
         with plain_errors():
             yield
@@ -274,7 +278,7 @@ async def _tunnelled(profile: Profile, here: Workspace, options: Options) -> Run
                 await _probe(_command(server, here, only, (name,), own), _env(profile))
                 runs.append(read_run(own))
         said = (
-            "each trial is a run of its own, begun when the forwarder listens: path_alive says"
+            "each trial is a run of its own, started once the forwarder listens; path_alive says"
             " whether one more connection worked right after the close",
             *after_closes(runs),
         )
@@ -352,8 +356,8 @@ async def _probe(command: Sequence[str], env: dict[str, str]) -> None:
 def _results(name: str, options: Options) -> Iterator[Path]:
     """A path's folder, which is gone if its run does not come to its end."""
     folder = options.folder / name
-    if (folder / RUN_FILE).exists() and not options.lean:
-        hint = "choose another folder with --out, or replace its runs with --lean"
+    if (folder / RUN_FILE).exists() and not options.summary_only:
+        hint = "choose another folder with --out, or replace its runs with --summary-only"
         raise UsageError(f"{folder} already holds the results of a run", hint)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -383,7 +387,7 @@ def _kept(  # noqa: PLR0917 - the parts of a run over a path
     (folder / RUN_FILE).write_bytes(encode_run(named))
     page = render_markdown(run_page([named], command_line()))
     (folder / RUN_PAGE).write_text(page, encoding="utf-8")
-    if options.lean:
+    if options.summary_only:
         for file in (folder / TRIALS_FILE, *folder.glob("*.pcapng")):
             file.unlink(missing_ok=True)
     return named
@@ -399,18 +403,14 @@ def _present(
         for run in found.runs:
             sys.stdout.buffer.write(encode_run_line(run))
         sys.stdout.flush()
-    elif found.runs:
-        print_page(out(no_color), _page(found))
+    page = paths_page(command_line(), _circumstances(), found.along, found.absent)
+    if found.runs and not json:
+        print_page(out(no_color), page)
     for name, reason in found.absent:
         say(desk.console, f"unsupported: {name}: {printable(reason, desk.console.encoding)}")
     if found.along:
-        text = render_markdown(_page(found))
-        (options.folder / PAGE_FILE).write_text(text, encoding="utf-8")
+        (options.folder / PAGE_FILE).write_text(render_markdown(page), encoding="utf-8")
         desk.note(f"written to {options.folder}")
-
-
-def _page(found: Found) -> Page:
-    return paths_page(command_line(), _circumstances(), found.along, found.absent)
 
 
 def _circumstances() -> str:
@@ -419,5 +419,5 @@ def _circumstances() -> str:
     return (
         f"Paths are measured one after the other; the machine's load was {load:.1f} on"
         f" {processors} processors. Who wins a race depends on that as well as on the distance:"
-        " believe a difference that a second run shows again."
+        " trust only a difference that a second run shows again."
     )

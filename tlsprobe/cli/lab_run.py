@@ -60,7 +60,7 @@ class Options:
     jobs: int
     patience: float | None
     idle_limit: float | None
-    lean: bool
+    summary_only: bool
     expect: Path | None
 
 
@@ -147,7 +147,7 @@ class Lab:
         planned = [(p, columns) for p in profiles if (columns := self._columns_of(p))]
         if self.uncompared:
             names = ", ".join(sorted(self.uncompared))
-            self.desk.note(f"{self.options.expect} has nothing of {names} to compare with")
+            self.desk.note(f"{self.options.expect} has no results of {names} to compare with")
         with writing(self.options.folder):
             self.options.folder.mkdir(parents=True, exist_ok=True)
         return planned
@@ -162,13 +162,13 @@ class Lab:
         for column, steps in columns:
             self.profiles[column.name] = profile
             if not steps:
-                reason = "none of the sequences that were asked for applies to it"
+                reason = "none of the requested sequences applies to it"
                 self._is_absent(column, CannotMeasure(reason))
                 continue
             self._baseline(column, steps, self._settings(profile))
             place = self.options.folder / column.name
-            if not self.options.lean and (place / RUN_FILE).exists():
-                hint = "choose another folder with --out, or replace its runs with --lean"
+            if not self.options.summary_only and (place / RUN_FILE).exists():
+                hint = "choose another folder with --out, or replace its runs with --summary-only"
                 raise UsageError(f"{place} already holds the results of a run", hint)
         return [column for column, steps in columns if steps]
 
@@ -198,11 +198,11 @@ class Lab:
         except CannotMeasure as error:
             self._is_absent(column, error)
             return
-        if self.options.lean and run.interrupted:
+        if self.options.summary_only and run.interrupted:
             return  # part of a run is no replacement for a whole one
         self.runs[column.name] = run
-        if self.options.lean:
-            _keep_lean(job.folder, self.options.folder / column.name)
+        if self.options.summary_only:
+            _keep_summary(job.folder, self.options.folder / column.name)
 
     def is_broken(self, name: str, title: str, error: Exception) -> None:
         """Note a vendor that cannot be measured, with the reason."""
@@ -226,7 +226,7 @@ class Lab:
         settings = self._settings(server.profile)
         login = lab_of(server.profile).login
         sequences = self._steps(column)
-        place = self.here.scratch / "results" if self.options.lean else self.options.folder
+        place = self.here.scratch / "results" if self.options.summary_only else self.options.folder
         return Job(
             target=target,
             converse=make_conversation(profile, SERVER_NAME, login, server.port),
@@ -399,7 +399,7 @@ def _sequences(column: _Column, asked: Sequence[str], has_idle: bool) -> tuple[S
     )
 
 
-def _keep_lean(measured: Path, kept: Path) -> None:
+def _keep_summary(measured: Path, kept: Path) -> None:
     """Keep the run document and its matrix, in the place of earlier ones."""
     kept.mkdir(parents=True, exist_ok=True)
     for name in (RUN_FILE, RUN_PAGE):

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 def sequences(
     name: Annotated[
-        str | None, typer.Argument(help="One sequence, in full, or a chapter of them.")
+        str | None, typer.Argument(help="A sequence to show in full, or a chapter to list.")
     ] = None,
 ) -> None:
     """List the named close sequences, or those of a chapter, or show one in full.
@@ -47,7 +47,9 @@ def sequences(
 
 
 def rules(
-    rule_id: Annotated[str | None, typer.Argument(metavar="ID", help="One rule in full.")] = None,
+    rule_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A rule to show in full.")
+    ] = None,
 ) -> None:
     """List the rules that closes are judged by, or show one in full."""
     if rule_id is not None:
@@ -62,9 +64,9 @@ def rules(
 
 
 def profiles(
-    name: Annotated[str | None, typer.Argument(help="One profile, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A profile to show in full.")] = None,
 ) -> None:
-    """List the kinds of server that tlsprobe knows, or show what it knows of one."""
+    """List the server profiles, or show one in full."""
     if name is not None:
         profile = load_profile(name)
         _show(f"{profile.name}: {profile.title}", _profile_fields(profile), apart=True)
@@ -98,7 +100,7 @@ def _sequence_fields(entry: Entry) -> Iterator[Field]:
     yield Field("steps", format_groups(entry.sequence.groups))
     yield Field("asks", entry.asks)
     yield Field("why", entry.why)
-    nothing = "nothing by itself: the next connection tells"
+    nothing = "nothing by itself; it shows in the next connection"
     yield Field("decides", ", ".join(entry.decides) or nothing)
 
 

@@ -26,7 +26,7 @@ from tlsprobe.report.pages.compatibility import comparison_page
 from tlsprobe.report.render_terminal import print_page
 
 AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
-"""How the folders begin that nobody named."""
+"""How the names of folders begin that tlsprobe chose itself."""
 
 
 TERMINAL = "terminal"
@@ -56,27 +56,28 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
             "--format",
             metavar="|".join(FORMATS),
             callback=one_of(FORMATS),
-            help="csv has a line for each target, sequence and TLS version; json is one document.",
+            help="csv has one line per target, sequence and TLS version; json is one document.",
         ),
     ] = TERMINAL,
     transposed: Annotated[
-        bool, typer.Option("--transposed", help="One line per target, sequences across.")
+        bool, typer.Option("--transposed", help="One row per target, one column per sequence.")
     ] = False,
     turned: Annotated[bool, typer.Option("--turned", hidden=True)] = False,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to the screen.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write to this file instead of the screen."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One run document a line.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Print no colour.")] = False,
 ) -> None:
     """Put the results of several runs into one compatibility matrix.
 
-    Targets that close alike stand together, under one letter.
+    Targets that close alike are grouped under one letter.
 
     Example: tlsprobe matrix results --format markdown --out matrix.md
     """
     if json and form != TERMINAL:
-        hint = "--format json is the one document of all; --json prints the runs one by one"
+        hint = "--format json prints one document for all; --json prints one per run"
         raise UsageError("--json and --format exclude each other", hint)
     found = [pair for folder in folders for pair in _read(folder)]
     if json:
@@ -132,7 +133,7 @@ def _read(place: Path) -> list[tuple[Path, Run]]:
 
 
 def _named(place: Path, run: Run) -> Run:
-    """A target that has an address for a name goes by its folder, if somebody chose that."""
+    """A target named by its address takes the name of its folder, if that was chosen by hand."""
     folder = place.resolve().name
     if run.target.name != str(run.target) or AUTOMATIC.match(folder):
         return run

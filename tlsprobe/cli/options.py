@@ -1,4 +1,4 @@
-"""The options that several commands take, and what their words mean."""
+"""The options that several commands take, and how their values are read."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.sniff.capture import CHOICES
 
 TARGET_PANEL, TLS_PANEL, CAPTURE_PANEL, OUTPUT_PANEL = "Target", "TLS", "Capture", "Output"
-"""Under which headings ``--help`` lists them."""
+"""The headings under which ``--help`` lists them."""
 
 RateOption = Annotated[
-    float | None, typer.Option(min=0.01, help="New connections a second, at most.")
+    float | None, typer.Option(min=0.01, help="Maximum number of new connections per second.")
 ]
 
-TlsOption = Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3; both by default.")]
+TlsOption = Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3. Default: both.")]
 
 PatienceOption = Annotated[
-    float, typer.Option(min=0.1, help="Seconds to wait for the server before calling it open.")
+    float, typer.Option(min=0.1, help="How long to wait for the server to close, in seconds.")
 ]
 
 CaOption = Annotated[
     Path | None,
     typer.Option(
-        help="PEM file to verify the server with; without it, nothing is verified.",
+        help="PEM file to verify the server against; without it, nothing is verified.",
         rich_help_panel=TLS_PANEL,
     ),
 ]
@@ -42,52 +42,60 @@ CertOption = Annotated[
 ]
 
 KeyOption = Annotated[
-    Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=TLS_PANEL)
+    Path | None,
+    typer.Option(help="Private key of the certificate (PEM).", rich_help_panel=TLS_PANEL),
 ]
 
 SniOption = Annotated[
-    str | None, typer.Option(help="Server name to ask for.", rich_help_panel=TLS_PANEL)
+    str | None, typer.Option(help="Server name to send (SNI).", rich_help_panel=TLS_PANEL)
 ]
 
 AlpnOption = Annotated[
     list[str] | None,
-    typer.Option(help="Protocol to offer in ALPN; repeat for several.", rich_help_panel=TLS_PANEL),
+    typer.Option(help="Protocol to offer in ALPN; repeatable.", rich_help_panel=TLS_PANEL),
 ]
 
 UserOption = Annotated[
-    str | None, typer.Option(help="User name in the protocol.", rich_help_panel=TARGET_PANEL)
+    str | None, typer.Option(help="User name for the login.", rich_help_panel=TARGET_PANEL)
 ]
 
 DatabaseOption = Annotated[
-    str | None, typer.Option(help="Database in the protocol.", rich_help_panel=TARGET_PANEL)
+    str | None, typer.Option(help="Database for the login.", rich_help_panel=TARGET_PANEL)
 ]
 
 PasswordEnvOption = Annotated[
     str | None,
     typer.Option(
-        metavar="VAR", help="Environment variable with the password.", rich_help_panel=TARGET_PANEL
+        metavar="VAR",
+        help="Environment variable that holds the password.",
+        rich_help_panel=TARGET_PANEL,
     ),
 ]
 
 InterfaceOption = Annotated[
     str | None,
-    typer.Option(help="Interface to sniff on. Default: by route.", rich_help_panel=CAPTURE_PANEL),
+    typer.Option(
+        help="Interface to sniff on. Default: the one of the route.", rich_help_panel=CAPTURE_PANEL
+    ),
 ]
 
 CaptureOption = Annotated[
     str,
     typer.Option(
-        metavar="|".join(CHOICES), help="How to see the wire.", rich_help_panel=CAPTURE_PANEL
+        metavar="|".join(CHOICES), help="How to capture packets.", rich_help_panel=CAPTURE_PANEL
     ),
 ]
 
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", help="No progress, no notes.", rich_help_panel=OUTPUT_PANEL)
+    bool,
+    typer.Option("--quiet", help="Print no progress and no notes.", rich_help_panel=OUTPUT_PANEL),
 ]
 
 NoColorOption = Annotated[
     bool,
-    typer.Option("--no-color", help="No colour; NO_COLOR works too.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        "--no-color", help="Print no colour; NO_COLOR works, too.", rich_help_panel=OUTPUT_PANEL
+    ),
 ]
 
 
@@ -95,7 +103,7 @@ def parse_target(text: str, profile: Profile) -> Target:
     """``HOST:PORT``, ``[IPv6]:PORT`` or a host alone. Raises UsageError."""
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?", text)
     if match is None:
-        hint = "write HOST:PORT, and an IPv6 address in brackets: [::1]:5432"
+        hint = "write HOST:PORT, with an IPv6 address in brackets: [::1]:5432"
         raise UsageError(f"cannot read the target '{text}'", hint)
     host = match["v6"] or match["host"]
     port = int(match["port"] or profile.port)
@@ -123,7 +131,7 @@ def password_in(variable: str | None) -> str | None:
         return None
     if variable not in os.environ:
         hint = f"set it for this command only: {variable}=... tlsprobe ..."
-        raise UsageError(f"--password-env: there is no environment variable {variable}", hint)
+        raise UsageError(f"--password-env: no environment variable {variable}", hint)
     return os.environ[variable]
 
 

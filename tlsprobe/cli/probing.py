@@ -85,7 +85,7 @@ async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
 
 
 class ProgressView:
-    """What the user sees while probing goes on: progress on standard error."""
+    """Progress of a probe, on standard error."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         self.console = console
@@ -114,7 +114,7 @@ class ProgressView:
                     waits[plan.sequence.name] = waits.get(plan.sequence.name, 0) + count
             total = sum(cells.values())
             self.progress.update(bar, total=total, waits=_waits(waits))
-            more = " still to make" if job.earlier else ""
+            more = " to go" if job.earlier else ""
             self.note(f"{job.target.name}: {len(cells)} cells, {total} connections{more}")
 
         def judged(trial: JudgedTrial) -> None:
@@ -126,7 +126,7 @@ class ProgressView:
         return Watcher(planned, judged, progressed, lambda text: self.note(f"warning: {text}"))
 
     def note(self, text: str) -> None:
-        """A line for people, unless they asked for none."""
+        """A line on standard error, unless --quiet."""
         if not self.quiet:
             say(self.console, text, "dim")
 
@@ -139,7 +139,7 @@ def progress_of(desk: ProgressView) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def interruptible(tell: Callable[[str], None]) -> AsyncIterator[trio.Event]:
+async def interruptible(notify: Callable[[str], None]) -> AsyncIterator[trio.Event]:
     """An event that Ctrl-C sets; a second Ctrl-C ends at once."""
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -149,7 +149,7 @@ async def interruptible(tell: Callable[[str], None]) -> AsyncIterator[trio.Event
                 async for _ in signals:
                     if stop.is_set():
                         raise KeyboardInterrupt
-                    tell("interrupted: keeping what was measured (again to stop at once)")
+                    notify("interrupted: keeping the results so far (Ctrl-C again to stop at once)")
                     stop.set()
 
             nursery.start_soon(listen)
@@ -198,4 +198,4 @@ def _summary(cells: tuple[Cell, ...]) -> dict[str, int]:
 
 def _waits(waits: dict[str, int]) -> str:
     left = sum(waits.values())
-    return f"{left} wait for idle expiry" if left else ""
+    return f"{left} waiting for idle expiry" if left else ""

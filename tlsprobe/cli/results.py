@@ -37,7 +37,7 @@ RUN_PAGE = "matrix.md"
 class ResultsFolder:
     """One target's folder. Every trial is on disk when ``add`` returns.
 
-    Going on with an earlier run keeps its facts, and captures into a file of its own.
+    Resuming an earlier run keeps its facts, and captures into a second file.
     """
 
     def __init__(self, path: Path, header: FactsHeader, resume: bool = False) -> None:
@@ -90,13 +90,13 @@ class ResultsFolder:
 def results_folder(
     path: Path, header: FactsHeader, resume: bool = False
 ) -> Iterator[ResultsFolder]:
-    """A folder for one target's results, a new one unless its run is to be gone on with.
+    """A folder for one target's results, a new one unless its run is to be resumed.
 
     The ``header`` is that of a new one's facts. Raises UsageError if it cannot be written, or holds
     a run already.
     """
     if not resume and (path / RUN_FILE).exists():
-        hint = "choose another folder, or go on with that run: --resume instead of --out"
+        hint = "choose another folder, or continue that run with --resume instead of --out"
         raise UsageError(f"{path} already holds the results of a run", hint)
     folder = ResultsFolder(path, header, resume)
     try:
@@ -123,11 +123,11 @@ def command_line() -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tell what the file system refuses in our words."""
+    """Turn what the file system refuses into a UsageError."""
     try:
         yield
     except OSError as error:
-        hint = "give a folder that can be written with --out DIR"
+        hint = "name a writable folder with --out DIR"
         message = f"cannot write results to {path}: {error.strerror}"
         raise UsageError(message, hint) from error
 

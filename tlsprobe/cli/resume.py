@@ -1,4 +1,4 @@
-"""What ``--resume`` finds in a results folder, and whether it fits what is asked now."""
+"""What ``--resume`` finds in a results folder, and whether it matches the command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tlsprobe.model.run import CaptureFacts, CellPlan, Run
 from tlsprobe.model.target import Target
 from tlsprobe.report.document import RUN_FILE, read_run
 
-_GIVEN_ANEW = frozenset({"--resume", "--out", "--target"})
-"""Options of the first command that its continuation gives anew."""
+_REPLACED = frozenset({"--resume", "--out", "--target"})
+"""Options of the first command that resuming replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Earlier:
 def read_earlier(folder: Path) -> Earlier:
     """What a results folder holds. Raises UsageError: there is none, or it is damaged."""
     if not folder.is_dir():
-        hint = "give the results folder of a run that was cut short"
-        raise UsageError(f"--resume: there is no folder {folder}", hint)
+        hint = "give the results folder of an interrupted run"
+        raise UsageError(f"--resume: no folder {folder}", hint)
     run = read_run(folder)
     RecordedFacts(folder / FACTS_FILE)
     return Earlier(folder, run)
@@ -46,15 +46,15 @@ def must_fit(earlier: Earlier, target: Target, plans: Iterable[CellPlan], seed: 
         elif steps not in {None, cell.steps}:
             clashes.append(f"its '{cell.sequence}' is '{cell.steps}', and now it is '{steps}'")
     if clashes:
-        hint = f"what it was begun with is known: tlsprobe run --resume {earlier.folder}"
+        hint = f"leave out the other options: tlsprobe run --resume {earlier.folder}"
         if run.tool.version != __version__:
-            hint = "measure again, into another folder"
-        raise UsageError(f"--resume: {earlier.folder} does not fit: {clashes[0]}", hint)
+            hint = "measure again into another folder"
+        raise UsageError(f"--resume: {earlier.folder} does not match: {clashes[0]}", hint)
 
 
 def _clashes(run: Run, target: Target, seed: int | None) -> Iterable[str]:
     if run.tool.version != __version__:
-        yield f"tlsprobe {run.tool.version} measured it, and this is {__version__}"
+        yield f"it was measured by tlsprobe {run.tool.version}, and this is {__version__}"
     if run.target != target:
         was, now = (f"{t} (profile {t.profile})" for t in (run.target, target))
         yield f"its target is {was}, not {now}"
@@ -63,17 +63,17 @@ def _clashes(run: Run, target: Target, seed: int | None) -> Iterable[str]:
 
 
 def resumed_words(place: Path, words: Sequence[str]) -> list[str]:
-    """The command that a folder was begun with, gone on with by ``words``.
+    """The command that started a folder, followed by ``words``.
 
-    A folder of several targets' folders is gone on with for all of them. Raises UsageError.
+    A folder of several targets' folders is resumed for all of them. Raises UsageError.
     """
     single = (place / RUN_FILE).exists()
     below = [] if single else sorted(place.glob(f"*/{RUN_FILE}"))
     run = read_earlier(below[0].parent if below else place).run
     if not run.command:
         hint = "repeat the options of the first run, with --resume in place of --out"
-        raise UsageError(f"--resume: {place} does not say how it was begun", hint)
-    begun = without(run.command, _GIVEN_ANEW if single else _GIVEN_ANEW - {"--target"})
+        raise UsageError(f"--resume: {place} does not say how it was started", hint)
+    begun = without(run.command, _REPLACED if single else _REPLACED - {"--target"})
     target = ["--target", str(run.target)] if single else []
     return [*target, *begun, *words]
 
@@ -105,7 +105,7 @@ def continued(before: Run, now: Run, capture: str) -> Run:
 
 
 def _both(before: CaptureFacts, now: CaptureFacts) -> CaptureFacts:
-    """Counts added up; the weaker sight is the one that can be vouched for."""
+    """Counts added up; the weaker of the two captures counts."""
     dropped = None
     if before.dropped is not None and now.dropped is not None:
         dropped = before.dropped + now.dropped

@@ -60,8 +60,8 @@ from tlsprobe.sniff.capture import CHOICES
 IDLE_LIMIT = 75.0
 """Seconds that idle sequences wait where the profile documents no timeout."""
 
-_WORDS = "tlsprobe.words"
-"""Where the context keeps the words of a command line that was not typed."""
+_RESUMED = "tlsprobe.resumed"
+"""Under which key the context keeps the command line of the run that is resumed."""
 
 
 def run(  # noqa: PLR0917 - the options of the command line are its arguments
@@ -69,37 +69,39 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="HOST:PORT, or [IPv6]:PORT; repeat for several. --resume knows it.",
+            help="HOST:PORT, or [IPv6]:PORT; repeatable. Not needed with --resume.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            help="A kind of server ('tlsprobe profiles') or a profile file; else the port tells.",
+            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
     sequence: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name ('tlsprobe sequences'), a file, or steps: 'request; close_notify + fin;"
-            " drain'. Repeat for several. Default: the profile's."
+            help="Name ('tlsprobe sequences'), file, or steps: 'request; close_notify + fin;"
+            " drain'; repeatable. Default: from the profile."
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Connections a cell.")] = 5,
+    trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 5,
     concurrency: Annotated[
         int,
         typer.Option(
-            min=1, max=512, help="Connections at a time; those that wait idle not counted."
+            min=1,
+            max=512,
+            help="Maximum number of connections at a time, not counting those that wait idle.",
         ),
     ] = 16,
     rate: RateOption = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Measure in an order shuffled by this number, each connection up to 20 ms late;"
-            " the same number gives the same order. Default: the catalogue's order, no delay."
+            help="Shuffle the order and delay each connection by up to 20 ms; the same seed gives"
+            " the same order. Default: the order of the catalogue, no delay."
         ),
     ] = None,
     tls: TlsOption = None,
@@ -108,7 +110,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         float | None,
         typer.Option(
             min=0.1,
-            help="Seconds the idle sequences wait. Default: the profile's timeout and 10 %.",
+            help="How long idle sequences wait, in seconds. Default: from the profile, plus 10 %.",
         ),
     ] = None,
     delay_close: Annotated[
@@ -116,7 +118,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         typer.Option(
             metavar="PID",
             min=2,
-            help="Hold the server, a process of this machine, back at its close() with a tracer.",
+            help="Delay the close() of the server, a process on this machine, with a tracer.",
         ),
     ] = None,
     ca: CaOption = None,
@@ -127,7 +129,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     keylog: Annotated[
         Path | None,
         typer.Option(
-            help="Append TLS secrets to this file, and put them into the capture.",
+            help="Append TLS secrets to this file and add them to the capture.",
             envvar="SSLKEYLOGFILE",
             rich_help_panel=TLS_PANEL,
         ),
@@ -141,7 +143,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         bool,
         typer.Option(
             "--require-capture",
-            help="Exit 3 rather than measure without a capture.",
+            help="Exit with 3 instead of measuring without a capture.",
             rich_help_panel=CAPTURE_PANEL,
         ),
     ] = False,
@@ -158,8 +160,8 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Go on with the run in this results folder; what it holds is not measured again."
-            " Needs no other option.",
+            help="Continue the run in this results folder without repeating what it holds. Needs no"
+            " other option.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -167,20 +169,20 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         Path | None,
         typer.Option(
             metavar="BASELINE",
-            help="Compare with an earlier run (its folder or run.json), and exit 1 only on change,"
-            " for the better too. With several targets: a folder of their folders.",
+            help="Compare with an earlier run (its folder or run.json) and exit with 1 only on"
+            " change, improvements included. With several targets: a folder of their folders.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print the run document alone.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--json", help="Print only the run document.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     junit: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write JUnit XML there, for a build server.",
+            help="Write JUnit XML to this file, for a build server.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -188,28 +190,28 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         str | None,
         typer.Option(
             metavar="fail|warn|never",
-            help="Exit 1 from this verdict on. Default: fail; with --expect, never.",
+            help="Exit with 1 at this verdict or worse. Default: fail; with --expect, never.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     quiet: QuietOption = False,
     no_color: NoColorOption = False,
 ) -> None:
-    """Drive close sequences against a server, sniff, and say who resets whom and why.
+    """Run close sequences against a server, sniff, and show who resets whom and why.
 
     Example: tlsprobe run --target db.example:5432 --profile postgres --user me
 
-    Exit codes: 0 nothing at or above --fail-on, no change since --expect;
-    1 something was; 2 the command line, profile or sequence is wrong;
-    3 nothing could be measured; 130 interrupted, what was measured is kept
-    and --resume goes on with it.
+    Exit codes: 0 no finding at or above --fail-on, no change since --expect;
+    1 a finding or a change; 2 wrong command line, profile or sequence;
+    3 nothing could be measured; 130 interrupted, results so far are kept
+    and --resume continues.
     """
-    if resume is not None and not target and _WORDS not in ctx.meta:
-        return _begun_earlier(ctx, resume)
+    if resume is not None and not target and _RESUMED not in ctx.meta:
+        return _resume(ctx, resume)
     if not target:
-        raise UsageError("no server was named", "give one with --target HOST:PORT")
+        raise UsageError("no target given", "name a server with --target HOST:PORT")
     if resume is not None and out_dir is not None:
-        raise UsageError("--resume names the results folder already", "leave --out away")
+        raise UsageError("--resume already names the results folder", "leave out --out")
     fail_on = fail_on or ("never" if expect else "fail")
     must_be_one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     must_be_one_of("--capture", capture, CHOICES)
@@ -238,7 +240,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         jobs.append(places.with_folders(Job(server, converse, sequences, own, Path()), _words(ctx)))
     if profile is None:
         names = ", ".join(dict.fromkeys(job.target.profile for job in jobs))
-        desk.note(f"profile {names}, guessed from the port (--profile says otherwise)")
+        desk.note(f"profile {names}, guessed from the port (override with --profile)")
     runs, failure = trio.run(_probe_all, jobs, desk, delay_close)
     _present(runs, json, no_color)
     if junit is not None:
@@ -246,7 +248,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     if failure is not None:
         complain(failure)
     if any(done.interrupted for done in runs):
-        desk.note(f"go on with: tlsprobe run --resume {quote(str(places.again(jobs, runs)))}")
+        desk.note(f"continue with: tlsprobe run --resume {quote(str(places.again(jobs, runs)))}")
         raise typer.Exit(130)
     if failure is not None:
         raise typer.Exit(failure.exit_code)
@@ -255,7 +257,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
 
 @dataclass(frozen=True, slots=True)
 class _ResultPaths:
-    """The folders of a command line; each of ``several`` targets has a part of its own in them."""
+    """The folders that a command line names; each of ``several`` targets has its own part."""
 
     resume: Path | None
     out_dir: Path | None
@@ -285,36 +287,36 @@ class _ResultPaths:
         return folder / slug(str(target)) if folder and self.several else folder
 
     def earlier(self, target: Target) -> Earlier | None:
-        """What there is to go on with; of several targets, some may not have been begun."""
+        """What can be resumed; of several targets, some may not have been started."""
         folder = self.own(self.resume, target)
         if self.resume is None or folder is None:
             return None
-        unbegun = self.several and self.resume.is_dir() and not (folder / RUN_FILE).exists()
-        return None if unbegun else read_earlier(folder)
+        not_started = self.several and self.resume.is_dir() and not (folder / RUN_FILE).exists()
+        return None if not_started else read_earlier(folder)
 
     def again(self, jobs: list[Job], runs: list[Run]) -> Path:
-        """What to give to --resume after an interrupt."""
+        """The folder to give to --resume after an interrupt."""
         shared = self.resume or (self.out_dir if self.several else None)
         return shared or jobs[len(runs) - 1].folder
 
 
-def _begun_earlier(ctx: typer.Context, resume: Path) -> None:
-    """Run the command that a results folder was begun with, for what it lacks."""
+def _resume(ctx: typer.Context, resume: Path) -> None:
+    """Run the command that started a results folder again, for what is missing."""
     words = resumed_words(resume, without(_words(ctx), {"--resume"}))
-    ctx.meta[_WORDS] = words
+    ctx.meta[_RESUMED] = words
     whole = [*words, "--resume", str(resume)]
     with ctx.command.make_context("run", whole, parent=ctx.parent) as again:
         ctx.command.invoke(again)
 
 
 def _words(ctx: typer.Context) -> list[str]:
-    """The words behind ``tlsprobe run``, as typed or as a results folder remembers them."""
+    """The arguments of ``tlsprobe run``, as typed or as a results folder remembers them."""
     typed = sys.argv[sys.argv.index("run") + 1 :] if "run" in sys.argv else []
-    return list(ctx.meta.get(_WORDS, typed))
+    return list(ctx.meta.get(_RESUMED, typed))
 
 
 def _as_documented(settings: Settings, profile: Profile) -> Settings:
-    """Wait for an idle expiry a little longer than the profile says that it takes."""
+    """Wait a little longer for an idle expiry than the profile's timeout."""
     if profile.idle_s is None:
         return settings
     return replace(settings, patience=replace(settings.patience, idle=profile.idle_s * 1.1 + 1))
@@ -323,7 +325,7 @@ def _as_documented(settings: Settings, profile: Profile) -> Settings:
 async def _probe_all(
     jobs: list[Job], desk: ProgressView, delay_close: int | None
 ) -> tuple[list[Run], TlsprobeError | None]:
-    """Probe target after target; one that fails keeps nobody from being probed."""
+    """Probe target after target; the others go on if one fails."""
     if delay_close is None:
         return await _probe_each(jobs, desk)
     async with delayed_close(delay_close) as said:
@@ -364,7 +366,7 @@ def _write_junit(file: Path, runs: list[Run], fail_on: str, failure: TlsprobeErr
     try:
         file.write_bytes(render_junit(runs, fail_on, failure.message if failure else ""))
     except OSError as error:
-        hint = "the results folder holds the run all the same; give --junit another file"
+        hint = "the run itself is in the results folder; give --junit another file"
         raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
 
 
@@ -384,8 +386,10 @@ def choose_sequences(
         found = find_sequences(name)
         missing = [lacks(sequence, offered, goodbye) for sequence in found]
         if all(missing):
-            hint = "give the profile one under [protocol], or choose another sequence"
-            message = f"'{name}' needs {missing[0]}, and the profile '{profile.name}' has none"
+            hint = "add it under [protocol] in the profile, or choose another sequence"
+            message = (
+                f"'{name}' needs {missing[0]}, which the profile '{profile.name}' does not have"
+            )
             raise UsageError(message, hint)
         chosen |= dict.fromkeys(s for s, lack in zip(found, missing, strict=True) if not lack)
     return tuple(chosen)

@@ -33,7 +33,7 @@ VERBS = {
     "run": Verb(
         "run",
         "run",
-        "Drive close sequences against a server, sniff, and say who resets whom and why.",
+        "Run close sequences against a server, sniff, and show who resets whom and why.",
     ),
     "matrix": Verb(
         "matrix",
@@ -43,12 +43,12 @@ VERBS = {
     "explain": Verb(
         "explain",
         "explain",
-        "Say of every reset in a capture who sent it, what provoked it, why, and what helps.",
+        "Explain every reset in a capture: who sent it, what provoked it, the cause, what helps.",
     ),
     "fuzz": Verb(
         "fuzz",
         "fuzz",
-        "Make close sequences up, drive them, and show the shortest that break a property.",
+        "Generate close sequences, run them, and show the shortest that break a property.",
     ),
     "sequences": Verb(
         "listings",
@@ -61,7 +61,7 @@ VERBS = {
     "profiles": Verb(
         "listings",
         "profiles",
-        "List the kinds of server that tlsprobe knows, or show what it knows of one.",
+        "List the server profiles, or show one in full.",
     ),
     "schema": Verb(
         "schema", "schema", "Print the JSON Schema of a document: run, matrix, explain or fuzz."
@@ -69,12 +69,12 @@ VERBS = {
     "doctor": Verb(
         "doctor",
         "doctor",
-        "Try what tlsprobe can use on this machine, and say how to get what is missing.",
+        "Check what tlsprobe can use on this machine, and how to get what is missing.",
     ),
     "lab": Verb(
         "lab",
         "app",
-        "Real servers, started from their profiles, probed, and put into one matrix.",
+        "Start real servers from their profiles, probe them, and compare them in one matrix.",
     ),
 }
 """In the order of ``tlsprobe --help``."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tlsprobe.model.run import Disagreement, Run, Truth
+from tlsprobe.report.plurals import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ def agreement_of(titled: Iterable[tuple[str, Run]]) -> Agreement | None:
 def agreement_sentences(agreement: Agreement) -> Iterator[str]:
     """The sum in sentences, the gaps in it included, then every disagreement."""
     total = agreement.total
-    runs = f"{agreement.runs} run{'' if agreement.runs == 1 else 's'}"
+    runs = counted(agreement.runs, "run")
     if total.resets:
         yield (
-            f"Of {total.resets} RST{'' if total.resets == 1 else 's'} in {runs}, the reason that"
+            f"Of {counted(total.resets, 'RST')} in {runs}, the reason that"
             f" the sending kernel gives agrees with our cause for {total.agreed}, with an"
             f" alternative that we named for {total.agreed_by_alternative}, and with neither for"
             f" {len(total.disagreements)}."

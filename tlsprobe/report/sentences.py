@@ -1,4 +1,4 @@
-"""The facts of a run in sentences, the same on every page."""
+"""The facts of a run in words, the same on every page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tlsprobe.model.run import CaptureFacts, Idle, Run
 from tlsprobe.report.document import SUMMARY_KEYS
 from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
+from tlsprobe.report.plurals import counted
 
 
 def target_words(run: Run) -> str:
@@ -21,7 +22,7 @@ def target_words(run: Run) -> str:
 
 
 def measured_words(run: Run) -> str:
-    """When, with which tlsprobe, and how often."""
+    """With which tlsprobe, when, and how many trials."""
     counts = sorted({cell.trials for cell in run.cells if cell.trials})
     trials = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts)) or "0"
     times = f"{trials} trial{'' if trials == '1' else 's'} per cell"
@@ -35,19 +36,19 @@ def host_words(run: Run) -> str:
 
 
 def capture_words(capture: CaptureFacts) -> str:
-    """How the wire was watched, and plainly what that is worth as evidence."""
+    """How packets were captured, and what that is worth as evidence."""
     if capture.backend == "none":
         return (
-            "none. Weaker evidence: all we know is what our own socket was told. Who sent an RST, "
-            "when and why cannot be shown; `tlsprobe doctor` says how to get a capture."
+            "none. Weaker evidence: only what our own socket reported is known. Who sent an RST, "
+            "when and why cannot be shown; 'tlsprobe doctor' says how to get a capture."
         )
-    where = f"{capture.backend} on {capture.interface}, {_packets(capture.packets)}"
+    where = f"{capture.backend} on {capture.interface}, {counted(capture.packets, 'packet')}"
     if capture.dropped is None:
-        return f"{where}. It cannot tell whether it dropped any, so a gap may go unnoticed."
+        return f"{where}. It does not report drops, so a gap may go unnoticed."
     if capture.dropped:
         return (
             f"{where}, {capture.dropped} DROPPED. Weaker evidence: connections with a hole are "
-            "inconclusive; probe more slowly (--rate, --concurrency) for a whole capture."
+            "inconclusive; probe more slowly (--rate, --concurrency) for a complete capture."
         )
     return f"{where}, none dropped"
 
@@ -60,13 +61,15 @@ def idle_words(idle: Idle) -> str:
         spread = f" (spread {seconds(idle.spread_s)})" if idle.spread_s else ""
         how = f" with {idle.how}" if idle.how else ""
         what = f"the server ends an idle connection after {seconds(idle.timeout_s)}{spread}{how}"
-    told = f"{what}. {advice}" if (advice := idle_advice(idle)) else what
-    kinds = ". ".join(_kinds_words(idle))
-    return f"{told.rstrip('.')}. {kinds}" if kinds else told
+    return ". ".join(_sentence(part) for part in (what, idle_advice(idle)) if part)
 
 
-def _kinds_words(idle: Idle) -> Iterator[str]:
-    """The server's timers one by one, where there are several to tell apart."""
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")
+
+
+def idle_timers(idle: Idle) -> Iterator[str]:
+    """The server's timers one by one, where there are several."""
     if len(idle.kinds) < 2:
         return
     for kind, timer in idle.kinds.items():
@@ -92,15 +95,15 @@ def idle_advice(idle: Idle) -> str:
     """The run's advice, or one made of its number."""
     if idle.advice or idle.advice_s is None:
         return idle.advice
-    return f"Let clients give idle connections up before {seconds(idle.advice_s)}."
+    return f"Close idle connections on the client before {seconds(idle.advice_s)}."
 
 
 def summary_words(runs: Sequence[Run]) -> str:
     """Cells by verdict; those that do not occur are left out."""
     totals = {key: sum(run.summary.get(key, 0) for run in runs) for key in SUMMARY_KEYS}
-    told = ", ".join(f"{count} {key}" for key, count in totals.items() if count)
+    verdicts = ", ".join(f"{count} {key}" for key, count in totals.items() if count)
     cells = sum(len(run.cells) for run in runs)
-    return f"{cells} cell{'' if cells == 1 else 's'}: {told or 'nothing judged'}"
+    return f"{counted(cells, 'cell')}: {verdicts or 'nothing judged'}"
 
 
 def cause_words(why: Why) -> str:
@@ -108,11 +111,11 @@ def cause_words(why: Why) -> str:
     shares = why.confidences or ((why.facts.confidence, why.facts.count),)
     if len(shares) == 1:
         ((sure, count),) = shares
-        said = f"confidence {sure}, {_trials(count)}"
+        said = f"confidence {sure}, in {counted(count, 'trial')}"
     else:
         (sure, count), *others = shares
         rest = "".join(f", {other} in {number}" for other, number in others)
-        said = f"confidence {sure} {_trials(count)}{rest}"
+        said = f"confidence {sure} in {counted(count, 'trial')}{rest}"
     open_end = ", before or after the FIN" if why.mixed else ""
     return f"{why.facts.cause} ({said}{open_end})"
 
@@ -157,11 +160,3 @@ def _counts(places: list[Place]) -> str:
     if not places[0].trials:
         return versions
     return f"{counts[0]}{' each' if len(counts) > 1 else ''}, {versions}"
-
-
-def _packets(count: int) -> str:
-    return f"{count} packet{'' if count == 1 else 's'}"
-
-
-def _trials(count: int) -> str:
-    return f"in {count} trial{'' if count == 1 else 's'}"

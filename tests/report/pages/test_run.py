@@ -148,7 +148,7 @@ def test_dropped_packets_are_said_plainly() -> None:
 
 def test_a_backend_that_cannot_count_drops_says_so() -> None:
     run = make_run(clean(), capture=CaptureFacts("tcpdump", "eth0", 1, None))
-    assert "tcpdump on eth0, 1 packet. It cannot tell" in words(shown([run]))
+    assert "tcpdump on eth0, 1 packet. It does not report drops" in words(shown([run]))
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,11 @@ def test_a_backend_that_cannot_count_drops_says_so() -> None:
     [
         (
             Idle(60.02, 0.01, "close_notify+fin", 55.0, ""),
-            "idle the server ends an idle connection after 60.02 s (spread 0.01 s) with "
-            "close_notify+fin. Let clients give idle connections up before 55 s.",
+            "idle The server ends an idle connection after 60.02 s (spread 0.01 s) with "
+            "close_notify+fin. Close idle connections on the client before 55 s",
         ),
-        (Idle(None, None, "still open after 75 s", None, ""), "idle no idle timeout seen (still"),
-        (Idle(5.0, None, "fin", 4.0, "Keep below 4 s."), "after 5 s with fin. Keep below 4 s."),
+        (Idle(None, None, "still open after 75 s", None, ""), "idle No idle timeout seen (still"),
+        (Idle(5.0, None, "fin", 4.0, "Keep below 4 s."), "after 5 s with fin. Keep below 4 s"),
     ],
 )
 def test_idle_expiry_has_a_line(idle: Idle, said: str) -> None:
@@ -202,7 +202,7 @@ def test_several_targets_share_one_table() -> None:
     rows = table_rows(page)
     assert rows[0] == ["sequence", "postgres", "nginx"]
     assert ["server-close-reply", "", "!RST 3/1200 rst"] in rows
-    assert "- idle: nginx: the server ends an idle connection after 60.02 s" in page
+    assert "- idle: nginx: The server ends an idle connection after 60.02 s" in page
 
 
 def test_the_matrix_can_stand_alone() -> None:

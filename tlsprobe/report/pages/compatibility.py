@@ -29,6 +29,7 @@ from tlsprobe.report.compatibility import (
 )
 from tlsprobe.report.pages.findings import examples_section, findings_section
 from tlsprobe.report.pages.run import idle_section, measured_fields, run_page
+from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import summary_words
 from tlsprobe.report.summary_table import NOTE, summary_table
 
@@ -90,7 +91,7 @@ def summary_page(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> Page:
 
 
 def _title(servers: int) -> str:
-    return f"How {_count(servers, 'server')} {'ends' if servers == 1 else 'end'} TLS connections"
+    return f"How {counted(servers, 'server')} {'ends' if servers == 1 else 'end'} TLS connections"
 
 
 def _facts(compatibility: Compatibility, command: str) -> Iterator[Field]:
@@ -107,7 +108,7 @@ def _facts(compatibility: Compatibility, command: str) -> Iterator[Field]:
     connections = sum(cell.trials for run in runs for cell in run.cells)
     yield Field("connections", f"{connections}; {summary_words(runs)}")
     if compatibility.absent:
-        yield Field("not measured", f"{_count(len(compatibility.absent), 'server')}, see below")
+        yield Field("not measured", f"{counted(len(compatibility.absent), 'server')}, see below")
 
 
 def _summary(compatibility: Compatibility) -> Iterator[Block]:
@@ -168,7 +169,3 @@ def _measured(vendors: Sequence[Vendor]) -> Iterator[Block]:
     )
     if noted:
         yield BulletList(noted)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ from tlsprobe.report.pages.findings import examples_section, findings_section
 from tlsprobe.report.sentences import (
     capture_words,
     host_words,
+    idle_timers,
     idle_words,
     measured_words,
     race_words,
@@ -53,12 +54,10 @@ def matrix_page(runs: Sequence[Run]) -> Page:
 
 def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
     """The idle timeouts of the runs, and the races against them."""
-    fields = [
-        Field(label, f"{_name(run, runs)}{words}") for run in runs for label, words in _idle(run)
-    ]
+    fields = tuple(field for run in runs for field in _idle(run, _name(run, runs)))
     if fields:
         yield Heading(2, "Idle connections")
-        yield Fields(tuple(fields))
+        yield Fields(fields)
 
 
 def measured_fields(runs: Sequence[Run], command: str = "") -> tuple[Field, ...]:
@@ -81,10 +80,10 @@ def _name(run: Run, runs: Sequence[Run]) -> str:
     return f"{run.target.name}: " if len(runs) > 1 else ""
 
 
-def _idle(run: Run) -> Iterator[tuple[str, str]]:
+def _idle(run: Run, name: str) -> Iterator[Field]:
     if run.idle:
-        yield "idle", idle_words(run.idle)
-    yield from (("race", words) for words in race_words(run))
+        yield Field("idle", f"{name}{idle_words(run.idle)}", tuple(idle_timers(run.idle)))
+    yield from (Field("race", f"{name}{race}") for race in race_words(run))
 
 
 def _circumstances(run: Run, *, is_brief: bool) -> Iterator[tuple[str, str]]:
