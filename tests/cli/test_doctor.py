@@ -59,7 +59,7 @@ def test_a_program_that_may_not_capture_is_a_no(name: str) -> None:
     assert f"{path} is installed but cannot capture: " in line
     assert "cap_set_proc" not in line
     assert line_about("packet socket", text).startswith("no")
-    assert "Without a capture, run still tells" in text
+    assert "Without a capture, 'run' still tells" in text
 
 
 @pytest.mark.parametrize(

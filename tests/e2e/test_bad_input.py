@@ -279,7 +279,7 @@ def test_the_demo_needs_no_privileges(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert "namespace of our own" in ran.stderr
+    assert "in a new network namespace" in ran.stderr
     document = json.loads((tmp_path / "out" / "rude" / "run.json").read_text())
     assert document["capture"]["backend"] == "packet"
     assert any("unread-data-at-close" in cell["causes"] for cell in document["cells"])
