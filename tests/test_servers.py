@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.servers import LARGE, SMALL, Nginx, Pki, Postgres, loopbacks
+from tests.servers import GENEROUS_S, LARGE, SMALL, Nginx, Pki, Postgres, loopbacks
 
 # --- What a test cannot have ----------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ def fetch(nginx: Nginx, context: ssl.SSLContext, path: str = "/", host: str = "1
     """The body of a response that ends the connection."""
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     with (
-        socket.create_connection((host, nginx.port), timeout=10) as sock,
+        socket.create_connection((host, nginx.port), timeout=GENEROUS_S) as sock,
         context.wrap_socket(sock, server_hostname=host) as tls,
         tls.makefile("rb") as stream,
     ):
@@ -182,14 +182,14 @@ def test_nginx_serves(nginx: Nginx, pki: Pki, host: str, version: ssl.TLSVersion
 @pytest.mark.server("nginx")
 def test_nginx_ends_an_idle_connection_after_a_second(nginx: Nginx, pki: Pki) -> None:
     with (
-        socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", nginx.port), timeout=GENEROUS_S) as sock,
         client_context(pki).wrap_socket(sock, server_hostname="localhost") as tls,
     ):
+        began = time.monotonic()
         tls.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert tls.recv(4096).startswith(b"HTTP/1.1 200")
-        began = time.monotonic()
         assert tls.recv(4096) == b""
-    assert 0.9 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.9
 
 
 @pytest.mark.server("nginx")
@@ -225,7 +225,7 @@ def test_nginx_speaks_http2_when_asked(nginx_factory: Callable[..., Nginx], pki:
     context = client_context(pki)
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", server.port), timeout=GENEROUS_S) as sock,
         context.wrap_socket(sock, server_hostname="localhost") as tls,
     ):
         assert tls.selected_alpn_protocol() == "h2"
@@ -254,11 +254,8 @@ def test_nginx_leaves_no_process(pki: Pki, tmp_path: Path) -> None:
 
 @pytest.mark.server("postgres")
 def test_postgres_leaves_neither_process_nor_folder(pki: Pki) -> None:
-    began = time.monotonic()
     with servers.running_postgres(pki) as server:
-        took = time.monotonic() - began
         family = family_of(server.pid)
         assert len(family) > 3, "a postmaster and its helpers"
     assert alive(family) == set()
     assert not server.log.parent.exists()
-    assert took < 15

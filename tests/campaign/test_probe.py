@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tlsprobe.campaign import probe as campaign
+from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience, Route
@@ -76,23 +77,17 @@ def settings(**options: object) -> Settings:
     return Settings(**given)  # type: ignore[arg-type]
 
 
-def most_in_a_second(starts: list[float]) -> int:
-    """The most starts in any window of a second."""
-    return max(sum(begin <= start < begin + 1.0 for start in starts) for begin in starts)
+def test_every_connection_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = []
 
+    async def turn(_: Pace) -> None:
+        turns.append(trio.current_time())
 
-def test_the_rate_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "turn", turn)
     with spied(monkeypatch) as spy:
-        trio.run(measure, settings(trials=30, rate=20.0), "terminate", "close-notify-fin")
-    assert len(spy.starts) == 62
-    assert most_in_a_second(spy.starts) <= 21
-    assert spy.starts[-1] - spy.starts[0] < 62 / 20 + 2.0
-
-
-def test_without_a_rate_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    with spied(monkeypatch) as spy:
-        trio.run(measure, settings(trials=60), "terminate")
-    assert most_in_a_second(spy.starts) > 30
+        trio.run(measure, settings(trials=5), "terminate", "close-notify-fin")
+    assert len(spy.starts) == len(turns) == 12
+    assert all(turn <= start for turn, start in zip(turns, spy.starts, strict=True))
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.servers import GENEROUS_S
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.packets.packet import Packet
 
@@ -27,7 +28,7 @@ def talk(address: str) -> None:
         where = listener.getsockname()[:2]
         for end in ("close", "linger", "half"):
             with socket.create_connection(where, 10) as client, listener.accept()[0] as server:
-                server.settimeout(10)
+                server.settimeout(GENEROUS_S)
                 client.sendall(b"x" * 3000)
                 assert server.recv(3000, socket.MSG_WAITALL if end == "half" else 0)
                 server.sendall(b"y" * 300)

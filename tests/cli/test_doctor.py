@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests import servers
+from tests.servers import GENEROUS_S
 from tlsprobe.cli.doctor import capture_tool
 
 TOOLS = ("dumpcap", "tcpdump")
@@ -23,7 +23,7 @@ def consulted(*before: str) -> str:
         env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=GENEROUS_S,
         check=True,
     )
     assert ran.stderr == ""
@@ -96,11 +96,9 @@ def test_a_program_that_hangs_is_not_waited_for(
     fake_tool(tmp_path, "exec sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("tlsprobe.cli.doctor._TRIAL_S", 0.2)
-    begun = time.monotonic()
     check = capture_tool("faketool", "fake-package", "the mend")
     assert not check.there
     assert "no answer within 0.2 s" in check.said
-    assert time.monotonic() - begun < 5
 
 
 def test_a_program_that_is_missing_names_its_package() -> None:

@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 import trio
 
+from tests.servers import GENEROUS_S
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.target import TlsIdentity, TlsVersion
@@ -26,7 +27,7 @@ PING = RawSettings(
     goodbye=b"bye\n",
     large=b"get 2000000\n",
 )
-WAITS = Patience(server=2.0, idle=2.0, tail=0.01)
+WAITS = Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.01)
 
 
 def driven(steps: str, version: TlsVersion) -> Drive:
@@ -103,7 +104,7 @@ def collecting() -> Iterator[tuple[int, Callable[[], bytes]]]:
         thread.start()
 
         def ended() -> bytes:
-            thread.join(10)
+            thread.join(GENEROUS_S)
             return bytes(arrived)
 
         yield listening.getsockname()[1], ended

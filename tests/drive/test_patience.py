@@ -18,7 +18,7 @@ from tlsprobe.model.trace import Drive
 from tlsprobe.protocols.raw import raw
 from tlsprobe.tls import TlsSession, client_context, server_context
 
-PATIENCE, SLOW_S, PLENTY = 0.1, 0.5, 30.0
+PATIENCE, SLOW_S, PLENTY = 0.1, 0.5, 300.0
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.servers import loopbacks
+from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.target import TlsIdentity, TlsVersion
@@ -25,8 +25,8 @@ from tlsprobe.tls import client_context
 
 BOTH = pytest.mark.parametrize("version", TlsVersion)
 PING = RawSettings(request=b"ping\n", response=re.compile(rb"pong.*\n"), goodbye=b"bye\n")
-SHORT = Patience(server=0.25, idle=0.25, tail=0.01)
-LONG = Patience(server=10.0, idle=10.0, tail=0.01)
+SHORT = Patience(server=0.25, idle=0.25, tail=0.01, answer=GENEROUS_S)
+LONG = Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.01)
 N, G, D = RecordKind.CLOSE_NOTIFY, RecordKind.GOODBYE, RecordKind.DATA
 
 Driver = Callable[..., Drive]
@@ -306,7 +306,12 @@ def test_a_server_that_does_not_end_its_tls(driver: Driver) -> None:
 
 def test_a_request_that_is_never_answered(driver: Driver) -> None:
     deaf = RawSettings(request=b"no end of line", response=re.compile(b"."))
-    found = driver("polite", "request; fin; drain", settings=deaf, patience=SHORT)
+    found = driver(
+        "polite",
+        "request; fin; drain",
+        settings=deaf,
+        patience=replace(SHORT, server=1.0, answer=0.0),
+    )
     assert (found.owed, found.answered, found.mark) == (1, 0, None)
     assert found.did(EventKind.GAVE_UP) is not None
     assert not found.worked

@@ -8,10 +8,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers import GENEROUS_S
 from tlsprobe.model.run import Cell, Run, TrialLine
 from tlsprobe.report.document import decode_run, read_run, read_trials
 
-PATIENCE = 90.0
+PATIENCE = GENEROUS_S * 5
+"""Seconds that a whole command may take: a campaign on a busy machine is no hang."""
 
 
 @dataclass(frozen=True, slots=True)

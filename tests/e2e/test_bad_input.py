@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import NginxFactory
 from tests.e2e.probing import Ran, at, probe, tlsprobe
-from tests.servers import Nginx, Pki, Postgres, free_port
+from tests.servers import GENEROUS_S, Nginx, Pki, Postgres, free_port
 
 
 def complaint(ran: Ran, code: int, *words: str) -> None:
@@ -212,7 +212,7 @@ def test_ctrl_c_keeps_what_was_measured(nginx_factory: NginxFactory, tmp_path: P
         trials = tmp_path / "out" / "trials.jsonl"
         until(lambda: trials.exists() and trials.read_text().count("\n") >= 10)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=GENEROUS_S)
     assert process.returncode == 130
     assert "Traceback" not in err
     ran = Ran(process.returncode, out, err, tmp_path / "out")
@@ -222,7 +222,7 @@ def test_ctrl_c_keeps_what_was_measured(nginx_factory: NginxFactory, tmp_path: P
     assert "terminate" in out
 
 
-def until(happened: object, seconds: float = 20.0) -> None:
+def until(happened: object, seconds: float = GENEROUS_S) -> None:
     """Wait for a condition that another process brings about."""
     assert callable(happened)
     deadline = time.monotonic() + seconds
@@ -275,7 +275,7 @@ def test_the_demo_needs_no_privileges(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=GENEROUS_S,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
 from tests.e2e.test_bad_input import complaint, until
+from tests.servers import GENEROUS_S
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.model.facts import Fact
@@ -42,7 +43,7 @@ def reference(*names: str) -> Iterator[dict[str, int]]:
         assert process.stdin is not None
         yield json.loads(process.stdout.readline())
         process.stdin.close()
-        process.wait(10)
+        process.wait(GENEROUS_S)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def cut_short(
         until(lambda: trials.exists() and trials.read_bytes().count(b"\n") >= after)
         until(lambda: facts_in(cwd / "out") >= facts)
         process.send_signal(how)
-        return process.wait(20)
+        return process.wait(GENEROUS_S)
 
 
 def whole(folder: Path, trials: int = TRIALS) -> Run:

@@ -15,7 +15,7 @@ import trio
 
 from tests.conftest import NginxFactory
 from tests.e2e.probing import Ran, at, probe, tlsprobe
-from tests.servers import Postgres
+from tests.servers import GENEROUS_S, Postgres
 from tlsprobe.model.trace import Side
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import Document
@@ -198,7 +198,7 @@ def test_a_capture_of_all_interfaces_cut_short(postgres: Postgres, tmp_path: Pat
         )
         time.sleep(1)  # the kernel hands a last buffer over within this
         tcpdump.send_signal(signal.SIGINT)
-        tcpdump.communicate(timeout=30)
+        tcpdump.communicate(timeout=GENEROUS_S)
     told = document(tlsprobe("explain", str(file), "--json", cwd=tmp_path))
     flows = {flow["client"]: flow for flow in told["flows"]}
     for trial in probed.trials:

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
-from tests.servers import Nginx, Postgres
+from tests.servers import GENEROUS_S, Nginx, Postgres
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import WRITES, Verb
 from tlsprobe.report.schema import closed, fuzz_schema
@@ -80,7 +80,7 @@ def mortal(folder: Path, lives: int) -> Iterator[int]:
     told = folder / "port"
     command = [sys.executable, str(MORTAL), str(told), str(lives)]
     with subprocess.Popen(command, start_new_session=True) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + GENEROUS_S
         while not (told.exists() and told.read_text()):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -178,13 +178,13 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
         with subprocess.Popen(
             [*command, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + GENEROUS_S
             while not (tmp_path / "out/fuzz-1.toml").exists():
                 assert time.monotonic() < deadline
                 assert process.poll() is None
                 time.sleep(0.1)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=GENEROUS_S)
     assert process.returncode == 130, err
     said = json.loads(out)
     jsonschema.validate(said, closed(fuzz_schema()))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.probing import Ran
-from tests.servers import Pki
+from tests.servers import GENEROUS_S, Pki
 from tlsprobe.model.judgement import Verdict
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -75,7 +75,7 @@ def serving(pki: Pki, behave: Callable[[ssl.SSLSocket], None]) -> Iterator[int]:
     def one(raw: socket.socket, sane: bool) -> None:
         try:
             with context.wrap_socket(raw, server_side=True) as connection:
-                connection.settimeout(5.0)
+                connection.settimeout(GENEROUS_S)
                 connection.recv(4096)
                 if sane:
                     connection.sendall(OK)
@@ -108,7 +108,7 @@ def serving(pki: Pki, behave: Callable[[ssl.SSLSocket], None]) -> Iterator[int]:
             stopping.set()
             acceptor.join()
             for thread in threads:
-                thread.join(timeout=6.0)
+                thread.join(timeout=GENEROUS_S)
 
 
 def probe(port: int, cwd: Path) -> tuple[Ran, float]:
@@ -124,7 +124,7 @@ def probe(port: int, cwd: Path) -> tuple[Ran, float]:
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
     ) as process:
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=GENEROUS_S * 3)
         peak = peak_of_children()
     return Ran(process.returncode, out, err, cwd / "out"), peak
 
@@ -137,14 +137,11 @@ def peak_of_children() -> float:
 def test_it_ends_soon_and_says_what_it_saw(
     pki: Pki, tmp_path: Path, behave: Callable[[ssl.SSLSocket], None]
 ) -> None:
-    begun = time.monotonic()
     with serving(pki, behave) as port:
         ran, peak = probe(port, tmp_path)
-        took = time.monotonic() - begun
     assert "Traceback" not in ran.err, ran.err
     assert "\x1b" not in ran.out + ran.err
     assert ran.code in {0, 3}
-    assert took < 120  # soon by a margin: it is bounded, whatever else the machine does
     assert peak < 400
     assert sum(path.stat().st_size for path in ran.folder.iterdir()) < 64 * MEGABYTE
     (cell,) = ran.run.cells
@@ -159,7 +156,11 @@ def test_words_outside_tls_are_noted(pki: Pki, tmp_path: Path) -> None:
         steps = ("--sequence", "request; close_notify; fin; drain", "--out", "out")
         command = [sys.executable, "-m", "tlsprobe", "run", "--target", f"127.0.0.1:{port}"]
         subprocess.run(
-            [*command, *words, *steps], cwd=tmp_path, capture_output=True, timeout=40, check=False
+            [*command, *words, *steps],
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=GENEROUS_S,
+            check=False,
         )
     ran = Ran(0, "", "", tmp_path / "out")
     assert any("no TLS" in note for trial in ran.trials for note in trial.notes)

@@ -13,6 +13,7 @@ import pytest
 
 from tests import servers
 from tests.e2e.probing import Ran, tlsprobe
+from tests.servers import GENEROUS_S
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab import namespaces
@@ -30,7 +31,6 @@ pytestmark = [pytest.mark.root, pytest.mark.server("nginx", "nft", "conntrack")]
 
 IDLED = "request; sleep 4.5s; send; drain 1s"
 BOXES = ("nat-lost-conntrack", "resets-idle")
-GENEROUS_S = 60.0
 
 
 @pytest.fixture(autouse=True, scope="module")

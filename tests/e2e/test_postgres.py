@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.e2e.probing import Ran, at, probe
-from tests.servers import Postgres, loopbacks
+from tests.servers import GENEROUS_S, Postgres, loopbacks
 from tlsprobe.flows.live import flow
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab import kernel_truth
@@ -184,7 +184,7 @@ def run_psql(server: Postgres) -> None:
     where = f"host=127.0.0.1 port={server.port} dbname={server.database} user={server.cert_user}"
     tls = f"sslmode=verify-full sslrootcert={server.ca} sslcert={server.cert} sslkey={server.key}"
     command = [str(server.psql), "-X", "-c", "select 1", f"{where} {tls}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    subprocess.run(command, check=True, capture_output=True, timeout=GENEROUS_S)
 
 
 def passive(

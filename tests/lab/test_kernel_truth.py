@@ -18,7 +18,7 @@ from typing import Self
 
 import pytest
 
-from tests.servers import loopbacks
+from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import kernel_truth
 from tlsprobe.lab.kernel_truth import (
@@ -280,12 +280,12 @@ def address(sock: socket.socket) -> Endpoint:
 
 
 def await_unread(sock: socket.socket) -> None:
-    sock.settimeout(2)
+    sock.settimeout(GENEROUS_S)
     assert sock.recv(1, socket.MSG_PEEK) == b"x"
 
 
 def await_fin(sock: socket.socket) -> None:
-    sock.settimeout(2)
+    sock.settimeout(GENEROUS_S)
     assert sock.recv(1) == b""
 
 
@@ -446,7 +446,7 @@ def await_minisocket(c: Connection) -> None:
     await_that(gone)
 
 
-def await_that(condition: Callable[[], bool], seconds: float = 5) -> None:
+def await_that(condition: Callable[[], bool], seconds: float = GENEROUS_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import namespaces
 from tlsprobe.lab.namespaces import PREFIX, Namespace, inside, left_over, run, three, two
 
 pytestmark = pytest.mark.root
 PORT = 5000
-GENEROUS_S = 20.0
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tests.lab.vendors import SERVER, server, vendor
+from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.lab.process import MARK
 from tlsprobe.lab.vendor import Started, running
@@ -52,7 +53,7 @@ def pong(found: Started, here: Workspace) -> bytes:
     """What a client gets that trusts the lab's authority."""
     context = ssl.create_default_context(cafile=here.pki / "ca.crt")
     with (
-        socket.create_connection((found.host, found.port), timeout=20) as plain,
+        socket.create_connection((found.host, found.port), timeout=GENEROUS_S) as plain,
         context.wrap_socket(plain, server_hostname="tlsprobe.test") as secured,
     ):
         secured.sendall(b"ping")
@@ -278,7 +279,7 @@ def test_the_server_goes_with_the_one_who_started_it(tmp_path: Path) -> None:
     shutil.rmtree(scratch)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = GENEROUS_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"

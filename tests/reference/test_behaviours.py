@@ -17,7 +17,7 @@ from itertools import product
 
 import pytest
 
-from tests.servers import loopbacks
+from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.reference.behaviours import DEMO
 from tlsprobe.reference.peer import IDLE_TIMEOUT
 
@@ -97,13 +97,13 @@ class Client:
         """The error that the kernel keeps for us, once it has one."""
         poll = select.poll()
         poll.register(self.sock, 0)  # an error is always told
-        assert poll.poll(5000)
+        assert poll.poll(GENEROUS_S * 1000)
         return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 @contextmanager
 def connected(port: int, version: str = "1.3", host: str = "127.0.0.1") -> Iterator[Client]:
-    with socket.create_connection((host, port), timeout=10) as sock:
+    with socket.create_connection((host, port), timeout=GENEROUS_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield Client(sock, version)
 
@@ -215,7 +215,7 @@ def test_lingering_waits_for_our_fin(version: str, ports: dict[str, int]) -> Non
         client.sock.settimeout(0.05)
         with pytest.raises(TimeoutError):
             client.pull()
-        client.sock.settimeout(10)
+        client.sock.settimeout(GENEROUS_S)
         client.sock.shutdown(socket.SHUT_WR)
         assert not client.pull()
 
@@ -261,7 +261,7 @@ def test_idle_connections_end_after_a_second(ports: dict[str, int]) -> None:
     def lifetime(name: str, version: str) -> float:
         begun = time.monotonic()
         with connected(ports[name], version) as client:
-            client.sock.settimeout(1.5 if name == "mute" else 30)
+            client.sock.settimeout(1.5 if name == "mute" else GENEROUS_S)
             with suppress(EOFError, ConnectionResetError):
                 assert client.read() == b""
         return time.monotonic() - begun

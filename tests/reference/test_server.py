@@ -17,7 +17,7 @@ import pytest
 import trio
 from cryptography import x509
 
-from tests.servers import loopbacks
+from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.reference.behaviours import DEMO
 from tlsprobe.reference.certificate import self_signed
@@ -50,7 +50,7 @@ def trusting() -> ssl.SSLContext:
 def pings(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a whole, orderly connection works."""
     with (
-        socket.create_connection((host, port), timeout=10) as sock,
+        socket.create_connection((host, port), timeout=GENEROUS_S) as sock,
         trusting().wrap_socket(sock, suppress_ragged_eofs=False) as tls,
     ):
         tls.sendall(b"ping\n")
@@ -61,7 +61,7 @@ def pings(port: int, host: str = "127.0.0.1") -> bool:
 
 def refuses(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        socket.create_connection(("127.0.0.1", port), timeout=GENEROUS_S).close()
     except ConnectionRefusedError:
         return True
     return False
@@ -76,11 +76,11 @@ def test_all_servers_listen_on_every_loopback_until_standard_input_ends() -> Non
         assert len(set(ports.values())) == len(DEMO)
         for port in ports.values():
             for host in loopbacks():
-                socket.create_connection((host, port), timeout=10).close()
+                socket.create_connection((host, port), timeout=GENEROUS_S).close()
         with socket.create_connection(("127.0.0.1", ports["mute"])):  # nobody is waited for
             assert server.stdin is not None
             server.stdin.close()
-            assert server.wait(10) == 0
+            assert server.wait(GENEROUS_S) == 0
         assert server.stderr is not None
         assert server.stderr.read() == b""
     assert all(refuses(port) for port in ports.values())
@@ -139,7 +139,7 @@ def polite() -> Iterator[int]:
         assert server.poll() is None
         assert server.stdin is not None
         server.stdin.close()
-        assert server.wait(10) == 0
+        assert server.wait(GENEROUS_S) == 0
         assert server.stderr is not None
         assert server.stderr.read() == b""
 
@@ -147,7 +147,7 @@ def polite() -> Iterator[int]:
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_instead_of_a_handshake(garbage: bytes, reset: bool, polite: int) -> None:
-    with socket.create_connection(("127.0.0.1", polite), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", polite), timeout=GENEROUS_S) as sock:
         sock.sendall(garbage)
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -156,7 +156,7 @@ def test_garbage_instead_of_a_handshake(garbage: bytes, reset: bool, polite: int
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_behind_a_handshake(garbage: bytes, polite: int) -> None:
-    with socket.create_connection(("127.0.0.1", polite), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", polite), timeout=GENEROUS_S) as sock:
         descriptor = os.dup(sock.fileno())
         with socket.socket(fileno=descriptor) as raw, trusting().wrap_socket(sock) as tls:
             tls.sendall(b"ping\n")
@@ -168,7 +168,7 @@ def test_garbage_behind_a_handshake(garbage: bytes, polite: int) -> None:
 
 def test_a_line_without_end(polite: int) -> None:
     with (
-        socket.create_connection(("127.0.0.1", polite), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", polite), timeout=GENEROUS_S) as sock,
         trusting().wrap_socket(sock) as tls,
     ):
         tls.sendall(b"x" * 10_000)
@@ -183,7 +183,9 @@ def test_two_hundred_at_the_same_time(host: str, polite: int) -> None:
     context = trusting()
     with ExitStack() as until_the_end:
         socks = [
-            until_the_end.enter_context(socket.create_connection((host, polite), timeout=30))
+            until_the_end.enter_context(
+                socket.create_connection((host, polite), timeout=GENEROUS_S)
+            )
             for _ in range(200)
         ]
         for sock in socks:

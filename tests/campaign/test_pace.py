@@ -1,0 +1,46 @@
+"""When connections may start, by a clock of trio's own."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tlsprobe.campaign.pace import Pace
+
+
+def starts(rate: float | None, count: int, late: float = 0.0) -> list[float]:
+    """When so many connections had their turn, the third of which then held up everybody."""
+    begun = list[float]()
+
+    async def connection(pace: Pace, clock: MockClock) -> None:
+        await pace.turn()
+        begun.append(trio.current_time())
+        if len(begun) == 3:
+            clock.jump(late)
+
+    async def all_of_them(clock: MockClock) -> None:
+        pace = Pace(rate)
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(connection, pace, clock)
+
+    clock = MockClock(autojump_threshold=0)
+    trio.run(all_of_them, clock, clock=clock)
+    return [start - begun[0] for start in begun]
+
+
+def test_a_rate_keeps_starts_apart() -> None:
+    assert starts(20.0, 60) == pytest.approx([number / 20 for number in range(60)])
+
+
+def test_who_was_late_does_not_make_the_others_hurry() -> None:
+    found = starts(10.0, 20, late=1.0)
+    assert min(later - sooner for sooner, later in pairwise(found)) > 0.099
+    assert found[-1] == pytest.approx(2.8)
+
+
+def test_without_a_rate_nothing_waits() -> None:
+    assert starts(None, 60) == [0.0] * 60
