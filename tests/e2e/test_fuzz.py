@@ -151,7 +151,7 @@ def deadly(folder: Path) -> tuple[str, ...]:
 def test_the_close_that_kills_a_server_is_found_and_shrunk(tmp_path: Path) -> None:
     words = (*deadly(tmp_path), "--property", "next-connection", "--examples", "20")
     with mortal(tmp_path, lives=1000) as port:
-        ran = fuzz(port, *words, "--time", "80", cwd=tmp_path)
+        ran = fuzz(port, *words, "--time", "600", cwd=tmp_path)
     found = failure(ran, "next-connection")
     verbs = [step.verb for step in parse(found["steps"]).steps]
     assert ran.code == 1, ran.err
@@ -195,7 +195,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
 @pytest.mark.server("postgres")
 def test_postgresql_leaves_the_close_notify_unread(tmp_path: Path, postgres: Postgres) -> None:
     login = ("--user", postgres.trust_user, "--database", postgres.database)
-    words = ("--profile", "postgres", *login, "--time", "60", "--examples", "60", "--seed", "1")
+    words = ("--profile", "postgres", *login, "--time", "600", "--examples", "60", "--seed", "1")
     ran = fuzz(postgres.port, *words, "--property", "no-reset-before-fin", cwd=tmp_path)
     found = failure(ran, "no-reset-before-fin", "unread-data-at-close")
     assert goes_on_behind_its_end(found["steps"]), found["steps"]

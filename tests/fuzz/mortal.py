@@ -19,6 +19,8 @@ from tlsprobe.reference.behaviours import BEHAVIOURS, Behaviour
 from tlsprobe.reference.peer import Occasion, Peer
 
 _UP_AGAIN_AFTER = 0.5
+_LISTENS_FOR = 60.0
+"""Seconds in which a second word kills it; a client that says none leaves long before."""
 
 
 async def _mortal(peer: Peer, occasion: Occasion) -> None:
@@ -26,7 +28,7 @@ async def _mortal(peer: Peer, occasion: Occasion) -> None:
     await peer.notify()
     peer.fin()
     if occasion is Occasion.GOODBYE:
-        with trio.move_on_after(0.3):
+        with trio.move_on_after(_LISTENS_FOR):
             if await peer._receive(1):
                 os._exit(3)
     await peer.linger(1.0)

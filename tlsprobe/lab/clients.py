@@ -6,6 +6,8 @@ drive these connections and cannot read them: all that can be said is who ended 
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import time
 from collections import Counter
@@ -43,8 +45,8 @@ PSQL_TO = "host={host} port={port} user=postgres dbname=postgres sslmode=require
 class Scenario:
     """One way of using a client. ``{host}`` and ``{port}`` in the command are the server's.
 
-    ``typed`` are lines for its standard input, each after a pause of so many seconds; ``package``
-    brings the program.
+    ``typed`` are lines for its standard input, each so many seconds after the client answered the
+    one before; ``package`` brings the program.
     """
 
     name: str
@@ -82,7 +84,7 @@ SCENARIOS = (
         "postgres",
         "the server's idle timeout comes while psql waits for its user, who then asks a query",
         (*PSQL, PSQL_TO),
-        ((0.0, "select 1;"), (2.5, "select 2;"), (0.5, "")),
+        ((0.0, "select 1;"), (3.5, "select 2;"), (0.5, "")),
         package="postgresql-client",
     ),
     Scenario(
@@ -90,7 +92,7 @@ SCENARIOS = (
         "postgres",
         "the same, but the user quits without another query",
         (*PSQL, PSQL_TO),
-        ((0.0, "select 1;"), (2.5, "")),
+        ((0.0, "select 1;"), (3.5, "")),
         package="postgresql-client",
     ),
 )
@@ -197,24 +199,37 @@ def _use(scenario: Scenario, server: Started) -> str:
     """Run the client to its end; its last words."""
     names = {"host": server.host, "port": server.port}
     command = [word.format(**names) for word in scenario.command]
-    with Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True) as client:
+    said = b""
+    with Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT) as client:
         try:
             for pause, line in scenario.typed:
                 time.sleep(pause)
-                if line and client.stdin is not None:
-                    client.stdin.write(f"{line}\n")
-                    client.stdin.flush()
-            said, _ = client.communicate(timeout=ENDS_WITHIN_S)
+                said += _answer(client, line)
+            said += client.communicate(timeout=ENDS_WITHIN_S)[0]
         except BrokenPipeError:
-            said, _ = client.communicate(timeout=ENDS_WITHIN_S)
+            said += client.communicate(timeout=ENDS_WITHIN_S)[0]
         except TimeoutExpired:
             client.kill()
             raise CannotMeasure(f"{command[0]} did not end within {ENDS_WITHIN_S:g} s") from None
         except BaseException:
             client.kill()
             raise
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def _answer(client: Popen[bytes], line: str) -> bytes:
+    """Type a line; the beginning of what the client says to it, none if there is no line.
+
+    The server's idle timeout runs from its response on, which a busy client gets late.
+    """
+    if not line or client.stdin is None or client.stdout is None:
+        return b""
+    client.stdin.write(f"{line}\n".encode())
+    client.stdin.flush()
+    if not select.select([client.stdout], [], [], ENDS_WITHIN_S)[0]:
+        raise TimeoutExpired(client.args, ENDS_WITHIN_S)
+    return os.read(client.stdout.fileno(), 1 << 16)
 
 
 def _passive(
