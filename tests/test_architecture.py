@@ -49,7 +49,7 @@ DIETS: Final = {
     "model": (),
     "judge": ("model", "model.*", "errors"),
     "report": (
-        *("model", "model.*", "errors", "spelling", "judge.rules", "judge.remedies"),
+        *("model", "model.*", "errors", "spelling", "judge.rules"),
         *("catalogue", "catalogue.*"),
     ),
 }

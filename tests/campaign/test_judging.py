@@ -13,6 +13,7 @@ from tests.judge.playbook import C, S, play, silence
 from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, judged_run
 from tlsprobe.catalogue import catalogue, control_of
 from tlsprobe.language import format_groups
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import (
     Fact,
     Load,
@@ -22,7 +23,7 @@ from tlsprobe.model.facts import (
     ReachedFact,
     TrialFact,
 )
-from tlsprobe.model.judgement import Cause, Confidence, Control, Verdict
+from tlsprobe.model.judgement import Confidence, Control, Verdict
 from tlsprobe.model.run import Cell, Trial
 from tlsprobe.model.trace import Coverage, Stage, Trace
 

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
-from tlsprobe.model.judgement import Cause
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.run import Change, Run
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.document import read_run

@@ -14,7 +14,8 @@ from tests.servers import GENEROUS_S, Postgres, loopbacks
 from tlsprobe.flows.live import flow
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab import kernel_truth
-from tlsprobe.model.judgement import Cause, Confidence
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.trace import Drive, Side, Stage, Trace
 from tlsprobe.packets.frames import Frame
 from tlsprobe.sniff import capture as sniffer
@@ -124,7 +125,8 @@ def agreements(ran: Ran, told: tuple[kernel_truth.KernelReset, ...], port: int) 
         for reset in ours:  # the port may have had other connections before and after
             kernel = min(kernels, key=lambda k: abs(k.time_ns - reset.time_ns))
             assert abs(kernel.time_ns - reset.time_ns) < 2_000_000, (trial, kernel)
-            named = [*map(Cause, cell.causes), *(() if sure else reset.alternatives)]
+            named = [c for c in Cause if c in cell.causes]
+            named += () if sure else reset.alternatives
             agreed = (kernel_truth.agrees(c, kernel.reason, kernel.state) for c in named)
             assert any(agreed), (trial, kernel, named)
             confirmed += 1

@@ -33,8 +33,9 @@ from tests.explain.talk import (
 )
 from tlsprobe.explain import MOST_RESETS, Filter, explain
 from tlsprobe.language import parse
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset
-from tlsprobe.model.judgement import Cause, Confidence, Reader
+from tlsprobe.model.judgement import Confidence, Reader
 from tlsprobe.model.trace import Side
 from tlsprobe.packets.packet import Packet
 

@@ -14,10 +14,10 @@ from tlsprobe.fuzz.properties import (
 )
 from tlsprobe.judge.rules import RULES
 from tlsprobe.language import parse
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.judgement import (
     Axes,
-    Cause,
     Confidence,
     DataEnd,
     Judgement,

@@ -9,7 +9,8 @@ import pytest
 from tests.judge.playbook import ALERT, C, S, crossing, play
 from tlsprobe.judge.cell import MeasuredCell, cell_of, spread, windows_of
 from tlsprobe.judge.verdict import judge, ladder_for
-from tlsprobe.model.judgement import Cause, Confidence, Control, LadderLine, Level, Result, Verdict
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.run import (
     BeforeAfter,

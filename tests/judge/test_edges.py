@@ -9,7 +9,8 @@ import pytest
 from tests.judge.playbook import FIRST, C, Line, S, crossing, play, silence
 from tlsprobe.judge.causes import is_open
 from tlsprobe.judge.verdict import judge
-from tlsprobe.model.judgement import Cause, Confidence, Judgement, Result
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Judgement, Result
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Trace
 
 

@@ -29,6 +29,8 @@ from tests.judge.scenarios import (
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import Level, Result
 from tlsprobe.model.trace import Coverage, RecordKind, Remark, RemarkKind, Trace
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols import PROTOCOLS, protocol_of
 
 
 @dataclass(frozen=True)
@@ -331,6 +333,25 @@ def test_a_rule_is_as_binding_as_its_source_says(rule: str) -> None:
 def test_a_broken_rule_weighs_no_more_than_its_level(rule: str) -> None:
     order = [INFO, WARN, FAIL, Result.ERROR]
     assert order.index(TABLE[rule].broken) <= order.index(WORST[RULES[rule].level])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_of_a_protocol_names_one_that_is_spoken(rule: str) -> None:
+    """An adapter of the registry, or a profile whose lines are a protocol of their own."""
+    scripts = {
+        profile.name
+        for profile in map(load_profile, list_profiles())
+        if protocol_of(profile).named_by_profile
+    }
+    assert set(RULES[rule].protocols) <= PROTOCOLS.keys() | scripts
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_remedy_says_whom_a_breach_hurts_and_what_helps(rule: str) -> None:
+    remedy = RULES[rule].remedy
+    if remedy is not None:
+        assert remedy.advice
+        assert all(line.endswith((".", ").")) for line in (remedy.hurts, *remedy.sentences))
 
 
 def test_the_path_is_not_decided_by_a_trace() -> None:

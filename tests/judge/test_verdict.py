@@ -8,7 +8,8 @@ import pytest
 
 from tests.judge.playbook import FIRST, C, Line, S, crossing, play, silence
 from tlsprobe.judge.verdict import judge
-from tlsprobe.model.judgement import Cause, DataEnd, Outcome, Reader, Result, TcpEnd, TlsEnd
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import DataEnd, Outcome, Reader, Result, TcpEnd, TlsEnd
 from tlsprobe.model.trace import Coverage, Record, RecordKind, Side
 
 POSTGRES = (C.goodbye(), C.notify(), S.notify(), S.rst(active=True))

@@ -30,7 +30,7 @@ from tlsprobe.lab.kernel_truth import (
     parse_line,
     watch_resets,
 )
-from tlsprobe.model.judgement import Cause
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Side
 
 # --- Reading lines --------------------------------------------------------------------------------

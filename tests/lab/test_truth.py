@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tlsprobe.lab.kernel_truth import KernelReset
+from tlsprobe.lab.kernel_truth import REASONS, KernelReset
 from tlsprobe.lab.truth import APART_NS, compare, endpoint_of
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,
-    Cause,
     Confidence,
     DataEnd,
     Judgement,
@@ -152,6 +152,10 @@ def test_what_nobody_saw_is_not_agreement() -> None:
     other_server = told(11_000, "TCP_STATE", src=("127.0.0.1", 444), dst=ONE)
     found = compare([trial(ONE)], [late, other_server], SERVER, lost=3)
     assert found == Truth(not_seen=1, lost=3)
+
+
+def test_every_reason_that_a_cause_names_is_known_and_every_known_one_is_a_causes() -> None:
+    assert {reason for cause in Cause for reason in cause.row.kernel} == set(REASONS)
 
 
 def test_endpoints_are_read_as_they_are_written() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,
-    Cause,
     Confidence,
     DataEnd,
     LadderLine,

@@ -17,9 +17,9 @@ from tests.report.builders import (
     postgres_run,
     unsupported,
 )
-from tlsprobe.model.judgement import Cause, Confidence, Level, Result, Verdict
+from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
 from tlsprobe.model.run import BeforeAfter, CauseFacts, Cell, Finding, ResetCounts
-from tlsprobe.report.findings import PHASES, findings_of, merged_causes, worst_cells
+from tlsprobe.report.findings import findings_of, merged_causes, worst_cells
 from tlsprobe.report.sentences import cause_words, place_names
 
 MEDIUM = Confidence.MEDIUM
@@ -99,11 +99,6 @@ def test_no_trial_is_made_surer_than_it_was() -> None:
     )
     (alone,) = merged_causes([likely, likely])
     assert cause_words(alone) == "unread-data-at-close (confidence medium, in 48 trials)"
-
-
-def test_every_cause_has_its_phases() -> None:
-    assert PHASES.keys() == set(Cause)
-    assert all(PHASES.values())
 
 
 def mixed_cell(*causes: str) -> Cell:

@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 
 from tests.report.builders import make_run, nasty_run, nginx_run, postgres_run, unsupported
-from tlsprobe.model.judgement import Cause, Confidence, Level, Outcome, Result, Verdict
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Level, Outcome, Result, Verdict
 from tlsprobe.model.run import Run
 from tlsprobe.model.trace import Side
 from tlsprobe.report.document import Document, encode_run

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.report.builders import NASTY, clean, make_run
-from tlsprobe.model.judgement import Cause, Confidence, Verdict
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Verdict
 from tlsprobe.model.run import (
     BeforeAfter,
     CauseFacts,

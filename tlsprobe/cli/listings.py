@@ -12,7 +12,6 @@ import typer
 from tlsprobe.catalogue import Entry, catalogue
 from tlsprobe.cli.console import out
 from tlsprobe.errors import UsageError
-from tlsprobe.judge.remedies import RULES as REMEDIES
 from tlsprobe.judge.rules import RULES, Rule
 from tlsprobe.keys import shown
 from tlsprobe.language import format_groups, grammar
@@ -112,10 +111,9 @@ def _rule_fields(rule: Rule) -> Iterator[Field]:
     yield Field("rule", rule.text)
     deciders = [e.sequence.name for e in catalogue().values() if rule.id in e.decides]
     yield Field("decided by", ", ".join(deciders) or "every sequence")
-    remedy = REMEDIES.get(rule.id)
-    if remedy is not None:
-        yield Field("hurts", remedy.hurts)
-        yield Field("remedy", items=remedy.remedies)
+    if rule.remedy is not None:
+        yield Field("hurts", rule.remedy.hurts)
+        yield Field("remedy", items=rule.remedy.sentences)
 
 
 def _profile_fields(profile: Profile) -> Iterator[Field]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import shlex
 from itertools import pairwise
 
-from tlsprobe.model.judgement import Cause, Reset, Word
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Reset, Word
 from tlsprobe.model.trace import RecordKind, Side, Trace
 
 _OPEN_PAIR = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DELIBERATE}

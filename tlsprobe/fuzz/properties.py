@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tlsprobe.judge.rules import RULES
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.judgement import Cause, Judgement, LadderLine, Result, TcpEnd
+from tlsprobe.model.judgement import Judgement, LadderLine, Result, TcpEnd
 from tlsprobe.model.knowledge import Digest
 from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
 from tlsprobe.model.trace import Side

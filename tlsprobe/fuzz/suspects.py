@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tlsprobe.fuzz.properties import Kind, Observation, Violation
-from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.model.fuzz import Example, FuzzCause, FuzzFailure
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Side
@@ -97,5 +96,5 @@ def _what(violation: Violation) -> str:
 
 
 def _cause(reset: Reset) -> FuzzCause:
-    remedies = CAUSES[reset.cause].remedies
+    remedies = reset.cause.remedy(reset.side).sentences
     return FuzzCause(str(reset.cause), reset.confidence, reset.evidence, remedies)

@@ -9,18 +9,9 @@ from statistics import quantiles
 
 from tlsprobe.judge.early import ending_words
 from tlsprobe.judge.race import WINDOW, race_of
-from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.judge.rules import RULES
-from tlsprobe.model.judgement import (
-    Cause,
-    Confidence,
-    Judgement,
-    Outcome,
-    Reader,
-    Reset,
-    Result,
-    Verdict,
-)
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Judgement, Outcome, Reader, Reset, Result, Verdict
 from tlsprobe.model.run import (
     BeforeAfter,
     CauseFacts,
@@ -186,7 +177,7 @@ def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
             side=side,
             confidence=confidence,
             evidence=first[side, cause, confidence].evidence,
-            remedy=CAUSES[cause].remedies if side is Side.SERVER else (),
+            remedy=cause.remedy(side).sentences if side is Side.SERVER else (),
         )
         for (side, cause, confidence), count in counts.most_common()
     ]

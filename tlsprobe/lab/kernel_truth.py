@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -26,7 +26,7 @@ from pathlib import Path
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import tracefs
 from tlsprobe.lab.tracefs import Instance
-from tlsprobe.model.judgement import Cause
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Side
 
 Endpoint = tuple[str, int]
@@ -71,7 +71,8 @@ class KernelReset:
     @property
     def passive(self) -> bool:
         """Whether it answers a segment, rather than carry out a decision of this side."""
-        return self.reason not in _DECISIONS
+        known = REASONS.get(self.reason)
+        return known is None or not known.decides
 
     def sent_by(self, endpoint: Endpoint) -> bool:
         """Whether this endpoint sent it, a socket listening on all addresses included."""
@@ -287,46 +288,49 @@ def _no_permission(top: Path) -> str | None:
 
 # --- What the reasons mean ------------------------------------------------------------------------
 
-# Each was provoked on Linux 6.18 with plain sockets (the tests do it), but for TCP_ABORT_ON_MEMORY.
-_MEANS: dict[str, frozenset[Cause]] = {
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What is known of a reason of the kernel for a reset.
+
+    ``state`` is the only state of the socket in which it means what the causes say of it; None:
+    any. ``decides``: it is one of ``tcp_send_active_reset``; all others are of the functions that
+    answer a segment.
+    """
+
+    state: str | None = None
+    decides: bool = False
+
+
+# Which cause has which reason is a column of the table of causes. Each was provoked on Linux 6.18
+# with plain sockets (the tests do it), but for TCP_ABORT_ON_MEMORY.
+REASONS: Mapping[str, Reason] = {
     # __tcp_close with a receive queue. The socket is TCP_CLOSE by then, so whether its FIN had
     # gone out before cannot be told. Checked before linger, which is never reached.
-    "TCP_ABORT_ON_CLOSE": frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN}),
+    "TCP_ABORT_ON_CLOSE": Reason(decides=True),
     # tcp_disconnect: linger 0, connect(AF_UNSPEC), a listener's connections that nobody accepted
     # (with data or without), and `ss --kill`.
-    "TCP_STATE": frozenset({Cause.DELIBERATE}),
+    "TCP_STATE": Reason(decides=True),
     # The same when the peer had closed and so had we, with data still unsent.
-    "TCP_DISCONNECT_WITH_DATA": frozenset({Cause.DELIBERATE}),
+    "TCP_DISCONNECT_WITH_DATA": Reason(decides=True),
     # TCP_LINGER2 below 0 when close() finds FIN_WAIT2.
-    "TCP_ABORT_ON_LINGER": frozenset({Cause.DELIBERATE}),
+    "TCP_ABORT_ON_LINGER": Reason(decides=True),
     # The kernel tears down with nothing unread: too many orphans, or keepalive probes that nobody
     # answers. No word of their own, since packets do not tell them apart.
-    "TCP_ABORT_ON_MEMORY": frozenset({Cause.DELIBERATE}),
-    "TCP_KEEPALIVE_TIMEOUT": frozenset({Cause.DELIBERATE}),
+    "TCP_ABORT_ON_MEMORY": Reason(decides=True),
+    "TCP_KEEPALIVE_TIMEOUT": Reason(decides=True),
     # FIN acknowledged, then our data: close() has left a minisocket that takes none.
-    "TCP_TIMEWAIT_SOCKET": frozenset({Cause.DATA_AFTER_CLOSE}),
+    "TCP_TIMEWAIT_SOCKET": Reason(state="TCP_TIME_WAIT"),
     # Our data before the FIN was acknowledged; or, with TCP_LINGER2 below 0, a mere
     # acknowledgement of it, which is an abort that the server asked for.
-    "TCP_ABORT_ON_DATA": frozenset({Cause.DATA_AFTER_CLOSE, Cause.DELIBERATE}),
+    "TCP_ABORT_ON_DATA": Reason(),
     # Nothing has these four numbers and nothing listens; the answer to a SYN looks no different
     # here. After data-after-close the first RST removes the socket, so a second one says this.
-    "NO_SOCKET": frozenset({Cause.REFUSED, Cause.NO_STATE, Cause.DATA_AFTER_CLOSE}),
+    "NO_SOCKET": Reason(state="UNKNOWN"),
     # An ACK reached the listening socket, for want of a connection with these four numbers.
-    "TCP_FLAGS": frozenset({Cause.NO_STATE, Cause.DATA_AFTER_CLOSE}),
+    "TCP_FLAGS": Reason(state="TCP_LISTEN"),
 }
-
-# The reasons of tcp_send_active_reset; all others are of the functions that answer a segment.
-_DECISIONS = {
-    *("TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_LINGER", "TCP_ABORT_ON_MEMORY", "TCP_STATE"),
-    *("TCP_DISCONNECT_WITH_DATA", "TCP_KEEPALIVE_TIMEOUT"),
-}
-
-# Reasons that mean what is written above in one socket state only.
-_ONLY_IN_STATE = {
-    "TCP_TIMEWAIT_SOCKET": "TCP_TIME_WAIT",
-    "NO_SOCKET": "UNKNOWN",
-    "TCP_FLAGS": "TCP_LISTEN",
-}
+"""The reasons that have a meaning here."""
 
 
 def agrees(cause: Cause, reason: str, state: str) -> bool:
@@ -340,6 +344,7 @@ def agrees(cause: Cause, reason: str, state: str) -> bool:
 
 
 def _causes(reason: str, state: str) -> frozenset[Cause]:
-    if _ONLY_IN_STATE.get(reason, state) != state:
+    known = REASONS.get(reason)
+    if known is None or known.state not in {None, state}:
         return frozenset({Cause.UNKNOWN})
-    return _MEANS.get(reason, frozenset({Cause.UNKNOWN}))
+    return frozenset(cause for cause in Cause if reason in cause.row.kernel)

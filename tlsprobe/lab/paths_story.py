@@ -23,7 +23,8 @@ from tlsprobe.lab.paths_sides import (
     tcp_packets,
     to_server,
 )
-from tlsprobe.model.judgement import Cause, Confidence, Verdict
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Verdict
 from tlsprobe.model.run import (
     BeforeAfter,
     CauseFacts,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Side
 
 
@@ -81,19 +82,6 @@ class Outcome(StrEnum):
     def reached(self) -> bool:
         """Whether the trial says anything about its sequence."""
         return not self.failed and self is not Outcome.ENDED_BEFORE_START
-
-
-class Cause(StrEnum):
-    """Why an RST was sent."""
-
-    UNREAD_AT_CLOSE = "unread-data-at-close"
-    UNREAD_AFTER_FIN = "unread-data-after-fin"
-    DATA_AFTER_CLOSE = "data-after-close"
-    NO_STATE = "no-connection-state"
-    DELIBERATE = "deliberate-abort"
-    REFUSED = "refused"
-    MIDDLEBOX = "middlebox"
-    UNKNOWN = "unknown"
 
 
 class Confidence(StrEnum):

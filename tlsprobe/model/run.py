@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,
-    Cause,
     Confidence,
     Judgement,
     LadderLine,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tlsprobe.judge.remedies import CAUSES
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import (
     EXPLAIN_SCHEMA,
     ExplainedFlow,
@@ -16,7 +16,7 @@ from tlsprobe.model.explanation import (
     Explanation,
     InputFacts,
 )
-from tlsprobe.model.judgement import Cause, Confidence, Reader
+from tlsprobe.model.judgement import Confidence, Reader
 from tlsprobe.model.trace import Side
 from tlsprobe.report.escape import printable
 
@@ -135,7 +135,7 @@ def _reset(found: ExplainedReset) -> ResetDocument:
         reset.alternatives,
         found.trigger,
         _sentences(reset.evidence),
-        CAUSES[reset.cause].remedies,
+        reset.cause.remedy(reset.side).sentences,
         experiment=printable(found.experiment) if found.experiment else UNSET,
     )
 

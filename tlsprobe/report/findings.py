@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tlsprobe.model.judgement import Cause, Confidence, Level, Result, Verdict
+from tlsprobe.model.causes import cause_named
+from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
 from tlsprobe.model.run import CauseFacts, Cell, Finding, Run
 
 ORDER = (Result.FAIL, Result.WARN, Result.ERROR, Result.INFO)
@@ -42,18 +43,6 @@ class Phase(StrEnum):
 
 
 EITHER = frozenset(Phase)
-
-PHASES: dict[Cause, frozenset[Phase]] = {
-    Cause.UNREAD_AT_CLOSE: frozenset({Phase.BEFORE}),
-    Cause.NO_STATE: frozenset({Phase.BEFORE}),
-    Cause.REFUSED: frozenset({Phase.BEFORE}),
-    Cause.UNREAD_AFTER_FIN: frozenset({Phase.AFTER}),
-    Cause.DATA_AFTER_CLOSE: frozenset({Phase.AFTER}),
-    Cause.DELIBERATE: EITHER,
-    Cause.MIDDLEBOX: EITHER,
-    Cause.UNKNOWN: EITHER,
-}
-"""When resets of a cause come. Asked only where a cell has resets of both phases."""
 
 RULE_PHASES = {
     "INTEROP-RESET-BEFORE-FIN": Phase.BEFORE,
@@ -153,10 +142,10 @@ def phases_of(cell: Cell, facts: CauseFacts) -> frozenset[Phase]:
     server = cell.resets.server
     if bool(server.before_fin) is not bool(server.after_fin):
         return frozenset({Phase.BEFORE if server.before_fin else Phase.AFTER})
-    try:
-        return PHASES[Cause(facts.cause)]
-    except ValueError:  # of a later tlsprobe
+    cause = cause_named(facts.cause)
+    if cause is None or cause.row.before_fin is None:
         return EITHER
+    return frozenset({Phase.BEFORE if cause.row.before_fin else Phase.AFTER})
 
 
 def merged_causes(causes: Iterable[CauseFacts], mixed: Iterable[str] = ()) -> tuple[Why, ...]:

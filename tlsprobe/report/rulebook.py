@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tlsprobe.judge.remedies import CAUSES
-from tlsprobe.judge.remedies import RULES as REMEDIES
 from tlsprobe.judge.rules import RULES
-from tlsprobe.model.judgement import Cause
+from tlsprobe.model.causes import cause_named
 from tlsprobe.model.run import CauseFacts
+from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import Field, Inline, Link
 
 _SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
@@ -18,12 +17,12 @@ _SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
 def rule_fields(rule_id: str) -> Iterator[Field]:
     """The rule, whom a breach hurts and what helps; nothing for a rule that is not known here."""
     rule = RULES.get(rule_id)
-    if rule is not None:
-        yield Field("rule", (f"{rule.text} (", *linked(rule.source), ")"))
-    remedy = REMEDIES.get(rule_id)
-    if remedy is not None:
-        yield Field("hurts", remedy.hurts)
-        yield Field("remedy", items=remedy.remedies)
+    if rule is None:
+        return
+    yield Field("rule", (f"{rule.text} (", *linked(rule.source), ")"))
+    if rule.remedy is not None:
+        yield Field("hurts", rule.remedy.hurts)
+        yield Field("remedy", items=rule.remedy.sentences)
 
 
 def cause_fields(facts: CauseFacts) -> Iterator[Field]:
@@ -31,9 +30,9 @@ def cause_fields(facts: CauseFacts) -> Iterator[Field]:
 
     Run documents carry the remedies alone. Our own resets hurt nobody else: they have no such row.
     """
-    known = CAUSES.get(Cause(facts.cause)) if facts.cause in set(Cause) else None
-    if known and facts.side == "server":
-        yield Field("hurts", known.hurts)
+    known = cause_named(facts.cause)
+    if known and facts.side == Side.SERVER:
+        yield Field("hurts", known.remedy(Side.SERVER).hurts)
     if facts.remedy:
         yield Field("remedy", items=facts.remedy)
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import EXPLAIN_SCHEMA
 from tlsprobe.model.fuzz import FUZZ_SCHEMA, FuzzCause, FuzzFailure, FuzzRun
-from tlsprobe.model.judgement import Cause, Outcome, Verdict
+from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.run import RUN_SCHEMA, BeforeAfter, Cell, ReaderCounts, ResetCounts, Run
 from tlsprobe.report.compatibility_json import MATRIX_SCHEMA, MatrixDocument
 from tlsprobe.report.document import CELL_KEYS, RUN_KEYS, Document

@@ -9,7 +9,8 @@ from tests.judge.scenarios import results
 from tlsprobe.judge.causes import is_open, resets_of
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge
-from tlsprobe.model.judgement import Cause, Confidence, Control, Judgement, Reset, Result
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Control, Judgement, Reset, Result
 from tlsprobe.model.knowledge import Knowledge
 from tlsprobe.model.trace import Coverage, Stage, Trace
 

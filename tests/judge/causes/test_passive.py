@@ -10,7 +10,8 @@ from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, pl
 from tlsprobe.judge.causes import resets_of, wording
 from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.model.judgement import Cause, Confidence, Reader, Reset, signature
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Reader, Reset, signature
 from tlsprobe.model.knowledge import Knowledge, NatEntry, Rewritten
 from tlsprobe.model.trace import Coverage, Record, RecordKind, Segment, Side, Trace
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.judge.playbook import FIRST, TTL, C, Line, S, play, silence, stranger
 from tlsprobe.judge.causes import resets_of
-from tlsprobe.model.judgement import Cause, Confidence, Reset
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Reset
 from tlsprobe.model.trace import Coverage, Flag, Mark, Record, RecordKind, Segment, Side, Trace
 
 FAR_NS = 20_000_000

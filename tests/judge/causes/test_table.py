@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from dataclasses import replace
 
 import pytest
 
 from tests.judge.playbook import ALERT, FIRST, MESSAGE, Act, C, Line, S, crossing, play, stranger
-from tlsprobe.judge.causes import resets_of
-from tlsprobe.model.judgement import Cause, Confidence, Reset
+from tlsprobe.judge.causes import resets_of, table
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Reset
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Side, Trace
 
 HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
@@ -32,6 +35,29 @@ def names(reset: Reset, *packets: int) -> bool:
     """Whether the evidence speaks of all these packets, by number."""
     words = said(reset).replace(",", " ").replace(":", " ").replace(")", " ").split()
     return {str(packet) for packet in packets} <= set(words)
+
+
+def words(row: ast.FunctionDef) -> tuple[set[Cause], set[Cause]]:
+    """The causes that a row may answer with, and all that it mentions."""
+    answered: set[Cause] = set()
+    mentioned: set[Cause] = set()
+    for node in ast.walk(row):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Cause":
+            mentioned.add(Cause[node.attr])
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Diagnosis":
+            named = ast.unparse(node.args[0]).rpartition(".")[2]
+            answered |= {Cause[named]} if named in Cause.__members__ else set()
+    return answered, mentioned
+
+
+def test_every_cause_is_the_answer_of_some_row_and_named_with_what_it_can_be_taken_for() -> None:
+    tree = ast.parse(inspect.getsource(table))
+    rows = [words(node) for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert set().union(*(answered or mentioned for answered, mentioned in rows)) == set(Cause)
+    for answered, mentioned in rows:
+        for cause in answered:
+            left = {str(other) for other in mentioned - {cause}}
+            assert left <= set(cause.row.alike), (cause, left)
 
 
 def test_no_rst_no_cause() -> None:

@@ -23,7 +23,8 @@ from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
-from tlsprobe.model.judgement import Cause, Control, Reset
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Control, Reset
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Side, Trace
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
-from tlsprobe.model.judgement import Cause
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Coverage, Record, Segment
 
 KNOWN_TIMERS = {

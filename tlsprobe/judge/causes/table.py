@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.causes.signs import foreign_signs, inferred
-from tlsprobe.model.judgement import Cause, Confidence
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.trace import EventKind, Segment
 
 _PROBES = 2

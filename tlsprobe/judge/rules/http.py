@@ -7,7 +7,8 @@ from itertools import pairwise
 from tlsprobe.judge.closing import FIN, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
-from tlsprobe.model.judgement import Cause, DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
+from tlsprobe.model.causes import Advice, Cause, Party, Remedy
+from tlsprobe.model.judgement import DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
 from tlsprobe.model.trace import RecordKind, RemarkKind, Side
 
 _BODY = 16 * 1024  # more than any request line and header that we send
@@ -161,6 +162,15 @@ HTTP_RULES = (
         _http_close,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "A client that asked for the end waits for it until its own timeout.",
+            (
+                Advice(
+                    Party.SERVER,
+                    "close when the response to 'Connection: close' is out; answer nothing more.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "HTTP-CLOSE-HEADER",
@@ -171,6 +181,10 @@ HTTP_RULES = (
         _http_close_header,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "A client that keeps the connection for its next request, and loses that one.",
+            (Advice(Party.SERVER, "say 'Connection: close' in the last response."),),
+        ),
     ),
     Rule(
         "HTTP-LINGER",
@@ -181,6 +195,16 @@ HTTP_RULES = (
         _http_linger,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "A slow reader: the reset can erase a response that has arrived and is not read yet.",
+            (
+                Advice(
+                    Party.SERVER,
+                    "half-close, read on until the client is done, then close (nginx:"
+                    " 'lingering_close always').",
+                ),
+            ),
+        ),
     ),
     Rule(
         "HTTP-BODY",
@@ -191,6 +215,10 @@ HTTP_RULES = (
         _http_body,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "The client, which hangs in the middle of its upload, or has it taken for a request.",
+            (Advice(Party.SERVER, "read the rest of the body and discard it, or close."),),
+        ),
     ),
     Rule(
         "HTTP-IDLE-GRACEFUL",
@@ -201,6 +229,16 @@ HTTP_RULES = (
         _http_idle,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "Pools, which cannot tell an idle timeout from a broken path.",
+            (
+                Advice(Party.SERVER, "on idle timeout send close_notify and FIN."),
+                Advice(
+                    Party.CLIENT,
+                    "set its idle timeout below the server's, so that it closes first.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "HTTP-TLS-ALERT",
@@ -211,6 +249,10 @@ HTTP_RULES = (
         _http_tls_alert,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "A reader of a response without a length cannot tell whether it is whole.",
+            (Advice(Party.SERVER, "call the TLS library's shutdown before closing the socket."),),
+        ),
     ),
     Rule(
         "HTTP-TLS-INCOMPLETE",
@@ -221,6 +263,10 @@ HTTP_RULES = (
         _http_tls_incomplete,
         checked=True,
         protocols=("http1",),
+        remedy=Remedy(
+            "Clients that close without waiting, which are most: their error counts climb.",
+            (Advice(Party.SERVER, "take the client's alert and FIN for the end that they are."),),
+        ),
     ),
     Rule(
         "H2-GOAWAY",
@@ -231,6 +277,15 @@ HTTP_RULES = (
         _h2_goaway,
         checked=True,
         protocols=("http2",),
+        remedy=Remedy(
+            "A client whose request crossed the close: it cannot know whether that is"
+            " safe to repeat.",
+            (
+                Advice(
+                    Party.SERVER, "send GOAWAY before closing, also when the connection is idle."
+                ),
+            ),
+        ),
     ),
     Rule(
         "H2-LAST-ID",
@@ -241,6 +296,15 @@ HTTP_RULES = (
         _h2_last_id,
         checked=True,
         protocols=("http2",),
+        remedy=Remedy(
+            "A client that has repeated a request elsewhere, and now it is done twice.",
+            (
+                Advice(
+                    Party.SERVER,
+                    "announce the highest stream first, and lower it in later GOAWAY frames.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "H2-ERROR-CLOSES",
@@ -251,6 +315,10 @@ HTTP_RULES = (
         _h2_error_closes,
         checked=True,
         protocols=("http2",),
+        remedy=Remedy(
+            "Both sides: each keeps a connection that neither may use.",
+            (Advice(Party.SERVER, "close TCP once the GOAWAY with the error is out."),),
+        ),
     ),
 )
 """The rules of HTTP/1.1 and HTTP/2, in the order of reports."""

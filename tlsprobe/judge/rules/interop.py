@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
-from tlsprobe.model.judgement import Cause, DataEnd, Level, Result, TcpEnd
+from tlsprobe.model.causes import Advice, Cause, Party, Remedy
+from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 _OURS = "tlsprobe's own"
@@ -154,6 +155,10 @@ INTEROP_RULES = (
         "server",
         "A response that is owed arrives whole, however the connection ends.",
         _data_lost,
+        remedy=Remedy(
+            "The client has part of a response and cannot know whether it is safe to ask again.",
+            (Advice(Party.SERVER, "half-close, read on, and close only when the client has."),),
+        ),
     ),
     Rule(
         "INTEROP-LEAK",
@@ -162,6 +167,10 @@ INTEROP_RULES = (
         "server",
         "The server lets go of a connection that the client has closed.",
         _leak,
+        remedy=Remedy(
+            "Descriptors and memory of the server are held by clients that have gone.",
+            (Advice(Party.SERVER, "act on EOF and set an idle timeout."),),
+        ),
     ),
     Rule(
         "INTEROP-PLAINTEXT",
@@ -170,6 +179,11 @@ INTEROP_RULES = (
         "server",
         "A server says its last words inside TLS: to a client, other bytes are a broken record.",
         _plaintext,
+        remedy=Remedy(
+            "Clients report a protocol error (wrong version number) in place of what"
+            " the server said.",
+            (Advice(Party.SERVER, "end TLS only behind its last words, not before them."),),
+        ),
     ),
     Rule(
         "INTEROP-PATH",
@@ -178,6 +192,15 @@ INTEROP_RULES = (
         "path",
         "After this close, the next connection through the same path works.",
         lambda _: None,  # decided over a whole cell, by a connection of its own
+        remedy=Remedy(
+            "Everybody behind the same forwarder loses the connection.",
+            (
+                Advice(
+                    Party.ANYBODY,
+                    "Restart the forwarder automatically, or avoid the close that kills it.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "INTEROP-IDLE-RACE",
@@ -187,6 +210,20 @@ INTEROP_RULES = (
         "A request that meets the idle expiry is answered or refused cleanly, not lost with an"
         " RST, after which nobody knows whether it was done.",
         _idle_race,
+        remedy=Remedy(
+            "The request that met the expiry: nobody knows whether it was done, and a"
+            " proxy says 502.",
+            (
+                Advice(
+                    Party.CLIENT,
+                    "set its idle timeout below the server's, so that no request meets the expiry.",
+                ),
+                Advice(
+                    Party.SERVER,
+                    "send close_notify and FIN, then read for a moment before closing.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "SELF-NOTIFY",

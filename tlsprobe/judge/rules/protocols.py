@@ -7,6 +7,7 @@ name, which is then what the trace carries as its protocol.
 from __future__ import annotations
 
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
+from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import Level, Result, TlsEnd
 
 
@@ -66,6 +67,10 @@ PROTOCOL_RULES = (
         "A closure alert is answered with one, unless the whole LDAP session is ended.",
         _ldap_alert,
         protocols=("ldap",),
+        remedy=Remedy(
+            "A client that waits to go on in plain text, or for the end, and gets neither.",
+            (Advice(Party.SERVER, "answer the alert with one, or close the connection."),),
+        ),
     ),
     Rule(
         "PG-TERMINATE",
@@ -76,6 +81,10 @@ PROTOCOL_RULES = (
         _pg_terminate,
         checked=True,
         protocols=("postgres",),
+        remedy=Remedy(
+            "The server's own connection slots, which run out.",
+            (Advice(Party.POOLER, "pass Terminate on, and close behind it."),),
+        ),
     ),
     Rule(
         "SMTP-221",
@@ -86,6 +95,10 @@ PROTOCOL_RULES = (
         _smtp_221,
         checked=True,
         protocols=("smtp", "smtps"),
+        remedy=Remedy(
+            "Sending mail servers, which may take the message for undelivered and send it again.",
+            (Advice(Party.SERVER, "answer QUIT with 221 before closing."),),
+        ),
     ),
     Rule(
         "IMAP-BYE",
@@ -95,6 +108,10 @@ PROTOCOL_RULES = (
         "LOGOUT is answered with BYE before it is completed.",
         _imap_bye,
         protocols=("imap", "imaps"),
+        remedy=Remedy(
+            "Mail clients that tell an end that was asked for from one that was not by it.",
+            (Advice(Party.SERVER, "send BYE before the completion of LOGOUT, then close."),),
+        ),
     ),
     Rule(
         "MQTT-DISCONNECT",
@@ -105,6 +122,10 @@ PROTOCOL_RULES = (
         _mqtt_disconnect,
         checked=True,
         protocols=("mqtt",),
+        remedy=Remedy(
+            "The broker's own connection slots, held by clients that have said goodbye.",
+            (Advice(Party.BROKER, "close when DISCONNECT arrives."),),
+        ),
     ),
 )
 """The rules of other protocols, in the order of reports."""

@@ -12,14 +12,11 @@ from functools import cached_property, lru_cache
 from itertools import dropwhile
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent, before
-from tlsprobe.model.judgement import Axes, Cause, Level, Outcome, Reset, Result, RuleResult
+from tlsprobe.model.causes import Remedy
+from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
 from tlsprobe.model.trace import Record, RecordKind, Side, Trace
 
 _FATAL, _USER_CANCELED = 2, 90
-
-
-_NOT_ITS_OWN = frozenset({Cause.MIDDLEBOX, Cause.NO_STATE, Cause.REFUSED})
-"""Causes of an RST in the server's name that the server's application did not make."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class RuleInput:
     def not_the_servers(self) -> bool:
         """The connection was ended by something else: a box in between, a host that forgot it."""
         first = self.server_resets[:1]
-        return bool(first) and first[0].cause in _NOT_ITS_OWN and first[0].before_fin
+        return bool(first) and not first[0].cause.row.by_sender and first[0].before_fin
 
     @property
     def its_end(self) -> WireEvent | None:
@@ -124,6 +121,7 @@ class Rule:
     ``checked``: the sentence was compared with the text of the first document that ``source``
     names, and is not told from secondary sources. ``tls`` and ``protocols`` say to which
     connections it can apply at all: a version, names of protocols; where they are empty, to any.
+    ``remedy`` is there where there is more to say of a breach than the cause of a reset does.
     """
 
     id: str
@@ -135,6 +133,7 @@ class Rule:
     checked: bool = False
     tls: str = ""
     protocols: tuple[str, ...] = ()
+    remedy: Remedy | None = None
 
     def can_apply(self, tls: str | None, protocol: str) -> bool:
         """Whether it has anything to say of connections in this version with this protocol."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
-from tlsprobe.model.judgement import Cause, Level, Result
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Level, Result
 from tlsprobe.model.trace import Coverage, Segment, Side
 
 
 def _rst_on_unread(given: RuleInput) -> Answer:
-    asked_for = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DATA_AFTER_CLOSE}
-    if not any(r.cause in asked_for for r in given.server_resets):
+    if not any(reset.cause.row.prescribed for reset in given.server_resets):
         return None
     return Result.PASS, "TCP asks for this reset: data was unread at, or came after, the close"
 

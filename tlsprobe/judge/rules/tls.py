@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
+from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
 from tlsprobe.model.trace import RecordKind, RemarkKind, Side
 
@@ -171,6 +172,10 @@ TLS_RULES = (
         _tls12_notify,
         checked=True,
         tls="1.2",
+        remedy=Remedy(
+            "A reader cannot tell the end from a truncation attack.",
+            (Advice(Party.SERVER, "call the TLS library's shutdown before closing the socket."),),
+        ),
     ),
     Rule(
         "TLS12-ANSWER",
@@ -181,6 +186,11 @@ TLS_RULES = (
         _tls12_answer,
         checked=True,
         tls="1.2",
+        remedy=Remedy(
+            "A client that waits for the answer sees a truncated stream, or waits until"
+            " its timeout.",
+            (Advice(Party.CLIENT, "do not wait for the answer before closing."),),
+        ),
     ),
     Rule(
         "TLS13-NOTIFY",
@@ -191,6 +201,16 @@ TLS_RULES = (
         _tls13_notify,
         checked=True,
         tls="1.3",
+        remedy=Remedy(
+            "A reader cannot tell the end from a truncation attack; strict libraries"
+            " report an error.",
+            (
+                Advice(
+                    Party.SERVER,
+                    "call the TLS library's shutdown before closing, also when the client led.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "TLS13-HALF-CLOSE",
@@ -211,6 +231,15 @@ TLS_RULES = (
         _tls13_ignore_after,
         checked=True,
         tls="1.3",
+        remedy=Remedy(
+            "Whoever relies on the alert as the end: what comes behind it may not be the client's.",
+            (
+                Advice(
+                    Party.SERVER,
+                    "stop reading requests once the TLS library has reported close_notify.",
+                ),
+            ),
+        ),
     ),
     Rule(
         "TLS13-WARNING-LEVEL",
@@ -220,6 +249,10 @@ TLS_RULES = (
         "A close_notify carries the level warning.",
         _tls13_warning_level,
         tls="1.3",
+        remedy=Remedy(
+            "Clients that go by the level, and take an orderly end for an error.",
+            (Advice(Party.SERVER, "update the TLS library, or report it there."),),
+        ),
     ),
     Rule(
         "TLS13-CANCELED",
@@ -230,6 +263,14 @@ TLS_RULES = (
         _tls13_canceled,
         checked=True,
         tls="1.3",
+        remedy=Remedy(
+            "A reader that cannot tell whether anything will follow.",
+            (
+                Advice(
+                    Party.SERVER, "send close_notify behind user_canceled, or close_notify alone."
+                ),
+            ),
+        ),
     ),
     Rule(
         "TLS-FATAL-CLOSES",
@@ -239,6 +280,10 @@ TLS_RULES = (
         "After a fatal alert the connection is closed at once.",
         _tls_fatal_closes,
         checked=True,
+        remedy=Remedy(
+            "The client waits on a connection that can carry nothing more.",
+            (Advice(Party.SERVER, "close the socket when the TLS library reports a fatal error."),),
+        ),
     ),
     Rule(
         "TLS-TRUNCATION",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.judge.remedies import CAUSES
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, InputFacts
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.report.blocks import (
@@ -77,9 +76,9 @@ def _group(group: Group) -> Iterator[Block]:
     for explained in resets:
         fields += _reset(explained)
     fields.append(Field("reader", READERS[flow.reader]))
-    for cause in dict.fromkeys(explained.reset.cause for explained in resets):
-        fields.append(Field("hurts", CAUSES[cause].hurts))
-        fields.append(Field("remedy", items=CAUSES[cause].remedies))
+    for remedy in dict.fromkeys(e.reset.cause.remedy(e.reset.side) for e in resets):
+        fields.append(Field("hurts", remedy.hurts))
+        fields.append(Field("remedy", items=remedy.sentences))
     fields += [Field("note", note) for note in flow.notes]
     if group.count > 1:
         fields.append(Field("alike", _others(group)))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tlsprobe.model.causes import Party, cause_named
 from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Cell, Run, Spread
+from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import (
     Block,
     BulletList,
@@ -251,7 +253,7 @@ def _server_resets(cell: Cell) -> int:
 
 def _clients(run: Run, profile: Profile | None) -> Iterator[Block]:
     yield from map(Paragraph, (*_what_readers_get(run), _safe_idle(run, profile)))
-    yield from _remedies(run, "Client")
+    yield from _advice(run, Party.CLIENT)
     yield from map(Paragraph, race_words(run))
 
 
@@ -290,7 +292,7 @@ def _forwarders(run: Run) -> Iterator[Block]:
     )
     yield Paragraph(f"{_after_closes(run)} {error}")
     if resets:
-        yield from _remedies(run, "Forwarder")
+        yield from _advice(run, Party.FORWARDER)
 
 
 def _after_closes(run: Run) -> str:
@@ -303,25 +305,26 @@ def _after_closes(run: Run) -> str:
     return f"The next connection got through after every cell, {len(checked)} in all."
 
 
-def _remedies(run: Run, whose: str) -> Iterator[Block]:
-    """What those who are concerned can do about the resets that were seen, each thing once."""
-    causes = (why for cell in asked(run) for why in cell.why if why.side == "server")
-    remedies = dict.fromkeys(sentence for why in causes for sentence in why.remedy)
-    found = tuple(sentence for sentence in remedies if sentence.startswith(f"{whose}:"))
+def _advice(run: Run, party: Party) -> Iterator[Block]:
+    """What one party can do about the resets of the server that were seen, each thing once."""
+    whys = (why for cell in asked(run) for why in cell.why if why.side == Side.SERVER)
+    causes = [cause for why in whys if (cause := cause_named(why.cause))]
+    advice = (cause.remedy(Side.SERVER).advice_for(party) for cause in causes)
+    found = dict.fromkeys(sentence for sentences in advice for sentence in sentences)
     if found:
-        yield BulletList(found)
+        yield BulletList(tuple(found))
 
 
 def _directives(run: Run, profile: Profile | None) -> Iterator[Block]:
     if profile is None or not profile.directives:
         yield Paragraph("No directive that changes it is known to the profile.")
-        yield from _remedies(run, "Server")
+        yield from _advice(run, Party.SERVER)
         return
     lab = profile.lab
     if lab and lab.idle_directive:
         yield Paragraph(("The idle timeout is set by ", Code(lab.idle_directive), "."))
     yield BulletList(tuple((Code(d.name), f": {d.effect}") for d in profile.directives))
-    yield from _remedies(run, "Server")
+    yield from _advice(run, Party.SERVER)
 
 
 def _measured(vendor: Vendor, run: Run, profile: Profile | None, command: str) -> Iterator[Block]:

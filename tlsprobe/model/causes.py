@@ -1,0 +1,301 @@
+"""Why an RST was sent: the table of causes.
+
+A cause is one row here: its word, what it means, whom it hurts and what helps on either side, the
+kernel's own reasons for it, and the causes that it can be taken for. How it is told from packets is
+a row of ``judge.causes.table``; a test holds that every cause has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from tlsprobe.model.trace import Side
+
+
+class Party(StrEnum):
+    """Whom a piece of advice is for."""
+
+    SERVER = "Server"
+    CLIENT = "Client"
+    BROKER = "Broker"
+    POOLER = "Pooler or proxy in between"
+    FORWARDER = "Forwarder"
+    PATH = "Path"
+    METRICS = "Metrics"
+    ANYBODY = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One thing that helps, as a sentence for one party."""
+
+    party: Party
+    text: str
+
+    def __str__(self) -> str:
+        """With the party in front, where it is for one."""
+        return f"{self.party}: {self.text}" if self.party else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Whom something hurts, and what helps."""
+
+    hurts: str
+    advice: tuple[Advice, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The advice as sentences."""
+        return tuple(map(str, self.advice))
+
+    def advice_for(self, party: Party) -> tuple[str, ...]:
+        """What one party can do, as sentences."""
+        return tuple(str(one) for one in self.advice if one.party is party)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """What there is to know of a cause.
+
+    ``server`` and ``client`` are the remedies by the side that sent the RST. ``kernel`` holds the
+    reasons of Linux for such an RST, as the tracepoint ``tcp:tcp_send_reset`` names them: those
+    that ``lab.kernel_truth`` provokes. ``alike`` are the words of causes that cannot always be
+    told from this one. ``before_fin``: such an RST comes only before its sender's FIN (True), only
+    behind it (False), or either (None). ``by_sender``: the end in whose name it came made it, and
+    no box in between or host without the connection. ``prescribed``: TCP asks for it (RFC 9293
+    section 3.6.1).
+    """
+
+    meaning: str
+    server: Remedy
+    client: Remedy
+    kernel: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    before_fin: bool | None = None
+    by_sender: bool = True
+    prescribed: bool = False
+
+
+_SEE = Advice(
+    Party.ANYBODY, "Capture on both sides of each hop: the one where the RST is born ends it."
+)
+_BOX = Remedy(
+    "Both ends: something between them ended the connection, and the server may not know.", (_SEE,)
+)
+_GONE = Remedy(
+    "Every user of the connection: it is gone without a word, and what was in flight with it.",
+    (
+        Advice(
+            Party.PATH, "look for NAT or load balancer state dropped while the connection idled."
+        ),
+        Advice(Party.CLIENT, "TCP keepalive, or an idle timeout, shorter than the path's."),
+    ),
+)
+_NOBODY_LISTENS = Remedy(
+    "Every client: nothing listens on the port.",
+    (Advice(Party.ANYBODY, "Check address, port and whether the server runs."),),
+)
+_NO_ALARM = Advice(Party.METRICS, "do not alarm on resets that follow a FIN.")
+
+
+class Cause(StrEnum):
+    """Why an RST was sent."""
+
+    row: CauseRow
+
+    UNREAD_AT_CLOSE = (
+        "unread-data-at-close",
+        CauseRow(
+            "its sender closed the socket with data unread",
+            server=Remedy(
+                "Whoever reads between client and server: the read fails with ECONNRESET where EOF"
+                " belongs, and a forwarder that takes a read error for a dead tunnel closes it for"
+                " all.",
+                (
+                    Advice(
+                        Party.SERVER,
+                        "read until the client's close_notify or FIN before closing"
+                        " (shutdown the write side, read on for a moment, close).",
+                    ),
+                    Advice(
+                        Party.CLIENT,
+                        "send the goodbye without a close_notify behind it, or wait for the"
+                        " server's alert before answering.",
+                    ),
+                    Advice(
+                        Party.FORWARDER,
+                        "treat ECONNRESET after the server's last byte as the end of one"
+                        " connection, not of the tunnel.",
+                    ),
+                ),
+            ),
+            client=Remedy(
+                "The server, and whoever reads in between: a read fails with ECONNRESET where EOF"
+                " belongs.",
+                (
+                    Advice(
+                        Party.CLIENT,
+                        "read until the server's close_notify or FIN before closing"
+                        " (shutdown the write side, read on for a moment, close).",
+                    ),
+                ),
+            ),
+            kernel=("TCP_ABORT_ON_CLOSE",),
+            alike=("deliberate-abort",),
+            before_fin=True,
+            prescribed=True,
+        ),
+    )
+    UNREAD_AFTER_FIN = (
+        "unread-data-after-fin",
+        CauseRow(
+            "its sender had half-closed, and then closed the socket with data unread",
+            server=Remedy(
+                "No reader, for EOF came first; firewalls and reset metrics count it.",
+                (
+                    Advice(
+                        Party.SERVER,
+                        "after shutting down the write side, read until the client is done, then"
+                        " close.",
+                    ),
+                ),
+            ),
+            client=Remedy(
+                "No reader, for EOF came first; firewalls and reset metrics count it.",
+                (
+                    Advice(
+                        Party.CLIENT,
+                        "after shutting down the write side, read until the server is done, then"
+                        " close.",
+                    ),
+                ),
+            ),
+            kernel=("TCP_ABORT_ON_CLOSE",),
+            alike=("deliberate-abort",),
+            before_fin=False,
+            prescribed=True,
+        ),
+    )
+    DATA_AFTER_CLOSE = (
+        "data-after-close",
+        CauseRow(
+            "data reached a socket that its sender had closed",
+            server=Remedy(
+                "No reader, for EOF came first; but the client's answering alert draws the reset,"
+                " so reset metrics climb with every orderly close.",
+                (
+                    Advice(
+                        Party.SERVER,
+                        "linger for the client's alert (nginx: 'lingering_close always').",
+                    ),
+                    Advice(
+                        Party.CLIENT,
+                        "set its idle timeout below the server's, so that it closes first.",
+                    ),
+                    _NO_ALARM,
+                ),
+            ),
+            client=Remedy(
+                "Nobody who reads on the client's side, for it had closed; what the server sent"
+                " last is lost, and reset metrics count it.",
+                (Advice(Party.CLIENT, "read until the server's FIN before closing."), _NO_ALARM),
+            ),
+            kernel=("TCP_TIMEWAIT_SOCKET", "TCP_ABORT_ON_DATA", "NO_SOCKET", "TCP_FLAGS"),
+            alike=("no-connection-state",),
+            before_fin=False,
+            prescribed=True,
+        ),
+    )
+    NO_STATE = (
+        "no-connection-state",
+        CauseRow(
+            "its sender knew no such connection: a restart, a failover, a NAT entry that was lost",
+            server=_GONE,
+            client=_GONE,
+            kernel=("NO_SOCKET", "TCP_FLAGS"),
+            alike=("data-after-close", "deliberate-abort"),
+            before_fin=True,
+            by_sender=False,
+        ),
+    )
+    DELIBERATE = (
+        "deliberate-abort",
+        CauseRow(
+            "its sender aborted with nothing unread: linger 0, or a teardown",
+            server=Remedy(
+                "Whoever still reads: ECONNRESET in place of EOF, and data in flight is discarded.",
+                (
+                    Advice(
+                        Party.SERVER,
+                        "look for linger 0, a kill at timeout or a reset option"
+                        " (nginx: 'reset_timedout_connection').",
+                    ),
+                ),
+            ),
+            client=Remedy(
+                "The server, and whoever reads in between: ECONNRESET in place of EOF, and data in"
+                " flight is discarded.",
+                (Advice(Party.CLIENT, "look for linger 0, or a kill at timeout."),),
+            ),
+            kernel=(
+                *("TCP_STATE", "TCP_DISCONNECT_WITH_DATA", "TCP_ABORT_ON_LINGER"),
+                *("TCP_ABORT_ON_MEMORY", "TCP_KEEPALIVE_TIMEOUT", "TCP_ABORT_ON_DATA"),
+            ),
+            alike=("unread-data-at-close", "unread-data-after-fin", "no-connection-state"),
+        ),
+    )
+    REFUSED = (
+        "refused",
+        CauseRow(
+            "nothing listened where the SYN went",
+            server=_NOBODY_LISTENS,
+            client=_NOBODY_LISTENS,
+            kernel=("NO_SOCKET",),
+            before_fin=True,
+            by_sender=False,
+        ),
+    )
+    MIDDLEBOX = (
+        "middlebox",
+        CauseRow(
+            "something in between made it, in the name of one end",
+            server=_BOX,
+            client=_BOX,
+            alike=("deliberate-abort",),
+            by_sender=False,
+        ),
+    )
+    UNKNOWN = (
+        "unknown",
+        CauseRow(
+            "the packets do not tell",
+            server=Remedy(
+                "Not to be told from the packets.",
+                (Advice(Party.ANYBODY, "Capture nearer to the server."),),
+            ),
+            client=Remedy(
+                "Not to be told from the packets.",
+                (Advice(Party.ANYBODY, "Capture nearer to the client."),),
+            ),
+            alike=("middlebox", "deliberate-abort"),
+        ),
+    )
+
+    def __new__(cls, word: str, row: CauseRow) -> Self:
+        """A member of the table; its value is the word."""
+        cause = str.__new__(cls, word)
+        cause._value_ = word
+        cause.row = row
+        return cause
+
+    def remedy(self, sender: Side) -> Remedy:
+        """Whom such an RST of this side hurts, and what helps."""
+        return self.row.server if sender is Side.SERVER else self.row.client
+
+
+def cause_named(word: str) -> Cause | None:
+    """The cause with this word; None for one that only another tlsprobe knows."""
+    return next((cause for cause in Cause if cause == word), None)
