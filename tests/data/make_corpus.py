@@ -41,8 +41,9 @@ from tests.lab.test_kernel_truth import (
 )
 from tests.servers import loopbacks
 from tlsprobe.captures import pcapng_writer as pcapng
-from tlsprobe.lab.kernel_truth import KernelReset, ResetWatch, watch_resets
+from tlsprobe.lab.kernel_truth import ResetWatch, watch_resets
 from tlsprobe.lab.own_namespace import raise_loopback
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.packets.frames import ETHERNET
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -16,6 +16,7 @@ from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.trace import Drive, Side, Stage, Trace
 from tlsprobe.packets.frames import Frame
 from tlsprobe.sniff import capture as sniffer
@@ -106,7 +107,7 @@ def test_the_kernel_agrees_about_every_reset(postgres: Postgres, tmp_path: Path)
     assert agreements(ran, watch.resets(), postgres.port) >= 50
 
 
-def agreements(ran: Ran, told: tuple[kernel_truth.KernelReset, ...], port: int) -> int:
+def agreements(ran: Ran, told: tuple[KernelReset, ...], port: int) -> int:
     """How many of the server's RSTs the kernel confirms; any that it does not is a failure.
 
     Held against it are the causes of the run document, after every control: each RST is one that
@@ -147,7 +148,7 @@ def test_psql_resets_from_the_client_side(postgres: Postgres, tmp_path: Path) ->
     assert sides[Side.CLIENT] >= 2, sides
 
 
-def same_side(trace: Trace, told: tuple[kernel_truth.KernelReset, ...]) -> Side:
+def same_side(trace: Trace, told: tuple[KernelReset, ...]) -> Side:
     """Who reset first, by packets and by the kernel, who must agree; about the cause as well."""
     first = resets_of(trace)[0]
     client, server = trace.drive.client, trace.drive.server

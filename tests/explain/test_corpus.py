@@ -13,10 +13,11 @@ import pytest
 
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.explain import Filter, explain
-from tlsprobe.lab.kernel_truth import KernelReset, agrees
+from tlsprobe.lab.kernel_truth import agrees
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation
 from tlsprobe.model.judgement import Confidence
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.trace import Side
 
 CORPUS = Path(__file__).parents[1] / "data/corpus"

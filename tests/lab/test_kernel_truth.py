@@ -22,8 +22,6 @@ from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import kernel_truth
 from tlsprobe.lab.kernel_truth import (
-    Endpoint,
-    KernelReset,
     ResetWatch,
     agrees,
     available,
@@ -31,6 +29,7 @@ from tlsprobe.lab.kernel_truth import (
     watch_resets,
 )
 from tlsprobe.model.causes import Cause
+from tlsprobe.model.kernel import Endpoint, KernelReset
 from tlsprobe.model.trace import Side
 
 # --- Reading lines --------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tlsprobe.lab.kernel_truth import REASONS, KernelReset
 from tlsprobe.lab.truth import APART_NS, compare, endpoint_of
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
@@ -16,6 +15,7 @@ from tlsprobe.model.judgement import (
     TcpEnd,
     TlsEnd,
 )
+from tlsprobe.model.kernel import REASONS, KernelReset
 from tlsprobe.model.run import Disagreement, JudgedTrial, Trial, Truth
 from tlsprobe.model.trace import Side
 

@@ -18,18 +18,20 @@ from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.digest import Tally, digest_of, lateness_of
 from tlsprobe.judge.idle import idle_of
 from tlsprobe.judge.verdict import judge, ladder_for
+from tlsprobe.lab.truth import compare, endpoint_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import (
     Fact,
+    KernelFact,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
     TrialFact,
 )
-from tlsprobe.model.judgement import Control, Judgement, LadderLine, Word
+from tlsprobe.model.judgement import Control, Judgement, LadderLine, Verdict, Word
 from tlsprobe.model.knowledge import Digest, Habit, Knowledge
-from tlsprobe.model.run import Cell, CellPlan, Idle, JudgedTrial, Trial, stamp
+from tlsprobe.model.run import Cell, CellPlan, Idle, JudgedTrial, Run, Trial, Truth, stamp
 from tlsprobe.model.sequence import Group, Sequence
 from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Trace
@@ -48,13 +50,20 @@ Name = tuple[str, str]
 class JudgedRun:
     """What is said of a run: cells in the order of the plan, trials in that of the facts.
 
+    ``truth`` holds the causes against the kernel's reasons, where the kernel was asked.
     ``revised``: some trials were judged once more after more had become known.
     """
 
     cells: tuple[Cell, ...]
     idle: Idle | None
     trials: tuple[JudgedTrial, ...]
+    truth: Truth | None = None
     revised: bool = False
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many cells have each verdict."""
+        return {str(v): sum(cell.verdict is v for cell in self.cells) for v in Verdict}
 
 
 def judged_run(facts: Callable[[], Iterable[Fact]]) -> JudgedRun:
@@ -64,6 +73,13 @@ def judged_run(facts: Callable[[], Iterable[Fact]]) -> JudgedRun:
         run.learn(fact)
     run.catch_up(facts)
     return run.answer()
+
+
+def with_judgement(run: Run, judged: JudgedRun) -> Run:
+    """The document of a run, with what is said of its facts."""
+    return replace(
+        run, cells=judged.cells, idle=judged.idle, summary=judged.summary, truth=judged.truth
+    )
 
 
 def alone(fact: TrialFact) -> Knowledge:
@@ -93,7 +109,9 @@ class RunInJudgement:
         self._by_cell: defaultdict[Name, Tally] = defaultdict(Tally)
         self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
         self._paths: dict[Name, bool] = {}
+        self._address = ""
         self._refused: dict[str, str] = {}
+        self._kernel: list[KernelFact] = []
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
         self._habits: tuple[Habit, ...] | None = None
@@ -117,8 +135,11 @@ class RunInJudgement:
             case PlanFact():
                 self._learn_plan(fact)
             case ReachedFact():
+                self._address = fact.address
                 self._refused = dict(fact.refused)
                 self._cells.clear()
+            case KernelFact():
+                self._kernel.append(fact)
             case _:
                 pass
 
@@ -229,7 +250,16 @@ class RunInJudgement:
                 self._cells[name] = cell_of(cell, windows.get(cell.plan.tls))
         cells = tuple(self._cells[plan.sequence.name, plan.tls] for plan in self.plans)
         trials = tuple(self._judged[place][1] for place in sorted(self._judged))
-        return JudgedRun(cells, idle_of(cells, self._words), trials, self._revised)
+        idle, truth = idle_of(cells, self._words), self._truth(trials)
+        return JudgedRun(cells, idle, trials, truth, self._revised)
+
+    def _truth(self, trials: tuple[JudgedTrial, ...]) -> Truth | None:
+        """The causes against the kernel's own reasons, of which no judgement knows."""
+        if not self._kernel or not self._address:
+            return None
+        told = sorted((r for fact in self._kernel for r in fact.resets), key=lambda r: r.time_ns)
+        lost = sum(fact.lost for fact in self._kernel)
+        return compare(trials, told, endpoint_of(self._address), lost)
 
 
 def plan_of(cell: PlannedCell) -> CellPlan:

@@ -277,6 +277,8 @@ class _Campaign:
 
     def end(self, interrupted: bool) -> Measured:
         """The campaign's last answer: every trial judged with all that is known by now."""
+        for fact in self.watcher.witnessed():
+            self.note(fact)
         self.judgement.catch_up(self.facts.read)
         measured = self.answer(interrupted)
         self.note(EndFact(measured.capture, interrupted, measured.notes))

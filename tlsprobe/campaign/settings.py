@@ -11,6 +11,7 @@ from pathlib import Path
 from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.drive.script import Patience
 from tlsprobe.language import format_groups
+from tlsprobe.model.facts import Fact
 from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import TlsIdentity, TlsVersion
@@ -69,13 +70,15 @@ class Watcher:
     """Who wants to know, while it happens. Every callback may be left as it is.
 
     ``planned`` is told how many connections each cell still needs; ``progressed`` everything
-    measured so far, when the plan is made and whenever a cell has ended.
+    measured so far, when the plan is made and whenever a cell has ended. ``witnessed`` is asked at
+    the end for what others saw meanwhile.
     """
 
     planned: Callable[[Mapping[CellPlan, int]], None] = lambda _: None
     judged: Callable[[JudgedTrial], None] = lambda _: None
     progressed: Callable[[Measured], None] = lambda _: None
     warned: Callable[[str], None] = lambda _: None
+    witnessed: Callable[[], Iterable[Fact]] = lambda: ()
 
 
 def plan(sequences: Iterable[Sequence], settings: Settings) -> tuple[CellPlan, ...]:

@@ -51,8 +51,9 @@ from tlsprobe.cli.probing import interruptible
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
 from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, by_default
+from tlsprobe.fuzz.rejudging import example_line
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
-from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
+from tlsprobe.model.fuzz import Example, FuzzRun
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import HostFacts, Tool, stamp
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
@@ -272,7 +273,7 @@ class _ProgressView:
         line = self.progress.add_task("", total=None)
 
         def tried(seen: Observation, why: str, broke: tuple[str, ...]) -> None:
-            folder.add(_line(seen, why, broke))
+            folder.add(example_line(seen, why, broke))
 
         def progressed(examples: int, failures: int, left: float) -> None:
             found = counted(failures, "failure")
@@ -321,22 +322,6 @@ def _known(corpus: Path | None, profile: Profile, converse: Conversations) -> tu
         if lacks(example.sequence, offered, goodbye) is None
         and not example.sequence.is_idle
         and not example.sequence.is_race
-    )
-
-
-def _line(seen: Observation, why: str, broke: tuple[str, ...]) -> ExampleLine:
-    judgement = seen.judgement
-    causes = tuple(dict.fromkeys(str(reset.cause) for reset in judgement.resets))
-    example = seen.example
-    return ExampleLine(
-        example.steps,
-        example.tls,
-        why,
-        str(judgement.outcome),
-        judgement.signature,
-        causes,
-        broke,
-        seen.failure,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from tlsprobe.campaign.pace import cancel_at
-from tlsprobe.campaign.settings import Measured, Settings, plan
+from tlsprobe.campaign.settings import Settings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import plain_errors
 from tlsprobe.cli.expecting import read_baseline
@@ -22,13 +22,14 @@ from tlsprobe.cli.probing import Job, ProgressView, probe
 from tlsprobe.cli.results import RUN_PAGE, command_line, give_back, writing
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError
+from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.kernel_truth import ResetWatch
-from tlsprobe.lab.truth import compare
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import SERVER_NAME, Workspace
+from tlsprobe.model.facts import KernelFact
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.run import Run, ServerFacts, Truth
+from tlsprobe.model.run import Run, ServerFacts
 from tlsprobe.model.sequence import Sequence as Steps
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
@@ -44,6 +45,9 @@ TRUTH_FILE = "truth.json"
 
 PATIENCE = 2.0
 """Seconds to wait for a server that is near; less where it would end an idle connection by then."""
+
+_TOGETHER = 500
+"""Resets that are written down in one line."""
 
 ANSWER = 5.0
 """Seconds for a handshake or a response, which any of these servers gives unless it is busy."""
@@ -226,6 +230,7 @@ class Lab:
         settings = self._settings(server.profile)
         login = lab_of(server.profile).login
         sequences = self._steps(column)
+        begun = time.time_ns()
         place = self.here.scratch / "results" if self.options.summary_only else self.options.folder
         return Job(
             target=target,
@@ -234,7 +239,8 @@ class Lab:
             settings=settings,
             folder=place / column.name,
             baseline=self._baseline(column, sequences, settings),
-            complete=lambda run, measured: self._completed(run, measured, column, server),
+            witnessed=lambda: self._witnessed(server, begun),
+            complete=lambda run: self._completed(run, column, server),
         )
 
     def _settings(self, vendor: Profile) -> Settings:
@@ -268,7 +274,7 @@ class Lab:
             return None
         return read_baseline(place, plan(sequences, settings))
 
-    def _completed(self, run: Run, measured: Measured, column: _Column, server: Started) -> Run:
+    def _completed(self, run: Run, column: _Column, server: Started) -> Run:
         lab = lab_of(server.profile)
         facts = ServerFacts(
             vendor=column.name,
@@ -282,14 +288,19 @@ class Lab:
         notes = run.notes
         if (status := server.ended()) is not None:
             notes = (*notes, f"the server ended with status {status} while it was probed")
-        return replace(run, server=facts, truth=self._truth(measured, server), notes=notes)
+        return replace(run, server=facts, notes=notes)
 
-    def _truth(self, measured: Measured, server: Started) -> Truth | None:
+    def _witnessed(self, server: Started, since_ns: int) -> Iterator[KernelFact]:
+        """What the kernel told of this server's resets; nothing where it cannot be asked."""
         if self.watch is None:
-            return None
+            return
         told, lost = self.watch.resets(), self.watch.lost - self.lost
         self.lost += lost
-        return compare(measured.trials, told, (server.host, server.port), lost)
+        where = (server.host, server.port)
+        ours = [reset for reset in told if reset.time_ns >= since_ns and reset.concerns(where)]
+        yield KernelFact((), lost)
+        for at in range(0, len(ours), _TOGETHER):
+            yield KernelFact(tuple(ours[at : at + _TOGETHER]))
 
     # --- all of them --------------------------------------------------------------------------
 
@@ -400,9 +411,9 @@ def _sequences(column: _Column, asked: Sequence[str], has_idle: bool) -> tuple[S
 
 
 def _keep_summary(measured: Path, kept: Path) -> None:
-    """Keep the run document and its matrix, in the place of earlier ones."""
+    """Keep the run document, its matrix and the facts, in the place of earlier ones."""
     kept.mkdir(parents=True, exist_ok=True)
-    for name in (RUN_FILE, RUN_PAGE):
+    for name in (RUN_FILE, RUN_PAGE, FACTS_FILE):
         shutil.copyfile(measured / name, kept / name)
     shutil.rmtree(measured)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,25 +15,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tlsprobe import __version__
+from tlsprobe.campaign.judging import with_judgement
 from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.cli.console import plain_errors, say
 from tlsprobe.cli.results import ResultsFolder, results_folder
 from tlsprobe.cli.resume import Earlier, continued
 from tlsprobe.judge.baseline import deviations
-from tlsprobe.model.facts import FactsHeader
+from tlsprobe.model.facts import Fact, FactsHeader
 from tlsprobe.model.judgement import Verdict
-from tlsprobe.model.run import Cell, CellPlan, HostFacts, JudgedTrial, Run, Tool, stamp
+from tlsprobe.model.run import CellPlan, HostFacts, JudgedTrial, Run, Tool, stamp
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
 from tlsprobe.tls import OPENSSL_VERSION
 
-Completes = Callable[[Run, Measured], Run]
+Completes = Callable[[Run], Run]
 """Adds to a run document what is known beside the measurement."""
 
 
-def _as_it_is(run: Run, _: Measured) -> Run:
+def _as_it_is(run: Run) -> Run:
     return run
 
 
@@ -43,7 +44,8 @@ class Job:
 
     ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
     against, ``command`` the words behind ``tlsprobe run``; ``notes`` go into its report.
-    ``complete`` has the last word on the run document.
+    ``witnessed`` gives, at the end, what others saw meanwhile; ``complete`` has the last word on
+    what the run document says beside the judgement.
     """
 
     target: Target
@@ -56,6 +58,7 @@ class Job:
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     complete: Completes = _as_it_is
+    witnessed: Callable[[], Iterable[Fact]] = lambda: ()
 
 
 async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
@@ -77,7 +80,7 @@ async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
             measured = await measure(
                 job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
             )
-        run = job.complete(document(measured), measured)
+        run = job.complete(document(measured))
         if job.baseline is not None:
             run = replace(run, deviations=deviations(job.baseline, run))
         folder.finish(run, measured.judged)
@@ -123,7 +126,10 @@ class ProgressView:
                 waits[trial.trial.sequence] -= 1
             self.progress.update(bar, advance=1, waits=_waits(waits))
 
-        return Watcher(planned, judged, progressed, lambda text: self.note(f"warning: {text}"))
+        def warned(text: str) -> None:
+            self.note(f"warning: {text}")
+
+        return Watcher(planned, judged, progressed, warned, job.witnessed)
 
     def note(self, text: str) -> None:
         """A line on standard error, unless --quiet."""
@@ -173,7 +179,7 @@ def _document(job: Job, measured: Measured, started: datetime) -> Run:
     notes = (*job.notes, *measured.notes)
     if measured.address != str(job.target):
         notes = (f"{job.target} was reached at {measured.address}", *notes)
-    return Run(
+    run = Run(
         tool=Tool("tlsprobe", __version__),
         started=stamp(started),
         finished=stamp(datetime.now(UTC)),
@@ -182,18 +188,14 @@ def _document(job: Job, measured: Measured, started: datetime) -> Run:
         ),
         target=job.target,
         capture=measured.capture,
-        cells=measured.cells,
-        summary=_summary(measured.cells),
-        idle=measured.judged.idle,
+        cells=(),
+        summary={},
         interrupted=measured.interrupted,
         notes=notes,
         seed=job.settings.seed,
         command=job.command,
     )
-
-
-def _summary(cells: tuple[Cell, ...]) -> dict[str, int]:
-    return {str(v): sum(cell.verdict is v for cell in cells) for v in Verdict}
+    return with_judgement(run, measured.judged)
 
 
 def _waits(waits: dict[str, int]) -> str:

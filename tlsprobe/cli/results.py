@@ -61,17 +61,12 @@ class ResultsFolder:
 
     def save(self, run: Run) -> None:
         """Write the run document as it stands: whole or not at all, whenever we are killed."""
-        self._replace(RUN_FILE, encode_run_line(run))
+        replace_file(self.path / RUN_FILE, encode_run_line(run))
 
     def finish(self, run: Run, judged: JudgedRun) -> None:
         """Write the run document and its matrix, and the trials as they were judged last."""
-        self._replace(RUN_FILE, encode_run(run))
-        if judged.revised or self._resumed:
-            lines = (encode_trial(trial_line(trial)) for trial in judged.trials)
-            self._replace(TRIALS_FILE, b"".join(lines))
-        matrix = render_markdown(run_page([run], command_line()))
-        with writing(self.path):
-            (self.path / RUN_PAGE).write_text(matrix, encoding="utf-8")
+        trials = judged.trials if judged.revised or self._resumed else None
+        write_documents(self.path, run, trials)
 
     def close(self) -> None:
         """Close the files; give the folder to the user who called sudo."""
@@ -79,11 +74,22 @@ class ResultsFolder:
         self.facts.close()
         give_back([*self._made, self.path, *self.path.iterdir()])
 
-    def _replace(self, name: str, document: bytes) -> None:
-        unfinished = self.path / f"{name}.new"
-        with writing(self.path):
-            unfinished.write_bytes(document)
-            unfinished.replace(self.path / name)
+
+def write_documents(folder: Path, run: Run, trials: Iterable[JudgedTrial] | None) -> None:
+    """The run document and its page, and the trial lines, if these are to be written anew."""
+    replace_file(folder / RUN_FILE, encode_run(run))
+    if trials is not None:
+        replace_file(folder / TRIALS_FILE, b"".join(encode_trial(trial_line(t)) for t in trials))
+    page = render_markdown(run_page([run], command_line()))
+    replace_file(folder / RUN_PAGE, page.encode())
+
+
+def replace_file(path: Path, document: bytes) -> None:
+    """Write a file: whole or not at all, whenever we are killed. Raises UsageError."""
+    unfinished = path.with_name(f"{path.name}.new")
+    with writing(path.parent):
+        unfinished.write_bytes(document)
+        unfinished.replace(path)
 
 
 @contextmanager

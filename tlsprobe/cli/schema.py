@@ -15,7 +15,7 @@ from tlsprobe.report.schema import SCHEMAS
 def schema(
     name: Annotated[str, typer.Argument(help=f"The document: {', '.join(SCHEMAS)}.")],
 ) -> None:
-    """Print the JSON Schema of a document: run, matrix, explain or fuzz."""
+    """Print the JSON Schema of a document: run, matrix, explain, fuzz or judge."""
     if name not in SCHEMAS:
         raise UsageError(f"no document '{name}'", f"the documents are {', '.join(SCHEMAS)}")
     text = msgspec.json.format(msgspec.json.encode(SCHEMAS[name]()), indent=1)

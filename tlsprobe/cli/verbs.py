@@ -50,6 +50,11 @@ VERBS = {
         "fuzz",
         "Generate close sequences, run them, and show the shortest that break a property.",
     ),
+    "judge": Verb(
+        "judge",
+        "judge",
+        "Judge recorded facts again with the rules of today, and say what changed.",
+    ),
     "sequences": Verb(
         "listings",
         "sequences",
@@ -64,7 +69,9 @@ VERBS = {
         "List the server profiles, or show one in full.",
     ),
     "schema": Verb(
-        "schema", "schema", "Print the JSON Schema of a document: run, matrix, explain or fuzz."
+        "schema",
+        "schema",
+        "Print the JSON Schema of a document: run, matrix, explain, fuzz or judge.",
     ),
     "doctor": Verb(
         "doctor",

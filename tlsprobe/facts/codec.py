@@ -18,6 +18,7 @@ from tlsprobe.model.facts import (
     EndFact,
     Fact,
     FactsHeader,
+    KernelFact,
     Load,
     PathFact,
     PlanFact,
@@ -69,11 +70,12 @@ class _Line(msgspec.Struct):
     path: PathFact | None = None
     plan: PlanFact | None = None
     reached: ReachedFact | None = None
+    kernel: KernelFact | None = None
     end: EndFact | None = None
 
 
 _KINDS = {TrialFact: "trial", PathFact: "path", PlanFact: "plan"}
-_KINDS |= {ReachedFact: "reached", EndFact: "end"}
+_KINDS |= {ReachedFact: "reached", KernelFact: "kernel", EndFact: "end"}
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Line)
@@ -109,7 +111,7 @@ def decode_fact(line: bytes) -> Fact:
     found: _Line = _decoded(_decoder, line)
     if found.trial is not None:
         return _trial(found.trial)
-    fact = found.path or found.plan or found.reached or found.end
+    fact = found.path or found.plan or found.reached or found.kernel or found.end
     if fact is None:
         raise Damaged("it holds no fact that this tlsprobe knows")
     return fact

@@ -30,6 +30,7 @@ from tlsprobe.fuzz.properties import (
     Needs,
     Observation,
     Violation,
+    broken_by,
     differ,
     violations,
 )
@@ -40,7 +41,9 @@ from tlsprobe.fuzz.suspects import Suspect, failures_of
 from tlsprobe.fuzz.trying import Counts, Prober
 from tlsprobe.judge.causes import is_open
 from tlsprobe.judge.digest import Tally
+from tlsprobe.language import format_groups
 from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
 
@@ -437,7 +440,8 @@ class _Campaign:
         control = control_of(suspect.shortest.sequence)
         if control is None or not any(map(is_open, suspect.observed.judgement.resets)):
             return
-        example, tally = Example(control, suspect.shortest.tls), Tally()
+        by_its_steps = Sequence(format_groups(control.groups), control.groups)
+        example, tally = Example(by_its_steps, suspect.shortest.tls), Tally()
         for _ in range(CONTROLS):
             seen = await self.prober.once(example, "control")
             if seen.digest is not None:
@@ -518,8 +522,7 @@ class _Campaign:
     # --- what was found -----------------------------------------------------------------------
 
     def tell(self, seen: Observation, why: str) -> None:
-        broke = tuple(dict.fromkeys(v.name for v in violations(seen, self.asked)))
-        self.watcher.tried(seen, why, broke)
+        self.watcher.tried(seen, why, broken_by(seen, self.asked))
 
     def answer(self, interrupted: bool) -> Fuzzed:
         """The run's answer, as far as it has come."""

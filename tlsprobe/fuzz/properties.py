@@ -140,6 +140,11 @@ def violations(seen: Observation, properties: Iterable[Property]) -> tuple[Viola
     return tuple(found for asked in can_say for found in asked.check(seen))
 
 
+def broken_by(seen: Observation, properties: Iterable[Property]) -> tuple[str, ...]:
+    """The names of the properties that this one connection broke."""
+    return tuple(dict.fromkeys(found.name for found in violations(seen, properties)))
+
+
 def differ(one: Observation, other: Observation) -> bool:
     """Whether two connections, both of which can be judged, ended unlike."""
     comparable = all(seen.counts and not seen.we_reset and not seen.blind for seen in (one, other))

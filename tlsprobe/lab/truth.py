@@ -11,8 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tlsprobe.lab.kernel_truth import Endpoint, KernelReset, agrees
+from tlsprobe.lab.kernel_truth import agrees
 from tlsprobe.model.judgement import Reset
+from tlsprobe.model.kernel import Endpoint, KernelReset
 from tlsprobe.model.run import Disagreement, JudgedTrial, Truth
 from tlsprobe.model.trace import Side
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.run import CaptureFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Trace
@@ -84,6 +85,18 @@ class PathFact:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelFact:
+    """RSTs of connections to the server, in the words of the kernel that sent them, by time.
+
+    That there is one says that the kernel was asked, if only to no avail. ``lost`` counts resets
+    that its trace could not keep.
+    """
+
+    resets: tuple[KernelReset, ...]
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EndFact:
     """How a part of a run ended: what its capture counted, and what was noted about it."""
 
@@ -92,4 +105,4 @@ class EndFact:
     notes: tuple[str, ...] = ()
 
 
-Fact = PlanFact | ReachedFact | TrialFact | PathFact | EndFact
+Fact = PlanFact | ReachedFact | TrialFact | PathFact | KernelFact | EndFact

@@ -107,7 +107,10 @@ class FuzzRun:
 
 @dataclass(frozen=True, slots=True)
 class ExampleLine:
-    """A line of ``examples.jsonl``: one connection. ``broke`` names the properties it broke."""
+    """A line of ``examples.jsonl``: one connection. ``broke`` names the properties it broke.
+
+    ``number`` counts the connections of a run from 1; its facts have the same.
+    """
 
     steps: str
     tls: str
@@ -117,3 +120,4 @@ class ExampleLine:
     causes: tuple[str, ...] = ()
     broke: tuple[str, ...] = ()
     failure: str | None = None
+    number: int = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tlsprobe.errors import UsageError
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun
+from tlsprobe.spelling import speakable
 
 FUZZ_FILE = "fuzz.json"
 """The fuzz document's name in a results folder."""
@@ -23,6 +26,7 @@ _OPTIONAL = ("against", "interrupted", "notes", "command")
 _MORE = ("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects")
 
 _encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(ExampleLine)
 
 
 def encode_fuzz(run: FuzzRun) -> bytes:
@@ -40,9 +44,23 @@ def encode_example(line: ExampleLine) -> bytes:
     return _encoder.encode(line) + b"\n"
 
 
+def read_fuzz(folder: Path) -> tuple[FuzzRun, list[ExampleLine]]:
+    """The document and the lines of a fuzz run's folder. Raises UsageError."""
+    try:
+        run = msgspec.json.decode((folder / FUZZ_FILE).read_bytes(), type=FuzzRun)
+        lines = (folder / EXAMPLES_FILE).read_bytes().split(b"\n")[:-1]
+        return run, [_decoder.decode(line) for line in lines]
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        raise UsageError(message, "give the folder of a fuzz run") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = "restore the file from where it was written, or fuzz again"
+        raise UsageError(f"{folder}: {FUZZ_FILE} or {EXAMPLES_FILE}: {error}", hint) from error
+
+
 def fuzz_document(run: FuzzRun) -> dict[str, Any]:
     """The document as plain values, its keys in the order in which one reads them."""
-    document: dict[str, Any] = _speakable(msgspec.to_builtins(run))
+    document: dict[str, Any] = speakable(msgspec.to_builtins(run))
     return {
         **{key: document[key] for key in (*_FACTS, *_COUNTS)},
         "failures": [_failure(failure) for failure in document["failures"]],
@@ -85,14 +103,3 @@ def _failure(failure: dict[str, Any]) -> dict[str, Any]:
     kept |= {key: failure[key] for key in _MORE if failure[key] not in (None, [], {}, "")}
     ladder = [{k: v for k, v in line.items() if v is not None} for line in failure["ladder"]]
     return {**kept, "ladder": ladder}
-
-
-def _speakable(value: Any) -> Any:
-    """The same values with lone surrogates spelled out, which JSON cannot carry."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_speakable(key): _speakable(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_speakable(item) for item in value]
-    return value

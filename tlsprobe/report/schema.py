@@ -18,6 +18,7 @@ from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import EXPLAIN_SCHEMA
 from tlsprobe.model.fuzz import FUZZ_SCHEMA, FuzzCause, FuzzFailure, FuzzRun
 from tlsprobe.model.judgement import Outcome, Verdict
+from tlsprobe.model.rejudged import JUDGE_SCHEMA, Rejudged
 from tlsprobe.model.run import RUN_SCHEMA, BeforeAfter, Cell, ReaderCounts, ResetCounts, Run
 from tlsprobe.report.compatibility_json import MATRIX_SCHEMA, MatrixDocument
 from tlsprobe.report.document import CELL_KEYS, RUN_KEYS, Document
@@ -47,11 +48,17 @@ def fuzz_schema() -> Document:
     return _schema_of(FuzzRun, FUZZ_SCHEMA, title)
 
 
+def judge_schema() -> Document:
+    """The schema of what ``judge --json`` prints."""
+    return _schema_of(Rejudged, JUDGE_SCHEMA, "Recorded facts, judged again by tlsprobe")
+
+
 SCHEMAS: Mapping[str, Callable[[], Document]] = {
     "run": run_schema,
     "matrix": matrix_schema,
     "explain": explain_schema,
     "fuzz": fuzz_schema,
+    "judge": judge_schema,
 }
 """All of them, by the verb that writes the document."""
 
@@ -78,6 +85,7 @@ _REQUIRED: Mapping[type, Iterable[str]] = {
     FuzzRun: FUZZ_KEYS,
     FuzzFailure: FAILURE_KEYS,
     **{kind: _whole(kind) for kind in (BeforeAfter, ResetCounts, ReaderCounts, FuzzCause)},
+    Rejudged: _whole(Rejudged),
 }
 """Keys that the contract promises though the model has defaults for them."""
 
