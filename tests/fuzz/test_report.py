@@ -17,7 +17,7 @@ from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
 from tlsprobe.report.fuzz_document import corpus_toml, encode_fuzz, encode_fuzz_line, failure_toml
-from tlsprobe.report.pages.fuzz import confirmed_words, fuzz_page, headline
+from tlsprobe.report.pages.fuzz import describe_confirmation, fuzz_page, headline
 from tlsprobe.report.schema import closed, fuzz_schema
 
 FAILURE = FuzzFailure(
@@ -97,7 +97,7 @@ def test_a_corpus_file_reads_back() -> None:
     ],
 )
 def test_what_was_confirmed_in_words(confirmed: str, words: str) -> None:
-    assert confirmed_words(replace(FAILURE, confirmed=confirmed)) == words
+    assert describe_confirmation(replace(FAILURE, confirmed=confirmed)) == words
 
 
 def test_the_page_has_close_packets_cause_and_file() -> None:

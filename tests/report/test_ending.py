@@ -12,8 +12,8 @@ from tlsprobe.model.judgement import Verdict
 from tlsprobe.report.ending import (
     NOT_MEASURED,
     Ending,
+    describe_ending,
     ending_of,
-    ending_words,
     endings_of,
     events_of,
 )
@@ -52,7 +52,7 @@ def test_events_are_the_servers_own(signature: str, events: str) -> None:
     ],
 )
 def test_an_ending_in_words(ending: Ending, words: str) -> None:
-    assert ending.words() == words
+    assert ending.describe() == words
 
 
 def test_where_our_fin_fell_makes_no_difference() -> None:
@@ -71,7 +71,7 @@ def test_of_two_equals_the_worse_counts() -> None:
     ending = ending_of(mixed)
     assert ending is not None
     assert (ending.outcome, ending.events) == ("reset-before-fin", "nr")
-    assert ending.is_hard
+    assert ending.is_reset_for_fin
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNSUPPORTED, Verdict.ERROR, Verdict.INCONCLUSIVE])
@@ -81,15 +81,15 @@ def test_no_answer_is_no_ending(verdict: Verdict) -> None:
 
 def test_versions_that_agree_are_folded() -> None:
     alike = make_run(clean(tls="1.2"), clean(tls="1.3"))
-    assert ending_words(alike, "terminate") == "close_notify, FIN"
+    assert describe_ending(alike, "terminate") == "close_notify, FIN"
     unlike = make_run(clean(tls="1.2"), cell("terminate", "f", "1.3"))
-    assert ending_words(unlike, "terminate") == "1.2: close_notify, FIN; 1.3: FIN"
-    assert ending_words(make_run(unsupported("terminate", "1.2")), "terminate") == "unsupported"
-    assert ending_words(make_run(), "terminate") == NOT_MEASURED
+    assert describe_ending(unlike, "terminate") == "1.2: close_notify, FIN; 1.3: FIN"
+    assert describe_ending(make_run(unsupported("terminate", "1.2")), "terminate") == "unsupported"
+    assert describe_ending(make_run(), "terminate") == NOT_MEASURED
 
 
 def test_controls_tell_nothing_of_the_server() -> None:
-    assert ending_words(make_run(replace(clean(), role="control")), "terminate") == NOT_MEASURED
+    assert describe_ending(make_run(replace(clean(), role="control")), "terminate") == NOT_MEASURED
 
 
 def test_the_sequence_in_which_something_happened_answers() -> None:

@@ -20,7 +20,7 @@ from tests.report.builders import (
 from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
 from tlsprobe.model.run import BeforeAfter, CauseFacts, Cell, Finding, ResetCounts
 from tlsprobe.report.findings import findings_of, merged_causes, worst_cells
-from tlsprobe.report.sentences import cause_words, place_names
+from tlsprobe.report.sentences import describe_cause, place_names
 
 MEDIUM = Confidence.MEDIUM
 OWN = CauseFacts("data-after-close", 4, "client", Confidence.MEDIUM, ("We had closed.",))
@@ -94,11 +94,11 @@ def test_no_trial_is_made_surer_than_it_was() -> None:
     sure, likely = replace(UNREAD, count=36), replace(UNREAD, count=24, confidence=MEDIUM)
     (merged,) = merged_causes([likely, sure])
     assert merged.confidences == ((Confidence.HIGH, 36), (MEDIUM, 24))
-    assert cause_words(merged) == (
+    assert describe_cause(merged) == (
         "unread-data-at-close (confidence high in 36 trials, medium in 24)"
     )
     (alone,) = merged_causes([likely, likely])
-    assert cause_words(alone) == "unread-data-at-close (confidence medium, in 48 trials)"
+    assert describe_cause(alone) == "unread-data-at-close (confidence medium, in 48 trials)"
 
 
 def mixed_cell(*causes: str) -> Cell:
@@ -135,8 +135,8 @@ def test_a_cause_of_either_phase_is_told_with_both_and_says_so() -> None:
     before, after = findings_of([make_run(cell)]).entries
     assert [why.facts.cause for why in before.why] == ["deliberate-abort"]
     assert [why.facts.cause for why in after.why] == ["deliberate-abort", "data-after-close"]
-    assert "in 3 trials, before or after the FIN)" in cause_words(after.why[0])
-    assert "before or after" not in cause_words(after.why[1])
+    assert "in 3 trials, before or after the FIN)" in describe_cause(after.why[0])
+    assert "before or after" not in describe_cause(after.why[1])
 
 
 @pytest.mark.parametrize("rule", ["INTEROP-RESET-BEFORE-FIN", "INTEROP-RESET-AFTER-FIN"])

@@ -85,7 +85,7 @@ def names_of(*groups: list[Endings]) -> list[str]:
 
 def test_a_group_is_named_by_what_tells_it_apart() -> None:
     bare, hasty = names_of([BARE, BARE], [HASTY])
-    assert bare.startswith("meet close_notify with a bare FIN, ")
+    assert bare.startswith("answer close_notify with a bare FIN, ")
     assert hasty.startswith("answer close_notify, ")
     assert "reset in place of their FIN when a close_notify follows the goodbye" in hasty
     assert "idle" not in bare + hasty  # both do the same there
@@ -113,10 +113,10 @@ def test_what_most_of_a_group_do_is_called_so() -> None:
 def test_versions_that_differ_are_named() -> None:
     run = make_run(cell("close-notify-fin", "n f", "1.2"), cell("close-notify-fin", "f", "1.3"))
     said = answer(run, QUESTIONS[0])
-    assert said == "answer close_notify in TLS 1.2, meet close_notify with a bare FIN in TLS 1.3"
+    assert said == "answer close_notify in TLS 1.2, answer close_notify with a bare FIN in TLS 1.3"
     assert answer(make_run(), QUESTIONS[0]) == ""
 
 
 def test_nothing_measured_is_a_name_too() -> None:
-    assert group_names([[make_run()]]) == ["nothing measured that tells"]
+    assert group_names([[make_run()]]) == ["no measured difference"]
     assert vendor("a", CLOSED).run is not None

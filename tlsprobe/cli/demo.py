@@ -75,10 +75,10 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     unknown = [name for name in names if name not in BEHAVIOURS]
     if unknown:
         raise typer.BadParameter(f"no server '{unknown[0]}'; known: {', '.join(BEHAVIOURS)}")
-    desk = ProgressView(err(no_color), quiet)
-    _get_sight(desk)
+    progress = ProgressView(err(no_color), quiet)
+    _enable_sniffing(progress)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-demo")
-    runs = trio.run(_probe_all, names, trials, folder, desk)
+    runs = trio.run(_probe_all, names, trials, folder, progress)
     if json:
         for run in runs:
             sys.stdout.buffer.write(encode_run_line(run))
@@ -98,28 +98,28 @@ def _page(names: Sequence[str], runs: Sequence[Run], folder: Path) -> Page:
     )
 
 
-def _get_sight(desk: ProgressView) -> None:
+def _enable_sniffing(progress: ProgressView) -> None:
     """Make sure that the sniffer can work, in a namespace of our own if need be."""
     if own_namespace.is_inside():
         own_namespace.raise_loopback()
     elif not own_namespace.can_sniff() and own_namespace.available() is None:
-        desk.note("no permission to sniff: restarting in a new network namespace")
+        progress.note("no permission to sniff: restarting in a new network namespace")
         own_namespace.restart_inside()
 
 
 async def _probe_all(
-    names: tuple[str, ...], trials: int, folder: Path, desk: ProgressView
+    names: tuple[str, ...], trials: int, folder: Path, progress: ProgressView
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     side_by_side = trio.CapacityLimiter(SIDE_BY_SIDE)
-    with progress_of(desk):
-        async with running(names) as ports, interruptible(desk.note) as stop:
+    with progress_of(progress):
+        async with running(names) as ports, interruptible(progress.note) as stop:
 
             async def one(name: str) -> None:
                 async with side_by_side:
                     if not stop.is_set():
                         job = _job(name, ports[name], trials, folder / name)
-                        runs[name] = await probe(job, desk, stop)
+                        runs[name] = await probe(job, progress, stop)
 
             async with trio.open_nursery() as nursery:
                 for name in names:

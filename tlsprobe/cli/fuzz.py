@@ -202,12 +202,12 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         talk = make_conversation(chosen, sni or second.host, login, second.port)
         other = Against(second, talk)
     job = _Job(server, converse, settings, other, out_dir or default_fuzz_folder(server), corpus)
-    desk = _ProgressView(err(no_color), quiet)
+    progress = _ProgressView(err(no_color), quiet)
     if profile is None:
-        desk.note(f"profile {chosen.name}, guessed from the port (override with --profile)")
-    desk.note(f"{server}: up to {examples} examples in {time:g} s, seed {settings.seed}")
+        progress.note(f"profile {chosen.name}, guessed from the port (override with --profile)")
+    progress.note(f"{server}: up to {examples} examples in {time:g} s, seed {settings.seed}")
     with plain_errors():
-        run = trio.run(_fuzz, job, desk)
+        run = trio.run(_fuzz, job, progress)
     _present(run, json, no_color)
     raise typer.Exit(_exit_code(run))
 
@@ -235,18 +235,20 @@ class _Job:
     corpus: Path | None
 
 
-async def _fuzz(job: _Job, desk: _ProgressView) -> FuzzRun:
+async def _fuzz(job: _Job, progress: _ProgressView) -> FuzzRun:
     """Fuzz and write the results folder, which is whole whenever we are killed."""
     from tlsprobe.fuzz.campaign import fuzz as run_fuzz  # hypothesis, which takes its time
 
     started = datetime.now(UTC)
-    with fuzz_folder(job.folder, job.target, job.corpus) as folder, desk.progress:
+    with fuzz_folder(job.folder, job.target, job.corpus) as folder, progress.bars:
         own = replace(job.settings.run, pcapng=folder.capture)
         left = job.settings.seconds - (perf_counter() - _BEGUN)
         settings = replace(job.settings, run=own, seconds=max(1.0, left))
-        watcher = desk.watcher(folder, lambda fuzzed: folder.save(_document(job, fuzzed, started)))
+        watcher = progress.watcher(
+            folder, lambda fuzzed: folder.save(_document(job, fuzzed, started))
+        )
         with plain_errors():
-            async with interruptible(desk.note) as stop:
+            async with interruptible(progress.note) as stop:
                 fuzzed = await run_fuzz(
                     job.target, job.converse, settings, watcher, stop, job.against, folder.store
                 )
@@ -259,7 +261,7 @@ class _ProgressView:
     def __init__(self, console: Console, quiet: bool) -> None:
         self.console = console
         self.quiet = quiet
-        self.progress = Progress(
+        self.bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             console=console,
@@ -270,7 +272,7 @@ class _ProgressView:
 
     def watcher(self, folder: FuzzFolder, save: Callable[[Fuzzed], object]) -> FuzzWatcher:
         """Callbacks that feed the progress line and the results folder."""
-        line = self.progress.add_task("", total=None)
+        line = self.bars.add_task("", total=None)
 
         def tried(seen: Observation, why: str, broke: tuple[str, ...]) -> None:
             folder.add(example_line(seen, why, broke))
@@ -278,7 +280,7 @@ class _ProgressView:
         def progressed(examples: int, failures: int, left: float) -> None:
             found = counted(failures, "failure")
             words = f"{counted(examples, 'example')}, {found}, {left:.0f} s left"
-            self.progress.update(line, description=words)
+            self.bars.update(line, description=words)
 
         def failed(fuzzed: Fuzzed) -> None:
             save(fuzzed)

@@ -103,7 +103,7 @@ def _list_page(listed: Sequence[_Listed]) -> Page:
 def _row(one: _Listed) -> tuple[Text, ...]:
     title = lab_of(one.profile).title or one.profile.title
     is_here = one.found.presence is Presence.HERE
-    how = _version_words(one) if is_here else one.found.words
+    how = _versions(one) if is_here else one.found.words
     return (one.profile.name, str(one.found.presence), title, how)
 
 
@@ -113,13 +113,13 @@ def install(vendors: Vendors = None, quiet: Quiet = False, no_color: NoColor = F
 
     Starts and enables no service. Exits with 3 if a vendor still cannot be started.
     """
-    desk = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color), quiet)
     picked = chosen(vendors)
     with plain_errors():
-        failures = trio.run(install_all, picked.profiles, tools_folder(), desk.note)
+        failures = trio.run(install_all, picked.profiles, tools_folder(), progress.note)
     failures |= {name: error.message for name, error in picked.broken.items()}
     for name, reason in failures.items():
-        say(desk.console, f"{name}: {printable(reason, desk.console.encoding)}", "yellow")
+        say(progress.console, f"{name}: {printable(reason, progress.console.encoding)}", "yellow")
     if failures:
         raise typer.Exit(3)
 
@@ -188,7 +188,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     3 nothing could be measured; 130 interrupted, results so far are kept.
     """
     picked = chosen(vendors, tunnels=False)
-    desk = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color), quiet)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-lab")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
     options = Options(
@@ -203,8 +203,8 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         expect,
     )
     with plain_errors():
-        outcome = trio.run(_run, picked, options, desk, install)
-    _present(outcome, desk, json, no_color)
+        outcome = trio.run(_run, picked, options, progress, install)
+    _present(outcome, progress, json, no_color)
     if outcome.interrupted:
         raise typer.Exit(130)
     if not outcome.runs:
@@ -212,7 +212,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     raise typer.Exit(int(has_changed(outcome.runs)))
 
 
-async def _run(picked: Chosen, options: Options, desk: ProgressView, get: bool) -> Outcome:
+async def _run(picked: Chosen, options: Options, progress: ProgressView, get: bool) -> Outcome:
     await _capture_works()
     with ExitStack() as until_the_end:
         here = until_the_end.enter_context(places())
@@ -220,14 +220,14 @@ async def _run(picked: Chosen, options: Options, desk: ProgressView, get: bool) 
         if (blind := kernel_truth.available()) is None:
             watch = until_the_end.enter_context(kernel_truth.watch_resets())
         else:
-            desk.note(f"causes are not compared with the kernel's reasons: {blind}")
-        lab = Lab(options, here, desk, watch)
+            progress.note(f"causes are not compared with the kernel's reasons: {blind}")
+        lab = Lab(options, here, progress, watch)
         for name, error in picked.broken.items():
             lab.is_broken(name, name, error)
-        with progress_of(desk):
-            async with interruptible(desk.note) as stop:
+        with progress_of(progress):
+            async with interruptible(progress.note) as stop:
                 if get:
-                    await _install_unless(stop, picked.profiles, here.tools, desk)
+                    await _install_unless(stop, picked.profiles, here.tools, progress)
                 await lab.measure(picked.profiles, stop)
     return lab.outcome()
 
@@ -239,7 +239,7 @@ async def _capture_works() -> None:
 
 
 async def _install_unless(
-    stop: trio.Event, profiles: Sequence[Profile], tools: Path, desk: ProgressView
+    stop: trio.Event, profiles: Sequence[Profile], tools: Path, progress: ProgressView
 ) -> None:
     async with trio.open_nursery() as nursery:
 
@@ -248,11 +248,11 @@ async def _install_unless(
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(until_stopped)
-        await install_all(profiles, tools, desk.note)
+        await install_all(profiles, tools, progress.note)
         nursery.cancel_scope.cancel()
 
 
-def _present(outcome: Outcome, desk: ProgressView, json: bool, no_color: bool) -> None:
+def _present(outcome: Outcome, progress: ProgressView, json: bool, no_color: bool) -> None:
     if json:
         for done in outcome.runs:
             sys.stdout.buffer.write(encode_run_line(done))
@@ -261,7 +261,7 @@ def _present(outcome: Outcome, desk: ProgressView, json: bool, no_color: bool) -
         changes = (block for done in outcome.runs for block in deviations_section(done))
         print_page(out(no_color), (*compatibility_page(outcome.matrix), *changes))
     if outcome.matrix is not None:
-        desk.note(f"written to {outcome.folder}")
+        progress.note(f"written to {outcome.folder}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +302,10 @@ async def _listed(profiles: Sequence[Profile]) -> list[_Listed]:
     async def look(profile: Profile) -> None:
         async with at_a_time:
             known = _availability(profile)
-            told: tuple[str | None, str | None] = (None, None)
+            known_versions: tuple[str | None, str | None] = (None, None)
             if known.presence is Presence.HERE:
-                told = await versions(profile, known.program, tools_folder())
-            found[profile.name] = _Listed(profile, known, *told)
+                known_versions = await versions(profile, known.program, tools_folder())
+            found[profile.name] = _Listed(profile, known, *known_versions)
 
     async with trio.open_nursery() as nursery:
         for profile in profiles:
@@ -325,7 +325,7 @@ def _counted(listed: Sequence[_Listed]) -> str:
     return ", ".join(f"{count[presence]} {presence}" for presence in Presence if count[presence])
 
 
-def _version_words(one: _Listed) -> str:
+def _versions(one: _Listed) -> str:
     return ", ".join(filter(None, (one.version, one.tls_library))) or "version unknown"
 
 

@@ -50,17 +50,17 @@ def clients(  # noqa: PLR0917 - the options of the command line are its argument
     130 interrupted.
     """
     scenarios = chosen(names)
-    desk = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color), quiet)
     with plain_errors():
         keep = out_dir if captures else None
-        watched, interrupted = trio.run(_watch_all, scenarios, trials, keep, desk)
+        watched, interrupted = trio.run(_watch_all, scenarios, trials, keep, progress)
     page = clients_page(command_line(), f"{datetime.now(UTC):%Y-%m-%d}", watched)
     print_page(out(no_color), page)
     is_measured = any(client.endings for client in watched)
     if is_measured:
         out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / PAGE_FILE).write_text(render_markdown(page), encoding="utf-8")
-        desk.note(f"written to {out_dir / PAGE_FILE}")
+        progress.note(f"written to {out_dir / PAGE_FILE}")
     if interrupted:
         raise typer.Exit(130)
     if not is_measured:
@@ -77,17 +77,17 @@ def chosen(names: Sequence[str] | None) -> list[Scenario]:
 
 
 async def _watch_all(
-    scenarios: Sequence[Scenario], trials: int, keep: Path | None, desk: ProgressView
+    scenarios: Sequence[Scenario], trials: int, keep: Path | None, progress: ProgressView
 ) -> tuple[list[WatchedClient], bool]:
     """What came of each scenario, and whether Ctrl-C ended it."""
     watched: list[WatchedClient] = []
     with places() as here:
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
-        async with interruptible(desk.note) as stop, trio.open_nursery() as nursery:
+        async with interruptible(progress.note) as stop, trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for scenario in scenarios:
-                desk.note(scenario.name)
+                progress.note(scenario.name)
                 file = (keep or here.scratch) / f"clients-{scenario.name}.pcapng"
                 try:
                     with plain_errors():

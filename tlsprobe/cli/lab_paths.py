@@ -138,10 +138,10 @@ def paths(  # noqa: PLR0917 - the options of the command line are its arguments
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-paths")
     wanted = tuple(dict.fromkeys(tls or TlsVersion))
     options = Options(folder, trials, wanted, tuple(sequence or ()), seed, summary_only or lean)
-    desk = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color), quiet)
     with plain_errors():
-        found = trio.run(_measure, plain, forwards, vendors, options, desk)
-    _present(found, options, desk, json, no_color)
+        found = trio.run(_measure, plain, forwards, vendors, options, progress)
+    _present(found, options, progress, json, no_color)
     if found.interrupted:
         raise typer.Exit(130)
     if not found.along:
@@ -181,24 +181,24 @@ async def _measure(
     forwards: Sequence[Profile],
     vendors: Sequence[Profile],
     options: Options,
-    desk: ProgressView,
+    progress: ProgressView,
 ) -> Found:
     found = Found()
     with places() as here:
-        async with interruptible(desk.note) as stop, trio.open_nursery() as nursery:
+        async with interruptible(progress.note) as stop, trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for path in plain:
                 for profile in vendors:
                     name = f"{profile.name}-{path.name}"
-                    desk.note(name)
-                    with _reported(name, found, desk):
+                    progress.note(name)
+                    with _reported(name, found, progress):
                         run = await _over(path, profile, here, options)
                         rank = list(PATHS).index(path.name)
                         title = lab_of(profile).title or profile.title
                         found.along.append(Along(title, path.name, path.where, rank, run))
             async with trio.open_nursery() as side_by_side:  # they wait more than they work
                 for profile in forwards:
-                    side_by_side.start_soon(_forward, profile, here, options, found, desk)
+                    side_by_side.start_soon(_forward, profile, here, options, found, progress)
             nursery.cancel_scope.cancel()
         found.interrupted = stop.is_set()
     asked = [path.name for path in plain] + [profile.name for profile in forwards]
@@ -207,16 +207,16 @@ async def _measure(
 
 
 async def _forward(
-    profile: Profile, here: Workspace, options: Options, found: Found, desk: ProgressView
+    profile: Profile, here: Workspace, options: Options, found: Found, progress: ProgressView
 ) -> None:
-    desk.note(profile.name)
-    with _reported(profile.name, found, desk):
+    progress.note(profile.name)
+    with _reported(profile.name, found, progress):
         run = await _tunnelled(profile, here, options)
         found.along.append(Along(run.target.name, profile.name, "", -1, run))
 
 
 @contextmanager
-def _reported(name: str, found: Found, desk: ProgressView) -> Iterator[None]:
+def _reported(name: str, found: Found, progress: ProgressView) -> Iterator[None]:
     """Note what cannot be measured, and continue."""
     try:
         with plain_errors():
@@ -224,7 +224,7 @@ def _reported(name: str, found: Found, desk: ProgressView) -> Iterator[None]:
     except CannotMeasure as error:
         reason = " ".join(error.message.split())
         found.absent.append((name, reason))
-        desk.note(f"{name} is unsupported: {reason}")
+        progress.note(f"{name} is unsupported: {reason}")
 
 
 async def _over(path: LabPath, profile: Profile, here: Workspace, options: Options) -> Run:
@@ -397,7 +397,7 @@ def _kept(  # noqa: PLR0917 - the parts of a run over a path
 
 
 def _present(
-    found: Found, options: Options, desk: ProgressView, json: bool, no_color: bool
+    found: Found, options: Options, progress: ProgressView, json: bool, no_color: bool
 ) -> None:
     if json:
         for run in found.runs:
@@ -407,10 +407,12 @@ def _present(
     if found.runs and not json:
         print_page(out(no_color), page)
     for name, reason in found.absent:
-        say(desk.console, f"unsupported: {name}: {printable(reason, desk.console.encoding)}")
+        say(
+            progress.console, f"unsupported: {name}: {printable(reason, progress.console.encoding)}"
+        )
     if found.along:
         (options.folder / PAGE_FILE).write_text(render_markdown(page), encoding="utf-8")
-        desk.note(f"written to {options.folder}")
+        progress.note(f"written to {options.folder}")
 
 
 def _circumstances() -> str:

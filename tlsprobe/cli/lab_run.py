@@ -93,11 +93,11 @@ class Lab:
     """The state of a lab while it measures."""
 
     def __init__(
-        self, options: Options, here: Workspace, desk: ProgressView, watch: ResetWatch | None
+        self, options: Options, here: Workspace, progress: ProgressView, watch: ResetWatch | None
     ) -> None:
         self.options = options
         self.here = here
-        self.desk = desk
+        self.progress = progress
         self.watch = watch
         self.lost = 0
         self.done = 0
@@ -111,7 +111,7 @@ class Lab:
     async def measure(self, profiles: Sequence[Profile], stop: trio.Event) -> None:
         """Measure them all, some side by side if the options say so; then write the matrix.
 
-        Whatever is wrong with one of them is told of that one, and the others go on. Raises
+        What is wrong with one of them is noted, and the others go on. Raises
         UsageError, before any server is started, for what is wrong with the command line.
         """
         planned = self._planned(profiles)
@@ -123,7 +123,7 @@ class Lab:
                 if stop.is_set():
                     return
                 left = _left(time.monotonic() - begun, self.done, count)
-                self.desk.note(f"{profile.name} ({number}/{count}{left})")
+                self.progress.note(f"{profile.name} ({number}/{count}{left})")
                 await self._vendor(profile, columns, stop)
                 self.done += 1
 
@@ -151,7 +151,7 @@ class Lab:
         planned = [(p, columns) for p in profiles if (columns := self._columns_of(p))]
         if self.uncompared:
             names = ", ".join(sorted(self.uncompared))
-            self.desk.note(f"{self.options.expect} has no results of {names} to compare with")
+            self.progress.note(f"{self.options.expect} has no results of {names} to compare with")
         with writing(self.options.folder):
             self.options.folder.mkdir(parents=True, exist_ok=True)
         return planned
@@ -198,7 +198,7 @@ class Lab:
     async def _column(self, column: _Column, server: Started, stop: trio.Event) -> None:
         job = self._job(column, server)
         try:
-            run = await _twice(lambda: probe(job, self.desk, stop))
+            run = await _twice(lambda: probe(job, self.progress, stop))
         except CannotMeasure as error:
             self._is_absent(column, error)
             return
@@ -213,7 +213,7 @@ class Lab:
         said = error.message if isinstance(error, TlsprobeError) else str(error)
         reason = " ".join(said.split())
         self.absent[name] = (name, title, reason)
-        self.desk.note(f"{name} is unsupported: {reason}")
+        self.progress.note(f"{name} is unsupported: {reason}")
 
     def _is_absent(self, column: _Column, error: Exception) -> None:
         self.is_broken(column.name, column.title, error)
@@ -384,7 +384,7 @@ def shipped_columns() -> dict[str, Profile]:
         try:
             profile = load_profile(name)
         except UsageError:
-            continue  # who wants to measure it is told
+            continue  # an error once somebody wants to measure it
         if profile.lab is not None:
             columns = (name, *(f"{name}-{other}" for other in profile.lab.also))
             found |= dict.fromkeys(columns, profile)

@@ -61,7 +61,7 @@ class Job:
     witnessed: Callable[[], Iterable[Fact]] = lambda: ()
 
 
-async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
+async def probe(job: Job, progress: ProgressView, stop: trio.Event) -> Run:
     """Probe one target and write its results folder. Raises TlsprobeError.
 
     The run document is in the folder from the beginning, and whole whenever we are killed.
@@ -75,7 +75,7 @@ async def probe(job: Job, desk: ProgressView, stop: trio.Event) -> Run:
             return continued(job.earlier.run, run, folder.capture.name) if job.earlier else run
 
         settings = replace(job.settings, pcapng=folder.capture)
-        watcher = desk.watcher(job, folder, lambda measured: folder.save(document(measured)))
+        watcher = progress.watcher(job, folder, lambda measured: folder.save(document(measured)))
         with plain_errors():
             measured = await measure(
                 job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
@@ -93,7 +93,7 @@ class ProgressView:
     def __init__(self, console: Console, quiet: bool) -> None:
         self.console = console
         self.quiet = quiet
-        self.progress = Progress(
+        self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
@@ -108,7 +108,7 @@ class ProgressView:
         self, job: Job, folder: ResultsFolder, progressed: Callable[[Measured], None]
     ) -> Watcher:
         """Callbacks that feed the progress bar and the results folder."""
-        bar = self.progress.add_task(job.target.name, total=None, waits="")
+        bar = self.bars.add_task(job.target.name, total=None, waits="")
         waits: dict[str, int] = {}
 
         def planned(cells: Mapping[CellPlan, int]) -> None:
@@ -116,7 +116,7 @@ class ProgressView:
                 if plan.sequence.is_idle:
                     waits[plan.sequence.name] = waits.get(plan.sequence.name, 0) + count
             total = sum(cells.values())
-            self.progress.update(bar, total=total, waits=_waits(waits))
+            self.bars.update(bar, total=total, waits=_waits(waits))
             more = " to go" if job.earlier else ""
             self.note(f"{job.target.name}: {len(cells)} cells, {total} connections{more}")
 
@@ -124,7 +124,7 @@ class ProgressView:
             folder.add(trial)
             if trial.trial.sequence in waits:
                 waits[trial.trial.sequence] -= 1
-            self.progress.update(bar, advance=1, waits=_waits(waits))
+            self.bars.update(bar, advance=1, waits=_waits(waits))
 
         def warned(text: str) -> None:
             self.note(f"warning: {text}")
@@ -138,9 +138,9 @@ class ProgressView:
 
 
 @contextmanager
-def progress_of(desk: ProgressView) -> Iterator[None]:
+def progress_of(progress: ProgressView) -> Iterator[None]:
     """Show the progress bars while the block runs."""
-    with desk.progress:
+    with progress.bars:
         yield
 
 

@@ -62,8 +62,8 @@ def _clashes(run: Run, target: Target, seed: int | None) -> Iterable[str]:
         yield f"its seed is {'none' if run.seed is None else run.seed}, not {seed}"
 
 
-def resumed_words(place: Path, words: Sequence[str]) -> list[str]:
-    """The command that started a folder, followed by ``words``.
+def resumed_arguments(place: Path, arguments: Sequence[str]) -> list[str]:
+    """The command that started a folder, followed by ``arguments``.
 
     A folder of several targets' folders is resumed for all of them. Raises UsageError.
     """
@@ -75,13 +75,13 @@ def resumed_words(place: Path, words: Sequence[str]) -> list[str]:
         raise UsageError(f"--resume: {place} does not say how it was started", hint)
     begun = without(run.command, _REPLACED if single else _REPLACED - {"--target"})
     target = ["--target", str(run.target)] if single else []
-    return [*target, *begun, *words]
+    return [*target, *begun, *arguments]
 
 
-def without(words: Sequence[str], options: Iterable[str]) -> list[str]:
+def without(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
     """A command line without some options and their values."""
     kept, unwanted = [], False
-    for word in words:
+    for word in arguments:
         if unwanted:
             unwanted = False
         elif word in options:

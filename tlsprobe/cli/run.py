@@ -42,7 +42,7 @@ from tlsprobe.cli.options import (
 )
 from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of, verdict_exit
 from tlsprobe.cli.results import default_folder, slug
-from tlsprobe.cli.resume import Earlier, must_fit, read_earlier, resumed_words, without
+from tlsprobe.cli.resume import Earlier, must_fit, read_earlier, resumed_arguments, without
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import TlsprobeError, UsageError
 from tlsprobe.lab.delayed_close import delayed_close
@@ -215,7 +215,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
     fail_on = fail_on or ("never" if expect else "fail")
     must_be_one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     must_be_one_of("--capture", capture, CHOICES)
-    desk = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color), quiet)
     settings = Settings(
         trials=trials,
         concurrency=concurrency,
@@ -229,7 +229,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         seed=seed,
     )
     login = Login(user, database, password_in(password_env))
-    places = _ResultPaths(resume, out_dir, expect, several=len(target) > 1)
+    paths = _ResultPaths(resume, out_dir, expect, several=len(target) > 1)
     jobs = []
     for text in dict.fromkeys(target):
         chosen = load_profile(profile or guess_profile(text))
@@ -237,18 +237,20 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         own = settings if idle_limit else _as_documented(settings, chosen)
         converse = make_conversation(chosen, sni or server.host, login, server.port)
         sequences = choose_sequences(chosen, converse, sequence)
-        jobs.append(places.with_folders(Job(server, converse, sequences, own, Path()), _words(ctx)))
+        jobs.append(
+            paths.with_folders(Job(server, converse, sequences, own, Path()), _arguments(ctx))
+        )
     if profile is None:
         names = ", ".join(dict.fromkeys(job.target.profile for job in jobs))
-        desk.note(f"profile {names}, guessed from the port (override with --profile)")
-    runs, failure = trio.run(_probe_all, jobs, desk, delay_close)
+        progress.note(f"profile {names}, guessed from the port (override with --profile)")
+    runs, failure = trio.run(_probe_all, jobs, progress, delay_close)
     _present(runs, json, no_color)
     if junit is not None:
         _write_junit(junit, runs, fail_on, failure)
     if failure is not None:
         complain(failure)
     if any(done.interrupted for done in runs):
-        desk.note(f"continue with: tlsprobe run --resume {quote(str(places.again(jobs, runs)))}")
+        progress.note(f"continue with: tlsprobe run --resume {quote(str(paths.again(jobs, runs)))}")
         raise typer.Exit(130)
     if failure is not None:
         raise typer.Exit(failure.exit_code)
@@ -264,7 +266,7 @@ class _ResultPaths:
     expect: Path | None
     several: bool
 
-    def with_folders(self, job: Job, words: list[str]) -> Job:
+    def with_folders(self, job: Job, arguments: list[str]) -> Job:
         """The job with its results folder, what that holds, and its baseline. Raises UsageError."""
         plans = plan(job.sequences, job.settings)
         earlier = self.earlier(job.target)
@@ -279,7 +281,7 @@ class _ResultPaths:
             folder=self.own(self.resume or self.out_dir, job.target) or default_folder(job.target),
             earlier=earlier,
             baseline=read_baseline(baseline, plans) if baseline else None,
-            command=tuple(without(words, {"--resume", "--out"})),
+            command=tuple(without(arguments, {"--resume", "--out"})),
         )
 
     def own(self, folder: Path | None, target: Target) -> Path | None:
@@ -302,14 +304,14 @@ class _ResultPaths:
 
 def _resume(ctx: typer.Context, resume: Path) -> None:
     """Run the command that started a results folder again, for what is missing."""
-    words = resumed_words(resume, without(_words(ctx), {"--resume"}))
-    ctx.meta[_RESUMED] = words
-    whole = [*words, "--resume", str(resume)]
+    arguments = resumed_arguments(resume, without(_arguments(ctx), {"--resume"}))
+    ctx.meta[_RESUMED] = arguments
+    whole = [*arguments, "--resume", str(resume)]
     with ctx.command.make_context("run", whole, parent=ctx.parent) as again:
         ctx.command.invoke(again)
 
 
-def _words(ctx: typer.Context) -> list[str]:
+def _arguments(ctx: typer.Context) -> list[str]:
     """The arguments of ``tlsprobe run``, as typed or as a results folder remembers them."""
     typed = sys.argv[sys.argv.index("run") + 1 :] if "run" in sys.argv else []
     return list(ctx.meta.get(_RESUMED, typed))
@@ -323,27 +325,27 @@ def _as_documented(settings: Settings, profile: Profile) -> Settings:
 
 
 async def _probe_all(
-    jobs: list[Job], desk: ProgressView, delay_close: int | None
+    jobs: list[Job], progress: ProgressView, delay_close: int | None
 ) -> tuple[list[Run], TlsprobeError | None]:
     """Probe target after target; the others go on if one fails."""
     if delay_close is None:
-        return await _probe_each(jobs, desk)
+        return await _probe_each(jobs, progress)
     async with delayed_close(delay_close) as said:
-        return await _probe_each([replace(job, notes=(said,)) for job in jobs], desk)
+        return await _probe_each([replace(job, notes=(said,)) for job in jobs], progress)
 
 
 async def _probe_each(
-    jobs: list[Job], desk: ProgressView
+    jobs: list[Job], progress: ProgressView
 ) -> tuple[list[Run], TlsprobeError | None]:
     runs: list[Run] = []
     failure: TlsprobeError | None = None
-    with progress_of(desk):
-        async with interruptible(desk.note) as stop:
+    with progress_of(progress):
+        async with interruptible(progress.note) as stop:
             for job in jobs:
                 if stop.is_set():
                     break
                 try:
-                    runs.append(await probe(job, desk, stop))
+                    runs.append(await probe(job, progress, stop))
                 except TlsprobeError as error:
                     if failure is not None:
                         complain(failure)

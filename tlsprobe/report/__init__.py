@@ -1,6 +1,8 @@
-"""What a run looks like to its readers: one file per format, and the pure parts they share.
+"""What a run looks like to its readers: pages and documents. Nothing here judges.
 
-``document`` is for machines. The three pure views, ``matrix`` (what happened), ``findings`` (what
-is to be said of it) and ``ladder`` (packet by packet), hold everything that ``markdown`` and
-``terminal`` put on a page; ``sentences`` words the facts around them. Nothing here judges.
+A page is a value of ``blocks``, written once in ``pages`` and drawn by ``render_terminal`` and
+``render_markdown``. The pure views are shared by all of them: ``matrix`` (what happened),
+``findings`` (what follows from it), ``ladder`` (packet by packet), ``compatibility`` (who closes
+alike) and ``sentences`` (the facts around them). ``document``, ``compatibility_json``,
+``compatibility_csv``, ``explain_document``, ``fuzz_document`` and ``junit`` are for machines.
 """

@@ -60,7 +60,7 @@ def fingerprint(run: Run) -> Fingerprint:
 
 def differences(one: Fingerprint, other: Fingerprint) -> list[Place]:
     """Where the two servers end otherwise, in the order of the first."""
-    return [at for at, habit in one.items() if at in other and not habit.is_like(other[at])]
+    return [at for at, profile in one.items() if at in other and not profile.is_like(other[at])]
 
 
 def distance(one: Fingerprint, other: Fingerprint) -> float:
@@ -121,7 +121,7 @@ def _average(one: list[int], other: list[int], table: Distances) -> float:
 
 
 def _joined(one: list[int], other: list[int], table: Distances) -> list[int]:
-    """Both in one line, turned so that those who touch are near."""
+    """Both in one line, in the order in which neighbours are most alike."""
     turns = [(a, b) for a in (one, one[::-1]) for b in (other, other[::-1])]
     left, right = min(turns, key=lambda turn: table[turn[0][-1]][turn[1][0]])
     return left + right

@@ -67,7 +67,7 @@ def _cell(cell: Cell) -> list[str | int]:
     return [
         *(cell.sequence, cell.tls, cell.trials, str(cell.verdict)),
         *(cell.outcomes.get(outcome, 0) for outcome in Outcome),
-        *(ending.words() if ending else "", signature, count, max(len(cell.signatures) - 1, 0)),
+        *(ending.describe() if ending else "", signature, count, max(len(cell.signatures) - 1, 0)),
         _counts(cell.causes.items()),
         *(server.before_fin, server.after_fin, client.before_fin + client.after_fin),
         *(reader.eof, reader.reset, reader.timeout),

@@ -42,7 +42,7 @@ class TruthDocument:
 class VendorDocument:
     """A server: one that was measured, or why it is ``unsupported``, without the rest.
 
-    ``version`` is in the server's own words, null if it did not say.
+    ``version`` is what the server calls itself, null if unknown.
     """
 
     vendor: str
@@ -72,7 +72,7 @@ class GroupDocument:
 class CellDocument:
     """A cell of a vendor, as in its run document.
 
-    ``ending`` is the server's side of the commonest signature, in words; null without an answer.
+    ``ending`` is the server's side of the commonest signature; null without an answer.
     """
 
     vendor: str
@@ -161,7 +161,7 @@ def matrix_document(
 def absent_in(folder: Path) -> tuple[Absent, ...]:
     """The vendors that the matrix of a folder of results folders calls unsupported.
 
-    They have no results folder of their own that could tell. Nothing if there is no matrix.
+    They have no results folder of their own. Nothing if there is no matrix.
 
     Raises:
         UsageError: there is one, and it cannot be read.
@@ -229,7 +229,7 @@ def _cell(vendor: Vendor, cell: Cell) -> CellDocument:
         verdict=cell.verdict,
         outcomes=cell.outcomes,
         signatures=cell.signatures,
-        ending=ending.words() if ending else None,
+        ending=ending.describe() if ending else None,
         causes=cell.causes,
         resets=cell.resets,
         reader=cell.reader,

@@ -114,12 +114,12 @@ def decode_run(data: bytes, source: Path) -> Run:
     """The run in ``data``; ``source`` is only named in errors.
 
     Raises:
-        UsageError: it is not JSON, of another schema, or damaged; names file, key and mend.
+        UsageError: it is not JSON, of another schema, or damaged; names file, key and remedy.
     """
     document = _json_object(data, source)
     _same_schema(document, source)
     for path in _missing_keys(document):
-        raise UsageError(f"{source}: the key {path} is missing", _MEND)
+        raise UsageError(f"{source}: the key {path} is missing", _HINT)
     if isinstance(idle := document["idle"], dict):
         idle.setdefault("advice", "")  # ours, not the contract's
     try:
@@ -127,7 +127,7 @@ def decode_run(data: bytes, source: Path) -> Run:
     except msgspec.ValidationError as error:
         wrong, _, where = str(error).partition(" - at ")
         path = where.strip("`").removeprefix("$.") or "the document"
-        raise UsageError(f"{source}: {path}: {_lower_first(wrong)}", _MEND) from error
+        raise UsageError(f"{source}: {path}: {_lower_first(wrong)}", _HINT) from error
 
 
 def read_run(place: Path) -> Run:
@@ -169,7 +169,7 @@ def read_trials(place: Path) -> Iterator[TrialLine]:
             raise UsageError(f"{source}: line {number}: {error}", hint) from error
 
 
-_MEND = "restore the file from where it was written, or measure again with `tlsprobe run`"
+_HINT = "restore the file from where it was written, or measure again with `tlsprobe run`"
 
 
 def _cell_document(cell: Document) -> Document:
@@ -215,9 +215,9 @@ def _json_object(data: bytes, source: Path) -> Document:
         document = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = f"{source}: not a whole JSON document: {_lower_first(str(error))}"
-        raise UsageError(message, _MEND) from error
+        raise UsageError(message, _HINT) from error
     if not isinstance(document, dict):
-        raise UsageError(f"{source}: not a run document: it is no JSON object", _MEND)
+        raise UsageError(f"{source}: not a run document: it is no JSON object", _HINT)
     return document
 
 

@@ -1,8 +1,8 @@
 """How a server ended its side, as one compares it: its own alerts, FIN and RST, in order.
 
-Signatures tell both sides, segment by segment. Where our FIN fell between two of the server's
+Signatures show both sides, segment by segment. Where our FIN fell between two of the server's
 events is chance, and what data it sends is the protocol's affair; neither makes two servers
-unlike. What is left is short, the same for the same close, and easily said.
+unlike. What is left is short, and the same for the same close.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Ending:
     """The commonest ending of a cell.
 
     ``events`` holds the server's letters (``nf``: close_notify, then FIN), ``count`` of ``trials``
-    ended so. ``outcome`` is the commonest too. ``hard`` counts the trials in which an RST took
-    the place of the FIN, whether or not that was the commonest.
+    ended so. ``outcome`` is the commonest too. ``resets_for_fin`` counts the trials in which an
+    RST took the place of the FIN, whether or not that was the commonest.
     """
 
     outcome: str
     events: str
     count: int
     trials: int
-    hard: int = 0
+    resets_for_fin: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -45,23 +45,23 @@ class Ending:
         return not set(self.events) & set("fr")
 
     @property
-    def is_hard(self) -> bool:
+    def is_reset_for_fin(self) -> bool:
         """Whether an RST took the place of the FIN, so that a reader gets an error."""
         return "r" in self.events and "f" not in self.events.partition("r")[0]
 
-    def words(self) -> str:
-        """``close_notify, FIN``; how often, if not always; and the rare hard reset."""
-        said = ", ".join(EVENTS[letter] for letter in self.events)
+    def describe(self) -> str:
+        """``close_notify, FIN``; how often, if not always; and the rare RST in place of a FIN."""
+        text = ", ".join(EVENTS[letter] for letter in self.events)
         if self.is_open and self.outcome != Outcome.CLIENT_RESET:
-            said = f"{said}, no FIN" if said else "stays open"
-        said = said or "nothing"
+            text = f"{text}, no FIN" if text else "stays open"
+        text = text or "nothing"
         if self.outcome == Outcome.DATA_LOST:
-            said += ", data lost"
+            text += ", data lost"
         if self.count < self.trials:
-            said += f" {self.count}/{self.trials}"
-            if self.hard and not self.is_hard:
-                said += f" (RST in place of FIN {self.hard}/{self.trials})"
-        return said
+            text += f" {self.count}/{self.trials}"
+            if self.resets_for_fin and not self.is_reset_for_fin:
+                text += f" (RST in place of FIN {self.resets_for_fin}/{self.trials})"
+        return text
 
 
 def ending_of(cell: Cell) -> Ending | None:
@@ -79,7 +79,7 @@ def ending_of(cell: Cell) -> Ending | None:
 
 
 def events_of(signature: str) -> str:
-    """The server's events in a signature, in order, the same one twice in a row told once."""
+    """The server's events in a signature, in order, the same one twice in a row only once."""
     kept = ""
     for letter in signature:
         if letter in EVENTS and not kept.endswith(letter):
@@ -108,22 +108,22 @@ def endings_of(run: Run, sequences: Iterable[str]) -> list[tuple[str, Ending]]:
     return silent
 
 
-def ending_words(run: Run, sequence: str) -> str:
+def describe_ending(run: Run, sequence: str) -> str:
     """How the server ends that sequence, the TLS versions folded where they agree."""
-    told = [(cell.tls, _cell_words(cell)) for cell in cells_of(run, sequence)]
-    return by_tls(told) if told else NOT_MEASURED
+    endings = [(cell.tls, _describe_cell(cell)) for cell in cells_of(run, sequence)]
+    return by_tls(endings) if endings else NOT_MEASURED
 
 
-def by_tls(told: list[tuple[str, str]]) -> str:
-    """The words once if all versions share them, else each behind its version."""
-    if len({words for _, words in told}) == 1:
-        return told[0][1]
-    return "; ".join(f"{tls}: {words}" for tls, words in told)
+def by_tls(texts: list[tuple[str, str]]) -> str:
+    """The text once if all versions share it, else each behind its version."""
+    if len({text for _, text in texts}) == 1:
+        return texts[0][1]
+    return "; ".join(f"{tls}: {text}" for tls, text in texts)
 
 
-def _cell_words(cell: Cell) -> str:
+def _describe_cell(cell: Cell) -> str:
     ending = ending_of(cell)
-    return ending.words() if ending else str(cell.verdict)
+    return ending.describe() if ending else str(cell.verdict)
 
 
 def _commonest(item: tuple[str, int]) -> tuple[int, bool, str]:

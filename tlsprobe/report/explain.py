@@ -1,6 +1,6 @@
 """An explanation as the groups that people read.
 
-A thousand connections that were reset for the same reason are one story with a number.
+A thousand connections that were reset for the same reason are one group with a number.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.model.judgement import Reader
 
 READERS = {
-    Reader.EOF: "EOF: the end came in order",
+    Reader.EOF: "EOF, in order",
     Reader.RESET: "ECONNRESET where EOF belongs",
-    Reader.TIMEOUT: "nothing: the server's end is not in the capture, a read goes on waiting",
+    Reader.TIMEOUT: "nothing: the server's end is not in the capture, so a read keeps waiting",
 }
-"""What a plain ``read()`` loop in between got, in words."""
+"""What a plain ``read()`` loop in between got."""
 
 NAMED = 5
 """So many clients of a group are named."""
@@ -24,7 +24,7 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Connections to one server that ended alike, the first of them told as the example."""
+    """Connections to one server that ended alike, the first of them the example."""
 
     example: ExplainedFlow
     others: tuple[str, ...]
@@ -37,7 +37,7 @@ def groups_of(explanation: Explanation) -> list[Group]:
 
 
 def quiet_of(explanation: Explanation) -> list[Group]:
-    """The connections without a reset that are told, likewise."""
+    """The connections without a reset that are shown, likewise."""
     return _grouped(flow for flow in explanation.flows if not flow.resets)
 
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 from tlsprobe.model.judgement import Result, Verdict
 from tlsprobe.model.run import Cell, Deviation, Finding, Run
 from tlsprobe.report.escape import printable
-from tlsprobe.report.matrix import outcome_words, wire_words
-from tlsprobe.report.sentences import capture_words, host_words
+from tlsprobe.report.matrix import describe_outcomes, describe_wire
+from tlsprobe.report.sentences import describe_capture, describe_host
 
 FAILURES = {
     "fail": {Verdict.FAIL},
@@ -69,8 +69,8 @@ def _properties(run: Run) -> Iterator[tuple[str, str]]:
     yield "tlsprobe", run.tool.version
     yield "target", str(run.target)
     yield "profile", run.target.profile
-    yield "host", host_words(run)
-    yield "capture", capture_words(run.capture)
+    yield "host", describe_host(run)
+    yield "capture", describe_capture(run.capture)
 
 
 def _case(run: Run, cell: Cell, fail_on: str) -> ET.Element:
@@ -80,7 +80,7 @@ def _case(run: Run, cell: Cell, fail_on: str) -> ET.Element:
     if kind is None:
         ET.SubElement(case, "system-out").text = _text(_lines(cell))
         return case
-    message = _change_words(change[0]) if change else _message(cell)
+    message = _describe_change(change[0]) if change else _message(cell)
     said = ET.SubElement(case, kind, message=printable(message))
     if kind != "skipped":
         said.set("type", str(change[0].change if change else cell.verdict))
@@ -89,12 +89,12 @@ def _case(run: Run, cell: Cell, fail_on: str) -> ET.Element:
 
 
 def _elsewhere(run: Run) -> Iterator[ET.Element]:
-    """Deviations that no cell of the run can tell: of the whole run, or of cells it lacks."""
+    """Deviations that belong to no cell of the run: of the whole run, or of cells it lacks."""
     there = {(cell.sequence, cell.tls) for cell in run.cells}
     for one in _certain(run):
         if (one.sequence, one.tls) not in there:
             case = _element(run, one.sequence or "the whole run", one.tls)
-            said = ET.SubElement(case, "failure", message=printable(_change_words(one)))
+            said = ET.SubElement(case, "failure", message=printable(_describe_change(one)))
             said.set("type", str(one.change))
             yield case
 
@@ -103,7 +103,7 @@ def _certain(run: Run) -> list[Deviation]:
     return [one for one in run.deviations or () if one.certain]
 
 
-def _change_words(deviation: Deviation) -> str:
+def _describe_change(deviation: Deviation) -> str:
     return f"{deviation.change} since the baseline: {' '.join(deviation.sentences)}"
 
 
@@ -124,7 +124,7 @@ def _message(cell: Cell) -> str:
     """The verdict in a line: the worst finding, or the reason why there is none."""
     finding = next(iter(_worst_first(cell)), None)
     if cell.verdict in {Verdict.UNSUPPORTED, *ERRORS} or finding is None:
-        return f"{cell.verdict}: {cell.reason or outcome_words(cell)}"
+        return f"{cell.verdict}: {cell.reason or describe_outcomes(cell)}"
     return f"{finding.result} {finding.rule}: {finding.text}"
 
 
@@ -135,8 +135,8 @@ def _text(lines: Iterable[str]) -> str:
 def _lines(cell: Cell) -> Iterator[str]:
     """What a build log needs to show: steps, ending, findings and causes."""
     yield f"steps: {cell.steps}"
-    yield f"outcome: {outcome_words(cell)}"
-    if wire := wire_words(cell):
+    yield f"outcome: {describe_outcomes(cell)}"
+    if wire := describe_wire(cell):
         yield f"on the wire: {wire}"
     for finding in _worst_first(cell):
         share = f"{finding.count}/{cell.trials}"

@@ -20,8 +20,8 @@ MEANINGS: dict[Verdict, str] = {
     Verdict.FAIL: "fail: breaks a MUST",
     Verdict.WARN: "warn: breaks a SHOULD, or hurts somebody",
     Verdict.INFO: "info",
-    Verdict.INCONCLUSIVE: "inconclusive: seen so, not proven",
-    Verdict.ERROR: "error: of the tester",
+    Verdict.INCONCLUSIVE: "inconclusive: seen, not proven",
+    Verdict.ERROR: "error: tlsprobe could not measure it",
     Verdict.UNSUPPORTED: "unsupported",
 }
 """What each verdict's mark means."""
@@ -162,7 +162,7 @@ def code_of(outcome: str) -> str:
         return outcome[:4] or UNKNOWN[0]
 
 
-def outcome_words(cell: Cell) -> str:
+def describe_outcomes(cell: Cell) -> str:
     """The outcomes in full: ``reset-before-fin``, or with counts if the trials differ."""
     outcomes = ranked_outcomes(cell)
     if not outcomes or cell.verdict is Verdict.UNSUPPORTED:
@@ -173,7 +173,7 @@ def outcome_words(cell: Cell) -> str:
     return ", ".join(f"{outcome or 'not known'} {count}/{trials}" for outcome, count in outcomes)
 
 
-def wire_words(cell: Cell) -> str:
+def describe_wire(cell: Cell) -> str:
     """The commonest signature, with its count and how many others there were."""
     ranked = sorted(cell.signatures.items(), key=lambda item: -item[1])
     if not ranked:
@@ -216,8 +216,8 @@ def _version_row(cells: list[Cell], versions: Sequence[str]) -> tuple[Text, ...]
     by_tls = {cell.tls: cell for cell in cells}
     marks = ((mark_of(by_tls[v]),) if v in by_tls else "" for v in versions)
     measured = [cell for cell in cells if cell.verdict is not Verdict.UNSUPPORTED]
-    ending = _folded([(cell.tls, outcome_words(cell)) for cell in measured])
-    wire = _folded([(cell.tls, wire_words(cell)) for cell in measured])
+    ending = _folded([(cell.tls, describe_outcomes(cell)) for cell in measured])
+    wire = _folded([(cell.tls, describe_wire(cell)) for cell in measured])
     return (_label(cells[0]), *marks, ending, (Code(wire),) if wire else "")
 
 
@@ -227,11 +227,11 @@ def _label(cell: Cell) -> str:
     return cell.sequence if marked else f"{cell.sequence}{CONTROL_MARK}"
 
 
-def _folded(words: list[tuple[str, str]]) -> str:
-    """The words once if all versions share them, else each behind its version."""
-    if len({text for _, text in words}) <= 1:
-        return words[0][1] if words else ""
-    return "; ".join(f"{tls}: {text}" for tls, text in words if text)
+def _folded(texts: list[tuple[str, str]]) -> str:
+    """The text once if all versions share it, else each behind its version."""
+    if len({text for _, text in texts}) <= 1:
+        return texts[0][1] if texts else ""
+    return "; ".join(f"{tls}: {text}" for tls, text in texts if text)
 
 
 def _target_cell(cells: list[Cell], sequence: str) -> tuple[Mark, ...]:

@@ -94,7 +94,7 @@ def distance_sentences(runs: Sequence[Along]) -> tuple[str, ...]:
         return ()
     found = differences(runs)
     if not found:
-        return ("every reset that was seen exists at every distance that was measured",)
+        return ("every reset occurs at every distance that was measured",)
     return tuple(one.sentence for one in found)
 
 

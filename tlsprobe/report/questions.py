@@ -1,4 +1,4 @@
-"""What tells servers apart, in words: a few questions, each answered by a named sequence.
+"""What distinguishes servers: a few questions, each answered by a named sequence.
 
 The answers are verbs in the plural, as they stand behind a group of servers: "answer close_notify,
 end idle connections with close_notify + FIN".
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.run import Run
 from tlsprobe.report.alike import differences, fingerprint
-from tlsprobe.report.ending import EVENTS, Ending, ending_words, endings_of
+from tlsprobe.report.ending import EVENTS, Ending, describe_ending, endings_of
 
 FEWEST = 2
-"""A group's name has so many answers at least, even where one would tell it apart."""
+"""The least number of answers in the name of a group, even where one would do."""
 
 Phrase = Callable[[Ending], str]
 
@@ -42,18 +42,18 @@ def _to_notify(ending: Ending) -> str:
             "answer close_notify" if "r" not in ending.events else "answer close_notify and reset"
         )
     if ending.is_open:
-        return "leave a close_notify unanswered and the connection open"
-    return f"meet close_notify with {_with(ending)}"
+        return "leave close_notify unanswered and the connection open"
+    return f"answer close_notify with {_with(ending)}"
 
 
 def _when_idle(ending: Ending) -> str:
     if not ending.events:
-        return "let idle connections be while we waited"
+        return "end no idle connection while we waited"
     return f"end idle connections with {_with(ending)}"
 
 
 def _reset(ending: Ending, when: str, otherwise: str) -> str:
-    if ending.is_hard:
+    if ending.is_reset_for_fin:
         return f"reset in place of their FIN {when}"
     if "r" in ending.events:
         return f"reset after their FIN {when}"
@@ -64,26 +64,26 @@ def _behind_goodbye(ending: Ending) -> str:
     return _reset(
         ending,
         "when a close_notify follows the goodbye",
-        "draw no reset from a close_notify behind the goodbye",
+        "do not reset when close_notify follows the goodbye",
     )
 
 
 def _when_answered(ending: Ending) -> str:
     if not ending.events:
         return "do not close first"
-    return _reset(ending, "when their close is answered", "take the answer to their close")
+    return _reset(ending, "when their close is answered", "accept the answer to their close")
 
 
 def _half_closed(ending: Ending) -> str:
     if ending.outcome == Outcome.DATA_LOST:
-        return "cut off the response that is owed at half-close"
-    return _reset(ending, "at half-close", "deliver what is owed at half-close")
+        return "cut off the owed response at half-close"
+    return _reset(ending, "at half-close", "deliver the owed response at half-close")
 
 
 def _to_fin(ending: Ending) -> str:
     if ending.is_open:
         return "leave the connection open after our FIN"
-    return f"meet our bare FIN with {_with(ending)}"
+    return f"answer our bare FIN with {_with(ending)}"
 
 
 def _to_goodbye(ending: Ending) -> str:
@@ -101,16 +101,16 @@ QUESTIONS = (
     Question(("fin-only",), _to_fin),
     Question(("terminate",), _to_goodbye),
 )
-"""The questions, the most telling first."""
+"""The questions, the most important first."""
 
 
 def answer(run: Run, question: Question) -> str:
     """One server's answer, the TLS versions folded; "" if it was not asked."""
     endings = endings_of(run, question.sequences)
-    told = [(tls, question.phrase(ending)) for tls, ending in endings]
-    if len({phrase for _, phrase in told}) == 1:
-        return told[0][1]
-    return ", ".join(f"{phrase} in TLS {tls}" for tls, phrase in told)
+    answers = [(tls, question.phrase(ending)) for tls, ending in endings]
+    if len({phrase for _, phrase in answers}) == 1:
+        return answers[0][1]
+    return ", ".join(f"{phrase} in TLS {tls}" for tls, phrase in answers)
 
 
 def group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
@@ -119,8 +119,8 @@ def group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
         [_shared([answer(run, question) for run in group]) for question in QUESTIONS]
         for group in groups
     ]
-    telling = [column for column in range(len(QUESTIONS)) if _tells(answers, column)]
-    rows = [[row[column] for column in telling or range(len(QUESTIONS))] for row in answers]
+    parting = [column for column in range(len(QUESTIONS)) if _differs(answers, column)]
+    rows = [[row[column] for column in parting or range(len(QUESTIONS))] for row in answers]
     return [_name(rows, index, groups) for index in range(len(rows))]
 
 
@@ -139,8 +139,8 @@ def _name(rows: list[list[str]], index: int, groups: Sequence[Sequence[Run]]) ->
             break
         chosen.append(column)
         like = [n for n in like if rows[n][column] == row[column]]
-    said = [row[column] for column in sorted(chosen)]
-    return ", ".join(said + _apart(groups, index, like)) or "nothing measured that tells"
+    phrases = [row[column] for column in sorted(chosen)]
+    return ", ".join(phrases + _apart(groups, index, like)) or "no measured difference"
 
 
 def _same(one: list[str], other: list[str], columns: list[int]) -> bool:
@@ -156,8 +156,8 @@ def _apart(groups: Sequence[Sequence[Run]], index: int, like: list[int]) -> list
         return []
     run, other = groups[index][0], groups[like[0]][0]
     parting = dict.fromkeys(at[0] for at in differences(fingerprint(run), fingerprint(other)))
-    told = [f"{sequence}: {ending_words(run, sequence)}" for sequence in parting]
-    return sorted(told, key=lambda words: "/" in words)[:1]
+    endings = [f"{sequence}: {describe_ending(run, sequence)}" for sequence in parting]
+    return sorted(endings, key=lambda text: "/" in text)[:1]
 
 
 def _shared(phrases: list[str]) -> str:
@@ -171,5 +171,5 @@ def _shared(phrases: list[str]) -> str:
     return f"mostly {phrase}" if count * 2 > len(known) else ""
 
 
-def _tells(answers: list[list[str]], column: int) -> bool:
+def _differs(answers: list[list[str]], column: int) -> bool:
     return len({row[column] for row in answers}) > 1

@@ -1,4 +1,4 @@
-"""The facts of a run in words, the same on every page."""
+"""The facts of a run as phrases and sentences, the same on every page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlsprobe.report.glyphs import seconds
 from tlsprobe.report.plurals import counted
 
 
-def target_words(run: Run) -> str:
+def target_title(run: Run) -> str:
     """The target as the user named it, its address if that says more, and its profile."""
     address = str(run.target)
     name = address if run.target.name == address else f"{run.target.name} at {address}"
@@ -21,7 +21,7 @@ def target_words(run: Run) -> str:
     return name if profile in name.split() else f"{name} (profile {profile})"
 
 
-def measured_words(run: Run) -> str:
+def describe_measurement(run: Run) -> str:
     """With which tlsprobe, when, and how many trials."""
     counts = sorted({cell.trials for cell in run.cells if cell.trials})
     trials = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts)) or "0"
@@ -29,13 +29,13 @@ def measured_words(run: Run) -> str:
     return f"{run.tool.name} {run.tool.version}, {run.started[:19].replace('T', ' ')} UTC, {times}"
 
 
-def host_words(run: Run) -> str:
+def describe_host(run: Run) -> str:
     """The machine that probed."""
     host = run.host
     return f"{host.system} {host.kernel}, Python {host.python}, {host.openssl}"
 
 
-def capture_words(capture: CaptureFacts) -> str:
+def describe_capture(capture: CaptureFacts) -> str:
     """How packets were captured, and what that is worth as evidence."""
     if capture.backend == "none":
         return (
@@ -53,7 +53,7 @@ def capture_words(capture: CaptureFacts) -> str:
     return f"{where}, none dropped"
 
 
-def idle_words(idle: Idle) -> str:
+def describe_idle(idle: Idle) -> str:
     """How the server ends an idle connection, and what a client should do about it."""
     if idle.timeout_s is None:
         what = f"no idle timeout seen ({idle.how})" if idle.how else "no idle timeout seen"
@@ -79,14 +79,14 @@ def idle_timers(idle: Idle) -> Iterator[str]:
             yield f"{kind}: {seconds(timer.timeout_s)}, {timer.how}"
 
 
-def race_words(run: Run) -> Iterator[str]:
+def describe_races(run: Run) -> Iterator[str]:
     """The races of a run, each in a paragraph."""
     for cell in run.cells:
         if cell.race is not None:
             yield f"{cell.sequence}, TLS {cell.tls}: {cell.race.text}"
 
 
-def undecided_words(run: Run) -> str:
+def undecided_rules(run: Run) -> str:
     """The rules that nothing in this run could decide."""
     return ", ".join(undecided(run.cells))
 
@@ -98,7 +98,7 @@ def idle_advice(idle: Idle) -> str:
     return f"Close idle connections on the client before {seconds(idle.advice_s)}."
 
 
-def summary_words(runs: Sequence[Run]) -> str:
+def count_verdicts(runs: Sequence[Run]) -> str:
     """Cells by verdict; those that do not occur are left out."""
     totals = {key: sum(run.summary.get(key, 0) for run in runs) for key in SUMMARY_KEYS}
     verdicts = ", ".join(f"{count} {key}" for key, count in totals.items() if count)
@@ -106,7 +106,7 @@ def summary_words(runs: Sequence[Run]) -> str:
     return f"{counted(cells, 'cell')}: {verdicts or 'nothing judged'}"
 
 
-def cause_words(why: Why) -> str:
+def describe_cause(why: Why) -> str:
     """The cause, how often, and how sure it is: in each share of the trials, if that differs."""
     shares = why.confidences or ((why.facts.confidence, why.facts.count),)
     if len(shares) == 1:
@@ -120,10 +120,10 @@ def cause_words(why: Why) -> str:
     return f"{why.facts.cause} ({said}{open_end})"
 
 
-def whose_words(why: Why) -> str:
+def describe_loose_cause(why: Why) -> str:
     """A reset without a finding: whose it was, and why."""
     whose = "our own side reset" if why.facts.side == "client" else "the server reset"
-    return f"{whose}: {cause_words(why)}"
+    return f"{whose}: {describe_cause(why)}"
 
 
 def place_names(places: Sequence[Place], *, several: bool = False) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def place_names(places: Sequence[Place], *, several: bool = False) -> tuple[str,
     several targets ``nginx: abort 40/40``, ``caddy: 3 sequences 60/60``.
     """
     if several or len({place.target for place in places}) > 1:
-        return tuple(_target_words(*item) for item in _by(places, "target").items())
+        return tuple(_in_target(*item) for item in _by(places, "target").items())
     return tuple(f"{name} ({_counts(of)})" for name, of in _by(places, "sequence").items())
 
 
@@ -145,7 +145,7 @@ def _by(places: Sequence[Place], field: Literal["target", "sequence"]) -> dict[s
     return groups
 
 
-def _target_words(target: str, places: list[Place]) -> str:
+def _in_target(target: str, places: list[Place]) -> str:
     sequences = list(_by(places, "sequence"))
     what = sequences[0] if len(sequences) == 1 else f"{len(sequences)} sequences"
     count, trials = sum(p.count for p in places), sum(p.trials for p in places)

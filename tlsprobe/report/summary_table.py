@@ -97,12 +97,12 @@ def safety_of(run: Run) -> str:
     cells = [cell for cell in asked(run) if ending_of(cell)]
     if not cells:
         return NOT_MEASURED
-    if any(cell.path_alive is False or _mostly_hard(cell) for cell in cells):
+    if any(cell.path_alive is False or _mostly_reset_for_fin(cell) for cell in cells):
         return "no"
-    return "not always" if any(map(hard_resets, cells)) else "yes"
+    return "not always" if any(map(resets_for_fin, cells)) else "yes"
 
 
-def hard_resets(cell: Cell) -> int:
+def resets_for_fin(cell: Cell) -> int:
     """The trials in which the server reset in place of its FIN: a reader got ECONNRESET."""
     return cell.resets.server.before_fin
 
@@ -122,8 +122,8 @@ def _is_bad(answer: str) -> bool:
     )
 
 
-def _mostly_hard(cell: Cell) -> bool:
-    return cell.sequence not in races() and hard_resets(cell) * 2 >= max(cell.trials, 1)
+def _mostly_reset_for_fin(cell: Cell) -> bool:
+    return cell.sequence not in races() and resets_for_fin(cell) * 2 >= max(cell.trials, 1)
 
 
 def _answer(run: Run, sequences: Sequence[str]) -> str:
@@ -133,7 +133,7 @@ def _answer(run: Run, sequences: Sequence[str]) -> str:
 
 def _without_counts(ending: Ending) -> str:
     """The ending without its counts: the lines of a table of many servers are to be alike."""
-    said = replace(ending, count=ending.trials).words()
-    if ending.hard and not ending.is_hard:
-        return f"{said} ({RARELY})"
-    return said
+    text = replace(ending, count=ending.trials).describe()
+    if ending.resets_for_fin and not ending.is_reset_for_fin:
+        return f"{text} ({RARELY})"
+    return text

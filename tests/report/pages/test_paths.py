@@ -30,7 +30,7 @@ def test_distances_stand_together() -> None:
     near = Along("nginx", "direct", "next door", 0, make_run(clean()))
     far = Along("nginx", "rtt-20ms", "20 ms away", 1, make_run(clean(), name="far"))
     text = render_markdown(paths_page("x", "y", [near, far], []))
-    assert "## Near and far\n\n- every reset that was seen exists at every distance" in text
+    assert "## Near and far\n\n- every reset occurs at every distance" in text
 
 
 def test_nothing_measured_is_a_page_too() -> None:

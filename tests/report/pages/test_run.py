@@ -282,5 +282,5 @@ def test_nasty_names_do_not_break_the_matrix() -> None:
 def test_a_mark_that_is_markdown_stays_a_mark() -> None:
     broken = replace(clean(), verdict=Verdict.ERROR)
     page = written([make_run(broken, unsupported("b", "1.3"))])
-    assert "- `#` error: of the tester" in page
+    assert "- `#` error: tlsprobe could not measure it" in page
     assert "- `-` unsupported" in page

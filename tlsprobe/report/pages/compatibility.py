@@ -30,7 +30,7 @@ from tlsprobe.report.compatibility import (
 from tlsprobe.report.pages.findings import examples_section, findings_section
 from tlsprobe.report.pages.run import idle_section, measured_fields, run_page
 from tlsprobe.report.plurals import counted
-from tlsprobe.report.sentences import summary_words
+from tlsprobe.report.sentences import count_verdicts
 from tlsprobe.report.summary_table import NOTE, summary_table
 
 MOST_EXPLAINED = 9
@@ -106,7 +106,7 @@ def _facts(compatibility: Compatibility, command: str) -> Iterator[Field]:
     if command:
         yield Field("command", (Code(command),))
     connections = sum(cell.trials for run in runs for cell in run.cells)
-    yield Field("connections", f"{connections}; {summary_words(runs)}")
+    yield Field("connections", f"{connections}; {count_verdicts(runs)}")
     if compatibility.absent:
         yield Field("not measured", f"{counted(len(compatibility.absent), 'server')}, see below")
 

@@ -17,7 +17,7 @@ from tlsprobe.report.findings import (
     worst_cells,
 )
 from tlsprobe.report.rulebook import cause_fields, rule_fields
-from tlsprobe.report.sentences import cause_words, place_names, whose_words
+from tlsprobe.report.sentences import describe_cause, describe_loose_cause, place_names
 
 FEW_RULES = 6
 """So many of the rules that passed beside a finding are shown where there is little room."""
@@ -58,7 +58,7 @@ def _entry(entry: Entry, is_brief: bool) -> Iterator[Block]:
     if not is_brief:
         fields += rule_fields(finding.rule)
     for why in entry.why:
-        fields.append(Field("why", cause_words(why), () if is_brief else why.facts.evidence))
+        fields.append(Field("why", describe_cause(why), () if is_brief else why.facts.evidence))
         fields += () if is_brief else cause_fields(why.facts)
     if entry.beside and not is_brief:
         beside = tuple(f"{result} {rule}" for rule, result in entry.beside)
@@ -67,7 +67,7 @@ def _entry(entry: Entry, is_brief: bool) -> Iterator[Block]:
 
 
 def _loose(loose: LooseCause, is_brief: bool) -> Iterator[Block]:
-    yield Heading(3, whose_words(loose.why), Verdict.INFO)
+    yield Heading(3, describe_loose_cause(loose.why), Verdict.INFO)
     fields = [_where(loose.places, is_brief)]
     if not is_brief:
         fields += [Field("why", items=loose.why.facts.evidence), *cause_fields(loose.why.facts)]

@@ -49,7 +49,7 @@ def headline(run: FuzzRun) -> str:
     return f"{found} in {tried}, seed {run.seed}" + (", interrupted" if run.interrupted else "")
 
 
-def confirmed_words(failure: FuzzFailure) -> str:
+def describe_confirmation(failure: FuzzFailure) -> str:
     """How often it happened again: ``5/5``, ``2/5: a race``."""
     broke, runs = map(int, failure.confirmed.split("/"))
     if not runs:
@@ -69,7 +69,7 @@ def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
 
 def _facts(failure: FuzzFailure) -> Iterator[Field]:
     yield Field("broken", failure.text)
-    yield Field("confirmed", confirmed_words(failure))
+    yield Field("confirmed", describe_confirmation(failure))
     signature: Text = (Code(failure.signature),) if failure.signature else "nothing more was sent"
     yield Field("signature", signature)
     if failure.ends:
@@ -98,7 +98,7 @@ def _seen(run: FuzzRun) -> Iterator[Field]:
     yield _counts("signatures", coverage.signatures)
     yield Field("asked", ", ".join(run.properties))
     if run.unmeasured:
-        yield Field("unmeasured", f"{run.unmeasured} examples of which nothing can be said")
+        yield Field("unmeasured", f"{run.unmeasured} examples without a result")
     yield from (Field("note", note) for note in run.notes)
 
 

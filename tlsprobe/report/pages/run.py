@@ -13,15 +13,15 @@ from tlsprobe.report.matrix import matrix_of
 from tlsprobe.report.pages.deviations import deviations_section
 from tlsprobe.report.pages.findings import examples_section, findings_section
 from tlsprobe.report.sentences import (
-    capture_words,
-    host_words,
+    count_verdicts,
+    describe_capture,
+    describe_host,
+    describe_idle,
+    describe_measurement,
+    describe_races,
     idle_timers,
-    idle_words,
-    measured_words,
-    race_words,
-    summary_words,
-    target_words,
-    undecided_words,
+    target_title,
+    undecided_rules,
 )
 
 
@@ -34,7 +34,7 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
     matrix = matrix_of(runs)
     return (
         Heading(1, f"How {_subject(runs)} TLS connections"),
-        Paragraph(f"{summary_words(runs)}."),
+        Paragraph(f"{count_verdicts(runs)}."),
         matrix.table,
         matrix.legend,
         *findings_section(runs),
@@ -69,11 +69,11 @@ def measured_fields(runs: Sequence[Run], command: str = "") -> tuple[Field, ...]
     ]
     if command:
         fields.append(Field("command", (Code(command),)))
-    return (*fields, Field("summary", summary_words(runs)))
+    return (*fields, Field("summary", count_verdicts(runs)))
 
 
 def _subject(runs: Sequence[Run]) -> str:
-    return f"{target_words(runs[0])} ends" if len(runs) == 1 else f"{len(runs)} targets end"
+    return f"{target_title(runs[0])} ends" if len(runs) == 1 else f"{len(runs)} targets end"
 
 
 def _name(run: Run, runs: Sequence[Run]) -> str:
@@ -82,18 +82,18 @@ def _name(run: Run, runs: Sequence[Run]) -> str:
 
 def _idle(run: Run, name: str) -> Iterator[Field]:
     if run.idle:
-        yield Field("idle", f"{name}{idle_words(run.idle)}", tuple(idle_timers(run.idle)))
-    yield from (Field("race", f"{name}{race}") for race in race_words(run))
+        yield Field("idle", f"{name}{describe_idle(run.idle)}", tuple(idle_timers(run.idle)))
+    yield from (Field("race", f"{name}{race}") for race in describe_races(run))
 
 
 def _circumstances(run: Run, *, is_brief: bool) -> Iterator[tuple[str, str]]:
     """The facts about the measurement; with several runs only those that one has to know."""
     if not is_brief:
-        yield "measured", measured_words(run)
-        yield "on", host_words(run)
+        yield "measured", describe_measurement(run)
+        yield "on", describe_host(run)
     if not is_brief or run.capture.backend == "none" or run.capture.dropped:
-        yield "capture", capture_words(run.capture)
-    if not is_brief and (rules := undecided_words(run)):
+        yield "capture", describe_capture(run.capture)
+    if not is_brief and (rules := undecided_rules(run)):
         yield "rules", f"not decided by anything in this run: {rules}"
     yield from (("note", note) for note in run.notes)
     if run.interrupted:

@@ -1,7 +1,7 @@
-"""The page of one server: its closes in words, for somebody who has to live with it.
+"""The page of one server: its closes in sentences, for people who have to live with it.
 
-Every question gets a sentence. What was not measured is said to be so; nothing is made up from a
-server's documentation but the defaults, and those are named as documented.
+Every question gets a sentence. What was not measured is called so; from a server's documentation
+come only the defaults, which are called documented.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tlsprobe.report.ending import NOT_MEASURED, Ending, by_tls, cells_of, endin
 from tlsprobe.report.glyphs import duration, seconds
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import (
-    capture_words,
-    host_words,
+    count_verdicts,
+    describe_capture,
+    describe_host,
+    describe_measurement,
+    describe_races,
     idle_advice,
-    measured_words,
-    race_words,
-    summary_words,
 )
 from tlsprobe.report.summary_table import safety_of
 
@@ -55,7 +55,7 @@ CLIENT_FIRST = (
     ("close-notify-fin", "close_notify and FIN one after the other"),
     ("close-notify-fin-coalesced", "close_notify and FIN in one segment"),
     ("close-notify-only", "close_notify and no FIN"),
-    ("data-after-close-notify", "bytes behind the close_notify"),
+    ("data-after-close-notify", "bytes after the close_notify"),
     ("fin-only", "a FIN without close_notify"),
 )
 """What the client may do first, and the sequence that does it."""
@@ -99,10 +99,9 @@ def _lead(run: Run) -> Block:
     sequences = {cell.sequence for cell in cells}
     reset = {cell.sequence for cell in cells if _server_resets(cell)}
     return Paragraph(
-        f"It was put through {counted(len(sequences), 'sequence')}; {len(reset)} of them drew an"
-        f" RST from it. Safe behind a forwarder: {safety_of(run)}."
-        f" {summary_words([run]).capitalize()}. Where no TLS version is named, it did the same in"
-        " all that were measured."
+        f"It was probed with {counted(len(sequences), 'sequence')}; {len(reset)} of them drew an"
+        f" RST. Safe behind a forwarder: {safety_of(run)}. {count_verdicts([run]).capitalize()}."
+        " Where no TLS version is named, all versions behaved the same."
     )
 
 
@@ -197,7 +196,7 @@ def _goodbye(run: Run) -> Iterator[Block]:
 def _goodbyes(run: Run) -> Iterator[str]:
     yield f"After the protocol's goodbye alone: {_ending(run, 'terminate')}"
     for gap in GAPS:
-        late = f" {gap[1:].replace('ms', ' ms')} later" if gap else " right behind it"
+        late = f" {gap[1:].replace('ms', ' ms')} later" if gap else " right after it"
         ending = _ending(run, f"terminate-close-notify{gap}")
         yield f"After the goodbye with a close_notify{late}: {ending}"
     for when, sequence in (
@@ -213,7 +212,7 @@ def _goodbyes(run: Run) -> Iterator[str]:
 def _resets(run: Run) -> Iterator[Block]:
     cells = [cell for cell in asked(run) if _server_resets(cell)]
     if not cells:
-        yield Paragraph("Nothing that was tried drew an RST from it.")
+        yield Paragraph("No sequence drew an RST.")
         return
     heads = ("sequence", "TLS", "in place of FIN", "after FIN", "cause", "on the wire")
     rows: dict[tuple[Text, ...], list[str]] = {}
@@ -254,7 +253,7 @@ def _server_resets(cell: Cell) -> int:
 def _clients(run: Run, profile: Profile | None) -> Iterator[Block]:
     yield from map(Paragraph, (*_what_readers_get(run), _safe_idle(run, profile)))
     yield from _advice(run, Party.CLIENT)
-    yield from map(Paragraph, race_words(run))
+    yield from map(Paragraph, describe_races(run))
 
 
 def _what_readers_get(run: Run) -> Iterator[str]:
@@ -262,10 +261,10 @@ def _what_readers_get(run: Run) -> Iterator[str]:
     if cells:
         yield f"A plain reader gets ECONNRESET where it expects EOF after: {_places(cells)}."
     else:
-        yield "No reader got ECONNRESET from it: every end that came was EOF."
+        yield "No reader got ECONNRESET: every connection that ended gave EOF."
     lost = [cell for cell in asked(run) if cell.outcomes.get(Outcome.DATA_LOST)]
     if lost:
-        yield f"A response that was owed did not arrive whole in: {_places(lost)}."
+        yield f"An owed response did not arrive whole in: {_places(lost)}."
 
 
 def _safe_idle(run: Run, profile: Profile | None) -> str:
@@ -286,9 +285,9 @@ def _safe_idle(run: Run, profile: Profile | None) -> str:
 def _forwarders(run: Run) -> Iterator[Block]:
     resets = any(cell.resets.server.before_fin for cell in asked(run))
     error = (
-        "A forwarder that takes a read error for a dead tunnel would close it for all."
+        "A forwarder that takes a read error for a dead tunnel closes it for all connections."
         if resets
-        else "It gives a forwarder no read error: to one, this server ends like any other stream."
+        else "It causes no read error in a forwarder."
     )
     yield Paragraph(f"{_after_closes(run)} {error}")
     if resets:
@@ -299,10 +298,10 @@ def _after_closes(run: Run) -> str:
     """Whether the path was alive after the closes."""
     checked = [cell for cell in asked(run) if cell.path_alive is not None]
     if not checked:
-        return "Whether the path lives on after a close was not measured."
+        return "Whether the path survives a close was not measured."
     if dead := [cell for cell in checked if cell.path_alive is False]:
         return f"The path was dead afterwards in: {_places(dead)}."
-    return f"The next connection got through after every cell, {len(checked)} in all."
+    return f"The next connection worked after every cell ({counted(len(checked), 'cell')})."
 
 
 def _advice(run: Run, party: Party) -> Iterator[Block]:
@@ -317,7 +316,7 @@ def _advice(run: Run, party: Party) -> Iterator[Block]:
 
 def _directives(run: Run, profile: Profile | None) -> Iterator[Block]:
     if profile is None or not profile.directives:
-        yield Paragraph("No directive that changes it is known to the profile.")
+        yield Paragraph("The profile knows no directive that changes it.")
         yield from _advice(run, Party.SERVER)
         return
     lab = profile.lab
@@ -333,9 +332,9 @@ def _measured(vendor: Vendor, run: Run, profile: Profile | None, command: str) -
     yield Fields(
         (
             Field("server", vendor.versions()),
-            Field("probed from", host_words(run)),
-            Field("measured", measured_words(run)),
-            Field("capture", capture_words(run.capture)),
+            Field("probed from", describe_host(run)),
+            Field("measured", describe_measurement(run)),
+            Field("capture", describe_capture(run.capture)),
             *(Field("note", note) for note in notes),
             Field("command", (Code(reproduce),) if reproduce else "not recorded"),
         )
@@ -366,11 +365,11 @@ def _said(ending: Ending) -> str:
     """The ending in running text, with its counts."""
     if not ending.events:
         return "nothing: it stays open" if ending.outcome == Outcome.OPEN else "nothing"
-    return ending.words()
+    return ending.describe()
 
 
 def _plain(ending: Ending) -> str:
-    return {"f": "a bare FIN", "r": "an RST"}.get(ending.events, ending.words())
+    return {"f": "a bare FIN", "r": "an RST"}.get(ending.events, ending.describe())
 
 
 def _unanswered(cell: Cell) -> str:
