@@ -309,13 +309,21 @@ def plant(root: Path, files: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "complaint"),
     [
-        ("flows/live.py", "from tlsprobe.drive import tcp", "flows may not import tlsprobe.drive"),
-        ("flows/live.py", "from tlsprobe import drive", "flows may not import tlsprobe.drive"),
-        ("flows/live.py", "from ..drive import tcp", "flows may not import tlsprobe.drive"),
+        (
+            "flows/tracker.py",
+            "from tlsprobe.drive import tcp",
+            "flows may not import tlsprobe.drive",
+        ),
+        ("flows/tracker.py", "from tlsprobe import drive", "flows may not import tlsprobe.drive"),
+        ("flows/tracker.py", "from ..drive import tcp", "flows may not import tlsprobe.drive"),
         ("flows/__init__.py", "from .. import drive", "flows may not import tlsprobe.drive"),
-        ("flows/live.py", "import tlsprobe.campaign", "flows may not import tlsprobe.campaign"),
-        ("flows/live.py", "def f():\n    import tlsprobe.lab", "flows may not import tlsprobe.lab"),
-        ("flows/live.py", "from tlsprobe import __version__", "the package itself"),
+        ("flows/tracker.py", "import tlsprobe.campaign", "flows may not import tlsprobe.campaign"),
+        (
+            "flows/tracker.py",
+            "def f():\n    import tlsprobe.lab",
+            "flows may not import tlsprobe.lab",
+        ),
+        ("flows/tracker.py", "from tlsprobe import __version__", "the package itself"),
         ("tls.py", "import tlsprobe.sniff", "tls may not import tlsprobe.sniff"),
         ("language.py", "import tlsprobe.catalogue", "language may not import tlsprobe.catalogue"),
         ("model/trace.py", "import tlsprobe.errors", "model may not import tlsprobe.errors"),

@@ -11,13 +11,12 @@ import trio
 
 from tests.servers import loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
-from tlsprobe.flows.live import flow
 from tlsprobe.language import parse
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Coverage, Drive, Flag, RecordKind, Segment, Side
 from tlsprobe.protocols.raw import RawSettings, raw
 from tlsprobe.reference.server import running
-from tlsprobe.sniff.capture import Capture, endpoint, open_capture
+from tlsprobe.sniff.capture import Capture, open_capture
 from tlsprobe.tls import client_context
 
 pytestmark = pytest.mark.packet_socket
@@ -65,9 +64,7 @@ class Watched:
         assert found.client is not None
         assert found.mark is not None
         await self.capture.settle()
-        frames = self.capture.take(found.client)
-        ends = endpoint(found.client), endpoint(found.server)
-        segments, coverage = flow(frames, *ends, link=self.capture.link)
+        segments, coverage = self.capture.take(found.client)
         assert coverage is Coverage.WHOLE
         return found, [s for s in segments if speaks(s) and is_behind(s, found)]
 

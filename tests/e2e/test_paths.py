@@ -15,14 +15,15 @@ from tests import servers
 from tests.e2e.probing import Ran, tlsprobe
 from tests.servers import GENEROUS_S
 from tlsprobe.captures.pcap import Reader
-from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab import namespaces
 from tlsprobe.lab.availability import Presence, availability
 from tlsprobe.lab.paths import CLIENT_SIDE, PATHS, SERVER_SIDE, LabPath, missing
-from tlsprobe.lab.paths_sides import rewrites, tcp_packets
+from tlsprobe.lab.paths_sides import rewrites
 from tlsprobe.lab.workspace import tools_folder
 from tlsprobe.model.run import Run
-from tlsprobe.packets.frames import Frame
+from tlsprobe.packets.decode import packets_in
+from tlsprobe.packets.frames import ETHERNET, Frame
+from tlsprobe.packets.packet import Endpoint, Packet
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.document import read_run
 from tlsprobe.sniff.route import packed
@@ -55,9 +56,10 @@ def run_of(ran: Ran, path: str) -> Run:
     return read_run(ran.folder / f"nginx-{path}")
 
 
-def captured(file: Path) -> list[Frame]:
+def captured(file: Path) -> list[Packet]:
     found = Reader(file.name).feed(file.read_bytes())
-    return [Frame(number, one.time_ns, one.data) for number, one in enumerate(found, 1)]
+    frames = [Frame(number, one.time_ns, one.data) for number, one in enumerate(found, 1)]
+    return list(packets_in(frames, ETHERNET))
 
 
 def server_of(run: Run) -> Endpoint:
@@ -73,14 +75,14 @@ def test_a_lost_entry_shows_as_a_rewritten_port(idled: Ran) -> None:
     assert why.confidence == "high"
     assert "which never shook hands" in why.evidence[0]
     folder = idled.folder / "nginx-nat-lost-conntrack"
-    far = tcp_packets(captured(folder / SERVER_SIDE))
+    far = captured(folder / SERVER_SIDE)
     renamed = [one for one in rewrites(far, server_of(run)) if one.reset is not None]
     assert len(renamed) >= 2
     for one in renamed:  # both ports, in the report
         assert one.before[1] != one.after[1]
     assert any(str(renamed[0].after[1]) in note for note in run.notes)
     assert str(renamed[0].before[1]) in idled.out
-    assert rewrites(tcp_packets(captured(folder / CLIENT_SIDE)), server_of(run)) == ()
+    assert rewrites(captured(folder / CLIENT_SIDE), server_of(run)) == ()
 
 
 def test_a_reset_that_the_router_makes_is_told_from_the_servers(idled: Ran) -> None:

@@ -11,14 +11,13 @@ import trio
 
 from tests.e2e.probing import Ran, at, probe
 from tests.servers import GENEROUS_S, Postgres, loopbacks
-from tlsprobe.flows.live import flow
+from tlsprobe.flows.connection import Flow
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.trace import Drive, Side, Stage, Trace
-from tlsprobe.packets.frames import Frame
 from tlsprobe.sniff import capture as sniffer
 
 pytestmark = [pytest.mark.packet_socket, pytest.mark.server("postgres")]
@@ -162,25 +161,17 @@ def same_side(trace: Trace, told: tuple[KernelReset, ...]) -> Side:
 async def observe_psql(server: Postgres, folder: Path, times: int) -> list[Trace]:
     """The traces of ``times`` psql sessions, as the sniffer sees them.
 
-    psql does not say which port it will come from, so all that it can have are expected.
+    psql does not say which port it will come from, so everyone is expected.
     """
     target = ("127.0.0.1", server.port)
-    clients = [("127.0.0.1", port) for port in ephemeral_ports()]
     capture_file = folder / "psql.pcapng"
     async with sniffer.open_capture("packet", True, None, *target, capture_file) as capture:
-        for client in clients:
-            capture.expect(client)
+        capture.expect_everyone()
         for _ in range(times):
             await trio.to_thread.run_sync(run_psql, server)
         await trio.sleep(0.2)  # the server's last word comes after psql has gone
         await capture.settle()
-        seen = {client: capture.take(client) for client in clients}
-    return [passive(frames, c, target, capture.link) for c, frames in seen.items() if frames]
-
-
-def ephemeral_ports() -> range:
-    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    return range(int(low), int(high) + 1)
+        return [passive(client, target, flow) for client, flow in capture.take_everyone()]
 
 
 def run_psql(server: Postgres) -> None:
@@ -190,11 +181,7 @@ def run_psql(server: Postgres) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=GENEROUS_S)
 
 
-def passive(
-    frames: list[Frame], client: tuple[str, int], server: tuple[str, int], link: int
-) -> Trace:
+def passive(client: tuple[str, int], server: tuple[str, int], flow: Flow) -> Trace:
     """A trace that nobody drove: what packets alone tell."""
-    ends = sniffer.endpoint(client), sniffer.endpoint(server)
-    segments, coverage = flow(frames, *ends, link=link)
     drive = Drive(client, server, Stage.SEQUENCE, records=(), events=())
-    return Trace(drive, segments, coverage, "postgres")
+    return Trace(drive, flow.segments, flow.coverage, "postgres")

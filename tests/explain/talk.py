@@ -61,8 +61,7 @@ class Talk:
         packet = Packet(
             number=self.number,
             time_ns=self.now,
-            src=ends[0],
-            dst=ends[1],
+            key=flow_key(*ends),
             seq=self.seqs[way] % 2**32,
             ack=self.seqs[1 - way] % 2**32 if flags & ACK else None,
             flags=flags,
@@ -74,6 +73,7 @@ class Talk:
             df=True,
             timestamps=True,
             window_scale=None,
+            options=None,
             interface=0,
             relative=self.relative,
         )
@@ -102,7 +102,7 @@ class Given:
     def summary(self) -> Summary:
         summary = Summary()
         for packet in self._packets:
-            key = flow_key(packet.src, packet.dst)
+            key = packet.key
             half = summary.halves.get(key)
             if half is None:
                 half = summary.halves[key] = Half(key, packet.number, packet.time_ns)
@@ -120,7 +120,7 @@ class Given:
 
     def packets(self, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Packet]:
         for packet in self._packets:
-            if wanted is None or wanted(flow_key(packet.src, packet.dst)):
+            if wanted is None or wanted(packet.key):
                 yield packet
 
     def close(self) -> None:

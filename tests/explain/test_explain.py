@@ -37,7 +37,7 @@ from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset
 from tlsprobe.model.judgement import Confidence, Reader
 from tlsprobe.model.trace import Side
-from tlsprobe.packets.packet import Packet
+from tlsprobe.packets.packet import Packet, flow_key
 
 
 def only(flow: ExplainedFlow) -> ExplainedReset:
@@ -365,8 +365,7 @@ packets = st.builds(
     Packet,
     number=st.just(0),
     time_ns=st.integers(0, 2**62),
-    src=endpoints,
-    dst=endpoints,
+    key=st.builds(flow_key, endpoints, endpoints),
     seq=st.integers(0, 2**32 - 1) | st.integers(0, 300),
     ack=st.none() | st.integers(0, 2**32 - 1) | st.integers(0, 300),
     flags=st.integers(0, 255),
@@ -376,8 +375,9 @@ packets = st.builds(
     ttl=st.none() | st.integers(0, 255),
     ip_id=st.none() | st.integers(0, 65535),
     df=st.none() | st.booleans(),
-    timestamps=st.none() | st.booleans(),
+    timestamps=st.booleans(),
     window_scale=st.none(),
+    options=st.none(),
     interface=st.just(0),
     relative=st.booleans(),
     copy=st.booleans(),

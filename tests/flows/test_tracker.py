@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.explain.talk import ACK, CLIENT, FIN, PSH, SYN, Talk, tls13
-from tlsprobe.flows.tracker import LATEST, OPENING, Connection, connections
+from tlsprobe.flows.connection import LATEST, OPENING, Connection
+from tlsprobe.flows.tracker import connections
 from tlsprobe.model.trace import Coverage, Side
 
 

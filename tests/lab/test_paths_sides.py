@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tlsprobe.flows.live import Endpoint
-from tlsprobe.lab.paths_sides import Dated, only_here, origins, rewrites
+from tlsprobe.lab.paths_sides import only_here, origins, rewrites
 from tlsprobe.model.trace import Flag
-from tlsprobe.packets.frames import Packet
+from tlsprobe.packets.packet import Endpoint, Packet, flow_key
 
 CLIENT: Endpoint = (bytes([10, 77, 1, 2]), 40_000)
 ROUTER: Endpoint = (bytes([10, 77, 2, 1]), 51_000)
@@ -17,12 +16,28 @@ SYN, RST, ACK = int(Flag.SYN), int(Flag.RST), int(Flag.ACK)
 def packet(  # noqa: PLR0917 - the fields of a header, in its order
     source: Endpoint, destination: Endpoint, seq: int, ack: int, flags: int, length: int = 0
 ) -> Packet:
-    ends = (*source, *destination)
-    return Packet(*ends, seq % 2**32, ack % 2**32, flags, 512, 64, 1, True, 54, length)
+    return Packet(
+        number=0,
+        time_ns=0,
+        key=flow_key(source, destination),
+        seq=seq % 2**32,
+        ack=ack % 2**32 if flags & ACK else None,
+        flags=flags,
+        window=512,
+        length=length,
+        payload=bytes(length),
+        ttl=64,
+        ip_id=1,
+        timestamps=True,
+        df=True,
+        window_scale=None,
+        options=None,
+        interface=0,
+    )
 
 
-def dated(*packets: Packet) -> list[Dated]:
-    return [Dated(number, number * 1000, one) for number, one in enumerate(packets, 1)]
+def dated(*packets: Packet) -> list[Packet]:
+    return [p._replace(number=n, time_ns=n * 1000) for n, p in enumerate(packets, 1)]
 
 
 def opening(client: Endpoint, isn: int = 100) -> tuple[Packet, ...]:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from tests.report.builders import clean, make_run, postgres_reset, trial_line
-from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab.paths_story import Story, after_closes, merged, notes_on, retold, story_of
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.run import BeforeAfter, Run, TrialLine
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.frames import Frame
+from tlsprobe.packets.packet import Endpoint
 
 CLIENT: Endpoint = (bytes([10, 77, 1, 2]), 40_000)
 ROUTER: Endpoint = (bytes([10, 77, 2, 1]), 51_000)

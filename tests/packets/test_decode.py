@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
@@ -16,6 +17,7 @@ from tlsprobe.packets.packet import Packet
 
 A4, B4 = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 A6, B6 = bytes(15) + b"\1", bytes(15) + b"\2"
+USUAL = b"\x01\x01\x08\x0a" + bytes(8)
 SYN_OPTIONS = b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + bytes(8) + b"\x01\x03\x03\x07"
 
 
@@ -47,11 +49,7 @@ def ipv6(behind: bytes, first: int = 6) -> bytes:
 def decoded(
     frame: bytes, link: int = frames.RAW, decoder: Decoder | None = None, *, time_ns: int = 0
 ) -> Packet | None:
-    decoder = decoder or Decoder()
-    found = decoder.find(frame, link, len(frame), time_ns)
-    if found is None:
-        return None
-    return decoder.segment(found, 1, time_ns, decoder.place(frame, link, 0))
+    return (decoder or Decoder()).decode(frame, link, len(frame), time_ns, 1)
 
 
 def payload_of(packet: Packet | None) -> bytes:
@@ -117,6 +115,7 @@ def test_ipv4_options_and_window_scale() -> None:
     packet = decoded(ipv4(tcp(flags=0x02, options=SYN_OPTIONS), options=bytes(8)))
     assert packet is not None
     assert (packet.window_scale, packet.timestamps, packet.ack) == (7, True, None)
+    assert packet.options == b"\x02\x04\x08\x01\x03"
 
 
 def test_lengths_are_those_of_the_ip_header() -> None:
@@ -137,8 +136,9 @@ def test_options_that_were_cut_off_are_unknown() -> None:
     frame = ipv4(tcp(b"x", options=bytes([1] * 12)))
     found = decoder.find(frame[:45], frames.RAW, len(frame), 0)
     assert found is not None
-    assert decoder.segment(found, 1, 0, 0).timestamps is None
-    assert decoder.segment((frame, *found[1:]), 1, 0, 0).timestamps is False
+    cut, whole = decoder.segment(found, 1, 0, 0), decoder.segment((frame, *found[1:]), 1, 0, 0)
+    assert (cut.options, cut.timestamps) == (None, True)
+    assert (whole.options, whole.timestamps) == (bytes([1] * 12), False)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +290,37 @@ def test_at_one_place_only_the_id_tells() -> None:
     assert copies((packet, 0), (packet, 1000)) == [False, True]
     assert copies((packet, 0), (packet, 10**8)) == [False, False]
     assert copies((bare, 0), (bare, 1000)) == [False, False]
+
+
+def outcome(work: Callable[[], Packet | None]) -> Packet | str | None:
+    try:
+        return work()
+    except Malformed as why:
+        return str(why)
+
+
+@given(st.data())
+def test_plain_frames_are_decoded_as_others_are(data: st.DataObject) -> None:
+    """The short way and the long one, of any frame that begins like a plain one."""
+    options = data.draw(st.sampled_from([b"", USUAL, SYN_OPTIONS, bytes([1] * 12), b"\3\3\7\0"]))
+    inner = tcp(data.draw(st.binary(max_size=30)), data.draw(st.integers(0, 255)), options)
+    version = data.draw(st.sampled_from([4, 6]))
+    packet = bytearray(ipv4(inner) if version == 4 else ipv6(inner))
+    for place in data.draw(st.lists(st.integers(0, len(packet) - 1), max_size=3)):
+        packet[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(packet)) | st.just(len(packet)))
+    length = 14 + len(packet) + data.draw(st.integers(-9, 9))
+    kind = {4: b"\x08\x00", 6: b"\x86\xdd"}[version]
+    frame = bytes(12) + kind + bytes(packet[:cut])
+
+    def long_way() -> Packet | None:
+        decoder = Decoder()
+        found = decoder.find(frame, frames.ETHERNET, length, 5)
+        return None if found is None else decoder.segment(found, 1, 5, 0)
+
+    assert outcome(lambda: Decoder().decode(frame, frames.ETHERNET, length, 5, 1)) == outcome(
+        long_way
+    )
 
 
 @given(st.binary(max_size=120), st.sampled_from(sorted(frames.LINKS)), st.integers(0, 9000))

@@ -1,105 +1,280 @@
-"""Frames by connection, and the messages of the sniffer process."""
+"""Frames by connection, whoever used the port before and afterwards, and how much is held."""
+
+from __future__ import annotations
 
 import io
-from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.flows.wire import (
+    ACK,
+    CLIENT,
+    FIN,
+    HOST,
+    PSH,
+    RST,
+    SERVER,
+    SYN,
+    Arrival,
+    C,
+    S,
+    Talk,
+    arrivals,
+    frames,
+)
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.captures.pcapng_writer import Writer
-from tlsprobe.packets import frames
-from tlsprobe.sniff import demultiplexer as filing_module
-from tlsprobe.sniff import protocol as sniffer_protocol
+from tlsprobe.flows.connection import NOTHING, Flow
+from tlsprobe.model.trace import Coverage, Segment
+from tlsprobe.packets.frames import ETHERNET
+from tlsprobe.sniff import demultiplexer as module
 from tlsprobe.sniff.demultiplexer import Demultiplexer
-from tlsprobe.sniff.protocol import FRAME_HEAD, Garbled, Message, Messages
 
-HOST = bytes([127, 0, 0, 1])
-SERVER, CLIENT, STRANGER = (HOST, 5432), (HOST, 40000), (HOST, 40001)
-
-
-def frame(source: tuple[bytes, int], destination: tuple[bytes, int], payload: int = 0) -> bytes:
-    ip = b"\x45" + bytes(8) + b"\x06" + bytes(2) + source[0] + destination[0]
-    ports = source[1].to_bytes(2, "big") + destination[1].to_bytes(2, "big")
-    return bytes(12) + b"\x08\x00" + ip + ports + bytes(16 + payload)
+STRANGER = (HOST, 40_001)
+LATER_NS = 2_000_000
+TICK = 100 * 15_625
+"""How far a kernel's initial numbers grow in 100 ms."""
 
 
-THERE, BACK, OTHER = frame(CLIENT, SERVER), frame(SERVER, CLIENT), frame(STRANGER, SERVER)
+def whole(client: tuple[bytes, int] = CLIENT) -> Talk:
+    return Talk(client=client).opens().exchanges().closes()
 
 
-def arrivals(*datas: bytes) -> list[tuple[int, int, bytes]]:
-    return [(n + 1, len(data), data) for n, data in enumerate(datas)]
+def numbers(flow: Flow) -> list[int]:
+    return [segment.number for segment in flow.segments]
 
 
-def test_both_directions_go_into_one_drawer_and_strangers_only_count() -> None:
+def facts(segments: tuple[Segment, ...]) -> list[tuple[object, ...]]:
+    return [(s.side, s.flags, s.start, s.length, s.ack) for s in segments]
+
+
+def said(talk: Talk) -> list[tuple[object, ...]]:
+    return [(s.side, s.flags, s.start, len(s.payload), s.ack) for s in talk.sent]
+
+
+def expecting(times: int = 1, client: tuple[bytes, int] = CLIENT) -> Demultiplexer:
     filing = Demultiplexer(SERVER)
-    filing.expect(CLIENT)
-    filing.file(arrivals(THERE, OTHER, BACK, b"junk"))
-    assert (filing.kept, filing.others, filing.last_ns) == (2, 2, 4)
-    assert filing.take(CLIENT) == [frames.Frame(1, 1, THERE), frames.Frame(2, 3, BACK)]
+    for _ in range(times):
+        filing.expect(client)
+    return filing
+
+
+def test_both_directions_are_one_connection_and_strangers_only_count() -> None:
+    talk, filing = whole(), expecting()
+    filing.file(arrivals(*frames(talk, whole(STRANGER)), b"junk"))
+    assert (filing.kept, filing.others) == (9, 10)
+    flow = filing.take(CLIENT)
+    assert (facts(flow.segments), flow.coverage) == (said(talk), Coverage.WHOLE)
+    assert numbers(flow) == list(range(1, 10))
+    assert filing.last_ns == 1_000_000 + 18_000
 
 
 def test_what_was_taken_is_gone_and_no_longer_expected() -> None:
+    filing = expecting()
+    assert filing.take(CLIENT) == NOTHING
+    filing.file(arrivals(*frames(whole())))
+    assert filing.take(CLIENT) == NOTHING
+    assert (filing.kept, filing.others) == (0, 9)
+
+
+def test_who_expects_everyone_gets_each_with_its_name() -> None:
     filing = Demultiplexer(SERVER)
-    filing.expect(CLIENT)
-    filing.take(CLIENT)
-    filing.file(arrivals(THERE))
-    assert filing.take(CLIENT) == []
-    assert filing.others == 1
+    filing.expect_everyone()
+    first, other, second = whole(), whole(STRANGER), whole().again(5000, 50_000).opens()
+    elsewhere = Talk(server=(HOST, 80)).opens()
+    filing.file(arrivals(*frames(first, other, second, elsewhere), b"junk"))
+    taken = filing.take_everyone()
+    assert [client for client, _ in taken] == [CLIENT, CLIENT, STRANGER]
+    assert [facts(flow.segments) for _, flow in taken] == [said(first), said(second), said(other)]
 
 
 def test_only_expected_frames_reach_the_file_under_the_same_numbers() -> None:
-    out, filing = io.BytesIO(), Demultiplexer(SERVER)
-    filing.writer = Writer(out, frames.ETHERNET, "lo")
-    filing.expect(CLIENT)
-    filing.file(arrivals(OTHER, THERE, OTHER, BACK))
-    assert [f.data for f in Reader().feed(out.getvalue())] == [THERE, BACK]
-    assert [f.number for f in filing.take(CLIENT)] == [1, 2]
+    out, filing = io.BytesIO(), expecting()
+    filing.writer = Writer(out, ETHERNET, "lo")
+    talk, other = frames(whole()), frames(whole(STRANGER))
+    filing.file(arrivals(*(data for pair in zip(other, talk, strict=True) for data in pair)))
+    assert [f.data for f in Reader().feed(out.getvalue())] == talk
+    assert numbers(filing.take(CLIENT)) == list(range(1, 10))
 
 
-def test_memory_and_file_are_bounded_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filing_module, "KEPT_WHOLE", 5000)
-    out, filing = io.BytesIO(), Demultiplexer(SERVER)
-    filing.writer = Writer(out, frames.ETHERNET, "lo")
-    filing.expect(CLIENT)
-    big = frame(CLIENT, SERVER, 3000)
-    filing.file(arrivals(big, big))
-    assert [len(f.data) for f in filing.take(CLIENT)] == [len(big), filing_module.HEADERS]
-    assert [len(f.data) for f in Reader().feed(out.getvalue())] == [len(big), filing_module.HEADERS]
+def test_file_and_memory_are_bounded_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_WHOLE", 5000)
+    monkeypatch.setattr(module, "LATEST", 20)
+    monkeypatch.setattr(module, "WAITING", 10)
+    out, filing = io.BytesIO(), expecting()
+    filing.writer = Writer(out, ETHERNET, "lo")
+    talk = Talk().opens().exchanges(100, 3000)
+    filing.file(arrivals(*frames(talk)))
+    kept = [len(f.data) for f in Reader().feed(out.getvalue())]
+    assert (max(kept[:5]), max(kept[5:])) == (3066, module.HEADERS)
+    segments, coverage = filing.take(CLIENT)
+    assert facts(segments) == said(talk)[:16] + said(talk)[-20:]
+    assert coverage is Coverage.WHOLE
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([b"A", b"F", b"S"]), st.binary(max_size=50)), max_size=8),
-    st.integers(1, 20),
-)
-def test_messages_come_out_as_they_went_in(told: list[tuple[bytes, bytes]], size: int) -> None:
-    stream = b"".join(sniffer_protocol.message(kind, body) for kind, body in told)
-    messages, found = Messages(), list[Message]()
-    for at in range(0, len(stream), size):
-        found += messages.feed(stream[at : at + size])
-    assert found == told
+def test_frames_that_cannot_be_decoded_are_kept_and_are_no_segments() -> None:
+    talk, filing = whole(), expecting()
+    cut = talk.sent[3].frame()[:50]
+    filing.file(arrivals(*frames(talk)[:3], cut, *frames(talk)[3:]))
+    flow = filing.take(CLIENT)
+    assert filing.kept == 10
+    assert (numbers(flow), flow.coverage) == ([1, 2, 3, *range(5, 11)], Coverage.WHOLE)
 
 
-@given(st.lists(st.binary(max_size=40), max_size=6))
-def test_batches_come_out_as_they_went_in(datas: list[bytes]) -> None:
-    batch = b"".join(FRAME_HEAD.pack(n, len(d) + 1, len(d)) + d for n, d in enumerate(datas))
-    assert list(sniffer_protocol.frames_of(batch)) == [
-        (n, len(d) + 1, d) for n, d in enumerate(datas)
+# --- a port that is used again --------------------------------------------------------------------
+
+
+def reused(late: bytes | None = None, *, step: int = TICK) -> tuple[Talk, list[Arrival]]:
+    """The younger of two connections, and the frames of both; ``late`` is one of the older's."""
+    older = whole()
+    younger = older.again(older.client_isn + step, older.server_isn + step)
+    younger.opens().exchanges().closes()
+    before, after = frames(older), frames(younger)
+    if late is not None:
+        after[4:4] = [late]
+    return younger, [
+        *arrivals(*before, since_ns=1_000_000),
+        *arrivals(*after, since_ns=LATER_NS),
     ]
 
 
-@given(st.binary(max_size=60))
-def test_garbage_is_garbled_or_harmless(data: bytes) -> None:
-    for reading in (
-        lambda: Messages().feed(data),
-        lambda: list(sniffer_protocol.frames_of(data)),
-        lambda: sniffer_protocol.facts_of(data),
-    ):
-        with suppress(Garbled):
-            reading()
+def late_frames() -> dict[str, bytes]:
+    """What the older connection may still send when the younger has begun."""
+    older = whole()
+    older.ip_id = {C: 5000, S: 6000}
+    return {
+        "ack": older.at(S, ACK, 101).frame(),
+        "fin": older.at(S, FIN | ACK, 100).frame(),
+        "data": older.at(S, PSH | ACK, 0, bytes(100)).frame(),
+        "new data": older.at(S, PSH | ACK, 101, bytes(50)).frame(),
+        "bare rst": older.at(S, RST, 101).frame(),
+        "rst": older.at(S, RST | ACK, 101).frame(),
+        "our rst": older.at(C, RST, 101).frame(),
+    }
 
 
-def test_a_message_beyond_the_limit_is_not_waited_for() -> None:
-    with pytest.raises(Garbled):
-        Messages().feed(b"F\xff\xff\xff\xff")
+@pytest.mark.parametrize("name", late_frames())
+@pytest.mark.parametrize("taken", [False, True], ids=["both untaken", "older taken"])
+def test_late_packets_of_the_connection_before_are_not_ours(name: str, taken: bool) -> None:
+    younger, seen = reused(late_frames()[name])
+    filing = expecting(1 if taken else 2)
+    filing.file(seen[:9])
+    if taken:
+        assert len(filing.take(CLIENT).segments) == 9
+        filing.expect(CLIENT)
+    filing.file(seen[9:])
+    flow = filing.take(CLIENT, LATER_NS)
+    assert (facts(flow.segments), flow.coverage) == (said(younger), Coverage.WHOLE)
+
+
+@pytest.mark.parametrize("name", late_frames())
+def test_late_packets_in_front_of_our_syn_are_not_ours(name: str) -> None:
+    """Nothing of the connection before was seen: its port was somebody else's."""
+    younger, seen = reused()
+    filing = expecting()
+    filing.file([(LATER_NS - 1, 999, late_frames()[name]), *seen[9:]])
+    flow = filing.take(CLIENT, LATER_NS)
+    assert (facts(flow.segments), flow.coverage) == (said(younger), Coverage.WHOLE)
+
+
+def test_the_next_connection_from_our_port_is_not_ours() -> None:
+    _, seen = reused()
+    filing = expecting()
+    filing.file(seen)
+    flow = filing.take(CLIENT, 1_000_000, 1_500_000)
+    assert numbers(flow) == list(range(1, 10))
+
+
+def test_both_are_there_for_who_asks_first_and_who_asks_second() -> None:
+    for order in ((0, 1), (1, 0)):
+        _, seen = reused()
+        filing = expecting(2)
+        filing.file(seen)
+        spans = [(1_000_000, 1_500_000), (LATER_NS, LATER_NS + 500_000)]
+        found = {which: numbers(filing.take(CLIENT, *spans[which])) for which in order}
+        assert found == {0: list(range(1, 10)), 1: list(range(10, 19))}
+        assert filing.take(CLIENT) == NOTHING
+
+
+def test_a_packet_that_either_may_have_sent_is_a_reason_for_doubt() -> None:
+    """The initial numbers lie so close that the older one's RST fits the younger, too."""
+    older = whole()
+    younger = older.again(older.client_isn + 50, older.server_isn + 50).opens().exchanges()
+    rst = older.at(S, RST, 101).frame()
+    filing = expecting(2)
+    filing.file(
+        [*arrivals(*frames(older)[:9]), *arrivals(*frames(younger), rst, since_ns=LATER_NS)]
+    )
+    assert filing.take(CLIENT, LATER_NS).coverage is Coverage.HOLES
+
+
+def test_a_packet_that_neither_has_sent_is_a_reason_for_doubt() -> None:
+    _, seen = reused(Talk(1 << 30, 3 << 30).at(S, RST, 77).frame())
+    filing = expecting(2)
+    filing.file(seen)
+    assert filing.take(CLIENT, LATER_NS).coverage is Coverage.HOLES
+
+
+def test_a_forged_rst_on_a_port_of_one_connection_is_no_doubt() -> None:
+    talk = Talk().opens().exchanges()
+    forged = Talk(1 << 30, 3 << 30).at(S, RST, 77).frame()
+    filing = expecting()
+    filing.file(arrivals(*frames(talk), forged))
+    segments, coverage = filing.take(CLIENT)
+    assert (segments[-1].rst, coverage) == (True, Coverage.WHOLE)
+
+
+@pytest.mark.parametrize("lost", ["syn", "all"])
+def test_without_our_syn_there_are_holes_and_nobody_elses_packets(lost: str) -> None:
+    younger, seen = reused()
+    filing = expecting()
+    filing.file(seen[:9])
+    filing.take(CLIENT)
+    filing.expect(CLIENT)
+    filing.file(seen[10:] if lost == "syn" else [])
+    segments, coverage = filing.take(CLIENT, LATER_NS)
+    assert facts(segments) == (said(younger)[1:] if lost == "syn" else [])
+    assert coverage is (Coverage.HOLES if lost == "syn" else Coverage.NONE)
+
+
+def test_a_time_in_microseconds_is_not_before_the_call() -> None:
+    """A capture program may cut off what is below."""
+    filing = expecting()
+    filing.file(arrivals(*frames(whole()), since_ns=LATER_NS))
+    assert len(filing.take(CLIENT, LATER_NS + 999).segments) == 9
+
+
+def test_what_is_remembered_of_old_ports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FORMER", 3)
+    filing = Demultiplexer(SERVER)
+    for port in range(10):
+        client = (HOST, 50_000 + port)
+        filing.expect(client)
+        filing.file(arrivals(*frames(whole(client))))
+        assert len(filing.take(client).segments) == 9
+    assert len(filing._former) == 3
+    assert not filing._ways
+
+
+def test_many_connections_on_one_port_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OLDER", 4)
+    filing = expecting()
+    talk = Talk().opens()
+    for n in range(50):
+        filing.file(arrivals(*frames(talk), since_ns=n * 1_000_000))
+        talk = talk.again(talk.client_isn + TICK, talk.server_isn + TICK).opens()
+    filing.take(CLIENT, 49_000_000)
+    assert len(filing.take_everyone()) <= 7
+
+
+def test_syn_of_another_number_is_another_connection_even_if_the_first_goes_on() -> None:
+    """Somebody else's SYN in between takes nothing away from ours."""
+    talk = Talk().opens()
+    stray = talk.again(1 << 30, 0)
+    syn = stray.says(C, SYN).frame()
+    begun = len(talk.sent)
+    talk.exchanges().closes()
+    filing = expecting()
+    filing.file(arrivals(*frames(talk)[:begun], syn, *frames(talk)[begun:]))
+    flow = filing.take(CLIENT, 0, 1_000_000 + 1500)
+    assert (facts(flow.segments), flow.coverage) == (said(talk), Coverage.WHOLE)

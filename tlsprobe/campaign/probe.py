@@ -25,7 +25,7 @@ from tlsprobe.campaign.settings import (
     in_order,
     plan,
 )
-from tlsprobe.campaign.watching import trace_of
+from tlsprobe.campaign.watching import forget, trace_of
 from tlsprobe.catalogue import control_of
 from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import drive
@@ -267,7 +267,7 @@ class _Campaign:
         """Take a connection's packets out of the capture's memory, unjudged."""
         if found.client is not None:
             await self.capture.settle()
-            self.capture.take(found.client)
+            forget(self.capture, found)
 
     # --- what was found -----------------------------------------------------------------------
 

@@ -66,13 +66,14 @@ class Writer:
         self._packets += 1
         self._last_ns = time_ns
         captured = len(data)
-        padding = _PADDING[captured & 3]
-        tail = options((COMMENT, comment.encode())) if comment else b""
-        total = 32 + captured + len(padding) + len(tail)
+        tail = _PADDING[captured & 3]
+        if comment:
+            tail += options((COMMENT, comment.encode()))
+        total = 32 + captured + len(tail)
         head = _FRAME_HEAD.pack(
             PACKET, total, 0, time_ns >> 32, time_ns & 0xFFFFFFFF, captured, length
         )
-        self._pieces += (head, data, padding + tail + head[4:8])
+        self._pieces += head, data, tail + head[4:8]
         self._size += total
         if self._size > _FLUSH_AT:
             self.flush()

@@ -21,14 +21,20 @@ from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, Self, cast
 
-from tlsprobe.captures.pcap import PCAP_MAGICS, RECORD_HEAD, Batch, Walker
+from tlsprobe.captures.pcap import (
+    PCAP_MAGICS,
+    RECORD_HEAD,
+    Batch,
+    CapturedInterface,
+    Walker,
+)
 from tlsprobe.captures.summary import Half, Mark, Summary
 from tlsprobe.captures.tcpdump_text import Dump, Printed, is_text
 from tlsprobe.captures.text_scales import Learned, place
 from tlsprobe.errors import UsageError
 from tlsprobe.packets import frames
 from tlsprobe.packets.decode import Decoder, Found, Malformed
-from tlsprobe.packets.packet import Packet, flow_key
+from tlsprobe.packets.packet import Packet
 
 __all__ = [
     "CaptureUnreadable",
@@ -425,22 +431,40 @@ class FrameReading(_Counts):
         for at in batch.offsets:
             number += 1
             high, low, captured, length, kind, version, fragment, protocol, key = read(buffer, at)
-            if (
-                wanted is not None
-                and kind == plain
+            is_plain = (
+                kind == plain
                 and version == 0x45
                 and protocol == 6
                 and captured >= least
                 and not fragment & mask
-                and not wanted(key)
-            ):
+            )
+            if is_plain and wanted is not None and not wanted(key):
                 continue
             start = at + RECORD_HEAD
             frame = buffer[start : start + captured]
             time_ns = high * batch.high_ns + low * batch.low_ns
+            if is_plain or wanted is None:
+                packet = self._decode(frame, batch.interface, length, time_ns, number)
+                if packet is not None:
+                    yield packet
+                continue
             found = self._find(frame, link, length, time_ns, number)
-            if found is not None and (wanted is None or wanted(_key(found))):
+            if found is not None and wanted(_key(found)):
                 yield decoder.segment(found, number, time_ns, decoder.place(frame, link, index))
+
+    def _decode(
+        self, frame: bytes, interface: CapturedInterface, length: int, time_ns: int, number: int
+    ) -> Packet | None:
+        try:
+            packet = self._decoder.decode(
+                frame, interface.link, length, time_ns, number, interface.index
+            )
+        except Malformed as why:
+            self._skip(f"{self.name}: packet {number}: {why}")
+            return None
+        if packet is None:
+            self.other += 1
+        return packet
 
     def _find(
         self, frame: bytes, link: int, length: int, time_ns: int, number: int
@@ -515,7 +539,7 @@ class TextReading(_Counts):
         """Light facts of every flow."""
         summary = Summary()
         for packet in self.packets():
-            key = flow_key(packet.src, packet.dst)
+            key = packet.key
             half = summary.halves.get(key)
             if half is None:
                 half = summary.begin(key, packet.number, packet.time_ns)
@@ -530,7 +554,7 @@ class TextReading(_Counts):
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
         for packet in place(self._printed(), self._learned):
-            if wanted is None or wanted(flow_key(packet.src, packet.dst)):
+            if wanted is None or wanted(packet.key):
                 yield packet
         self.notes += self._learned.notes
 

@@ -16,8 +16,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 from tlsprobe.captures.tcpdump_text import Printed
-from tlsprobe.packets.decode import Copies
-from tlsprobe.packets.packet import Endpoint, Packet
+from tlsprobe.packets.copies import Copies
+from tlsprobe.packets.packet import Endpoint, Packet, flow_key
 
 FLOW_LIMIT = 20_000
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
@@ -261,8 +261,7 @@ def place(printed: Iterable[Printed], learned: Learned) -> Iterator[Packet]:
         packet = Packet(
             number=one.number,
             time_ns=clock.time(one),
-            src=one.src,
-            dst=one.dst,
+            key=flow_key(one.src, one.dst),
             seq=seq or 0,
             ack=None if bare else ack,
             flags=one.flags,
@@ -272,12 +271,15 @@ def place(printed: Iterable[Printed], learned: Learned) -> Iterator[Packet]:
             ttl=one.ttl,
             ip_id=one.ip_id,
             df=one.df,
-            timestamps=one.timestamps,
+            timestamps=one.timestamps is not False,
             window_scale=one.window_scale,
+            options=None,
             interface=device,
             relative=not bare and learned.is_relative(pair, flow.instance),
         )
-        yield packet._replace(copy=True) if copies.has(packet) else packet
+        shared = (*packet[2:8], packet.ip_id)
+        copied = copies.has(shared, packet.time_ns, device, packet.ip_id)
+        yield packet._replace(copy=True) if copied else packet
 
 
 class _Clock:

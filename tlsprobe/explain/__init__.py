@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from tlsprobe.captures.reader import Half, Reading, Summary
 from tlsprobe.explain.experiment import experiment_for
 from tlsprobe.explain.passive import KeyLog, client_hello_way, trace_of
-from tlsprobe.flows.tracker import Connection, connections
+from tlsprobe.flows.connection import Connection
+from tlsprobe.flows.tracker import connections
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.ladder import ladder_of

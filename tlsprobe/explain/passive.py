@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from tlsprobe.flows.tracker import Connection
+from tlsprobe.flows.connection import Connection
 from tlsprobe.judge.causes.context import ALERT_SIZES
 from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
 from tlsprobe.packets.packet import host_text

@@ -20,13 +20,12 @@ from subprocess import PIPE, STDOUT, Popen, TimeoutExpired, run
 import trio
 
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.flows.live import flow
+from tlsprobe.flows.connection import Flow
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab.availability import SEARCHED
 from tlsprobe.lab.vendor import Started
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Drive, Segment, Stage, Trace
-from tlsprobe.packets.frames import Frame
 from tlsprobe.sniff import capture as sniffer
 
 ENDS_WITHIN_S = 30.0
@@ -126,23 +125,20 @@ def version(scenario: Scenario) -> str:
 async def watch(scenario: Scenario, server: Started, times: int, file: Path) -> list[Watched]:
     """Run a client so often, one after the other; its first connection each time.
 
-    The client does not say which port it comes from, so all that it can have are expected. Raises
+    The client does not say which port it comes from, so everyone is expected. Raises
     CannotMeasure without a packet socket.
     """
     target = (server.host, server.port)
-    clients = [(server.host, port) for port in ephemeral_ports()]
     spans: list[tuple[int, int, str]] = []
     async with sniffer.open_capture("packet", True, None, *target, file) as capture:
-        for client in clients:
-            capture.expect(client)
+        capture.expect_everyone()
         for _ in range(times):
             begun = time.time_ns()
             said = await trio.to_thread.run_sync(partial(_use, scenario, server))
             await trio.sleep(SETTLES_S)
             spans.append((begun, time.time_ns(), said))
         await capture.settle()
-        seen = {client: capture.take(client) for client in clients}
-    traces = [_passive(frames, c, target, capture.link) for c, frames in seen.items() if frames]
+        traces = [_passive(client, target, flow) for client, flow in capture.take_everyone()]
     return [_first_in(traces, *span) for span in spans]
 
 
@@ -171,12 +167,6 @@ def causes(resets: Iterable[Reset]) -> str:
     """Who reset and why: ``server: data-after-close (high)``."""
     shown = dict.fromkeys(f"{r.side}: {r.cause} ({r.confidence})" for r in resets)
     return ", ".join(shown) or "nobody resets"
-
-
-def ephemeral_ports() -> range:
-    """The ports from which the kernel gives clients theirs."""
-    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
-    return range(int(low), int(high) + 1)
 
 
 def _said(segment: Segment) -> str:
@@ -232,14 +222,10 @@ def _answer(client: Popen[bytes], line: str) -> bytes:
     return os.read(client.stdout.fileno(), 1 << 16)
 
 
-def _passive(
-    frames: Sequence[Frame], client: tuple[str, int], server: tuple[str, int], link: int
-) -> Trace:
+def _passive(client: tuple[str, int], server: tuple[str, int], flow: Flow) -> Trace:
     """A trace that tlsprobe did not drive: packets alone."""
-    ends = sniffer.endpoint(client), sniffer.endpoint(server)
-    segments, coverage = flow(frames, *ends, link=link)
     drive = Drive(client, server, Stage.SEQUENCE, records=(), events=())
-    return Trace(drive, segments, coverage, "")
+    return Trace(drive, flow.segments, flow.coverage, "")
 
 
 def _first_in(traces: Iterable[Trace], begun: int, ended: int, said: str) -> Watched:

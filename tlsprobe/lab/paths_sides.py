@@ -7,27 +7,17 @@ it does for `explain`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from tlsprobe.flows.live import Endpoint
 from tlsprobe.judge.rewritten import continued
 from tlsprobe.model.knowledge import NatEntry
 from tlsprobe.model.trace import Flag
-from tlsprobe.packets.frames import ETHERNET, Frame, Packet, decode
-from tlsprobe.packets.packet import text
+from tlsprobe.packets.packet import Endpoint, Packet, text
 
 _SYN, _RST, _FIN, _ACK = (int(flag) for flag in (Flag.SYN, Flag.RST, Flag.FIN, Flag.ACK))
 _MASK = 0xFFFF_FFFF
-
-
-class Dated(NamedTuple):
-    """A TCP packet with its number in the capture and its time."""
-
-    number: int
-    time_ns: int
-    packet: Packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,66 +46,57 @@ class _Flow:
     server_next: int | None = None
 
 
-def tcp_packets(frames: Iterable[Frame], link: int = ETHERNET) -> Iterator[Dated]:
-    """The TCP packets among frames."""
-    for number, time_ns, data in frames:
-        packet = decode(data, link)
-        if packet is not None:
-            yield Dated(number, time_ns, packet)
-
-
-def rewrites(packets: Iterable[Dated], server: Endpoint) -> tuple[Rewrite, ...]:
+def rewrites(packets: Iterable[Packet], server: Endpoint) -> tuple[Rewrite, ...]:
     """Every connection to the server that changed its name, in a capture from the server's side."""
     flows: dict[Endpoint, _Flow] = {}
     found: dict[Endpoint, Rewrite] = {}
-    for number, time_ns, packet in packets:
-        source, destination = _ends(packet)
+    for packet in packets:
+        source, destination = packet.src, packet.dst
         if destination == server:
             rewrite = _taken_up(flows, source, packet)
             if rewrite is not None:
-                found[source] = Rewrite(server, rewrite, source, number, time_ns, None)
+                found[source] = Rewrite(
+                    server, rewrite, source, packet.number, packet.time_ns, None
+                )
             _client_sent(flows.setdefault(source, _Flow()), packet)
         elif source == server:
             if packet.flags & _RST and destination in found and found[destination].reset is None:
-                found[destination] = replace(found[destination], reset=number)
+                found[destination] = replace(found[destination], reset=packet.number)
             _server_sent(flows.setdefault(destination, _Flow()), packet)
     return tuple(found.values())
 
 
 def origins(
-    client_side: Iterable[Dated], server_side: Iterable[Dated], server: Endpoint
+    client_side: Iterable[Packet], server_side: Iterable[Packet], server: Endpoint
 ) -> dict[Endpoint, Endpoint]:
     """Who is behind each translated endpoint: the same SYN was seen on both sides.
 
     Keys are endpoints of the server's side, values those of the client's.
     """
     by_number = {
-        p.seq: _ends(p)[0] for _, _, p in client_side if _opens(p) and _ends(p)[1] == server
+        packet.seq: packet.src for packet in client_side if _opens(packet) and packet.dst == server
     }
     return {
-        _ends(p)[0]: by_number[p.seq]
-        for _, _, p in server_side
-        if _opens(p) and _ends(p)[1] == server and p.seq in by_number
+        packet.src: by_number[packet.seq]
+        for packet in server_side
+        if _opens(packet) and packet.dst == server and packet.seq in by_number
     }
 
 
-def only_here(here: Iterable[Dated], there: Iterable[Dated]) -> list[Dated]:
+def only_here(here: Iterable[Packet], there: Iterable[Packet]) -> list[Packet]:
     """The packets of one side of a box that were not seen on its other side.
 
     Told by their numbers, flags and length, which a box that only forwards or translates leaves
     alone. What comes twice here has to be there twice.
     """
-    left = [_marks(packet) for _, _, packet in there]
-    counts: dict[tuple[int, ...], int] = {}
-    for marks in left:
-        counts[marks] = counts.get(marks, 0) + 1
-    alone: list[Dated] = []
-    for dated in here:
-        marks = _marks(dated.packet)
-        if counts.get(marks, 0):
-            counts[marks] -= 1
+    left = Counter(map(_marks, there))
+    alone: list[Packet] = []
+    for packet in here:
+        marks = _marks(packet)
+        if left[marks]:
+            left[marks] -= 1
         else:
-            alone.append(dated)
+            alone.append(packet)
     return alone
 
 
@@ -124,34 +105,29 @@ def is_reset(packet: Packet) -> bool:
     return packet.flags & _RST != 0
 
 
-def from_server(packets: Sequence[Dated], server: Endpoint) -> list[Dated]:
+def from_server(packets: Sequence[Packet], server: Endpoint) -> list[Packet]:
     """Those that say they are from the server."""
-    return [dated for dated in packets if _ends(dated.packet)[0] == server]
+    return [packet for packet in packets if packet.src == server]
 
 
-def to_server(packets: Sequence[Dated], server: Endpoint) -> list[Dated]:
+def to_server(packets: Sequence[Packet], server: Endpoint) -> list[Packet]:
     """Those that are for the server."""
-    return [dated for dated in packets if _ends(dated.packet)[1] == server]
-
-
-def _ends(packet: Packet) -> tuple[Endpoint, Endpoint]:
-    source = packet.source, packet.source_port
-    return source, (packet.destination, packet.destination_port)
+    return [packet for packet in packets if packet.dst == server]
 
 
 def _opens(packet: Packet) -> bool:
     return packet.flags & (_SYN | _ACK) == _SYN
 
 
-def _marks(packet: Packet) -> tuple[int, ...]:
+def _marks(packet: Packet) -> tuple[int | None, ...]:
     return packet.seq, packet.ack, packet.flags, packet.length
 
 
 def _taken_up(flows: dict[Endpoint, _Flow], source: Endpoint, packet: Packet) -> Endpoint | None:
     """Whose flow a packet of a stranger goes on with."""
-    if source in flows or packet.flags & (_SYN | _RST):
+    if source in flows or packet.ack is None or packet.flags & (_SYN | _RST):
         return None
-    server = text((packet.destination, packet.destination_port))
+    server = text(packet.dst)
     names = {text(name): name for name, flow in flows.items() if flow.shaken}
     known = (
         NatEntry(name, server, flow.client_next, flow.server_next)

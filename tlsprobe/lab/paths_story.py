@@ -11,16 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tlsprobe.flows.live import Endpoint
 from tlsprobe.lab.paths_sides import (
-    Dated,
     Rewrite,
     from_server,
     is_reset,
     only_here,
     origins,
     rewrites,
-    tcp_packets,
     to_server,
 )
 from tlsprobe.model.causes import Cause
@@ -36,7 +33,9 @@ from tlsprobe.model.run import (
 )
 from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Side
-from tlsprobe.packets.frames import Frame
+from tlsprobe.packets.decode import packets_in
+from tlsprobe.packets.frames import ETHERNET, Frame
+from tlsprobe.packets.packet import Endpoint, Packet
 
 SHOWN = 3
 """How many connections a report names one by one."""
@@ -68,7 +67,7 @@ def story_of(client_side: Iterable[Frame], server_side: Iterable[Frame], server:
     Packets keep their numbers through a router, and lose them in one that ends connections: this
     is for the first kind.
     """
-    near, far = list(tcp_packets(client_side)), list(tcp_packets(server_side))
+    near, far = (list(packets_in(side, ETHERNET)) for side in (client_side, server_side))
     behind = origins(near, far, server)
     named = tuple(
         Named(
@@ -80,9 +79,7 @@ def story_of(client_side: Iterable[Frame], server_side: Iterable[Frame], server:
         for rewrite in rewrites(far, server)
     )
     invented = only_here(_resets(from_server(near, server)), _resets(from_server(far, server)))
-    receivers = frozenset(
-        _text((dated.packet.destination, dated.packet.destination_port)) for dated in invented
-    )
+    receivers = frozenset(_text(packet.dst) for packet in invented)
     lost = only_here(to_server(near, server), to_server(far, server))
     return Story(named, receivers, len(lost))
 
@@ -206,8 +203,8 @@ def _renamed(one: Named) -> str:
     )
 
 
-def _resets(packets: Iterable[Dated]) -> list[Dated]:
-    return [dated for dated in packets if is_reset(dated.packet)]
+def _resets(packets: Iterable[Packet]) -> list[Packet]:
+    return [packet for packet in packets if is_reset(packet)]
 
 
 def _text(end: Endpoint) -> str:

@@ -1,23 +1,41 @@
-"""From one captured frame to the TCP segment in it: what `tlsprobe explain` reads.
+"""From one captured frame to the TCP segment in it: for the sniffer's frames as for a file's.
 
-IP is decoded where the sniffer's is, in `frames`; added here are fragments, cut-off frames, the
-fields that only a reader of other people's captures needs, and a reason for what is unreadable.
+`frames` finds TCP; added here are fragments, cut-off frames, copies of the same packet, and a
+reason for what is unreadable. Nearly every frame is plain Ethernet and IPv4: `Decoder.decode`
+looks for those first, and goes header by header through all others.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 
 from tlsprobe.packets import frames
+from tlsprobe.packets.copies import Copies
 from tlsprobe.packets.fragments import Fragments, ipv4_piece, ipv6_piece
+from tlsprobe.packets.options import (
+    TIMESTAMPS,
+    USUAL,
+    USUAL_BYTES,
+    USUAL_START,
+    read_options,
+)
 from tlsprobe.packets.packet import Packet
 
 _TCP, _FRAGMENT = 6, 44
-_TCP_FIXED = struct.Struct("!HHIIBBH")
+_TCP_FIXED = struct.Struct("!4xIIBBH")
+_TCP_BYTES = 20
+_ANY_FRAGMENT, _DF = 0x3FFF, 0x4000
 _SYN, _ACK = 0x02, 0x10
 _OUTGOING = 4
-_WINDOW_SCALE = 3
+
+_ipv4 = struct.Struct("!16xHHHBB14xIIBBH").unpack_from
+_ipv6 = struct.Struct("!18xHBB36xIIBBH").unpack_from
+_IP, _ENDS_4, _TCP_4, _LEAST_4, _ENDS_6, _TCP_6, _LEAST_6 = 14, 26, 34, 54, 22, 54, 74
+"""Where things lie in a plain frame of either version, and how long one is at least."""
+
+_new = tuple.__new__
+
 PLACE_LIMIT = 4096
 
 Found = tuple[bytes, int, frames.Transport]
@@ -29,12 +47,73 @@ class Malformed(ValueError):  # noqa: N818 - it says what the frame is
 
 
 class Decoder:
-    """Holds what one frame alone does not tell: fragments, places, the frames of a moment ago."""
+    """Holds what one frame alone does not tell: fragments, places, the packets of a moment ago."""
 
     def __init__(self) -> None:
         self.fragments = Fragments()
         self._copies = Copies()
         self._places: dict[tuple[int, int, bool], int] = {}
+
+    def decode(  # noqa: PLR0917 - called once a frame, where names cost time
+        self, frame: bytes, link: int, length: int, time_ns: int, number: int, index: int = 0
+    ) -> Packet | None:
+        """The segment in the frame, or in the packet that it completes; None if it holds none.
+
+        ``length`` is the frame's on the wire, ``index`` the interface that it was captured at,
+        ``number`` what the segment is called. Raises Malformed.
+        """
+        at = 0
+        if link == frames.ETHERNET:
+            kind = frame[12:15]
+            if kind == frames.PLAIN_IPV4 and len(frame) >= _LEAST_4:
+                total, ip_id, fragment, ttl, protocol, seq, ack, size, flags, window = _ipv4(frame)
+                if protocol == _TCP and not fragment & _ANY_FRAGMENT:
+                    ends, at, counted, df = _ENDS_4, _TCP_4, _IP, fragment & _DF != 0
+            elif kind == frames.PLAIN_IPV6 and len(frame) >= _LEAST_6:
+                total, protocol, ttl, seq, ack, size, flags, window = _ipv6(frame)
+                if protocol == _TCP:
+                    ends, at, counted, ip_id, df = _ENDS_6, _TCP_6, _TCP_6, None, None
+        if at:
+            behind = at + _TCP_BYTES
+            start = at + (size >> 2 & 0x3C)
+            end = counted + total if total else length
+            if behind <= start <= end and start <= len(frame):
+                if start == behind:
+                    options, scale = b"", None
+                elif start == behind + USUAL_BYTES and frame[behind : behind + 4] == USUAL_START:
+                    options, scale = USUAL, None
+                else:
+                    options, scale = read_options(frame[behind:start])
+                # Not by its constructor, which takes longer than all the rest.
+                return _new(
+                    Packet,
+                    (
+                        number,
+                        time_ns,
+                        frame[ends : at + 4],
+                        seq,
+                        ack if flags & _ACK else None,
+                        flags,
+                        window,
+                        end - start,
+                        frame[start:end],
+                        ttl,
+                        ip_id,
+                        TIMESTAMPS in options,
+                        df,
+                        scale if flags & _SYN else None,
+                        options,
+                        index,
+                        False,
+                        self._copies.has(
+                            (frame[ends : at + 16], end - start, ip_id), time_ns, index, ip_id
+                        ),
+                    ),
+                )
+        found = self.find(frame, link, length, time_ns)
+        if found is None:
+            return None
+        return self.segment(found, number, time_ns, self.place(frame, link, index))
 
     def find(self, frame: bytes, link: int, length: int, time_ns: int) -> Found | None:
         """TCP in the frame, or in the packet that it completes; None if it holds none.
@@ -81,110 +160,66 @@ class Decoder:
     def _check(self, frame: bytes, found: frames.Transport) -> None:
         at, end = found[0], found[1]
         size = (frame[at + 12] >> 4) * 4
-        if len(frame) < at + 20:
+        if len(frame) < at + _TCP_BYTES:
             raise Malformed("its TCP header is cut off")
-        if size < 20:
+        if size < _TCP_BYTES:
             raise Malformed(f"a TCP header of {size} bytes")
         if end < at + size:
             raise Malformed("its IP length is less than its headers")
 
     def place(self, frame: bytes, link: int, index: int) -> int:
         """Tells apart the places where a capture looked: interface, device and direction."""
-        device, outgoing = 0, False
         if link == frames.LINUX_COOKED:
-            outgoing = frame[0:2] == b"\0\x04"
+            where = index, 0, frame[0:2] == b"\0\x04"
         elif link == frames.LINUX_COOKED_2:
-            device, outgoing = int.from_bytes(frame[4:8], "big"), frame[10] == _OUTGOING
+            where = index, int.from_bytes(frame[4:8], "big"), frame[10] == _OUTGOING
+        else:
+            return index
         known = self._places
-        where = (index, device, outgoing)
         place = known.get(where)
         if place is None:
             if len(known) >= PLACE_LIMIT:
-                return PLACE_LIMIT
-            place = known[where] = len(known)
+                return ~PLACE_LIMIT
+            # Below zero, where no interface has its number.
+            place = known[where] = ~len(known)
         return place
 
     def segment(self, found: Found, number: int, time_ns: int, place: int) -> Packet:
         """The segment with all that is known of it."""
         frame, ip, (at, end, source, destination, ttl, ip_id) = found
-        source_port, destination_port, seq, ack, size, flags, window = _TCP_FIXED.unpack_from(
-            frame, at
+        seq, ack, size, flags, window = _TCP_FIXED.unpack_from(frame, at)
+        start = at + (size >> 2 & 0x3C)
+        kinds, scale = read_options(frame[at + _TCP_BYTES : start])
+        cut = start > len(frame)
+        shared = source + destination + frame[at : at + 16], end - start, ip_id
+        return Packet(
+            number=number,
+            time_ns=time_ns,
+            key=source + destination + frame[at : at + 4],
+            seq=seq,
+            ack=ack if flags & _ACK else None,
+            flags=flags,
+            window=window,
+            length=end - start,
+            payload=frame[start:end],
+            ttl=ttl,
+            ip_id=ip_id,
+            df=None if ip_id is None else bool(frame[ip + 6] & 0x40),
+            timestamps=cut or TIMESTAMPS in kinds,
+            window_scale=scale if flags & _SYN else None,
+            options=None if cut else kinds,
+            interface=place,
+            copy=self._copies.has(shared, time_ns, place, ip_id),
         )
-        start = at + (size >> 4) * 4
-        options = frame[at + 20 : start]
-        # Of options that were cut off only what is there can be told.
-        timestamps = frames.has_timestamps(options) or (None if start > len(frame) else False)
-        packet = Packet(
-            number,
-            time_ns,
-            (source, source_port),
-            (destination, destination_port),
-            seq,
-            ack if flags & _ACK else None,
-            flags,
-            window,
-            end - start,
-            frame[start:end],
-            ttl,
-            ip_id,
-            None if ip_id is None else bool(frame[ip + 6] & 0x40),
-            timestamps,
-            _window_scale(options) if flags & _SYN else None,
-            place,
-        )
-        return packet._replace(copy=True) if self._copies.has(packet) else packet
 
 
-class Copies:
-    """Remembers the packets of a moment ago, to know one that was merely captured twice.
-
-    At another place the n-th of several equal packets is a copy if the first place has seen n of
-    them: two RSTs in a row may well be equal. At one place only an IPv4 id tells a copy from a
-    packet that was sent again: a sender that counts its packets never uses one twice at once.
-    """
-
-    LIMIT = 4096
-    ELSEWHERE_NS = 20 * 10**6
-    SAME_ID_NS = 10**9
-    SAME_PLACE_NS = 10**6
-
-    def __init__(self) -> None:
-        self._recent: OrderedDict[tuple[object, ...], tuple[int, dict[int, int]]] = OrderedDict()
-
-    def has(self, packet: Packet) -> bool:
-        """Whether this is a copy; it is remembered in any case."""
-        _, time_ns, src, dst, seq, ack, flags, window, length, _, _, ip_id = packet[:12]
-        key = (src, dst, seq, ack, flags, window, length, ip_id)
-        known = self._recent.pop(key, None)
-        lifetime = self.SAME_ID_NS if ip_id else self.ELSEWHERE_NS
-        if known is None or not 0 <= time_ns - known[0] <= lifetime:
-            self._remember(key, (time_ns, {packet.interface: 1}))
-            return False
-        since, counts = known
-        count = counts.get(packet.interface, 0) + 1
-        counts[packet.interface] = count
-        self._remember(key, known)
-        if any(n >= count for place, n in counts.items() if place != packet.interface):
-            return True
-        return bool(ip_id) and count > 1 and time_ns - since <= self.SAME_PLACE_NS
-
-    def _remember(self, key: tuple[object, ...], entry: tuple[int, dict[int, int]]) -> None:
-        if len(self._recent) >= self.LIMIT:
-            self._recent.popitem(last=False)
-        self._recent[key] = entry
-
-
-def _window_scale(options: bytes) -> int | None:
-    """The shift count of the window scale option (RFC 7323)."""
-    at = 0
-    while at < len(options) and options[at]:
-        if options[at] == 1:
-            at += 1
+def packets_in(captured: Iterable[frames.Frame], link: int) -> Iterator[Packet]:
+    """The segments in whole frames; what holds none is left out."""
+    decoder = Decoder()
+    for number, time_ns, data in captured:
+        try:
+            packet = decoder.decode(data, link, len(data), time_ns, number)
+        except Malformed:
             continue
-        size = options[at + 1] if at + 1 < len(options) else 0
-        if size < 2:
-            return None
-        if options[at] == _WINDOW_SCALE and size == 3 and at + 2 < len(options):
-            return options[at + 2]
-        at += size
-    return None
+        if packet is not None:
+            yield packet

@@ -1,7 +1,7 @@
-"""One captured frame: from its bytes to the TCP header in it.
+"""One captured frame: from its bytes to where TCP begins in it, and to the key that files it.
 
-The hot end of the sniffer: plain offsets into the frame, no objects on the way, one tuple at the
-end. Whatever is not a well-formed TCP packet is None: a capture may hold anything.
+Plain offsets into the frame, no objects on the way. A capture may hold anything: what is no TCP
+has no such place, and no key.
 """
 
 from __future__ import annotations
@@ -31,19 +31,22 @@ LINKS = frozenset({*_HEADER_SIZES, ETHERNET, LINUX_COOKED, LINUX_COOKED_2})
 """The link types that are understood."""
 
 _TCP = 6
-_IPV4_TYPE, _IPV6_TYPE = b"\x08\x00", b"\x86\xdd"
+_IPV4_TYPE = b"\x08\x00"
+_IPV6_TYPE = b"\x86\xdd"
 _IP_TYPES = (_IPV4_TYPE, _IPV6_TYPE)
+PLAIN_IPV4 = _IPV4_TYPE + b"\x45"
+PLAIN_IPV6 = _IPV6_TYPE + b"\x60"
+"""Behind the two Ethernet addresses: a header begins as nearly all do, without IPv4 options."""
 _VLAN_TYPES = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)
 """IPv6 hop-by-hop, routing, destination options and the like: next header, then a length."""
 _FRAGMENT, _AUTHENTICATION = 44, 51
 _EXTENSION_LIMIT = 16
 
+_UNFRAGMENTED = (b"\x40\x00", b"\x00\x00")
+
 _IPV4 = struct.Struct("!BxHHHBB2x4s4s")
 _IPV6 = struct.Struct("!4xHBB16s16s")
-_TCP_FIXED = struct.Struct("!HHIIHH")
-_LINUX_TIMESTAMPS = b"\x01\x01\x08\x0a"
-_END, _PADDING, _TIMESTAMPS = 0, 1, 8
 
 
 class Frame(NamedTuple):
@@ -54,62 +57,25 @@ class Frame(NamedTuple):
     data: bytes
 
 
-class Packet(NamedTuple):
-    """The TCP packet in a frame, its addresses packed (4 or 16 bytes).
+def key_of(frame: bytes, link: int) -> bytes:
+    """The `flow_key` of the frame; nothing if it is not TCP, or a later fragment.
 
-    ``length`` is the payload as the IP header tells it: neither Ethernet padding nor a capture
-    that kept only the first bytes changes it. The payload begins at ``payload`` in the frame.
+    Told without a look at anything else: whether the rest of the frame can be decoded is another
+    question.
     """
-
-    source: bytes
-    source_port: int
-    destination: bytes
-    destination_port: int
-    seq: int
-    ack: int
-    flags: int
-    window: int
-    ttl: int
-    ip_id: int | None
-    timestamps: bool
-    payload: int
-    length: int
-
-
-def decode(frame: bytes, link: int = ETHERNET) -> Packet | None:
-    """The TCP packet in a frame of this link type, None if there is none."""
     try:
+        if link == ETHERNET:
+            if frame[12:15] == PLAIN_IPV4 and frame[20:22] in _UNFRAGMENTED:
+                return frame[26:38] if frame[23] == _TCP and len(frame) >= 38 else b""
+            if frame[12:14] == _IPV6_TYPE and frame[20] == _TCP:
+                return frame[22:58] if len(frame) >= 58 else b""
         found = transport(frame, network_header(frame, link), len(frame))
-        return None if found is None else _tcp(frame, found)
     except (struct.error, IndexError):
-        return None
-
-
-def flow_key(frame: bytes, link: int = ETHERNET) -> bytes | None:
-    """What files a frame: source, destination, source port, destination port, as on the wire.
-
-    The two directions of a connection have two keys; `key` builds them. None: not TCP.
-    """
-    try:
-        plain = link == ETHERNET and frame[12:14] in _IP_TYPES
-        at = 14 if plain else network_header(frame, link)
-        first = frame[at]
-        if first == 0x45:
-            return frame[at + 12 : at + 24] if frame[at + 9] == _TCP else None
-        if first >> 4 == 6 and frame[at + 6] == _TCP:
-            return frame[at + 8 : at + 44]
-    except IndexError:
-        return None
-    packet = decode(frame, link)
-    if packet is None:
-        return None
-    return key((packet.source, packet.source_port), (packet.destination, packet.destination_port))
-
-
-def key(source: tuple[bytes, int], destination: tuple[bytes, int]) -> bytes:
-    """The `flow_key` of frames from one endpoint (packed address, port) to another."""
-    ports = source[1].to_bytes(2, "big") + destination[1].to_bytes(2, "big")
-    return source[0] + destination[0] + ports
+        return b""
+    if found is None or len(frame) < found[0] + 4:
+        return b""
+    tcp, _, source, destination, _, _ = found
+    return source + destination + frame[tcp : tcp + 4]
 
 
 def network_header(frame: bytes, link: int) -> int:
@@ -189,47 +155,3 @@ def behind_extensions(frame: bytes, protocol: int, at: int) -> tuple[int, int]:
         else:
             break
     return protocol, at
-
-
-def _tcp(frame: bytes, found: Transport) -> Packet | None:
-    at, end, source, destination, ttl, ip_id = found
-    source_port, destination_port, seq, ack, mixed, window = _TCP_FIXED.unpack_from(frame, at)
-    payload = at + (mixed >> 12) * 4
-    length = end - payload
-    if payload < at + 20 or length < 0:
-        return None
-    options = frame[at + 20 : payload]
-    timestamps = options[:4] == _LINUX_TIMESTAMPS or has_timestamps(options)
-    return Packet(
-        source,
-        source_port,
-        destination,
-        destination_port,
-        seq,
-        ack,
-        mixed & 0xFF,
-        window,
-        ttl,
-        ip_id,
-        timestamps,
-        payload,
-        length,
-    )
-
-
-def has_timestamps(options: bytes) -> bool:
-    """Whether the TCP options hold timestamps (RFC 7323); a broken list ends the search."""
-    at = 0
-    while at < len(options):
-        kind = options[at]
-        if kind == _TIMESTAMPS:
-            return True
-        if kind == _END:
-            return False
-        if kind == _PADDING:
-            at += 1
-        elif at + 1 < len(options) and options[at + 1] >= 2:
-            at += options[at + 1]
-        else:
-            return False
-    return False

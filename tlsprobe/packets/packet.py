@@ -28,8 +28,7 @@ class Packet(NamedTuple):
         number: From 1 in the input's order; every frame of the input counts, TCP or not.
         time_ns: Nanoseconds since 1970, or since midnight or the first packet where a text tells
             no more; 0 when the input has no time.
-        src: The sender, address and port.
-        dst: The receiver, address and port.
+        key: Whose it is and for whom, as `flow_key` puts it.
         seq: As on the wire, modulo 2**32; see ``relative``.
         ack: None without the ACK flag.
         flags: The flags byte of the TCP header.
@@ -38,9 +37,11 @@ class Packet(NamedTuple):
         payload: What was captured of them; empty for text.
         ttl: The hop limit.
         ip_id: None in IPv6.
+        timestamps: Whether the TCP timestamps option is there (RFC 7323), or may be: options were
+            cut off or not printed.
         df: Whether fragmenting was forbidden; None in IPv6.
-        timestamps: Whether the TCP timestamps option is there (RFC 7323).
         window_scale: The shift count that a SYN announces.
+        options: The kinds of the TCP options in their order, padding included.
         interface: Tells apart the places where the capture looked: the interface's number in the
             file, together with the direction and the device where the link type tells them.
         relative: Text only: ``seq`` and ``ack`` count from a start of the flow that the text does
@@ -51,8 +52,7 @@ class Packet(NamedTuple):
 
     number: int
     time_ns: int
-    src: Endpoint
-    dst: Endpoint
+    key: bytes
     seq: int
     ack: int | None
     flags: int
@@ -61,12 +61,23 @@ class Packet(NamedTuple):
     payload: bytes
     ttl: int | None
     ip_id: int | None
+    timestamps: bool
     df: bool | None
-    timestamps: bool | None
     window_scale: int | None
+    options: bytes | None
     interface: int
     relative: bool = False
     copy: bool = False
+
+    @property
+    def src(self) -> Endpoint:
+        """The sender, address and port."""
+        return endpoints(self.key)[0]
+
+    @property
+    def dst(self) -> Endpoint:
+        """The receiver, address and port."""
+        return endpoints(self.key)[1]
 
 
 def named(name: str) -> bytes:
@@ -94,7 +105,7 @@ def flow_key(src: Endpoint, dst: Endpoint) -> bytes:
     """What files a segment: both addresses, both ports, in the order of the wire.
 
     The two directions of a connection have two keys, each the `reverse` of the other. The same
-    bytes as `tlsprobe.packets.frames.key` for addresses; names have a form of their own.
+    bytes as `tlsprobe.packets.frames.key_of` for addresses; names have a form of their own.
     """
     one, other = src[0], dst[0]
     if len(one) == len(other) and len(one) in (4, 16) and not _NAME == one[:5] == other[:5]:

@@ -4,7 +4,7 @@
         capture.expect(client)          # right after connect() was started, before any await
         ...
         await capture.settle()          # whatever was on the wire is filed now
-        frames = capture.take(client)
+        segments, coverage = capture.take(client)
     capture.facts()                     # final: tail drained, drop counter read
 
 Everything runs on one trio thread, which is why `Capture.expect` is never late: no frame is filed
@@ -24,12 +24,12 @@ import trio
 
 from tlsprobe.captures.pcapng_writer import Writer, put_secrets_first
 from tlsprobe.errors import CannotMeasure, UsageError
-from tlsprobe.flows.live import Endpoint
+from tlsprobe.flows.connection import NOTHING, Flow
 from tlsprobe.model.run import CaptureFacts
-from tlsprobe.packets.frames import Frame
+from tlsprobe.packets.packet import Endpoint, host_text
 from tlsprobe.sniff import route
 from tlsprobe.sniff.backends import BACKENDS, Backend, BackendFailed, Where
-from tlsprobe.sniff.demultiplexer import Demultiplexer
+from tlsprobe.sniff.demultiplexer import LATER_THAN_ANY_NS, Demultiplexer
 
 CHOICES = ("auto", *BACKENDS, "none")
 
@@ -85,11 +85,6 @@ class Capture:
         return self._backend.name if self._backend else "none"
 
     @property
-    def link(self) -> int:
-        """The link type of the frames, as capture files number it."""
-        return self._filing.link
-
-    @property
     def packets(self) -> int:
         """Frames of expected connections, so far."""
         return self._filing.kept
@@ -110,9 +105,14 @@ class Capture:
         return self._backend.broken if self._backend else None
 
     def expect(self, client: tuple[str, int]) -> None:
-        """Keeps the frames of this connection from now on. Call it before the next await."""
+        """Keeps the packets of this client from now on. Call it before the next await."""
         if self._backend:
             self._filing.expect(endpoint(client))
+
+    def expect_everyone(self) -> None:
+        """Keeps the packets of all clients of the server from now on."""
+        if self._backend:
+            self._filing.expect_everyone()
 
     async def settle(self) -> None:
         """Returns when every packet that was on the wire before the call has been filed.
@@ -132,9 +132,22 @@ class Capture:
         if self._backend:
             self._backend.hold(seconds)
 
-    def take(self, client: tuple[str, int]) -> list[Frame]:
-        """The frames of this connection, which is no longer expected."""
-        return self._filing.take(endpoint(client)) if self._backend else []
+    def take(
+        self, client: tuple[str, int], since_ns: int = 0, until_ns: int = LATER_THAN_ANY_NS
+    ) -> Flow:
+        """The connection whose SYN this client sent in this time (real time, nanoseconds).
+
+        Each call answers one `expect`: what comes from the port now belongs to somebody else,
+        unless that one was announced, too.
+        """
+        if self._backend is None:
+            return NOTHING
+        return self._filing.take(endpoint(client), since_ns, until_ns)
+
+    def take_everyone(self) -> list[tuple[tuple[str, int], Flow]]:
+        """Every connection that was kept since `expect_everyone`, with its client."""
+        taken = self._filing.take_everyone()
+        return [((host_text(address), port), flow) for (address, port), flow in taken]
 
     def open_with(self, key_log: Path | None) -> None:
         """Puts the TLS secrets that are appended to this key log from now on into the file."""

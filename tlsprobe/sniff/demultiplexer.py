@@ -1,39 +1,106 @@
 """Files frames by connection, as they arrive: the part of the capture that the probe looks at.
 
-Only connections that were announced are kept and written to the capture file. Others to the same
-server are somebody else's traffic: they are counted, nothing more.
+Only connections that were announced are followed and written to the capture file. Others to the
+same server are somebody else's traffic: they are counted, nothing more.
+
+An announcement names a port, and a port is used again: what comes from it may be late packets of
+the connection before, or those of the next one. A connection is therefore asked for by the time in
+which its SYN was sent, and packets belong to it by their numbers (`tlsprobe.flows.tracker`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import starmap
+from dataclasses import dataclass, field
 
 from tlsprobe.captures.pcapng_writer import Writer
-from tlsprobe.flows.live import Endpoint
-from tlsprobe.packets.frames import ETHERNET, Frame, flow_key, key
+from tlsprobe.flows.connection import NOTHING, Connection, Flow
+from tlsprobe.flows.tracker import Pair
+from tlsprobe.model.trace import RST_TEXT
+from tlsprobe.packets.decode import Decoder, Malformed
+from tlsprobe.packets.frames import ETHERNET, key_of
+from tlsprobe.packets.packet import Endpoint, Packet, endpoints, flow_key, reverse
 
 KEPT_WHOLE = 8 * 1024 * 1024
-"""Of one connection this many bytes are held, in memory and on disk, then only frame headers."""
+"""Of one port this many bytes are written to the file, then only frame headers."""
 HEADERS = 192
 """More than link, IPv6 and TCP headers with all their options take up."""
+HELD = HEADERS + RST_TEXT
+"""Of each frame this much is held in memory until somebody asks for its connection."""
+WAITING = 4096
+"""So many frames of a port wait undecoded."""
+LATEST = 1 << 16
+"""So many segments are kept of one connection: all, but for a flood."""
+FORMER = 8192
+"""So many ports are remembered with the numbers of their latest connection."""
+OLDER = 64
+"""So many connections of a port are kept beside those that were announced."""
+
+_GRAIN_NS = 1000
+"""What a capture program may cut off from a packet's time."""
+LATER_THAN_ANY_NS = 1 << 63
 
 Arrival = tuple[int, int, bytes]
 """A frame's time in nanoseconds, its length on the wire, and its bytes."""
 
 
-class FlowBuffer:
-    """The frames of one connection that nobody has taken yet."""
+_Held = tuple[int, int, int, int, bytes]
+"""Its way, number, time, length on the wire, and its first bytes."""
 
-    __slots__ = ("frames", "size")
 
-    def __init__(self) -> None:
-        self.frames: list[tuple[int, int, bytes]] = []
-        self.size = 0
+@dataclass(slots=True, eq=False)
+class _Port:
+    """A client's port: its connections, how many were announced and not taken, and its bytes.
+
+    Frames are decoded when a connection is taken: all in a row, and none while a step is timed.
+    """
+
+    pair: Pair
+    expected: int = 0
+    size: int = 0
+    older: list[Connection] = field(default_factory=list)
+    waiting: list[_Held] = field(default_factory=list)
+
+    def follow(self, decoder: Decoder, link: int) -> None:
+        """Decodes what waits, and files it by connection."""
+        decode, waiting, self.waiting = decoder.decode, self.waiting, []
+        for way, number, time_ns, length, data in waiting:
+            try:
+                packet = decode(data, link, length, time_ns, number)
+            except Malformed:
+                continue
+            if packet is not None and not packet.copy:
+                self._add(packet, way)
+
+    def _add(self, packet: Packet, way: int) -> None:
+        connection = self.pair.choose(packet, way)
+        if connection is None:
+            connection = Connection(self.pair.key, packet, latest=LATEST)
+            gone = self.pair.begin(connection)
+            if gone is not None and not gone.released:
+                self.older = [*self.older[-OLDER - self.expected :], gone]
+        connection.add(packet, way)
+
+    def untaken(self) -> list[Connection]:
+        """Those that nobody has taken, the oldest first."""
+        every = (*self.older, *self.pair.connections())
+        return [connection for connection in every if not connection.released]
+
+    def take(self, since_ns: int, until_ns: int) -> Flow:
+        """The latest connection that was opened in this time, or else one without a SYN."""
+        untaken = self.untaken()
+        for one in reversed(untaken):
+            if one.opened_ns is not None and since_ns - _GRAIN_NS <= one.opened_ns <= until_ns:
+                return one.release(0)
+        for one in untaken:
+            if one.opened_ns is None and one.first_ns <= until_ns and since_ns <= one.last_ns:
+                segments, coverage = one.release(0)
+                return Flow(tuple(s for s in segments if s.time_ns >= since_ns), coverage)
+        return NOTHING
 
 
 class Demultiplexer:
-    """The drawers of all expected connections to one server.
+    """All expected connections to one server.
 
     ``kept`` counts the frames filed, ``others`` those of connections nobody announced,
     ``last_ns`` is the time of the latest frame seen.
@@ -46,39 +113,88 @@ class Demultiplexer:
         self.kept = 0
         self.others = 0
         self.last_ns = 0
-        self._drawers: dict[bytes, FlowBuffer] = {}
+        self._decoder = Decoder()
+        self._everyone = False
+        self._ways: dict[bytes, tuple[_Port, int]] = {}
+        self._former: dict[bytes, Pair] = {}
 
     def expect(self, client: Endpoint) -> None:
-        """Opens a drawer; frames still in an older one of the same client are let go."""
-        drawer = FlowBuffer()
-        for way in self._ways(client):
-            self._drawers[way] = drawer
+        """From now on packets of this port are kept, until `take` was called as often."""
+        there = flow_key(client, self.server)
+        known = self._ways.get(there)
+        if known is None:
+            pair = self._former.pop(there) if there in self._former else Pair(there)
+            known = self._ways[there] = _Port(pair), 0
+            self._ways[reverse(there)] = known[0], 1
+        known[0].expected += 1
 
-    def take(self, client: Endpoint) -> list[Frame]:
-        """The frames of a connection, in the order of arrival. It is no longer expected."""
-        there, back = self._ways(client)
-        drawer = self._drawers.pop(there, None)
-        self._drawers.pop(back, None)
-        return list(starmap(Frame, drawer.frames)) if drawer else []
+    def expect_everyone(self) -> None:
+        """From now on the packets of all connections to the server are kept."""
+        self._everyone = True
+
+    def take(self, client: Endpoint, since_ns: int = 0, until_ns: int = LATER_THAN_ANY_NS) -> Flow:
+        """The connection that this client opened in this time; the latest, if several.
+
+        What is returned is no longer held, and the port no longer expected if nobody else does.
+        """
+        there = flow_key(client, self.server)
+        known = self._ways.get(there)
+        if known is None:
+            return NOTHING
+        port = known[0]
+        port.follow(self._decoder, self.link)
+        flow = port.take(since_ns, until_ns)
+        port.expected -= 1
+        if port.expected <= 0:
+            del self._ways[there], self._ways[reverse(there)]
+            self._remember(there, port.pair)
+        return flow
+
+    def take_everyone(self) -> list[tuple[Endpoint, Flow]]:
+        """Every connection that was kept, with its client, port by port in order of time."""
+        ports = [port for port, way in self._ways.values() if way == 0]
+        for port in ports:
+            port.follow(self._decoder, self.link)
+        return [(one.ends[0], one.release(0)) for port in ports for one in port.untaken()]
+
+    def _remember(self, there: bytes, pair: Pair) -> None:
+        """Late packets of what was taken are to be known when the port is used again."""
+        for connection in pair.connections():
+            connection.release(0)
+        self._former[there] = pair
+        if len(self._former) > FORMER:
+            del self._former[next(iter(self._former))]
 
     def file(self, arrivals: Iterable[Arrival]) -> None:
         """Files a batch. The hot loop of the parent: a lookup and two appends a frame."""
-        drawers, link, writer = self._drawers, self.link, self.writer
+        ways, writer, number = self._ways, self.writer, self.kept
         time_ns = self.last_ns
         for time_ns, length, data in arrivals:
-            drawer = drawers.get(flow_key(data, link) or b"")
-            if drawer is None:
+            key = key_of(data, self.link)
+            known = ways.get(key) or self._met(key)
+            if known is None:
                 self.others += 1
                 continue
-            self.kept += 1
-            drawer.size += length
-            kept = data if drawer.size <= KEPT_WHOLE else data[:HEADERS]
+            number += 1
+            port, way = known
+            port.size += length
+            kept = data if port.size <= KEPT_WHOLE else data[:HEADERS]
             if writer is not None:
                 writer.packet(time_ns, kept, length)
-            drawer.frames.append((self.kept, time_ns, kept))
-        self.last_ns = time_ns
+            waiting = port.waiting
+            waiting.append((way, number, time_ns, length, kept[:HELD]))
+            if len(waiting) >= WAITING:
+                port.follow(self._decoder, self.link)
+        self.kept, self.last_ns = number, time_ns
         if writer is not None:
             writer.flush()
 
-    def _ways(self, client: Endpoint) -> tuple[bytes, bytes]:
-        return key(client, self.server), key(self.server, client)
+    def _met(self, key: bytes) -> tuple[_Port, int] | None:
+        """A port that nobody announced, where everyone is expected."""
+        if not self._everyone or not key:
+            return None
+        source, destination = endpoints(key)
+        if self.server not in (source, destination):
+            return None
+        self.expect(source if destination == self.server else destination)
+        return self._ways.get(key)

@@ -1,4 +1,4 @@
-"""Offsets, wraps, lost packets and ports used twice, in flows written out by hand."""
+"""Offsets, wraps, lost and late packets, in connections written out by hand."""
 
 import struct
 
@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.flows.live import Endpoint, connections, flow, stream
-from tlsprobe.model.trace import Coverage, Segment, Side
-from tlsprobe.packets import frames
-from tlsprobe.packets.frames import Frame
+from tlsprobe.flows.connection import NOTHING, Connection, Flow
+from tlsprobe.flows.stream import RUNS
+from tlsprobe.flows.tracker import connections
+from tlsprobe.model.trace import RST_TEXT, Coverage, Side
+from tlsprobe.packets.decode import packets_in
+from tlsprobe.packets.frames import RAW, Frame
+from tlsprobe.packets.packet import Endpoint
 
 CLIENT: Endpoint = (bytes([127, 0, 0, 1]), 40000)
 SERVER: Endpoint = (bytes([127, 0, 0, 1]), 5432)
@@ -42,9 +45,10 @@ class Wire:
         tcp = struct.pack(
             "!HHIIHHHH", source[1], destination[1], seq, number, 5 << 12 | bits, 512, 0, 0
         )
-        total = 40 + len(data)
-        ip = struct.pack("!BBHHHBBH", 0x45, 0, total, 1, 0, 64, 6, 0) + source[0] + destination[0]
         count = len(self.frames) + 1
+        total = 40 + len(data)
+        ip = struct.pack("!BBHHHBBH", 0x45, 0, total, count & 0xFFFF, 0x4000, 64, 6, 0)
+        ip += source[0] + destination[0]
         self.frames.append(Frame(count, count * 1000, ip + tcp + data))
         return self
 
@@ -53,11 +57,14 @@ class Wire:
         self.sends(Side.SERVER, "S.", -1, 0)
         return self.sends(Side.CLIENT, ".")
 
-    def flow(self) -> tuple[tuple[Segment, ...], Coverage]:
-        return flow(self.frames, CLIENT, SERVER, frames.RAW)
+    def connections(self) -> list[Connection]:
+        return list(connections(packets_in(self.frames, RAW)))
 
-    def stream(self, side: Side, limit: int = 1 << 20) -> bytes:
-        return stream(self.frames, side, CLIENT, SERVER, link=frames.RAW, limit=limit)
+    def flow(self) -> Flow:
+        """The only connection."""
+        (found,) = self.connections()
+        way = 0 if found.ends[0] == CLIENT else 1
+        return Flow(found.segments(way), found.coverage)
 
 
 C, S = Side.CLIENT, Side.SERVER
@@ -117,8 +124,8 @@ def test_refused_is_a_whole_story() -> None:
 
 def test_no_answer_at_all_is_whole_and_no_packet_is_none() -> None:
     assert Wire().sends(C, "S", -1).sends(C, "S", -1).flow()[1] is Coverage.WHOLE
-    assert flow([], CLIENT, SERVER) == ((), Coverage.NONE)
-    assert flow([Frame(1, 1, b"junk")], CLIENT, SERVER) == ((), Coverage.NONE)
+    assert list(packets_in([Frame(1, 1, b"junk")], RAW)) == []
+    assert NOTHING == ((), Coverage.NONE)
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -151,7 +158,6 @@ def test_lost_on_the_way_and_sent_again_is_no_hole() -> None:
     segments, coverage = wire.flow()
     assert coverage is Coverage.WHOLE
     assert len(segments) == 7
-    assert wire.stream(C) == b"abcdef"
 
 
 def test_retransmissions_stay() -> None:
@@ -159,18 +165,8 @@ def test_retransmissions_stay() -> None:
     assert [s.start for s in wire.flow()[0] if s.fin] == [0, 0]
 
 
-def test_the_client_port_used_again_begins_a_new_flow() -> None:
-    wire = Wire().opens().sends(C, "R.", 0, 0)
-    wire.isn = {C: 777_000, S: 888_000}
-    wire.opens().sends(C, "P.", 0, 0, b"second")
-    assert [len(c) for c in connections(wire.frames, CLIENT, SERVER, frames.RAW)] == [4, 4]
-    segments, coverage = wire.flow()
-    assert (segments[0].number, segments[-1].length, coverage) == (5, 6, Coverage.WHOLE)
-
-
-def test_the_same_syn_sent_again_does_not() -> None:
-    wire = Wire().sends(C, "S", -1).opens()
-    assert len(connections(wire.frames, CLIENT, SERVER, frames.RAW)) == 1
+def test_the_same_syn_sent_again_is_the_same_connection() -> None:
+    assert len(Wire().sends(C, "S", -1).opens().connections()) == 1
 
 
 def test_frames_are_put_in_order_of_time() -> None:
@@ -179,21 +175,70 @@ def test_frames_are_put_in_order_of_time() -> None:
     assert [s.number for s in wire.flow()[0]] == [1, 2, 3, 4, 5]
 
 
-def test_others_are_left_out() -> None:
-    wire = Wire().opens()
-    stranger = (CLIENT[0], 40001)
-    assert flow(wire.frames, stranger, SERVER, frames.RAW) == ((), Coverage.NONE)
+def test_a_clock_that_jumps_puts_nothing_in_order() -> None:
+    wire = Wire().opens().sends(C, "P.", 0, 0, b"abc")
+    wire.frames[1] = wire.frames[1]._replace(time_ns=10**18)
+    assert [s.number for s in wire.flow()[0]] == [1, 2, 3, 4]
 
 
-def test_a_stream_ends_at_a_gap_at_the_limit_and_where_the_capture_cut_it_off() -> None:
-    wire = Wire().opens().sends(C, ".", 0, 0, b"abc").sends(C, ".", 5, 0, b"xyz")
-    assert wire.stream(C) == b"abc"
-    assert wire.stream(C, limit=2) == b"ab"
-    assert wire.stream(S) == b""
+@pytest.mark.parametrize("late", [1, 2, 3])
+def test_a_syn_that_arrives_late_opens_what_is_there_already(late: int) -> None:
+    """Two processors took the packets in; their times tell the order."""
+    wire = Wire().opens().sends(C, "P.", 0, 0, b"abc").sends(S, "P.", 0, 3, b"de")
+    expected = wire.flow()
+    assert expected.coverage is Coverage.WHOLE
+    wire.frames.insert(late, wire.frames.pop(0))
+    assert wire.flow() == expected
+    wire.frames.insert(4, wire.frames.pop(wire.frames.index(min(wire.frames)) + 1))
+    assert wire.flow()[1] is Coverage.WHOLE
+
+
+def test_what_came_before_the_syn_ack_is_moved_with_it() -> None:
+    wire = Wire().sends(C, "S", -1).sends(S, "R.", 8000, 0, raw=True).sends(S, "S.", -1, 0)
+    wire.sends(C, ".").sends(S, "P.", 0, 0, b"abc").sends(C, ".", 0, 3)
+    segments, coverage = wire.flow()
+    assert [s.start for s in segments] == [-1, 8000 - 9001, -1, 0, 0, 0]
+    assert coverage is Coverage.WHOLE
+
+
+def test_a_syn_ack_that_was_acknowledged_stands() -> None:
+    wire = Wire().opens().sends(S, "S.", 777_000, 0, raw=True).sends(S, "P.", 0, 0, b"abc")
+    segments, coverage = wire.sends(C, ".", 0, 3).flow()
+    assert (segments[-2].start, segments[-1].ack, coverage) == (0, 3, Coverage.WHOLE)
+
+
+def test_data_that_a_capture_cut_off_is_there() -> None:
     cut = Wire().opens().sends(C, ".", 0, 0, b"abcdef").sends(C, ".", 6, 0, b"ghi")
     cut.frames[3] = cut.frames[3]._replace(data=cut.frames[3].data[:-4])
-    assert cut.stream(C) == b"ab"
-    assert cut.flow()[1] is Coverage.WHOLE
+    segments, coverage = cut.sends(S, ".", 0, 9).flow()
+    assert (segments[3].length, coverage) == (6, Coverage.WHOLE)
+
+
+def test_the_text_of_an_rst_is_kept_and_counts_as_no_data() -> None:
+    wire = Wire().opens().sends(S, "R.", 0, 0, b"go away " * 100).sends(C, ".", 0, 0)
+    segments, coverage = wire.flow()
+    assert segments[3].payload == (b"go away " * 100)[:RST_TEXT]
+    assert [s.payload for s in segments if not s.rst] == [b""] * 4
+    assert coverage is Coverage.WHOLE
+
+
+def test_what_the_headers_tell_is_told_of_the_segment() -> None:
+    segments, _ = Wire().opens().flow()
+    first = segments[0]
+    assert (first.ttl, first.ip_id, first.df, first.window) == (64, 1, True, 512)
+    assert (first.options, first.window_scale, first.timestamps) == (b"", None, False)
+
+
+def test_holes_that_are_filled_late_are_none() -> None:
+    """However many there are at once, up to a bound; beyond it, what is missing stays missing."""
+    for holes, expected in ((RUNS - 1, Coverage.WHOLE), (2 * RUNS, Coverage.HOLES)):
+        wire = Wire().opens()
+        for n in range(holes):
+            wire.sends(C, ".", 2 * n + 1, 0, b"x")
+        for n in range(holes):
+            wire.sends(C, ".", 2 * n, 0, b"x")
+        wire.sends(S, ".", 0, 2 * holes)
+        assert wire.flow()[1] is expected
 
 
 @given(
@@ -201,7 +246,7 @@ def test_a_stream_ends_at_a_gap_at_the_limit_and_where_the_capture_cut_it_off() 
     st.lists(st.tuples(st.integers(0, 199), st.integers(1, 60)), max_size=30),
     st.integers(0, 2**32 - 1),
 )
-def test_any_cutting_up_gives_back_the_stream(
+def test_whole_is_what_covers_all_that_was_acknowledged(
     data: bytes, cuts: list[tuple[int, int]], isn: int
 ) -> None:
     wire = Wire(isn).opens()
@@ -211,7 +256,7 @@ def test_any_cutting_up_gives_back_the_stream(
         seen.update(range(start, start + len(piece)))
         wire.sends(C, ".", start, 0, piece)
     whole = next((n for n in range(len(data)) if n not in seen), len(data))
-    assert wire.stream(C) == data[:whole]
-    wire.sends(S, ".", 0, len(data))
-    expected = Coverage.WHOLE if whole == len(data) else Coverage.HOLES
-    assert wire.flow()[1] is expected
+    for acked in (whole, len(data)):
+        wire.sends(S, ".", 0, acked)
+        expected = Coverage.WHOLE if whole >= acked else Coverage.HOLES
+        assert wire.flow()[1] is expected

@@ -1,0 +1,329 @@
+"""One connection of a capture: its segments on the scale of stream offsets, and how complete.
+
+Sequence numbers become offsets here: the first byte behind a side's SYN is 0, the SYN itself -1,
+and a side's numbers and its peer's acknowledgements share the scale. Retransmissions stay in the
+list: two segments at the same offset are two packets, and the offsets say so.
+
+Of a long connection the opening and the latest segments are kept; both streams are followed
+through all of it, so that whether anything is missing is known of what was let go, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from operator import itemgetter
+from typing import NamedTuple
+
+from tlsprobe.flows.stream import MASK, Stream, offset
+from tlsprobe.model.trace import RST_TEXT, Coverage, Flag, Segment, Side
+from tlsprobe.packets.packet import Endpoint, Packet, endpoints
+from tlsprobe.records.walk import RecordWalk
+
+_FIN, _SYN, _RST, _ACK = (int(flag) for flag in (Flag.FIN, Flag.SYN, Flag.RST, Flag.ACK))
+_FIN_RST, _SYN_FIN = _FIN | _RST, _SYN | _FIN
+_SIDES = tuple(Side)
+_new = tuple.__new__
+_BY_TIME = itemgetter(1)
+
+OPENING, LATEST = 16, 240
+"""So many segments of a connection are kept from its beginning, and from its end."""
+
+AHEAD = 1 << 24
+"""So far behind the last byte that was seen a number may lie and still be the connection's.
+
+What is lost on the way to the capture is less. Initial numbers grow with time (RFC 9293 section
+3.4.1), so that a connection's lie above those of the one before it on the same ports.
+"""
+
+_ITSELF, _ITSELF_WITH_BODIES = 16, 240
+_WAITING_BYTES = 256
+_DISORDER_NS = 10**9
+_RELATIVE_BASE = 1
+
+
+class Flow(NamedTuple):
+    """What is told of a connection in the end: its segments in time order, and how complete."""
+
+    segments: tuple[Segment, ...]
+    coverage: Coverage
+
+
+NOTHING = Flow((), Coverage.NONE)
+
+
+class Connection:
+    """One connection as a capture shows it. Packets with the ``key`` go way 0, their answers way 1.
+
+    ``opener`` is the way (0 or 1) that the SYN went, None if none was seen; ``opened_ns`` is its
+    time. ``rsts`` counts RSTs, ``left_out`` the segments that were let go. ``presumed`` says that
+    a bare RST's number could not be compared and was taken to fit; ``doubtful`` that a packet may
+    as well be of another connection between the same endpoints. With ``released`` set, segments
+    are followed and no longer kept.
+    """
+
+    __slots__ = (
+        "_disorder_ns",
+        "_initial",
+        "_latest",
+        "_most",
+        "_only_syns",
+        "_opening",
+        "_printed",
+        "_weight",
+        "doubtful",
+        "ended",
+        "first_ns",
+        "key",
+        "last_ns",
+        "left_out",
+        "opened_ns",
+        "opener",
+        "presumed",
+        "released",
+        "rsts",
+        "streams",
+        "walks",
+    )
+
+    def __init__(
+        self,
+        key: bytes,
+        first: Packet,
+        *,
+        latest: int = LATEST,
+        walks: bool = False,
+        keep_bodies: bool = False,
+        printed: bool = False,
+    ) -> None:
+        """Of ``first`` only the flags and the time matter: it is still to be added.
+
+        ``latest`` segments are kept from the end; ``walks`` asks for TLS records, with
+        ``keep_bodies`` with their ciphertext; ``printed`` says that packets come from a text.
+        """
+        self.key = key
+        self.streams = (Stream(), Stream())
+        opens = bool(first.flags & _SYN)
+        self.walks = (
+            tuple(RecordWalk(from_start=opens, keep_bodies=keep_bodies) for _ in range(2))
+            if walks
+            else ()
+        )
+        self.opener: int | None = None
+        self.opened_ns: int | None = None
+        self.first_ns = self.last_ns = first.time_ns
+        self.ended = self.presumed = self.doubtful = self.released = False
+        self.rsts = self.left_out = 0
+        self._disorder_ns = 0
+        self._only_syns = True
+        self._initial: int | None = None
+        self._printed = printed
+        self._weight = _ITSELF_WITH_BODIES if keep_bodies else _ITSELF
+        self._most = latest
+        self._opening: list[Segment] = []
+        self._latest: deque[Segment] | None = None
+
+    @property
+    def ends(self) -> tuple[Endpoint, Endpoint]:
+        """Its two endpoints, that of way 0 first."""
+        return endpoints(self.key)
+
+    @property
+    def held(self) -> int:
+        """What it takes in memory, in segments."""
+        weight = self._weight
+        for walk in self.walks:
+            if walk.waiting_bytes:
+                weight += walk.waiting_bytes // _WAITING_BYTES
+        return weight
+
+    # --- whether a packet belongs to it -----------------------------------------------------------
+
+    def is_succeeded_by(self, packet: Packet, way: int) -> bool:
+        """Whether this packet opens another connection between the same endpoints."""
+        if packet.flags & (_SYN | _ACK) != _SYN or packet.seq == self._initial:
+            return False
+        if self._only_syns and self.opener is not None and way != self.opener:
+            return False  # both sides open at once
+        own = self.streams[way]
+        if own.opened or own.base is None:
+            return True
+        # Its own SYN may have been captured after what followed on it.
+        behind = offset(packet.seq + 1, own.base, 0)
+        return behind != 0 and not (packet.time_ns < self.first_ns and -AHEAD < behind < 0)
+
+    def may_send(self, packet: Packet, way: int) -> bool:
+        """Whether the packet's numbers can be those of this connection, which goes on."""
+        if not self.streams[way].spans(packet.seq, AHEAD):
+            return False
+        return packet.ack is None or self.streams[1 - way].spans(packet.ack, AHEAD)
+
+    def may_have_sent(self, packet: Packet, way: int, gone: int | None) -> bool:
+        """The same of a connection that is over for the side ``gone``: it has let go of the port.
+
+        That side sends nothing new, and nothing new of it is acknowledged. Its peer may not know
+        that yet and go on; but an RST without an ACK repeats a number that was acknowledged.
+        """
+        told = ((way, packet.seq), (1 - way, packet.ack))
+        for side, number in told:
+            stream = self.streams[side]
+            ahead = 1 if side == gone or packet.ack is None else AHEAD
+            if number is not None and (stream.base is None or not stream.spans(number, ahead)):
+                return False
+        return True
+
+    # --- what it adds -----------------------------------------------------------------------------
+
+    def add(self, packet: Packet, way: int) -> None:  # noqa: PLR0912 - the hot end of the wire
+        """One more packet; ``way`` is 0 if the first of the ends sent it."""
+        number, time_ns, _, seq, told_ack, flags, window, length, payload = packet[:9]
+        streams = self.streams
+        own, peer = streams[way], streams[1 - way]
+        if flags & _SYN:
+            self._opens(packet, way)
+            start, first = -1, 0
+        else:
+            self._only_syns = False
+            if flags & _FIN_RST:
+                self.ended = True
+            if own.base is None or packet.relative:
+                start = self._start(packet, own, way)
+            else:
+                start = seq - own.base
+                if start != own.reached:
+                    start = offset(seq, own.base, own.reached)
+            first = start
+        ack = None
+        if told_ack is not None:
+            if peer.base is None or packet.relative:
+                ack = self._ack(packet, told_ack, peer)
+            else:
+                ack = told_ack - peer.base
+                if ack != peer.reached:
+                    ack = offset(told_ack, peer.base, peer.reached)
+        if flags & _RST:
+            self.rsts += 1
+            text = payload[:RST_TEXT]
+        else:
+            text = b""
+            own.spoke = True
+            if ack is not None and ack > peer.acked:
+                peer.acked = ack
+            if length or flags & _SYN_FIN or start != own.reached:
+                own.saw(first, first + length, flags & _FIN)
+                if length and self.walks:
+                    self.walks[way].feed(first, payload, length, time_ns, number)
+        if time_ns < self.last_ns:
+            self._disorder_ns = max(self._disorder_ns, self.last_ns - time_ns)
+        self.last_ns = time_ns
+        # From ``ttl`` to ``options`` the segment tells what the packet does.
+        head = number, time_ns, _SIDES[way], flags, start, length, ack, window
+        segment = _new(Segment, head + packet[9:15] + (text,))
+        if len(self._opening) < OPENING and not self.released:
+            self._opening.append(segment)
+            self._weight += 1
+        else:
+            self._keep(segment)
+
+    def _keep(self, segment: Segment) -> None:
+        """One of the latest."""
+        if self.released:
+            return
+        if self._latest is None:
+            self._latest = deque()
+        self._latest.append(segment)
+        if len(self._latest) > self._most:
+            self._latest.popleft()
+            self.left_out += 1
+        else:
+            self._weight += 1
+
+    def _opens(self, packet: Packet, way: int) -> None:
+        grown = self.streams[way].opens((packet.seq + 1) & MASK)
+        if grown:
+            self._move(way, grown)
+        if not packet.flags & _ACK:
+            self.opener = way
+            self._initial = packet.seq
+            if self.opened_ns is None:
+                self.opened_ns = packet.time_ns
+        elif self.opener is None:
+            self.opener = 1 - way
+
+    def _move(self, way: int, grown: int) -> None:
+        """Where the stream begins is known only now: give what was kept its right offsets."""
+        side = _SIDES[way]
+        for kept in (self._opening, self._latest or []):
+            for at, s in enumerate(kept):
+                if s.side is not side:
+                    if s.ack is not None:
+                        kept[at] = s._replace(ack=s.ack + grown)
+                elif not s.syn:
+                    kept[at] = s._replace(start=s.start + grown)
+
+    def _start(self, packet: Packet, own: Stream, way: int) -> int:
+        """The offset of a number that is relative, or the first one of its stream."""
+        if packet.relative:
+            return packet.seq - _RELATIVE_BASE
+        if packet.flags & _RST and (own.spoke or self.streams[1 - way].acked > 0):
+            self.presumed = True  # absolute, where everything else is relative
+            return self._expected(way)
+        # tcpdump counts what follows from the number before the first one that it prints
+        own.base = (packet.seq + (1 if self._printed and not self._opening else 0)) & MASK
+        return offset(packet.seq, own.base, own.reached)
+
+    def _ack(self, packet: Packet, number: int, peer: Stream) -> int:
+        if packet.relative:
+            return number - _RELATIVE_BASE
+        if peer.base is None:
+            peer.base = number
+        return offset(number, peer.base, peer.reached)
+
+    def _expected(self, way: int) -> int:
+        """The number of a passive RST: the ack of the peer's latest segment that says something."""
+        side = _SIDES[way]
+        peers = [kept for kept in self._kept() if kept.side is not side]
+        saying = [kept for kept in peers if kept.length or kept.fin] or peers
+        return (saying[-1].ack or 0) if saying else 0
+
+    # --- what it is, in the end -------------------------------------------------------------------
+
+    def _kept(self) -> list[Segment]:
+        return [*self._opening, *(self._latest or ())]
+
+    def segments(self, client: int) -> tuple[Segment, ...]:
+        """What was kept, in time order, the way ``client`` being the client's.
+
+        Packets that several processors took in may have overtaken each other by a little. What
+        jumps by more tells that the clock did, and then the order of arrival is the better one.
+        """
+        kept = self._kept()
+        if 0 < self._disorder_ns < _DISORDER_NS and not self._printed:
+            kept.sort(key=_BY_TIME)
+        if client:
+            kept = [segment._replace(side=segment.side.peer) for segment in kept]
+        return tuple(kept)
+
+    @property
+    def coverage(self) -> Coverage:
+        """Whether both beginnings and every byte that was acknowledged are there, and no doubt."""
+        one, other = self.streams
+        sure = (
+            not self.doubtful
+            and self.opener is not None
+            and self.streams[self.opener].opened
+            and one.is_whole()
+            and other.is_whole()
+        )
+        return Coverage.WHOLE if sure else Coverage.HOLES
+
+    def release(self, client: int) -> Flow:
+        """Hands the segments over. What may still come is told apart, and not kept."""
+        flow = Flow(self.segments(client), self.coverage)
+        self.released = True
+        self._opening, self._latest = [], None
+        return flow
+
+    def number(self, way: int, start: int) -> int | None:
+        """The offset as a number on the wire; None where only relative ones are known."""
+        base = self.streams[way].base
+        return None if base is None else (base + start) & MASK

@@ -1,0 +1,81 @@
+"""Tells a packet that was captured twice from one that was sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+_GENERATION = 2048
+_PLACES = 64
+"""A packet that passes more places than these goes round in circles."""
+
+ELSEWHERE_NS = 20 * 10**6
+SAME_ID_NS = 10**9
+SAME_PLACE_NS = 10**6
+
+
+class Copies:
+    """Remembers the packets of a moment ago, to know one that was merely captured twice.
+
+    At another place the n-th of several equal packets is a copy if the first place has seen n of
+    them: two RSTs in a row may well be equal. At one place only an IPv4 id tells a copy from a
+    packet that was sent again: a sender that counts its packets never uses one twice at once.
+    """
+
+    def __init__(self) -> None:
+        # When the younger generation is full it becomes the elder, and that is forgotten.
+        self._younger: dict[Hashable, _Sighting | _Counts] = {}
+        self._elder: dict[Hashable, _Sighting | _Counts] = {}
+
+    def has(self, packet: Hashable, time_ns: int, place: int, ip_id: int | None) -> bool:
+        """Whether this is a copy; it is remembered in any case.
+
+        ``packet`` is all that two copies share, the IPv4 id among it: 0 or None tells nothing.
+        """
+        now = time_ns, place
+        known = self._younger.setdefault(packet, now)
+        if known is now:
+            if len(self._younger) > _GENERATION:
+                self._elder, self._younger = self._younger, {}
+            elif packet in self._elder:
+                known = self._elder[packet]
+        return known is not now and self._is_copy(packet, known, now, bool(ip_id))
+
+    def _is_copy(
+        self, packet: Hashable, known: _Sighting | _Counts, now: _Sighting, has_id: bool
+    ) -> bool:
+        time_ns, place = now
+        counts = _Counts(*known) if isinstance(known, tuple) else known
+        age_ns = time_ns - counts.since_ns
+        if not 0 <= age_ns <= (SAME_ID_NS if has_id else ELSEWHERE_NS):
+            self._younger[packet] = now
+            return False
+        self._younger[packet] = counts
+        count = counts.add(place)
+        if counts.is_matched(place, count):
+            return True
+        return has_id and count > 1 and age_ns <= SAME_PLACE_NS
+
+
+_Sighting = tuple[int, int]
+"""When a packet was seen, and at which place."""
+
+
+class _Counts:
+    """How often each place has seen a packet, since the first did."""
+
+    __slots__ = ("_times", "since_ns")
+
+    def __init__(self, since_ns: int, place: int) -> None:
+        self.since_ns = since_ns
+        self._times = {place: 1}
+
+    def add(self, place: int) -> int:
+        """Once more at this place; how often that makes."""
+        count = self._times.get(place, 0) + 1
+        if count > 1 or len(self._times) < _PLACES:
+            self._times[place] = count
+        return count
+
+    def is_matched(self, place: int, count: int) -> bool:
+        """Whether any other place has seen it as often."""
+        return any(times >= count for other, times in self._times.items() if other != place)
