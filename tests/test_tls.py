@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -132,6 +133,82 @@ def test_records_do_not_depend_on_how_the_stream_was_cut(
 
 
 @BOTH
+@pytest.mark.parametrize("at_once", [2**16, 7, 1])
+def test_what_follows_the_handshake_in_the_same_bytes_is_no_part_of_it(
+    version: TlsVersion, at_once: int, pem: Path
+) -> None:
+    ends = Ends(client(version), server_context(pem).accept())
+    speaker, hearer = ends.client, ends.server
+    last = speaker.handshake()
+    while not speaker.handshaken:  # the server has the last word in TLS 1.2, the client in 1.3
+        feed(hearer, last)
+        speaker, hearer, last = hearer, speaker, hearer.output()
+    stream = last + speaker.send(b"one") + speaker.send(b"two") + speaker.close_notify()
+    found = feed(hearer, stream, at_once)
+    assert kinds(found)[-3:] == [D, D, N]
+    assert set(kinds(found)[:-3]) == {H}
+    assert [one.data for one in found[-3:]] == [b"one", b"two", b""]
+    assert sum(one.length for one in found) == len(stream)
+    assert hearer.handshaken
+
+
+WARNING, FATAL = b"\x15\x03\x03\0\2\1\x5a", b"\x15\x03\x03\0\2\2\x28"
+
+
+@pytest.mark.parametrize("at_once", [2**16, 7, 1])
+@pytest.mark.parametrize(
+    ("alerts", "expected"),
+    [
+        ({1: WARNING}, [H, A, H, H, H]),
+        ({1: WARNING, 3: WARNING}, [H, A, H, H, A, H]),
+        ({4: WARNING}, [H, H, H, H, A]),
+        ({1: FATAL}, [H, A, H, H, H]),
+        ({2: WARNING + FATAL}, [H, H, A, A, H, H]),
+    ],
+)
+def test_an_alert_within_a_flight_is_known_by_its_record(
+    at_once: int, alerts: dict[int, bytes], expected: list[RecordKind], pem: Path
+) -> None:
+    ends = Ends(client(TLS12), server_context(pem).accept())
+    feed(ends.server, ends.client.handshake())
+    flight = records_of(ends.server.output())
+    stream = b"".join(alerts.get(at, b"") + one for at, one in enumerate([*flight, b""]))
+    found = feed(ends.client, stream, at_once)
+    assert kinds(found) == expected
+    assert {one.alert for one in found if one.kind is A} <= {(1, 90), (2, 40)}
+    assert [one.length for one in found if one.kind is A] == [7] * expected.count(A)
+    fatal = any(FATAL in alert for alert in alerts.values())
+    assert (ends.client.failure is not None) == fatal
+
+
+def records_of(stream: bytes) -> list[bytes]:
+    found = []
+    while stream:
+        size = 5 + int.from_bytes(stream[3:5])
+        found.append(stream[:size])
+        stream = stream[size:]
+    return found
+
+
+@pytest.mark.parametrize("at_once", [2**16, 7, 1])
+def test_a_server_may_speak_before_the_client_has_finished(at_once: int, pem: Path) -> None:
+    """RFC 8446 section 4.4.4: after its Finished a server may send data (half-RTT data)."""
+    lines: list[bytes] = []
+    serving = server_context(pem)
+    serving.context.set_keylog_callback(lambda _, line: lines.append(line))
+    ends = Ends(client(TLS13), serving.accept())
+    feed(ends.server, ends.client.handshake())
+    flight = ends.server.output()
+    secret = server_secret(line.decode() for line in lines)
+    behind = sealed(secret, 0, b"hello\x17") + sealed(secret, 1, b"\1\0\x15")
+    found = feed(ends.client, flight + behind, at_once)
+    assert kinds(found)[-2:] == [D, N]
+    assert set(kinds(found)[:-2]) == {H}
+    assert found[-2].data == b"hello"
+    assert found[-1].alert == (1, 0)
+
+
+@BOTH
 def test_large_plaintext_is_cut_into_records(version: TlsVersion, pem: Path) -> None:
     ends = connected(version, pem)
     plaintext = bytes(range(256)) * 1024
@@ -236,14 +313,22 @@ def resident_megabytes() -> float:
 
 
 def forge(ends: Ends, secrets: Path, content: bytes, kind: int, padding: int = 0) -> bytes:
-    """The server's next TLS 1.3 record (RFC 8446 section 5.2 and 7.3), OpenSSL not asked."""
+    """The server's next TLS 1.3 record, OpenSSL not asked."""
     assert ends.server.cipher == "TLS_AES_256_GCM_SHA384"
-    lines = [line.split() for line in secrets.read_text().splitlines()]
-    secret = next(bytes.fromhex(line[2]) for line in lines if line[0] == "SERVER_TRAFFIC_SECRET_0")
-    key, iv = expand(secret, b"key", 32), expand(secret, b"iv", 12)
+    secret = server_secret(secrets.read_text().splitlines())
     number = kinds(ends.to_client).count(T)
+    return sealed(secret, number, content + bytes([kind]) + bytes(padding))
+
+
+def server_secret(key_log: Iterable[str]) -> bytes:
+    lines = [line.split() for line in key_log]
+    return next(bytes.fromhex(line[2]) for line in lines if line[0] == "SERVER_TRAFFIC_SECRET_0")
+
+
+def sealed(secret: bytes, number: int, inner: bytes) -> bytes:
+    """A TLS 1.3 record with this sequence number (RFC 8446 section 5.2 and 7.3)."""
+    key, iv = expand(secret, b"key", 32), expand(secret, b"iv", 12)
     nonce = (int.from_bytes(iv) ^ number).to_bytes(12)
-    inner = content + bytes([kind]) + bytes(padding)
     header = struct.pack(">BHH", 23, 0x0303, len(inner) + 16)
     return header + AESGCM(key).encrypt(nonce, inner, header)
 

@@ -5,21 +5,28 @@ sides of it. Two habits make every byte on the wire nameable:
 
 * Incoming ciphertext is handed over one record at a time, so that a record is known by what came
   of it: application data, an alert, a ticket, a handshake message. No guess is made from a length;
-  a close_notify may be padded.
+  a close_notify may be padded. Only the records of a handshake are handed over together: OpenSSL
+  reads from memory no further than the record that it works on, and so what it left unread tells
+  which record ended the handshake and which carried an alert.
 * Alerts are read from OpenSSL's info callback, which gives level and description in both
   versions, although TLS 1.3 encrypts them.
 
-This is the only module that imports pyOpenSSL, and the only one that knows OpenSSL's words.
+This is the only module that imports pyOpenSSL, and the only one that knows OpenSSL's words. What
+every connection does a dozen times goes past pyOpenSSL's methods to the functions of OpenSSL that
+they call: there "nothing to read yet" is a number and no exception.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.target import TlsIdentity, TlsVersion
@@ -46,6 +53,10 @@ ALERTS = {
 """Alert descriptions by number (the TLS Alerts registry of IANA)."""
 
 _VERSIONS = {TlsVersion.TLS12: SSL.TLS1_2_VERSION, TlsVersion.TLS13: SSL.TLS1_3_VERSION}
+_allocate = _ffi.new_allocator(should_clear_after_alloc=False)
+_WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
+_SENT, _ALERT = SSL.SENT_SHUTDOWN, SSL.SSL_CB_ALERT
+_POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
 _MAX_RECORD = 2**14 + 2048
 _CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
@@ -142,8 +153,12 @@ class TlsSession:
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection
+        self._ssl = connection._ssl
+        self._into, self._out = connection._into_ssl, connection._from_ssl
         self._buffer = bytearray()
-        self._alert_in: tuple[int, int] | None = None
+        self._alerts: dict[int, tuple[int, int]] = {}
+        self._given = 0
+        self._slim = False
         connection.set_app_data(self)
         self.handshaken = False
         self.failure: str | None = None
@@ -173,24 +188,32 @@ class TlsSession:
 
     def output(self) -> bytes:
         """Ciphertext that OpenSSL wants on the wire."""
-        try:
-            return self._connection.bio_read(_CHUNK)
-        except SSL.WantReadError:
-            return b""
+        data = _taken(self._out)
+        if self.handshaken and not self._slim:
+            self._renew_buffers()
+        return data
 
     def receive(self, ciphertext: bytes) -> list[Received]:
         """Take stream bytes; the records that they complete, in order.
 
         During the handshake, call ``output`` afterwards.
         """
-        self._buffer += ciphertext
-        received = []
-        while size := self._complete():
-            record = bytes(self._buffer[:size])
-            del self._buffer[:size]
-            received.append(
-                Received(RecordKind.PLAIN, size, record) if self.over else self._one(record)
-            )
+        buffer = self._buffer
+        buffer += ciphertext
+        received: list[Received] = []
+        while buffer:
+            if self.over or not _may_be_record(buffer):
+                self.over = True
+                received.append(Received(RecordKind.PLAIN, len(buffer), bytes(buffer)))
+                del buffer[:]
+            elif not (size := _record_size(buffer, 0)):
+                break
+            elif self.handshaken or self.failure:
+                record = bytes(buffer[:size])
+                del buffer[:size]
+                received.append(self._one(record))
+            else:
+                received += self._flight()
         return received
 
     @property
@@ -200,22 +223,20 @@ class TlsSession:
 
     def send(self, plaintext: bytes) -> bytes:
         """The records that carry ``plaintext``; also after our close_notify, if asked to."""
-        if self._connection.get_shutdown() & SSL.SENT_SHUTDOWN:
-            self._connection.set_shutdown(self._connection.get_shutdown() & ~SSL.SENT_SHUTDOWN)
+        self._reopen()
         view = memoryview(plaintext)
         out = bytearray()
         try:
             while view:
                 view = view[self._connection.send(view[:_CHUNK]) :]
-                while chunk := self.output():
-                    out += chunk
+                out += self.output()
         except SSL.Error as error:  # after a fatal alert nothing can be sent any more
             self.failure = self.failure or _sentence(error)
         return bytes(out)
 
     def close_notify(self) -> bytes:
         """The record that carries our close_notify; every call makes another one."""
-        self._connection.set_shutdown(self._connection.get_shutdown() & ~SSL.SENT_SHUTDOWN)
+        self._reopen()
         try:
             self._connection.shutdown()
         except SSL.Error as error:
@@ -229,63 +250,96 @@ class TlsSession:
     def note_alert(self, incoming: bool, alert: tuple[int, int]) -> None:
         """The info callback's report."""
         if incoming:
-            self._alert_in = alert
+            self._alerts[self._given - _unread(self._into)] = alert
         else:
             self.alert_sent = alert
 
-    def _complete(self) -> int:
-        """Length of the record at the head of the buffer, 0 while it is incomplete."""
+    def _flight(self) -> list[Received]:
+        """Hand over all whole records, until the handshake ends or fails in one of them.
+
+        What OpenSSL did not read is none of the handshake, and stays.
+        """
         buffer = self._buffer
-        if self.over or (buffer and not _may_be_record(buffer)):
-            self.over = True
-            return len(buffer)
-        if len(buffer) < _HEADER:
-            return 0
-        size = _HEADER + (buffer[3] << 8 | buffer[4])
-        return size if len(buffer) >= size else 0
+        ends = [0]
+        while size := _record_size(buffer, ends[-1]):
+            ends.append(ends[-1] + size)
+        self._give(bytes(buffer[: ends[-1]]))
+        self._greet()
+        self._given -= len(_taken(self._into))
+        data = self._plaintext(ends[-1]) if self.handshaken else b""
+        received = []
+        for start, end in pairwise(ends):
+            is_last = end >= self._given
+            alert, own = self._alerts.get(end), data if is_last else b""
+            kind = self._kind(buffer[start], alert, own, True)
+            received.append(Received(kind, end - start, own, alert))
+            if is_last:
+                break
+        del buffer[:end]
+        return received
 
     def _one(self, record: bytes) -> Received:
-        self._alert_in = None
-        greeting = not self.handshaken
         late = self.notified
         if self.failure or (late and self.version is TlsVersion.TLS13):
             # OpenSSL reads no more, and would only pile up what it is given
-            return Received(self._kind(record[0], b"", greeting), len(record))
+            return Received(self._kind(record[0], None, b"", not self.handshaken), len(record))
         if late:  # in TLS 1.2 it can be made to look at what follows a close_notify
-            sent = self._connection.get_shutdown() & SSL.SENT_SHUTDOWN
-            self._connection.set_shutdown(sent)
-        self._connection.bio_write(record)
-        if greeting:
-            self._greet()
-        data = b"" if not self.handshaken else self._plaintext()
-        kind = self._kind(record[0], data, greeting)
+            _lib.SSL_set_shutdown(self._ssl, _lib.SSL_get_shutdown(self._ssl) & _SENT)
+        self._give(record)
+        data = self._plaintext(len(record))
+        alert = next(reversed(self._alerts.values()), None)
         # RFC 8446 section 6.1: data after a closure alert is ignored
-        return Received(kind, len(record), b"" if late else data, self._alert_in)
+        kind = self._kind(record[0], alert, data, False)
+        return Received(kind, len(record), b"" if late else data, alert)
+
+    def _give(self, records: bytes) -> None:
+        self._alerts.clear()
+        self._given = len(records)
+        _lib.BIO_write(self._into, records, len(records))
 
     def _greet(self) -> None:
-        try:
-            self._connection.do_handshake()
+        result = _lib.SSL_do_handshake(self._ssl)
+        if result == 1:
             self.handshaken = True
-        except SSL.WantReadError:
-            pass
-        except SSL.Error as error:
-            self.failure = self.failure or _sentence(error)
+        elif _lib.SSL_get_error(self._ssl, result) != _WANT_READ:
+            self._fail(result)
 
-    def _plaintext(self) -> bytes:
-        try:
-            return self._connection.recv(_CHUNK)
-        except SSL.ZeroReturnError:
+    def _plaintext(self, most: int) -> bytes:
+        buffer = _allocate("char[]", most)
+        result = _lib.SSL_read(self._ssl, buffer, most)
+        if result > 0:
+            return bytes(_ffi.buffer(buffer, result))
+        error = _lib.SSL_get_error(self._ssl, result)
+        if error == _ZERO_RETURN:
             self.notified = True
-        except SSL.WantReadError:
-            pass
-        except SSL.Error as error:
-            self.failure = self.failure or _sentence(error)
+        elif error != _WANT_READ:
+            self._fail(result)
         return b""
 
-    def _kind(self, content_type: int, data: bytes, greeting: bool) -> RecordKind:
-        if self._alert_in is not None:
-            closing = self._alert_in[1] == CLOSE_NOTIFY
-            return RecordKind.CLOSE_NOTIFY if closing else RecordKind.ALERT
+    def _fail(self, result: int) -> None:
+        """Keep OpenSSL's reason for a result that is none of the usual ones."""
+        try:
+            self._connection._raise_ssl_error(self._ssl, result)
+        except SSL.Error as error:
+            self.failure = self.failure or _sentence(error)
+
+    def _reopen(self) -> None:
+        """Make OpenSSL forget that it has sent a close_notify."""
+        state = _lib.SSL_get_shutdown(self._ssl)
+        if state & _SENT:
+            _lib.SSL_set_shutdown(self._ssl, state & ~_SENT)
+
+    def _renew_buffers(self) -> None:
+        """Give back the memory that the flights of the handshake took; it is kept otherwise."""
+        self._slim = True
+        self._into, self._out = _memory(), _memory()
+        _lib.SSL_set_bio(self._ssl, self._into, self._out)
+
+    def _kind(
+        self, content_type: int, alert: tuple[int, int] | None, data: bytes, greeting: bool
+    ) -> RecordKind:
+        if alert is not None:
+            return RecordKind.CLOSE_NOTIFY if alert[1] == CLOSE_NOTIFY else RecordKind.ALERT
         if data:
             return RecordKind.DATA
         unnamed = RecordKind.TICKET
@@ -294,12 +348,44 @@ class TlsSession:
         return _CONTENT_TYPES.get(content_type, unnamed)
 
 
-def _may_be_record(head: bytes | bytearray) -> bool:
+def _memory() -> Any:
+    """A memory BIO; the session that takes it frees it."""
+    memory = _lib.BIO_new(_lib.BIO_s_mem())
+    if memory == _ffi.NULL:
+        raise MemoryError
+    return memory
+
+
+def _unread(memory: Any) -> int:
+    """Bytes in a memory BIO."""
+    return int(_lib.BIO_get_mem_data(memory, _POINTER))
+
+
+def _taken(memory: Any) -> bytes:
+    """Take all that is in a memory BIO."""
+    size = _unread(memory)
+    if not size:
+        return b""
+    buffer = _allocate("char[]", size)
+    return bytes(_ffi.buffer(buffer, _lib.BIO_read(memory, buffer, size)))
+
+
+def _record_size(stream: bytearray, at: int) -> int:
+    """Length of the record that begins there; 0 if it is not whole, or none."""
+    left = len(stream) - at
+    if left < _HEADER or not _may_be_record(stream, at):
+        return 0
+    size = _HEADER + (stream[at + 3] << 8 | stream[at + 4])
+    return size if size <= left else 0
+
+
+def _may_be_record(stream: bytearray, at: int = 0) -> bool:
     """RFC 8446 section 5.1: content type 20 to 24, major version 3, bounded length."""
+    left = len(stream) - at
     return (
-        20 <= head[0] <= 24
-        and (len(head) < 2 or head[1] == 3)
-        and (len(head) < _HEADER or (head[3] << 8 | head[4]) <= _MAX_RECORD)
+        20 <= stream[at] <= 24
+        and (left < 2 or stream[at + 1] == 3)
+        and (left < _HEADER or (stream[at + 3] << 8 | stream[at + 4]) <= _MAX_RECORD)
     )
 
 
@@ -307,16 +393,21 @@ def _context(lowest: TlsVersion, highest: TlsVersion) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(_VERSIONS[lowest])
     context.set_max_proto_version(_VERSIONS[highest])
-    context.set_info_callback(_on_info)
+    _lib.SSL_CTX_set_info_callback(context._context, _INFO_CALLBACK)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     return context
 
 
-def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
-    if where & SSL.SSL_CB_ALERT:
-        session = connection.get_app_data()
-        if session is not None:
-            session.note_alert(bool(where & SSL.SSL_CB_READ), (value >> 8, value & 0xFF))
+def _on_info(ssl: Any, where: int, value: int) -> None:
+    if not where & _ALERT:  # it is called for each step of a handshake
+        return
+    connection = SSL.Connection._reverse_mapping.get(ssl)
+    session = None if connection is None else connection.get_app_data()
+    if session is not None:
+        session.note_alert(bool(where & SSL.SSL_CB_READ), (value >> 8, value & 0xFF))
+
+
+_INFO_CALLBACK = _ffi.callback("void (*)(const SSL *, int, int)", _on_info)
 
 
 def _keylog(path: Path) -> Callable[[SSL.Connection, bytes], None]:
