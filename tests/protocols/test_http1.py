@@ -143,6 +143,42 @@ def test_how_the_bytes_are_cut_does_not_matter(responses: list[bytes], data: st.
     assert state(feed(asked(len(responses)), bytewise(stream))) == state(whole)
 
 
+heads = st.lists(
+    st.sampled_from(
+        [
+            *(b"Server: nginx\r\n", b"Content-Length: 3\r\n", b"content-length:0\r\n"),
+            *(b"Content-Length: 3, 3\r\n", b"Content-Length: x\r\n", b"X:\r\n", b"X: \xe9\r\n"),
+            *(b"Connection: close\r\n", b"connection: a , CLOSE\r\n", b"X: 1\r\n folded\r\n"),
+            *(b"Transfer-Encoding: chunked\r\n", b"Y: 1 \t\r\n", b"Y : 1\r\n", b"Z: 1\n"),
+        ]
+    ),
+    max_size=4,
+)
+
+
+@given(
+    status=st.sampled_from(
+        [
+            *(b"1.1 200 OK", b"1.1 200", b"1.1 204 No", b"1.1 304 Not", b"1.1 500 \t"),
+            *(b"1.0 200 OK", b"1.1 101 Up", b"1.1 103 Early", b"1.1 600 X", b"1.1 2000"),
+            b"1.1 \xb2\xb2\xb2 x",
+        ]
+    ),
+    fields=heads,
+    body=st.sampled_from([b"", b"no\n", b"3\r\nabc\r\n0\r\n\r\n", b"no\n" + LENGTH]),
+)
+def test_a_head_is_read_alike_with_h11_and_without(
+    status: bytes, fields: list[bytes], body: bytes
+) -> None:
+    """Byte by byte no head is ever whole at once, and h11 has all of it."""
+    stream = b"HTTP/" + status + b"\r\n" + b"".join(fields) + b"\r\n" + body
+    whole, asked_h11 = feed(asked(2), [stream]), feed(asked(2), bytewise(stream))
+    assert state(whole)[:4] == state(asked_h11)[:4]
+    assert whole.closing == asked_h11.closing
+    assert whole.remarks == asked_h11.remarks
+    assert (whole.failure is None) == (asked_h11.failure is None)
+
+
 def test_requests_may_be_sent_ahead_of_the_answers() -> None:
     conversation = feed(asked(300), [LENGTH * 299])
     assert state(conversation)[:4] == (Phase.OWED, 299, 300, False)

@@ -5,11 +5,16 @@ connection, so they are written once, and each response gets a parser of its own
 "a GET was sent". A parser that lived as long as the connection would refuse what tlsprobe is there
 to see, such as a second answer after ``Connection: close``, and could not be asked twice before
 the first answer is in.
+
+Nor is h11 asked where there is no question: most responses begin with a whole head, all of it in
+ASCII, that gives the length of the body in one Content-Length. To make a parser for each of those
+would cost more than everything else that is done with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -32,6 +37,13 @@ HEAD_LIMIT = 64 * 1024
 _A_GET = h11.Request(method="GET", target="/", headers=[("Host", "any")])
 _NO_BODY = h11.EndOfMessage()
 
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 (?!204|304)[2-5][0-9][0-9](?: [ -~]*)?\r\n"
+    rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[ \t]*[!-~][ -~]*\r\n)*\r\n"
+)
+"""A whole response head about which there can be no two opinions: no folded lines, no 1xx, and no
+status that goes without a body (RFC 9112 section 6.3)."""
 
 UPLOAD = 4 * 1024 * 1024
 """Bytes of the body that an upload brings; nginx takes 1 MiB unless told otherwise."""
@@ -71,6 +83,7 @@ class Http1(Conversation):
         self.closing = False
         self._messages = messages
         self._response: h11.Connection | None = None
+        self._left = 0
 
     def secured(self) -> bytes:
         """The client speaks first: READY at once."""
@@ -116,19 +129,41 @@ class Http1(Conversation):
             # A body whose own length promised more is no failure of ours to read it: ``partial``
             # stays, and the judge makes of it what it means.
             with suppress(h11.RemoteProtocolError):
-                self._read(b"")
+                self._parse(b"")
 
     def _read(self, data: bytes) -> bytes:
-        """Go on with the current response; return what follows it. No bytes mean the end."""
+        """Go on with the current response; return what follows it."""
+        if self._response is None and not self._left:
+            plain = _plain_head(data)
+            if plain is not None:
+                self._heed(plain.says_close)
+                self._left = plain.body
+                return self._skip(data[plain.size :])
+        return self._skip(data) if self._left else self._parse(data)
+
+    def _heed(self, says_close: bool) -> None:
+        self.closing = says_close
+        if says_close:
+            self.remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
+
+    def _skip(self, data: bytes) -> bytes:
+        """Go on with a body of known length; return what follows it."""
+        self.partial = True
+        rest = data[self._left :]
+        self._left -= len(data) - len(rest)
+        if not self._left:
+            self.settle()
+        return rest
+
+    def _parse(self, data: bytes) -> bytes:
+        """Have h11 go on with the current response. No bytes mean the end."""
         response = self._response = self._response or _response_to_get()
         self.partial = True
         response.receive_data(data)
         while True:
             match response.next_event():
                 case h11.Response() as head:
-                    self.closing = _says_close(head)
-                    if self.closing:
-                        self.remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
+                    self._heed(_says_close(head.headers))
                 case h11.EndOfMessage():
                     self.settle()
                     self._response = None
@@ -146,10 +181,33 @@ def _response_to_get() -> h11.Connection:
     return connection
 
 
-def _says_close(response: h11.Response) -> bool:
+class _PlainHead(NamedTuple):
+    """A response head that was read without h11: its own bytes, and those of the body to come."""
+
+    size: int
+    body: int
+    says_close: bool
+
+
+def _plain_head(data: bytes) -> _PlainHead | None:
+    """The head at the beginning of these bytes, if it is whole and gives the body's length."""
+    found = _PLAIN_HEAD.match(data)
+    if found is None:
+        return None
+    lines = (line.partition(b":") for line in found[0].split(b"\r\n")[1:-2])
+    fields = [(name.lower(), value.strip()) for name, _, value in lines]
+    lengths = [value for name, value in fields if name == b"content-length"]
+    if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+        return None
+    if any(name == b"transfer-encoding" for name, _ in fields):
+        return None
+    return _PlainHead(found.end(), int(lengths[0]), _says_close(fields))
+
+
+def _says_close(fields: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(
         option.strip() == b"close"
-        for name, value in response.headers
+        for name, value in fields
         if name == b"connection"
         for option in value.lower().split(b",")
     )
