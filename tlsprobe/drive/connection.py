@@ -145,16 +145,24 @@ class Connection:
         """Connect, within the server's patience."""
         self.note(EventKind.CONNECT)
         begun = time.perf_counter()
-        with trio.move_on_after(self.route.patience.server) as scope:
-            try:
-                self.client = await self.transport.connect(self.route.announce)
-            except OSError as error:
-                self.refused = isinstance(error, ConnectionRefusedError)
-                self.give_up((error.strerror or str(error)).lower())
-        if scope.cancelled_caught:
-            self.give_up(f"no answer to the SYN within {self.route.patience.server:g} s")
+        try:
+            client = self.transport.start(self.route.announce)
+            if not self.transport.is_connected():
+                await self._answer_to_syn()
+        except OSError as error:
+            self.refused = isinstance(error, ConnectionRefusedError)
+            self.give_up((error.strerror or str(error)).lower())
+        self.client = client
         self.rtt = time.perf_counter() - begun
         self.note(EventKind.CONNECTED)
+
+    async def _answer_to_syn(self) -> None:
+        seconds = self.route.patience.server
+        with trio.move_on_after(seconds) as scope:
+            while not self.transport.is_connected():
+                await self.transport.writable()
+        if scope.cancelled_caught:
+            self.give_up(f"no answer to the SYN within {seconds:g} s")
 
     async def write_data(self, plaintext: bytes) -> None:
         """Encrypt and send."""

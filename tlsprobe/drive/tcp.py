@@ -50,8 +50,8 @@ class TcpTransport:
         self._socket: socket.socket  # made by connect, whose errors are the machine's
         self.closed = True
 
-    async def connect(self, announce: Callable[[tuple[str, int]], None]) -> tuple[str, int]:
-        """Connect; ``announce`` is called with our end before any packet can have come back.
+    def start(self, announce: Callable[[tuple[str, int]], None]) -> tuple[str, int]:
+        """Begin to connect; ``announce`` is called with our end before any packet came back.
 
         Nothing is awaited between the SYN and the call, which is what lets the sniffer's parent
         keep just the packets of connections that are ours. Raises OSError.
@@ -65,11 +65,17 @@ class TcpTransport:
         announce(ours)
         if error and error != errno.EINPROGRESS:
             raise OSError(error, os.strerror(error))
-        await trio.lowlevel.wait_writable(self._socket)
-        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
         return ours
+
+    def is_connected(self) -> bool:
+        """Whether the server has answered the SYN: a second connect(2) tells. Raises OSError.
+
+        On loopback it has, as a rule, before the first call returns.
+        """
+        error = self._socket.connect_ex(self._sockaddr)
+        if error not in {0, errno.EISCONN, errno.EALREADY, errno.EINPROGRESS}:
+            raise OSError(error, os.strerror(error))
+        return error in {0, errno.EISCONN}
 
     def send_now(self, data: bytes | memoryview, hold: Hold = Hold.NOTHING) -> memoryview:
         """Send as much as the socket takes, holding its last segment back or not.
