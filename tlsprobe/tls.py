@@ -59,6 +59,7 @@ _SENT, _ALERT = SSL.SENT_SHUTDOWN, SSL.SSL_CB_ALERT
 _POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
 _MAX_RECORD = 2**14 + 2048
+_NO_RECORD = -1
 _CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
 _CHUNK = 2**16
 _FILE_ERRORS = {"key values mismatch": "it does not belong to the certificate"}
@@ -202,11 +203,12 @@ class TlsSession:
         buffer += ciphertext
         received: list[Received] = []
         while buffer:
-            if self.over or not _may_be_record(buffer):
+            size = _NO_RECORD if self.over else _record_size(buffer, 0)
+            if size == _NO_RECORD:
                 self.over = True
                 received.append(Received(RecordKind.PLAIN, len(buffer), bytes(buffer)))
                 del buffer[:]
-            elif not (size := _record_size(buffer, 0)):
+            elif not size:
                 break
             elif self.handshaken or self.failure:
                 record = bytes(buffer[:size])
@@ -261,7 +263,7 @@ class TlsSession:
         """
         buffer = self._buffer
         ends = [0]
-        while size := _record_size(buffer, ends[-1]):
+        while (size := _record_size(buffer, ends[-1])) > 0:
             ends.append(ends[-1] + size)
         self._give(bytes(buffer[: ends[-1]]))
         self._greet()
@@ -363,7 +365,7 @@ def _unread(memory: Any) -> int:
 
 def _taken(memory: Any) -> bytes:
     """Take all that is in a memory BIO."""
-    size = _unread(memory)
+    size = _lib.BIO_get_mem_data(memory, _POINTER)
     if not size:
         return b""
     buffer = _allocate("char[]", size)
@@ -371,22 +373,18 @@ def _taken(memory: Any) -> bytes:
 
 
 def _record_size(stream: bytearray, at: int) -> int:
-    """Length of the record that begins there; 0 if it is not whole, or none."""
+    """Length of the record that begins there, 0 while it is not whole, NO_RECORD if it is none.
+
+    RFC 8446 section 5.1: content type 20 to 24, major version 3, bounded length.
+    """
     left = len(stream) - at
-    if left < _HEADER or not _may_be_record(stream, at):
-        return 0
+    if left < _HEADER:
+        stranger = (left and not 20 <= stream[at] <= 24) or (left > 1 and stream[at + 1] != 3)
+        return _NO_RECORD if stranger else 0
     size = _HEADER + (stream[at + 3] << 8 | stream[at + 4])
+    if not 20 <= stream[at] <= 24 or stream[at + 1] != 3 or size > _HEADER + _MAX_RECORD:
+        return _NO_RECORD
     return size if size <= left else 0
-
-
-def _may_be_record(stream: bytearray, at: int = 0) -> bool:
-    """RFC 8446 section 5.1: content type 20 to 24, major version 3, bounded length."""
-    left = len(stream) - at
-    return (
-        20 <= stream[at] <= 24
-        and (left < 2 or stream[at + 1] == 3)
-        and (left < _HEADER or (stream[at + 3] << 8 | stream[at + 4]) <= _MAX_RECORD)
-    )
 
 
 def _context(lowest: TlsVersion, highest: TlsVersion) -> SSL.Context:

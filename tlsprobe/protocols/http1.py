@@ -37,13 +37,16 @@ HEAD_LIMIT = 64 * 1024
 _A_GET = h11.Request(method="GET", target="/", headers=[("Host", "any")])
 _NO_BODY = h11.EndOfMessage()
 
-_LENGTH = re.compile(rb"[0-9]{1,15}")
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 (?!204|304)[2-5][0-9][0-9](?: [ -~]*)?\r\n"
     rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[ \t]*[!-~][ -~]*\r\n)*\r\n"
 )
 """A whole response head about which there can be no two opinions: no folded lines, no 1xx, and no
 status that goes without a body (RFC 9112 section 6.3)."""
+_FRAMING = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r]*)", re.IGNORECASE
+)
+_MOST_DIGITS = 15
 
 UPLOAD = 4 * 1024 * 1024
 """Bytes of the body that an upload brings; nginx takes 1 MiB unless told otherwise."""
@@ -194,13 +197,10 @@ def _plain_head(data: bytes) -> _PlainHead | None:
     found = _PLAIN_HEAD.match(data)
     if found is None:
         return None
-    lines = (line.partition(b":") for line in found[0].split(b"\r\n")[1:-2])
-    fields = [(name.lower(), value.strip()) for name, _, value in lines]
-    lengths = [value for name, value in fields if name == b"content-length"]
-    if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
-        return None
-    if any(name == b"transfer-encoding" for name, _ in fields):
-        return None
+    fields = [(name.lower(), value) for name, value in _FRAMING.findall(found[0])]
+    lengths = [value.rstrip() for name, value in fields if name != b"connection"]
+    if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MOST_DIGITS:
+        return None  # no length, several, or a transfer coding
     return _PlainHead(found.end(), int(lengths[0]), _says_close(fields))
 
 
