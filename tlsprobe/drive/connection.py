@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 import trio
 
+from tlsprobe.drive.deadline import Deadline
 from tlsprobe.drive.tcp import Address, Hold, TcpTransport
 from tlsprobe.model.sequence import Limit, Wait
 from tlsprobe.model.trace import (
@@ -229,6 +230,13 @@ class Connection:
         """
         self.limit(deadline)
         self._turn_ends = time.perf_counter() + _STRETCH
+        limit = Deadline(deadline)
+        try:
+            await self._read_until(happened, limit)
+        finally:
+            limit.over = True
+
+    async def _read_until(self, happened: Callable[[], bool], limit: Deadline) -> None:
         while not happened() and not self.ended and not self.transport.closed:
             try:
                 data = self.transport.receive_now()
@@ -238,14 +246,13 @@ class Connection:
                 self.ended = True
                 return
             if data is None:
-                with trio.move_on_at(deadline) as scope:
-                    await self.transport.readable()
-                if scope.cancelled_caught:
+                if not await self.transport.readable(limit):
                     return
+                self._turn_ends = time.perf_counter() + _STRETCH
             elif data:
                 await self._take(data)
                 await self._give_way()
-                if trio.current_time() > deadline:
+                if trio.current_time() > limit.at:
                     return
             else:
                 self._eof()

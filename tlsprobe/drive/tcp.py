@@ -15,6 +15,8 @@ from enum import IntFlag
 
 import trio
 
+from tlsprobe.drive.deadline import Deadline
+
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """What the socket calls take, IPv4 or IPv6."""
 
@@ -105,9 +107,9 @@ class TcpTransport:
         except BlockingIOError:
             return None
 
-    async def readable(self) -> None:
-        """Wait until there is something to receive: bytes, EOF or an error."""
-        await trio.lowlevel.wait_readable(self._socket)
+    async def readable(self, deadline: Deadline) -> bool:
+        """Wait until there is something to receive, or False at the deadline."""
+        return await deadline.readable(self._socket)
 
     def fin(self) -> None:
         """Shut down our write side. What ``more`` held back leaves with the FIN."""
