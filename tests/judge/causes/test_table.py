@@ -340,3 +340,10 @@ def test_an_abort_of_ours_does_not_explain_a_passive_rst() -> None:
     events = (*trace.drive.events, DriverEvent(last.time_ns, EventKind.ABORTED))
     reset = only(replace(trace, drive=replace(trace.drive, events=events)))
     assert reset.cause is Cause.DATA_AFTER_CLOSE
+
+
+def test_our_own_abort_is_not_surer_than_the_kernel_where_bytes_may_be_unread() -> None:
+    """The kernel looks at what is unread before it looks at linger (tcp_close)."""
+    unread = why(C.data(), S.data() + S.notify(), C.abort())
+    assert (unread.cause, unread.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
+    assert unread.alternatives == (Cause.UNREAD_AT_CLOSE,)

@@ -98,7 +98,7 @@ def _our_own(context: ResetContext) -> Diagnosis | None:
         return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, (said,))
     # The kernel looks for unread data first (tcp_close): that would have reset without our wish.
     evidence = said, wording.may_be_unread(context)
-    return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, evidence, (Cause.UNREAD_AT_CLOSE,))
+    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.UNREAD_AT_CLOSE,))
 
 
 def _unread_at_close(context: ResetContext) -> Diagnosis | None:
