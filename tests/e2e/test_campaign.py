@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from tests.servers import GENEROUS_S
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.model.facts import Fact
-from tlsprobe.model.judgement import Outcome
+from tlsprobe.model.judgement import Doubt, Outcome, Verdict
 from tlsprobe.model.run import Run, Trial
 from tlsprobe.report.document import read_run, read_trials, trial_line
 from tlsprobe.report.schema import closed, run_schema
@@ -339,3 +340,36 @@ def test_trials_that_differ_are_shown_as_a_distribution(
         assert mixed.verdict == "warn"
     assert "6/12" in again.out
     assert "6/12" in (folder / "matrix.md").read_text(encoding="utf-8")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process, by whichever thread, has started and not waited for."""
+    by_thread = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for listed in by_thread for child in listed.read_text().split()]
+
+
+def test_a_run_whose_sniffer_dies_says_how_many_trials_it_cannot_vouch_for(
+    ports: dict[str, int], tmp_path: Path
+) -> None:
+    command = words(ports["polite"], "--out", "out", "--rate", "30")
+    trials = tmp_path / "out" / "trials.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tlsprobe", *command],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until(lambda: trials.exists() and trials.read_bytes().count(b"\n") >= TRIALS + 5)
+        sniffers = children(process.pid)
+        assert sniffers
+        for sniffer in sniffers:
+            os.kill(sniffer, signal.SIGKILL)
+        process.wait(60)
+    run = whole(tmp_path / "out")
+    assert any("the capture ended early" in note for note in run.notes)
+    first, *_, last = run.cells
+    assert (first.verdict, first.reason) == (Verdict.PASS, None)
+    assert last.verdict is Verdict.INCONCLUSIVE
+    assert last.reason == f"in {TRIALS} of {TRIALS} trials: the capture had ended by then"
+    lines = [line for line in read_trials(tmp_path / "out") if not line.conclusive]
+    assert {line.doubt for line in lines} == {Doubt.CAPTURE_ENDED}

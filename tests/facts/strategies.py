@@ -22,6 +22,7 @@ from tlsprobe.model.trace import (
     Drive,
     DriverEvent,
     EventKind,
+    Gap,
     Mark,
     Record,
     RecordKind,
@@ -110,6 +111,7 @@ TRACES = st.builds(
     coverage=st.sampled_from(Coverage),
     protocol=TEXT,
     left_out=st.integers(0, 9),
+    gap=st.none() | st.sampled_from(Gap),
 )
 LOADS = st.builds(Load, st.integers(0, 99), st.integers(0, 99))
 TRIALS = st.builds(

@@ -58,7 +58,6 @@ def seen(
         words=words(signature),
         resets=resets,
         results=tuple(RuleResult(rule, Level.MUST, result, "so it was") for rule in broken),
-        conclusive=True,
     )
     return Observation(Example(parse(steps), "1.3"), judgement)
 

@@ -23,7 +23,7 @@ from tlsprobe.model.run import (
     Trial,
 )
 from tlsprobe.model.sequence import Sequence, Step, Verb
-from tlsprobe.model.trace import Coverage, Record, RecordKind, Side, Stage, Trace
+from tlsprobe.model.trace import Coverage, Gap, Record, RecordKind, Side, Stage, Trace
 
 CLEAN = play(C.notify(), S.notify() + S.fin(), C.fin())
 CLEAN_SLOWLY = play(C.notify(), S.notify(), S.fin(), C.fin())
@@ -163,8 +163,34 @@ def test_trials_that_never_began_count_as_errors_alone() -> None:
     assert found.signatures == {"N nf F": 1}
     assert found.reader == ReaderCounts(eof=1)
     assert {f.count for f in found.findings} == {1}
-    assert found.reason == "the server refused our certificate"
+    assert found.reason == "in 1 of 2 trials: the server refused our certificate"
+    assert cell(UNREACHED, UNREACHED).reason == "the server refused our certificate"
     assert cell(CLEAN).reason is None
+
+
+@pytest.mark.parametrize(
+    ("gap", "why"),
+    [
+        (Gap.ENDED, "the capture had ended by then"),
+        (Gap.DROPPED, "the capture dropped packets"),
+        (Gap.MISSING, "packets are missing from the capture"),
+        (None, "packets are missing from the capture"),
+    ],
+)
+def test_what_cannot_be_vouched_for_is_counted_with_its_reason(gap: Gap | None, why: str) -> None:
+    found = cell(replace(HOLED, gap=gap), CLEAN, replace(HOLED, gap=gap))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason == f"in 2 of 3 trials: {why}"
+
+
+def test_an_early_end_is_a_reason_of_its_own() -> None:
+    early = play(S.notify(), S.fin(), ended_early=True)
+    found = cell(early, CLEAN)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.outcomes == {"ended-before-start": 1, "clean": 1}
+    assert found.signatures == {"N nf F": 1}
+    words = "the server ended the connection before the sequence began: close_notify, FIN"
+    assert found.reason == f"in 1 of 2 trials: {words}"
 
 
 # --- findings and why ----------------------------------------------------------------------------

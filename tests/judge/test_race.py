@@ -29,7 +29,7 @@ def trial(outcome: Outcome, offset: float | None = None, whole: bool = True) -> 
         Reader.RESET if reset else Reader.EOF,
     )
     timing = {"raced": 0.0} if offset is None else {"request_after_expiry": offset}
-    judgement = Judgement(outcome, axes, (), (), (), conclusive=True, timing_us=timing)
+    judgement = Judgement(outcome, axes, (), (), (), timing_us=timing)
     return JudgedTrial(Trial("idle-expiry-race", "1.3", 0), judgement)
 
 

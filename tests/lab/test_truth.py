@@ -39,7 +39,7 @@ def reset(
 
 
 def trial(client: tuple[str, int] | None, *resets: Reset, index: int = 0) -> JudgedTrial:
-    judgement = Judgement(Outcome.CLEAN, AXES, (), resets, (), conclusive=True)
+    judgement = Judgement(Outcome.CLEAN, AXES, (), resets, ())
     text = f"{client[0]}:{client[1]}" if client else ""
     return JudgedTrial(Trial("fin-only", "1.3", index), judgement, client=text)
 

@@ -211,7 +211,7 @@ def test_a_line_holds_the_whole_trial() -> None:
         words=(Word(Side.CLIENT, "g"), Word(Side.CLIENT, "n"), Word(Side.SERVER, "n")),
         resets=line.resets,
         results=line.findings,
-        conclusive=line.conclusive,
+        doubt=line.doubt,
         timing_us=line.timing_us,
         notes=line.notes,
     )

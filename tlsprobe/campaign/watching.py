@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsprobe.model.trace import Coverage, Drive, EventKind, Trace
+from tlsprobe.model.trace import Coverage, Drive, EventKind, Gap, Trace
 from tlsprobe.sniff import capture as sniffer
 
 
@@ -13,9 +13,11 @@ def trace_of(capture: sniffer.Capture, found: Drive, lost: bool, protocol: str) 
     segments, coverage = capture.take(found.client, *_connecting(found))
     left = found.did(EventKind.LEFT)
     seen = tuple(s for s in segments if left is None or s.time_ns <= left.time_ns)
-    if lost or coverage is Coverage.NONE:
+    gap = None
+    if lost or coverage is not Coverage.WHOLE:
         coverage = Coverage.HOLES
-    return Trace(found, seen, coverage, protocol)
+        gap = Gap.ENDED if capture.broken else Gap.DROPPED if lost else Gap.MISSING
+    return Trace(found, seen, coverage, protocol, gap=gap)
 
 
 def forget(capture: sniffer.Capture, found: Drive) -> None:

@@ -30,6 +30,7 @@ from tlsprobe.model.trace import (
     Coverage,
     Drive,
     DriverEvent,
+    Gap,
     Mark,
     Record,
     Segment,
@@ -61,6 +62,7 @@ class _TrialLine(msgspec.Struct):
     segments: Table = {}
     first_packet: int = 0
     left_out: int = 0
+    gap: Gap | None = None
 
 
 class _Line(msgspec.Struct):
@@ -153,6 +155,7 @@ def _trial_line(fact: TrialFact) -> dict[str, Any]:
         "segments": _table(segments, time_ns=began, number=packet),
         "first_packet": packet,
         "left_out": trace.left_out,
+        **({"gap": trace.gap} if trace.gap is not None else {}),
     }
 
 
@@ -172,6 +175,7 @@ def _trial(line: _TrialLine) -> TrialFact:
             line.coverage,
             line.protocol,
             line.left_out,
+            line.gap,
         )
     except (msgspec.ValidationError, TypeError, LookupError) as error:
         raise Damaged(str(error)) from error

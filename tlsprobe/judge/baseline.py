@@ -130,7 +130,7 @@ def _incomparable(before: Cell, now: Cell) -> str | None:
         return f"its steps were '{before.steps}', which is another sequence"
     for cell, where in ((before, "in the baseline"), (now, "now")):
         if cell.verdict is Verdict.INCONCLUSIVE:
-            return f"inconclusive {where}: packets were lost"
+            return f"inconclusive {where}: {cell.reason or 'packets were lost'}"
         if cell.verdict is Verdict.ERROR and not cell.trials:
             return f"not measured {where}"
         if cell.verdict is Verdict.ERROR and _reached(cell) == cell.trials:

@@ -11,7 +11,7 @@ from tlsprobe.judge.early import ending_words
 from tlsprobe.judge.race import WINDOW, race_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import Confidence, Judgement, Outcome, Reader, Reset, Result, Verdict
+from tlsprobe.model.judgement import Confidence, Doubt, Judgement, Reader, Reset, Result, Verdict
 from tlsprobe.model.run import (
     BeforeAfter,
     CauseFacts,
@@ -28,6 +28,12 @@ from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_MEASURED = "interrupted before the first trial had ended"
+_DIED = "connections worked no longer afterwards: a server that dies breaks no rule of closing"
+_DOUBTS = {
+    Doubt.CAPTURE_ENDED: "the capture had ended by then",
+    Doubt.PACKETS_DROPPED: "the capture dropped packets",
+    Doubt.PACKETS_MISSING: "packets are missing from the capture",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +73,13 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
     said = [trial.judgement for trial in judged]
     reached = _reached(measured)
     findings = (*_findings(reached), *_path(measured.path_alive))
+    verdict = _verdict(said, findings, measured.path_alive)
     return Cell(
         sequence=name,
         steps=plan.steps,
         tls=plan.tls,
         trials=len(said),
-        verdict=_verdict(said, findings, measured.path_alive),
+        verdict=verdict,
         outcomes=_counted(j.outcome for j in said),
         signatures=_counted(j.signature for j in reached),
         resets=ResetCounts(_resets(reached, Side.SERVER), _resets(reached, Side.CLIENT)),
@@ -85,7 +92,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         example=_example(judged),
         role=plan.role,
         race=race_of(judged, window) if plan.sequence.is_race else None,
-        reason=_reason(judged),
+        reason=_reason(judged, verdict, findings),
     )
 
 
@@ -114,21 +121,33 @@ def _verdict(
     return Verdict.PASS
 
 
-def _reason(judged: tuple[JudgedTrial, ...]) -> str | None:
-    """Why trials of the cell could not be judged, as far as that is known."""
+def _reason(
+    judged: tuple[JudgedTrial, ...], verdict: Verdict, findings: tuple[Finding, ...]
+) -> str | None:
+    """Why there is no answer, with in how many trials; None where there is one."""
     if not judged:
         return _NOT_MEASURED
-    early = [t for t in judged if t.judgement.outcome is Outcome.ENDED_BEFORE_START]
-    failed = [t for t in judged if t.failure is not None and t not in early]
-    if failed:
-        return failed[0].failure
-    if not early:
+    if verdict not in {Verdict.ERROR, Verdict.INCONCLUSIVE}:
         return None
-    how = Counter(ending_words(t.judgement.words) for t in early).most_common(1)[0][0]
-    return (
-        f"in {len(early)} of {len(judged)} trials the server ended the connection before the"
-        f" sequence began: {how}"
-    )
+    failures = Counter(t.failure for t in judged if t.failure and t.judgement.outcome.failed)
+    doubts = Counter(_doubted(t, t.judgement.doubt) for t in judged if t.judgement.doubt)
+    if verdict is Verdict.ERROR:
+        broken = (f.text for f in findings if f.result is Result.ERROR)
+        found = [*failures.most_common(1), *((text, 1) for text in broken)]
+    else:
+        found = doubts.most_common()
+    if not found:
+        return _DIED
+    ((why, count),) = found[:1]
+    alike = count == len(judged) and verdict is Verdict.ERROR
+    return why if alike else f"in {count} of {len(judged)} trials: {why}"
+
+
+def _doubted(trial: JudgedTrial, doubt: Doubt) -> str:
+    if doubt is not Doubt.ENDED_EARLY:
+        return _DOUBTS[doubt]
+    how = trial.failure or ending_words(trial.judgement.words)
+    return f"the server ended the connection before the sequence began: {how}"
 
 
 def _findings(reached: list[Judgement]) -> tuple[Finding, ...]:

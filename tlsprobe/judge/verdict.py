@@ -9,9 +9,9 @@ from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, w
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
 from tlsprobe.judge.rules import RuleInput, apply_rules
-from tlsprobe.model.judgement import Judgement, LadderLine, Outcome
+from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Outcome
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
-from tlsprobe.model.trace import Coverage, Trace
+from tlsprobe.model.trace import Coverage, Gap, Trace
 
 
 def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
@@ -28,7 +28,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
         words=words_of(closing),
         resets=resets,
         results=apply_rules(given),
-        conclusive=trace.coverage is not Coverage.HOLES and not trace.drive.ended_early,
+        doubt=_doubt(trace),
         timing_us=timing_of(trace, closing),
         notes=tuple(_notes(given)),
     )
@@ -38,6 +38,20 @@ def ladder_for(trace: Trace, judgement: Judgement) -> tuple[LadderLine, ...]:
     """A judged trace, packet by packet: what a report shows of it."""
     trace = ended_before_start(trace) or trace
     return ladder_of(trace, closing_of(trace), judgement.resets)
+
+
+def _doubt(trace: Trace) -> Doubt | None:
+    if trace.coverage is Coverage.HOLES:
+        return _GAPS[trace.gap]
+    return Doubt.ENDED_EARLY if trace.drive.ended_early else None
+
+
+_GAPS = {
+    Gap.ENDED: Doubt.CAPTURE_ENDED,
+    Gap.DROPPED: Doubt.PACKETS_DROPPED,
+    Gap.MISSING: Doubt.PACKETS_MISSING,
+    None: Doubt.PACKETS_MISSING,
+}
 
 
 def _notes(given: RuleInput) -> Iterator[str]:

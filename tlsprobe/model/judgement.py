@@ -212,6 +212,15 @@ def signature(words: Iterable[Word]) -> str:
     return " ".join(word.text for word in words)
 
 
+class Doubt(StrEnum):
+    """Why a trial proves nothing, although it was driven."""
+
+    ENDED_EARLY = "ended-before-start"
+    CAPTURE_ENDED = "capture-ended"
+    PACKETS_DROPPED = "packets-dropped"
+    PACKETS_MISSING = "packets-missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Everything that is said of one trial. ``words`` are what went over the wire, in order."""
@@ -221,9 +230,14 @@ class Judgement:
     words: tuple[Word, ...]
     resets: tuple[Reset, ...]
     results: tuple[RuleResult, ...]
-    conclusive: bool
+    doubt: Doubt | None = None
     timing_us: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether it can be vouched for."""
+        return self.doubt is None
 
     @property
     def signature(self) -> str:

@@ -10,6 +10,7 @@ from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,
     Confidence,
+    Doubt,
     Judgement,
     LadderLine,
     Level,
@@ -90,6 +91,7 @@ class TrialLine:
     failure: str | None = None
     ladder: tuple[LadderLine, ...] = ()
     notes: tuple[str, ...] = ()
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,13 +243,22 @@ class Coverage(StrEnum):
     NONE = "none"
 
 
+class Gap(StrEnum):
+    """Why a capture does not hold the whole of a connection."""
+
+    ENDED = "ended"
+    DROPPED = "dropped"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Script and wire of one connection, merged: the only thing that the judge sees.
 
     ``segments`` are in time order and end where our side left (later packets belong to the
     tester's tidying up). ``protocol`` is the adapter's name. ``left_out`` counts segments, records
-    and events that were too many to keep: they are missing from the middle.
+    and events that were too many to keep: they are missing from the middle. ``gap`` says why a
+    coverage has holes, where that is known.
     """
 
     drive: Drive
@@ -257,3 +266,4 @@ class Trace:
     coverage: Coverage
     protocol: str = "raw"
     left_out: int = 0
+    gap: Gap | None = None

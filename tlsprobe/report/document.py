@@ -93,6 +93,7 @@ def trial_line(judged: JudgedTrial) -> TrialLine:
         failure=judged.failure,
         ladder=judged.ladder,
         notes=judgement.notes,
+        doubt=judgement.doubt,
     )
 
 
