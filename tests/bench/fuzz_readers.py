@@ -74,8 +74,8 @@ def seeds(what: str) -> list[bytes]:
     return [*found, gzip.compress(found[0])]
 
 
-def one(captures: Any, packet: Any, data: bytes) -> None:
-    """Both passes over one input."""
+def one(captures: Any, packet: Any, tracker: Any, data: bytes) -> None:
+    """Both passes over one input, and the connections in it."""
     try:
         with captures.open_capture_file(io.BytesIO(data)) as reading:
             summary = reading.summary()
@@ -88,6 +88,10 @@ def one(captures: Any, packet: Any, data: bytes) -> None:
                 assert found.length >= 0
                 assert packet.text(found.src)
             assert reading.skipped + reading.other <= reading.total
+            text = reading.kind == "text"
+            for connection in tracker.connections(reading.packets(), text=text, keep_bodies=True):
+                assert all(s.length >= 0 for s in connection.segments(0))
+                assert connection.coverage
     except captures.CaptureUnreadable as error:
         assert error.message
 
@@ -100,11 +104,14 @@ def main() -> None:
     with atheris.instrument_imports(include=["tlsprobe"]):
         captures = importlib.import_module("tlsprobe.captures.reader")
         packet = importlib.import_module("tlsprobe.packets.packet")
+        tracker = importlib.import_module("tlsprobe.flows.tracker")
     with tempfile.TemporaryDirectory() as folder:
         for n, seed in enumerate(seeds(what)):
             (Path(folder) / f"seed{n}").write_bytes(seed)
         limits = ["-timeout=5", "-rss_limit_mb=512", "-max_len=4096"]
-        atheris.Setup([sys.argv[0], *limits, *options, folder], partial(one, captures, packet))
+        atheris.Setup(
+            [sys.argv[0], *limits, *options, folder], partial(one, captures, packet, tracker)
+        )
         atheris.Fuzz()
 
 

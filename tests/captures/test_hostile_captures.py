@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bench.fuzz_readers import captured, pcap, seeds
-from tlsprobe.captures.reader import CaptureUnreadable, open_capture_file
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.captures.reading import CaptureUnreadable
 from tlsprobe.packets import frames
 
 SEEDS = [*seeds("pcap"), *seeds("text")]
@@ -78,7 +79,8 @@ def test_every_way_to_cut_an_input_off() -> None:
 MEMORY = """
 import sys
 from pathlib import Path
-from tlsprobe.captures.reader import CaptureUnreadable, open_capture_file
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.captures.reading import CaptureUnreadable
 try:
     with open_capture_file(sys.argv[1]) as reading:
         reading.summary()

@@ -1,4 +1,4 @@
-"""Capture files of all kinds: what is read, how it ends, and what is said of damage."""
+"""What an input is recognised as, and what is said of one that cannot be read."""
 
 from __future__ import annotations
 
@@ -7,190 +7,24 @@ import io
 import os
 import struct
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from tests.captures.files import (
+    CLOSED,
+    EXPECTED,
+    brief,
+    pcap,
+    pcapng,
+    read,
+)
 from tlsprobe.captures import reader as captures
-from tlsprobe.captures import summary as summary_module
-from tlsprobe.captures.pcapng_writer import SECRETS, SECTION, TLS_KEY_LOG, Writer, block
-from tlsprobe.captures.reader import CaptureUnreadable, Half, Mark, Reading, open_capture_file
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.captures.reading import CaptureUnreadable
 from tlsprobe.errors import UsageError
-from tlsprobe.packets import frames
-from tlsprobe.packets.packet import Packet, endpoints, flow_key, reverse, text
 
-FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
-CLIENT, SERVER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
-KEY_LOG = b"CLIENT_RANDOM 00 11\n"
-
-
-def ip(  # noqa: PLR0917 - flags, seq and ack read well in a row
-    there: bool = True,
-    flags: int = ACK,
-    seq: int = 1000,
-    ack: int = 2000,
-    payload: bytes = b"",
-    port: int = 40000,
-    ip_id: int = 7,
-) -> bytes:
-    """An IPv4 packet of a connection to port 443."""
-    source, destination = (CLIENT, SERVER) if there else (SERVER, CLIENT)
-    ports = (port, 443) if there else (443, port)
-    total = 40 + len(payload)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, total, ip_id, 0x4000, 63, 6, 0) + source + destination
-    return head + struct.pack("!HHIIBBHI", *ports, seq, ack, 0x50, flags, 512, 0) + payload
-
-
-def pcap(
-    datas: Iterable[bytes], *, order: str = "<", nano: bool = False, link: int = frames.RAW
-) -> bytes:
-    magic = 0xA1B23C4D if nano else 0xA1B2C3D4
-    head = struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link)
-    records = (struct.pack(f"{order}IIII", 1, n, len(d), len(d)) + d for n, d in enumerate(datas))
-    return head + b"".join(records)
-
-
-def pcapng(*datas: bytes, link: int = frames.RAW, dropped: int | None = None) -> bytes:
-    out = io.BytesIO()
-    writer = Writer(out, link, "test0")
-    writer.secrets(KEY_LOG)
-    for n, data in enumerate(datas):
-        writer.packet(10**9 + n, data, len(data))
-    writer.finish(dropped)
-    return out.getvalue()
-
-
-CLOSED = [
-    ip(True, SYN, 999, 0),
-    ip(False, SYN | ACK, 1999, 1000),
-    ip(True, PSH | ACK, 1000, 2000, b"hello"),
-    ip(True, FIN | ACK, 1005, 2000),
-    ip(False, RST, 2000, 0),
-]
-
-
-def read(data: bytes) -> tuple[Reading, list[Packet]]:
-    with open_capture_file(io.BytesIO(data)) as reading:
-        return reading, list(reading.packets())
-
-
-def brief(found: list[Packet]) -> list[tuple[object, ...]]:
-    return [(p.number, text(p.src), p.seq, p.ack, p.flags, p.payload) for p in found]
-
-
-EXPECTED = [
-    (1, "192.0.2.1:40000", 999, None, SYN, b""),
-    (2, "192.0.2.2:443", 1999, 1000, SYN | ACK, b""),
-    (3, "192.0.2.1:40000", 1000, 2000, PSH | ACK, b"hello"),
-    (4, "192.0.2.1:40000", 1005, 2000, FIN | ACK, b""),
-    (5, "192.0.2.2:443", 2000, None, RST, b""),
-]
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("nano", [False, True])
-@pytest.mark.parametrize("zipped", [False, True])
-def test_pcap(order: str, nano: bool, zipped: bool) -> None:
-    data = pcap(CLOSED, order=order, nano=nano)
-    reading, found = read(gzip.compress(data) if zipped else data)
-    assert reading.kind == "pcap"
-    assert brief(found) == EXPECTED
-    assert found[4].time_ns == 10**9 + 4 * (1 if nano else 1000)
-    assert (reading.total, reading.other, reading.skipped, reading.truncated) == (5, 0, 0, None)
-
-
-def test_pcapng_with_secrets_and_what_was_dropped() -> None:
-    reading, found = read(pcapng(*CLOSED, dropped=3))
-    assert reading.kind == "pcapng"
-    assert brief(found) == EXPECTED
-    assert reading.secrets == [KEY_LOG]
-    assert reading.notes == ["the capture lost 3 packets on test0: the kernel dropped them"]
-
-
-def big(kind: int, body: bytes) -> bytes:
-    total = struct.pack(">I", len(body) + 12)
-    return struct.pack(">I", kind) + total + body + total
-
-
-def test_sections_and_interfaces_each_with_their_own_ways() -> None:
-    """A little-endian section, then a big-endian one; times of their own, all kinds of packets."""
-    packet, other = ip(port=1), ip(port=2)
-    ethernet = bytes(12) + b"\x08\x00" + ip(port=3) + bytes(2)
-    data = pcapng(packet)
-    data += big(SECTION, struct.pack(">IHHq", 0x1A2B3C4D, 1, 0, -1))
-    data += big(1, struct.pack(">HHI", frames.RAW, 0, 0))
-    moved = struct.pack(">HHB3x", 9, 1, 0x80 | 10) + struct.pack(">HHq", 14, 8, 50)
-    data += big(1, struct.pack(">HHI", frames.ETHERNET, 0, 0) + moved)
-    data += big(0xBAD, b"skip")
-    data += big(6, struct.pack(">IIIII", 0, 0, 5, 40, 40) + packet)
-    data += big(2, struct.pack(">HHIIII", 1, 0, 0, 2048, 56, 56) + ethernet)
-    data += big(3, struct.pack(">I", 40) + other)
-    data += big(SECRETS, struct.pack(">II", TLS_KEY_LOG, 4) + b"more")
-    reading, found = read(data)
-    assert (reading.total, reading.skipped, reading.truncated) == (4, 0, None)
-    assert [p.src[1] for p in found] == [1, 1, 3, 2]
-    assert [p.time_ns for p in found] == [10**9, 5000, 52 * 10**9, 0]
-    assert len({p.interface for p in found[:3]}) == 3
-    assert reading.secrets == [KEY_LOG, b"more"]
-
-
-def test_a_simple_packet_is_cut_at_the_snap_length() -> None:
-    data = block(SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
-    data += block(1, struct.pack("<HHI", frames.RAW, 0, 43))
-    data += block(3, struct.pack("<I", 1040) + ip(payload=bytes(1000))[:43] + bytes(1))
-    _, (packet,) = read(data)
-    assert (packet.length, len(packet.payload)) == (1000, 3)
-
-
-def test_the_summary() -> None:
-    other = ip(port=50000, payload=b"x")
-    with open_capture_file(io.BytesIO(pcapng(*CLOSED, other, b"\x00"))) as reading:
-        summary = reading.summary()
-        assert (reading.total, reading.other) == (7, 1)
-    there = flow_key((CLIENT, 40000), (SERVER, 443))
-    client, server = summary.halves[there], summary.halves[reverse(there)]
-    assert endpoints(there) == ((CLIENT, 40000), (SERVER, 443))
-    assert (client.packets, client.octets, client.first_number) == (3, 125, 1)
-    assert (client.first_ns, client.last_ns) == (10**9, 10**9 + 3)
-    assert client.marks == [
-        Mark(1, 10**9, SYN, 999, 0),
-        Mark(4, 10**9 + 3, FIN | ACK, 1005, 2000),
-    ]
-    assert server.marks[-1] == Mark(5, 10**9 + 4, RST, 2000, 0)
-    assert (client.flags, server.flags) == (SYN | FIN, SYN | RST)
-    assert (client.reset, server.reset, client.seq, client.ack) == (False, True, 1005, 2000)
-    pairs = {first.key: second for first, second in summary.pairs()}
-    assert pairs == {there: server, flow_key((CLIENT, 50000), (SERVER, 443)): None}
-
-
-@pytest.mark.parametrize("link", sorted(frames.LINKS))
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_both_passes_agree_on_every_link_type(link: int, order: str) -> None:
-    before = {
-        frames.ETHERNET: bytes(12) + b"\x08\x00",
-        frames.LINUX_COOKED: bytes(14) + b"\x08\x00",
-        frames.LINUX_COOKED_2: b"\x08\x00" + bytes(18),
-        frames.NULL: struct.pack(f"{order}I", 2),
-        frames.LOOP: struct.pack(">I", 2),
-    }.get(link, b"")
-    data = pcap([before + packet for packet in CLOSED], link=link, order=order)
-    with open_capture_file(io.BytesIO(data)) as reading:
-        summary = reading.summary()
-        assert (reading.total, reading.other, reading.skipped) == (5, 0, 0)
-        found = list(reading.packets())
-    assert brief(found) == EXPECTED
-    counts = {key: half.packets for key, half in summary.halves.items()}
-    there = flow_key((CLIENT, 40000), (SERVER, 443))
-    assert counts == {there: 3, reverse(there): 2}
-
-
-def test_only_wanted_flows() -> None:
-    datas = [ip(port=port) for port in (1, 2, 3, 1)]
-    key = flow_key((CLIENT, 1), (SERVER, 443))
-    with open_capture_file(io.BytesIO(pcapng(*datas))) as reading:
-        assert [p.number for p in reading.packets({key}.__contains__)] == [1, 4]
-        assert reading.total == 4
+GZIPPED_RUBBISH = gzip.compress(bytes(5000), mtime=0)
 
 
 def test_a_pipe_is_spooled(tmp_path: Path) -> None:
@@ -227,44 +61,6 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
             assert brief(list(reading.packets())) == EXPECTED
 
 
-@pytest.mark.parametrize("whole", [pcap(CLOSED), pcapng(*CLOSED)])
-@pytest.mark.parametrize("zipped", [False, True])
-def test_a_file_cut_off_is_read_up_to_there(whole: bytes, zipped: bool) -> None:
-    reading, found = read(gzip.compress(whole)[:-12] if zipped else whole[: len(whole) * 2 // 3])
-    assert brief(found) == EXPECTED[: len(found)]
-    assert 0 < len(found) <= 5
-    assert reading.truncated is not None
-    assert "in the middle" in reading.truncated
-
-
-def test_damage_in_the_middle_ends_it() -> None:
-    good = pcapng(*CLOSED)
-    reading, found = read(good[:-200] + struct.pack("<III", 6, 13, 0) + bytes(100))
-    assert 0 < len(found) < 5
-    assert reading.truncated is not None
-    reading, found = read(pcap(CLOSED) + struct.pack("<IIII", 0, 0, 1 << 31, 1 << 31))
-    assert len(found) == 5
-    assert reading.truncated is not None
-    assert "a packet of 2147483648 bytes" in reading.truncated
-
-
-def test_a_packet_of_an_unknown_interface_is_skipped() -> None:
-    lost = block(6, struct.pack("<IIIII", 9, 0, 0, 40, 40) + ip())
-    reading, found = read(pcapng(*CLOSED) + lost)
-    assert (len(found), reading.skipped, reading.total) == (5, 1, 6)
-    assert reading.first_skipped is not None
-    assert "interface 9, which is not described" in reading.first_skipped
-
-
-def test_a_header_cut_off_by_the_snap_length_is_skipped() -> None:
-    reading, found = read(pcap([CLOSED[0], CLOSED[1][:34]]))
-    assert (len(found), reading.skipped) == (1, 1)
-    assert reading.first_skipped == "the input: packet 2: its TCP header is cut off"
-
-
-GZIPPED_RUBBISH = gzip.compress(bytes(5000), mtime=0)
-
-
 @pytest.mark.parametrize(
     ("data", "what"),
     [
@@ -292,36 +88,3 @@ def test_what_cannot_be_read_at_all(data: bytes, what: str) -> None:
 def test_a_path_that_is_no_file(path: str) -> None:
     with pytest.raises(CaptureUnreadable):
         open_capture_file(path)
-
-
-def test_a_capture_without_packets_is_read() -> None:
-    reading, found = read(pcap([]))
-    assert (reading.total, found, reading.truncated) == (0, [], None)
-
-
-def test_many_flows_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Finished flows go first, then the idle; reset ones stay."""
-    monkeypatch.setattr(summary_module, "HALF_LIMIT", 40)
-    both = (FIN | ACK, FIN | ACK)
-    datas = [ip(True, ACK, port=1), ip(False, RST, port=1), ip(True, ACK, port=2)]
-    for port in range(100, 160):
-        datas += [
-            ip(there, flags, port=port) for there, flags in zip((True, False), both, strict=True)
-        ]
-    with open_capture_file(io.BytesIO(pcap(datas))) as reading:
-        summary = summary_module.Summary(limit=40)
-        monkeypatch.setattr(captures, "Summary", lambda: summary)
-        reading.summary()
-    assert len(summary.halves) <= 40
-    assert summary.retired + summary.forgotten + len(summary.halves) == 123
-    assert summary.forgotten <= 1
-    kept = flow_key((SERVER, 443), (CLIENT, 1))
-    assert summary.halves[kept].reset
-
-
-def test_marks_are_bounded() -> None:
-    datas = [ip(True, RST, port=1, seq=n) for n in range(200)]
-    with open_capture_file(io.BytesIO(pcap(datas))) as reading:
-        (half,) = reading.summary().halves.values()
-    assert isinstance(half, Half)
-    assert (len(half.marks), half.unmarked, half.packets) == (64, 136, 200)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from tlsprobe.captures.reader import Half, Kind, Summary
+from tlsprobe.captures.reading import Kind
+from tlsprobe.captures.summary import Half, Summary
 from tlsprobe.explain import Filter, explain
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.packets.packet import Endpoint, Packet, flow_key

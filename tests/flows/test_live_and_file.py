@@ -28,7 +28,8 @@ from tests.flows.wire import (
     Talk,
 )
 from tlsprobe.captures.pcapng_writer import Writer
-from tlsprobe.captures.reader import CaptureUnreadable, open_capture_file
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.captures.reading import CaptureUnreadable
 from tlsprobe.flows.connection import Flow
 from tlsprobe.flows.tracker import connections
 from tlsprobe.model.trace import Coverage, Segment, Side

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
-from tlsprobe.captures.tcpdump_text import Printed
+from tlsprobe.captures.printed_packet import Printed
 from tlsprobe.packets.copies import Copies
 from tlsprobe.packets.packet import Endpoint, Packet, flow_key
 

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tlsprobe.captures.reader import Half, Reading, Summary
+from tlsprobe.captures.reading import Reading
+from tlsprobe.captures.summary import Half, Summary
 from tlsprobe.explain.experiment import experiment_for
 from tlsprobe.explain.passive import KeyLog, client_hello_way, trace_of
 from tlsprobe.flows.connection import Connection

@@ -1,0 +1,256 @@
+"""A capture file's frames: light facts of every flow in one quick pass, then the segments of some.
+
+The first pass looks at each frame in the file's own bytes, as one structure with its record; it
+decodes only what has no such layout. The second decodes what is wanted.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import lru_cache
+from operator import itemgetter
+from typing import BinaryIO
+
+from tlsprobe.captures.pcap import RECORD_HEAD, Batch, CapturedInterface, Walker
+from tlsprobe.captures.pieces import Pieces
+from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
+from tlsprobe.captures.summary import Summary
+from tlsprobe.packets import frames
+from tlsprobe.packets.decode import Decoder, Found, Malformed
+from tlsprobe.packets.packet import Packet
+
+
+class FrameReading(Counts):
+    """A pcap or pcapng file."""
+
+    def __init__(
+        self, name: str, file: BinaryIO, kind: Kind, *, zipped: bool, cut: str | None
+    ) -> None:
+        super().__init__(name, file, zipped=zipped, cut=cut)
+        self.kind = kind
+        self._decoder = Decoder()
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._decoder = Decoder()
+        self._unknown_links: set[int] = set()
+
+    def summary(self) -> Summary:
+        """Light facts of every flow, in one quick pass. Raises CaptureUnreadable."""
+        summary = Summary()
+        for batch in self._batches():
+            if batch.interface.link in frames.LINKS:
+                self._summarise(batch, summary)
+            else:
+                self._pass_over(batch)
+        return summary
+
+    def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
+        """The segments, as they come; only those of wanted flows if asked so."""
+        for batch in self._batches():
+            if batch.interface.link in frames.LINKS:
+                yield from self._segments(batch, wanted)
+            else:
+                self._pass_over(batch)
+
+    def _batches(self) -> Iterator[Batch]:
+        """All packets; ``total`` counts those before the batch, and at the end all."""
+        self._begin()
+        walker = Walker(self.name)
+        pieces = Pieces(self._file, zipped=self._zipped)
+        for piece in pieces:
+            for batch in walker.feed(piece):
+                yield batch
+                self.total += len(batch.offsets)
+            if walker.damage is not None:
+                break
+        self.secrets = walker.secrets
+        self._ended(walker, pieces)
+        self._conclude(walker)
+
+    def _ended(self, walker: Walker, pieces: Pieces) -> None:
+        """How the input ended, and whether anything of it could be read."""
+        if walker.damage is not None:
+            self._not_to_the_end(walker.damage.message, walker.damage.hint)
+        elif pieces.broken:
+            self._not_to_the_end(f"{self.name}: {pieces.broken}", None)
+        elif walker.unread:
+            what = f"it ends in the middle of a packet (at byte {walker.offset})"
+            self._not_to_the_end(f"{self.name}: {what}", None)
+
+    def _not_to_the_end(self, what: str, hint: str | None) -> None:
+        if not self.total:
+            raise CaptureUnreadable(what, hint or HINT)
+        self.truncated = what
+
+    def _conclude(self, walker: Walker) -> None:
+        if walker.first_skipped is not None:
+            self.total += walker.skipped
+            self._skip(walker.first_skipped.message, walker.skipped)
+        if unfinished := self._decoder.fragments.unfinished:
+            self._skip(f"{self.name}: a fragmented IP packet of which parts are missing", 0)
+            self.notes.append(f"{unfinished} fragmented IP packets are not complete")
+        for name, count in filter(itemgetter(1), walker.dropped.values()):
+            where = f" on {name}" if name else ""
+            self.notes.append(f"the capture lost {count} packets{where}: the kernel dropped them")
+        if self.total and self.skipped == self.total and self._unknown_links:
+            raise CaptureUnreadable(self.first_skipped or "", HINT)
+
+    def _pass_over(self, batch: Batch) -> None:
+        """Packets of a link type that is not understood."""
+        link, number = batch.interface.link, self.total + 1
+        if link not in self._unknown_links and len(self._unknown_links) < 100:
+            self._unknown_links.add(link)
+            self.notes.append(f"link type {link} is not one that tlsprobe reads")
+        what = f"{self.name}: packet {number} is of link type {link}, which tlsprobe does not read"
+        self._skip(what, len(batch.offsets))
+
+    def _summarise(self, batch: Batch, summary: Summary) -> None:
+        """The hot loop: one unpack a packet, one lookup, four small stores."""
+        layout = _layout(batch.order, batch.interface.link)
+        read, plain, mask, least = layout.read, layout.kind, layout.fragment_mask, layout.least
+        buffer, high_ns, low_ns = batch.buffer, batch.high_ns, batch.low_ns
+        get, begin, mark = summary.halves.get, summary.begin, summary.mark
+        number = self.total
+        for at in batch.offsets:
+            number += 1
+            (
+                high,
+                low,
+                captured,
+                length,
+                kind,
+                version,
+                fragment,
+                protocol,
+                key,
+                numbers,
+                size,
+                flags,
+            ) = read(buffer, at)
+            if (
+                kind != plain
+                or version != 0x45
+                or protocol != 6
+                or captured < least
+                or fragment & mask
+                or size < 80
+            ):
+                found = self._slow(batch, at, number)
+                if found is None:
+                    continue
+                key, numbers, flags = found
+            time_ns = high * high_ns + low * low_ns
+            half = get(key)
+            if half is None:
+                half = begin(key, number, time_ns)
+            half.packets += 1
+            half.octets += length
+            half.last_ns = time_ns
+            half.last = numbers
+            if flags & 7:
+                mark(half, number, time_ns, flags, numbers)
+
+    def _slow(self, batch: Batch, at: int, number: int) -> tuple[bytes, bytes, int] | None:
+        """Flow key, numbers and flags of what the hot loop has no layout for."""
+        high, low, captured, length = struct.unpack_from(f"{batch.order}IIII", batch.buffer, at)
+        frame = batch.buffer[at + RECORD_HEAD : at + RECORD_HEAD + captured]
+        time_ns = high * batch.high_ns + low * batch.low_ns
+        found = self._find(frame, batch.interface.link, length, time_ns, number)
+        if found is None:
+            return None
+        whole, _, (tcp, _, _, _, _, _) = found
+        return _key(found), whole[tcp + 4 : tcp + 12], whole[tcp + 13]
+
+    def _segments(self, batch: Batch, wanted: Wanted | None) -> Iterator[Packet]:
+        layout = _layout(batch.order, batch.interface.link)
+        read, plain, mask, least = layout.brief, layout.kind, layout.fragment_mask, layout.least
+        buffer, decoder = batch.buffer, self._decoder
+        link, index = batch.interface.link, batch.interface.index
+        number = self.total
+        for at in batch.offsets:
+            number += 1
+            high, low, captured, length, kind, version, fragment, protocol, key = read(buffer, at)
+            is_plain = (
+                kind == plain
+                and version == 0x45
+                and protocol == 6
+                and captured >= least
+                and not fragment & mask
+            )
+            if is_plain and wanted is not None and not wanted(key):
+                continue
+            start = at + RECORD_HEAD
+            frame = buffer[start : start + captured]
+            time_ns = high * batch.high_ns + low * batch.low_ns
+            if is_plain or wanted is None:
+                packet = self._decode(frame, batch.interface, length, time_ns, number)
+                if packet is not None:
+                    yield packet
+                continue
+            found = self._find(frame, link, length, time_ns, number)
+            if found is not None and wanted(_key(found)):
+                yield decoder.segment(found, number, time_ns, decoder.place(frame, link, index))
+
+    def _decode(
+        self, frame: bytes, interface: CapturedInterface, length: int, time_ns: int, number: int
+    ) -> Packet | None:
+        try:
+            packet = self._decoder.decode(
+                frame, interface.link, length, time_ns, number, interface.index
+            )
+        except Malformed as why:
+            self._skip(f"{self.name}: packet {number}: {why}")
+            return None
+        if packet is None:
+            self.other += 1
+        return packet
+
+    def _find(
+        self, frame: bytes, link: int, length: int, time_ns: int, number: int
+    ) -> Found | None:
+        try:
+            found = self._decoder.find(frame, link, length, time_ns)
+        except Malformed as why:
+            self._skip(f"{self.name}: packet {number}: {why}")
+            return None
+        if found is None:
+            self.other += 1
+        return found
+
+
+def _key(found: Found) -> bytes:
+    frame, _, (tcp, _, source, destination, _, _) = found
+    return source + destination + frame[tcp : tcp + 4]
+
+
+class _Layout:
+    """A record with a plain IPv4 packet in it, as one structure.
+
+    Plain is: no VLAN tag, no IP options, not a fragment, TCP. One unpack then tells whether it is
+    one, and yields the flow key. Numbers of the packet are in network order whatever the file's:
+    those that matter are taken as bytes, and the mask is turned to fit.
+    """
+
+    def __init__(self, order: str, link: int) -> None:
+        gap, size, self.kind = _BEFORE_IP[link]
+        self.least = size + 40
+        self.fragment_mask = 0x3FFF if order == ">" else 0xFF3F
+        self.read = struct.Struct(f"{order}IIII{gap}B5xHxB2x12s8sBB").unpack_from
+        self.brief = struct.Struct(f"{order}IIII{gap}B5xHxB2x12s").unpack_from
+
+
+_BEFORE_IP = {
+    frames.ETHERNET: ("12x2s", 14, b"\x08\x00"),
+    frames.LINUX_COOKED: ("14x2s", 16, b"\x08\x00"),
+    frames.LINUX_COOKED_2: ("2s18x", 20, b"\x08\x00"),
+    frames.NULL: ("0s4x", 4, b""),
+    frames.LOOP: ("0s4x", 4, b""),
+    **dict.fromkeys(frames.LINKS - {0, 1, 108, 113, 276}, ("0s", 0, b"")),
+}
+
+
+@lru_cache
+def _layout(order: str, link: int) -> _Layout:
+    return _Layout(order, link)

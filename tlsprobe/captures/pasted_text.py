@@ -1,0 +1,219 @@
+"""Finds packets in what was pasted: lines wrapped, quoted, numbered, joined, or between prose.
+
+Nothing is expected of the lines. What is looked for is the part that every TCP packet has,
+``Flags [...]``; `tlsprobe.captures.printed_packet` reads what stands around it. What looks like a
+packet and cannot be read is counted, and the first such place is kept.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from tlsprobe.captures.printed_packet import (
+    BEFORE,
+    FLAGS_WORD,
+    TOKEN,
+    Look,
+    Printed,
+    Unreadable,
+    with_flags,
+    without_flags,
+)
+
+LINE_LIMIT = 1 << 16
+"""Longer lines are cut there, like any other wrapped line."""
+_WINDOW = 1 << 17
+_HELD_BACK = 4096
+"""A packet with all its options is shorter, however it is wrapped."""
+_EXCERPT = 60
+
+# Word processors, chat programs and blogs turn one into the other.
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008", " "),
+        **dict.fromkeys("\u2009\u200a\u202f\u205f\u3000\t\f\v", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f", ""),
+        **dict.fromkeys("\u203a\u2192\u27a4\uff1e\u21d2", ">"),
+        **dict.fromkeys("\u00b7\u2022\u2024", "."),
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb`", '"'),
+        **dict.fromkeys("\u2018\u2019", "'"),
+        "\uff1a": ":",
+        "\u2236": ":",
+        "\uff0c": ",",
+        "\uff3b": "[",
+        "\uff3d": "]",
+        "\u2502": "|",
+        "\u2503": "|",
+        "\r": " ",
+        "\x00": " ",
+    }
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ESCAPES = re.compile(r"\\([\[\]>.|_*#-])|\*\*")
+_QUOTED = re.compile(r" *(?:[>|] ?)+")
+_ONLY_WRAPPED = re.compile(r"[\w.:%-]+ *:(?: |$)")
+_TABLE_EDGE = re.compile(r" *\|[ |]*$")
+
+_ANCHOR = re.compile(
+    rf"(?P<flags>{FLAGS_WORD})"
+    rf"|(?P<other>(?:\bIP6?\s{{1,3}}|, length \d+: )(?P<src>{TOKEN})\s{{0,3}}>\s{{0,3}}"
+    rf"(?P<dst>{TOKEN})\s{{0,3}}:(?!\s{{0,80}}{FLAGS_WORD})\s)"
+    r"|(?P<arp>\bARP, (?:Request|Reply|Ethernet))"
+)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether an input that begins like this is text."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    odd = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f\b\x1b")
+    return bool(head) and odd * 100 <= len(head) and b"\0" not in head
+
+
+class PastedText:
+    """Give it bytes of text, get the packets printed there.
+
+    ``total`` counts whatever looks like a packet, ``other`` those of other protocols, ``skipped``
+    TCP that could not be read, ``cut`` packets that lack an end which tells nothing new.
+    """
+
+    def __init__(self) -> None:
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._line = ""
+        # Lines that may still belong to a packet, and the number and column where each begins.
+        self._pending: list[str] = []
+        self._places: list[tuple[int, int]] = []
+        self._size = 0
+        self._quotes = 0
+        self.lines = 0
+        self.total = 0
+        self.other = 0
+        self.skipped = 0
+        self.cut = 0
+        self.first_skipped: str | None = None
+
+    def feed(self, data: bytes) -> list[Printed]:
+        """The packets that are complete, in the order of the text."""
+        if self._decoder is None:
+            self._decoder = codecs.getincrementaldecoder(_encoding(data))("replace")
+        found: list[Printed] = []
+        *whole, self._line = (self._line + self._decoder.decode(data)).split("\n")
+        for line in whole:
+            found += self._add(line)
+        if len(self._line) > LINE_LIMIT:
+            # A line without an end is taken as wrapped; its last part may still grow.
+            last, self._line = self._line, ""
+            found += self._add(last)
+        return found
+
+    def finish(self) -> list[Printed]:
+        """The packets that only the end of the text completes."""
+        last, self._line = self._line, ""
+        found = self._add(last) if last else []
+        return found + list(self._read(final=True))
+
+    def _add(self, line: str) -> list[Printed]:
+        self.lines += 1
+        found: list[Printed] = []
+        for start in range(0, max(len(line), 1), LINE_LIMIT):
+            plain, removed, self._quotes = _plain(line[start : start + LINE_LIMIT], self._quotes)
+            self._pending.append(plain)
+            self._places.append((self.lines, start + removed + 1))
+            self._size += len(plain) + 1
+            if self._size > _WINDOW:
+                found += self._read(final=False)
+        return found
+
+    def _read(self, *, final: bool) -> Iterator[Printed]:
+        """The packets of the pending lines, but for those that may go on; keeps the rest."""
+        text = "\n".join(self._pending)
+        limit = len(text) if final else len(text) - _HELD_BACK
+        done = 0
+        anchors = list(_ANCHOR.finditer(text))
+        ends = [anchor.start() for anchor in anchors[1:]] + [len(text)]
+        for anchor, end in zip(anchors, ends, strict=False):
+            start = anchor.start()
+            if start >= limit:
+                break
+            if start < done:
+                continue
+            try:
+                look = self._look(text, anchor, done, end)
+            except Unreadable as why:
+                self._skip(text, anchor, done, str(why))
+                done = anchor.end()
+                continue
+            done = look.behind
+            self.other += look.other
+            self.cut += look.cut
+            self.total += look.other or look.packet is not None
+            if look.packet is not None:
+                yield look.packet._replace(number=self.total)
+        self._keep(text, len(text) if final else max(done, limit - BEFORE))
+
+    def _keep(self, text: str, start: int) -> None:
+        line, column = self._place(start)
+        index = bisect_right(self._starts(), start) - 1
+        rest = text[start:]
+        self._pending = rest.split("\n")
+        self._places = [(line, column), *self._places[index + 1 :]]
+        self._size = len(rest)
+
+    def _starts(self) -> list[int]:
+        starts, at = [], 0
+        for line in self._pending:
+            starts.append(at)
+            at += len(line) + 1
+        return starts or [0]
+
+    def _place(self, at: int) -> tuple[int, int]:
+        starts = self._starts()
+        index = bisect_right(starts, at) - 1
+        line, column = self._places[index] if self._places else (1, 1)
+        return line, column + at - starts[index]
+
+    def _look(self, text: str, anchor: re.Match[str], done: int, end: int) -> Look:
+        """What is at an anchor, and where it ends. Raises Unreadable."""
+        if anchor["flags"]:
+            return with_flags(text, anchor, done, end)
+        if anchor["arp"]:
+            return Look(None, anchor.end(), other=True)
+        return without_flags(text, anchor, done)
+
+    def _skip(self, text: str, anchor: re.Match[str], done: int, why: str) -> None:
+        self.total += 1
+        self.skipped += 1
+        if self.first_skipped is None:
+            start = max(done, text.rfind("\n", 0, anchor.start()) + 1)
+            line, column = self._place(start)
+            excerpt = text[start : start + _EXCERPT].split("\n", 1)[0]
+            shown = excerpt.encode("unicode_escape").decode("ascii")
+            self.first_skipped = f"line {line}, column {column}: {why}: {shown}"
+
+
+def _encoding(head: bytes) -> str:
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+
+
+def _plain(line: str, quotes: int) -> tuple[str, int, int]:
+    """The line without what word processors, mail and chat did to it.
+
+    Also how many characters were taken from its front, and how many quotation marks those are;
+    ``quotes`` is how many the line before had.
+    """
+    if "&" in line:
+        line = html.unescape(html.unescape(line))
+    line = line.replace("\n", " ").translate(_TYPOGRAPHY)
+    line = _ESCAPES.sub(lambda found: found[1] or "", _COLOURS.sub("", line))
+    quoted = _QUOTED.match(line)
+    removed = quoted.end() if quoted else 0
+    marks = line.count(">", 0, removed) + line.count("|", 0, removed)
+    if marks > quotes and _ONLY_WRAPPED.match(line, removed):
+        # Wrapped in front of the receiver: the last arrow belongs to the packet.
+        removed, marks = max(line.rfind(">", 0, removed), 0), quotes
+    return _TABLE_EDGE.sub("", line[removed:]), removed, marks

@@ -1,0 +1,93 @@
+"""What every input can be asked, whatever its kind, and what it tells of itself meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Literal, Protocol, Self
+
+from tlsprobe.captures.summary import Summary
+from tlsprobe.errors import UsageError
+from tlsprobe.packets.packet import Packet
+
+Kind = Literal["pcap", "pcapng", "text"]
+Wanted = Callable[[bytes], bool]
+"""Told a `flow_key`, whether its segments are wanted; ``a_set.__contains__`` is the quickest."""
+
+HINT = "tlsprobe reads pcap, pcapng, either gzipped, and the text that tcpdump prints"
+
+
+class CaptureUnreadable(UsageError):  # noqa: N818 - it reads as the sentence that it is
+    """Nothing could be read: says what, where, and the mend (exit 2)."""
+
+
+class Reading(Protocol):
+    """An input that was recognised; see `tlsprobe.captures.reader` for how to use it.
+
+    ``total`` counts the frames (or printed packets) of the input, ``other`` those that were read
+    and are not TCP, ``skipped`` what could not be read at all: ``first_skipped`` is a sentence
+    about the first such place. ``truncated`` is a sentence if the input ended or broke off in the
+    middle: what came before it was read. ``secrets`` are TLS key logs embedded in the file.
+    ``notes`` are other things that a reader of the result should know. The counts of `summary`
+    are the whole truth; a pass over some flows does not look closely at the others.
+    """
+
+    kind: Kind
+    name: str
+    total: int
+    other: int
+    skipped: int
+    first_skipped: str | None
+    truncated: str | None
+    secrets: list[bytes]
+    notes: list[str]
+
+    def summary(self) -> Summary:
+        """Light facts of every flow, in one quick pass. Raises CaptureUnreadable."""
+        ...
+
+    def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
+        """The segments, as they come; only those of wanted flows if asked so."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the input and of what was spooled of it; leaving a `with` does too."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Counts:
+    """What every reading tells of its latest pass."""
+
+    kind: Kind
+
+    def __init__(self, name: str, file: BinaryIO, *, zipped: bool, cut: str | None) -> None:
+        self.name = name
+        self._file = file
+        self._zipped = zipped
+        self._cut = cut
+        self._begin()
+
+    def _begin(self) -> None:
+        self.total = self.other = self.skipped = 0
+        self.first_skipped: str | None = None
+        self.truncated: str | None = self._cut
+        self.secrets: list[bytes] = []
+        self.notes: list[str] = []
+
+    def _skip(self, sentence: str, count: int = 1) -> None:
+        self.skipped += count
+        if self.first_skipped is None:
+            self.first_skipped = sentence
+
+    def close(self) -> None:
+        """Lets go of the input and of what was spooled of it."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

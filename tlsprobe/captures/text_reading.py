@@ -1,0 +1,73 @@
+"""What tcpdump printed as an input: read once to learn what its numbers count from, then again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tlsprobe.captures.pasted_text import PastedText
+from tlsprobe.captures.pieces import Pieces
+from tlsprobe.captures.printed_packet import Printed
+from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
+from tlsprobe.captures.summary import Summary
+from tlsprobe.captures.text_scales import Learned, place
+from tlsprobe.packets.packet import Packet
+
+
+class TextReading(Counts):
+    """What tcppasted printed, perhaps long ago and through many hands."""
+
+    kind: Kind = "text"
+
+    def learn(self) -> None:
+        """A pass that finds out what the numbers count from. Raises CaptureUnreadable."""
+        self._learned = Learned()
+        for printed in self._printed():
+            self._learned.saw(printed)
+        self._learned.conclude()
+        if not self.total:
+            where = f"among its {self._lines} lines is no packet as tcppasted prints them"
+            raise CaptureUnreadable(f"{self.name}: {where}", HINT)
+        if self.total == self.skipped:
+            hint = "print them with `tcppasted -n -S`, or give the capture file itself"
+            first = (self.first_skipped or "").removeprefix(f"{self.name}: ")
+            what = f"of {self.total} packets none could be read; {first}"
+            raise CaptureUnreadable(f"{self.name}: {what}", hint)
+
+    def summary(self) -> Summary:
+        """Light facts of every flow."""
+        summary = Summary()
+        for packet in self.packets():
+            key = packet.key
+            half = summary.halves.get(key)
+            if half is None:
+                half = summary.begin(key, packet.number, packet.time_ns)
+            half.packets += 1
+            half.octets += packet.length
+            half.last_ns = packet.time_ns
+            half.last = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
+            if packet.flags & 7:
+                summary.mark(half, packet.number, packet.time_ns, packet.flags, half.last)
+        return summary
+
+    def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
+        """The segments, as they come; only those of wanted flows if asked so."""
+        for packet in place(self._printed(), self._learned):
+            if wanted is None or wanted(packet.key):
+                yield packet
+        self.notes += self._learned.notes
+
+    def _printed(self) -> Iterator[Printed]:
+        self._begin()
+        pasted = PastedText()
+        pieces = Pieces(self._file, zipped=self._zipped)
+        for piece in pieces:
+            yield from pasted.feed(piece)
+        yield from pasted.finish()
+        self._lines = pasted.lines
+        self.total, self.other, self.skipped = pasted.total, pasted.other, pasted.skipped
+        if pasted.first_skipped is not None:
+            self.first_skipped = f"{self.name}: {pasted.first_skipped}"
+        if pieces.broken:
+            self.truncated = f"{self.name}: {pieces.broken}"
+        if pasted.cut:
+            self.notes.append(f"{pasted.cut} printed packets are cut off behind their numbers")
