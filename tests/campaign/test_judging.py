@@ -16,11 +16,13 @@ from tlsprobe.language import format_groups
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import (
     Fact,
+    FarFact,
     Load,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
+    ResetNumbers,
     TrialFact,
 )
 from tlsprobe.model.judgement import Confidence, Control, Verdict
@@ -109,6 +111,22 @@ def test_a_reset_tells_which_control_had_its_say() -> None:
     facts: tuple[Fact, ...] = (PLAN, trial(LEFT, 0, UNREAD), *repeated(WITHOUT, CLEAN))
     (reset,) = run_of(*facts).trials[0].judgement.resets
     assert reset.control == Control(WITHOUT, 0, 3)
+
+
+def test_what_the_far_side_saw_is_known_about_its_connection_alone() -> None:
+    (rst,) = (segment for segment in UNREAD.segments if segment.rst)
+    numbers = (ResetNumbers(rst.start, rst.ack),)
+    client, began = "192.0.2.1:40000", UNREAD.drive.events[0].time_ns
+    facts: list[Fact] = [PLAN, trial(LEFT, 0, UNREAD)]
+    expected = {
+        FarFact(client, began + 1, made=numbers): Cause.MIDDLEBOX,
+        FarFact("192.0.2.1:40001", began + 1, made=numbers): Cause.UNREAD_AT_CLOSE,
+        FarFact(client, began - 1, made=numbers): Cause.UNREAD_AT_CLOSE,
+        FarFact(client, began + 10**12, made=numbers): Cause.UNREAD_AT_CLOSE,
+    }
+    for far, cause in expected.items():
+        (reset,) = run_of(*facts, far).trials[0].judgement.resets
+        assert reset.cause is cause
 
 
 # --- at once, or as it comes in ------------------------------------------------------------------

@@ -14,12 +14,15 @@ import pytest
 from tests import servers
 from tests.e2e.probing import Ran, tlsprobe
 from tests.servers import GENEROUS_S
+from tlsprobe.campaign.judging import judged_run
 from tlsprobe.captures.pcap import Reader
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.lab import namespaces
 from tlsprobe.lab.availability import Presence, availability
 from tlsprobe.lab.paths import CLIENT_SIDE, PATHS, SERVER_SIDE, LabPath, missing
 from tlsprobe.lab.paths_sides import rewrites
 from tlsprobe.lab.workspace import tools_folder
+from tlsprobe.model.facts import FarFact
 from tlsprobe.model.run import Run
 from tlsprobe.packets.decode import packets_in
 from tlsprobe.packets.frames import ETHERNET, Frame
@@ -90,6 +93,23 @@ def test_a_reset_that_the_router_makes_is_told_from_the_servers(idled: Ran) -> N
     assert cell.causes == {"middlebox": 2}
     assert cell.reader.reset == 2
     assert "the server never sent it" in cell.why[0].evidence[0]
+    broken = {f.rule for f in cell.findings if f.result in {"fail", "warn"}}
+    assert {rule for rule in broken if not rule.startswith("INTEROP-")} == set()
+
+
+@pytest.mark.parametrize("path", BOXES)
+def test_a_server_is_not_failed_for_what_was_done_on_the_way(idled: Ran, path: str) -> None:
+    (cell,) = run_of(idled, path).cells
+    assert cell.verdict != "fail"
+    assert "TLS13-NOTIFY" not in {finding.rule for finding in cell.findings}
+
+
+@pytest.mark.parametrize("path", BOXES)
+def test_what_both_sides_saw_is_judged_again_to_the_same(idled: Ran, path: str) -> None:
+    folder = idled.folder / f"nginx-{path}"
+    facts = list(RecordedFacts(folder / FACTS_FILE).read())
+    assert any(isinstance(fact, FarFact) for fact in facts)
+    assert judged_run(lambda: facts).cells == run_of(idled, path).cells
 
 
 def test_a_server_at_a_distance(tmp_path: Path) -> None:
@@ -107,6 +127,7 @@ def test_a_server_at_a_distance(tmp_path: Path) -> None:
     assert took.min is not None
     assert took.min >= 20_000  # there and back, in microseconds
     assert sorted(path.name for path in (ran.folder / "nginx-rtt-20ms").iterdir()) == [
+        "facts.jsonl.gz",
         "matrix.md",
         "run.json",
     ]

@@ -8,13 +8,18 @@ from tlsprobe.model.facts import (
     EndFact,
     Fact,
     FactsHeader,
+    FarFact,
+    KernelFact,
     Load,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
+    Renaming,
+    ResetNumbers,
     TrialFact,
 )
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.run import CaptureFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import (
@@ -118,10 +123,27 @@ TRIALS = st.builds(
     TrialFact, trial=st.builds(Trial, TEXT, TEXT, st.integers(0, 99)), trace=TRACES, load=LOADS
 )
 CELLS = st.builds(PlannedCell, TEXT, TEXT, TEXT, st.integers(0, 99), TEXT)
+ENDS = st.tuples(st.just("192.0.2.1"), st.integers(0, 65535))
+RESETS = st.builds(ResetNumbers, NUMBERS, maybe(NUMBERS))
+RENAMINGS = st.builds(Renaming, TEXT, TEXT, st.integers(1, 99), maybe(st.integers(1, 99)))
 OTHERS = (
     st.builds(PlanFact, st.lists(CELLS, max_size=3).map(tuple))
     | st.builds(ReachedFact, TEXT, st.dictionaries(TEXT, TEXT, max_size=2))
     | st.builds(PathFact, TEXT, TEXT, st.booleans())
+    | st.builds(
+        FarFact,
+        TEXT,
+        TIMES,
+        st.lists(RESETS, max_size=2).map(tuple),
+        st.lists(RESETS, max_size=2).map(tuple),
+        maybe(RENAMINGS),
+        st.integers(0, 9),
+    )
+    | st.builds(
+        KernelFact,
+        st.lists(st.builds(KernelReset, TIMES, ENDS, ENDS, TEXT, TEXT), max_size=2).map(tuple),
+        st.integers(0, 9),
+    )
     | st.builds(
         EndFact,
         st.builds(CaptureFacts, TEXT, TEXT, st.integers(0), maybe(st.integers(0))),

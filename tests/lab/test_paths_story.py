@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
-import pytest
-
-from tests.report.builders import clean, make_run, postgres_reset, trial_line
-from tlsprobe.lab.paths_story import Story, after_closes, merged, notes_on, retold, story_of
-from tlsprobe.model.judgement import Confidence
-from tlsprobe.model.run import BeforeAfter, Run, TrialLine
+from tlsprobe.lab.paths_story import Story, after_closes, notes_on, story_of
+from tlsprobe.model.facts import PathFact, Renaming, ResetNumbers
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.frames import Frame
 from tlsprobe.packets.packet import Endpoint
@@ -66,14 +61,9 @@ def resetting_router() -> Story:
     return story_of(near, frames(*exchange(CLIENT)), SERVER)
 
 
-def a_run() -> tuple[Run, list[TrialLine]]:
-    line = replace(trial_line(), sequence="terminate-close-notify", tls="1.3", client=CLIENT_NAME)
-    return make_run(postgres_reset()), [line]
-
-
 def test_a_renamed_connection_is_told_with_all_its_names() -> None:
     story = renamed()
-    assert story.made_on_the_way == frozenset()
+    assert story.made_on_the_way == ()
     assert story.swallowed == 0
     said = " ".join(notes_on(story, "the entry is deleted", forgotten=1))
     for words in (
@@ -84,36 +74,48 @@ def test_a_renamed_connection_is_told_with_all_its_names() -> None:
         assert words in said
 
 
-def test_its_cause_is_proved_in_the_run() -> None:
-    run, lines = a_run()
-    (cell,) = retold(run, lines, renamed()).cells
-    assert cell.causes == {"no-connection-state": 20}
-    assert cell.why[0].confidence is Confidence.HIGH
-    assert "10.77.2.1:9000" in cell.why[0].evidence[0]
+def test_a_renamed_connection_is_a_fact() -> None:
+    (side,) = renamed().sides
+    assert (side.client, side.began_ns) == (CLIENT_NAME, 1000)
+    assert side.renaming == Renaming("10.77.2.1:51000", "10.77.2.1:9000", 6, 7)
+    assert (side.sent, side.made) == ((ResetNumbers(70, None),), ())
 
 
-def test_a_reset_that_the_server_never_sent_is_the_routers() -> None:
+def test_a_reset_that_the_server_never_sent_is_a_fact() -> None:
     story = resetting_router()
-    assert story.made_on_the_way == {CLIENT_NAME}
     assert story.swallowed == 1
-    run, lines = a_run()
-    (cell,) = retold(run, lines, story).cells
-    assert cell.causes == {"middlebox": 20}
-    assert "the server never sent it" in cell.why[0].evidence[0]
+    (side,) = story.made_on_the_way
+    assert (side.client, side.swallowed, side.renaming) == (CLIENT_NAME, 1, None)
+    assert (side.sent, side.made) == ((), (ResetNumbers(70, None),))
 
 
-def test_a_router_that_only_forwards_changes_no_cause() -> None:
+def test_a_router_that_only_forwards_tells_what_the_server_sent() -> None:
     whole = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
     story = story_of(whole, whole, SERVER)
-    assert story == Story()
-    run, lines = a_run()
-    assert retold(run, lines, story) == run
+    assert [(side.sent, side.made) for side in story.sides] == [((ResetNumbers(70, None),), ())]
+    assert (story.renamed, story.made_on_the_way, story.swallowed) == ((), (), 0)
 
 
-def test_a_reset_of_another_client_proves_nothing() -> None:
-    run, lines = a_run()
-    other = [replace(lines[0], client="10.77.1.2:41000")]
-    assert retold(run, other, resetting_router()) == run
+def test_a_connection_of_which_there_is_nothing_to_tell_is_left_out() -> None:
+    whole = frames(*exchange(CLIENT))
+    assert story_of(whole, whole, SERVER) == Story()
+
+
+def test_an_rst_with_ack_has_both_numbers() -> None:
+    active: Sent = (SERVER, CLIENT, 571, 175, RST | ACK, 0)
+    near = frames(*exchange(CLIENT), late(CLIENT), active)
+    (side,) = story_of(near, frames(*exchange(CLIENT), late(CLIENT)), SERVER).sides
+    assert side.made == (ResetNumbers(70, 74),)
+
+
+def test_a_port_that_is_used_again_is_another_connection() -> None:
+    again = tuple(
+        (src, dst, seq + 9000, ack + 7000 * (src == CLIENT), flags, length)
+        for src, dst, seq, ack, flags, length in (*exchange(CLIENT), reset(CLIENT))
+    )
+    near = frames(*exchange(CLIENT), *again)
+    (side,) = story_of(near, frames(*exchange(CLIENT)), SERVER).made_on_the_way
+    assert side.began_ns == 6000
 
 
 def test_entries_that_survive_are_told_as_such() -> None:
@@ -124,29 +126,7 @@ def test_entries_that_survive_are_told_as_such() -> None:
 # --- runs of one connection -----------------------------------------------------------------------
 
 
-def alone(*, alive: bool) -> Run:
-    return make_run(replace(clean(trials=1), path_alive=alive))
-
-
 def test_how_often_the_path_was_dead() -> None:
-    (said,) = after_closes([alone(alive=True), alone(alive=False), alone(alive=False)])
+    facts = [PathFact("terminate", "1.3", alive=alive) for alive in (True, False, False)]
+    (said,) = after_closes(facts)
     assert said == "after terminate the path was dead 2 of 3 times"
-
-
-def test_runs_are_added_up_cell_by_cell() -> None:
-    run = merged([alone(alive=True), alone(alive=False), make_run(postgres_reset())])
-    goodbye, unread = run.cells
-    assert (goodbye.trials, goodbye.outcomes, goodbye.path_alive) == (2, {"clean": 2}, False)
-    assert goodbye.reader.eof == 2
-    assert unread.resets.server == BeforeAfter(before_fin=20)
-    assert run.summary["pass"] == 1
-    assert run.summary["warn"] == 1
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_worse_verdict_counts(turned: bool) -> None:
-    fine = clean("terminate-close-notify", trials=20)
-    runs = [make_run(fine), make_run(postgres_reset())]
-    (cell,) = merged(list(reversed(runs)) if turned else runs).cells
-    assert cell.verdict == "warn"
-    assert cell.trials == 40

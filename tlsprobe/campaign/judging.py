@@ -22,6 +22,7 @@ from tlsprobe.lab.truth import compare, endpoint_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import (
     Fact,
+    FarFact,
     KernelFact,
     PathFact,
     PlanFact,
@@ -92,6 +93,8 @@ class _Known:
     """What is kept of a trial when its trace is on disk."""
 
     trial: Trial
+    client: str
+    while_open: range
     digest: Digest
     alone: Knowledge
 
@@ -111,6 +114,7 @@ class RunInJudgement:
         self._paths: dict[Name, bool] = {}
         self._address = ""
         self._refused: dict[str, str] = {}
+        self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._kernel: list[KernelFact] = []
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
@@ -138,6 +142,8 @@ class RunInJudgement:
                 self._address = fact.address
                 self._refused = dict(fact.refused)
                 self._cells.clear()
+            case FarFact():
+                self._far[fact.client].append(fact)
             case KernelFact():
                 self._kernel.append(fact)
             case _:
@@ -150,7 +156,11 @@ class RunInJudgement:
             self._by_cell[name].count(digest)
             self._by_close[self._plans[name].sequence.groups, trial.tls].count(digest)
         self._places[name].append(len(self._known))
-        self._known.append(_Known(trial, digest, alone(fact)))
+        drive = fact.trace.drive
+        client = endpoint(*drive.client) if drive.client else ""
+        times = [event.time_ns for event in drive.events] or [0]
+        while_open = range(times[0], times[-1] + 1)
+        self._known.append(_Known(trial, client, while_open, digest, alone(fact)))
         self._habits = None
 
     def _learn_plan(self, fact: PlanFact) -> None:
@@ -167,13 +177,20 @@ class RunInJudgement:
 
         What cannot bear on it is left out, so that it need not be judged again when that grows.
         """
-        name = known.trial.sequence, known.trial.tls
-        if not known.digest.gave_up or name not in self._plans:
-            return known.alone
+        name, digest = (known.trial.sequence, known.trial.tls), known.digest
+        far = self._far_side(known) if digest.before_fin or digest.after_fin else None
+        if not digest.gave_up or name not in self._plans:
+            return replace(known.alone, far=far) if far is not None else known.alone
         if self._habits is None:
             cells = ((cell, tally) for cell, tally in self._by_cell.items() if tally.trials)
             self._habits = tuple(tally.as_habit(*cell) for cell, tally in cells)
-        return replace(known.alone, control=self._control(name), habits=self._habits)
+        control = self._control(name)
+        return replace(known.alone, control=control, far=far, habits=self._habits)
+
+    def _far_side(self, known: _Known) -> FarFact | None:
+        """What was seen of a trial's connection on the far side of a router, if anything."""
+        seen = self._far.get(known.client, ())
+        return next((fact for fact in seen if fact.began_ns in known.while_open), None)
 
     def _control(self, name: Name) -> Control | None:
         """What the same close with nothing left unread did, in this run."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +15,18 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.judging import judged_run, with_judgement
 from tlsprobe.campaign.pace import cancel_at
 from tlsprobe.cli.console import err, out, plain_errors, say
 from tlsprobe.cli.probing import ProgressView, interruptible
-from tlsprobe.cli.results import RUN_PAGE, command_line
+from tlsprobe.cli.results import command_line, write_documents
 from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
+from tlsprobe.facts.joining import joined
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.paths import PATHS, LabPath, OpenPath, missing, opened
 from tlsprobe.lab.paths_forward import is_forward, until_up
-from tlsprobe.lab.paths_story import Story, after_closes, merged, notes_on, retold, story_of
+from tlsprobe.lab.paths_story import Story, after_closes, notes_on, story_of
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, places
 from tlsprobe.model.profile import Profile
@@ -34,14 +37,11 @@ from tlsprobe.report.blocks import Field, Fields
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
-    encode_run,
     encode_run_line,
     read_run,
-    read_trials,
 )
 from tlsprobe.report.escape import printable
 from tlsprobe.report.pages.paths import paths_page
-from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.paths import Along
 from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.report.render_terminal import print_page
@@ -241,13 +241,15 @@ async def _over(path: LabPath, profile: Profile, here: Workspace, options: Optio
             async with running(patient, here, host=host, prefix=prefix) as server:
                 command = _command(server, here, options, sequences, folder)
                 await _probe([*way.client.prefix, *command], _env(profile))
-        run, story = read_run(folder), _story(way, server)
+        story = _story(way, server)
         told: tuple[str, ...] = (f"on the way: {path.text}",)
-        if story is not None:
-            run = retold(run, list(read_trials(folder)), story)
-            told = notes_on(story, _how(path, way), len(way.forgotten))
-        title = f"{lab.title or profile.title}, {path.where}"
-        return _kept(run, folder, title, server, told, options)
+        with closing(FactsFile.resume(folder / FACTS_FILE)) as facts:
+            if story is not None:
+                told = notes_on(story, _how(path, way), len(way.forgotten))
+                for side in story.sides:
+                    facts.append(side)
+            title = f"{lab.title or profile.title}, {path.where}"
+            return _kept(read_run(folder), facts, folder, title, server, told, options)
 
 
 def _story(way: OpenPath, server: Started) -> Story | None:
@@ -268,6 +270,7 @@ async def _tunnelled(profile: Profile, here: Workspace, options: Options) -> Run
     """One tunnel, each trial a run of its own: one close may take the tunnel down."""
     lab = lab_of(profile)
     runs: list[Run] = []
+    parts: list[RecordedFacts] = []
     with _results(profile.name, options) as folder:
         async with running(profile, here) as server:
             cells = _cells(options.sequences or lab.sequences, options)
@@ -277,13 +280,28 @@ async def _tunnelled(profile: Profile, here: Workspace, options: Options) -> Run
                 only = replace(options, trials=1, tls=(version,))
                 await _probe(_command(server, here, only, (name,), own), _env(profile))
                 runs.append(read_run(own))
-        said = (
-            "each trial is a run of its own, started once the forwarder listens; path_alive says"
-            " whether one more connection worked right after the close",
-            *after_closes(runs),
-        )
-        title = lab.title or profile.title
-        return _kept(merged(runs), folder, title, server, said, options)
+                parts.append(RecordedFacts(own / FACTS_FILE))
+        with closing(FactsFile.create(folder / FACTS_FILE, parts[0].header)) as facts:
+            for fact in joined(part.read() for part in parts):
+                facts.append(fact)
+            said = (
+                "each trial is a run of its own, started once the forwarder listens; path_alive"
+                " says whether one more connection worked right after the close",
+                *after_closes(facts.read()),
+            )
+            title = lab.title or profile.title
+            return _kept(_as_one(runs), facts, folder, title, server, said, options)
+
+
+def _as_one(runs: Sequence[Run]) -> Run:
+    """What the documents of several runs say beside the judgement, as one."""
+    captures = [run.capture for run in runs]
+    capture = replace(
+        captures[0],
+        packets=sum(capture.packets for capture in captures),
+        dropped=sum(capture.dropped or 0 for capture in captures),
+    )
+    return replace(runs[0], capture=capture, finished=runs[-1].finished)
 
 
 def _cells(sequences: Sequence[str], options: Options) -> Iterator[tuple[str, TlsVersion]]:
@@ -371,22 +389,27 @@ def _results(name: str, options: Options) -> Iterator[Path]:
 
 
 def _kept(  # noqa: PLR0917 - the parts of a run over a path
-    run: Run, folder: Path, title: str, server: Started, notes: tuple[str, ...], options: Options
+    run: Run,
+    recorded: FactsFile,
+    folder: Path,
+    title: str,
+    server: Started,
+    notes: tuple[str, ...],
+    options: Options,
 ) -> Run:
-    """The run under its path's name, written again with what only the lab knows."""
+    """The run under its path's name, judged with all facts, with what only the lab knows."""
+    judged = judged_run(recorded.read)
     facts = ServerFacts(
         server.profile.name, title, server.version, server.tls_library, user=server.user
     )
     named = replace(
-        run,
+        with_judgement(run, judged),
         target=replace(run.target, name=title),
         notes=(*notes, *run.notes),
         server=facts,
         command=(),
     )
-    (folder / RUN_FILE).write_bytes(encode_run(named))
-    page = render_markdown(run_page([named], command_line()))
-    (folder / RUN_PAGE).write_text(page, encoding="utf-8")
+    write_documents(folder, named, None if options.summary_only else judged.trials)
     if options.summary_only:
         for file in (folder / TRIALS_FILE, *folder.glob("*.pcapng")):
             file.unlink(missing_ok=True)

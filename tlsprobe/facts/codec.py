@@ -18,6 +18,7 @@ from tlsprobe.model.facts import (
     EndFact,
     Fact,
     FactsHeader,
+    FarFact,
     KernelFact,
     Load,
     PathFact,
@@ -72,12 +73,13 @@ class _Line(msgspec.Struct):
     path: PathFact | None = None
     plan: PlanFact | None = None
     reached: ReachedFact | None = None
+    far: FarFact | None = None
     kernel: KernelFact | None = None
     end: EndFact | None = None
 
 
 _KINDS = {TrialFact: "trial", PathFact: "path", PlanFact: "plan"}
-_KINDS |= {ReachedFact: "reached", KernelFact: "kernel", EndFact: "end"}
+_KINDS |= {ReachedFact: "reached", FarFact: "far", KernelFact: "kernel", EndFact: "end"}
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Line)
@@ -113,7 +115,8 @@ def decode_fact(line: bytes) -> Fact:
     found: _Line = _decoded(_decoder, line)
     if found.trial is not None:
         return _trial(found.trial)
-    fact = found.path or found.plan or found.reached or found.kernel or found.end
+    others = (found.path, found.plan, found.reached, found.far, found.kernel, found.end)
+    fact = next((other for other in others if other is not None), None)
     if fact is None:
         raise Damaged("it holds no fact that this tlsprobe knows")
     return fact

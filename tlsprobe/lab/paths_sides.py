@@ -74,12 +74,12 @@ def origins(
     Keys are endpoints of the server's side, values those of the client's.
     """
     by_number = {
-        packet.seq: packet.src for packet in client_side if _opens(packet) and packet.dst == server
+        packet.seq: packet.src for packet in client_side if opens(packet) and packet.dst == server
     }
     return {
         packet.src: by_number[packet.seq]
         for packet in server_side
-        if _opens(packet) and packet.dst == server and packet.seq in by_number
+        if opens(packet) and packet.dst == server and packet.seq in by_number
     }
 
 
@@ -115,7 +115,8 @@ def to_server(packets: Sequence[Packet], server: Endpoint) -> list[Packet]:
     return [packet for packet in packets if packet.dst == server]
 
 
-def _opens(packet: Packet) -> bool:
+def opens(packet: Packet) -> bool:
+    """Whether it is a SYN, and no answer to one."""
     return packet.flags & (_SYN | _ACK) == _SYN
 
 
@@ -141,7 +142,7 @@ def _taken_up(flows: dict[Endpoint, _Flow], source: Endpoint, packet: Packet) ->
 def _client_sent(flow: _Flow, packet: Packet) -> None:
     if packet.flags & _RST:
         return
-    flow.shaken = flow.shaken or _opens(packet)
+    flow.shaken = flow.shaken or opens(packet)
     occupied = packet.length + bool(packet.flags & _SYN) + bool(packet.flags & _FIN)
     flow.client_next = (packet.seq + occupied) & _MASK
 

@@ -7,58 +7,51 @@ server sent it, under which name a connection reached the server, and what never
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
 
+from tlsprobe.judge.causes import wording
 from tlsprobe.lab.paths_sides import (
-    Rewrite,
     from_server,
     is_reset,
     only_here,
+    opens,
     origins,
     rewrites,
     to_server,
 )
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import Confidence, Verdict
-from tlsprobe.model.run import (
-    BeforeAfter,
-    CauseFacts,
-    Cell,
-    ReaderCounts,
-    ResetCounts,
-    Run,
-    TrialLine,
-)
+from tlsprobe.model.facts import Fact, FarFact, PathFact, Renaming, ResetNumbers
 from tlsprobe.model.target import endpoint
-from tlsprobe.model.trace import Side
+from tlsprobe.model.trace import Flag
 from tlsprobe.packets.decode import packets_in
 from tlsprobe.packets.frames import ETHERNET, Frame
 from tlsprobe.packets.packet import Endpoint, Packet
+
+_HALF = 1 << 31
 
 SHOWN = 3
 """How many connections a report names one by one."""
 
 
-class Named(NamedTuple):
-    """A rewritten connection with all its names, as texts."""
-
-    client: str
-    before: str
-    after: str
-    rewrite: Rewrite
-
-
 @dataclass(frozen=True, slots=True)
 class Story:
-    """``made_on_the_way`` are clients that got an RST which the server never sent; ``swallowed``
-    counts packets of clients that went into the router and did not come out.
+    """``sides`` tells of each connection what both captures show of it; ``swallowed`` counts
+    packets of clients, known or not, that went into the router and did not come out.
     """  # noqa: D205 - two of the facts, one sentence
 
-    rewritten: tuple[Named, ...] = ()
-    made_on_the_way: frozenset[str] = frozenset()
+    sides: tuple[FarFact, ...] = ()
     swallowed: int = 0
+
+    @property
+    def renamed(self) -> tuple[FarFact, ...]:
+        """The connections that reached the server under another name than they began with."""
+        return tuple(side for side in self.sides if side.renaming is not None)
+
+    @property
+    def made_on_the_way(self) -> tuple[FarFact, ...]:
+        """The connections that got an RST which the server never sent."""
+        return tuple(side for side in self.sides if side.made)
 
 
 def story_of(client_side: Iterable[Frame], server_side: Iterable[Frame], server: Endpoint) -> Story:
@@ -69,19 +62,84 @@ def story_of(client_side: Iterable[Frame], server_side: Iterable[Frame], server:
     """
     near, far = (list(packets_in(side, ETHERNET)) for side in (client_side, server_side))
     behind = origins(near, far, server)
-    named = tuple(
-        Named(
-            _text(behind[rewrite.before]) if rewrite.before in behind else "a client",
-            _text(rewrite.before),
-            _text(rewrite.after),
-            rewrite,
+    renamings = {
+        behind[found.before]: Renaming(
+            _text(found.before), _text(found.after), found.number, found.reset
         )
-        for rewrite in rewrites(far, server)
+        for found in rewrites(far, server)
+        if found.before in behind
+    }
+    theirs = _resets(from_server(near, server))
+    made = {packet.number for packet in only_here(theirs, _resets(from_server(far, server)))}
+    gone = only_here(to_server(near, server), to_server(far, server))
+    lost = {packet.number for packet in gone}
+    sides = (
+        seen.fact(renamings.get(seen.client)) for seen in _connections(near, server, made, lost)
     )
-    invented = only_here(_resets(from_server(near, server)), _resets(from_server(far, server)))
-    receivers = frozenset(_text(packet.dst) for packet in invented)
-    lost = only_here(to_server(near, server), to_server(far, server))
-    return Story(named, receivers, len(lost))
+    return Story(tuple(side for side in sides if side is not None), len(lost))
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A connection on the client's side of the router, while its packets are read.
+
+    ``first_client`` and ``first_server`` are the numbers of the first bytes, None until known.
+    """
+
+    client: Endpoint
+    began_ns: int
+    first_client: int
+    first_server: int | None = None
+    sent: list[ResetNumbers] = field(default_factory=list)
+    made: list[ResetNumbers] = field(default_factory=list)
+    swallowed: int = 0
+
+    def numbers(self, rst: Packet) -> ResetNumbers | None:
+        """An RST's numbers as offsets, as far as they can be told."""
+        if self.first_server is None:
+            return None
+        ack = None if rst.ack is None else _offset(rst.ack, self.first_client)
+        return ResetNumbers(_offset(rst.seq, self.first_server), ack)
+
+    def fact(self, renaming: Renaming | None) -> FarFact | None:
+        """What there is to tell of it, if anything."""
+        if not (self.sent or self.made or renaming or self.swallowed):
+            return None
+        sent, made = tuple(self.sent), tuple(self.made)
+        return FarFact(_text(self.client), self.began_ns, sent, made, renaming, self.swallowed)
+
+
+def _connections(
+    near: Iterable[Packet], server: Endpoint, made: Set[int], lost: Set[int]
+) -> list[_Connection]:
+    """The connections to the server, with their resets and what of them was swallowed.
+
+    ``made`` and ``lost`` are the numbers of packets that one side alone has seen.
+    """
+    found: list[_Connection] = []
+    current: dict[Endpoint, _Connection] = {}
+    for packet in near:
+        if opens(packet) and packet.dst == server:
+            known = current.get(packet.src)
+            if known is None or known.first_client != packet.seq + 1:  # else it was sent again
+                current[packet.src] = _Connection(packet.src, packet.time_ns, packet.seq + 1)
+                found.append(current[packet.src])
+        connection = current.get(packet.src if packet.dst == server else packet.dst)
+        if connection is None:
+            continue
+        connection.swallowed += packet.number in lost
+        if packet.src == server and packet.flags & Flag.SYN:
+            connection.first_server = packet.seq + 1
+        elif packet.src == server and is_reset(packet):
+            numbers = connection.numbers(packet)
+            if numbers is not None:
+                (connection.made if packet.number in made else connection.sent).append(numbers)
+    return found
+
+
+def _offset(number: int, first: int) -> int:
+    """How far a sequence number is behind the first byte's, the short way round."""
+    return (number - first + _HALF) % (2 * _HALF) - _HALF
 
 
 def notes_on(story: Story, how: str, forgotten: int = 0) -> tuple[str, ...]:
@@ -90,18 +148,18 @@ def notes_on(story: Story, how: str, forgotten: int = 0) -> tuple[str, ...]:
     ``how`` says what was done to the router, ``forgotten`` to how many idle connections.
     """
     said = [f"on the way: {how}"]
-    if forgotten and not story.rewritten:
+    renamed = story.renamed
+    if forgotten and not renamed:
         said.append(
-            f"that was done while {_connections(forgotten)} idled, and none of them changed its"
+            f"that was done while {_count(forgotten)} idled, and none of them changed its"
             " port: this kernel keeps the entries"
         )
-    for one in story.rewritten[:SHOWN]:
-        said.append(_renamed(one))
-    if len(story.rewritten) > SHOWN:
-        said.append(f"and {len(story.rewritten) - SHOWN} connections more were renamed like that")
+    said += [_renamed(one) for one in renamed[:SHOWN]]
+    if len(renamed) > SHOWN:
+        said.append(f"and {len(renamed) - SHOWN} connections more were renamed like that")
     if story.made_on_the_way:
         said.append(
-            f"in {_connections(len(story.made_on_the_way))} the RST in the server's name was made"
+            f"in {_count(len(story.made_on_the_way))} the RST in the server's name was made"
             " by the router: it is in the client-side capture and not in the server-side one"
         )
     if story.swallowed:
@@ -112,95 +170,22 @@ def notes_on(story: Story, how: str, forgotten: int = 0) -> tuple[str, ...]:
     return tuple(said)
 
 
-def retold(run: Run, trials: Sequence[TrialLine], story: Story) -> Run:
-    """The run with its causes held against both sides."""
-    return replace(run, cells=tuple(_cell(cell, trials, story) for cell in run.cells))
-
-
-def after_closes(runs: Sequence[Run]) -> tuple[str, ...]:
-    """How often the path was dead after each sequence, over runs of one connection each."""
+def after_closes(facts: Iterable[Fact]) -> tuple[str, ...]:
+    """How often the path was dead after each sequence."""
     checks: dict[str, list[bool]] = {}
-    for cell in (cell for run in runs for cell in run.cells):
-        if cell.path_alive is not None:
-            checks.setdefault(cell.sequence, []).append(cell.path_alive)
+    for fact in facts:
+        if isinstance(fact, PathFact):
+            checks.setdefault(fact.sequence, []).append(fact.alive)
     return tuple(
         f"after {sequence} the path was dead {alive.count(False)} of {len(alive)} times"
         for sequence, alive in checks.items()
     )
 
 
-def merged(runs: Sequence[Run]) -> Run:
-    """Runs of the same target as one: cells of the same sequence and version are added up."""
-    cells: dict[tuple[str, str], Cell] = {}
-    for cell in (cell for run in runs for cell in run.cells):
-        name = cell.sequence, cell.tls
-        cells[name] = _sum(cells[name], cell) if name in cells else cell
-    summary = dict.fromkeys(runs[0].summary, 0)
-    for cell in cells.values():
-        summary[cell.verdict] = summary.get(cell.verdict, 0) + 1
-    capture = replace(
-        runs[0].capture,
-        packets=sum(run.capture.packets for run in runs),
-        dropped=sum(run.capture.dropped or 0 for run in runs),
-    )
-    return replace(
-        runs[0],
-        cells=tuple(cells.values()),
-        summary=summary,
-        capture=capture,
-        finished=runs[-1].finished,
-    )
-
-
-def _cell(cell: Cell, trials: Sequence[TrialLine], story: Story) -> Cell:
-    clients = {
-        line.client
-        for line in trials
-        if (line.sequence, line.tls) == (cell.sequence, cell.tls)
-        and any(reset.side is Side.SERVER for reset in line.resets)
-    }
-    if not clients:
-        return cell
-    if clients <= story.made_on_the_way:
-        return _attributed(cell, Cause.MIDDLEBOX, _MADE)
-    names = [one for one in story.rewritten if one.client in clients]
-    if len(names) == len(clients):
-        return _attributed(cell, Cause.NO_STATE, _renamed(names[0]))
-    return cell
-
-
-_MADE = (
-    "both sides of the router were captured, and the RST is on the client's side alone: the server"
-    " never sent it"
-)
-
-
-def _attributed(cell: Cell, cause: Cause, said: str) -> Cell:
-    """The cell with the cause of the server's resets proved by the other side's capture."""
-    server = [facts for facts in cell.why if facts.side == "server"]
-    if not server:
-        return cell
-    first = server[0]
-    count = sum(facts.count for facts in server)
-    proved = CauseFacts(
-        cause, count, "server", Confidence.HIGH, (said, *first.evidence), first.remedy
-    )
-    others = tuple(facts for facts in cell.why if facts.side != "server")
-    return replace(cell, causes={str(cause): count}, why=(proved, *others))
-
-
-def _renamed(one: Named) -> str:
-    answer = ""
-    if one.rewrite.reset is not None:
-        answer = (
-            f", and the server answers with the RST in packet {one.rewrite.reset}:"
-            f" {Cause.NO_STATE} (confidence high)"
-        )
-    return (
-        f"{one.client} reached the server as {one.before}; with the entry gone its next packet"
-        f" (server-side packet {one.rewrite.number}) came from {one.after}, which never shook hands"
-        f"{answer}"
-    )
+def _renamed(side: FarFact) -> str:
+    assert side.renaming is not None
+    cause = f": {Cause.NO_STATE} (confidence high)" if side.renaming.reset is not None else ""
+    return f"{wording.renamed(side.client, side.renaming)}{cause}"
 
 
 def _resets(packets: Iterable[Packet]) -> list[Packet]:
@@ -211,47 +196,5 @@ def _text(end: Endpoint) -> str:
     return endpoint(str(ipaddress.ip_address(end[0])), end[1])
 
 
-def _connections(count: int) -> str:
+def _count(count: int) -> str:
     return "1 connection" if count == 1 else f"{count} connections"
-
-
-def _sum(one: Cell, other: Cell) -> Cell:
-    """Two cells of one name as one. What is told by example is the first's."""
-    worse = min((one, other), key=lambda cell: _WORST_FIRST.index(cell.verdict))
-    alive = [cell.path_alive for cell in (one, other) if cell.path_alive is not None]
-    return replace(
-        worse,
-        trials=one.trials + other.trials,
-        outcomes=_added(one.outcomes, other.outcomes),
-        signatures=_added(one.signatures, other.signatures),
-        causes=_added(one.causes, other.causes),
-        reader=_readers(one.reader, other.reader),
-        resets=ResetCounts(
-            _resets_added(one.resets.server, other.resets.server),
-            _resets_added(one.resets.client, other.resets.client),
-        ),
-        path_alive=all(alive) if alive else None,
-    )
-
-
-_WORST_FIRST = (
-    Verdict.FAIL,
-    Verdict.WARN,
-    Verdict.ERROR,
-    Verdict.INCONCLUSIVE,
-    Verdict.INFO,
-    Verdict.PASS,
-    Verdict.UNSUPPORTED,
-)
-
-
-def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
-
-
-def _readers(one: ReaderCounts, other: ReaderCounts) -> ReaderCounts:
-    return ReaderCounts(one.eof + other.eof, one.reset + other.reset, one.timeout + other.timeout)
-
-
-def _resets_added(one: BeforeAfter, other: BeforeAfter) -> BeforeAfter:
-    return BeforeAfter(one.before_fin + other.before_fin, one.after_fin + other.after_fin)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tlsprobe.model.facts import Load
+from tlsprobe.model.facts import FarFact, Load
 from tlsprobe.model.judgement import Control
 
 
@@ -78,11 +78,12 @@ class Rewritten:
 class Knowledge:
     """What is known about one trial beside its trace.
 
-    ``control`` and ``habits`` are left out where they could not bear on the trial. ``rewritten``
-    says that its client is another connection's under a new name.
+    ``control``, ``far`` and ``habits`` are left out where they could not bear on the trial.
+    ``rewritten`` says that its client is another connection's under a new name.
     """
 
     control: Control | None = None
+    far: FarFact | None = None
     habits: tuple[Habit, ...] = ()
     lateness: tuple[StepTime, ...] = ()
     load: Load | None = None

@@ -8,7 +8,8 @@ How to read an RST (Linux, and every stack that follows RFC 9293 section 3.5.2):
   application or kernel decided to give the connection up.
 
 From there `table` has a row for each cause. Two of them look alike on the wire; a control, the same
-close with nothing left unread, tells them apart where there was one.
+close with nothing left unread, tells them apart where there was one. And where both sides of a box
+on the way were watched, they prove what packets on one side only suggest.
 
 The trace may come from our own driver or from somebody else's capture. The second knows less: which
 records were alerts is inferred, nobody says which requests were answered, and so what rests on
@@ -24,7 +25,8 @@ from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import Control, Reset
+from tlsprobe.model.facts import FarFact, ResetNumbers
+from tlsprobe.model.judgement import Confidence, Control, Reset
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Side, Trace
 
@@ -53,8 +55,9 @@ def is_open(reset: Reset) -> bool:
 
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     found = _with_holes(diagnose(context), context)
-    decided = _by_control(found, context, knowledge.control)
-    last = decided or found
+    proved = _by_far_side(found, context, knowledge.far)
+    decided = None if proved else _by_control(found, context, knowledge.control)
+    last = proved or decided or found
     return Reset(
         side=context.sender,
         packet=context.rst.number,
@@ -78,6 +81,24 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
         return replace(found, evidence=evidence)
     evidence = (*evidence, wording.missing(context))
     return replace(found, confidence=found.confidence.lowered, evidence=evidence)
+
+
+def _by_far_side(found: Diagnosis, context: ResetContext, far: FarFact | None) -> Diagnosis | None:
+    """What captures on both sides of a router prove, whatever one of them looks like.
+
+    An RST that came out of it and never went in was made there; one that answers a packet of a
+    client under a new name tells that the state of its connection was lost.
+    """
+    if far is None or context.sender is not Side.SERVER:
+        return None
+    numbers = ResetNumbers(context.rst.start, context.rst.ack)
+    if numbers in far.made and numbers not in far.sent:
+        evidence = (wording.MADE_ON_THE_WAY, *found.evidence)
+        return Diagnosis(Cause.MIDDLEBOX, Confidence.HIGH, evidence)
+    if far.renaming is not None and context.passive and context.fin is None:
+        evidence = (wording.renamed(far.client, far.renaming), *found.evidence)
+        return Diagnosis(Cause.NO_STATE, Confidence.HIGH, evidence)
+    return None
 
 
 def _by_control(

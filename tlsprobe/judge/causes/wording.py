@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.judge.causes.context import ResetContext
+from tlsprobe.model.facts import Renaming
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import Rewritten
 from tlsprobe.model.trace import Record, Segment
@@ -177,6 +178,24 @@ def rewritten(found: Rewritten) -> str:
         f" {was.client} > {was.server} (next bytes {was.client_next} and"
         f" {was.server_next}): the client's address was rewritten on the way, its NAT"
         " state was lost"
+    )
+
+
+MADE_ON_THE_WAY = (
+    "both sides of the router were captured, and the RST is on the client's side alone: the server"
+    " never sent it"
+)
+
+
+def renamed(client: str, renaming: Renaming) -> str:
+    """Under which names a connection reached the server, and what that drew."""
+    answer = ""
+    if renaming.reset is not None:
+        answer = f", and the server answers with the RST in packet {renaming.reset}"
+    return (
+        f"{client} reached the server as {renaming.before}; with the entry gone its next packet"
+        f" (server-side packet {renaming.packet}) came from {renaming.after}, which never shook"
+        f" hands{answer}"
     )
 
 
