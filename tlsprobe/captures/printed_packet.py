@@ -95,8 +95,9 @@ _SERVICES = {
 class Printed(NamedTuple):
     """A TCP packet as it was printed; None is what the text does not tell.
 
-    ``number`` is 0 until whoever reads the text counts it. ``clock`` says what ``time_ns`` counts from: "epoch", "day" (midnight, or the packet before)
-    or None. ``interface`` is the device and direction that ``-i any`` prints.
+    ``number`` is 0 until whoever reads the text counts it. ``clock`` says what ``time_ns`` counts
+    from: "epoch", "day" (midnight, or the packet before) or None. ``interface`` is the device and
+    direction that ``-i any`` prints.
     """
 
     number: int
