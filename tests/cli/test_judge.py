@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
 from tlsprobe.facts.file import FACTS_FILE
-from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, read_run
+from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, read_run, read_trials
 from tlsprobe.report.schema import closed, judge_schema
 
 RECORDED = Path(__file__).resolve().parent.parent / "data" / "judged"
@@ -56,12 +56,12 @@ def test_what_is_said_otherwise_is_shown_cell_by_cell(folder: Path) -> None:
 
 
 def test_writing_brings_the_documents_up_to_date(folder: Path) -> None:
-    whole = {name: (folder / name).read_bytes() for name in (RUN_FILE, TRIALS_FILE)}
+    whole = read_run(folder), list(read_trials(folder))
     spoil(folder)
     spoil(folder, TRIALS_FILE, "unread-data-at-close", "deliberate-abort")
     assert judged(folder, "--write", cwd=folder).code == 1
     assert judged(folder, cwd=folder).code == 0
-    assert {name: (folder / name).read_bytes() for name in whole} == whole
+    assert (read_run(folder), list(read_trials(folder))) == whole
     assert "tlsprobe judge" in (folder / "matrix.md").read_text(encoding="utf-8")
 
 

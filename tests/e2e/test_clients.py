@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tlsprobe.lab.clients import SCENARIOS, Scenario, Watched, ending_of, tally, watch
+from tests.e2e.probing import tlsprobe
+from tlsprobe.judge.verdict import judge
+from tlsprobe.lab.clients import SCENARIOS, Scenario, Seen, Watched, ending_of, tally, watch
 from tlsprobe.lab.vendor import running
 from tlsprobe.lab.workspace import places
 from tlsprobe.model.trace import Flag, Segment, Side
@@ -17,19 +19,20 @@ pytestmark = pytest.mark.packet_socket
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
-def watched(scenario: Scenario, folder: Path, times: int = 1) -> list[Watched]:
-    async def observe() -> list[Watched]:
+def watched(scenario: Scenario, folder: Path) -> Watched:
+    async def observe() -> list[Seen]:
         async with running(load_profile(scenario.vendor), here) as server:
-            return await watch(scenario, server, times, folder / "client.pcapng")
+            return await watch(scenario, server, 1, folder / "client.pcapng")
 
     with places() as here:
-        return trio.run(observe)
+        (seen,) = trio.run(observe)
+    return Watched(ending_of(seen.trace.segments), judge(seen.trace).resets, seen.said)
 
 
 @pytest.mark.server("nginx", "curl")
 def test_curl_meets_a_server_that_has_closed(tmp_path: Path) -> None:
     """Whatever curl still says on the connection that it kept, nobody takes it any more."""
-    (seen,) = watched(BY_NAME["curl-idle"], tmp_path)
+    seen = watched(BY_NAME["curl-idle"], tmp_path)
     assert seen.ending.startswith("server")
     assert "server FIN" in seen.ending or "server 24 bytes and FIN" in seen.ending
     assert seen.said == ""  # it went on with a new connection, and had its page
@@ -40,11 +43,27 @@ def test_curl_meets_a_server_that_has_closed(tmp_path: Path) -> None:
 
 @pytest.mark.server("postgres", "psql")
 def test_psql_asks_a_server_that_has_closed(tmp_path: Path) -> None:
-    (seen,) = watched(BY_NAME["psql-idle-query"], tmp_path)
+    seen = watched(BY_NAME["psql-idle-query"], tmp_path)
     assert seen.resets, seen
     first = seen.resets[0]
     assert (first.side, first.cause) == (Side.SERVER, "data-after-close")
     assert not first.before_fin
+
+
+@pytest.mark.server("nginx", "curl")
+def test_what_was_watched_is_recorded_and_judged_again(tmp_path: Path) -> None:
+    ran = tlsprobe("lab", "clients", "curl-done", "--trials", "2", "--out", "out", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "2 of 2" in (tmp_path / "out" / "clients.md").read_text(encoding="utf-8")
+    again = tlsprobe("judge", "out", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert "Nothing changed: 2 trials" in again.out
+    lines = tmp_path / "out" / "clients" / "curl-done" / "trials.jsonl"
+    lines.write_text(lines.read_text(encoding="utf-8").replace('"signature":"', '"signature":"D '))
+    changed = tlsprobe("judge", "out", "--write", cwd=tmp_path)
+    assert changed.code == 1
+    assert "trial 0: " in changed.out
+    assert tlsprobe("judge", "out", cwd=tmp_path).code == 0
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -21,10 +21,17 @@ from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.fuzz.properties import PROPERTIES
 from tlsprobe.fuzz.rejudging import line_changes, lines_again
-from tlsprobe.judge.changes import run_changes
+from tlsprobe.judge.changes import run_changes, trial_changes
 from tlsprobe.model.rejudged import Rejudged
 from tlsprobe.model.run import Run
-from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, read_run
+from tlsprobe.report.document import (
+    RUN_FILE,
+    TRIALS_FILE,
+    encode_trial,
+    read_run,
+    read_trials,
+    trial_line,
+)
 from tlsprobe.report.fuzz_document import EXAMPLES_FILE, encode_example, read_fuzz
 from tlsprobe.report.pages.rejudged import rejudged_page
 from tlsprobe.report.render_terminal import print_page
@@ -90,6 +97,8 @@ def _judged_again(folder: Path, write: bool) -> Rejudged:
     facts = RecordedFacts(folder / FACTS_FILE)
     if (folder / EXAMPLES_FILE).exists():
         return _fuzzed_again(folder, facts, write)
+    if not (folder / RUN_FILE).exists():
+        return _watched_again(folder, facts, write)
     before, judged = read_run(folder), judged_run(facts.read)
     now = with_judgement(before, judged)
     changes = run_changes(before, now)
@@ -97,6 +106,17 @@ def _judged_again(folder: Path, write: bool) -> Rejudged:
         _write(folder, now, judged)
     count, written = len(judged.trials), bool(changes) and write
     return Rejudged(str(folder), before.target.name, count, changes, written)
+
+
+def _watched_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
+    """Connections of clients that tlsprobe only watched: no run, and no more than their lines."""
+    before, trials = list(read_trials(folder)), judged_run(facts.read).trials
+    changes = trial_changes(before, map(trial_line, trials))
+    written = bool(changes) and write
+    if written:
+        lines = (encode_trial(trial_line(trial)) for trial in trials)
+        replace_file(folder / TRIALS_FILE, b"".join(lines))
+    return Rejudged(str(folder), facts.header.target.name, len(trials), changes, written)
 
 
 def _fuzzed_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:

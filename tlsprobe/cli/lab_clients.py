@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,18 +11,39 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe import __version__
+from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.pace import cancel_at
 from tlsprobe.cli.console import err, out, plain_errors
 from tlsprobe.cli.probing import ProgressView, interruptible
-from tlsprobe.cli.results import command_line
+from tlsprobe.cli.results import command_line, replace_file, writing
 from tlsprobe.errors import CannotMeasure, UsageError
-from tlsprobe.lab.clients import SCENARIOS, Scenario, missing, tally, version, watch
+from tlsprobe.facts.bounds import bounded
+from tlsprobe.facts.file import FACTS_FILE, FactsFile
+from tlsprobe.lab.clients import (
+    SCENARIOS,
+    Scenario,
+    Seen,
+    Watched,
+    ending_of,
+    missing,
+    tally,
+    version,
+    watch,
+)
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.model.facts import FactsHeader, Load, TrialFact
+from tlsprobe.model.run import Tool, Trial, stamp
+from tlsprobe.model.target import Target
 from tlsprobe.profiles import load_profile
+from tlsprobe.report.document import TRIALS_FILE, encode_trial, trial_line
 from tlsprobe.report.pages.clients import WatchedClient, clients_page
 from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.report.render_terminal import print_page
+
+CLIENTS_FOLDER = "clients"
+"""Where the facts are, a folder for each scenario, in the folder that ``--out`` names."""
 
 PAGE_FILE = "clients.md"
 """The page of what the clients did, in the folder that ``--out`` names."""
@@ -52,13 +74,11 @@ def clients(  # noqa: PLR0917 - the options of the command line are its argument
     scenarios = chosen(names)
     progress = ProgressView(err(no_color), quiet)
     with plain_errors():
-        keep = out_dir if captures else None
-        watched, interrupted = trio.run(_watch_all, scenarios, trials, keep, progress)
+        watched, interrupted = trio.run(_watch_all, scenarios, trials, out_dir, captures, progress)
     page = clients_page(command_line(), f"{datetime.now(UTC):%Y-%m-%d}", watched)
     print_page(out(no_color), page)
     is_measured = any(client.endings for client in watched)
     if is_measured:
-        out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / PAGE_FILE).write_text(render_markdown(page), encoding="utf-8")
         progress.note(f"written to {out_dir / PAGE_FILE}")
     if interrupted:
@@ -77,21 +97,25 @@ def chosen(names: Sequence[str] | None) -> list[Scenario]:
 
 
 async def _watch_all(
-    scenarios: Sequence[Scenario], trials: int, keep: Path | None, progress: ProgressView
+    scenarios: Sequence[Scenario],
+    trials: int,
+    folder: Path,
+    captures: bool,
+    progress: ProgressView,
 ) -> tuple[list[WatchedClient], bool]:
     """What came of each scenario, and whether Ctrl-C ended it."""
     watched: list[WatchedClient] = []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with places() as here:
-        if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
         async with interruptible(progress.note) as stop, trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for scenario in scenarios:
                 progress.note(scenario.name)
-                file = (keep or here.scratch) / f"clients-{scenario.name}.pcapng"
+                file = (folder if captures else here.scratch) / f"clients-{scenario.name}.pcapng"
                 try:
                     with plain_errors():
-                        watched.append(await _watch(scenario, here, trials, file))
+                        watched.append(await _watch(scenario, here, trials, folder, file))
                 except CannotMeasure as error:
                     watched.append(
                         WatchedClient(scenario.name, scenario.text, reason=error.message)
@@ -100,20 +124,45 @@ async def _watch_all(
         return watched, stop.is_set()
 
 
-async def _watch(scenario: Scenario, here: Workspace, trials: int, file: Path) -> WatchedClient:
-    """One scenario against its server. Raises CannotMeasure."""
+async def _watch(
+    scenario: Scenario, here: Workspace, trials: int, folder: Path, file: Path
+) -> WatchedClient:
+    """One scenario against its server, its facts in a folder of its own. Raises CannotMeasure."""
     reason = missing(scenario)
     if reason is not None:
         raise CannotMeasure(reason)
     async with running(load_profile(scenario.vendor), here) as server:
+        target = Target(scenario.name, server.host, server.port, scenario.vendor, "")
+        header = FactsHeader(Tool("tlsprobe", __version__), target, stamp(datetime.now(UTC)))
         seen = await watch(scenario, server, trials, file)
+        watched = _judged(scenario, seen, header, folder / CLIENTS_FOLDER / scenario.name)
         return WatchedClient(
             scenario.name,
             scenario.text,
             parties=_parties(scenario, server),
-            endings=tuple(tally(seen)),
+            endings=tuple(tally(watched)),
             last_words=seen[-1].said,
         )
+
+
+def _judged(
+    scenario: Scenario, seen: Sequence[Seen], header: FactsHeader, folder: Path
+) -> list[Watched]:
+    """Write down what was seen, and judge it."""
+    run, lines, watched = RunInJudgement(), [], []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with closing(FactsFile.create(folder / FACTS_FILE, header)) as facts:
+        for number, one in enumerate(seen):
+            fact = TrialFact(Trial(scenario.name, "", number), bounded(one.trace), Load(1, 1))
+            facts.append(fact)
+            judged = run.judge(fact)
+            lines.append(encode_trial(trial_line(judged)))
+            watched.append(
+                Watched(ending_of(one.trace.segments), judged.judgement.resets, one.said)
+            )
+    replace_file(folder / TRIALS_FILE, b"".join(lines))
+    return watched
 
 
 def _parties(scenario: Scenario, server: Started) -> str:

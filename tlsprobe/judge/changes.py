@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 
 from tlsprobe.model.rejudged import CellChange, Difference
-from tlsprobe.model.run import Cell, Finding, Run
+from tlsprobe.model.run import Cell, Finding, Run, TrialLine
 
 _COUNTED = ("outcomes", "signatures", "causes")
 _SHORT = ("verdict", "path_alive", "reason")
@@ -24,6 +24,18 @@ def run_changes(before: Run, now: Run) -> tuple[CellChange, ...]:
     )
     changes = cell_changes(before.cells, now.cells)
     return (*changes, CellChange("", "", whole)) if whole else changes
+
+
+def trial_changes(before: Iterable[TrialLine], now: Iterable[TrialLine]) -> tuple[CellChange, ...]:
+    """The trials of which one says something else than the other."""
+    old, new = ({(t.sequence, t.tls, t.trial): t for t in lines} for lines in (before, now))
+    found: defaultdict[tuple[str, str], list[Difference]] = defaultdict(list)
+    for name in dict.fromkeys((*old, *new)):
+        was, is_now = old.get(name), new.get(name)
+        if was != is_now:
+            what = f"trial {name[2]}"
+            found[name[:2]].append(Difference(what, _in_short(was), _in_short(is_now)))
+    return tuple(CellChange(*name, tuple(listed)) for name, listed in found.items())
 
 
 def cell_changes(before: Iterable[Cell], now: Iterable[Cell]) -> tuple[CellChange, ...]:
@@ -57,6 +69,14 @@ def _difference(what: str, was: str, now: str) -> Iterator[Difference]:
 
 def _said(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def _in_short(line: TrialLine | None) -> str:
+    """A trial's end and the causes of its resets."""
+    if line is None:
+        return ""
+    causes = ", ".join(f"{r.side} {r.cause} ({r.confidence})" for r in line.resets)
+    return f"{line.outcome}, {line.signature}, {causes or 'no reset'}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

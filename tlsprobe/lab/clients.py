@@ -21,7 +21,6 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.flows.connection import Flow
-from tlsprobe.judge.causes import resets_of
 from tlsprobe.lab.availability import SEARCHED
 from tlsprobe.lab.vendor import Started
 from tlsprobe.model.judgement import Reset
@@ -99,8 +98,16 @@ SCENARIOS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """The first connection of one run of a client, as it was seen, and the client's last words."""
+
+    trace: Trace
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
-    """The first connection of one run of a client, and the client's own last words."""
+    """How the first connection of one run of a client ended, and the client's own last words."""
 
     ending: str
     resets: tuple[Reset, ...]
@@ -122,7 +129,7 @@ def version(scenario: Scenario) -> str:
     return said[0] if said else scenario.command[0]
 
 
-async def watch(scenario: Scenario, server: Started, times: int, file: Path) -> list[Watched]:
+async def watch(scenario: Scenario, server: Started, times: int, file: Path) -> list[Seen]:
     """Run a client so often, one after the other; its first connection each time.
 
     The client does not say which port it comes from, so everyone is expected. Raises
@@ -228,10 +235,9 @@ def _passive(client: tuple[str, int], server: tuple[str, int], flow: Flow) -> Tr
     return Trace(drive, flow.segments, flow.coverage, "")
 
 
-def _first_in(traces: Iterable[Trace], begun: int, ended: int, said: str) -> Watched:
+def _first_in(traces: Iterable[Trace], begun: int, ended: int, said: str) -> Seen:
     """The first connection that was opened in a span of time."""
     within = [t for t in traces if begun <= t.segments[0].time_ns <= ended]
     if not within:
         raise CannotMeasure(f"the client opened no connection; it said: {said or 'nothing'}")
-    first = min(within, key=lambda trace: trace.segments[0].time_ns)
-    return Watched(ending_of(first.segments), resets_of(first), said)
+    return Seen(min(within, key=lambda trace: trace.segments[0].time_ns), said)

@@ -30,9 +30,11 @@ RULES = {rule.id: rule for chapter in _CHAPTERS for rule in chapter}
 def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
     """The answer of every rule that applies, in the order of the table.
 
-    A trial that never reached its sequence has none.
+    A trial that never reached its sequence has none, nor has a connection that nobody drove: what
+    its client meant to do, and what the server owed it, nobody can say.
     """
-    if given.trace.drive.failure is not None or given.trace.drive.ended_early:
+    drive = given.trace.drive
+    if drive.failure is not None or drive.ended_early or not drive.events:
         return ()
     found = (apply(rule, given) for rule in _that_can_apply(given.tls, given.trace.protocol))
     return tuple(result for result in found if result is not None)
