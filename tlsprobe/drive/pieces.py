@@ -51,14 +51,14 @@ def bursts(groups: list[Group]) -> Iterator[list[Group]]:
 def segment_plans(connection: Connection, groups: list[Group]) -> list[SegmentPlan]:
     """The segments of a burst, encrypted and ready to leave back to back."""
     loads = [load for group in groups for load in _loads(connection, group)]
-    shots = []
+    plans = []
     for (pieces, end, says), after in zip(loads, [*loads[1:], ((), None, "")], strict=True):
         follows = any(piece.data for piece in after[0])
         hold = Hold.TO_FOLLOW if follows else Hold.NOTHING
         if end is Act.HALF_CLOSES or end is Act.CLOSES:
             hold = Hold.TO_JOIN
-        shots.append(SegmentPlan(tuple(pieces), hold, end, says))
-    return shots
+        plans.append(SegmentPlan(tuple(pieces), hold, end, says))
+    return plans
 
 
 _Load = tuple[tuple[Piece, ...], End | None, str]

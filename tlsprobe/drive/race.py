@@ -186,7 +186,7 @@ def _act(racer: _Racer) -> None:
     try:
         racer.connection.transport.send_now(racer.piece.data)
     except OSError:
-        return  # the reading that follows will tell
+        return  # the reading that follows will show it
     racer.acted = True
     racer.connection.wrote(racer.piece, time.time_ns())
 

@@ -47,7 +47,7 @@ Racer = Callable[[Connection, Step, Racing], Awaitable[None]]
 
 
 async def drive(route: Route, sequence: Sequence, racer: Racer | None = None) -> Drive:
-    """Open a connection, take it through ``sequence``, and tell what happened.
+    """Open a connection, take it through ``sequence``, and report what happened.
 
     Whatever the peer does is in the answer; nothing that it does is raised. Sequences that race
     the server's idle expiry need a ``racer``.
@@ -180,13 +180,13 @@ class _Script:
                 raise GivenUp  # ended before TLS was asked for, which is what the sequence asks
             await begin_tls(connection, connection.answer_deadline())
         connection.limit(connection.end_deadline())
-        for shot in segment_plans(connection, groups):
-            await self.shoot(shot)
+        for plan in segment_plans(connection, groups):
+            await self.send(plan)
 
-    async def shoot(self, shot: SegmentPlan) -> None:
+    async def send(self, plan: SegmentPlan) -> None:
         connection = self.connection
-        await connection.write_pieces(list(shot.pieces), shot.hold)
-        match shot.end:
+        await connection.write_pieces(list(plan.pieces), plan.hold)
+        match plan.end:
             case None:
                 pass
             case Act.HALF_CLOSES:
@@ -197,7 +197,7 @@ class _Script:
                 connection.abort()
             case end:
                 assert_never(end)
-        connection.note(EventKind.STEP, shot.says)
+        connection.note(EventKind.STEP, plan.says)
 
     async def sleep(self, seconds: float) -> None:
         connection = self.connection

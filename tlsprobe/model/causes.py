@@ -1,8 +1,8 @@
 """Why an RST was sent: the table of causes.
 
 A cause is one row here: its word, what it means, whom it hurts and what helps on either side, the
-kernel's own reasons for it, and the causes that it can be taken for. How it is told from packets is
-a row of ``judge.causes.table``; a test holds that every cause has one.
+kernel's own reasons for it, and the causes that it can be taken for. How it is recognised from
+packets is a row of ``judge.causes.table``; a test holds that every cause has one.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class CauseRow:
     ``server`` and ``client`` are the remedies by the side that sent the RST. ``kernel`` holds the
     reasons of Linux for such an RST, as the tracepoint ``tcp:tcp_send_reset`` names them: those
     that ``lab.kernel_truth`` provokes. ``alike`` are the words of causes that cannot always be
-    told from this one. ``before_fin``: such an RST comes only before its sender's FIN (True), only
-    behind it (False), or either (None). ``by_sender``: the end in whose name it came made it, and
-    no box in between or host without the connection. ``prescribed``: TCP asks for it (RFC 9293
-    section 3.6.1).
+    distinguished from this one. ``before_fin``: such an RST comes only before its sender's FIN
+    (True), only behind it (False), or either (None). ``by_sender``: the end in whose name it came
+    made it, and no box in between or host without the connection. ``prescribed``: TCP asks for it
+    (RFC 9293 section 3.6.1).
     """
 
     meaning: str
@@ -271,13 +271,13 @@ class Cause(StrEnum):
     UNKNOWN = (
         "unknown",
         CauseRow(
-            "the packets do not tell",
+            "the packets do not show why",
             server=Remedy(
-                "Not to be told from the packets.",
+                "Unclear: the packets do not show why it was sent.",
                 (Advice(Party.ANYBODY, "Capture nearer to the server."),),
             ),
             client=Remedy(
-                "Not to be told from the packets.",
+                "Unclear: the packets do not show why it was sent.",
                 (Advice(Party.ANYBODY, "Capture nearer to the client."),),
             ),
             alike=("middlebox", "deliberate-abort"),

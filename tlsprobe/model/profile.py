@@ -11,7 +11,7 @@ from tlsprobe.model.target import Login
 
 
 class ProtocolSettings:
-    """What an adapter can be told, the ``[protocol]`` table: each protocol has a kind of its own.
+    """The settings of an adapter, its ``[protocol]`` table: each protocol has a kind of its own.
 
     They lie beside their adapters, in ``protocols``.
     """
@@ -103,7 +103,7 @@ class Lab:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A kind of server, as its ``profile.toml`` tells it.
+    """A kind of server, as its ``profile.toml`` describes it.
 
     ``protocol`` names the adapter and ``settings`` are its. ``idle_s`` is the documented idle
     timeout in seconds and ``idle_source`` where it is documented; None where there is none.

@@ -1,4 +1,4 @@
-"""Protocols of lines, told by a profile alone: SMTP, IMAP, POP3, FTP, Redis, NATS and the like.
+"""Protocols of lines, described by a profile alone: SMTP, IMAP, POP3, FTP, Redis, NATS and others.
 
 A profile holds a script: what we say in plain text before TLS, what inside it until the server
 would take a request, the request, the goodbye. The unit of an answer is the line. Whole lines are
@@ -67,7 +67,7 @@ class Exchange:
 
     In the patterns one character is one byte. They are searched in the whole lines of the answer,
     where ``^`` begins any line; the answer ends with the line in which one is found. ``expect``
-    None: no answer is owed. ``refused`` is an answer that ends the conversation, told to the user
+    None: no answer is owed. ``refused`` is an answer that ends the conversation, shown to the user
     with ``hint``. ``optional`` leaves the exchange out where the command line gives none of its
     values; user and password count as one.
     """
@@ -179,7 +179,7 @@ class ChatSettings(ProtocolSettings):
 class Line:
     """An exchange ready for the wire.
 
-    ``said`` tells it in a message: as the profile has it, without the secrets that ``send`` holds.
+    ``said`` names it in a message: as the profile has it, without the secrets that ``send`` holds.
     """
 
     said: str
@@ -250,7 +250,7 @@ class Chat(Conversation):
         self._awaited.pop()
 
     def ended(self) -> None:
-        """Too early for a request is a failure, told with what there is to tell."""
+        """Too early for a request is a failure; the message shows what came."""
         if self.phase in {Phase.PLAIN, Phase.GREETING} and self._awaited:
             awaited = self._awaited[0]
             words = escaped((self._answer + self._unfinished).strip())
@@ -374,7 +374,7 @@ def _needs(exchange: Exchange) -> set[str]:
 def _wanted(exchange: Exchange, login: Login) -> bool:
     needs = _needs(exchange)
     if needs & _WHO:
-        needs |= _WHO  # half a login is a mistake to tell, not one to leave out
+        needs |= _WHO  # half a login is a mistake to report, not one to leave out
     given = any(getattr(login, name) is not None for name in needs)
     return given or not exchange.optional
 
@@ -410,7 +410,7 @@ def _quoted(value: str) -> str:
 
 CHAT = Protocol(
     "chat",
-    "a protocol of lines, told by the profile",
+    "a protocol of lines, described by the profile",
     ChatSettings,
     lambda settings, peer: chat(settings, peer.host, peer.login),
     has_goodbye=lambda settings: settings.goodbye is not None,

@@ -1,7 +1,7 @@
 """HTTP/1.1 inside TLS (RFC 9112): GET, and GET with ``Connection: close`` as the goodbye.
 
 h11 is asked one thing only: where a response ends. Requests are the same bytes on every
-connection, so they are written once, and each response gets a parser of its own that has been told
+connection, so they are written once, and each response gets a parser of its own that knows
 "a GET was sent". A parser that lived as long as the connection would refuse what tlsprobe is there
 to see, such as a second answer after ``Connection: close``, and could not be asked twice before
 the first answer is in.
@@ -49,7 +49,7 @@ _FRAMING = re.compile(
 _MOST_DIGITS = 15
 
 UPLOAD = 4 * 1024 * 1024
-"""Bytes of the body that an upload brings; nginx takes 1 MiB unless told otherwise."""
+"""Bytes of the body that an upload brings; nginx takes 1 MiB unless configured otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

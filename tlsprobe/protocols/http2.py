@@ -39,7 +39,7 @@ from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.http1 import authority
 from tlsprobe.protocols.protocol import Protocol
 
-# hpack tells every header at level DEBUG, which costs time and would put a login into a log.
+# hpack logs every header at level DEBUG, which costs time and would put a login into a log.
 logging.getLogger("hpack").setLevel(logging.WARNING)
 
 FRAME_LIMIT = 16_384

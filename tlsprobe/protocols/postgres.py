@@ -149,7 +149,7 @@ class Postgres(Conversation):
         return TERMINATE
 
     def ended(self) -> None:
-        """An end during the opening exchange is a failure, told with what there is to tell."""
+        """An end during the opening exchange is a failure; the message shows what came."""
         words = f" in the middle of {escaped(self._buffer)}" if self._buffer else ""
         if self.phase is Phase.PLAIN:
             self.fail(f"the server closed instead of answering SSLRequest{words}", _NOT_POSTGRES)

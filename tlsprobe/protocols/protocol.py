@@ -37,8 +37,8 @@ class Protocol(Generic[SettingsT]):
     ``name`` is what ``adapter`` says in a profile, ``title`` a line on it. The fields of
     ``settings`` are the other keys of the ``[protocol]`` table. ``converse`` prepares the adapter
     once; it raises UsageError for settings or a login that the protocol cannot carry.
-    ``senseless`` tells what no settings can mean though each key is well written, each as the rest
-    of the path, a colon and what to write. ``has_goodbye``: whether ``terminate`` means something.
+    ``senseless`` lists what makes no sense although each key is well written: each as the rest of
+    the path, a colon and what to write. ``has_goodbye``: whether ``terminate`` means something.
     ``named_by_profile``: what is spoken is named by the profile, not by the adapter.
     """
 

@@ -1,4 +1,4 @@
-"""Any protocol in which fixed bytes draw a recognisable answer, told by a profile alone."""
+"""Any protocol in which fixed bytes draw a recognisable answer, described by a profile alone."""
 
 from __future__ import annotations
 
