@@ -238,7 +238,7 @@ def test_without_the_privilege_to_capture_nothing_is_started(tmp_path: Path) -> 
     command = [*without, sys.executable, "-m", "tlsprobe", "lab", "run", "nginx"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 3, ran.stderr
-    assert "error: a capture is required and not to be had" in ran.stderr
+    assert "error: a capture is required but not available" in ran.stderr
     assert "hint: " in ran.stderr
     assert "nginx (1/1)" not in ran.stderr
 

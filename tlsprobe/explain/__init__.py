@@ -295,7 +295,7 @@ def _notes(connection: Connection, why: str | None, resets: int) -> Iterator[str
             " cannot be compared; it is taken to fit"
         )
     if resets > MOST_RESETS:
-        yield f"{resets - MOST_RESETS} more RSTs of this connection are not told"
+        yield f"{resets - MOST_RESETS} more RSTs of this connection are not shown"
 
 
 # --- the packets that matter ----------------------------------------------------------------------

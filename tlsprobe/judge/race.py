@@ -70,9 +70,9 @@ def _reach(window: Spread | None) -> str:
     if window is None or window.max is None:
         return ""
     return (
-        f"The server lies open between its close_notify and its FIN for {window.p50:.0f} µs"
+        f"The server is exposed between its close_notify and its FIN for {window.p50:.0f} µs"
         f" (p95 {window.p95:.0f}, max {window.max:.0f}): a client hits that only if its answer is"
-        " back within so short a time, which a round trip of more than that rules out"
+        " back within that time, which a longer round trip rules out"
     )
 
 

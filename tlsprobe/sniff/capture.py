@@ -1,4 +1,4 @@
-"""The parent's side of the sniffer: opens the best capture to be had, and files its frames.
+"""The parent's side of the sniffer: opens the best capture available, and files its frames.
 
     async with open_capture("auto", False, None, "127.0.0.1", 5432, None) as capture:
         capture.expect(client)          # right after connect() was started, before any await
@@ -117,7 +117,7 @@ class Capture:
     async def settle(self) -> None:
         """Returns when every packet that was on the wire before the call has been filed.
 
-        Never hangs: a capture that breaks lets go of everybody.
+        Never hangs: a capture that breaks releases everybody.
         """
         if self._backend:
             await self._backend.settle()
@@ -225,7 +225,7 @@ def _candidates(choice: str) -> tuple[str, ...]:
 async def _first_that_works(
     names: tuple[str, ...], where: Where, filing: Demultiplexer
 ) -> tuple[Backend | None, list[str]]:
-    """An armed backend, and why each one tried before it was not to be had."""
+    """An armed backend, and why each one tried before it was not available."""
     reasons: list[str] = []
     for name in names:
         backend = BACKENDS[name](where)
@@ -249,9 +249,9 @@ def _refuse(choice: str, require: bool, reasons: list[str]) -> None:
     if choice == "none" and require:
         raise CannotMeasure("a capture is required, but --capture none asks for no capture")
     if choice not in {"auto", "none"}:
-        raise CannotMeasure(f"--capture {choice} is not to be had here: {why}", _MENDS[choice])
+        raise CannotMeasure(f"--capture {choice} is not available: {why}", _MENDS[choice])
     if require:
-        raise CannotMeasure(f"a capture is required and not to be had: {why}", _MENDS["auto"])
+        raise CannotMeasure(f"a capture is required but not available: {why}", _MENDS["auto"])
 
 
 def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | None:

@@ -31,7 +31,7 @@ def notes(reset: Reset) -> list[str]:
 ONE_SIGN = {
     "TTL": (FOREIGN_TTL,),
     "IP ID": (S.rst(active=True).but(ip_id=JUMPED),),
-    "goes on": (S.rst(active=True), C.ack(), S.data()),
+    "continues sending": (S.rst(active=True), C.ack(), S.data()),
     "sequence number": (S.rst(active=True).but(start=3),),
     "round trip": (C.notify(), S.rst()),
 }
@@ -50,7 +50,7 @@ def test_one_sign_does_not_change_what_the_rst_is_put_down_to(sign: str) -> None
     causes = {
         "TTL": Cause.DELIBERATE,
         "IP ID": Cause.DELIBERATE,
-        "goes on": Cause.DELIBERATE,
+        "continues sending": Cause.DELIBERATE,
         "sequence number": Cause.UNKNOWN,
         "round trip": Cause.NO_STATE,
     }

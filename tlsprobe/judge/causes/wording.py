@@ -119,14 +119,14 @@ CUT_SHORT = "a response was under way: what was not sent of it is discarded"
 
 
 def not_notified(context: ResetContext) -> str:
-    """It ended TLS without a word."""
-    return f"no close_notify of the {context.sender} went before it"
+    """It ended TLS without a close_notify."""
+    return f"the {context.sender} sent no close_notify before it"
 
 
 def probes_unanswered(context: ResetContext, probes: Sequence[int]) -> Iterator[str]:
     """Its kernel gave the connection up."""
     yield f"keepalive probes of the {context.sender} ({_packets(probes)}) were not answered"
-    yield f"its kernel then gave the connection up: packet {context.rst.number} is an RST with ACK"
+    yield f"its kernel then gave up the connection: packet {context.rst.number} is an RST with ACK"
 
 
 def fin_acknowledged(context: ResetContext, fin: Segment, trigger: Segment) -> Iterator[str]:
@@ -142,23 +142,23 @@ def fin_acknowledged(context: ResetContext, fin: Segment, trigger: Segment) -> I
 
 
 def fin_in_line(context: ResetContext, trigger: Segment, under_way: int, widest: int) -> str:
-    """Why a FIN may have been on its way unseen."""
+    """Why a FIN may have been queued, unseen."""
     little = f"packet {trigger.number} leaves little room (window {trigger.window} of {widest})"
     waiting = f"{_bytes(under_way)} of the {context.sender} were still under way"
     return (
-        f"{waiting if under_way > 0 else little}: behind bytes that wait a FIN waits too, unseen,"
-        f" when the {context.sender} has closed"
+        f"{waiting if under_way > 0 else little}: if the {context.sender} had closed, its FIN would"
+        " wait behind them, unseen"
     )
 
 
 def no_state(context: ResetContext, trigger: Segment) -> str:
-    """Whoever answered does not know this connection."""
+    """The sender had no state for this connection."""
     before = f"no FIN or RST of the {context.sender} came before"
     if context.fin is not None:
         before = f"after the FIN in packet {context.fin.number} nothing is left that takes an ACK"
     return (
-        f"it answers packet {trigger.number}, and {before}: whoever answered does not know"
-        " this connection"
+        f"it answers packet {trigger.number}, and {before}: the sender had no state"
+        " for this connection"
     )
 
 
@@ -200,8 +200,8 @@ def renamed(client: str, renaming: Renaming) -> str:
 
 
 def no_row(context: ResetContext) -> str:
-    """Nobody knows."""
-    return f"packet {context.rst.number} fits no row of the table"
+    """Nothing that is known looks like it."""
+    return f"packet {context.rst.number} matches no known pattern"
 
 
 def missing(context: ResetContext) -> str:
@@ -260,7 +260,7 @@ def other_numbers(other: Segment) -> str:
 
 def goes_on_sending(rst: Segment) -> str:
     """The sender does not know of it."""
-    return f"the {rst.side} goes on sending data after it"
+    return f"the {rst.side} continues sending data after it"
 
 
 NUMBER_OF_NOBODY = "its sequence number is neither the sender's next byte nor any segment's ack"

@@ -137,7 +137,7 @@ INTEROP_RULES = (
         _OURS,
         Level.INTEROP,
         "server",
-        "A reader gets EOF, not ECONNRESET: forwarders die of a read error.",
+        "A reader gets EOF, not ECONNRESET: a read error can tear down a forwarder's tunnel.",
         _reset_before_fin,
     ),
     Rule(
@@ -165,7 +165,7 @@ INTEROP_RULES = (
         _OURS,
         Level.INTEROP,
         "server",
-        "The server lets go of a connection that the client has closed.",
+        "The server releases a connection that the client has closed.",
         _leak,
         remedy=Remedy(
             "Descriptors and memory of the server are held by clients that have gone.",
