@@ -6,8 +6,12 @@ export PYTHON
 # pytest keeps the tests that it has compiled in __pycache__, or every process compiles all of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-PYTEST = .venv/bin/python -m pytest
-SPREAD = --numprocesses auto --maxprocesses 8 --dist worksteal
+# Where .ci/install-test-deps puts Go on a machine that has none, or an old one.
+WITH_GO = PATH="$(CURDIR)/.venv/go/go/bin:$$PATH"
+
+PYTEST = $(WITH_GO) .venv/bin/python -m pytest
+SPREAD = --numprocesses auto --maxprocesses 8
+FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
 .DEFAULT_GOAL := help
@@ -19,17 +23,18 @@ help:  ## what there is to make
 install:  ## tlsprobe and its development tools, into .venv
 	@bash .ci/install
 
-test-deps:  ## the servers and capture tools the tests use (as root on Debian)
+test-deps: install  ## the servers and capture tools the tests use (as root on Debian)
 	@bash .ci/install-test-deps
 
 demo: install  ## probe the built-in reference servers on loopback
 	@.venv/bin/tlsprobe demo
 
 check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
-	$(PYTEST) $(SPREAD) --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
+	$(PYTEST) $(SPREAD) --dist worksteal --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
 
 test: install test-deps  ## the whole test suite
-	$(PYTEST)
+	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
+	$(PYTEST) $(SPREAD) --dist loadgroup
 
 lint: install  ## style, format and types
 	.venv/bin/ruff check .
