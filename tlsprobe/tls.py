@@ -19,8 +19,8 @@ they call: there "nothing to read yet" is a number and no exception.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +58,13 @@ _WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
 _SENT, _ALERT = SSL.SENT_SHUTDOWN, SSL.SSL_CB_ALERT
 _POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
+_RECORD_HEADER = struct.Struct(">BBxH").unpack_from
 _MAX_RECORD = 2**14 + 2048
 _NO_RECORD = -1
 _CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
+_KINDS_IN_HANDSHAKE = {
+    number: _CONTENT_TYPES.get(number, RecordKind.HANDSHAKE) for number in range(20, 25)
+}
 _CHUNK = 2**16
 _FILE_ERRORS = {"key values mismatch": "it does not belong to the certificate"}
 
@@ -215,7 +219,7 @@ class TlsSession:
                 del buffer[:size]
                 received.append(self._one(record))
             else:
-                received += self._flight()
+                received += self._flight(size)
         return received
 
     @property
@@ -256,43 +260,59 @@ class TlsSession:
         else:
             self.alert_sent = alert
 
-    def _flight(self) -> list[Received]:
+    def _flight(self, end: int) -> list[Received]:
         """Hand over all whole records, until the handshake ends or fails in one of them.
 
-        What OpenSSL did not read is none of the handshake, and stays.
+        The first ends at ``end``. What OpenSSL did not read is none of the handshake, and stays.
         """
-        buffer = self._buffer
-        ends = [0]
-        while (size := _record_size(buffer, ends[-1])) > 0:
-            ends.append(ends[-1] + size)
-        self._give(bytes(buffer[: ends[-1]]))
+        buffer, ends = self._buffer, [end]
+        while (size := _record_size(buffer, end)) > 0:
+            end += size
+            ends.append(end)
+        self._give(bytes(buffer[:end]))
         self._greet()
         self._given -= len(_taken(self._into))
-        data = self._plaintext(ends[-1]) if self.handshaken else b""
-        received = []
-        for start, end in pairwise(ends):
-            is_last = end >= self._given
-            alert, own = self._alerts.get(end), data if is_last else b""
-            kind = self._kind(buffer[start], alert, own, True)
-            received.append(Received(kind, end - start, own, alert))
-            if is_last:
+        data = self._plaintext(end) if self.handshaken else b""
+        received, start = [], 0
+        for end in ends:
+            alert = self._alerts.get(end)
+            kind = _KINDS_IN_HANDSHAKE[buffer[start]] if alert is None else _kind_of(alert)
+            received.append(Received(kind, end - start, b"", alert))
+            start = end
+            if end >= self._given:
                 break
-        del buffer[:end]
+        if data:  # the record that ended the handshake held more than that
+            last = received.pop()
+            kind = RecordKind.DATA if last.alert is None else last.kind
+            received.append(Received(kind, last.length, data, last.alert))
+        del buffer[:start]
         return received
 
     def _one(self, record: bytes) -> Received:
         late = self.notified
         if self.failure or (late and self.version is TlsVersion.TLS13):
             # OpenSSL reads no more, and would only pile up what it is given
-            return Received(self._kind(record[0], None, b"", not self.handshaken), len(record))
+            return Received(self._unread_kind(record[0]), len(record))
         if late:  # in TLS 1.2 it can be made to look at what follows a close_notify
             _lib.SSL_set_shutdown(self._ssl, _lib.SSL_get_shutdown(self._ssl) & _SENT)
         self._give(record)
         data = self._plaintext(len(record))
         alert = next(reversed(self._alerts.values()), None)
+        if alert is not None:
+            kind = _kind_of(alert)
+        elif data:
+            kind = RecordKind.DATA
+        else:
+            kind = self._unread_kind(record[0])
         # RFC 8446 section 6.1: data after a closure alert is ignored
-        kind = self._kind(record[0], alert, data, False)
         return Received(kind, len(record), b"" if late else data, alert)
+
+    def _unread_kind(self, content_type: int) -> RecordKind:
+        """What a record is, of which nothing came."""
+        if not self.handshaken:
+            return _KINDS_IN_HANDSHAKE[content_type]
+        unnamed = RecordKind.DATA if self.failure or self.notified else RecordKind.TICKET
+        return _CONTENT_TYPES.get(content_type, unnamed)
 
     def _give(self, records: bytes) -> None:
         self._alerts.clear()
@@ -337,17 +357,9 @@ class TlsSession:
         self._into, self._out = _memory(), _memory()
         _lib.SSL_set_bio(self._ssl, self._into, self._out)
 
-    def _kind(
-        self, content_type: int, alert: tuple[int, int] | None, data: bytes, greeting: bool
-    ) -> RecordKind:
-        if alert is not None:
-            return RecordKind.CLOSE_NOTIFY if alert[1] == CLOSE_NOTIFY else RecordKind.ALERT
-        if data:
-            return RecordKind.DATA
-        unnamed = RecordKind.TICKET
-        if greeting or self.failure or self.notified:
-            unnamed = RecordKind.HANDSHAKE if greeting else RecordKind.DATA
-        return _CONTENT_TYPES.get(content_type, unnamed)
+
+def _kind_of(alert: tuple[int, int]) -> RecordKind:
+    return RecordKind.CLOSE_NOTIFY if alert[1] == CLOSE_NOTIFY else RecordKind.ALERT
 
 
 def _memory() -> Any:
@@ -381,9 +393,10 @@ def _record_size(stream: bytearray, at: int) -> int:
     if left < _HEADER:
         stranger = (left and not 20 <= stream[at] <= 24) or (left > 1 and stream[at + 1] != 3)
         return _NO_RECORD if stranger else 0
-    size = _HEADER + (stream[at + 3] << 8 | stream[at + 4])
-    if not 20 <= stream[at] <= 24 or stream[at + 1] != 3 or size > _HEADER + _MAX_RECORD:
+    kind, major, length = _RECORD_HEADER(stream, at)
+    if not 20 <= kind <= 24 or major != 3 or length > _MAX_RECORD:
         return _NO_RECORD
+    size: int = _HEADER + length
     return size if size <= left else 0
 
 
