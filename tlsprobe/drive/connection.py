@@ -181,7 +181,7 @@ class Connection:
         A connection that has broken is noted and not raised: what the server sent before may
         still be there to read.
         """
-        data = b"".join(piece.data for piece in pieces)
+        data = pieces[0].data if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
         if not data or self.transport.closed:
             return
         now = time.time_ns()
@@ -197,18 +197,19 @@ class Connection:
 
     def wrote(self, piece: Piece, now: int) -> None:
         """Write down a piece that has been sent."""
-        if not piece.data:
+        kind, data, is_request, opens, alert = piece
+        if not data:
             return
-        self.sent += len(piece.data)
-        if piece.opens:
-            self._opened += len(piece.data)
+        self.sent = end = self.sent + len(data)
+        if opens:
+            self._opened += len(data)
             return
-        start = self.sent - len(piece.data) - self._opened
+        start = end - len(data) - self._opened
         self._opened = 0
-        alert = (1, 0) if piece.kind is RecordKind.CLOSE_NOTIFY else piece.alert
-        self.records.append(Record(Side.CLIENT, start, self.sent, piece.kind, now, alert))
-        if piece.is_request:  # of a large upload, an early response proves the head read, no more
-            self._request_ends.append(min(self.sent, start + _HEAD))
+        alert = (1, 0) if kind is RecordKind.CLOSE_NOTIFY else alert
+        self.records.append(Record(Side.CLIENT, start, end, kind, now, alert))
+        if is_request:  # of a large upload, an early response proves the head read, no more
+            self._request_ends.append(min(end, start + _HEAD))
 
     async def _send_rest(self, rest: memoryview, hold: Hold) -> None:
         with trio.move_on_at(self._due) as scope:
@@ -232,30 +233,27 @@ class Connection:
         self._turn_ends = time.perf_counter() + _STRETCH
         limit = Deadline(deadline)
         try:
-            await self._read_until(happened, limit)
+            while not happened() and not self.ended and not self.transport.closed:
+                try:
+                    data = self.transport.receive_now()
+                except OSError as error:
+                    self._broken(error)
+                    self._note_early_end()
+                    self.ended = True
+                    return
+                if data is None:
+                    if not await self.transport.readable(limit):
+                        return
+                    self._turn_ends = time.perf_counter() + _STRETCH
+                elif data:
+                    await self._take(data)
+                    await self._give_way()
+                    if trio.current_time() > deadline:
+                        return
+                else:
+                    self._eof()
         finally:
             limit.over = True
-
-    async def _read_until(self, happened: Callable[[], bool], limit: Deadline) -> None:
-        while not happened() and not self.ended and not self.transport.closed:
-            try:
-                data = self.transport.receive_now()
-            except OSError as error:
-                self._broken(error)
-                self._note_early_end()
-                self.ended = True
-                return
-            if data is None:
-                if not await self.transport.readable(limit):
-                    return
-                self._turn_ends = time.perf_counter() + _STRETCH
-            elif data:
-                await self._take(data)
-                await self._give_way()
-                if trio.current_time() > limit.at:
-                    return
-            else:
-                self._eof()
 
     async def _give_way(self) -> None:
         """Let others have their turn, if ours is over: a server may never pause."""
@@ -270,24 +268,27 @@ class Connection:
             self._record(RecordKind.PLAIN, len(data))
             await self.write(self.conversation.feed(data), RecordKind.PLAIN)
             return
-        handshaken = self.tls.handshaken
-        for received in self.tls.receive(data):
-            await self._take_record(received)
-        output = self.tls.output()
+        tls, handshaken = self.tls, self.tls.handshaken
+        for received in tls.receive(data):
+            self._record(received.kind, received.length, received.alert)
+            if received.kind is RecordKind.DATA and tls.handshaken:
+                await self._take_data(received.data)
+            elif received.kind is not RecordKind.HANDSHAKE:
+                self._heed(received, tls)
+        output = tls.output()
         if self.in_hand:
-            self.flight = self.flight or bool(output) or self.tls.handshaken
+            self.flight = self.flight or bool(output) or tls.handshaken
         elif output:
             kind = RecordKind.DATA if handshaken else RecordKind.HANDSHAKE
-            if self.tls.failure and self.tls.alert_sent:
+            if tls.failure and tls.alert_sent:
                 kind = RecordKind.ALERT
-            await self.write_pieces([Piece(kind, output, alert=self.tls.alert_sent)])
+            await self.write_pieces([Piece(kind, output, alert=tls.alert_sent)])
 
-    async def _take_record(self, received: Received) -> None:
-        handshaken = self.tls is not None and self.tls.handshaken
-        self._record(received.kind, received.length, received.alert)
+    def _heed(self, received: Received, tls: TlsSession) -> None:
+        """Take a record in that nothing is answered to."""
         if received.kind is RecordKind.TICKET:
             self.tickets += 1
-        elif received.kind is RecordKind.CLOSE_NOTIFY and handshaken:
+        elif received.kind is RecordKind.CLOSE_NOTIFY and tls.handshaken:
             # What the server has to say ends here, whether or not a FIN follows; without the alert,
             # a body that ends with the stream is not whole (RFC 9112 section 9.8).
             self._note_early_end()
@@ -296,8 +297,6 @@ class Connection:
                 self.answered = self._last_data()
         elif received.kind is RecordKind.PLAIN:
             self.strays = (self.strays + received.data)[: SHOWN + 1]
-        elif received.kind is RecordKind.DATA and handshaken:
-            await self._take_data(received.data)
 
     async def _take_data(self, data: bytes) -> None:
         """Give the conversation its bytes, as many at a time as it is quick with."""

@@ -22,6 +22,8 @@ PLAIN_CLOSE_NOTIFY = bytes((21, 3, 1, 0, 2, 1, 0))
 End = Literal[Act.HALF_CLOSES, Act.CLOSES, Act.ABORTS]
 """How our half of a connection ends."""
 
+_SENDING = WRITES | ENDS
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan:
@@ -33,11 +35,16 @@ class SegmentPlan:
     says: str
 
 
+def sends(group: Group) -> bool:
+    """Whether it puts something on the wire, and is not just a wait."""
+    return group[0].verb in _SENDING
+
+
 def bursts(groups: list[Group]) -> Iterator[list[Group]]:
     """Groups that write, as long as they follow each other; every other group by itself."""
     burst: list[Group] = []
     for group in groups:
-        if group[0].verb in WRITES | ENDS:
+        if sends(group):
             burst.append(group)
             continue
         if burst:

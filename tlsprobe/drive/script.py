@@ -16,10 +16,8 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp, Patience, Route
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
-from tlsprobe.drive.pieces import SegmentPlan, bursts, piece_of, segment_plans
+from tlsprobe.drive.pieces import SegmentPlan, bursts, piece_of, segment_plans, sends
 from tlsprobe.model.sequence import (
-    ENDS,
-    WRITES,
     Act,
     Awaited,
     Form,
@@ -76,7 +74,7 @@ class _Script:
             await connection.connect()
             left = list(bursts(await self.opening(list(self.sequence.groups))))
             while left:
-                undone = any(_sends(burst) for burst in left)
+                undone = any(sends(burst[0]) for burst in left)
                 await self.perform(left.pop(0))
         except GivenUp as given:
             if undone and connection.failure is None:
@@ -141,7 +139,7 @@ class _Script:
     async def perform(self, burst: list[Group]) -> None:
         """Groups that are written back to back, or one step that is not written."""
         step = burst[0][0]
-        if not _sends(burst):
+        if not sends(burst[0]):
             self.connection.note(EventKind.STEP, step.verb)
         match step.verb:
             case Verb.HELLO | Verb.SEND | Verb.TERMINATE | Verb.CLOSE_NOTIFY:
@@ -159,7 +157,7 @@ class _Script:
             case Verb.AWAIT:
                 await self.wait_for(self.condition(step.event or Awaited.END), step)
             case Verb.DRAIN:
-                await self.wait_for(self.condition(Awaited.END), step)
+                await self.wait_for(lambda: self.connection.ended, step)
             case Verb.ANSWER | Verb.MEET as racing:
                 await self.race(step, racing)
             case verb:
@@ -235,8 +233,3 @@ class _Script:
             connection.note(EventKind.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
             if step.wait is Limit.IDLE:
                 raise GivenUp  # there is no expiry to answer
-
-
-def _sends(burst: list[Group]) -> bool:
-    """Whether it puts something on the wire, and is not just a wait."""
-    return burst[0][0].verb in WRITES | ENDS

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntFlag
 
 import trio
@@ -107,9 +107,9 @@ class TcpTransport:
         except BlockingIOError:
             return None
 
-    async def readable(self, deadline: Deadline) -> bool:
-        """Wait until there is something to receive, or False at the deadline."""
-        return await deadline.readable(self._socket)
+    def readable(self, deadline: Deadline) -> Awaitable[bool]:
+        """Wait until there is something to receive; False at the deadline."""
+        return deadline.readable(self._socket)
 
     def fin(self) -> None:
         """Shut down our write side. What ``more`` held back leaves with the FIN."""
