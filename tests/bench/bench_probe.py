@@ -1,25 +1,36 @@
-"""Trials a second, and CPU a trial, beside ``openssl s_time -new`` against the same nginx.
+"""CPU per trial, beside ``openssl s_time -new`` against the same nginx.
 
 ``make bench`` prints it; nothing is asserted. CPU is user plus system time: ours is the probe's
-process (driver, judge, files) and its sniffer process together, s_time's is its own.
+process (driver, judge, files) and its sniffer process, s_time's is its own. Ours and theirs take
+turns, and the least of several rounds counts: other work on the machine only ever adds to it. Last
+of all one more round is sampled, which says what ours is made of.
+
+Of the time that s_time takes, some goes into looking for the server's CA in the system's folder of
+certificates, once per connection; tlsprobe verifies nothing unless told to.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import resource
 import subprocess
-import time
+from collections import Counter
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import trio
 
+from tests.bench.processor import cpu
+from tests.bench.sampling import sampled
 from tests.servers import Nginx
 from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.catalogue import catalogue
+from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target, TlsVersion
@@ -27,14 +38,9 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.report.document import encode_trial, trial_line
 
-TRIALS = 3000
-SECONDS = 5
-
-
-def cpu() -> float:
-    """CPU seconds of this process and of the children that it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+TRIALS = 1000
+ROUNDS = 5
+SECONDS = 2
 
 
 async def campaign(server: Nginx, folder: Path, tls: TlsVersion) -> int:
@@ -61,8 +67,26 @@ async def campaign(server: Nginx, folder: Path, tls: TlsVersion) -> int:
     return measured.cells[0].trials
 
 
-def s_time(port: int, tls: str) -> tuple[int, float]:
-    """Connections that ``openssl s_time -new`` made, and its CPU seconds."""
+class Cost(NamedTuple):
+    """CPU milliseconds per trial: of the probe's process, and of its sniffer."""
+
+    probe: float
+    sniffer: float
+
+    @property
+    def total(self) -> float:
+        return self.probe + self.sniffer
+
+
+def ours(server: Nginx, folder: Path, tls: TlsVersion) -> Cost:
+    before = cpu(resource.RUSAGE_SELF), cpu(resource.RUSAGE_CHILDREN)
+    count = trio.run(campaign, server, folder, tls)
+    after = cpu(resource.RUSAGE_SELF), cpu(resource.RUSAGE_CHILDREN)
+    return Cost(*(1000 * (end - begun) / count for begun, end in zip(before, after, strict=True)))
+
+
+def theirs(port: int, tls: str) -> float:
+    """CPU milliseconds per connection that ``openssl s_time -new`` makes."""
     flag = {"1.2": "-tls1_2", "1.3": "-tls1_3"}[tls]
     command = ["openssl", "s_time", "-new", "-connect", f"127.0.0.1:{port}", "-www", "/"]
     before = cpu()
@@ -71,25 +95,39 @@ def s_time(port: int, tls: str) -> tuple[int, float]:
     ).stdout
     found = re.search(r"(\d+) connections in [\d.]+ real seconds", said)
     assert found is not None, said
-    return int(found[1]), cpu() - before
+    return 1000 * (cpu() - before) / int(found[1])
 
 
-@pytest.mark.packet_socket
+def parts(counts: Counter[str], milliseconds: float) -> str:
+    """``tls 0.51, trio 0.30, ...``: how the probe's own CPU divides up."""
+    whole = sum(counts.values())
+    shares = ((place, milliseconds * count / whole) for place, count in counts.most_common())
+    return ", ".join(f"{place} {share:.2f}" for place, share in shares if share >= 0.01)
+
+
+@pytest.mark.root
 @pytest.mark.server("nginx", "openssl")
 def test_probe_beside_s_time(
     nginx: Nginx, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = [f"{os.cpu_count()} CPUs, close-notify-fin at concurrency 16, {TRIALS} trials"]
+    gc.set_threshold(COLLECT_EVERY)
+    costs: dict[TlsVersion, list[Cost]] = {tls: [] for tls in TlsVersion}
+    yardsticks: dict[TlsVersion, list[float]] = {tls: [] for tls in TlsVersion}
+    for _, tls in product(range(ROUNDS), TlsVersion):
+        yardsticks[tls].append(theirs(nginx.port, tls))
+        costs[tls].append(ours(nginx, tmp_path, tls))
+    lines = [
+        f"{os.cpu_count()} CPUs, close-notify-fin at concurrency 16;"
+        f" the least of {ROUNDS} rounds of {TRIALS} trials, in ms of CPU"
+    ]
     for tls in TlsVersion:
-        theirs, their_cpu = s_time(nginx.port, tls)
-        used, begun = cpu(), time.perf_counter()
-        count = trio.run(campaign, nginx, tmp_path, tls)
-        took, used = time.perf_counter() - begun, cpu() - used
-        ours, yardstick = 1000 * used / count, 1000 * their_cpu / theirs
+        least, yardstick = min(costs[tls], key=lambda cost: cost.total), min(yardsticks[tls])
+        with sampled() as counts:
+            ours(nginx, tmp_path, tls)
         lines += [
-            f"TLS {tls}: tlsprobe {count / took:5.0f}/s, {ours:.2f} ms CPU a trial;"
-            f" s_time {theirs / SECONDS:5.0f}/s, {yardstick:.2f} ms CPU a connection;"
-            f" ratio {ours / yardstick:.2f}",
+            f"TLS {tls}: tlsprobe {least.total:.2f} per trial, s_time {yardstick:.2f} per"
+            f" connection: {least.total / yardstick:.2f} times as much",
+            f"  sniffer {least.sniffer:.2f}, {parts(counts, least.probe)}",
         ]
     with capsys.disabled():
         print("\n" + "\n".join(lines))
