@@ -227,7 +227,7 @@ def test_what_applies_to_nothing_is_unsupported(tmp_path: Path) -> None:
     (tmp_path / "profile.toml").write_text(FAILING, encoding="utf-8")
     ran = tlsprobe("lab", "run", "./", "--sequence", "terminate", "--out", "out", cwd=tmp_path)
     assert ran.code == 3
-    assert "failing is unsupported: none of the sequences that were asked for applies" in ran.err
+    assert "failing is unsupported: none of the requested sequences applies" in ran.err
     assert "failing (1/1)" not in ran.err
 
 
