@@ -34,7 +34,8 @@ check: lint  ## style, types, and the tests that need neither root nor servers: 
 
 test: install test-deps  ## the whole test suite
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
-	$(PYTEST) $(SPREAD) --dist loadgroup
+	$(PYTEST) $(SPREAD) --dist loadgroup -m "not alone"
+	$(PYTEST) -m alone
 
 lint: install  ## style, format and types
 	.venv/bin/ruff check .

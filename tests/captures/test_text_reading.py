@@ -18,7 +18,7 @@ from tests.servers import GENEROUS_S
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.packets.packet import Packet
 
-pytestmark = [pytest.mark.packet_socket, pytest.mark.server("tcpdump")]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("tcpdump"), pytest.mark.alone]
 
 
 def talk(address: str) -> None:

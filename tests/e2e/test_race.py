@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.probing import at, probe, tlsprobe
 from tests.servers import Nginx
 
-pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx")]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx"), pytest.mark.alone]
 
 
 def test_races_are_told_with_interval_and_window(nginx: Nginx, tmp_path: Path) -> None:

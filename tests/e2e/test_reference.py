@@ -27,7 +27,7 @@ from tlsprobe.reference.server import running
 from tlsprobe.report.document import read_run
 from tlsprobe.report.schema import closed, run_schema
 
-pytestmark = pytest.mark.packet_socket
+pytestmark = [pytest.mark.packet_socket, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

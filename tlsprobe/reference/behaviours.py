@@ -12,7 +12,7 @@ from tlsprobe.reference.peer import Occasion, Peer
 
 _UNTIL_CLIENT_IS_DONE = 2.0
 _LINGER = 0.3
-_PROCESS_EXIT = 0.02
+_PROCESS_EXIT = 0.05
 _FOREVER = 20.0
 
 _WARNING, _FATAL = 1, 2
