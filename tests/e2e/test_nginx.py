@@ -13,7 +13,7 @@ from tests.servers import Nginx, loopbacks
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.judgement import Result
 
-pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx")]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx"), pytest.mark.alone]
 
 SEQUENCES = ("idle-expiry", "idle-expiry-reply", "close-notify-fin", "fin-only", "half-close")
 

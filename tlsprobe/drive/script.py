@@ -74,7 +74,7 @@ class _Script:
             await connection.connect()
             left = list(bursts(await self.opening(list(self.sequence.groups))))
             while left:
-                undone = any(sends(burst[0]) for burst in left)
+                undone = any(sends(burst[0]) and not _uploads(burst[0]) for burst in left)
                 await self.perform(left.pop(0))
         except GivenUp as given:
             if undone and connection.failure is None:
@@ -233,3 +233,8 @@ class _Script:
             connection.note(EventKind.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
             if step.wait is Limit.IDLE:
                 raise GivenUp  # there is no expiry to answer
+
+
+def _uploads(group: Group) -> bool:
+    """Whether it sends a body that the server may refuse: not to read it is an answer."""
+    return any(step.form is Form.UPLOAD for step in group)
