@@ -12,7 +12,8 @@ from tlsprobe.reference.peer import Occasion, Peer
 
 _UNTIL_CLIENT_IS_DONE = 2.0
 _LINGER = 0.3
-_PROCESS_EXIT = 0.05
+_PROCESS_EXIT = 0.02
+_LATE = 0.25  # a client on a busy machine may be so late
 _FOREVER = 20.0
 
 _WARNING, _FATAL = 1, 2
@@ -54,7 +55,7 @@ async def _hasty(peer: Peer, _: Occasion) -> None:
 
 async def _rude(peer: Peer, _: Occasion) -> None:
     await peer.notify()
-    await trio.sleep(_PROCESS_EXIT)  # a process takes its time to exit; what comes now stays unread
+    await peer.unread(_LATE)  # a process takes its time to exit; what comes now stays unread
     peer.close()
 
 
@@ -81,7 +82,7 @@ async def _mute(peer: Peer, _: Occasion) -> None:
 async def _half_closing(peer: Peer, _: Occasion) -> None:
     await peer.notify()
     peer.fin()
-    await trio.sleep(_PROCESS_EXIT)
+    await peer.unread(_LATE)
     peer.close()
 
 

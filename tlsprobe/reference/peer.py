@@ -120,6 +120,11 @@ class Peer:
             while await self._receive(2**16):
                 pass
 
+    async def unread(self, seconds: float) -> None:
+        """Wait until something has arrived, and leave it unread; ``seconds`` at most."""
+        with trio.move_on_after(seconds):
+            await trio.lowlevel.wait_readable(self._socket)
+
     def close(self) -> None:
         """Close; the kernel resets if anything is unread."""
         self._socket.close()
