@@ -145,7 +145,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=log.parent,
-            env=_environment(),
+            env=_environment(log.parent),
             start_new_session=True,  # a Ctrl-C is for pytest alone
         ) as process,
     ):
@@ -161,9 +161,13 @@ def _as_user(user: str | None) -> list[str]:
     return ["setpriv", *credentials]
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, but for what is PostgreSQL's, and with a place of its own for temporary files.
+
+    MariaDB, when it starts, removes those of any other in the same place.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**kept, "LC_ALL": "C"}
+    return {**kept, "LC_ALL": "C", "TMPDIR": str(folder)}
 
 
 def _await_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
@@ -346,7 +350,7 @@ def _run(command: Sequence[str | Path], folder: Path, stdin: str = "") -> None:
         command,
         input=stdin,
         cwd=folder,
-        env=_environment(),
+        env=_environment(folder),
         check=False,
         text=True,
         stdout=subprocess.PIPE,
