@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -338,12 +339,14 @@ def test_a_broken_rule_weighs_no_more_than_its_level(rule: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_of_a_protocol_names_one_that_is_spoken(rule: str) -> None:
     """An adapter of the registry, or a profile whose lines are a protocol of their own."""
-    scripts = {
-        profile.name
-        for profile in map(load_profile, list_profiles())
-        if protocol_of(profile).named_by_profile
-    }
-    assert set(RULES[rule].protocols) <= PROTOCOLS.keys() | scripts
+    assert set(RULES[rule].protocols) <= PROTOCOLS.keys() | scripts()
+
+
+@cache
+def scripts() -> set[str]:
+    """The profiles that name a protocol; reading them all takes a moment."""
+    profiles = map(load_profile, list_profiles())
+    return {profile.name for profile in profiles if protocol_of(profile).named_by_profile}
 
 
 @pytest.mark.parametrize("rule", RULES)
