@@ -24,7 +24,8 @@ from tests.report.builders import (
 from tests.report.drawn import in_order, on_terminal, table_rows, words
 from tlsprobe.model.judgement import Confidence, Verdict
 from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Run
-from tlsprobe.report.pages.run import matrix_page, run_page
+from tlsprobe.report.matrix import matrix_of
+from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_markdown import render_markdown
 
 
@@ -206,7 +207,8 @@ def test_several_targets_share_one_table() -> None:
 
 
 def test_the_matrix_can_stand_alone() -> None:
-    text = on_terminal(matrix_page([postgres_run(), nginx_run()]))
+    matrix = matrix_of([postgres_run(), nginx_run()])
+    text = on_terminal((matrix.table, matrix.legend))
     assert "✗ fin" in text
     assert "no-close-notify: bare FIN" in text
     assert "FAIL" not in text

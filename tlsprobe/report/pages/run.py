@@ -46,12 +46,6 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
     )
 
 
-def matrix_page(runs: Sequence[Run]) -> Page:
-    """The matrix and its legend, nothing else."""
-    matrix = matrix_of(runs)
-    return (matrix.table, matrix.legend)
-
-
 def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
     """The idle timeouts of the runs, and the races against them."""
     fields = tuple(field for run in runs for field in _idle(run, _name(run, runs)))
