@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.judge.playbook import ALERT, C, S
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of
-from tlsprobe.judge.rules import RULES, RuleInput, apply_rules
+from tlsprobe.judge.rules import RULES, apply_rules, rule_input
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.trace import (
     Drive,
@@ -37,7 +37,7 @@ LAST_REQUEST = (C.goodbye(asks=True), S.response())
 def results(trace: Trace) -> dict[str, RuleResult]:
     closing, resets = closing_of(trace), resets_of(trace)
     axes = axes_of(trace, closing)
-    case = RuleInput(trace, closing, axes, outcome_of(trace, closing, axes), resets)
+    case = rule_input(trace, closing, axes, outcome_of(trace, closing, axes), resets)
     silent = {id_: RuleResult(id_, rule.level, NOT_APPLICABLE, "") for id_, rule in RULES.items()}
     return silent | {result.rule: result for result in apply_rules(case)}
 

@@ -21,7 +21,6 @@ from tlsprobe.model.trace import (
     EventKind,
     Record,
     RecordKind,
-    Segment,
     Side,
     Stage,
     Trace,
@@ -65,6 +64,10 @@ class WireEvent(NamedTuple):
     place: int = 0
 
 
+_Event = tuple[int, Side, str, int | None]
+"""A wire event before it is known where it stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closing:
     """The wire_events after the opening exchange, with the first of each kind at hand."""
@@ -96,7 +99,7 @@ def closing_of(trace: Trace) -> Closing:
     """The wire_events of a trace, in the order in which they passed."""
     from_wire = trace.coverage is Coverage.WHOLE or not trace.drive.events
     found = _seen(trace) if from_wire else _told(trace.drive)
-    events = tuple(event._replace(place=place) for place, event in enumerate(found))
+    events = tuple(WireEvent(*event, place) for place, event in enumerate(found))
     return Closing(events, {(e.side, e.letter): e for e in reversed(events)})
 
 
@@ -194,40 +197,47 @@ def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
     return {"idle_to_end": (first.time_ns - since) / 1000}
 
 
-def _seen(trace: Trace) -> Iterator[WireEvent]:
-    """Happenings as the capture shows them; retransmitted bytes and FINs count once."""
-    floor = _floor(trace.drive)
-    pending = {side: deque(_lettered(trace.drive, side, floor[side])) for side in Side}
-    reach = {side: floor[side] for side in Side}
+def _seen(trace: Trace) -> Iterator[_Event]:
+    """What the capture shows; retransmitted bytes and FINs count once."""
+    reach = _floor(trace.drive)
+    pending = {side: deque(records) for side, records in judged_part(trace.drive).items()}
     finished: set[Side] = set()
     for segment in trace.segments:
-        side = segment.side
-        if segment.rst:
-            yield WireEvent(segment.time_ns, side, RST, segment.number)
+        side, length = segment.side, segment.length
+        if not length and not segment.ends:
             continue
-        yield from _passed(segment, pending[side], reach[side])
-        reach[side] = max(reach[side], segment.end)
+        time_ns, number = segment.time_ns, segment.number
+        if segment.rst:
+            yield time_ns, side, RST, number
+            continue
+        end = segment.start + length
+        if length and end > reach[side]:
+            reach[side] = end
+            for letter in _passed(pending[side], end):
+                yield time_ns, side, letter, number
         if segment.fin and side not in finished:
             finished.add(side)
-            yield WireEvent(segment.time_ns, side, FIN, segment.number)
+            yield time_ns, side, FIN, number
 
 
-def _passed(segment: Segment, pending: deque[Record], reach: int) -> Iterator[WireEvent]:
-    """The records whose last byte this segment brings, and bytes that nobody could name."""
-    if not segment.length or segment.end <= reach:
-        return
-    named = False
-    while pending and pending[0].end <= segment.end:
-        record = pending.popleft()
-        named = True
-        if record.kind in LETTERS:
-            yield WireEvent(segment.time_ns, segment.side, LETTERS[record.kind], segment.number)
-    if not named and not pending:
-        yield WireEvent(segment.time_ns, segment.side, "d", segment.number)
+def _passed(pending: deque[Record], end: int) -> Iterator[str]:
+    """The letters of records that are there up to ``end``, and of bytes that nobody could name."""
+    if not pending:
+        yield "d"
+    while pending and pending[0].end <= end:
+        letter = LETTERS.get(pending.popleft().kind)
+        if letter is not None:
+            yield letter
 
 
-def _lettered(drive: Drive, side: Side, floor: int) -> list[Record]:
-    return [r for r in drive.records if r.side is side and r.end > floor]
+def judged_part(drive: Drive) -> dict[Side, list[Record]]:
+    """The records of each side behind the opening exchange."""
+    floor = _floor(drive)
+    part: dict[Side, list[Record]] = {Side.CLIENT: [], Side.SERVER: []}
+    for record in drive.records:
+        if record.end > floor[record.side]:
+            part[record.side].append(record)
+    return part
 
 
 def _floor(drive: Drive) -> dict[Side, int]:
@@ -236,20 +246,20 @@ def _floor(drive: Drive) -> dict[Side, int]:
     return {Side.CLIENT: mark.client, Side.SERVER: mark.server} if mark else dict.fromkeys(Side, 0)
 
 
-def _told(drive: Drive) -> Iterator[WireEvent]:
-    """Happenings as our own socket knows them."""
+def _told(drive: Drive) -> Iterator[_Event]:
+    """What our own socket knows."""
     floor = _floor(drive)
-    told = [
-        WireEvent(record.time_ns, record.side, LETTERS[record.kind])
+    told: list[_Event] = [
+        (record.time_ns, record.side, LETTERS[record.kind], None)
         for record in drive.records
         if record.kind in LETTERS and record.end > floor[record.side]
     ]
-    ends: dict[tuple[Side, str], WireEvent] = {}
+    ends: dict[tuple[Side, str], _Event] = {}
     for event in drive.events:
         if event.kind in _DEEDS:  # a FIN, like a reset, is told once, however often we ran into it
-            ends.setdefault(_DEEDS[event.kind], WireEvent(event.time_ns, *_DEEDS[event.kind]))
+            ends.setdefault(_DEEDS[event.kind], (event.time_ns, *_DEEDS[event.kind], None))
     told += ends.values()
-    yield from sorted(told, key=lambda wire_event: wire_event.time_ns)
+    yield from sorted(told, key=lambda event: event[0])
 
 
 def _tls_end(closing: Closing) -> TlsEnd:

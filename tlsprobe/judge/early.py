@@ -63,9 +63,10 @@ def _server_end(trace: Trace) -> _End | None:
     alert = _first_alert(trace.drive)
     if trace.coverage is Coverage.WHOLE:
         behind = alert.end if alert is not None else math.inf
-        theirs = (s for s in trace.segments if s.side is Side.SERVER)
-        ends = (s for s in theirs if s.rst or s.fin or s.end >= behind)
-        return next((_End(s.time_ns, s.ack) for s in ends), None)
+        for segment in trace.segments:
+            if segment.side is Side.SERVER and (segment.ends or segment.end >= behind):
+                return _End(segment.time_ns, segment.ack)
+        return None
     told = [e.time_ns for e in trace.drive.events if e.kind in _TOLD_ENDS]
     first = min([*told, *([alert.time_ns] if alert is not None else [])], default=None)
     return None if first is None else _End(first)
@@ -77,11 +78,16 @@ def _is_early(trace: Trace, end: _End) -> bool:
     begun = drive.begun
     if begun is None:
         return False
-    stepped = next((e.time_ns for e in drive.events if e.kind is EventKind.STEP), math.inf)
-    acted = min(
-        next((e.time_ns for e in drive.events if e.kind in _DEEDS), math.inf),
-        next((r.time_ns for r in _ours(drive) if r.end > begun.client), math.inf),
-    )
+    stepped = acted = math.inf
+    for event in drive.events:
+        if event.kind is EventKind.STEP:
+            stepped = min(stepped, event.time_ns)
+        elif event.kind in _DEEDS:
+            acted = min(acted, event.time_ns)
+    for record in drive.records:
+        if record.end > begun.client and record.side is Side.CLIENT:
+            acted = min(acted, record.time_ns)
+            break
     if acted > stepped:  # the first step is a wait: it has begun when it is said
         return end.time_ns < stepped
     sent = acted if trace.coverage is not Coverage.WHOLE else _first_packet(trace, begun.client)
@@ -90,9 +96,11 @@ def _is_early(trace: Trace, end: _End) -> bool:
 
 def _first_packet(trace: Trace, behind: int) -> float:
     """When the first packet of our sequence left; infinite if none could any more."""
-    ours = (s for s in trace.segments if s.side is Side.CLIENT)
-    sent = (s.time_ns for s in ours if s.fin or s.rst or (s.length and s.end > behind))
-    return next(sent, math.inf)
+    for segment in trace.segments:
+        speaks = segment.ends or (segment.length and segment.end > behind)
+        if speaks and segment.side is Side.CLIENT:
+            return segment.time_ns
+    return math.inf
 
 
 def _ours(drive: Drive) -> Iterator[Record]:
@@ -100,8 +108,11 @@ def _ours(drive: Drive) -> Iterator[Record]:
 
 
 def _first_alert(drive: Drive) -> Record | None:
-    theirs = (r for r in drive.records if r.side is Side.SERVER)
-    return next((r for r in theirs if _is_ending(r, drive.tls)), None)
+    for record in drive.records:
+        alerts = record.alert is not None or record.kind is RecordKind.CLOSE_NOTIFY
+        if alerts and record.side is Side.SERVER and _is_ending(record, drive.tls):
+            return record
+    return None
 
 
 def _is_ending(record: Record, tls: str | None) -> bool:

@@ -8,7 +8,7 @@ from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, words_of
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rules import RuleInput, apply_rules
+from tlsprobe.judge.rules import RuleInput, apply_rules, rule_input
 from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Outcome
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Gap, Trace
@@ -21,7 +21,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     axes = axes_of(trace, closing)
     outcome = outcome_of(trace, closing, axes)
     resets = resets_of(trace, knowledge)
-    given = RuleInput(trace, closing, axes, outcome, resets)
+    given = rule_input(trace, closing, axes, outcome, resets)
     return Judgement(
         outcome=outcome,
         axes=axes,

@@ -29,7 +29,7 @@ RUN_SCHEMA = "tlsprobe.run/1"
 
 def stamp(moment: datetime) -> str:
     """A time as run documents write it: UTC, RFC 3339, in milliseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True, slots=True)

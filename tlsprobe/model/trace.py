@@ -87,6 +87,11 @@ class Segment(NamedTuple):
         return self.flags & _RST != 0
 
     @property
+    def ends(self) -> bool:
+        """Whether it ends a direction, or both: a FIN or a reset."""
+        return self.flags & (_FIN | _RST) != 0
+
+    @property
     def syn(self) -> bool:
         """Whether it is a SYN or a SYN-ACK."""
         return self.flags & _SYN != 0

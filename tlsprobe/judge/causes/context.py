@@ -27,12 +27,17 @@ class ResetContext:
 
     ``answered_to`` is the offset up to which the sender is known to have answered the peer's
     bytes; ``deed`` is how our own side gave the connection up, if it is the sender; ``driven``
-    tells our own connections from somebody else's capture.
+    tells our own connections from somebody else's capture. ``next_byte`` is the sender's next
+    sequence number, by what was seen of it (SYN and FIN take one); ``peer_sent`` the offset behind
+    the peer's last byte, and ``peer_unseen`` says that the capture holds nothing of the peer's.
     """
 
     rst: Segment
     prior: tuple[Segment, ...]
     later: tuple[Segment, ...]
+    next_byte: int
+    peer_sent: int
+    peer_unseen: bool
     fin: Segment | None
     trigger: Segment | None
     earlier: Reset | None
@@ -56,24 +61,12 @@ class ResetContext:
         return self.rst.side
 
     @property
-    def next_byte(self) -> int:
-        """The sender's next sequence number, by what was seen of it; SYN and FIN take one."""
-        own = [s.end + s.fin + s.syn for s in self.prior if s.side is self.sender and not s.rst]
-        return max(own, default=0)
-
-    @property
     def peer_reach(self) -> int:
         """The offset behind the peer's last byte that the RST acknowledges (0 without ACK)."""
         acked = self.rst.ack or 0
         if self.peer_unseen:  # half a capture: the ack alone tells, and may count a FIN
             return max(0, acked - 1)
-        sent = (s.end for s in self.prior if s.side is self.sender.peer and s.length)
-        return min(acked, max(sent, default=0))
-
-    @property
-    def peer_unseen(self) -> bool:
-        """Whether the capture holds nothing of the other direction."""
-        return not any(s.side is self.sender.peer for s in self.prior)
+        return min(acked, self.peer_sent)
 
     @property
     def unanswered(self) -> int:
@@ -110,12 +103,16 @@ def context_of(
     rst = trace.segments[index]
     prior = trace.segments[:index]
     own = [s for s in prior if s.side is rst.side]
+    theirs = [s for s in prior if s.side is not rst.side]
     return ResetContext(
         rst=rst,
         prior=prior,
         later=trace.segments[index + 1 :],
+        next_byte=max((s.end + s.fin + s.syn for s in own if not s.rst), default=0),
+        peer_sent=max((s.end for s in theirs if s.length), default=0),
+        peer_unseen=not theirs,
         fin=next((s for s in own if s.fin), None),
-        trigger=_trigger(rst, prior),
+        trigger=_trigger(rst, own, theirs),
         earlier=next((r for r in earlier if r.side is rst.side), None),
         answered_to=_answered_to(trace.drive, rst.side, own),
         notified=_notified(trace.drive, rst),
@@ -133,18 +130,19 @@ def _driven(drive: Drive) -> bool:
     return bool(drive.events)
 
 
-def _trigger(rst: Segment, prior: tuple[Segment, ...]) -> Segment | None:
+def _trigger(rst: Segment, own: list[Segment], theirs: list[Segment]) -> Segment | None:
     """The peer's segment that provoked a passive RST: its ack is the RST's sequence number.
 
     What the sender still acknowledged provoked nothing. Of the others each draws an RST of its
     own, in order; a pure ACK is taken only where there is nothing else.
     """
-    own = [s for s in prior if s.side is rst.side]
-    fits = [s for s in prior if s.side is rst.side.peer and s.ack == rst.start]
+    fits = [s for s in theirs if s.ack == rst.start]
+    if not fits:
+        return None
     acked = max((s.ack for s in own if s.ack is not None), default=0)
     strays = [s for s in fits if (s.length or s.fin) and s.end + s.fin > acked]
     if not strays:
-        return fits[-1] if fits else None
+        return fits[-1]
     drawn = sum(s.rst and s.ack is None and s.start == rst.start for s in own)
     return strays[min(drawn, len(strays) - 1)]
 

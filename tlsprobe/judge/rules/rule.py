@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import dropwhile
 
-from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent, before
+from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent, before, judged_part
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
 from tlsprobe.model.trace import Record, RecordKind, Side, Trace
@@ -19,11 +19,17 @@ from tlsprobe.model.trace import Record, RecordKind, Side, Trace
 _FATAL, _USER_CANCELED = 2, 90
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RuleInput:
     """A trace with everything that was derived from it before the rules are asked.
 
-    What several rules look up is worked out once.
+    What several rules look up is worked out once, by ``rule_input``. ``ours`` is our close_notify;
+    ``client_led``: it came before the server did anything to end the connection. ``aborted``: we
+    reset before the server had ended, so it owes nothing any more. ``goodbye`` is the record with
+    the protocol's goodbye, if our side sent it. ``not_the_servers``: the connection was ended by
+    something else, a box in between or a host that forgot it; ``its_end`` is where the server ended
+    its TCP write side, if it was the server that did. ``judged`` holds the records of each side
+    behind the opening exchange.
     """
 
     trace: Trace
@@ -31,84 +37,74 @@ class RuleInput:
     axes: Axes
     outcome: Outcome
     resets: tuple[Reset, ...]
+    ours: WireEvent | None
+    client_led: bool
+    aborted: bool
+    goodbye: Record | None
+    server_resets: tuple[Reset, ...]
+    not_the_servers: bool
+    its_end: WireEvent | None
+    judged: dict[Side, list[Record]]
 
     @property
     def tls(self) -> str | None:
         """The version that was negotiated."""
         return self.trace.drive.tls
 
-    @cached_property
-    def ours(self) -> WireEvent | None:
-        """Our close_notify."""
-        return self.closing.first(Side.CLIENT, "n")
-
-    @cached_property
-    def client_led(self) -> bool:
-        """Our close_notify came before the server did anything to end the connection."""
-        theirs = self.closing.first(Side.SERVER, "n", "a", FIN, RST)
-        return self.ours is not None and before(self.ours, theirs)
-
-    @cached_property
-    def aborted(self) -> bool:
-        """We reset before the server had ended, so it owes nothing any more."""
-        ours = self.closing.first(Side.CLIENT, RST)
-        return ours is not None and before(ours, self.closing.server_end)
-
-    @cached_property
-    def goodbye(self) -> Record | None:
-        """The record with the protocol's goodbye, if our side sent it."""
-        return next((r for r in self.trace.drive.records if r.kind is RecordKind.GOODBYE), None)
-
     @property
     def said_goodbye(self) -> bool:
         """Our side sent the protocol's goodbye."""
         return self.goodbye is not None
 
-    @cached_property
+    @property
     def sent_error_alert(self) -> bool:
         """The server sent an alert that ends the connection: fatal, or any error in TLS 1.3."""
-        alerts = [r.alert for r in self.trace.drive.records if r.side is Side.SERVER and r.alert]
+        records = self.trace.drive.records
+        alerts = [r.alert for r in records if r.alert is not None and r.side is Side.SERVER]
         if self.tls == "1.3":  # RFC 8446 section 6: the level says nothing; two are no errors
             return any(alert[1] not in {0, _USER_CANCELED} for alert in alerts)
         return any(alert[0] == _FATAL for alert in alerts)
 
-    @cached_property
-    def server_resets(self) -> tuple[Reset, ...]:
-        """The RSTs of the server."""
-        return tuple(r for r in self.resets if r.side is Side.SERVER)
-
-    @cached_property
-    def not_the_servers(self) -> bool:
-        """The connection was ended by something else: a box in between, a host that forgot it."""
-        first = self.server_resets[:1]
-        return bool(first) and not first[0].cause.row.by_sender and first[0].before_fin
-
-    @property
-    def its_end(self) -> WireEvent | None:
-        """Where the server ended its TCP write side, if it was the server that did."""
-        return None if self.not_the_servers else self.closing.server_end
-
     def said(self, side: Side, *kinds: RecordKind) -> list[Record]:
         """The judged part's records of these kinds."""
-        return [record for record in self._judged_part[side] if record.kind in kinds]
+        return [record for record in self.judged[side] if record.kind in kinds]
 
-    @cached_property
-    def _judged_part(self) -> dict[Side, list[Record]]:
-        """The records of each side behind the opening exchange."""
-        mark = self.trace.drive.mark
-        since = {Side.CLIENT: mark.client if mark else 0, Side.SERVER: mark.server if mark else 0}
-        part: dict[Side, list[Record]] = {Side.CLIENT: [], Side.SERVER: []}
-        for record in self.trace.drive.records:
-            if record.end > since[record.side]:
-                part[record.side].append(record)
-        return part
-
-    @cached_property
+    @property
     def outside_tls(self) -> int:
         """Bytes of the server's that are no TLS, though TLS had begun."""
-        theirs = [r for r in self.trace.drive.records if r.side is Side.SERVER]
+        records = self.trace.drive.records
+        if not any(record.kind is RecordKind.PLAIN for record in records):
+            return 0
+        theirs = [r for r in records if r.side is Side.SERVER]
         since = dropwhile(lambda record: record.kind is RecordKind.PLAIN, theirs)
         return sum(r.end - r.start for r in since if r.kind is RecordKind.PLAIN)
+
+
+def rule_input(
+    trace: Trace, closing: Closing, axes: Axes, outcome: Outcome, resets: tuple[Reset, ...]
+) -> RuleInput:
+    """What the rules get to see of a judged trace."""
+    ours, end = closing.first(Side.CLIENT, "n"), closing.server_end
+    theirs = closing.first(Side.SERVER, "n", "a", FIN, RST)
+    records = trace.drive.records
+    server_resets = tuple(r for r in resets if r.side is Side.SERVER)
+    first = next(iter(server_resets), None)
+    foreign = first is not None and first.before_fin and not first.cause.row.by_sender
+    return RuleInput(
+        trace=trace,
+        closing=closing,
+        axes=axes,
+        outcome=outcome,
+        resets=resets,
+        ours=ours,
+        client_led=before(ours, theirs),
+        aborted=before(closing.first(Side.CLIENT, RST), end),
+        goodbye=next((r for r in records if r.kind is RecordKind.GOODBYE), None),
+        server_resets=server_resets,
+        not_the_servers=foreign,
+        its_end=None if foreign else end,
+        judged=judged_part(trace.drive),
+    )
 
 
 Answer = tuple[Result, str] | None
