@@ -5,11 +5,19 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.servers import Pki
+from tlsprobe.certificates import Authority, key_pem, pem
 from tlsprobe.errors import UsageError
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.tls import TlsContext, TlsSession, client_context, server_context
@@ -57,6 +65,89 @@ def test_an_authority_that_is_not(version: TlsVersion, serving: TlsContext, pki:
     assert "certificate verify failed" in (ours.failure or "")
     assert ours.alert_sent == (2, 48)  # unknown_ca
     assert "unknown ca" in (theirs.failure or "")
+    assert ours.untrusted == (20, "unable to get local issuer certificate")
+
+
+def pem_of(folder: Path, *, days: int = 30, alone: bool = False) -> tuple[Path, Path]:
+    """A server's certificate with its key, good until so many days from now, and its authority's.
+
+    ``alone``: nobody signed it but itself.
+    """
+    key, issuer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    signer, name = (key, "db") if alone else (issuer, "some CA")
+    now = datetime.now(UTC)
+
+    def made(subject: str, public: ec.EllipticCurvePublicKey, ends: datetime) -> bytes:
+        own, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (subject, name))
+        builder = x509.CertificateBuilder(by, own, public, x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=60)).not_valid_after(ends)
+        authority = x509.BasicConstraints(ca=subject == name, path_length=None)
+        known = x509.SubjectAlternativeName(
+            [x509.DNSName("db.example"), x509.IPAddress(ip_address("192.0.2.7"))]
+        )
+        builder = builder.add_extension(authority, critical=True)
+        builder = builder.add_extension(known, critical=False)
+        return pem(builder.sign(signer, hashes.SHA256()))
+
+    server, ca = folder / "server.pem", folder / "ca.pem"
+    server.write_bytes(key_pem(key) + made("db", key.public_key(), now + timedelta(days=days)))
+    ca.write_bytes(made(name, signer.public_key(), now + timedelta(days=90)))
+    return server, ca
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("how", "asked", "reason"),
+    [
+        ({}, "db.example", None),
+        ({}, "192.0.2.7", None),
+        ({}, None, None),
+        ({"days": -1}, "db.example", "certificate has expired"),
+        ({"alone": True}, "db.example", "self-signed certificate"),
+        ({}, "www.example", "hostname mismatch"),
+        ({}, "db.example.org", "hostname mismatch"),
+        ({}, "192.0.2.8", "IP address mismatch"),
+        ({}, "2001:db8::7", "IP address mismatch"),
+    ],
+)
+def test_why_a_certificate_is_not_trusted(
+    how: dict[str, Any], asked: str | None, reason: str | None, version: TlsVersion, tmp_path: Path
+) -> None:
+    server, ca = pem_of(tmp_path, **how)
+    stranger = tmp_path / "stranger.pem"
+    stranger.write_bytes(pem(Authority("somebody else").certificate))
+    identity = TlsIdentity(ca=stranger if "alone" in how else ca)
+    client = client_context(version, identity, None, (), asked)
+    ours, _ = shake(client, server_context(server))
+    assert (ours.untrusted and ours.untrusted.words) == reason
+    assert ours.handshaken == (reason is None)
+
+
+@BOTH
+def test_the_name_can_be_left_unchecked(version: TlsVersion, tmp_path: Path) -> None:
+    server, ca = pem_of(tmp_path)
+    identity = TlsIdentity(ca=ca, verify_name=False)
+    client = client_context(version, identity, None, (), "www.example")
+    assert shake(client, server_context(server))[0].handshaken
+
+
+@BOTH
+def test_without_an_authority_nothing_is_untrusted(version: TlsVersion, tmp_path: Path) -> None:
+    server, _ = pem_of(tmp_path, days=-1, alone=True)
+    ours, _ = shake(client_context(version, NOBODY, None, (), "other"), server_context(server))
+    assert (ours.handshaken, ours.untrusted) == (True, None)
+
+
+@BOTH
+@pytest.mark.parametrize("asks", [True, False])
+def test_whether_the_server_asked_for_a_certificate(
+    asks: bool, version: TlsVersion, serving: TlsContext, pki: Pki
+) -> None:
+    if asks:
+        serving.context.load_verify_locations(str(pki.ca))
+        serving.context.set_verify(1)  # VERIFY_PEER
+    ours, _ = shake(context(NOBODY, version), serving)
+    assert (ours.handshaken, ours.asked_certificate) == (True, asks)
 
 
 def test_without_an_authority_nothing_is_verified(serving: TlsContext) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,8 @@ _HEADER = 5
 _RECORD_HEADER = struct.Struct(">BBxH").unpack_from
 _MAX_RECORD = 2**14 + 2048
 _NO_RECORD = -1
+_VERIFY_FAILED = "certificate verify failed"
+_WHOLE_LABELS = 4  # X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: none of "db*.example.com" (RFC 9525)
 _CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
 _KINDS_IN_HANDSHAKE = {
     number: _CONTENT_TYPES.get(number, RecordKind.HANDSHAKE) for number in range(20, 25)
@@ -86,6 +89,13 @@ def alert_name(alert: tuple[int, int]) -> str:
     return ALERTS.get(alert[1], f"alert {alert[1]}")
 
 
+class Untrusted(NamedTuple):
+    """Why the server's certificate did not convince us: OpenSSL's number, and its words for it."""
+
+    code: int
+    words: str
+
+
 class TlsContext:
     """What all connections of a run in one TLS version share: keys, trust, version."""
 
@@ -109,16 +119,27 @@ class TlsContext:
 
 
 def client_context(
-    version: TlsVersion, identity: TlsIdentity, server_name: str | None, alpn: tuple[str, ...]
+    version: TlsVersion,
+    identity: TlsIdentity,
+    server_name: str | None,
+    alpn: tuple[str, ...],
+    certified: str | None = None,
 ) -> TlsContext:
-    """A client that speaks just ``version``. Raises UsageError on a file that cannot be used."""
+    """A client that speaks just ``version``. Raises UsageError on a file that cannot be used.
+
+    ``server_name`` is what it asks for; ``certified`` is the name or address that the server's
+    certificate has to be for, where there is a CA to verify it with.
+    """
     context = _context(version, version)
+    _lib.SSL_CTX_set_cert_cb(context._context, _CERTIFICATE_CALLBACK, _ffi.NULL)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if identity.ca is not None:
         _load(
             "CA", identity.ca, lambda: context.load_verify_locations(os.fspath(identity.ca or ""))
         )
         context.set_verify(SSL.VERIFY_PEER)
+        if certified and identity.verify_name:
+            _expect_name(context, certified)
     if identity.cert is not None:
         load_certificate(context, identity.cert, identity.key or identity.cert)
     elif identity.key is not None:
@@ -152,8 +173,9 @@ def load_certificate(context: SSL.Context, cert: Path, key: Path) -> None:
 class TlsSession:
     """One side of one TLS connection.
 
-    ``failure`` is a sentence once the handshake or the record layer has given up; ``over`` says
-    that what follows in the stream is no TLS.
+    ``failure`` is a sentence once the handshake or the record layer has given up, ``untrusted``
+    why, if that was the server's certificate; ``over`` says that what follows in the stream is no
+    TLS. ``asked_certificate``: the server wanted a certificate of ours.
     """
 
     def __init__(self, connection: SSL.Connection) -> None:
@@ -167,6 +189,8 @@ class TlsSession:
         connection.set_app_data(self)
         self.handshaken = False
         self.failure: str | None = None
+        self.untrusted: Untrusted | None = None
+        self.asked_certificate = False
         self.alert_sent: tuple[int, int] | None = None
         self.over = False
         self.notified = False
@@ -344,6 +368,10 @@ class TlsSession:
             self._connection._raise_ssl_error(self._ssl, result)
         except SSL.Error as error:
             self.failure = self.failure or _sentence(error)
+        if self.failure == _VERIFY_FAILED:
+            verified = _lib.SSL_get_verify_result(self._ssl)
+            words = _ffi.string(_lib.X509_verify_cert_error_string(verified)).decode("ascii")
+            self.untrusted = Untrusted(verified, words)
 
     def _reopen(self) -> None:
         """Make OpenSSL forget that it has sent a close_notify."""
@@ -412,13 +440,40 @@ def _context(lowest: TlsVersion, highest: TlsVersion) -> SSL.Context:
 def _on_info(ssl: Any, where: int, value: int) -> None:
     if not where & _ALERT:  # it is called for each step of a handshake
         return
-    connection = SSL.Connection._reverse_mapping.get(ssl)
-    session = None if connection is None else connection.get_app_data()
+    session = _session_of(ssl)
     if session is not None:
         session.note_alert(bool(where & SSL.SSL_CB_READ), (value >> 8, value & 0xFF))
 
 
+def _on_request(ssl: Any, _: Any) -> int:
+    """The server has asked for our certificate; whatever there is may be sent."""
+    session = _session_of(ssl)
+    if session is not None:
+        session.asked_certificate = True
+    return 1
+
+
+def _session_of(ssl: Any) -> TlsSession | None:
+    connection = SSL.Connection._reverse_mapping.get(ssl)
+    session: TlsSession | None = None if connection is None else connection.get_app_data()
+    return session
+
+
 _INFO_CALLBACK = _ffi.callback("void (*)(const SSL *, int, int)", _on_info)
+_CERTIFICATE_CALLBACK = _ffi.callback("int (*)(SSL *, void *)", _on_request)
+
+
+def _expect_name(context: SSL.Context, name: str) -> None:
+    """Have verification fail for a certificate that is for another name or address (RFC 9525)."""
+    parameters = _lib.SSL_CTX_get0_param(context._context)
+    try:
+        packed = ip_address(name.partition("%")[0]).packed
+    except ValueError:
+        host = _server_name(name)
+        _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _WHOLE_LABELS)
+        _lib.X509_VERIFY_PARAM_set1_host(parameters, host, len(host))
+    else:
+        _lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
 
 
 def _keylog(path: Path) -> Callable[[SSL.Connection, bytes], None]:

@@ -128,7 +128,7 @@ RESETS = st.builds(ResetNumbers, NUMBERS, maybe(NUMBERS))
 RENAMINGS = st.builds(Renaming, TEXT, TEXT, st.integers(1, 99), maybe(st.integers(1, 99)))
 OTHERS = (
     st.builds(PlanFact, st.lists(CELLS, max_size=3).map(tuple))
-    | st.builds(ReachedFact, TEXT, st.dictionaries(TEXT, TEXT, max_size=2))
+    | st.builds(ReachedFact, TEXT, st.dictionaries(TEXT, TEXT, max_size=2), TEXT)
     | st.builds(PathFact, TEXT, TEXT, st.booleans())
     | st.builds(
         FarFact,

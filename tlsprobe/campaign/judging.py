@@ -52,13 +52,15 @@ class JudgedRun:
     """What is said of a run: cells in the order of the plan, trials in that of the facts.
 
     ``truth`` holds the causes against the kernel's reasons, where the kernel was asked.
-    ``revised``: some trials were judged once more after more had become known.
+    ``server_says`` is what the server calls itself. ``revised``: some trials were judged once more
+    after more had become known.
     """
 
     cells: tuple[Cell, ...]
     idle: Idle | None
     trials: tuple[JudgedTrial, ...]
     truth: Truth | None = None
+    server_says: str = ""
     revised: bool = False
 
     @property
@@ -79,7 +81,12 @@ def judged_run(facts: Callable[[], Iterable[Fact]]) -> JudgedRun:
 def with_judgement(run: Run, judged: JudgedRun) -> Run:
     """The document of a run, with what is said of its facts."""
     return replace(
-        run, cells=judged.cells, idle=judged.idle, summary=judged.summary, truth=judged.truth
+        run,
+        cells=judged.cells,
+        idle=judged.idle,
+        summary=judged.summary,
+        truth=judged.truth,
+        server_says=judged.server_says,
     )
 
 
@@ -115,6 +122,7 @@ class RunInJudgement:
         self._address = ""
         self._refused: dict[str, str] = {}
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
+        self._server_says = ""
         self._kernel: list[KernelFact] = []
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
@@ -141,6 +149,7 @@ class RunInJudgement:
             case ReachedFact():
                 self._address = fact.address
                 self._refused = dict(fact.refused)
+                self._server_says = fact.server_says or self._server_says
                 self._cells.clear()
             case FarFact():
                 self._far[fact.client].append(fact)
@@ -268,7 +277,7 @@ class RunInJudgement:
         cells = tuple(self._cells[plan.sequence.name, plan.tls] for plan in self.plans)
         trials = tuple(self._judged[place][1] for place in sorted(self._judged))
         idle, truth = idle_of(cells, self._words), self._truth(trials)
-        return JudgedRun(cells, idle, trials, truth, self._revised)
+        return JudgedRun(cells, idle, trials, truth, self._server_says, self._revised)
 
     def _truth(self, trials: tuple[JudgedTrial, ...]) -> Truth | None:
         """The causes against the kernel's own reasons, of which no judgement knows."""

@@ -54,6 +54,9 @@ from tlsprobe.sniff import capture as sniffer
 CONTROL_TRIALS = 3
 """Connections spent on a control that the user did not ask for."""
 
+PATH_TRIES = 3
+"""Connections that may run out of time before a path counts as dead."""
+
 A_ROUND = 10
 """Connections that race the same expiry together."""
 
@@ -129,7 +132,7 @@ class _Campaign:
         self.take_up()
         address = endpoint(*numeric(self.reached.address))
         refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
-        self.note(ReachedFact(address, refused))
+        self.note(ReachedFact(address, refused, self.reached.server_says))
         self.note(PlanFact(tuple(map(_planned, plans))))
         self.watcher.planned({cell: len(self.missing(cell)) for cell in plans})
         self.tell()
@@ -256,12 +259,18 @@ class _Campaign:
         self.watcher.judged(self.judgement.judge(fact))
 
     async def path_works(self, cell: CellPlan) -> bool:
-        """Whether one more connection works, after all those of a cell."""
-        await self.pace.turn()
+        """Whether one more connection works, after all those of a cell.
+
+        One that only took too long may have had a slow machine against it, and is tried again.
+        """
         route = self.routes[TlsVersion(cell.tls)]
-        check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
-        await self.forget(check)
-        return check.worked
+        for _ in range(PATH_TRIES):
+            await self.pace.turn()
+            check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
+            await self.forget(check)
+            if check.worked or not check.only_late:
+                return check.worked
+        return False
 
     async def forget(self, found: Drive) -> None:
         """Take a connection's packets out of the capture's memory, unjudged."""

@@ -24,11 +24,15 @@ CHECK = parse("request; close_notify; fin; drain 200ms", "path check")
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """An address that answers, a route for each version that works, a failure for each other."""
+    """An address that answers, a route for each version that works, a failure for each other.
+
+    ``server_says`` is what the server calls itself, empty if nothing.
+    """
 
     address: Address
     routes: dict[TlsVersion, Route]
     refused: dict[TlsVersion, Drive]
+    server_says: str = ""
 
 
 async def reach(target: Target, converse: Conversations, settings: Settings) -> Reached:
@@ -36,8 +40,9 @@ async def reach(target: Target, converse: Conversations, settings: Settings) -> 
 
     Raises CannotMeasure, with the reason and the mend, when no version gets through.
     """
-    name, alpn = server_name(target, settings), converse().alpn
-    contexts = {v: client_context(v, settings.identity, name, alpn) for v in settings.tls}
+    identity, name, alpn = settings.identity, server_name(target, settings), converse().alpn
+    certified = name or target.host
+    contexts = {v: client_context(v, identity, name, alpn, certified) for v in settings.tls}
     failures: list[Drive] = []
     for address in await _resolve(target):
         template = {
@@ -61,6 +66,8 @@ async def _try(address: Address, template: dict[TlsVersion, Route]) -> Reached:
     reached = Reached(address, {}, {})
     for version, route in template.items():
         found = await drive(route, CHECK)
+        if not reached.server_says:
+            reached = replace(reached, server_says=found.server_says)
         if found.worked:
             reached.routes[version] = replace(route, tickets=_tickets(found))
         else:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 import typer
 
-from tlsprobe.cli.console import complain, plain_errors, version_line
+from tlsprobe.cli.console import complain, let_readers_leave, plain_errors, version_line
 from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
 from tlsprobe.errors import TlsprobeError
 
@@ -52,6 +51,7 @@ def _main(
 def main() -> None:
     """Entry point of the ``tlsprobe`` command."""
     gc.set_threshold(COLLECT_EVERY)
+    let_readers_leave()
     try:
         with plain_errors():
             app()
@@ -60,7 +60,3 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # the reader has gone; what Python flushes on its way out must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

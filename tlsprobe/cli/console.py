@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -15,12 +17,44 @@ from rich.text import Text
 from tlsprobe import __version__
 from tlsprobe.errors import TlsprobeError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
-class _Console(Console):
-    """A console that tells a reader who left from an error: ``tlsprobe rules | head`` is fine."""
 
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+class _Outlet(io.FileIO):
+    """Standard output or error whose reader may leave: the rest goes nowhere, and is no error."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write, or throw away what nobody reads."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
+def let_readers_leave() -> None:
+    """Keep a pipe that is closed early (``tlsprobe run ... | head``) from changing the exit code.
+
+    Whoever writes to standard output or error goes on as if somebody read it.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.flush()
+            setattr(sys, name, _like(stream, _Outlet(stream.fileno(), "wb", closefd=False)))
+
+
+def _like(stream: io.TextIOWrapper, outlet: _Outlet) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(outlet),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 PAPER_WIDTH = 80
@@ -88,4 +122,4 @@ def version_line() -> str:
 def _console(no_color: bool, error: bool) -> Console:
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PAPER_WIDTH
-    return _Console(stderr=error, no_color=no_color or None, width=width, highlight=False)
+    return Console(stderr=error, no_color=no_color or None, width=width, highlight=False)

@@ -13,8 +13,9 @@ import typer
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import catalogue
-from tlsprobe.cli.console import err, out
-from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of, verdict_exit
+from tlsprobe.cli.console import err, out, say
+from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
+from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import own_namespace
 from tlsprobe.model.run import Run
@@ -22,6 +23,7 @@ from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
+from tlsprobe.reference.known import differences
 from tlsprobe.reference.server import running
 from tlsprobe.report.blocks import Field, Fields, Heading, Note, Page
 from tlsprobe.report.document import encode_run_line
@@ -29,8 +31,8 @@ from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_terminal import print_page
 
 HOST = "127.0.0.1"
-PATIENCE = Patience(server=0.8, idle=2.0)
-"""Short, for servers that are near and whose idle timeout is one second."""
+PATIENCE = Patience(server=0.8, idle=2.0, answer=20.0)
+"""Short, for near servers whose idle timeout is one second; their handshakes may take longer."""
 
 SEQUENCES = (
     "close-notify-fin",
@@ -68,6 +70,9 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
 ) -> None:
     """Probe the built-in reference servers on loopback and print the matrix.
 
+    This is the self-test: exit code 0 if each server was found to do what it is known for and
+    nothing else, 1 if not.
+
     Needs no server, no configuration and no privileges: without permission to sniff it restarts
     itself in a user and network namespace of its own.
     """
@@ -86,7 +91,18 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
         print_page(out(no_color), _page(names, runs, folder))
     if any(run.interrupted for run in runs):
         raise typer.Exit(130)
-    raise typer.Exit(verdict_exit(runs, "never"))
+    print_unmeasured(runs, "never", allow_unmeasured=True)
+    raise typer.Exit(_self_test(names, runs))
+
+
+def _self_test(names: Sequence[str], runs: Sequence[Run]) -> int:
+    """Say where a server was not found to do what it is known for, and nothing else; exit code."""
+    differing = {run.target.name: differences(run) for run in runs}
+    told = [f"{name}: {one}" for name, found in differing.items() for one in found]
+    told += [f"{name}: not probed" for name in names if name not in differing]
+    for line in told:
+        say(err(), f"self-test failed: {line}", "bold red")
+    return verdict_exit(runs, "never") or int(bool(told))
 
 
 def _page(names: Sequence[str], runs: Sequence[Run], folder: Path) -> Page:

@@ -35,6 +35,7 @@ from tlsprobe.cli.options import (
     InterfaceOption,
     KeyOption,
     NoColorOption,
+    NoVerifyNameOption,
     PasswordEnvOption,
     PatienceOption,
     QuietOption,
@@ -132,6 +133,7 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
         ),
     ] = None,
     ca: CaOption = None,
+    no_verify_name: NoVerifyNameOption = False,
     cert: CertOption = None,
     key: KeyOption = None,
     sni: SniOption = None,
@@ -183,7 +185,9 @@ def fuzz(  # noqa: PLR0917 - the options of the command line are its arguments
             rate=rate,
             tls=tuple(dict.fromkeys(tls or TlsVersion)),
             patience=Patience(patience, patience),
-            identity=TlsIdentity(ca, cert, key, sni, tuple(alpn or ())),
+            identity=TlsIdentity(
+                ca, cert, key, sni, tuple(alpn or ()), verify_name=not no_verify_name
+            ),
             capture=capture,
             require_capture=require_capture,
             interface=interface,

@@ -36,6 +36,15 @@ CaOption = Annotated[
     ),
 ]
 
+NoVerifyNameOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-verify-name",
+        help="With --ca, do not check the name in the server's certificate.",
+        rich_help_panel=TLS_PANEL,
+    ),
+]
+
 CertOption = Annotated[
     Path | None,
     typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=TLS_PANEL),

@@ -23,7 +23,6 @@ from tlsprobe.cli.results import ResultsFolder, results_folder
 from tlsprobe.cli.resume import Earlier, continued
 from tlsprobe.judge.baseline import deviations
 from tlsprobe.model.facts import Fact, FactsHeader
-from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import CellPlan, HostFacts, JudgedTrial, Run, Tool, stamp
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
@@ -161,18 +160,6 @@ async def interruptible(notify: Callable[[str], None]) -> AsyncIterator[trio.Eve
             nursery.start_soon(listen)
             yield stop
             nursery.cancel_scope.cancel()
-
-
-_NO_ANSWER = {Verdict.ERROR, Verdict.UNSUPPORTED, Verdict.INCONCLUSIVE}
-
-
-def verdict_exit(runs: list[Run], fail_on: str) -> int:
-    """The exit code of a finished run: 0, 1 at a finding that counts, 3 if nothing was measured."""
-    verdicts = [cell.verdict for run in runs for cell in run.cells]
-    if all(verdict in _NO_ANSWER for verdict in verdicts):
-        return 3
-    counts = {"fail": {Verdict.FAIL}, "warn": {Verdict.FAIL, Verdict.WARN}, "never": set()}
-    return int(any(verdict in counts[fail_on] for verdict in verdicts))
 
 
 def _document(job: Job, measured: Measured, started: datetime) -> Run:

@@ -14,6 +14,7 @@ import typer
 from tlsprobe.campaign.settings import Settings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.cli.console import complain, err, out
+from tlsprobe.cli.exit_codes import FAIL_ON, print_unmeasured, verdict_exit
 from tlsprobe.cli.expecting import has_changed, read_baseline
 from tlsprobe.cli.options import (
     CAPTURE_PANEL,
@@ -28,6 +29,7 @@ from tlsprobe.cli.options import (
     InterfaceOption,
     KeyOption,
     NoColorOption,
+    NoVerifyNameOption,
     PasswordEnvOption,
     PatienceOption,
     QuietOption,
@@ -40,7 +42,7 @@ from tlsprobe.cli.options import (
     parse_target,
     password_in,
 )
-from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of, verdict_exit
+from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of
 from tlsprobe.cli.results import default_folder, slug
 from tlsprobe.cli.resume import Earlier, must_fit, read_earlier, resumed_arguments, without
 from tlsprobe.drive.script import Patience
@@ -122,6 +124,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         ),
     ] = None,
     ca: CaOption = None,
+    no_verify_name: NoVerifyNameOption = False,
     cert: CertOption = None,
     key: KeyOption = None,
     sni: SniOption = None,
@@ -190,10 +193,18 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         str | None,
         typer.Option(
             metavar="fail|warn|never",
-            help="Exit with 1 at this verdict or worse. Default: fail; with --expect, never.",
+            help="Exit with 1 at this verdict or worse. Default: warn; with --expect, never.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
+    allow_unmeasured: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unmeasured",
+            help="Do not exit with 1 only because some cells could not be measured.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
     quiet: QuietOption = False,
     no_color: NoColorOption = False,
 ) -> None:
@@ -201,10 +212,10 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
 
     Example: tlsprobe run --target db.example:5432 --profile postgres --user me
 
-    Exit codes: 0 no finding at or above --fail-on, no change since --expect;
-    1 a finding or a change; 2 wrong command line, profile or sequence;
-    3 nothing could be measured; 130 interrupted, results so far are kept
-    and --resume continues.
+    Exit codes: 0 all measured, no finding at or above --fail-on, no change
+    since --expect; 1 a finding, a change, or a cell that could not be
+    measured; 2 wrong command line, profile or sequence; 3 nothing could be
+    measured; 130 interrupted, results so far are kept and --resume continues.
     """
     if resume is not None and not target and _RESUMED not in ctx.meta:
         return _resume(ctx, resume)
@@ -212,8 +223,8 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         raise UsageError("no target given", "name a server with --target HOST:PORT")
     if resume is not None and out_dir is not None:
         raise UsageError("--resume already names the results folder", "leave out --out")
-    fail_on = fail_on or ("never" if expect else "fail")
-    must_be_one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    fail_on = fail_on or ("never" if expect else "warn")
+    must_be_one_of("--fail-on", fail_on, tuple(FAIL_ON))
     must_be_one_of("--capture", capture, CHOICES)
     progress = ProgressView(err(no_color), quiet)
     settings = Settings(
@@ -222,7 +233,7 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         rate=rate,
         tls=tuple(dict.fromkeys(tls or TlsVersion)),
         patience=Patience(patience, idle_limit or IDLE_LIMIT),
-        identity=TlsIdentity(ca, cert, key, sni, tuple(alpn or ()), keylog),
+        identity=TlsIdentity(ca, cert, key, sni, tuple(alpn or ()), keylog, not no_verify_name),
         capture=capture,
         require_capture=require_capture,
         interface=interface,
@@ -254,7 +265,9 @@ def run(  # noqa: PLR0917 - the options of the command line are its arguments
         raise typer.Exit(130)
     if failure is not None:
         raise typer.Exit(failure.exit_code)
-    raise typer.Exit(verdict_exit(runs, fail_on) or int(has_changed(runs)))
+    print_unmeasured(runs, fail_on, allow_unmeasured)
+    code = verdict_exit(runs, fail_on, allow_unmeasured)
+    raise typer.Exit(code or int(has_changed(runs)))
 
 
 @dataclass(frozen=True, slots=True)

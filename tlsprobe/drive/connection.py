@@ -403,6 +403,7 @@ class Connection:
             cut_short=conversation.partial,
             answered_to=self._answered_to(),
             remarks=tuple(conversation.remarks),
+            server_says=conversation.server_says,
         )
 
     def _answered_to(self) -> int:
@@ -426,6 +427,11 @@ class Connection:
         """Leave the rest of the sequence undone, which is a failure if it was to send anything."""
         self.note(EventKind.GAVE_UP, reason)
         raise GivenUp(reason)
+
+    def with_words(self, failure: str) -> str:
+        """A failure with what the server has said of an answer that did not become whole."""
+        so_far = self.conversation.so_far
+        return f"{failure}; it said: {so_far}" if so_far else failure
 
     @property
     def over(self) -> bool:

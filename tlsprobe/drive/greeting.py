@@ -10,6 +10,17 @@ from tlsprobe.protocols.conversation import Phase
 from tlsprobe.tls import TlsSession, alert_name
 
 _CERTIFICATE_ALERTS = frozenset({41, 42, 43, 44, 45, 46, 48, 49, 116})
+_ASKED = ", after it had asked for a client certificate"
+_CERTIFICATE_HINT = "give a certificate that the server trusts: --cert FILE --key FILE"
+_PROBE_ANYHOW = "leave out --ca to probe the server without verifying it"
+_OTHER_CA = "give the CA that signed the server's certificate: --ca FILE"
+_OTHER_NAME = "ask for a name that is in it: --sni NAME; or do not check: --no-verify-name"
+_UNTRUSTED_HINTS = {
+    **dict.fromkeys((2, 18, 19, 20, 21), _OTHER_CA),
+    **dict.fromkeys((62, 64), _OTHER_NAME),
+}
+"""By OpenSSL's number (x509_vfy.h): who signed it is not known, it is for somebody else."""
+
 _ALERT_HINTS = {
     "protocol_version": "the server does not speak this TLS version: try the other with --tls",
     "unrecognized_name": "the server knows no such name: give the right one with --sni NAME",
@@ -69,20 +80,23 @@ def cannot_shake_hands(connection: Connection) -> NoReturn:
     if alert is not None:
         if refused_certificate(connection):
             cannot_greet(connection, "the handshake was over")
-        hint = _ALERT_HINTS.get(alert_name(alert))
-        name = alert_name(alert)
-        connection.give_up(f"the server refused the handshake with the alert {name}", hint)
+        name, asked = alert_name(alert), tls.asked_certificate
+        hint = _CERTIFICATE_HINT if asked else _ALERT_HINTS.get(name)
+        failure = f"the server refused the handshake with the alert {name}"
+        connection.give_up(failure + _ASKED * asked, hint)
     elif tls.over:
         hint = "check the port; protocols that start TLS later need their --profile"
         connection.give_up(f"the port does not speak TLS: it answered {_shown(head)}", hint)
+    elif tls.untrusted is not None:
+        failure = f"the server's certificate could not be verified: {tls.untrusted.words}"
+        connection.give_up(failure, _UNTRUSTED_HINTS.get(tls.untrusted.code, _PROBE_ANYHOW))
     elif tls.failure:
-        hint = "give the CA that signed the server's certificate: --ca FILE"
-        unknown = "certificate verify failed" in tls.failure
-        failure = f"the handshake failed on our side: {tls.failure}"
-        connection.give_up(failure, hint if unknown else None)
+        connection.give_up(f"the handshake failed on our side: {tls.failure}")
     elif connection.ended:
         how = "reset" if connection.noted(EventKind.RESET) else "closed"
-        connection.give_up(f"the server {how} the connection during the handshake")
+        asked = tls.asked_certificate
+        failure = f"the server {how} the connection during the handshake"
+        connection.give_up(failure + _ASKED * asked, _CERTIFICATE_HINT if asked else None)
     else:
         connection.give_up("the server did not finish the handshake in time")
 
@@ -95,15 +109,17 @@ def cannot_greet(connection: Connection, before: str) -> NoReturn:
             Stage.HANDSHAKE
         )  # TLS 1.3 refuses a certificate when we think we are done
         name = alert_name(alert)
-        hint = "give a certificate that the server trusts: --cert FILE --key FILE"
-        connection.give_up(f"the server refused our certificate with the alert {name}", hint)
+        failure = f"the server refused our certificate with the alert {name}"
+        connection.give_up(failure, _CERTIFICATE_HINT)
     elif connection.conversation.failure:
         connection.give_up(connection.conversation.failure, connection.conversation.hint)
     elif connection.ended:
         how = "reset" if connection.noted(EventKind.RESET) else "closed"
-        connection.give_up(f"the server {how} the connection before {before}")
+        failure = f"the server {how} the connection before {before}"
+        connection.give_up(connection.with_words(failure))
     else:
-        connection.give_up(f"the server said nothing more before {before}")
+        failure = f"the server said nothing more before {before}"
+        connection.give_up(connection.with_words(failure))
 
 
 def _shown(data: bytes) -> str:

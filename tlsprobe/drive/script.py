@@ -131,7 +131,7 @@ class _Script:
         if conversation.answered == 0 and refused_certificate(connection):
             cannot_greet(connection, "the first response")
         if conversation.phase is Phase.OWED and not connection.over:
-            connection.stop("no whole response in time")
+            connection.stop(connection.with_words("no whole response in time"))
         if conversation.phase is Phase.FAILED:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)

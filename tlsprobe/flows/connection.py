@@ -175,7 +175,8 @@ class Connection:
 
     def add(self, packet: Packet, way: int) -> None:  # noqa: PLR0912 - the hot end of the wire
         """One more packet; ``way`` is 0 if the first of the ends sent it."""
-        number, time_ns, _, seq, told_ack, flags, window, length, payload = packet[:9]
+        (number, time_ns, _, seq, told_ack, flags, window, length, payload,
+         ttl, ip_id, timestamps, df, window_scale, options, _, relative, _) = packet  # fmt: skip
         streams = self.streams
         own, peer = streams[way], streams[1 - way]
         if flags & _SYN:
@@ -185,7 +186,7 @@ class Connection:
             self._only_syns = False
             if flags & _FIN_RST:
                 self.ended = True
-            if own.base is None or packet.relative:
+            if own.base is None or relative:
                 start = self._start(packet, own, way)
             else:
                 start = seq - own.base
@@ -194,7 +195,7 @@ class Connection:
             first = start
         ack = None
         if told_ack is not None:
-            if peer.base is None or packet.relative:
+            if peer.base is None or relative:
                 ack = self._ack(packet, told_ack, peer)
             else:
                 ack = told_ack - peer.base
@@ -215,9 +216,10 @@ class Connection:
         if time_ns < self.last_ns:
             self._disorder_ns = max(self._disorder_ns, self.last_ns - time_ns)
         self.last_ns = time_ns
-        # From ``ttl`` to ``options`` the segment tells what the packet does.
-        head = number, time_ns, _SIDES[way], flags, start, length, ack, window
-        segment = _new(Segment, head + packet[9:15] + (text,))
+        segment = _new(Segment, (
+            number, time_ns, _SIDES[way], flags, start, length, ack, window,
+            ttl, ip_id, timestamps, df, window_scale, options, text,
+        ))  # fmt: skip
         if len(self._opening) < OPENING and not self.released:
             self._opening.append(segment)
             self._weight += 1

@@ -41,11 +41,12 @@ class Pair:
 
     def choose(self, packet: Packet, way: int) -> Connection | None:
         """The connection that the packet belongs to; None if it begins another."""
-        now, before = self.now, self.before
+        now = self.now
         if now is None or (packet.flags & _SYN and now.is_succeeded_by(packet, way)):
             return None
         if now.released and not now.may_have_sent(packet, way, now.opener):
             return None
+        before = self.before
         if before is None or packet.relative:
             return now
         younger = now.may_send(packet, way)

@@ -52,11 +52,13 @@ class PlanFact:
 class ReachedFact:
     """How the target was reached: its ``address`` as text, and why which TLS version did not work.
 
-    A run that is gone on with reaches its target anew; the latest answer counts.
+    ``server_says`` is what the server calls itself, empty if nothing. A run that is gone on with
+    reaches its target anew; the latest answer counts.
     """
 
     address: str
     refused: dict[str, str]
+    server_says: str = ""
 
 
 class Load(NamedTuple):

@@ -358,7 +358,8 @@ class Run:
     """One target, measured: the run document.
 
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
-    where no baseline was given. ``server`` and ``truth`` are there for what the lab started.
+    where no baseline was given. ``server_says`` is what the server calls itself: a ``Server``
+    header, a greeting, a version. ``server`` and ``truth`` are there for what the lab started.
     """
 
     tool: Tool
@@ -377,4 +378,5 @@ class Run:
     deviations: tuple[Deviation, ...] | None = None
     server: ServerFacts | None = None
     truth: Truth | None = None
+    server_says: str = ""
     schema: str = RUN_SCHEMA

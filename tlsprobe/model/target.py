@@ -31,7 +31,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TlsIdentity:
-    """How we present ourselves in the handshake. Without ``ca`` nothing is verified."""
+    """How we present ourselves in the handshake. Without ``ca`` nothing is verified.
+
+    ``verify_name``: whether the server's certificate has to be for the name that was asked for.
+    """
 
     ca: Path | None = None
     cert: Path | None = None
@@ -39,6 +42,7 @@ class TlsIdentity:
     sni: str | None = None
     alpn: tuple[str, ...] = ()
     keylog: Path | None = None
+    verify_name: bool = True
 
 
 @dataclass(frozen=True, slots=True)

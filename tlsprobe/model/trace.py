@@ -204,9 +204,9 @@ class Drive:
     ``owed`` and ``answered`` count responses that the server had to give and gave whole;
     ``cut_short`` says that one was begun and not finished. ``answered_to`` is the client offset
     up to which every request has had its response; ``remarks`` is what the server said about the
-    connection itself. ``begun`` is where our first step was due, an opening request included;
-    ``ended_early`` says that the server ended the connection while it owed us its greeting or the
-    whole of its first response.
+    connection itself, ``server_says`` what it calls itself. ``begun`` is where our first step was
+    due, an opening request included; ``ended_early`` says that the server ended the connection
+    while it owed us its greeting or the whole of its first response.
     """
 
     client: tuple[str, int] | None
@@ -228,6 +228,7 @@ class Drive:
     cut_short: bool = False
     answered_to: int = 0
     remarks: tuple[Remark, ...] = ()
+    server_says: str = ""
 
     def did(self, deed: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
@@ -238,6 +239,12 @@ class Drive:
         """Whether the connection came to its sequence and the server did not leave us waiting."""
         unanswered = self.answered < self.owed and self.did(EventKind.GAVE_UP) is not None
         return self.failure is None and not unanswered
+
+    @property
+    def only_late(self) -> bool:
+        """Whether it failed although nobody refused or ended the connection: for want of time."""
+        ended = self.did(EventKind.EOF) or self.did(EventKind.RESET)
+        return not self.worked and not self.refused and ended is None
 
 
 class Coverage(StrEnum):

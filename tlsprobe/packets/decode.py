@@ -31,8 +31,10 @@ _OUTGOING = 4
 
 _ipv4 = struct.Struct("!16xHHHBB14xIIBBH").unpack_from
 _ipv6 = struct.Struct("!18xHBB36xIIBBH").unpack_from
-_IP, _ENDS_4, _TCP_4, _LEAST_4, _ENDS_6, _TCP_6, _LEAST_6 = 14, 26, 34, 54, 22, 54, 74
-"""Where things lie in a plain frame of either version, and how long one is at least."""
+_PLAIN_4, _LEAST_4 = (26, 34, 14), 54
+_PLAIN_6, _LEAST_6 = (22, 54, 54), 74
+"""Where, in a plain frame, the two ends lie and TCP, and from where the header counts its bytes;
+and how long such a frame is at least."""
 
 _new = tuple.__new__
 
@@ -51,7 +53,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self.fragments = Fragments()
-        self._copies = Copies()
+        self._is_copy = Copies().has
         self._places: dict[tuple[int, int, bool], int] = {}
 
     def decode(  # noqa: PLR0917 - called once a frame, where names cost time
@@ -68,11 +70,13 @@ class Decoder:
             if kind == frames.PLAIN_IPV4 and len(frame) >= _LEAST_4:
                 total, ip_id, fragment, ttl, protocol, seq, ack, size, flags, window = _ipv4(frame)
                 if protocol == _TCP and not fragment & _ANY_FRAGMENT:
-                    ends, at, counted, df = _ENDS_4, _TCP_4, _IP, fragment & _DF != 0
+                    ends, at, counted = _PLAIN_4
+                    df = fragment & _DF != 0
             elif kind == frames.PLAIN_IPV6 and len(frame) >= _LEAST_6:
                 total, protocol, ttl, seq, ack, size, flags, window = _ipv6(frame)
                 if protocol == _TCP:
-                    ends, at, counted, ip_id, df = _ENDS_6, _TCP_6, _TCP_6, None, None
+                    ends, at, counted = _PLAIN_6
+                    ip_id = df = None
         if at:
             behind = at + _TCP_BYTES
             start = at + (size >> 2 & 0x3C)
@@ -105,7 +109,7 @@ class Decoder:
                         options,
                         index,
                         False,
-                        self._copies.has(
+                        self._is_copy(
                             (frame[ends : at + 16], end - start, ip_id), time_ns, index, ip_id
                         ),
                     ),
@@ -209,7 +213,7 @@ class Decoder:
             window_scale=scale if flags & _SYN else None,
             options=None if cut else kinds,
             interface=place,
-            copy=self._copies.has(shared, time_ns, place, ip_id),
+            copy=self._is_copy(shared, time_ns, place, ip_id),
         )
 
 

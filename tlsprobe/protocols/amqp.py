@@ -7,6 +7,7 @@ sequences meet the server's own timer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import pack
@@ -39,6 +40,7 @@ SECURE = (10, 20)
 CHANNEL_OPEN, CHANNEL_OPEN_OK = (20, 10), (20, 11)
 CHANNEL_CLOSE, CHANNEL_CLOSE_OK = (20, 40), (20, 41)
 
+_NAMES = (b"product", b"version")
 _NOT_AMQP = "is an AMQP 0-9-1 broker listening there? --profile names the protocol"
 _LOGIN = (
     "name a user with --user and the variable that holds the password with --password-env; "
@@ -179,6 +181,7 @@ class Amqp(Conversation):
             asked = "a further login step" if method == SECURE else f"method {method}"
             self.fail(f"the server sent {asked} during the opening of the connection", _NOT_AMQP)
         elif method == START:
+            self.named(_product(arguments))
             self._next_in_greeting = TUNE
             return _method(0, START_OK, self._script.login)
         elif method == TUNE:
@@ -198,6 +201,14 @@ class Amqp(Conversation):
         heartbeat = proposed if self._script.heartbeat is None else self._script.heartbeat
         limits = pack("!HIH", self._channels, min(longest or LONGEST, LONGEST), heartbeat)
         return _method(0, TUNE_OK, limits) + _method(0, OPEN, self._script.vhost + b"\0\0")
+
+
+def _product(arguments: bytes) -> bytes:
+    """``product`` and ``version`` among the properties that Start brings, both long strings."""
+    found = (re.search(rb"%c%sS(.{4})" % (len(n), n), arguments, re.DOTALL) for n in _NAMES)
+    return b" ".join(
+        arguments[one.end() : one.end() + int.from_bytes(one[1])] for one in found if one
+    )
 
 
 def amqp(settings: AmqpSettings, login: Login) -> Callable[[], Amqp]:

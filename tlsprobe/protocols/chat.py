@@ -180,6 +180,7 @@ class Line:
     """An exchange ready for the wire.
 
     ``said`` names it in a message: as the profile has it, without the secrets that ``send`` holds.
+    ``is_greeting``: the server speaks first, and says what it is.
     """
 
     said: str
@@ -187,6 +188,7 @@ class Line:
     expect: re.Pattern[bytes] | None
     refused: re.Pattern[bytes] | None
     hint: str | None
+    is_greeting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +255,16 @@ class Chat(Conversation):
         """Too early for a request is a failure; the message shows what came."""
         if self.phase in {Phase.PLAIN, Phase.GREETING} and self._awaited:
             awaited = self._awaited[0]
-            words = escaped((self._answer + self._unfinished).strip())
-            so_far = f"; it said: {words}" if words else ""
+            so_far = f"; it said: {self.so_far}" if self.so_far else ""
             self.fail(
                 f"the server closed before its answer to {awaited.said} was whole{so_far}",
                 awaited.hint or _WRONG_PROFILE,
             )
+
+    @property
+    def so_far(self) -> str:
+        """Lines in which the answer was not recognised."""
+        return escaped((self._answer + self._unfinished).strip())
 
     def _talk(self) -> bytes:
         """All that can be said before the next answer; behind the last one the phase is over."""
@@ -296,7 +302,9 @@ class Chat(Conversation):
         return b""
 
     def _answered(self) -> bytes:
-        del self._awaited[0]
+        answered = self._awaited.popleft()
+        if answered.is_greeting:
+            self.named(b" ".join(self._answer.split()))
         self._answer.clear()
         self._lines = 0
         if self.phase is not Phase.OWED:
@@ -343,6 +351,7 @@ def chat(settings: ChatSettings, host: str, login: Login) -> Callable[[], Chat]:
             expect=exchange.expect,
             refused=exchange.refused or settings.refused,
             hint=exchange.hint or (_WRONG_LOGIN if _needs(exchange) else None),
+            is_greeting=exchange.send is None,
         )
 
     values = _values(settings.defaults, login, host)

@@ -35,7 +35,8 @@ class Conversation(ABC):
     misbehaves is never an exception: what cannot be understood ends in FAILED.
     ``answered`` counts responses that arrived whole; ``partial`` says that one was begun.
     ``remarks`` are what the server said about the connection itself, in order: the first
-    MOST_REMARKS.
+    MOST_REMARKS. ``server_says`` is what it calls itself, safe to print, empty as long as it has
+    not.
     """
 
     alpn: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class Conversation(ABC):
         self.owed = 0
         self.partial = False
         self.remarks: list[Remark] = []
+        self.server_says = ""
 
     def open(self) -> bytes:
         """The first plain bytes, for a conversation that begins in PLAIN.
@@ -89,6 +91,15 @@ class Conversation(ABC):
 
     def ended(self) -> None:  # noqa: B027
         """The server's byte stream is over: a response that ends with it is now whole."""
+
+    @property
+    def so_far(self) -> str:
+        """The beginning of an answer that is not whole, safe to print; empty if there is none."""
+        return ""
+
+    def named(self, words: bytes) -> None:
+        """The server says what it is; the first time counts."""
+        self.server_says = self.server_says or escaped(words.strip())
 
     def owe(self) -> None:
         """A request goes out: the server owes one response more."""

@@ -48,6 +48,8 @@ _FRAMING = re.compile(
 )
 _MOST_DIGITS = 15
 
+_SERVER = re.compile(rb"\r\nserver:([^\r]*)\r", re.IGNORECASE)
+
 UPLOAD = 4 * 1024 * 1024
 """Bytes of the body that an upload brings; nginx takes 1 MiB unless configured otherwise."""
 
@@ -140,6 +142,8 @@ class Http1(Conversation):
             plain = _plain_head(data)
             if plain is not None:
                 self._heed(plain.says_close)
+                if not self.server_says and (found := _SERVER.search(data, 0, plain.size)):
+                    self.named(found[1])
                 self._left = plain.body
                 return self._skip(data[plain.size :])
         return self._skip(data) if self._left else self._parse(data)
@@ -167,6 +171,7 @@ class Http1(Conversation):
             match response.next_event():
                 case h11.Response() as head:
                     self._heed(_says_close(head.headers))
+                    self.named(next((v for n, v in head.headers if n == b"server"), b""))
                 case h11.EndOfMessage():
                     self.settle()
                     self._response = None

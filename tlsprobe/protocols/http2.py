@@ -201,6 +201,7 @@ class Http2(Conversation):
                 self._greeted()
             case ResponseReceived() | InformationalResponseReceived():
                 self._begin(event.stream_id)
+                self.named(next((v for n, v in event.headers or () if n == b"server"), b""))
             case DataReceived():
                 self._begin(event.stream_id)
                 self._h2.acknowledge_received_data(

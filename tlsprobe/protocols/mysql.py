@@ -256,6 +256,7 @@ class Mysql(Conversation):
 
     def _ask_for_tls(self, body: bytes) -> bytes:
         version, _, rest = body[1:].partition(b"\0")
+        self.named(version)
         # thread 4, scramble 8, filler 1, capabilities 2, charset 1, status 2, capabilities 2,
         # length of the scramble 1, reserved 10, then the rest of the scramble
         capabilities = int.from_bytes(rest[13:15] + rest[18:20], "little")

@@ -49,6 +49,7 @@ _STARTUP = frozenset(b"RKv")
 _READY_FOR_QUERY = ord("Z")
 _ERROR = ord("E")
 _AUTHENTICATION = ord("R")
+_PARAMETER = ord("S")
 _WANTS_DATA = frozenset(b"GW")
 _KNOWN = _RESPONSE | _AT_ANY_TIME | _STARTUP | _WANTS_DATA | {_READY_FOR_QUERY}
 
@@ -233,7 +234,7 @@ class Postgres(Conversation):
         return None
 
     def _matters(self, kind: int) -> bool:
-        if kind in (_ERROR, _AUTHENTICATION):
+        if kind in (_ERROR, _AUTHENTICATION, _PARAMETER):
             return self.phase is Phase.GREETING
         return kind == _READY_FOR_QUERY or kind in _WANTS_DATA
 
@@ -250,7 +251,10 @@ class Postgres(Conversation):
     def _heard(self, kind: int, body: bytes) -> bytes:
         if kind == _AUTHENTICATION:
             return self._authenticate(body)
-        if kind == _ERROR:
+        if kind == _PARAMETER:
+            name, _, value = body.rstrip(b"\0").partition(b"\0")
+            self.named(b"server_version " + value if name == b"server_version" else b"")
+        elif kind == _ERROR:
             self._refused(body)
         elif kind in _WANTS_DATA:
             self.fail(

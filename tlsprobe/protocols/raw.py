@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tlsprobe.keys import Key, a_pattern, some_bytes
 from tlsprobe.model.profile import ProtocolSettings
-from tlsprobe.protocols.conversation import Conversation, Phase
+from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
 
 KEPT = 64 * 1024
@@ -112,6 +112,11 @@ class Raw(Conversation):
         if self.phase is Phase.GREETING:
             self.fail("the server closed the connection before its greeting was whole")
 
+    @property
+    def so_far(self) -> str:
+        """The newest bytes in which no answer was recognised."""
+        return escaped(self._arrived)
+
     def _ask(self, words: bytes, answer: re.Pattern[bytes] | None) -> bytes:
         if answer is not None:
             self._awaited.append(answer)
@@ -121,7 +126,9 @@ class Raw(Conversation):
     def _greeted(self, data: bytes) -> None:
         self._keep(data)
         greeting = self._settings.greeting
-        if greeting is None or greeting.search(self._arrived):
+        found = greeting.search(self._arrived) if greeting is not None else None
+        if greeting is None or found is not None:
+            self.named(found[0] if found is not None else b"")
             self._arrived.clear()
             self.phase = Phase.READY
 

@@ -119,7 +119,7 @@ class _Terminal:
             case Fields():
                 self._print(self._fields(block.rows))
             case BulletList():
-                self._print(self._bullets(block.items))
+                self._print(Padding(self._bullets(block.items), (0, 0, 0, 2)))
             case Table():
                 self._table(block)
             case Legend():
@@ -186,8 +186,8 @@ class _Terminal:
         grid = _grid(1)
         for row in rows:
             label = f"  {row.label:<{max(LABEL, wide)}}"
-            for said in self._lines_of(row):
-                grid.add_row(self._styled(label), said)
+            for part in self._parts_of(row):
+                grid.add_row(self._styled(label), part)
                 label = ""
         return grid
 
@@ -195,21 +195,23 @@ class _Terminal:
         for row in rows:
             style = STYLES[row.verdict] if row.verdict else CODE
             self._print(Padding(self._styled(row.label, style), (0, 0, 0, 2)))
-            for said in self._lines_of(replace(row, verdict=None)):
-                self._print(Padding(said, (0, 0, 0, 4)))
+            for part in self._parts_of(replace(row, verdict=None)):
+                self._print(Padding(part, (0, 0, 0, 4)))
 
-    def _lines_of(self, row: Field) -> Iterator[Styled]:
+    def _parts_of(self, row: Field) -> Iterator[RenderableType]:
+        """The text, then the items; one item alone needs no bullet."""
         style = STYLES[row.verdict] if row.verdict else ""
         if row.text or not row.items:
             yield self._text(row.text, style)
-        bullet = f"{self.glyphs.bullet} " if len(row.items) > 1 else ""
-        for item in row.items:
-            yield self._styled(bullet).append_text(self._text(item, style))
+        if len(row.items) == 1:
+            yield self._text(row.items[0], style)
+        elif row.items:
+            yield self._bullets(row.items, style)
 
-    def _bullets(self, items: Iterable[Text]) -> Grid:
+    def _bullets(self, items: Iterable[Text], style: str = "") -> Grid:
         grid = _grid(1)
         for item in items:
-            grid.add_row(self._styled(f"  {self.glyphs.bullet}"), self._text(item))
+            grid.add_row(self.glyphs.bullet, self._text(item, style))
         return grid
 
     def _legend(self, legend: Legend) -> Grid:

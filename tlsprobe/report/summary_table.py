@@ -108,7 +108,7 @@ def resets_for_fin(cell: Cell) -> int:
 
 
 def _row(line: Answers, width: int) -> tuple[Text, ...]:
-    names = ", ".join(line.names)
+    names = "; ".join(line.names)  # a title may hold a comma
     if not line.answers:
         reason = f"unsupported: {line.reason or 'no reason was given'}"
         return (names, reason, *("" for _ in range(width - 2)))

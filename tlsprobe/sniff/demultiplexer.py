@@ -63,23 +63,22 @@ class _Port:
 
     def follow(self, decoder: Decoder, link: int) -> None:
         """Decodes what waits, and files it by connection."""
-        decode, waiting, self.waiting = decoder.decode, self.waiting, []
+        decode, choose = decoder.decode, self.pair.choose
+        waiting, self.waiting = self.waiting, []
         for way, number, time_ns, length, data in waiting:
             try:
                 packet = decode(data, link, length, time_ns, number)
             except Malformed:
                 continue
             if packet is not None and not packet.copy:
-                self._add(packet, way)
+                (choose(packet, way) or self._begin(packet)).add(packet, way)
 
-    def _add(self, packet: Packet, way: int) -> None:
-        connection = self.pair.choose(packet, way)
-        if connection is None:
-            connection = Connection(self.pair.key, packet, latest=LATEST)
-            gone = self.pair.begin(connection)
-            if gone is not None and not gone.released:
-                self.older = [*self.older[-OLDER - self.expected :], gone]
-        connection.add(packet, way)
+    def _begin(self, packet: Packet) -> Connection:
+        connection = Connection(self.pair.key, packet, latest=LATEST)
+        gone = self.pair.begin(connection)
+        if gone is not None and not gone.released:
+            self.older = [*self.older[-OLDER - self.expected :], gone]
+        return connection
 
     def untaken(self) -> list[Connection]:
         """Those that nobody has taken, the oldest first."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import logging
 import os
 import select
 import signal
@@ -24,12 +23,9 @@ import time
 from contextlib import suppress
 from fcntl import fcntl
 
-from scapy.arch.linux import L2ListenSocket
-from scapy.config import conf
-from scapy.packet import Raw
-
 from tlsprobe.sniff import bpf, privileges
 from tlsprobe.sniff import protocol as sniffer_protocol
+from tlsprobe.sniff.packet_socket import Listening, open_packet_socket
 from tlsprobe.sniff.protocol import ARMED, ENDED, FAILED, FRAME_HEAD, FRAMES, SYNCED, TALLY
 from tlsprobe.sniff.route import Interface, describe, packed
 
@@ -127,12 +123,9 @@ def statistics(packets: socket.socket) -> int:
     return int(_STATISTICS.unpack(answer)[1])
 
 
-def open_packets(interface: Interface, address: bytes, port: int) -> L2ListenSocket:
+def open_packets(interface: Interface, address: bytes, port: int) -> Listening:
     """A packet socket that passes our connections only, and can never be made to pass more."""
-    # The library warns of link types without a layer. Nothing is dissected here: any layer does.
-    conf.default_l2 = Raw
-    logging.getLogger("scapy").setLevel(logging.ERROR)
-    listening = L2ListenSocket(iface=interface.name, promisc=False, nofilter=1)
+    listening = open_packet_socket(interface.name)
     packets = listening.ins
     program = bpf.connection_filter(address, port, skip_outgoing=interface.loopback)
     attach(packets, bpf.encode(program))

@@ -87,7 +87,7 @@ def test_the_summary_comes_first_and_the_versions_last() -> None:
             "PostgreSQL idle expiry close_notify, FIN",
             "h2o idle expiry unsupported: no such program: h2o",
             "Who closes alike",
-            "nginx, nginx engine, APISIX settings: ",
+            "nginx; nginx engine, APISIX settings: ",
             "Servers with the same letter close alike",
             "Every sequence",
             "na unsupported",
@@ -204,8 +204,16 @@ def test_few_resets_are_counted_in_good_english(resets: int, said: str) -> None:
 def test_the_lab_notes_stand_under_the_versions() -> None:
     run = in_lab(run_of("x", CLOSED), "apisix", "nginx engine, APISIX settings", notes="not APISIX")
     page = written([*vendors_of([run])])
-    assert "| nginx engine, APISIX settings | 1.22.1, OpenSSL 3.0.17 | Linux 6.18.0 |" in page
+    assert "| nginx engine, APISIX settings | 1.22.1, OpenSSL 3.0.17 | 2026-11-20" in page
     assert "- nginx engine, APISIX settings: not APISIX" in page
+
+
+def test_versions_name_the_kernel_where_there_are_several() -> None:
+    one, other = vendor("a", CLOSED), vendor("b", CLOSED)
+    assert "| kernel |" not in written([one, other])
+    assert other.run is not None
+    old = replace(other.run, host=replace(other.run.host, kernel="5.10.0"))
+    assert "| Linux 5.10.0 |" in written([one, replace(other, run=old)])
 
 
 def test_nasty_names_break_no_table() -> None:

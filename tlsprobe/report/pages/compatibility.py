@@ -17,6 +17,7 @@ from tlsprobe.report.blocks import (
     Note,
     Page,
     Table,
+    Text,
 )
 from tlsprobe.report.compatibility import (
     Absent,
@@ -101,7 +102,7 @@ def _facts(compatibility: Compatibility, command: str) -> Iterator[Field]:
         yield Field("measured", f"{' to '.join(dict.fromkeys((days[0], days[-1])))} (UTC)")
     tools = dict.fromkeys(f"{run.tool.name} {run.tool.version}" for run in runs)
     yield Field("with", ", ".join(tools) or "nothing")
-    kernels = dict.fromkeys(f"{run.host.system} {run.host.kernel}" for run in runs)
+    kernels = dict.fromkeys(map(_kernel, runs))
     yield Field("kernel", ", ".join(kernels) or "none")
     if command:
         yield Field("command", (Code(command),))
@@ -118,7 +119,7 @@ def _summary(compatibility: Compatibility) -> Iterator[Block]:
 
 def _groups(compatibility: Compatibility) -> Iterator[Field]:
     for group in compatibility.groups:
-        titles = ", ".join(vendor.title for vendor in group.members)
+        titles = "; ".join(vendor.title for vendor in group.members)
         yield Field(group.letter, f"{titles}: {group.habits}")
 
 
@@ -151,17 +152,7 @@ def _measured(vendors: Sequence[Vendor]) -> Iterator[Block]:
     yield Heading(2, "How this was measured")
     if len(runs) <= MOST_EXPLAINED:
         yield Fields(measured_fields(runs))
-    heads = ("server", "version and TLS library", "kernel", "measured")
-    rows = (
-        (
-            vendor.title,
-            vendor.versions(),
-            f"{run.host.system} {run.host.kernel}",
-            f"{run.started[:19].replace('T', ' ')} UTC",
-        )
-        for vendor, run in zip(vendors, runs, strict=True)
-    )
-    yield Table(tuple(map(Column, heads)), tuple(rows))
+    yield _versions(vendors, runs)
     noted = tuple(
         f"{vendor.title}: {run.server.notes}"
         for vendor, run in zip(vendors, runs, strict=True)
@@ -169,3 +160,19 @@ def _measured(vendors: Sequence[Vendor]) -> Iterator[Block]:
     )
     if noted:
         yield BulletList(noted)
+
+
+def _versions(vendors: Sequence[Vendor], runs: Sequence[Run]) -> Table:
+    """The versions of the servers; and of the kernels, if the page does not name the only one."""
+    rows: list[tuple[Text, ...]] = []
+    several = len({_kernel(run) for run in runs}) > 1
+    for vendor, run in zip(vendors, runs, strict=True):
+        kernel = (_kernel(run),) if several else ()
+        when = f"{run.started[:19].replace('T', ' ')} UTC"
+        rows.append((vendor.title, vendor.versions(), *kernel, when))
+    heads = ("server", "version and TLS library", *(("kernel",) if several else ()), "measured")
+    return Table(tuple(map(Column, heads)), tuple(rows))
+
+
+def _kernel(run: Run) -> str:
+    return f"{run.host.system} {run.host.kernel}"

@@ -1,0 +1,108 @@
+"""Exit codes of finished runs: findings, cells without an answer, and readers who leave."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_campaign import reference
+from tests.report.builders import nginx_run
+from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
+from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.run import Cell, Run
+
+PASS, FAIL, WARN = Verdict.PASS, Verdict.FAIL, Verdict.WARN
+INCONCLUSIVE, ERROR, UNSUPPORTED = Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.UNSUPPORTED
+CONTROL = "control"
+
+
+def run_with(*verdicts: Verdict, role: str = "asked") -> Run:
+    cells = [Cell(f"close-{n}", "fin", "1.3", 1, v) for n, v in enumerate(verdicts)]
+    return replace(nginx_run(), cells=(*cells[:1], *(replace(c, role=role) for c in cells[1:])))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fail", "warn", "never"),
+    [
+        ((PASS, PASS), 0, 0, 0),
+        ((PASS, WARN), 0, 1, 0),
+        ((PASS, FAIL), 1, 1, 0),
+        ((PASS, UNSUPPORTED), 0, 0, 0),
+        ((PASS, INCONCLUSIVE), 1, 1, 0),
+        ((PASS, ERROR), 1, 1, 0),
+        ((ERROR, ERROR), 3, 3, 3),
+        ((INCONCLUSIVE, UNSUPPORTED), 3, 3, 3),
+    ],
+)
+def test_what_makes_a_run_fail(
+    verdicts: tuple[Verdict, ...], fail: int, warn: int, never: int
+) -> None:
+    codes = [verdict_exit([run_with(*verdicts)], on) for on in ("fail", "warn", "never")]
+    assert codes == [fail, warn, never]
+
+
+@pytest.mark.parametrize("verdict", [INCONCLUSIVE, ERROR])
+def test_what_is_not_measured_can_be_allowed(verdict: Verdict) -> None:
+    assert verdict_exit([run_with(PASS, verdict)], "warn", allow_unmeasured=True) == 0
+    assert verdict_exit([run_with(verdict)], "warn", allow_unmeasured=True) == 3
+    assert verdict_exit([run_with(WARN, verdict)], "warn", allow_unmeasured=True) == 1
+
+
+def test_a_control_that_nobody_asked_for_need_not_be_measured() -> None:
+    assert verdict_exit([run_with(PASS, INCONCLUSIVE, role=CONTROL)], "warn") == 0
+
+
+@pytest.mark.parametrize("fail_on", ["warn", "never"])
+def test_it_never_passes_in_silence(fail_on: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_unmeasured([run_with(PASS, INCONCLUSIVE, ERROR, ERROR)], fail_on, False)
+    said = capsys.readouterr().err
+    assert "3 of 4 cells could not be measured (2 error, 1 inconclusive)" in said
+    assert ("--allow-unmeasured" in said) == (fail_on == "warn")
+
+
+def test_it_says_nothing_where_all_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    print_unmeasured([run_with(PASS, FAIL, UNSUPPORTED)], "warn", False)
+    assert capsys.readouterr().err == ""
+
+
+# --- readers who leave ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[int]:
+    with reference("silent") as ports:
+        yield ports["silent"]
+
+
+def left_after_a_line(*words: str, cwd: Path) -> tuple[int, str]:
+    """``tlsprobe WORDS | head -1``: the exit code, and what it said on standard error."""
+    command = [sys.executable, "-W", "error", "-m", "tlsprobe", *words]
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        return process.wait(60), said
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_run_keeps_its_code_when_the_reader_leaves(
+    silent: int, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    asked = ("--profile", "reference", "--sequence", "terminate", "--trials", "1", *form)
+    words = ("run", "--target", f"127.0.0.1:{silent}", *asked, "--capture", "none")
+    assert left_after_a_line(*words, cwd=tmp_path)[0] == 1
+    assert left_after_a_line(*words, "--fail-on", "never", cwd=tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("words", [("rules",), ("sequences",), ("--help",), ("run", "--help")])
+def test_lists_end_well_when_the_reader_leaves(words: tuple[str, ...], tmp_path: Path) -> None:
+    assert left_after_a_line(*words, cwd=tmp_path) == (0, "")
