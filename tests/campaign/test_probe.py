@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -33,16 +34,25 @@ class Spy:
     def __init__(self) -> None:
         self.starts: list[float] = []
         self.names: list[str] = []
-        self.active = 0
-        self.most = 0
+        self.active = self.opening = 0
+        self.most = self.most_opening = 0
 
-    async def drive(self, route: Route, sequence: Sequence) -> Drive:
+    async def drive(
+        self, route: Route, sequence: Sequence, opened: Callable[[], None] = lambda: None
+    ) -> Drive:
         self.starts.append(trio.current_time())
         self.names.append(sequence.name)
         self.active += 1
+        self.opening += 1
         self.most = max(self.most, self.active)
+        self.most_opening = max(self.most_opening, self.opening)
+
+        def has_opened() -> None:
+            self.opening -= 1
+            opened()
+
         try:
-            return await really_drive(route, sequence)
+            return await really_drive(route, sequence, opened=has_opened)
         finally:
             self.active -= 1
 
@@ -97,6 +107,34 @@ def test_the_concurrency_is_reached_and_never_exceeded(
     with spied(monkeypatch) as spy:
         trio.run(measure, settings(trials=12, concurrency=most), "terminate", "close-notify-fin")
     assert spy.most == most
+
+
+def test_all_wait_idle_together_and_few_are_opened_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with spied(monkeypatch) as spy:
+        trio.run(measure, settings(trials=40, concurrency=3), "idle-expiry")
+    assert spy.most == 40
+    assert spy.most_opening == 3
+
+
+def test_no_more_wait_than_may_be_open_and_the_user_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contextmanager
+    def room_for(connections: int) -> Iterator[int]:
+        yield connections - 10
+
+    warnings: list[str] = []
+    monkeypatch.setattr(campaign, "room_for", room_for)
+    with spied(monkeypatch) as spy:
+        watcher = Watcher(warned=warnings.append)
+        chosen = settings(trials=30, concurrency=3)
+        found = trio.run(partial(measure, chosen, "idle-expiry", watcher=watcher))
+    assert spy.most == 20
+    note = "only 20 connections wait idle at a time: no more files may be open (ulimit -n)"
+    assert note in warnings
+    assert note in found.notes
 
 
 def test_a_seed_makes_the_order_reproducible(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,21 @@ async def cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+class Place:
+    """A place taken on somebody's behalf, which is given back once, however often it is left."""
+
+    def __init__(self, limiter: trio.CapacityLimiter, borrower: object) -> None:
+        self._limiter = limiter
+        self._borrower = borrower
+        self._taken = True
+
+    def leave(self) -> None:
+        """Give it back."""
+        if self._taken:
+            self._taken = False
+            self._limiter.release_on_behalf_of(self._borrower)
+
+
 class Gauge:
     """Counts the connections of ours that are open at a time, which is a load on the server."""
 

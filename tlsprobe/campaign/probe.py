@@ -9,13 +9,15 @@ and what an earlier run left unfinished is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import trio
 
+from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
-from tlsprobe.campaign.pace import Gauge, Pace, cancel_at
+from tlsprobe.campaign.pace import Gauge, Pace, Place, cancel_at
 from tlsprobe.campaign.reach import CHECK, Reached, numeric, reach
 from tlsprobe.campaign.settings import (
     Measured,
@@ -66,8 +68,11 @@ LONG_IDLE = 20.0
 BETWEEN_ROUNDS = 0.4
 """Seconds between rounds that run side by side: their expiries must not meet."""
 
-MAX_IDLE = 512
+MAX_IDLE = 10_000
 """Connections that wait idle at the same time, at most."""
+
+MIN_IDLE = 16
+"""And at least, whatever the limit of open files."""
 
 
 async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
@@ -96,7 +101,9 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
             watcher.warned(capture.warning)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)
-        await campaign.run(plan(sequences, settings), stop)
+        plans = plan(sequences, settings)
+        with campaign.room(plans):
+            await campaign.run(plans, stop)
     return campaign.end(interrupted=stop.is_set())
 
 
@@ -123,10 +130,32 @@ class _Campaign:
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()
         }
-        self.working = trio.CapacityLimiter(settings.concurrency)
         self.idling = trio.CapacityLimiter(MAX_IDLE)
+        self.opening = trio.CapacityLimiter(settings.concurrency)
         self.pace = Pace(settings.rate)
         self.gauge = Gauge()
+        self.notes = [capture.warning] if capture.warning else []
+
+    @contextmanager
+    def room(self, plans: Iterable[CellPlan]) -> Iterator[None]:
+        """Let as many connections wait at once as there are to wait, or as may be open."""
+        waiting = [cell.trials for cell in plans if cell.sequence.is_idle]
+        idle = min(sum(waiting), MAX_IDLE)
+        busy = 2 * self.settings.concurrency
+        with room_for(idle + busy) as connections:
+            if connections < idle + busy:
+                most = max(MIN_IDLE, connections - busy)
+                self.idling.total_tokens = most
+                self.warn(
+                    f"only {most} connections wait idle at a time: no more files may be open"
+                    " (ulimit -n)"
+                )
+            yield
+
+    def warn(self, note: str) -> None:
+        """Tell whoever watches, and the report."""
+        self.notes.append(note)
+        self.watcher.warned(note)
 
     async def run(self, plans: tuple[CellPlan, ...], stop: trio.Event) -> None:
         self.take_up()
@@ -207,22 +236,62 @@ class _Campaign:
             return
         if cell.sequence.is_race:
             await self.rounds(cell, missing)
+        elif cell.sequence.is_idle:
+            await self.waiters(cell, missing)
         else:
-            async with trio.open_nursery() as nursery:
-                for trial in missing:
-                    nursery.start_soon(self.trial, cell, trial)
+            await self.trials_of(cell, missing)
         alive = await self.path_works(cell)
         self.note(PathFact(cell.sequence.name, cell.tls, alive))
         self.tell()
 
-    async def trial(self, cell: CellPlan, trial: Trial) -> None:
+    async def trials_of(self, cell: CellPlan, trials: list[Trial]) -> None:
+        """Drive a cell's trials, so many at a time, and judge each as soon as it has ended."""
+        left = iter(trials)
+        async with trio.open_nursery() as nursery:
+
+            async def work() -> None:
+                for trial in left:
+                    driven = await self.trial(cell, trial)
+                    nursery.start_soon(self.judge, trial, *driven)
+
+            for _ in range(min(self.settings.concurrency, len(trials))):
+                nursery.start_soon(work)
+
+    async def waiters(self, cell: CellPlan, trials: list[Trial]) -> None:
+        """Drive trials that wait idle, most of their time and side by side.
+
+        Few are opened at a time: thousands of handshakes at once would last longer than a server
+        has patience, or we.
+        """
+        async with trio.open_nursery() as nursery:
+
+            async def wait(trial: Trial) -> None:
+                opening = Place(self.opening, trial)
+                try:
+                    driven = await self.trial(cell, trial, opening.leave)
+                finally:
+                    opening.leave()
+                    self.idling.release_on_behalf_of(trial)
+                await self.judge(trial, *driven)
+
+            for trial in trials:
+                await self.idling.acquire_on_behalf_of(trial)
+                await self.opening.acquire_on_behalf_of(trial)
+                nursery.start_soon(wait, trial)
+
+    async def trial(
+        self, cell: CellPlan, trial: Trial, opened: Callable[[], None] = lambda: None
+    ) -> tuple[Drive, Load, int | None]:
+        """Drive a trial when its turn has come; ``opened`` is called when its opening is over."""
         route = self.routes[TlsVersion(cell.tls)]
-        async with self.idling if cell.sequence.is_idle else self.working:
-            await trio.sleep(delay_of(trial, self.settings.seed))
-            await self.pace.turn()
-            dropped = self.capture.dropped
-            found, load = await self.gauge.driving(lambda: drive(route, cell.sequence))
-        await self.judge(trial, found, load, dropped)
+        delay = delay_of(trial, self.settings.seed)
+        if delay:
+            await trio.sleep(delay)
+        await self.pace.turn()
+        dropped = self.capture.dropped
+        drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
+        found, load = await self.gauge.driving(drives)
+        return found, load, dropped
 
     async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:
         """Races against the idle expiry, ten to a round; rounds that take long side by side."""
@@ -295,7 +364,7 @@ class _Campaign:
 
     def answer(self, interrupted: bool) -> Measured:
         """The campaign's answer, as far as it has come."""
-        notes = [self.capture.warning] if self.capture.warning else []
+        notes = list(self.notes)
         if self.capture.broken:
             notes.append(f"the capture ended early: {self.capture.broken}")
         address = endpoint(*numeric(self.reached.address))

@@ -44,14 +44,20 @@ Racer = Callable[[Connection, Step, Racing], Awaitable[None]]
 """Who performs the steps that must be on time to the microsecond: a round's starter."""
 
 
-async def drive(route: Route, sequence: Sequence, racer: Racer | None = None) -> Drive:
+async def drive(
+    route: Route,
+    sequence: Sequence,
+    racer: Racer | None = None,
+    opened: Callable[[], None] = lambda: None,
+) -> Drive:
     """Open a connection, take it through ``sequence``, and report what happened.
 
     Whatever the peer does is in the answer; nothing that it does is raised. Sequences that race
-    the server's idle expiry need a ``racer``.
+    the server's idle expiry need a ``racer``. ``opened`` is called when the part that is judged
+    begins.
     """
     connection = Connection(route)
-    script = _Script(connection, sequence, racer)
+    script = _Script(connection, sequence, racer, opened)
     try:
         await script.run()
     finally:
@@ -62,10 +68,17 @@ async def drive(route: Route, sequence: Sequence, racer: Racer | None = None) ->
 class _Script:
     """A sequence while it is performed on a connection."""
 
-    def __init__(self, connection: Connection, sequence: Sequence, racer: Racer | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        sequence: Sequence,
+        racer: Racer | None,
+        opened: Callable[[], None],
+    ) -> None:
         self.connection = connection
         self.sequence = sequence
         self.racer = racer
+        self.opened = opened
 
     async def run(self) -> None:
         connection = self.connection
@@ -73,6 +86,7 @@ class _Script:
         try:
             await connection.connect()
             left = list(bursts(await self.opening(list(self.sequence.groups))))
+            self.opened()
             while left:
                 undone = any(sends(burst[0]) and not _uploads(burst[0]) for burst in left)
                 await self.perform(left.pop(0))
