@@ -70,4 +70,4 @@ class TextReading(Counts):
         if pieces.broken:
             self.truncated = f"{self.name}: {pieces.broken}"
         if pasted.cut:
-            self.notes.append(f"{pasted.cut} printed packets are cut off behind their numbers")
+            self.notes.append(f"{pasted.cut} printed packets are cut off after their numbers")

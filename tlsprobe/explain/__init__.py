@@ -96,7 +96,7 @@ def _source(reading: Reading, forgotten: int) -> InputFacts:
     if forgotten:
         notes.append(
             f"{forgotten} more connections than fit into memory: whether those were reset, too, is"
-            " not told; --host and --port ask for fewer"
+            " not shown; --host and --port ask for fewer"
         )
     return InputFacts(
         name=reading.name,

@@ -250,7 +250,7 @@ _ALL = (
     Property(
         "no-answer-after-alert",
         "TLS13-IGNORE-AFTER",
-        "Nothing that comes behind our close_notify is answered.",
+        "Nothing that comes after our close_notify is answered.",
         check=_broken("no-answer-after-alert", "TLS13-IGNORE-AFTER"),
     ),
     Property(

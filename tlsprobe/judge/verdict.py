@@ -59,7 +59,7 @@ def _notes(given: RuleInput) -> Iterator[str]:
         how = ending_words(words_of(given.closing))
         yield f"the server ended the connection before the sequence began: {how}"
     if given.trace.coverage is Coverage.NONE:
-        yield "no capture: told by our own socket, which cannot see a reset behind an EOF"
+        yield "no capture: known from our own socket, which cannot see a reset after an EOF"
     if given.outside_tls:
         yield f"{given.outside_tls} bytes that are no TLS came after TLS had begun"
     if given.trace.left_out:

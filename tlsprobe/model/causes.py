@@ -111,9 +111,9 @@ class Cause(StrEnum):
         CauseRow(
             "its sender closed the socket with data unread",
             server=Remedy(
-                "Whoever reads between client and server: the read fails with ECONNRESET where EOF"
-                " belongs, and a forwarder that takes a read error for a dead tunnel closes it for"
-                " all.",
+                "Anyone who reads between client and server: the read fails with ECONNRESET where"
+                " EOF belongs, and a forwarder that takes a read error for a dead tunnel closes it"
+                " for all.",
                 (
                     Advice(
                         Party.SERVER,
@@ -122,7 +122,7 @@ class Cause(StrEnum):
                     ),
                     Advice(
                         Party.CLIENT,
-                        "send the goodbye without a close_notify behind it, or wait for the"
+                        "send the goodbye without a close_notify after it, or wait for the"
                         " server's alert before answering.",
                     ),
                     Advice(
@@ -133,8 +133,8 @@ class Cause(StrEnum):
                 ),
             ),
             client=Remedy(
-                "The server, and whoever reads in between: a read fails with ECONNRESET where EOF"
-                " belongs.",
+                "The server, and anyone who reads in between: a read fails with ECONNRESET where"
+                " EOF belongs.",
                 (
                     Advice(
                         Party.CLIENT,
@@ -226,7 +226,7 @@ class Cause(StrEnum):
         CauseRow(
             "its sender aborted with nothing unread: linger 0, or a teardown",
             server=Remedy(
-                "Whoever still reads: ECONNRESET in place of EOF, and data in flight is discarded.",
+                "Anyone who still reads: ECONNRESET in place of EOF, and data in flight is lost.",
                 (
                     Advice(
                         Party.SERVER,
@@ -236,8 +236,8 @@ class Cause(StrEnum):
                 ),
             ),
             client=Remedy(
-                "The server, and whoever reads in between: ECONNRESET in place of EOF, and data in"
-                " flight is discarded.",
+                "The server, and anyone who reads in between: ECONNRESET in place of EOF, and data"
+                " in flight is lost.",
                 (Advice(Party.CLIENT, "look for linger 0, or a kill at timeout."),),
             ),
             kernel=(

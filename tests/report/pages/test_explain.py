@@ -37,7 +37,7 @@ def test_a_reset_has_its_cause_its_trigger_and_its_remedy() -> None:
             "provoked by packet ",
             "because • packet ",
             "reader ECONNRESET where EOF belongs",
-            "hurts Whoever reads between",
+            "hurts Anyone who reads between",
             "remedy • Server: read until",
             "What would settle it: tlsprobe run --target",
             "> ",

@@ -65,7 +65,7 @@ def test_a_reset_has_its_cause_its_victim_and_its_remedy() -> None:
             "seen The server reset the connection instead of ending it with a FIN",
             "why unread-data-at-close (confidence high, in 40 trials)",
             "• Packet 24 is RST+ACK with a live window",
-            "hurts Whoever reads between client and server: the read fails with ECONNRESET",
+            "hurts Anyone who reads between client and server: the read fails with ECONNRESET",
             "remedy • Send Terminate and close without a close_notify.",
             "pass TCP-RST-ON-UNREAD",
             "Examples terminate-close-notify, TLS 1.2, trial 7: G N n r",
@@ -105,7 +105,7 @@ def test_findings_have_evidence_and_remedies() -> None:
     assert "- where: terminate-close-notify (20/20 each, TLS 1.2 and 1.3)" in page
     assert "- why: unread-data-at-close (confidence high, in 40 trials)" in page
     assert "  - It acknowledges our close_notify (packet 22)" in page
-    assert "\n- hurts: Whoever reads between client and server" in page
+    assert "\n- hurts: Anyone who reads between client and server" in page
     assert "- remedy:\n  - Send Terminate and close without a close_notify." in page
     assert "> 1.2 ms  client ◀── server  r  #24  RST+ACK, window 512" in page
 

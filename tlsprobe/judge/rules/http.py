@@ -20,7 +20,7 @@ def _http_close(given: RuleInput) -> Answer:
         return None
     late = [r for r in given.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
     if late and given.trace.drive.answered_to >= late[0].end:
-        return Result.FAIL, "the server answered a request behind 'Connection: close'"
+        return Result.FAIL, "the server answered a request after 'Connection: close'"
     if given.closing.server_end is None and given.axes.tls is TlsEnd.NOTIFIED:
         return Result.PASS, "the server began to close with its close_notify, and waited for ours"
     if given.closing.server_end is None:
@@ -43,10 +43,10 @@ def _http_linger(given: RuleInput) -> Answer:
     if not (_has_body(given) or _wrote_behind_goodbye(given)):
         return None
     if not _own_resets(given):
-        return Result.PASS, "the server closed in stages: no reset behind its last response"
+        return Result.PASS, "the server closed in stages: no reset after its last response"
     if given.axes.data is DataEnd.TRUNCATED:
-        return Result.INFO, "the server reset because of bytes behind, and its response was lost"
-    return Result.INFO, "the server reset behind its response, which a slower reader would lose"
+        return Result.INFO, "the server reset because of later bytes, and its response was lost"
+    return Result.INFO, "the server reset after its response, which a slower reader would lose"
 
 
 def _http_body(given: RuleInput) -> Answer:
@@ -191,7 +191,7 @@ HTTP_RULES = (
         "RFC 9112 section 9.6",
         Level.INFO,
         "server",
-        "A server closes in stages, lest a reset for unread bytes erase its last response.",
+        "A server closes in stages, so that no reset for unread bytes erases its last response.",
         _http_linger,
         checked=True,
         protocols=("http1",),

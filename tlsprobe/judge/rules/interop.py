@@ -66,7 +66,7 @@ def _plaintext(given: RuleInput) -> Answer:
     if given.its_end is None or given.aborted:
         return None
     if given.outside_tls:
-        return Result.WARN, "the server said its last words outside TLS, where a client reads none"
+        return Result.WARN, "the server sent its last message outside TLS, where no client reads it"
     return Result.PASS, "the server said nothing outside TLS"
 
 
@@ -177,12 +177,12 @@ INTEROP_RULES = (
         _OURS,
         Level.INTEROP,
         "server",
-        "A server says its last words inside TLS: to a client, other bytes are a broken record.",
+        "A server sends its last message inside TLS: to a client, other bytes are a broken record.",
         _plaintext,
         remedy=Remedy(
             "Clients report a protocol error (wrong version number) in place of what"
             " the server said.",
-            (Advice(Party.SERVER, "end TLS only behind its last words, not before them."),),
+            (Advice(Party.SERVER, "end TLS only after its last message, not before it."),),
         ),
     ),
     Rule(

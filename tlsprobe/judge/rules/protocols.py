@@ -83,7 +83,7 @@ PROTOCOL_RULES = (
         protocols=("postgres",),
         remedy=Remedy(
             "The server's own connection slots, which run out.",
-            (Advice(Party.POOLER, "pass Terminate on, and close behind it."),),
+            (Advice(Party.POOLER, "pass Terminate on, then close."),),
         ),
     ),
     Rule(

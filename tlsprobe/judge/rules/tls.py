@@ -89,8 +89,8 @@ def _tls13_ignore_after(given: RuleInput) -> Answer:
     if not late:
         return None
     if given.trace.drive.answered_to >= late[0].end or _answers_late_data(given):
-        return Result.FAIL, "the server answered what we sent behind our close_notify"
-    return Result.PASS, "the server did nothing about what we sent behind our close_notify"
+        return Result.FAIL, "the server answered what we sent after our close_notify"
+    return Result.PASS, "the server did nothing about what we sent after our close_notify"
 
 
 def _answers_late_data(given: RuleInput) -> bool:
@@ -128,7 +128,7 @@ def _tls13_canceled(given: RuleInput) -> Answer:
     notifies = given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY)
     if any(record.start >= canceled.end for record in notifies):
         return Result.PASS, "the server's user_canceled was followed by a close_notify"
-    return Result.WARN, "the server sent user_canceled and no close_notify behind it"
+    return Result.WARN, "the server sent user_canceled and no close_notify after it"
 
 
 def _tls_fatal_closes(given: RuleInput) -> Answer:
@@ -227,12 +227,12 @@ TLS_RULES = (
         _TLS13,
         Level.MUST,
         "receiver",
-        "Nothing that arrives behind a close_notify is acted upon.",
+        "Nothing that arrives after a close_notify is acted upon.",
         _tls13_ignore_after,
         checked=True,
         tls="1.3",
         remedy=Remedy(
-            "Whoever relies on the alert as the end: what comes behind it may not be the client's.",
+            "Anyone who relies on the alert as the end: later bytes may not be the client's.",
             (
                 Advice(
                     Party.SERVER,
@@ -267,7 +267,7 @@ TLS_RULES = (
             "A reader that cannot tell whether anything will follow.",
             (
                 Advice(
-                    Party.SERVER, "send close_notify behind user_canceled, or close_notify alone."
+                    Party.SERVER, "send close_notify after user_canceled, or close_notify alone."
                 ),
             ),
         ),
