@@ -53,6 +53,19 @@ def test_what_packages_bring_can_be_installed(
     assert found == Availability(Presence.INSTALLABLE, None, "apt-get install one two")
 
 
+def test_packages_are_got_though_the_program_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Java may be here, and the server that it runs not yet."""
+    jar = tmp_path / "its.jar"
+    profile = vendor(tmp_path, f'{PROGRAM}{ANY}packages = ["one"]\nneeds = ["{jar}"]\n')
+    program(tmp_path / "bin" / "apt-get")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    failures, _said = got([profile], tmp_path)
+    assert failures == {"mine": "as root: apt-get install one"}
+
+
 def test_a_file_that_packages_bring_is_no_command(tmp_path: Path) -> None:
     lab = 'start = ["sh"]\npackages = ["one"]\nneeds = ["{need}"]\n'
     lacking = vendor(tmp_path, lab.format(need=tmp_path / "its.jar"))

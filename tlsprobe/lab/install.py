@@ -79,8 +79,8 @@ async def _install_packages(profiles: Sequence[Profile], tools: Path, tell: Tell
         profile.name: lab.packages
         for profile in profiles
         if (lab := lab_of(profile)).packages
-        and not find_program(lab, tools / profile.name)
-        and availability(profile, tools).presence is Presence.INSTALLABLE
+        and (found := availability(profile, tools)).presence is Presence.INSTALLABLE
+        and not found.program
     }
     packages = tuple(dict.fromkeys(package for some in lacking.values() for package in some))
     if not packages:
@@ -175,7 +175,10 @@ async def _make_tools(profile: Profile, folder: Path, tell: Tell) -> None:
     """Make a vendor's tools folder anew; it counts as made once its stamp is there."""
     lab = lab_of(profile)
     if not is_to_be_made(profile, find_program(lab, folder), folder) and not (lab.pip or lab.npm):
-        raise CannotMeasure(f"there is still no {' or '.join(lab.program)} on this machine")
+        lacking = [path for path in lab.needs if "/" in path and not Path(path).exists()]
+        raise CannotMeasure(
+            f"there is still no {' or '.join(lacking or lab.program)} on this machine"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = {"tools": str(folder), "profile": str(lab.folder)}
