@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, S, play, silence
+from tests.judge.playbook import C, S, gives_up, play, silence, step
 from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, judged_run
 from tlsprobe.catalogue import catalogue, control_of
 from tlsprobe.language import format_groups
@@ -25,7 +25,7 @@ from tlsprobe.model.facts import (
     ResetNumbers,
     TrialFact,
 )
-from tlsprobe.model.judgement import Confidence, Control, Verdict
+from tlsprobe.model.judgement import Confidence, Control, Result, Verdict
 from tlsprobe.model.run import Cell, Trial
 from tlsprobe.model.trace import Coverage, Stage, Trace
 
@@ -36,7 +36,8 @@ AFTER_FIN = play(S.notify() + S.fin(), C.notify(), S.rst())
 HOLES = play(C.goodbye(), S.rst(active=True), coverage=Coverage.HOLES)
 IDLE = play(silence(60), S.notify(), S.fin())
 FAILED = play(S.fin(), failure="no", stage=Stage.HANDSHAKE)
-STORIES = (UNREAD, RESET_ANYWAY, CLEAN, AFTER_FIN, HOLES, IDLE, FAILED)
+SLOW = play(C.goodbye(), silence(60), S.notify(), S.fin())
+STORIES = (UNREAD, RESET_ANYWAY, CLEAN, AFTER_FIN, HOLES, IDLE, SLOW, FAILED)
 
 LEFT, WITHOUT = "terminate-close-notify", "terminate"
 """A close that may leave something unread, and its control."""
@@ -238,3 +239,40 @@ def test_the_idle_timeout_is_read_off_the_same_trials() -> None:
     idle = run_of(*facts).idle
     assert idle is not None
     assert (round(idle.timeout_s or 0), idle.how) == (60, "close_notify, fin")
+
+
+# --- timers that the run measured -----------------------------------------------------------------
+
+FIVE_SECONDS = play(step("await"), silence(5), S.notify() + S.fin())
+LATE_END = play(C.goodbye(), step("terminate"), silence(5), S.notify() + S.fin(), C.fin())
+
+
+def test_an_end_at_the_timer_that_the_run_measured_is_no_answer() -> None:
+    alone_ = judged(PLAN, *repeated(WITHOUT, LATE_END))
+    assert alone_[WITHOUT].outcomes == {"clean": 3}
+    cells = judged(PLAN, *repeated(WITHOUT, LATE_END), *repeated("idle-expiry", FIVE_SECONDS))
+    assert cells["idle-expiry"].verdict is Verdict.PASS
+    assert cells[WITHOUT].outcomes == {"open": 3}
+    assert {f.rule: f.result for f in cells[WITHOUT].findings}["INTEROP-LEAK"] is Result.WARN
+
+
+def test_a_timer_that_closes_with_the_response_is_none() -> None:
+    """Taken for one it would be met by everything that the server does at once."""
+    at_once = play(step("await"), silence(0.02), S.notify() + S.fin())
+    run = run_of(PLAN, *repeated("idle-expiry", at_once))
+    assert run.idle is not None
+    assert run.idle.timeout_s is None
+    (cell,) = (cell for cell in run.cells if cell.sequence == "idle-expiry")
+    assert cell.verdict is Verdict.INCONCLUSIVE
+    assert cell.reason is not None
+    assert "with its response" in cell.reason
+
+
+def test_a_cell_whose_timer_did_not_fire_is_not_reached() -> None:
+    in_vain = play(step("await"), silence(75), gives_up())
+    (cell,) = (
+        cell
+        for cell in run_of(PLAN, *repeated("idle-expiry", in_vain)).cells
+        if cell.sequence == "idle-expiry"
+    )
+    assert cell.verdict is Verdict.INCONCLUSIVE

@@ -4,9 +4,10 @@
 
 Each argument is a segment and arrives at once, so the next one acknowledges it; ``+`` puts records
 and the FIN into one segment, ``crossing(...)`` holds segments that were sent before the others
-arrived, ``silence(seconds)`` lets time pass. An opening goes before the story: SYN, SYN-ACK, ACK,
-two handshake flights, a request and its response, packets 1 to 7; so the story's packets count
-from ``FIRST``. ``asked=False`` leaves request and response out, ``opened=False`` the lot.
+arrived, ``silence(seconds)`` lets time pass, ``step(verb)`` and ``gives_up()`` are words of the
+driver's. An opening goes before the story: SYN, SYN-ACK, ACK, two handshake flights, a request and
+its response, packets 1 to 7; so the story's packets count from ``FIRST``. ``asked=False`` leaves
+request and response out, ``opened=False`` the lot.
 """
 
 from __future__ import annotations
@@ -103,7 +104,15 @@ class Silence:
     seconds: float
 
 
-Line = Act | Crossing | Silence
+@dataclass(frozen=True)
+class Note:
+    """What the driver writes into its diary."""
+
+    kind: EventKind
+    detail: str
+
+
+Line = Act | Crossing | Silence | Note
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,16 @@ def silence(seconds: float) -> Silence:
     return Silence(seconds)
 
 
+def step(verb: str) -> Note:
+    """The driver begins a step that waits, or has done one that writes."""
+    return Note(EventKind.STEP, verb)
+
+
+def gives_up(waiting: str = "await end") -> Note:
+    """The driver has waited in vain."""
+    return Note(EventKind.GAVE_UP, waiting)
+
+
 def play(
     *lines: Line,
     tls: str | None = "1.3",
@@ -284,6 +303,8 @@ class _Performance:
     def perform(self, line: Line) -> None:
         if isinstance(line, Silence):
             self.now += round(line.seconds * 1e9)
+        elif isinstance(line, Note):
+            self.events.append(DriverEvent(self.now, line.kind, line.detail))
         elif isinstance(line, Act):
             self.one(line)
         else:

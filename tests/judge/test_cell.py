@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import ALERT, C, S, crossing, play
+from tests.judge.playbook import ALERT, C, S, crossing, gives_up, play, silence, step
 from tlsprobe.judge.cell import MeasuredCell, cell_of, spread, windows_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
@@ -314,3 +314,42 @@ def test_the_window_is_that_of_connections_left_alone() -> None:
     windows = windows_of([MeasuredCell(waiting, trials(CLEAN_SLOWLY)), MeasuredCell(plan())])
     assert windows == {"1.3": spread([100.0])}
     assert windows_of([MeasuredCell(waiting)]) == {}
+
+
+# --- cells that answer nothing --------------------------------------------------------------------
+
+WAITS = Knowledge(waits_idle=True)
+SILENT = play(step("await"), silence(75), gives_up())
+EXPIRED = play(step("await"), silence(60), S.notify() + S.fin(), C.fin())
+
+
+def waiting(*traces: Trace) -> Cell:
+    said = tuple(judged(trace, index, WAITS) for index, trace in enumerate(traces))
+    return cell_of(MeasuredCell(plan(Verb.AWAIT), said))
+
+
+def test_waiting_in_vain_is_not_passing() -> None:
+    found = waiting(SILENT, SILENT)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason == (
+        "not reached: no idle timer of the server fired while we waited for 75 s"
+    )
+    assert found.outcomes == {"open": 2}
+
+
+def test_one_timer_that_fired_answers() -> None:
+    assert waiting(SILENT, EXPIRED).verdict is Verdict.PASS
+
+
+def test_what_breaks_a_rule_while_we_wait_breaks_it() -> None:
+    fatal = play(step("await"), S.alert(80), silence(75), gives_up())
+    assert waiting(fatal).verdict is Verdict.FAIL
+
+
+def test_a_close_that_the_server_overtook_answers_nothing() -> None:
+    overtaken = play(S.notify() + S.fin(), C.notify(), step("close_notify"))
+    found = cell(overtaken)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason is not None
+    assert "before our sequence did anything" in found.reason
+    assert cell(overtaken, CLEAN).verdict is Verdict.PASS

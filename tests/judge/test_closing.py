@@ -10,7 +10,7 @@ from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, play, sil
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, words_of
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
 from tlsprobe.model.judgement import signature as text
-from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Stage, Trace
+from tlsprobe.model.trace import Coverage, EventKind, Stage, Trace
 
 ANSWERED = (C.notify(), S.notify())
 
@@ -250,43 +250,6 @@ def test_what_was_never_seen_has_no_duration() -> None:
     assert timing(play(C.fin())) == {}
     after = timing(play(S.notify(), C.notify(), S.fin()))
     assert "close_notify_to_answer" not in after
-
-
-def test_idle_time_counts_from_the_openings_last_payload() -> None:
-    found = timing(play(C.ack(), silence(60), S.notify() + S.fin()))
-    assert found["idle_to_end"] == 60e6 + 2 * STEP_US
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        pytest.param((C.notify(), silence(5), S.fin()), id="the client acted first"),
-        pytest.param((silence(5),), id="nobody did anything"),
-    ],
-)
-def test_only_silence_is_idle(lines: tuple[Line, ...]) -> None:
-    assert "idle_to_end" not in timing(play(*lines))
-
-
-@pytest.mark.parametrize("first", [S.data(), C.data()])
-def test_silence_behind_a_greeting_or_half_a_request_is_idle(first: Line) -> None:
-    assert timing(play(first, silence(5), S.fin()))["idle_to_end"] == pytest.approx(5e6, rel=1e-3)
-
-
-def test_what_the_server_says_into_the_silence_restarts_nothing() -> None:
-    trace = play(C.ack(), silence(3), S.data(), silence(2), S.data() + S.notify() + S.fin())
-    assert timing(trace)["idle_to_end"] < 3e6
-    mark = trace.drive.mark
-    assert mark is not None
-    waits = DriverEvent(mark.time_ns + 1, EventKind.STEP, "await")
-    events = (*trace.drive.events, waits)
-    waited = replace(trace, drive=replace(trace.drive, events=events))
-    assert timing(waited)["idle_to_end"] == pytest.approx(5e6, rel=1e-3)
-
-
-def test_idle_time_without_a_capture_counts_from_the_mark() -> None:
-    trace = play(silence(2), S.fin(), asked=False, coverage=Coverage.NONE)
-    assert timing(trace)["idle_to_end"] == pytest.approx(2e6, rel=1e-3)
 
 
 def test_crossing_ends_keep_their_order_on_the_wire() -> None:

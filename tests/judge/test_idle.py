@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from tlsprobe.judge.idle import advised
 from tlsprobe.judge.idle import idle_of as told_by
 from tlsprobe.model.judgement import Verdict, Word
-from tlsprobe.model.run import Cell, Idle, Spread
+from tlsprobe.model.run import Cell, CountedFrom, Idle, Spread
 from tlsprobe.model.trace import Side
 
 
 def cell(
-    *seconds: float, signature: str = "nf", sequence: str = "idle-expiry", count: int = 3
+    *seconds: float,
+    signature: str = "nf",
+    sequence: str = "idle-expiry",
+    count: int = 3,
+    accept: tuple[float, ...] = (),
 ) -> Cell:
-    """A cell whose connections were ended after these many seconds."""
-    ordered = sorted(1e6 * value for value in seconds)
+    """A cell whose connections were ended after these many seconds, counted from either packet."""
     timing = {}
-    if ordered:
-        middle = ordered[len(ordered) // 2]
-        timing["idle_to_end"] = Spread(len(ordered), ordered[0], middle, ordered[-1], ordered[-1])
+    for name, values in (("idle_to_end", seconds), ("accept_to_end", accept)):
+        ordered = sorted(1e6 * value for value in values)
+        if ordered:
+            middle = ordered[len(ordered) // 2]
+            timing[name] = Spread(len(ordered), ordered[0], middle, ordered[-1], ordered[-1])
     signatures = {signature: count}
     return Cell(sequence, "", "1.3", count, Verdict.PASS, signatures=signatures, timing_us=timing)
 
@@ -124,3 +130,50 @@ def test_without_a_request_the_next_timer_speaks_for_the_server() -> None:
     idle = idle_of([cell(30, sequence="idle-before-request")])
     assert idle is not None
     assert idle.advice_s == 27
+
+
+@pytest.mark.parametrize(
+    ("shortest", "advice"),
+    [(59.914, 54), (60.02, 55), (5.004, 4.5), (10.9, 9.5), (2.5, 2.0), (1.0, 0.9), (0.3, 0.2)],
+)
+def test_advice_is_a_number_that_people_write(shortest: float, advice: float) -> None:
+    assert advised(shortest) == advice
+
+
+def test_nothing_is_safely_below_next_to_nothing() -> None:
+    idle = idle_of([cell(0.1)])
+    assert idle is not None
+    assert idle.advice_s == 0
+    assert "0 s" not in idle.advice
+    assert "no client should keep one" in idle.advice
+
+
+def test_a_limit_on_the_age_of_a_connection_counts_from_its_beginning() -> None:
+    """As APISIX does: 60.0 s from the accept, whenever the last response was."""
+    idle = idle_of([cell(58.96, 59.4, 59.91, accept=(60.0, 60.002, 60.004))])
+    assert idle is not None
+    assert idle.counted_from is CountedFrom.ACCEPT
+    assert idle.timeout_s == 60.002
+    assert idle.advice_s == 55
+    assert "from its beginning" in idle.advice
+
+
+def test_sequences_that_begin_to_wait_at_different_times_tell_from_where_it_counts() -> None:
+    after = cell(59.0, accept=(60.0,))
+    before = cell(59.9, sequence="idle-before-request", accept=(60.001,))
+    idle = idle_of([after, before])
+    assert idle is not None
+    assert idle.counted_from is CountedFrom.ACCEPT
+
+
+def test_a_timer_that_a_request_restarts_counts_from_the_last_exchange() -> None:
+    idle = idle_of([cell(60.0, 60.001, 60.002, accept=(60.2, 60.6, 61.1))])
+    assert idle is not None
+    assert idle.counted_from is CountedFrom.EXCHANGE
+    assert idle.timeout_s == 60.001
+
+
+def test_where_both_agree_the_last_exchange_is_taken() -> None:
+    idle = idle_of([cell(60.0, 60.004, accept=(60.003, 60.004))])
+    assert idle is not None
+    assert idle.counted_from is CountedFrom.EXCHANGE

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.protocols.http1 import HEAD_LIMIT, Http1, Http1Settings, http1
 
@@ -262,3 +263,22 @@ def test_a_large_body_is_not_held() -> None:
     conversation = feed(asked(), [b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"])
     feed(conversation, [b"x" * 100_000] * 1000)
     assert state(conversation)[:4] == (Phase.READY, 1, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("head", "kinds"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", [RemarkKind.CLOSE_IMPLIED]),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", []),
+        (b"HTTP/1.1 200 OK\r\n\r\n", [RemarkKind.CLOSE_IMPLIED]),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", []),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", []),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", []),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", [RemarkKind.CLOSE_ANNOUNCED]),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", []),
+    ],
+)
+def test_a_response_may_end_the_connection_without_a_word(
+    head: bytes, kinds: list[RemarkKind]
+) -> None:
+    assert [remark.kind for remark in feed(asked(), [head]).remarks] == kinds

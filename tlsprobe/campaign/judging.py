@@ -31,7 +31,7 @@ from tlsprobe.model.facts import (
     TrialFact,
 )
 from tlsprobe.model.judgement import Control, Judgement, LadderLine, Verdict, Word
-from tlsprobe.model.knowledge import Digest, Habit, Knowledge
+from tlsprobe.model.knowledge import Digest, Habit, Knowledge, Silence, Timer
 from tlsprobe.model.run import Cell, CellPlan, Idle, JudgedTrial, Run, Trial, Truth, stamp
 from tlsprobe.model.sequence import Group, Sequence
 from tlsprobe.model.target import endpoint
@@ -127,6 +127,8 @@ class RunInJudgement:
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
         self._habits: tuple[Habit, ...] | None = None
+        self._expiries: defaultdict[Name, list[Silence]] = defaultdict(list)
+        self._timers: tuple[Timer, ...] = ()
         self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
         self._first: dict[tuple[Name, str], int] = {}
         self._words: dict[str, tuple[Word, ...]] = {}
@@ -164,13 +166,27 @@ class RunInJudgement:
         if name in self._plans:
             self._by_cell[name].count(digest)
             self._by_close[self._plans[name].sequence.groups, trial.tls].count(digest)
+            self._learn_expiry(name, digest)
         self._places[name].append(len(self._known))
         drive = fact.trace.drive
         client = endpoint(*drive.client) if drive.client else ""
         times = [event.time_ns for event in drive.events] or [0]
         while_open = range(times[0], times[-1] + 1)
-        self._known.append(_Known(trial, client, while_open, digest, alone(fact)))
+        known = replace(alone(fact), waits_idle=self._waits(name))
+        self._known.append(_Known(trial, client, while_open, digest, known))
         self._habits = None
+
+    def _learn_expiry(self, name: Name, digest: Digest) -> None:
+        """An idle timer that was waited for, and fired."""
+        silence = digest.silence
+        if silence is not None and silence.server_first and digest.reached and self._waits(name):
+            self._expiries[name].append(silence)
+            self._timers = tuple(dict.fromkeys(map(timer_of, self._expiries.values())))
+
+    def _waits(self, name: Name) -> bool:
+        """Whether a cell waits for an idle timer of the server."""
+        plan = self._plans.get(name)
+        return plan is not None and (plan.sequence.is_idle or plan.sequence.is_race)
 
     def _learn_plan(self, fact: PlanFact) -> None:
         for cell in fact.cells:
@@ -188,13 +204,18 @@ class RunInJudgement:
         """
         name, digest = (known.trial.sequence, known.trial.tls), known.digest
         far = self._far_side(known) if digest.before_fin or digest.after_fin else None
+        silence = digest.silence
+        timers = self._timers if silence is not None and not silence.server_first else ()
+        alone = known.alone
+        if far is not None or timers:
+            alone = replace(alone, far=far, timers=timers)
         if not digest.gave_up or name not in self._plans:
-            return replace(known.alone, far=far) if far is not None else known.alone
+            return alone
         if self._habits is None:
             cells = ((cell, tally) for cell, tally in self._by_cell.items() if tally.trials)
             self._habits = tuple(tally.as_habit(*cell) for cell, tally in cells)
         control = self._control(name)
-        return replace(known.alone, control=control, far=far, habits=self._habits)
+        return replace(alone, control=control, habits=self._habits)
 
     def _far_side(self, known: _Known) -> FarFact | None:
         """What was seen of a trial's connection on the far side of a router, if anything."""
@@ -286,6 +307,15 @@ class RunInJudgement:
         told = sorted((r for fact in self._kernel for r in fact.resets), key=lambda r: r.time_ns)
         lost = sum(fact.lost for fact in self._kernel)
         return compare(trials, told, endpoint_of(self._address), lost)
+
+
+def timer_of(fired: Iterable[Silence]) -> Timer:
+    """A timer as the trials of a cell saw it fire."""
+    seen = list(fired)
+    accepted = [s.since_accept for s in seen if s.since_accept is not None]
+    exchanged = [s.since_exchange for s in seen]
+    since_accept = (min(accepted), max(accepted)) if accepted else None
+    return Timer((min(exchanged), max(exchanged)), since_accept)
 
 
 def plan_of(cell: PlannedCell) -> CellPlan:

@@ -33,6 +33,9 @@ _DOUBTS = {
     Doubt.CAPTURE_ENDED: "the capture had ended by then",
     Doubt.PACKETS_DROPPED: "the capture dropped packets",
     Doubt.PACKETS_MISSING: "packets are missing from the capture",
+    Doubt.WITH_RESPONSE: "the server ended the connection with its response: no idle timer of its"
+    " came into it",
+    Doubt.OVERTAKEN: "the server had ended the connection before our sequence did anything",
 }
 
 
@@ -105,20 +108,19 @@ def _reached(measured: MeasuredCell) -> list[Judgement]:
 def _verdict(
     said: list[Judgement], findings: tuple[Finding, ...], path_alive: bool | None
 ) -> Verdict:
-    """The worst finding, unless there is no evidence to stand on."""
+    """The worst finding, unless there is no evidence to stand on.
+
+    Where nothing wrong was seen, nor anything that answers, it is no pass.
+    """
     results = {finding.result for finding in findings}
-    if not said:
-        return Verdict.INCONCLUSIVE
     if Result.ERROR in results or any(j.outcome.failed for j in said):
         return Verdict.ERROR
-    if not all(j.conclusive for j in said):
+    died = Result.FAIL in results and path_alive is False  # which breaks no rule of closing
+    if died or not said or not all(j.conclusive for j in said):
         return Verdict.INCONCLUSIVE
-    if Result.FAIL in results and path_alive is False:
-        return Verdict.INCONCLUSIVE  # a server that died in the middle broke no rule of closing
-    for result in (Result.FAIL, Result.WARN, Result.INFO):
-        if result in results:
-            return Verdict(result.value)
-    return Verdict.PASS
+    worst = (result for result in (Result.FAIL, Result.WARN, Result.INFO) if result in results)
+    silent = all(j.doubt is not None for j in said)
+    return Verdict(next(worst, Verdict.INCONCLUSIVE if silent else Verdict.PASS))
 
 
 def _reason(
@@ -130,20 +132,45 @@ def _reason(
     if verdict not in {Verdict.ERROR, Verdict.INCONCLUSIVE}:
         return None
     failures = Counter(t.failure for t in judged if t.failure and t.judgement.outcome.failed)
-    doubts = Counter(_doubted(t, t.judgement.doubt) for t in judged if t.judgement.doubt)
     if verdict is Verdict.ERROR:
         broken = (f.text for f in findings if f.result is Result.ERROR)
         found = [*failures.most_common(1), *((text, 1) for text in broken)]
     else:
-        found = doubts.most_common()
+        found = _doubts(judged)
     if not found:
         return _DIED
     ((why, count),) = found[:1]
-    alike = count == len(judged) and verdict is Verdict.ERROR
+    alike = count == len(judged) and (
+        verdict is Verdict.ERROR or all(_is_silent(t) for t in judged)
+    )
     return why if alike else f"in {count} of {len(judged)} trials: {why}"
 
 
+def _is_silent(trial: JudgedTrial) -> bool:
+    """Whether it was seen for certain, and answers nothing."""
+    doubt = trial.judgement.doubt
+    return doubt is not None and not doubt.spoils
+
+
+def _doubts(judged: tuple[JudgedTrial, ...]) -> list[tuple[str, int]]:
+    """Why trials prove nothing, each reason in the words of its first trial, commonest first."""
+    said: dict[Doubt | str, str] = {}
+    counts: Counter[Doubt | str] = Counter()
+    for trial in judged:
+        doubt = trial.judgement.doubt
+        if doubt is not None:
+            words = _doubted(trial, doubt)
+            reason = doubt if _is_silent(trial) else words
+            said.setdefault(reason, words)
+            counts[reason] += 1
+    return [(said[reason], count) for reason, count in counts.most_common()]
+
+
 def _doubted(trial: JudgedTrial, doubt: Doubt) -> str:
+    if doubt is Doubt.NOT_REACHED:
+        waited = trial.judgement.timing_us.get("waited")
+        how_long = "" if waited is None else f" for {round(waited / 1e6, 1):g} s"
+        return f"not reached: no idle timer of the server fired while we waited{how_long}"
     if doubt is not Doubt.ENDED_EARLY:
         return _DOUBTS[doubt]
     how = trial.failure or ending_words(trial.judgement.words)

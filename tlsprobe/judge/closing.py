@@ -84,6 +84,11 @@ class Closing:
                 found = event
         return found
 
+    def until(self, event: WireEvent) -> Closing:
+        """What went before one of its events."""
+        events = self.wire_events[: event.place]
+        return Closing(events, {(e.side, e.letter): e for e in reversed(events)})
+
     @property
     def server_end(self) -> WireEvent | None:
         """Where the server ended its TCP write side: its first FIN or RST."""
@@ -166,7 +171,7 @@ def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
         for name, (before, after) in spans.items()
         if before is not None and after is not None and after.time_ns >= before.time_ns
     }
-    return timing | _raced(trace.drive) | _idle(trace, closing)
+    return timing | _raced(trace.drive)
 
 
 def _raced(drive: Drive) -> dict[str, float]:
@@ -175,26 +180,6 @@ def _raced(drive: Drive) -> dict[str, float]:
     if meets is not None:
         return {"request_after_expiry": float(meets.detail)}
     return {"raced": 0.0} if drive.did(EventKind.RACED) else {}
-
-
-def _idle(trace: Trace, closing: Closing) -> dict[str, float]:
-    """Silence before a server that is the first to end something.
-
-    It counts from the last payload before we began to wait: a response, a greeting, half a request.
-    What the server says into the silence (heartbeats, GOAWAY, a word of farewell) is no part of any
-    exchange, and restarts nothing. Where nobody told when we began to wait, any payload counts.
-    """
-    ends = [h for h in closing.wire_events if h.letter not in "dh"]
-    first = ends[0] if ends else None
-    mark = trace.drive.mark
-    if first is None or first.side is Side.CLIENT or mark is None:
-        return {}
-    steps = [e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP]
-    began = max((time for time in steps if time < first.time_ns), default=first.time_ns)
-    opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < began]
-    told = [h.time_ns for h in closing.wire_events if h.time_ns < began]
-    since = max([*opening[-1:], *told[-1:]], default=mark.time_ns)
-    return {"idle_to_end": (first.time_ns - since) / 1000}
 
 
 def _seen(trace: Trace) -> Iterator[_Event]:

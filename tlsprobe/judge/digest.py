@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
+from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
-from tlsprobe.model.knowledge import Digest, Habit, StepTime
+from tlsprobe.model.knowledge import Digest, Habit, Silence, StepTime
 from tlsprobe.model.trace import Coverage, Side, Trace
 
 
@@ -29,7 +31,17 @@ def digest_of(trace: Trace) -> Digest:
         before_fin=before,
         after_fin=after,
         gave_up=gave_up,
+        silence=None if early else _long_silence(trace),
     )
+
+
+def _long_silence(trace: Trace) -> Silence | None:
+    """The silence that the server ended, if it may have been a timer's."""
+    events = trace.drive.events
+    if not events or events[-1].time_ns - events[0].time_ns < LONG_NS:
+        return None
+    closing = closing_of(trace)
+    return None if ends_with_response(trace, closing) else silence_of(trace, closing)
 
 
 @dataclass(slots=True)

@@ -2,17 +2,20 @@
 
 Servers have several: one after a response, one before the first request, one in the middle of a
 request, one before the handshake. They are measured apart, by sequences in which our side only
-waits, and told apart.
+waits, and told apart. Most count from the last exchange. Some count from when the connection was
+accepted, whatever passed since: then the times from there agree better than those from the last
+exchange, over trials and sequences that began to wait sooner or later.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tlsprobe.model.judgement import Word
-from tlsprobe.model.run import Cell, Idle, IdleKind, Spread
+from tlsprobe.model.run import Cell, CountedFrom, Idle, IdleKind, Spread
 
 KINDS = {
     "idle-expiry": "after a request",
@@ -25,6 +28,9 @@ KINDS = {
 _EVENTS = {"d": "data", "n": "close_notify", "a": "alert", "f": "fin", "r": "rst"}
 _MARGIN_S = 5.0
 _MARGIN = 0.1
+_TIMINGS = {CountedFrom.EXCHANGE: "idle_to_end", CountedFrom.ACCEPT: "accept_to_end"}
+_CLEAR_S, _CLEARLY = 0.05, 3
+"""How much better times from the accept must agree before the timer is said to count from there."""
 
 
 def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idle | None:
@@ -33,36 +39,92 @@ def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idl
     ``words`` are those of each signature. The timeout is that after a request where it is known,
     else the first that is.
     """
-    kinds = {}
-    by_sequence = list(cells)
-    for sequence, kind in KINDS.items():
-        same = [c for c in by_sequence if c.sequence == sequence and c.signatures]
-        measured = _kind(same, words)
-        if measured is not None:
-            kinds[kind] = measured
+    by_kind = {
+        kind: [c for c in every if c.sequence == sequence and c.signatures]
+        for every in [list(cells)]
+        for sequence, kind in KINDS.items()
+    }
+    since = counted_from(by_kind.values())
+    found = {kind: _kind(same, words, since) for kind, same in by_kind.items()}
+    kinds = {kind: timer for kind, timer in found.items() if timer is not None}
     if not kinds:
         return None
     first = next((k for k in kinds.values() if k.timeout_s is not None), None)
     if first is None:
         said = "the server ended no idle connection while we waited"
         return Idle(None, None, "silence", None, said, kinds)
-    advice = round((first.shortest_s or 0.0) - _margin(first.shortest_s or 0.0), 2)
+    advice = advised(first.shortest_s or 0.0)
     return Idle(
         timeout_s=first.timeout_s,
         spread_s=first.spread_s,
         how=first.how,
         advice_s=advice,
-        advice=f"keep the client's idle timeout at {advice:g} s or less, so that the client"
-        " closes first and no request meets the expiry",
+        advice=_advice(advice, since),
         kinds=kinds,
+        counted_from=first.counted_from,
     )
 
 
-def _kind(cells: list[Cell], words: Mapping[str, tuple[Word, ...]]) -> IdleKind | None:
+def counted_from(kinds: Iterable[Sequence[Cell]]) -> CountedFrom:
+    """From where the server counts, by where its times agree best.
+
+    Those of each timer must, and those of all together may: a limit on the age of a connection
+    fires alike whatever our side waited for.
+    """
+    each = list(kinds)
+    by_timer, together = _agree_better(each), _agree_better([[c for same in each for c in same]])
+    return CountedFrom.ACCEPT if by_timer or together else CountedFrom.EXCHANGE
+
+
+def _agree_better(kinds: Iterable[Sequence[Cell]]) -> bool:
+    """Whether times from the accept lie clearly closer together than those from the exchange."""
+    apart: dict[CountedFrom, float] = {}
+    for since, name in _TIMINGS.items():
+        for cells in kinds:
+            seen = _seen(cells, name)
+            if seen:
+                width = max(s.max or 0.0 for s in seen) - min(s.min or 0.0 for s in seen)
+                apart[since] = max(apart.get(since, 0.0), width / 1e6)
+    exchange, accept = (apart.get(since) for since in _TIMINGS)
+    if exchange is None or accept is None:
+        return False
+    return exchange - accept > _CLEAR_S and exchange > _CLEARLY * accept
+
+
+def advised(shortest_s: float) -> float:
+    """A client's idle timeout safely below this one of the server, in numbers that people write.
+
+    0 where nothing is safely below it.
+    """
+    safe = shortest_s - _margin(shortest_s)
+    step = 1.0 if safe >= 10 else 0.5 if safe >= 2 else 0.1
+    return round(math.floor(safe / step + 1e-6) * step, 1)
+
+
+def _advice(advice_s: float, since: CountedFrom) -> str:
+    if not advice_s:
+        return (
+            "the server ends idle connections so soon that no client should keep one for its next"
+            " request"
+        )
+    if since is CountedFrom.ACCEPT:
+        return (
+            f"let the client use a connection for {advice_s:g} s from its beginning and no longer:"
+            " the server counts from there, whatever passes on it"
+        )
+    return (
+        f"keep the client's idle timeout at {advice_s:g} s or less, so that the client closes first"
+        " and no request meets the expiry"
+    )
+
+
+def _kind(
+    cells: list[Cell], words: Mapping[str, tuple[Word, ...]], since: CountedFrom
+) -> IdleKind | None:
     if not cells:
         return None
     silence = IdleKind(None, None, None, _how(cells, words))
-    spreads = [s for cell in cells if (s := cell.timing_us.get("idle_to_end")) and s.n]
+    spreads = _seen(cells, _TIMINGS[since])
     if not spreads:
         return silence
     shortest = min(s.min or 0.0 for s in spreads) / 1e6
@@ -72,7 +134,12 @@ def _kind(cells: list[Cell], words: Mapping[str, tuple[Word, ...]]) -> IdleKind 
         timeout_s=round(_median(spreads), 3),
         spread_s=round(longest - shortest, 3),
         shortest_s=round(shortest, 3),
+        counted_from=since,
     )
+
+
+def _seen(cells: Iterable[Cell], timing: str) -> list[Spread]:
+    return [s for cell in cells if (s := cell.timing_us.get(timing)) and s.n]
 
 
 def _margin(timeout_s: float) -> float:

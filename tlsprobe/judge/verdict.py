@@ -5,33 +5,64 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tlsprobe.judge.causes import resets_of
-from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, words_of
+from tlsprobe.judge.closing import (
+    Closing,
+    axes_of,
+    closing_of,
+    outcome_of,
+    timing_of,
+    words_of,
+)
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
 from tlsprobe.judge.rules import RuleInput, apply_rules, rule_input
+from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
 from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Outcome
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Gap, Trace
 
 
 def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
-    """Axes, outcome, signature, the cause of every RST, and what each rule says."""
+    """Axes, outcome, signature, the cause of every RST, and what each rule says.
+
+    What the server did when its idle timer fired, long after our last word, is no answer to it: to
+    the axes, the outcome and the rules such a connection was left open.
+    """
     trace = ended_before_start(trace) or trace
-    closing = closing_of(trace)
+    whole = closing_of(trace)
+    closing = _answer_in(trace, whole, knowledge)
     axes = axes_of(trace, closing)
     outcome = outcome_of(trace, closing, axes)
     resets = resets_of(trace, knowledge)
-    given = rule_input(trace, closing, axes, outcome, resets)
+    expired = closing is not whole
+    given = rule_input(trace, closing, axes, outcome, () if expired else resets)
     return Judgement(
         outcome=outcome,
         axes=axes,
-        words=words_of(closing),
+        words=words_of(whole),
         resets=resets,
         results=apply_rules(given),
-        doubt=_doubt(trace),
-        timing_us=timing_of(trace, closing),
-        notes=tuple(_notes(given)),
+        doubt=_doubt(trace, closing, knowledge),
+        timing_us=timing_of(trace, closing) | _waited(trace, closing),
+        notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
     )
+
+
+_AT_ITS_TIMER = (
+    "the server ended the connection when its idle timer fired: no answer to our sequence"
+)
+
+
+def _answer_in(trace: Trace, closing: Closing, knowledge: Knowledge) -> Closing:
+    """What answers our sequence: nothing from where an idle timer of the server's fired."""
+    if not knowledge.timers or knowledge.waits_idle:
+        return closing
+    expired = expiry_in(closing, silence_of(trace, closing), knowledge.timers)
+    return closing if expired is None else closing.until(expired)
+
+
+def _waited(trace: Trace, closing: Closing) -> dict[str, float]:
+    return {} if trace.drive.ended_early else waited_of(trace, closing)
 
 
 def ladder_for(trace: Trace, judgement: Judgement) -> tuple[LadderLine, ...]:
@@ -40,10 +71,12 @@ def ladder_for(trace: Trace, judgement: Judgement) -> tuple[LadderLine, ...]:
     return ladder_of(trace, closing_of(trace), judgement.resets)
 
 
-def _doubt(trace: Trace) -> Doubt | None:
+def _doubt(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None:
     if trace.coverage is Coverage.HOLES:
         return _GAPS[trace.gap]
-    return Doubt.ENDED_EARLY if trace.drive.ended_early else None
+    if trace.drive.ended_early:
+        return Doubt.ENDED_EARLY
+    return None if trace.drive.failure is not None else doubt_of(trace, closing, knowledge)
 
 
 _GAPS = {

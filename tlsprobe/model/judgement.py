@@ -213,12 +213,28 @@ def signature(words: Iterable[Word]) -> str:
 
 
 class Doubt(StrEnum):
-    """Why a trial proves nothing, although it was driven."""
+    """Why a trial proves nothing, although it was driven.
+
+    NOT_REACHED: no idle timer fired while we waited for one. WITH_RESPONSE: the server ended the
+    connection with its response, so that no idle timer came into it. OVERTAKEN: it ended it before
+    our sequence did anything behind its opening request.
+    """
 
     ENDED_EARLY = "ended-before-start"
     CAPTURE_ENDED = "capture-ended"
     PACKETS_DROPPED = "packets-dropped"
     PACKETS_MISSING = "packets-missing"
+    NOT_REACHED = "not-reached"
+    WITH_RESPONSE = "ended-with-response"
+    OVERTAKEN = "overtaken"
+
+    @property
+    def spoils(self) -> bool:
+        """Whether what was seen cannot be vouched for.
+
+        The others were seen for certain, and only say nothing about their sequence.
+        """
+        return self not in {Doubt.NOT_REACHED, Doubt.WITH_RESPONSE, Doubt.OVERTAKEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +253,7 @@ class Judgement:
     @property
     def conclusive(self) -> bool:
         """Whether it can be vouched for."""
-        return self.doubt is None
+        return self.doubt is None or not self.doubt.spoils
 
     @property
     def signature(self) -> str:

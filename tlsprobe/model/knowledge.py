@@ -37,6 +37,40 @@ class StepTime(NamedTuple):
         return self.wire_ns - self.written_ns
 
 
+class Silence(NamedTuple):
+    """How long nothing had happened when a server ended a connection, in nanoseconds.
+
+    ``since_exchange`` counts from the last payload before we waited or began to end it,
+    ``since_ours`` from our own last packet, if we had begun (None: the server was the first), and
+    ``since_accept`` from its SYN-ACK (None: not captured).
+    """
+
+    since_exchange: int
+    since_ours: int | None
+    since_accept: int | None
+
+    @property
+    def server_first(self) -> bool:
+        """Whether nothing of ours had begun to end the connection."""
+        return self.since_ours is None
+
+    @property
+    def shortest(self) -> int:
+        """The time from whatever came last."""
+        return self.since_exchange if self.since_ours is None else self.since_ours
+
+
+class Timer(NamedTuple):
+    """An idle timer of the server, as the cells that wait for one saw it fire.
+
+    Both hold the shortest and the longest time, in nanoseconds, from the points that `Silence`
+    names.
+    """
+
+    since_exchange: tuple[int, int]
+    since_accept: tuple[int, int] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Digest:
     """What a trial contributes to the knowledge about others; no cause is needed to tell it.
@@ -44,6 +78,7 @@ class Digest:
     ``reached``: it came to its sequence. ``conclusive``: its capture lost nothing. ``before_fin``
     and ``after_fin``: the server reset, before or after its FIN. ``gave_up``: its first RST is a
     decision of its own (with ACK) in place of a FIN, whose cause packets alone leave open.
+    ``silence``: it ended the connection after a long one.
     """
 
     reached: bool
@@ -51,6 +86,7 @@ class Digest:
     before_fin: bool
     after_fin: bool
     gave_up: bool
+    silence: Silence | None = None
 
 
 class NatEntry(NamedTuple):
@@ -79,7 +115,8 @@ class Knowledge:
     """What is known about one trial beside its trace.
 
     ``control``, ``far`` and ``habits`` are left out where they could not bear on the trial.
-    ``rewritten`` says that its client is another connection's under a new name.
+    ``rewritten`` says that its client is another connection's under a new name. ``waits_idle``: its
+    sequence waits for an idle timer of the server. ``timers`` are those that the run saw fire.
     """
 
     control: Control | None = None
@@ -88,6 +125,8 @@ class Knowledge:
     lateness: tuple[StepTime, ...] = ()
     load: Load | None = None
     rewritten: Rewritten | None = None
+    waits_idle: bool = False
+    timers: tuple[Timer, ...] = ()
 
 
 NOTHING_KNOWN = Knowledge()

@@ -249,6 +249,13 @@ class Cell:
     race: Race | None = None
 
 
+class CountedFrom(StrEnum):
+    """From which packet an idle timer counts: the last payload before the wait, or the SYN-ACK."""
+
+    EXCHANGE = "last-exchange"
+    ACCEPT = "accept"
+
+
 @dataclass(frozen=True, slots=True)
 class IdleKind:
     """One of the server's idle timers; None where it did not fire while we waited."""
@@ -257,11 +264,15 @@ class IdleKind:
     spread_s: float | None
     shortest_s: float | None
     how: str
+    counted_from: CountedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """How the server ends an idle connection: ``how`` names its events, ``+`` if together."""
+    """How the server ends an idle connection: ``how`` names its events, ``+`` if together.
+
+    ``counted_from`` is None where nobody told, as in documents of earlier versions.
+    """
 
     timeout_s: float | None
     spread_s: float | None
@@ -269,6 +280,7 @@ class Idle:
     advice_s: float | None
     advice: str
     kinds: dict[str, IdleKind] = field(default_factory=dict)
+    counted_from: CountedFrom | None = None
 
 
 class Change(StrEnum):

@@ -164,13 +164,17 @@ class Mark(NamedTuple):
 
 
 class RemarkKind(StrEnum):
-    """What a server can say about the connection itself."""
+    """What a server can say about the connection itself.
+
+    CLOSE_IMPLIED: by the rules of its protocol the response ends the connection, without a word.
+    """
 
     GOAWAY = "goaway"
     STREAM_RESET = "stream-reset"
     NOTICE_OF_DISCONNECTION = "notice-of-disconnection"
     CONNECTION_CLOSE = "connection.close"
     CLOSE_ANNOUNCED = "close-announced"
+    CLOSE_IMPLIED = "close-implied"
     ERROR = "error"
 
 

@@ -153,6 +153,17 @@ class Http1(Conversation):
         if says_close:
             self.remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
 
+    def _heed_framing(self, head: h11.Response) -> None:
+        """What its version and framing say of the connection (RFC 9112 sections 6.3 and 9.3)."""
+        fields = {name for name, _ in head.headers}
+        keeps = _has_option(head.headers, b"keep-alive")
+        if self.closing:
+            return
+        if head.http_version < b"1.1" and not keeps:
+            self.remark(RemarkKind.CLOSE_IMPLIED, "HTTP/1.0 without keep-alive")
+        elif _has_body(head) and fields.isdisjoint({b"content-length", b"transfer-encoding"}):
+            self.remark(RemarkKind.CLOSE_IMPLIED, "a body that ends with the connection")
+
     def _skip(self, data: bytes) -> bytes:
         """Go on with a body of known length; return what follows it."""
         self.partial = True
@@ -171,6 +182,7 @@ class Http1(Conversation):
             match response.next_event():
                 case h11.Response() as head:
                     self._heed(_says_close(head.headers))
+                    self._heed_framing(head)
                     self.named(next((v for n, v in head.headers if n == b"server"), b""))
                 case h11.EndOfMessage():
                     self.settle()
@@ -209,9 +221,17 @@ def _plain_head(data: bytes) -> _PlainHead | None:
     return _PlainHead(found.end(), int(lengths[0]), _says_close(fields))
 
 
+def _has_body(head: h11.Response) -> bool:
+    return head.status_code not in {204, 304}
+
+
 def _says_close(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    return _has_option(fields, b"close")
+
+
+def _has_option(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bool:
     return any(
-        option.strip() == b"close"
+        option.strip() == wanted
         for name, value in fields
         if name == b"connection"
         for option in value.lower().split(b",")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from tlsprobe.judge.rules import undecided
-from tlsprobe.model.run import CaptureFacts, Idle, Run
+from tlsprobe.model.run import CaptureFacts, CountedFrom, Idle, Run
 from tlsprobe.report.document import SUMMARY_KEYS
 from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
@@ -53,6 +53,12 @@ def describe_capture(capture: CaptureFacts) -> str:
     return f"{where}, none dropped"
 
 
+_SINCE = {
+    CountedFrom.EXCHANGE: "the last packet with data before the silence",
+    CountedFrom.ACCEPT: "the server's SYN-ACK, whatever passed since",
+}
+
+
 def describe_idle(idle: Idle) -> str:
     """How the server ends an idle connection, and what a client should do about it."""
     if idle.timeout_s is None:
@@ -60,7 +66,9 @@ def describe_idle(idle: Idle) -> str:
     else:
         spread = f" (spread {seconds(idle.spread_s)})" if idle.spread_s else ""
         how = f" with {idle.how}" if idle.how else ""
-        what = f"the server ends an idle connection after {seconds(idle.timeout_s)}{spread}{how}"
+        since = f", counted from {_SINCE[idle.counted_from]}" if idle.counted_from else ""
+        timeout = seconds(idle.timeout_s)
+        what = f"the server ends an idle connection after {timeout}{spread}{how}{since}"
     return ". ".join(_sentence(part) for part in (what, idle_advice(idle)) if part)
 
 

@@ -57,8 +57,12 @@ def _leak(given: RuleInput) -> Answer:
     left = "FIN" if given.closing.first(Side.CLIENT, FIN) else "goodbye"
     if (left == "goodbye" and not given.said_goodbye) or given.aborted or given.not_the_servers:
         return None
+    if given.closing.server_end is None and left == "goodbye" and given.trace.protocol == "http2":
+        # RFC 9113 section 6.8: who sends GOAWAY ends the connection when it is done.
+        return Result.INFO, "the server leaves it to us to end the connection after our GOAWAY"
     if given.closing.server_end is None:
-        return Result.WARN, f"after our {left} the server held the connection beyond our patience"
+        held = "held the connection until its idle timer or our patience ended it"
+        return Result.WARN, f"after our {left} the server {held}"
     return Result.PASS, f"the server ended the connection after our {left}"
 
 

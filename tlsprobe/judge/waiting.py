@@ -1,0 +1,180 @@
+"""What waiting shows of a server, and what it does not.
+
+A timer that did not fire while we waited was not reached. An end that comes with the response, as
+HTTP/1.0 and ``Connection: close`` have it, is no timer's. One that comes before our sequence did
+anything answers nothing of it; and one that comes when the server's idle timer fires, long after
+our last word, would have come without that word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
+from tlsprobe.model.judgement import Doubt
+from tlsprobe.model.knowledge import Knowledge, Silence, Timer
+from tlsprobe.model.trace import Coverage, EventKind, RemarkKind, Side, Trace
+
+_ENDS = ("n", "a", FIN, RST)
+
+_MOMENT_NS = 50_000_000
+"""An end that follows so soon belongs to what came before it: no server has a shorter timer."""
+
+LONG_NS = 300_000_000
+"""A silence that may be a timer's. Whatever answers us is quicker."""
+
+_SLACK_NS, _SLACK = 50_000_000, 0.02
+"""How far an end may lie from where the same timer was seen to fire: scheduling, and ticks."""
+
+
+def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None:
+    """Why the end of a connection, or that none came, answers nothing of its sequence."""
+    if not trace.drive.events:
+        return None
+    if not knowledge.waits_idle:
+        return Doubt.OVERTAKEN if _is_overtaken(trace, closing) else None
+    if _is_in_time(trace):
+        return None
+    if _is_not_reached(trace, closing):
+        return Doubt.NOT_REACHED
+    return Doubt.WITH_RESPONSE if ends_with_response(trace, closing) else None
+
+
+def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
+    """How long it was quiet before a server that was the first to end something, in microseconds.
+
+    ``idle_to_end`` counts from the last payload before we began to wait: a response, a greeting,
+    half a request. What the server says into the silence (heartbeats, GOAWAY, a word of farewell)
+    is no part of any exchange, and restarts nothing. Where nobody told when we began to wait, any
+    payload counts. ``accept_to_end`` counts from the server's SYN-ACK. ``waited`` is how long we
+    waited for an end that did not come.
+    """
+    end = first_end(closing)
+    if end is None:
+        waited = _waited(trace)
+        return {} if waited is None else {"waited": waited / 1000}
+    if trace.drive.mark is None or _acted_before(closing, end):
+        return {}
+    if ends_with_response(trace, closing):
+        return {}
+    quiet = _silence(trace, closing, end)
+    found = {"idle_to_end": quiet.since_exchange / 1000}
+    if quiet.since_accept is not None:
+        found["accept_to_end"] = quiet.since_accept / 1000
+    return found
+
+
+def silence_of(trace: Trace, closing: Closing) -> Silence | None:
+    """The silence before the server's end, where it was long enough for a timer; else None."""
+    end = first_end(closing)
+    if end is None or trace.drive.mark is None or trace.coverage is Coverage.HOLES:
+        return None
+    quiet = _silence(trace, closing, end)
+    return quiet if quiet.shortest >= LONG_NS else None
+
+
+def expiry_in(closing: Closing, quiet: Silence | None, timers: Iterable[Timer]) -> WireEvent | None:
+    """Where an idle timer of the server ended what we had begun to end; None if none did."""
+    end = first_end(closing)
+    if quiet is None or quiet.server_first or end is None:
+        return None
+    return end if any(_fires(timer, quiet) for timer in timers) else None
+
+
+def first_end(closing: Closing) -> WireEvent | None:
+    """Where the server first ended anything: its alert, FIN or RST."""
+    return closing.first(Side.SERVER, *_ENDS)
+
+
+def ends_with_response(trace: Trace, closing: Closing) -> bool:
+    """Whether the server ended it as a part of its last response, or right behind it."""
+    end = first_end(closing)
+    if end is None or _acted_before(closing, end):
+        return False
+    if any(remark.kind in _CLOSES for remark in trace.drive.remarks):
+        return True
+    return _silence(trace, closing, end).since_exchange < _MOMENT_NS
+
+
+_CLOSES = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
+
+
+def _silence(trace: Trace, closing: Closing, end: WireEvent) -> Silence:
+    ours = [e.time_ns for e in closing.wire_events[: end.place] if e.side is Side.CLIENT]
+    acted = next((e for e in closing.wire_events[: end.place] if _is_deed(e)), None)
+    steps = [e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP]
+    until = end.time_ns if acted is None else acted.time_ns
+    began = max((time for time in steps if time < until), default=until)
+    opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < began]
+    told = [e.time_ns for e in closing.wire_events if e.time_ns < began]
+    assert trace.drive.mark is not None
+    since = max([*opening[-1:], *told[-1:]], default=trace.drive.mark.time_ns)
+    accepted = next((s.time_ns for s in trace.segments if s.syn and s.side is Side.SERVER), None)
+    return Silence(
+        since_exchange=end.time_ns - since,
+        since_ours=end.time_ns - ours[-1] if acted is not None else None,
+        since_accept=None if accepted is None else end.time_ns - accepted,
+    )
+
+
+def _is_deed(event: WireEvent) -> bool:
+    """Whether our side began to end something with it."""
+    return event.side is Side.CLIENT and event.letter not in "dh"
+
+
+def _acted_before(closing: Closing, end: WireEvent) -> bool:
+    return any(map(_is_deed, closing.wire_events[: end.place]))
+
+
+def _is_overtaken(trace: Trace, closing: Closing) -> bool:
+    """Whether the server ended it before it could know of anything that our sequence did."""
+    end = first_end(closing)
+    acts = [e for e in closing.wire_events if e.side is Side.CLIENT]
+    mark, steps = trace.drive.mark, [e for e in trace.drive.events if e.kind is EventKind.STEP]
+    if end is None or mark is None or not acts or not steps:
+        return False
+    if any(step.detail.startswith("await") and step.time_ns < end.time_ns for step in steps):
+        return False  # it was given the first word
+    if end.place < acts[0].place:
+        return True
+    ending = next((s for s in trace.segments if s.number == end.packet), None)
+    return ending is not None and ending.ack is not None and ending.ack <= mark.client
+
+
+def _is_in_time(trace: Trace) -> bool:
+    """Whether a racer met the expiry, which is an answer whatever came of it."""
+    return any(e.kind in {EventKind.RACED, EventKind.MEETS} for e in trace.drive.events)
+
+
+def _is_not_reached(trace: Trace, closing: Closing) -> bool:
+    end, gave_up = first_end(closing), _gave_up(trace)
+    return end is None or (gave_up is not None and gave_up < end.time_ns)
+
+
+def _gave_up(trace: Trace) -> int | None:
+    """When we stopped to wait for the server to end it."""
+    events = trace.drive.events
+    waits = (e for e in events if e.kind is EventKind.GAVE_UP and e.detail.startswith("await"))
+    return next((e.time_ns for e in waits), None)
+
+
+def _waited(trace: Trace) -> int | None:
+    until = _gave_up(trace)
+    steps = [e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP]
+    began = max((time for time in steps if until is not None and time <= until), default=None)
+    return None if until is None or began is None else until - began
+
+
+def _fires(timer: Timer, quiet: Silence) -> bool:
+    """Whether this silence is as long as those at whose end the timer was seen to fire."""
+    exchange = (quiet.since_exchange, quiet.since_ours)
+    if any(_lies(span, timer.since_exchange) for span in exchange if span is not None):
+        return True
+    is_per_connection = timer.since_accept is not None and quiet.since_accept is not None
+    return is_per_connection and _lies(quiet.since_accept or 0, timer.since_accept or (0, 0))
+
+
+def _lies(span: int, seen: tuple[int, int]) -> bool:
+    shortest, longest = seen
+    slack = max(_SLACK_NS, longest * _SLACK)
+    return shortest - slack <= span <= longest + slack
