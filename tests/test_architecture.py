@@ -20,16 +20,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
-    {"model", "errors", "spelling"},
+    {"model", "errors", "spelling", "version"},
     {"keys"},
     {
         *("language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets"),
         *("records", "facts"),
     },
     {"flows", "captures", "sniff", "judge"},
-    {"drive", "lab", "reference"},
+    {"drive", "lab", "reference", "report"},
     {"campaign", "explain", "fuzz"},
-    {"report"},
     {"cli"},
 )
 LAYER_OF: Final = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}

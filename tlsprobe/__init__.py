@@ -1,3 +1,5 @@
 """tlsprobe: how does this server end a TLS connection, and whom does it hurt?"""
 
-__version__ = "0.1.0"
+from tlsprobe.version import VERSION
+
+__version__ = VERSION

@@ -4,6 +4,11 @@ A peer that misbehaves is an observation and ends up in a trace; only a mistake 
 asked, or of the machine that tlsprobe runs on, is an exception. Each carries the mend.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TlsprobeError(Exception):
     """A sentence for the user, and how to mend what it says.
@@ -43,3 +48,20 @@ class CannotMeasure(TlsprobeError):  # noqa: N818 - it reads as the sentence tha
     """Nothing could be measured: unreachable, handshake refused, no capture (exit 3)."""
 
     exit_code = 3
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Take our errors, and Ctrl-C, out of the groups in which nurseries wrap them."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first_ours(group) or group from None
+
+
+def _first_ours(group: BaseExceptionGroup) -> BaseException | None:
+    ours = group.subgroup((TlsprobeError, KeyboardInterrupt))
+    found: BaseException | None = ours
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

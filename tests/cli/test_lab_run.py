@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.lab.vendors import vendor
 from tlsprobe.cli.lab_run import Lab, Options, _columns, _left, _sequences
-from tlsprobe.cli.probing import ProgressView
+from tlsprobe.cli.progress import ProgressView
 from tlsprobe.lab.workspace import Workspace
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import TlsVersion

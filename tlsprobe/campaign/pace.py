@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
@@ -26,6 +28,25 @@ class Pace:
             async with self._gate:
                 await trio.sleep_until(self._next_start)
                 self._next_start = trio.current_time() + self._gap
+
+
+@asynccontextmanager
+async def interruptible(notify: Callable[[str], None]) -> AsyncIterator[trio.Event]:
+    """An event that Ctrl-C sets; a second Ctrl-C ends at once."""
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                async for _ in signals:
+                    if stop.is_set():
+                        raise KeyboardInterrupt
+                    notify("interrupted: keeping the results so far (Ctrl-C again to stop at once)")
+                    stop.set()
+
+            nursery.start_soon(listen)
+            yield stop
+            nursery.cancel_scope.cancel()
 
 
 async def cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:

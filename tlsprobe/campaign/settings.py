@@ -12,12 +12,14 @@ from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.drive.script import Patience
 from tlsprobe.language import format_groups
 from tlsprobe.model.facts import Fact
+from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Trial
 from tlsprobe.model.sequence import Sequence
-from tlsprobe.model.target import TlsIdentity, TlsVersion
+from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
 
 DEFAULT_PATIENCE = Patience()
 ANONYMOUS = TlsIdentity()
+NOBODY = Login()
 
 JITTER = 0.02
 """Seconds by which a seeded run may delay a connection, so that they do not start in step."""
@@ -42,6 +44,30 @@ class Settings:
     interface: str | None = None
     pcapng: Path | None = None
     seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What ``tlsprobe run`` is asked to do: whom it probes, how, and where the results go.
+
+    ``targets`` come with their profiles, and ``each`` is measured alike. ``sequences`` are names,
+    files or steps; none of them means those of the profile. ``idle_s`` is how long idle sequences
+    wait, in seconds; None: as long as the profile says. Of several targets, ``out_dir``, ``resume``
+    and ``expect`` hold a folder each. ``delay_close`` is the process whose close() is held up.
+    ``command`` are the words behind ``tlsprobe run``, ``typed`` is the whole command line.
+    """
+
+    targets: tuple[tuple[Target, Profile], ...]
+    each: Settings
+    sequences: tuple[str, ...] = ()
+    login: Login = NOBODY
+    idle_s: float | None = None
+    out_dir: Path | None = None
+    resume: Path | None = None
+    expect: Path | None = None
+    delay_close: int | None = None
+    command: tuple[str, ...] = ()
+    typed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import sys
 
 import typer
 
-from tlsprobe.cli.console import complain, let_readers_leave, plain_errors, version_line
+from tlsprobe.cli.console import complain, let_readers_leave, version_line
 from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
-from tlsprobe.errors import TlsprobeError
+from tlsprobe.errors import TlsprobeError, plain_errors
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended (128 + SIGINT)."""

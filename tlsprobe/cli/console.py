@@ -6,16 +6,15 @@ import io
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from tlsprobe import __version__
 from tlsprobe.errors import TlsprobeError
+from tlsprobe.version import VERSION
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -90,23 +89,6 @@ def complain(error: TlsprobeError) -> None:
         console.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
 
 
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Take our errors, and Ctrl-C, out of the groups in which nurseries wrap them."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _first_ours(group) or group from None
-
-
-def _first_ours(group: BaseExceptionGroup) -> BaseException | None:
-    ours = group.subgroup((TlsprobeError, KeyboardInterrupt))
-    found: BaseException | None = ours
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
-
-
 def say(console: Console, text: str, style: str = "") -> None:
     """One line without markup, however strange its words."""
     console.print(Text(text, style), soft_wrap=True)
@@ -116,7 +98,7 @@ def version_line() -> str:
     """``tlsprobe 0.1.0 (Python 3.11.7, OpenSSL ...)``."""
     from tlsprobe.tls import OPENSSL_VERSION
 
-    return f"tlsprobe {__version__} (Python {platform.python_version()}, {OPENSSL_VERSION})"
+    return f"tlsprobe {VERSION} (Python {platform.python_version()}, {OPENSSL_VERSION})"
 
 
 def _console(no_color: bool, error: bool) -> Console:

@@ -11,11 +11,14 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.job import Job, probe
+from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import catalogue
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
-from tlsprobe.cli.probing import Job, ProgressView, interruptible, probe, progress_of
+from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.typed import command_line
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import own_namespace
 from tlsprobe.model.run import Run
@@ -128,7 +131,7 @@ async def _probe_all(
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     side_by_side = trio.CapacityLimiter(SIDE_BY_SIDE)
-    with progress_of(progress):
+    with progress.shown():
         async with running(names) as ports, interruptible(progress.note) as stop:
 
             async def one(name: str) -> None:
@@ -151,4 +154,5 @@ def _job(name: str, port: int, trials: int, folder: Path) -> Job:
         sequences=tuple(catalogue()[name].sequence for name in SEQUENCES),
         settings=Settings(trials=trials, patience=PATIENCE, concurrency=32),
         folder=folder,
+        typed=command_line(),
     )

@@ -13,12 +13,13 @@ import msgspec
 import typer
 
 from tlsprobe.campaign.judging import JudgedRun, judged_run, with_judgement
+from tlsprobe.campaign.results import replace_file, write_documents
 from tlsprobe.cli.console import err, out, say
-from tlsprobe.cli.fuzz_folder import AGAINST
 from tlsprobe.cli.options import NoColorOption
-from tlsprobe.cli.results import replace_file, write_documents
+from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
+from tlsprobe.fuzz.folder import AGAINST
 from tlsprobe.fuzz.properties import PROPERTIES
 from tlsprobe.fuzz.rejudging import line_changes, lines_again
 from tlsprobe.judge.changes import run_changes, trial_changes
@@ -136,4 +137,5 @@ def _fuzzed_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
 def _write(folder: Path, now: Run, judged: JudgedRun) -> None:
     """The documents as they would be written today; a comparison with a baseline is outdated."""
     had_trials = (folder / TRIALS_FILE).exists()
-    write_documents(folder, replace(now, deviations=None), judged.trials if had_trials else None)
+    trials = judged.trials if had_trials else None
+    write_documents(folder, replace(now, deviations=None), trials, command_line())

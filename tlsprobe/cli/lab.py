@@ -15,13 +15,14 @@ from typing import Annotated
 import trio
 import typer
 
-from tlsprobe.cli.console import complain, err, out, plain_errors, say
-from tlsprobe.cli.expecting import has_changed
+from tlsprobe.campaign.expecting import has_changed
+from tlsprobe.campaign.pace import interruptible
+from tlsprobe.cli.console import complain, err, out, say
 from tlsprobe.cli.lab_clients import clients
 from tlsprobe.cli.lab_paths import paths
 from tlsprobe.cli.lab_run import Lab, Options, Outcome
-from tlsprobe.cli.probing import ProgressView, interruptible, progress_of
-from tlsprobe.errors import UsageError
+from tlsprobe.cli.progress import ProgressView
+from tlsprobe.errors import UsageError, plain_errors
 from tlsprobe.lab import kernel_truth
 from tlsprobe.lab.availability import Availability, Presence, availability, lab_of
 from tlsprobe.lab.install import install as install_all
@@ -224,7 +225,7 @@ async def _run(picked: Chosen, options: Options, progress: ProgressView, get: bo
         lab = Lab(options, here, progress, watch)
         for name, error in picked.broken.items():
             lab.is_broken(name, name, error)
-        with progress_of(progress):
+        with progress.shown():
             async with interruptible(progress.note) as stop:
                 if get:
                     await _install_unless(stop, picked.profiles, here.tools, progress)

@@ -11,13 +11,14 @@ from typing import Annotated
 import trio
 import typer
 
-from tlsprobe import __version__
+from tlsprobe.campaign.circumstances import TOOL
 from tlsprobe.campaign.judging import RunInJudgement
-from tlsprobe.campaign.pace import cancel_at
-from tlsprobe.cli.console import err, out, plain_errors
-from tlsprobe.cli.probing import ProgressView, interruptible
-from tlsprobe.cli.results import command_line, replace_file, writing
-from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.campaign.pace import cancel_at, interruptible
+from tlsprobe.campaign.results import replace_file, writing
+from tlsprobe.cli.console import err, out
+from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.typed import command_line
+from tlsprobe.errors import CannotMeasure, UsageError, plain_errors
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FACTS_FILE, FactsFile
 from tlsprobe.lab.clients import (
@@ -34,7 +35,7 @@ from tlsprobe.lab.clients import (
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, places
 from tlsprobe.model.facts import FactsHeader, Load, TrialFact
-from tlsprobe.model.run import Tool, Trial, stamp
+from tlsprobe.model.run import Trial, stamp
 from tlsprobe.model.target import Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.document import TRIALS_FILE, encode_trial, trial_line
@@ -133,7 +134,7 @@ async def _watch(
         raise CannotMeasure(reason)
     async with running(load_profile(scenario.vendor), here) as server:
         target = Target(scenario.name, server.host, server.port, scenario.vendor, "")
-        header = FactsHeader(Tool("tlsprobe", __version__), target, stamp(datetime.now(UTC)))
+        header = FactsHeader(TOOL, target, stamp(datetime.now(UTC)))
         seen = await watch(scenario, server, trials, file)
         watched = _judged(scenario, seen, header, folder / CLIENTS_FOLDER / scenario.name)
         return WatchedClient(

@@ -16,11 +16,12 @@ import trio
 import typer
 
 from tlsprobe.campaign.judging import judged_run, with_judgement
-from tlsprobe.campaign.pace import cancel_at
-from tlsprobe.cli.console import err, out, plain_errors, say
-from tlsprobe.cli.probing import ProgressView, interruptible
-from tlsprobe.cli.results import command_line, write_documents
-from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.campaign.pace import cancel_at, interruptible
+from tlsprobe.campaign.results import write_documents
+from tlsprobe.cli.console import err, out, say
+from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.typed import command_line
+from tlsprobe.errors import CannotMeasure, UsageError, plain_errors
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.facts.joining import joined
 from tlsprobe.lab.availability import lab_of
@@ -409,7 +410,7 @@ def _kept(  # noqa: PLR0917 - the parts of a run over a path
         server=facts,
         command=(),
     )
-    write_documents(folder, named, None if options.summary_only else judged.trials)
+    write_documents(folder, named, None if options.summary_only else judged.trials, command_line())
     if options.summary_only:
         for file in (folder / TRIALS_FILE, *folder.glob("*.pcapng")):
             file.unlink(missing_ok=True)

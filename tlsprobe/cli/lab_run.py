@@ -12,16 +12,17 @@ from pathlib import Path
 import msgspec
 import trio
 
+from tlsprobe.campaign.expecting import read_baseline
+from tlsprobe.campaign.job import Job, probe
 from tlsprobe.campaign.pace import cancel_at
+from tlsprobe.campaign.progress import Progress
+from tlsprobe.campaign.results import RUN_PAGE, give_back, writing
 from tlsprobe.campaign.settings import Settings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
-from tlsprobe.cli.console import plain_errors
-from tlsprobe.cli.expecting import read_baseline
 from tlsprobe.cli.matrix import AUTOMATIC
-from tlsprobe.cli.probing import Job, ProgressView, probe
-from tlsprobe.cli.results import RUN_PAGE, command_line, give_back, writing
+from tlsprobe.cli.typed import command_line
 from tlsprobe.drive.script import Patience
-from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError
+from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError, plain_errors
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.kernel_truth import ResetWatch
@@ -93,7 +94,7 @@ class Lab:
     """The state of a lab while it measures."""
 
     def __init__(
-        self, options: Options, here: Workspace, progress: ProgressView, watch: ResetWatch | None
+        self, options: Options, here: Workspace, progress: Progress, watch: ResetWatch | None
     ) -> None:
         self.options = options
         self.here = here
@@ -239,6 +240,7 @@ class Lab:
             settings=settings,
             folder=place / column.name,
             baseline=self._baseline(column, sequences, settings),
+            typed=command_line(),
             witnessed=lambda: self._witnessed(server, begun),
             complete=lambda run: self._completed(run, column, server),
         )

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from tlsprobe.cli.console import one_of, out
-from tlsprobe.cli.results import command_line
+from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Page

@@ -1,17 +1,24 @@
-"""The options that several commands take, and how their values are read."""
+"""The options that several commands take, and how their values are read.
+
+A command's options are a frozen dataclass, a field each; options that go together are a dataclass
+of their own and a field of those that take them. ``taking`` makes the command of both.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.target import Target, TlsVersion, endpoint
+from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.sniff.capture import CHOICES
 
@@ -28,73 +35,6 @@ PatienceOption = Annotated[
     float, typer.Option(min=0.1, help="How long to wait for the server to close, in seconds.")
 ]
 
-CaOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="PEM file to verify the server against; without it, nothing is verified.",
-        rich_help_panel=TLS_PANEL,
-    ),
-]
-
-NoVerifyNameOption = Annotated[
-    bool,
-    typer.Option(
-        "--no-verify-name",
-        help="With --ca, do not check the name in the server's certificate.",
-        rich_help_panel=TLS_PANEL,
-    ),
-]
-
-CertOption = Annotated[
-    Path | None,
-    typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=TLS_PANEL),
-]
-
-KeyOption = Annotated[
-    Path | None,
-    typer.Option(help="Private key of the certificate (PEM).", rich_help_panel=TLS_PANEL),
-]
-
-SniOption = Annotated[
-    str | None, typer.Option(help="Server name to send (SNI).", rich_help_panel=TLS_PANEL)
-]
-
-AlpnOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Protocol to offer in ALPN; repeatable.", rich_help_panel=TLS_PANEL),
-]
-
-UserOption = Annotated[
-    str | None, typer.Option(help="User name for the login.", rich_help_panel=TARGET_PANEL)
-]
-
-DatabaseOption = Annotated[
-    str | None, typer.Option(help="Database for the login.", rich_help_panel=TARGET_PANEL)
-]
-
-PasswordEnvOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="VAR",
-        help="Environment variable that holds the password.",
-        rich_help_panel=TARGET_PANEL,
-    ),
-]
-
-InterfaceOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Interface to sniff on. Default: the one of the route.", rich_help_panel=CAPTURE_PANEL
-    ),
-]
-
-CaptureOption = Annotated[
-    str,
-    typer.Option(
-        metavar="|".join(CHOICES), help="How to capture packets.", rich_help_panel=CAPTURE_PANEL
-    ),
-]
-
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", help="Print no progress and no notes.", rich_help_panel=OUTPUT_PANEL),
@@ -106,6 +46,147 @@ NoColorOption = Annotated[
         "--no-color", help="Print no colour; NO_COLOR works, too.", rich_help_panel=OUTPUT_PANEL
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityOptions:
+    """How we present ourselves in the handshake."""
+
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file to verify the server against; without it, nothing is verified.",
+            rich_help_panel=TLS_PANEL,
+        ),
+    ] = None
+    no_verify_name: Annotated[
+        bool,
+        typer.Option(
+            "--no-verify-name",
+            help="With --ca, do not check the name in the server's certificate.",
+            rich_help_panel=TLS_PANEL,
+        ),
+    ] = False
+    cert: Annotated[
+        Path | None,
+        typer.Option(help="Client certificate (PEM, with chain).", rich_help_panel=TLS_PANEL),
+    ] = None
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Private key of the certificate (PEM).", rich_help_panel=TLS_PANEL),
+    ] = None
+    sni: Annotated[
+        str | None, typer.Option(help="Server name to send (SNI).", rich_help_panel=TLS_PANEL)
+    ] = None
+    alpn: Annotated[
+        list[str] | None,
+        typer.Option(help="Protocol to offer in ALPN; repeatable.", rich_help_panel=TLS_PANEL),
+    ] = None
+
+    def identity(self, keylog: Path | None = None) -> TlsIdentity:
+        """What they say, and where secrets are written."""
+        alpn = tuple(self.alpn or ())
+        verified = not self.no_verify_name
+        return TlsIdentity(self.ca, self.cert, self.key, self.sni, alpn, keylog, verified)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOptions:
+    """Who we are inside the protocol."""
+
+    user: Annotated[
+        str | None, typer.Option(help="User name for the login.", rich_help_panel=TARGET_PANEL)
+    ] = None
+    database: Annotated[
+        str | None, typer.Option(help="Database for the login.", rich_help_panel=TARGET_PANEL)
+    ] = None
+    password_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VAR",
+            help="Environment variable that holds the password.",
+            rich_help_panel=TARGET_PANEL,
+        ),
+    ] = None
+
+    def login(self) -> Login:
+        """What they say, and the password. Raises UsageError."""
+        return Login(self.user, self.database, password_in(self.password_env))
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """How packets are captured."""
+
+    interface: Annotated[
+        str | None,
+        typer.Option(
+            help="Interface to sniff on. Default: the one of the route.",
+            rich_help_panel=CAPTURE_PANEL,
+        ),
+    ] = None
+    capture: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES), help="How to capture packets.", rich_help_panel=CAPTURE_PANEL
+        ),
+    ] = "auto"
+    require_capture: Annotated[
+        bool,
+        typer.Option(
+            "--require-capture",
+            help="Exit with 3 instead of measuring without a capture.",
+            rich_help_panel=CAPTURE_PANEL,
+        ),
+    ] = False
+
+    def check(self) -> None:
+        """Raises UsageError for a way to capture that there is not."""
+        must_be_one_of("--capture", self.capture, CHOICES)
+
+
+_Options = TypeVar("_Options")
+Command = Callable[..., None]
+
+
+def taking(options: type[_Options]) -> Callable[[Callable[[_Options], None]], Command]:
+    """Give a command the options that are the fields of a dataclass, and their values as one."""
+
+    def made(command: Callable[[_Options], None]) -> Command:
+        def parsed(**given: Any) -> None:
+            command(_filled(options, given))
+
+        parameters = list(_parameters(options))
+        parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
+        parsed.__annotations__ = {one.name: one.annotation for one in parameters}
+        parsed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return parsed
+
+    return made
+
+
+def _parameters(options: type[Any]) -> Iterator[Parameter]:
+    """The fields of a dataclass as parameters, those of a dataclass in it in its place."""
+    for field, kind in _fields(options):
+        if is_dataclass(kind):
+            yield from _parameters(kind)
+        else:
+            default = Parameter.empty if field.default is MISSING else field.default
+            yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _filled(options: type[_Options], given: Mapping[str, Any]) -> _Options:
+    """The dataclass, with the values that were given."""
+    values = {
+        field.name: _filled(kind, given) if is_dataclass(kind) else given[field.name]
+        for field, kind in _fields(options)
+    }
+    return options(**values)
+
+
+def _fields(options: type[Any]) -> Iterator[tuple[Field[Any], type[Any]]]:
+    hints = get_type_hints(options, include_extras=True)
+    yield from ((field, hints[field.name]) for field in fields(options))
 
 
 def parse_target(text: str, profile: Profile) -> Target:

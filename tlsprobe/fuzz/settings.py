@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.fuzz.properties import Observation, by_default
@@ -43,6 +44,24 @@ class Against:
 
     target: Target
     converse: Conversations
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzJob:
+    """One fuzz run with everything that it takes.
+
+    ``corpus`` is where examples are kept, None: in the results folder. ``begun`` is when its time
+    began, by ``time.perf_counter``; ``command`` are the words behind ``tlsprobe``.
+    """
+
+    target: Target
+    converse: Conversations
+    settings: FuzzSettings
+    folder: Path
+    begun: float
+    against: Against | None = None
+    corpus: Path | None = None
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

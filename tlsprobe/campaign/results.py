@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -63,10 +62,13 @@ class ResultsFolder:
         """Write the run document as it stands: whole or not at all, whenever we are killed."""
         replace_file(self.path / RUN_FILE, encode_run_line(run))
 
-    def finish(self, run: Run, judged: JudgedRun) -> None:
-        """Write the run document and its matrix, and the trials as they were judged last."""
+    def finish(self, run: Run, judged: JudgedRun, typed: str) -> None:
+        """Write the run document and its matrix, and the trials as they were judged last.
+
+        ``typed`` is the command line that measured.
+        """
         trials = judged.trials if judged.revised or self._resumed else None
-        write_documents(self.path, run, trials)
+        write_documents(self.path, run, trials, typed)
 
     def close(self) -> None:
         """Close the files; give the folder to the user who called sudo."""
@@ -75,12 +77,17 @@ class ResultsFolder:
         give_back([*self._made, self.path, *self.path.iterdir()])
 
 
-def write_documents(folder: Path, run: Run, trials: Iterable[JudgedTrial] | None) -> None:
-    """The run document and its page, and the trial lines, if these are to be written anew."""
+def write_documents(
+    folder: Path, run: Run, trials: Iterable[JudgedTrial] | None, typed: str
+) -> None:
+    """The run document and its page, and the trial lines, if these are to be written anew.
+
+    The page names ``typed`` as the command line that it comes from.
+    """
     replace_file(folder / RUN_FILE, encode_run(run))
     if trials is not None:
         replace_file(folder / TRIALS_FILE, b"".join(encode_trial(trial_line(t)) for t in trials))
-    page = render_markdown(run_page([run], command_line()))
+    page = render_markdown(run_page([run], typed))
     replace_file(folder / RUN_PAGE, page.encode())
 
 
@@ -119,12 +126,6 @@ def default_folder(target: Target) -> Path:
 def slug(text: str) -> str:
     """A name for a file or folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "target"
-
-
-def command_line() -> str:
-    """The command that is running, as it could be typed again."""
-    words = ["tlsprobe", *sys.argv[1:]]
-    return " ".join(_quoted(word) for word in words)
 
 
 @contextmanager
@@ -166,14 +167,6 @@ def unused(path: Path) -> Path:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _quoted(word: str) -> str:
-    return (
-        word
-        if re.fullmatch(r"[\w@%+=:,./\[\]-]+", word)
-        else "'" + word.replace("'", "'\\''") + "'"
-    )
 
 
 def give_back(entries: Iterable[Path]) -> None:

@@ -1,20 +1,17 @@
-"""What ``--resume`` finds in a results folder, and whether it matches the command line."""
+"""What an interrupted run left in its results folder, and whether it is a part of another run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlsprobe import __version__
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.model.run import CaptureFacts, CellPlan, Run
 from tlsprobe.model.target import Target
-from tlsprobe.report.document import RUN_FILE, read_run
-
-_REPLACED = frozenset({"--resume", "--out", "--target"})
-"""Options of the first command that resuming replaces."""
+from tlsprobe.report.document import read_run
+from tlsprobe.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +44,19 @@ def must_fit(earlier: Earlier, target: Target, plans: Iterable[CellPlan], seed: 
             clashes.append(f"its '{cell.sequence}' is '{cell.steps}', and now it is '{steps}'")
     if clashes:
         hint = f"leave out the other options: tlsprobe run --resume {earlier.folder}"
-        if run.tool.version != __version__:
+        if run.tool.version != VERSION:
             hint = "measure again into another folder"
         raise UsageError(f"--resume: {earlier.folder} does not match: {clashes[0]}", hint)
 
 
 def _clashes(run: Run, target: Target, seed: int | None) -> Iterable[str]:
-    if run.tool.version != __version__:
-        yield f"it was measured by tlsprobe {run.tool.version}, and this is {__version__}"
+    if run.tool.version != VERSION:
+        yield f"it was measured by tlsprobe {run.tool.version}, and this is {VERSION}"
     if run.target != target:
         was, now = (f"{t} (profile {t.profile})" for t in (run.target, target))
         yield f"its target is {was}, not {now}"
     if seed is not None and seed != run.seed:
         yield f"its seed is {'none' if run.seed is None else run.seed}, not {seed}"
-
-
-def resumed_arguments(place: Path, arguments: Sequence[str]) -> list[str]:
-    """The command that started a folder, followed by ``arguments``.
-
-    A folder of several targets' folders is resumed for all of them. Raises UsageError.
-    """
-    single = (place / RUN_FILE).exists()
-    below = [] if single else sorted(place.glob(f"*/{RUN_FILE}"))
-    run = read_earlier(below[0].parent if below else place).run
-    if not run.command:
-        hint = "repeat the options of the first run, with --resume in place of --out"
-        raise UsageError(f"--resume: {place} does not say how it was started", hint)
-    begun = without(run.command, _REPLACED if single else _REPLACED - {"--target"})
-    target = ["--target", str(run.target)] if single else []
-    return [*target, *begun, *arguments]
-
-
-def without(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
-    """A command line without some options and their values."""
-    kept, unwanted = [], False
-    for word in arguments:
-        if unwanted:
-            unwanted = False
-        elif word in options:
-            unwanted = True
-        elif word.partition("=")[0] not in options:
-            kept.append(word)
-    return kept
 
 
 def continued(before: Run, now: Run, capture: str) -> Run:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tlsprobe import __version__
-from tlsprobe.cli.results import give_back, slug, unused, writing
+from tlsprobe.campaign.circumstances import TOOL
+from tlsprobe.campaign.results import give_back, slug, unused, writing
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile
 from tlsprobe.language import parse
 from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
-from tlsprobe.model.run import Tool, stamp
+from tlsprobe.model.run import stamp
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.report.fuzz_document import (
     EXAMPLES_FILE,
@@ -61,7 +61,7 @@ class FuzzFolder:
         place = self.path / AGAINST if self._stores else self.path
         with writing(self.path):
             place.mkdir(exist_ok=True)
-        header = FactsHeader(Tool("tlsprobe", __version__), target, stamp(datetime.now(UTC)))
+        header = FactsHeader(TOOL, target, stamp(datetime.now(UTC)))
         self._stores.append(FactsFile.create(place / FACTS_FILE, header))
         return self._stores[-1]
 

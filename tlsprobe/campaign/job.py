@@ -1,0 +1,109 @@
+"""Probes one target and writes its results folder: what every campaign does with a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from tlsprobe.campaign.circumstances import TOOL, this_host
+from tlsprobe.campaign.judging import with_judgement
+from tlsprobe.campaign.probe import measure
+from tlsprobe.campaign.progress import Progress, shown
+from tlsprobe.campaign.results import results_folder
+from tlsprobe.campaign.resume import Earlier, continued
+from tlsprobe.campaign.settings import Measured, Settings
+from tlsprobe.errors import plain_errors
+from tlsprobe.judge.baseline import deviations
+from tlsprobe.model.facts import Fact, FactsHeader
+from tlsprobe.model.run import Run, stamp
+from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.target import Target
+from tlsprobe.protocols import Conversations
+
+Completes = Callable[[Run], Run]
+"""Adds to a run document what is known beside the measurement."""
+
+
+def _as_it_is(run: Run) -> Run:
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One target with everything that probing it takes.
+
+    ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
+    against. ``command`` are the words behind ``tlsprobe run``, with which it can be resumed;
+    ``typed`` is the whole line that its page names; ``notes`` go into its report. ``witnessed``
+    gives, at the end, what others saw meanwhile; ``complete`` has the last word on what the run
+    document says beside the judgement.
+    """
+
+    target: Target
+    converse: Conversations
+    sequences: tuple[Sequence, ...]
+    settings: Settings
+    folder: Path
+    earlier: Earlier | None = None
+    baseline: Run | None = None
+    command: tuple[str, ...] = ()
+    typed: str = ""
+    notes: tuple[str, ...] = ()
+    complete: Completes = _as_it_is
+    witnessed: Callable[[], Iterable[Fact]] = lambda: ()
+
+
+async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
+    """Probe one target and write its results folder. Raises TlsprobeError.
+
+    The run document is in the folder from the beginning, and whole whenever we are killed.
+    """
+    started = datetime.now(UTC)
+    header = FactsHeader(TOOL, job.target, stamp(started))
+    with results_folder(job.folder, header, resume=job.earlier is not None) as folder:
+
+        def document(measured: Measured) -> Run:
+            run = _document(job, measured, started)
+            return continued(job.earlier.run, run, folder.capture.name) if job.earlier else run
+
+        def save(measured: Measured) -> None:
+            folder.save(document(measured))
+
+        settings = replace(job.settings, pcapng=folder.capture)
+        is_resumed = job.earlier is not None
+        watcher = shown(progress, job.target.name, folder, save, is_resumed=is_resumed)
+        watcher = replace(watcher, witnessed=job.witnessed)
+        with plain_errors():
+            measured = await measure(
+                job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
+            )
+        run = job.complete(document(measured))
+        if job.baseline is not None:
+            run = replace(run, deviations=deviations(job.baseline, run))
+        folder.finish(run, measured.judged, job.typed)
+    return run
+
+
+def _document(job: Job, measured: Measured, started: datetime) -> Run:
+    notes = (*job.notes, *measured.notes)
+    if measured.address != str(job.target):
+        notes = (f"{job.target} was reached at {measured.address}", *notes)
+    run = Run(
+        tool=TOOL,
+        started=stamp(started),
+        finished=stamp(datetime.now(UTC)),
+        host=this_host(),
+        target=job.target,
+        capture=measured.capture,
+        cells=(),
+        summary={},
+        interrupted=measured.interrupted,
+        notes=notes,
+        seed=job.settings.seed,
+        command=job.command,
+    )
+    return with_judgement(run, measured.judged)

@@ -1,0 +1,149 @@
+"""``tlsprobe run``: one target after the other, each with a results folder of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlsprobe.campaign.expecting import read_baseline
+from tlsprobe.campaign.job import Job, probe
+from tlsprobe.campaign.pace import interruptible
+from tlsprobe.campaign.progress import Progress
+from tlsprobe.campaign.results import default_folder, slug
+from tlsprobe.campaign.resume import Earlier, must_fit, read_earlier
+from tlsprobe.campaign.settings import RunSettings, plan
+from tlsprobe.catalogue import default_sequences, find_sequences, lacks
+from tlsprobe.errors import TlsprobeError, UsageError
+from tlsprobe.lab.delayed_close import delayed_close
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import Run
+from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.target import Target
+from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+from tlsprobe.report.document import RUN_FILE
+
+IDLE_LIMIT = 75.0
+"""Seconds that idle sequences wait where the profile documents no timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What came of the targets: a run of each that could be measured, and why others could not.
+
+    ``folder`` is what has to be given to ``--resume`` if some run was ``interrupted``.
+    """
+
+    runs: tuple[Run, ...]
+    failures: tuple[TlsprobeError, ...]
+    folder: Path
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it."""
+        return any(run.interrupted for run in self.runs)
+
+
+def jobs_of(asked: RunSettings) -> list[Job]:
+    """What is to be done for each target. Raises UsageError for what does not fit."""
+    return [_job(target, profile, asked) for target, profile in asked.targets]
+
+
+async def probe_all(asked: RunSettings, jobs: list[Job], progress: Progress) -> Probed:
+    """Probe target after target; the others go on if one fails."""
+    if asked.delay_close is None:
+        return await _probe_each(asked, jobs, progress)
+    async with delayed_close(asked.delay_close) as said:
+        slow = [replace(job, notes=(said,)) for job in jobs]
+        return await _probe_each(asked, slow, progress)
+
+
+async def _probe_each(asked: RunSettings, jobs: list[Job], progress: Progress) -> Probed:
+    runs: list[Run] = []
+    failures: list[TlsprobeError] = []
+    async with interruptible(progress.note) as stop:
+        for job in jobs:
+            if stop.is_set():
+                break
+            try:
+                runs.append(await probe(job, progress, stop))
+            except TlsprobeError as error:
+                failures.append(error)
+    last = jobs[len(runs) + len(failures) - 1]
+    shared = asked.resume or (asked.out_dir if len(jobs) > 1 else None)
+    return Probed(tuple(runs), tuple(failures), shared or last.folder)
+
+
+# --- One target -----------------------------------------------------------------------------------
+
+
+def _job(target: Target, profile: Profile, asked: RunSettings) -> Job:
+    """One target with its results folder, what that holds, and its baseline."""
+    settings = replace(
+        asked.each, patience=replace(asked.each.patience, idle=_idle(asked, profile))
+    )
+    name = settings.identity.sni or target.host
+    converse = make_conversation(profile, name, asked.login, target.port)
+    sequences = choose_sequences(profile, converse, asked.sequences)
+    plans = plan(sequences, settings)
+    earlier = _earlier(asked, target)
+    if earlier is not None:
+        must_fit(earlier, target, plans, settings.seed)
+        settings = replace(settings, seed=earlier.run.seed)
+    baseline = _own(asked, asked.expect, target)
+    return Job(
+        target,
+        converse,
+        sequences,
+        settings,
+        folder=_own(asked, asked.resume or asked.out_dir, target) or default_folder(target),
+        earlier=earlier,
+        baseline=read_baseline(baseline, plans) if baseline else None,
+        command=asked.command,
+        typed=asked.typed,
+    )
+
+
+def _idle(asked: RunSettings, profile: Profile) -> float:
+    """How long idle sequences wait: a little longer than the timeout that is known."""
+    documented = IDLE_LIMIT if profile.idle_s is None else profile.idle_s * 1.1 + 1
+    return asked.idle_s or documented
+
+
+def _own(asked: RunSettings, folder: Path | None, target: Target) -> Path | None:
+    """A target's part of a folder."""
+    return folder / slug(str(target)) if folder and len(asked.targets) > 1 else folder
+
+
+def _earlier(asked: RunSettings, target: Target) -> Earlier | None:
+    """What can be resumed; of several targets, some may not have been started."""
+    folder = _own(asked, asked.resume, target)
+    if asked.resume is None or folder is None:
+        return None
+    several = len(asked.targets) > 1
+    not_started = several and asked.resume.is_dir() and not (folder / RUN_FILE).exists()
+    return None if not_started else read_earlier(folder)
+
+
+def choose_sequences(
+    profile: Profile, converse: Conversations, asked: tuple[str, ...]
+) -> tuple[Sequence, ...]:
+    """The sequences that were asked for, else the profile's, else all that apply.
+
+    Of a chapter, those that apply.
+    """
+    goodbye, offered = has_goodbye(profile), offers(converse)
+    names = asked or profile.sequences
+    if not names:
+        return default_sequences(offered, goodbye)
+    chosen: dict[Sequence, None] = {}
+    for name in names:
+        found = find_sequences(name)
+        missing = [lacks(sequence, offered, goodbye) for sequence in found]
+        if all(missing):
+            hint = "add it under [protocol] in the profile, or choose another sequence"
+            message = (
+                f"'{name}' needs {missing[0]}, which the profile '{profile.name}' does not have"
+            )
+            raise UsageError(message, hint)
+        chosen |= dict.fromkeys(s for s, lack in zip(found, missing, strict=True) if not lack)
+    return tuple(chosen)

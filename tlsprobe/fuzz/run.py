@@ -1,0 +1,101 @@
+"""``tlsprobe fuzz``: one fuzz run, and the folder that it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Protocol
+
+from tlsprobe.campaign.circumstances import TOOL, this_host
+from tlsprobe.campaign.pace import interruptible
+from tlsprobe.errors import plain_errors
+from tlsprobe.fuzz.campaign import fuzz
+from tlsprobe.fuzz.folder import FuzzFolder, fuzz_folder
+from tlsprobe.fuzz.properties import Observation
+from tlsprobe.fuzz.rejudging import example_line
+from tlsprobe.fuzz.settings import Fuzzed, FuzzJob, FuzzWatcher
+from tlsprobe.model.fuzz import FuzzRun
+from tlsprobe.model.run import stamp
+from tlsprobe.report.plurals import counted
+
+
+class FuzzProgress(Protocol):
+    """Where a fuzz run says what it does, for whoever waits for it."""
+
+    def note(self, text: str) -> None:
+        """Say something in one line."""
+
+    def progressed(self, examples: int, failures: int, left: float) -> None:
+        """So much was tried and found; so many seconds are left."""
+
+
+async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
+    """Fuzz and write the results folder, which is whole whenever we are killed.
+
+    Raises TlsprobeError.
+    """
+    started = datetime.now(UTC)
+    with fuzz_folder(job.folder, job.target, job.corpus) as folder:
+
+        def save(fuzzed: Fuzzed) -> FuzzRun:
+            return folder.save(_document(job, fuzzed, started))
+
+        own = replace(job.settings.run, pcapng=folder.capture)
+        left = job.settings.seconds - (perf_counter() - job.begun)
+        settings = replace(job.settings, run=own, seconds=max(1.0, left))
+        watcher = _watcher(folder, progress, save)
+        parts = job.target, job.converse, settings, watcher
+        with plain_errors():
+            async with interruptible(progress.note) as stop:
+                fuzzed = await fuzz(*parts, stop, job.against, folder.store)
+        return save(fuzzed)
+
+
+def _watcher(
+    folder: FuzzFolder, progress: FuzzProgress, save: Callable[[Fuzzed], object]
+) -> FuzzWatcher:
+    """Callbacks that feed the progress and the results folder."""
+    known = 0
+
+    def tried(seen: Observation, why: str, broke: tuple[str, ...]) -> None:
+        folder.add(example_line(seen, why, broke))
+
+    def failed(fuzzed: Fuzzed) -> None:
+        nonlocal known
+        save(fuzzed)
+        if len(fuzzed.failures) > known:
+            count = counted(len(fuzzed.failures), "failure")
+            progress.note(f"after {counted(fuzzed.examples, 'example')}: {count}")
+        known = len(fuzzed.failures)
+
+    def warned(text: str) -> None:
+        progress.note(f"warning: {text}")
+
+    return FuzzWatcher(tried, progress.progressed, folder.keep, failed, warned)
+
+
+def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
+    notes = fuzzed.notes
+    if fuzzed.address != str(job.target):
+        notes = (f"{job.target} was reached at {fuzzed.address}", *notes)
+    return FuzzRun(
+        tool=TOOL,
+        started=stamp(started),
+        finished=stamp(datetime.now(UTC)),
+        host=this_host(),
+        target=job.target,
+        capture=fuzzed.capture,
+        seed=job.settings.seed,
+        properties=job.settings.properties,
+        examples=fuzzed.examples,
+        connections=fuzzed.connections,
+        failures=fuzzed.failures,
+        coverage=fuzzed.coverage,
+        against=job.against.target if job.against else None,
+        unmeasured=fuzzed.unmeasured,
+        interrupted=fuzzed.interrupted,
+        notes=notes,
+        command=job.command,
+    )
