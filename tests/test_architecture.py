@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
     {"model", "errors", "spelling", "version"},
-    {"keys"},
+    {"keys", "netns"},
     {
         *("language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets"),
         *("records", "facts"),

@@ -15,7 +15,8 @@ from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import namespaces
 from tlsprobe.lab.forwarder import Lane, distance
-from tlsprobe.lab.namespaces import Namespace, Two, inside, two
+from tlsprobe.lab.namespaces import Namespace, Two, two
+from tlsprobe.netns import inside
 
 MS = 1_000_000
 

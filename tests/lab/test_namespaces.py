@@ -14,7 +14,8 @@ from tests import servers
 from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import namespaces
-from tlsprobe.lab.namespaces import PREFIX, Namespace, inside, left_over, run, three, two
+from tlsprobe.lab.namespaces import PREFIX, Namespace, left_over, run, three, two
+from tlsprobe.netns import inside
 
 pytestmark = pytest.mark.root
 PORT = 5000

@@ -10,8 +10,9 @@ import json
 from functools import cache
 from pathlib import Path
 
+from tlsprobe.campaign.columns import shipped_columns
+from tlsprobe.campaign.reading import runs_in
 from tlsprobe.campaign.results import RUN_PAGE
-from tlsprobe.cli.lab_run import runs_in, shipped_columns
 from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in

@@ -46,7 +46,10 @@ async def reach(target: Target, converse: Conversations, settings: Settings) -> 
     failures: list[Drive] = []
     for address in await _resolve(target):
         template = {
-            version: Route(address, numeric(address), context, converse, settings.patience)
+            version: Route(
+                *(address, numeric(address), context, converse, settings.patience),
+                namespace=settings.namespace,
+            )
             for version, context in contexts.items()
         }
         reached = await _try(address, template)

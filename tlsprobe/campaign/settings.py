@@ -30,7 +30,8 @@ class Settings:
     """The options of a run. Durations in seconds; ``rate`` is new connections a second.
 
     With a ``seed`` the cells are measured in a shuffled order and each connection starts a little
-    late; the same seed gives the same order and the same delays.
+    late; the same seed gives the same order and the same delays. ``namespace`` is the network
+    namespace that everything happens in, empty for our own.
     """
 
     trials: int = 5
@@ -44,6 +45,7 @@ class Settings:
     interface: str | None = None
     pcapng: Path | None = None
     seed: int | None = None
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,58 @@ class RunSettings:
     expect: Path | None = None
     delay_close: int | None = None
     command: tuple[str, ...] = ()
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabSettings:
+    """What ``tlsprobe lab run`` is asked to do. Durations in seconds, None: by the idle timeout.
+
+    ``jobs`` is how many servers are probed at a time. With ``summary_only`` only the facts and the
+    pages are kept, and replace what ``folder`` holds of a vendor. ``install``: get what is missing
+    first. ``typed`` is the whole command line.
+    """
+
+    folder: Path
+    trials: int = 3
+    tls: tuple[TlsVersion, ...] = (TlsVersion.TLS12, TlsVersion.TLS13)
+    sequences: tuple[str, ...] = ()
+    jobs: int = 1
+    patience: float | None = None
+    idle_limit: float | None = None
+    summary_only: bool = False
+    expect: Path | None = None
+    install: bool = False
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathsSettings:
+    """What ``tlsprobe lab paths`` is asked to do.
+
+    ``sequences``: none means those that a path is about. ``seed`` says which packets a lossy path
+    loses. ``summary_only`` and ``typed`` as in ``LabSettings``.
+    """
+
+    folder: Path
+    trials: int = 3
+    tls: tuple[TlsVersion, ...] = (TlsVersion.TLS12, TlsVersion.TLS13)
+    sequences: tuple[str, ...] = ()
+    seed: int = 1
+    summary_only: bool = False
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsSettings:
+    """What ``tlsprobe lab clients`` is asked to do: so many ``trials`` of each scenario.
+
+    ``captures``: keep them beside the page. ``typed`` is the whole command line.
+    """
+
+    folder: Path
+    trials: int = 5
+    captures: bool = False
     typed: str = ""
 
 

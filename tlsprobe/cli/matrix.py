@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tlsprobe.campaign.reading import AUTOMATIC
 from tlsprobe.cli.console import one_of, out
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
@@ -24,10 +24,6 @@ from tlsprobe.report.document import RUN_FILE, encode_run_line, read_run
 from tlsprobe.report.formats import PAGE_FORMATS, renderer
 from tlsprobe.report.pages.compatibility import comparison_page
 from tlsprobe.report.render_terminal import print_page
-
-AUTOMATIC = re.compile(r"\d{8}T\d{6}Z-")
-"""How the names of folders begin that tlsprobe chose itself."""
-
 
 TERMINAL = "terminal"
 

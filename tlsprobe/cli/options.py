@@ -35,6 +35,14 @@ PatienceOption = Annotated[
     float, typer.Option(min=0.1, help="How long to wait for the server to close, in seconds.")
 ]
 
+VendorsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="VENDOR", help="Names or paths of profiles. Default: all."),
+]
+
+LeanOption = Annotated[bool, typer.Option("--lean", hidden=True)]
+"""``--summary-only`` by its old name."""
+
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", help="Print no progress and no notes.", rich_help_panel=OUTPUT_PANEL),

@@ -64,7 +64,8 @@ class Route:
     """Everything that the connections of one run in one TLS version have in common.
 
     ``announce`` is told our end of each connection before its first packet can have been seen;
-    ``tickets`` is how many TLS 1.3 tickets this server sends unasked.
+    ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
+    namespace to connect from, empty for our own.
     """
 
     address: Address
@@ -74,6 +75,7 @@ class Route:
     patience: Patience
     announce: Callable[[tuple[str, int]], None] = lambda _: None
     tickets: int = 0
+    namespace: str = ""
 
 
 class Piece(NamedTuple):
@@ -109,7 +111,7 @@ class Connection:
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.transport = TcpTransport(route.address)
+        self.transport = TcpTransport(route.address, route.namespace)
         self.conversation = route.converse()
         self.tls: TlsSession | None = None
         self.stage = Stage.CONNECT

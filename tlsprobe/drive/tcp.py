@@ -16,6 +16,7 @@ from enum import IntFlag
 import trio
 
 from tlsprobe.drive.deadline import Deadline
+from tlsprobe.netns import inside
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """What the socket calls take, IPv4 or IPv6."""
@@ -45,10 +46,14 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class TcpTransport:
-    """One TCP connection. Errors of the peer come out as the OSError that the kernel gave."""
+    """One TCP connection. Errors of the peer come out as the OSError that the kernel gave.
 
-    def __init__(self, address: Address) -> None:
+    ``namespace`` is the network namespace that it is made in, empty for our own.
+    """
+
+    def __init__(self, address: Address, namespace: str = "") -> None:
         self._family, self._sockaddr = address
+        self._namespace = namespace
         self._socket: socket.socket  # made by connect, whose errors are the machine's
         self.closed = True
 
@@ -58,7 +63,8 @@ class TcpTransport:
         Nothing is awaited between the SYN and the call, which is what lets the sniffer's parent
         keep just the packets of connections that are ours. Raises OSError.
         """
-        self._socket = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        with inside(self._namespace):
+            self._socket = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.closed = False
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         error = self._socket.connect_ex(self._sockaddr)

@@ -28,7 +28,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.lab.namespaces import Namespace, Two, inside, run
+from tlsprobe.lab.namespaces import Namespace, Two, run
+from tlsprobe.netns import inside
 
 READY = b"ready\n"
 QUEUE_LIMIT = 20_000

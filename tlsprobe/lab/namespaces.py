@@ -11,7 +11,6 @@ Needs root. Source: ip-netns(8), veth(4).
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import shutil
@@ -23,12 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsprobe.errors import CannotMeasure
+from tlsprobe.netns import NAMED, command_inside
 
 PREFIX = "tlsprobe-"
 """What the name of every namespace of ours begins with."""
 
-_NAMED = Path("/run/netns")
-_CLONE_NEWNET = 0x4000_0000
 _TELLING_S = 10.0
 _numbers = itertools.count()
 
@@ -44,7 +42,7 @@ class Namespace:
     @property
     def prefix(self) -> tuple[str, ...]:
         """The words before a command that make it run inside."""
-        return ("ip", "netns", "exec", self.name)
+        return command_inside(self.name)
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run a short command inside; its output. Raises CannotMeasure if it fails."""
@@ -114,26 +112,9 @@ def two() -> Iterator[Two]:
         )
 
 
-@contextmanager
-def inside(name: str) -> Iterator[None]:
-    """This thread's new sockets, for the time of the block, belong to that namespace.
-
-    A socket stays where it was made. Raises CannotMeasure where the kernel forbids it.
-    """
-    with (
-        Path("/proc/thread-self/ns/net").open("rb") as home,
-        (_NAMED / name).open("rb") as there,
-    ):
-        _enter(there.fileno())
-        try:
-            yield
-        finally:
-            _enter(home.fileno())
-
-
 def left_over() -> list[str]:
     """Namespaces of ours whose process is gone."""
-    names = [path.name for path in _NAMED.glob(f"{PREFIX}*")] if _NAMED.is_dir() else []
+    names = [path.name for path in NAMED.glob(f"{PREFIX}*")] if NAMED.is_dir() else []
     return [name for name in names if not _alive(name.removeprefix(PREFIX).partition("-")[0])]
 
 
@@ -194,13 +175,6 @@ def _route(namespace: str, where: str, ipv4: str, ipv6: str) -> None:
     for via in (ipv4, ipv6):
         family = "-6" if ":" in via else "-4"
         run("ip", "-n", namespace, family, "route", "add", where, "via", via)
-
-
-def _enter(descriptor: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise CannotMeasure(f"cannot enter a network namespace: {reason}", "run it with sudo")
 
 
 def _alive(pid: str) -> bool:

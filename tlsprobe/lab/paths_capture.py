@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsprobe.captures.pcapng_writer import Writer
-from tlsprobe.lab.namespaces import Namespace, inside
+from tlsprobe.lab.namespaces import Namespace
+from tlsprobe.netns import inside
 from tlsprobe.packets.frames import ETHERNET, Frame
 
 _ALL = 0x0003

@@ -29,6 +29,7 @@ import trio
 
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.errors import UsageError
+from tlsprobe.netns import command_inside
 from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.demultiplexer import Demultiplexer
 from tlsprobe.sniff.protocol import ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY
@@ -59,11 +60,12 @@ class BackendFailed(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What to capture: TCP of one server, as seen on one interface."""
+    """What to capture: TCP of one server, as seen on one interface of a network namespace."""
 
     interface: Interface
     address: str
     port: int
+    namespace: str = ""
 
     @property
     def expression(self) -> str:
@@ -162,7 +164,7 @@ class Backend(ABC):
             # A process group of its own: the terminal's Ctrl-C must not end the capture before
             # its tail is drained.
             self._process = await trio.lowlevel.open_process(
-                command,
+                [*command_inside(self.where.namespace), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -26,6 +26,7 @@ from tlsprobe.captures.pcapng_writer import Writer, put_secrets_first
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.flows.connection import NOTHING, Flow
 from tlsprobe.model.run import CaptureFacts
+from tlsprobe.netns import inside
 from tlsprobe.packets.packet import Endpoint, host_text
 from tlsprobe.sniff import route
 from tlsprobe.sniff.backends import BACKENDS, Backend, BackendFailed, Where
@@ -174,8 +175,11 @@ async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
     host: str,
     port: int,
     pcapng: Path | None,
+    namespace: str = "",
 ) -> AsyncIterator[Capture]:
     """Captures TCP between this machine and ``host`` (an address, as it will be connected to).
+
+    ``namespace`` is the network namespace in which that happens, empty for our own.
 
     ``choice`` is one of `CHOICES`; ``auto`` takes the first that works. With ``pcapng``, expected
     frames are also written there. Raises CannotMeasure when the chosen backend cannot be had,
@@ -183,7 +187,7 @@ async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
     """
     candidates = _candidates(choice)
     filing = Demultiplexer((route.packed(host), port))
-    where, trouble = _where(interface, host, port) if candidates else (None, None)
+    where, trouble = _where(interface, host, port, namespace) if candidates else (None, None)
     backend: Backend | None = None
     reasons = [trouble] if trouble else []
     if where is not None:
@@ -201,17 +205,20 @@ async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
         await backend.reap()
 
 
-def _where(interface: str | None, host: str, port: int) -> tuple[Where | None, str | None]:
+def _where(
+    interface: str | None, host: str, port: int, namespace: str
+) -> tuple[Where | None, str | None]:
     """What to capture, or why that cannot be said."""
     address = str(ipaddress.ip_address(route.packed(host)))
-    try:
-        found = route.describe(interface or route.interface_to(host))
-    except OSError as error:
-        if interface is None:
-            return None, f"no route to {host} ({error.strerror or error})"
-        names = ", ".join(name for _, name in socket.if_nameindex())
-        raise UsageError(f"there is no interface {interface}", f"there are: {names}") from None
-    return Where(found, address, port), None
+    with inside(namespace):
+        try:
+            found = route.describe(interface or route.interface_to(host))
+        except OSError as error:
+            if interface is None:
+                return None, f"no route to {host} ({error.strerror or error})"
+            names = ", ".join(name for _, name in socket.if_nameindex())
+            raise UsageError(f"there is no interface {interface}", f"there are: {names}") from None
+    return Where(found, address, port, namespace), None
 
 
 def _candidates(choice: str) -> tuple[str, ...]:

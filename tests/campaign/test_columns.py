@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from tests.lab.vendors import vendor
-from tlsprobe.cli.lab_run import Lab, Options, _columns, _left, _sequences
-from tlsprobe.cli.progress import ProgressView
-from tlsprobe.lab.workspace import Workspace
+from tlsprobe.campaign.columns import columns_of, patience_with
+from tlsprobe.campaign.lab import _left
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols.http2 import Http2Settings
 
 START = 'start = ["server"]\n'
 
 
-def options(tmp_path: Path, patience: float | None = None) -> Options:
-    both = (TlsVersion.TLS12, TlsVersion.TLS13)
-    return Options(tmp_path, 2, both, (), 1, patience, None, summary_only=False, expect=None)
-
-
 def names(profile: Profile, asked: tuple[str, ...] = (), *, has_idle: bool = True) -> list[str]:
-    column = next(iter(_columns(profile)))
-    return [sequence.name for sequence in _sequences(column, asked, has_idle)]
+    column = replace(next(columns_of(profile)), has_idle=has_idle)
+    return [sequence.name for sequence in column.steps(asked)]
 
 
 def test_a_vendor_may_be_probed_in_several_protocols() -> None:
-    own, other = _columns(load_profile("nginx"))
+    own, other = columns_of(load_profile("nginx"))
     assert (own.name, own.title, own.profile.protocol) == ("nginx", "nginx", "http1")
     assert (other.name, other.title, other.profile.protocol) == (
         *("nginx-http2", "nginx (HTTP/2)", "http2"),
@@ -41,7 +34,7 @@ def test_a_vendor_may_be_probed_in_several_protocols() -> None:
 
 def test_the_lab_s_own_words_go_before_the_profile_s(tmp_path: Path) -> None:
     lab = 'title = "Mine, in the lab"\nalpn = ["x"]\nprotocol = { request = "hello" }\n'
-    (column,) = _columns(vendor(tmp_path, START + lab))
+    (column,) = columns_of(vendor(tmp_path, START + lab))
     assert (column.name, column.title, column.profile.alpn) == ("mine", "Mine, in the lab", ("x",))
     assert getattr(column.profile.settings, "request", None) == b"hello"
 
@@ -70,13 +63,14 @@ def test_who_never_ends_an_idle_connection_is_not_waited_for(tmp_path: Path) -> 
 def test_the_patience_ends_before_the_idle_timeout(
     tmp_path: Path, idle: int, server: float, limit: float
 ) -> None:
-    here = Workspace(tmp_path, tmp_path, tmp_path)
-    desk = ProgressView(Console(), quiet=True)
-    patience = Lab(options(tmp_path), here, desk, None)._patience(idle, None)
+    profile = vendor(tmp_path, f"{START}idle = {idle}\n")
+    patience = patience_with(profile)
     assert (patience.server, patience.idle) == (server, limit)
-    assert Lab(options(tmp_path), here, desk, None)._patience(idle, 0.5).server == 0.5
-    asked = Lab(options(tmp_path, patience=9.0), here, desk, None)
-    assert asked._patience(idle, 0.5).server == 9.0
+    assert patience_with(profile, asked=9.0).server == 9.0
+    assert patience_with(profile, idle_limit=7.0).idle == 7.0
+    known = vendor(tmp_path, f"{START}idle = {idle}\npatience = 0.5\n")
+    assert patience_with(known).server == 0.5
+    assert patience_with(known, asked=9.0).server == 9.0
 
 
 def test_the_time_left_is_told_once_something_was_done() -> None:

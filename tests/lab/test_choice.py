@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tlsprobe.cli import lab
-from tlsprobe.cli.lab import chosen
 from tlsprobe.errors import UsageError
+from tlsprobe.lab import choice
+from tlsprobe.lab.choice import chosen
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import load_profile
 
@@ -19,7 +19,7 @@ def test_of_all_a_broken_profile_keeps_nobody_from_the_others(
             raise UsageError("the profile has a mistake")
         return load_profile(name)
 
-    monkeypatch.setattr(lab, "load_profile", load)
+    monkeypatch.setattr(choice, "load_profile", load)
     found = chosen(None)
     names = {profile.name for profile in found.profiles}
     assert {"nginx", "port-forward-newest"} <= names

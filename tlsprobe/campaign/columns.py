@@ -1,0 +1,153 @@
+"""How a vendor of the lab is probed: in which protocols, with which sequences, how patiently."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import trio
+
+from tlsprobe.campaign.pace import cancel_at
+from tlsprobe.catalogue import default_sequences, find_sequences, lacks
+from tlsprobe.drive.script import Patience
+from tlsprobe.errors import Interrupted, UsageError, plain_errors
+from tlsprobe.lab.availability import lab_of
+from tlsprobe.lab.vendor import Started
+from tlsprobe.lab.workspace import SERVER_NAME, Workspace
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import ServerFacts
+from tlsprobe.model.sequence import Sequence as Steps
+from tlsprobe.model.target import Login, Target, TlsIdentity
+from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+
+PATIENCE = 2.0
+"""Seconds to wait for a server that is near; less where it would end an idle connection by then."""
+
+ANSWER = 5.0
+"""Seconds for a handshake or a response, which any of these servers gives unless it is busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One way to probe a running server; ``name`` is that of its results folder."""
+
+    name: str
+    title: str
+    profile: Profile
+    sequences: tuple[str, ...]
+    has_idle: bool
+
+    def target(self, server: Started) -> Target:
+        """The running server, in this protocol."""
+        profile = self.profile
+        kind = profile.like or profile.name
+        return Target(self.title, server.host, server.port, kind, profile.protocol)
+
+    def converse(self, server: Started) -> Conversations:
+        """How to speak with it."""
+        login = lab_of(server.profile).login
+        return make_conversation(self.profile, SERVER_NAME, login, server.port)
+
+    def steps(self, asked: Sequence[str]) -> tuple[Steps, ...]:
+        """What was asked for, else the profile's choice for the lab, else all; what applies of it.
+
+        Raises UsageError for a name that nobody knows.
+        """
+        offered = offers(make_conversation(self.profile, SERVER_NAME, Login()))
+        goodbye = has_goodbye(self.profile)
+        names = asked or self.sequences
+        found = [sequence for name in names for sequence in find_sequences(name)]
+        every = dict.fromkeys(found) if names else default_sequences(offered, goodbye)
+        return tuple(
+            sequence
+            for sequence in every
+            if lacks(sequence, offered, goodbye) is None and (self.has_idle or not sequence.is_idle)
+        )
+
+
+def columns_of(profile: Profile) -> Iterator[Column]:
+    """The vendor's own protocol, then the others that it is to be probed with."""
+    lab = lab_of(profile)
+    title = lab.title or profile.title
+    other_title = title.removesuffix(" (HTTP)")
+    own = load_profile(str(lab.folder), lab.protocol)
+    has_idle = lab.idle > 0
+    own = replace(own, alpn=lab.alpn or own.alpn)
+    yield Column(profile.name, title, own, lab.sequences, has_idle)
+    for name in lab.also:
+        other = load_profile(str(lab.folder.parent / name), lab.protocol)
+        yield Column(
+            f"{profile.name}-{name}", f"{other_title} ({_short(other)})", other, (), has_idle
+        )
+
+
+def shipped_columns() -> dict[str, Profile]:
+    """The vendors that ship with tlsprobe, by the names of their columns."""
+    found: dict[str, Profile] = {}
+    for name in list_profiles():
+        try:
+            profile = load_profile(name)
+        except UsageError:
+            continue  # an error once somebody wants to measure it
+        if profile.lab is not None:
+            columns = (name, *(f"{name}-{other}" for other in profile.lab.also))
+            found |= dict.fromkeys(columns, profile)
+    return found
+
+
+def _short(profile: Profile) -> str:
+    return profile.title.removesuffix(" server")
+
+
+def identity_of(profile: Profile, here: Workspace) -> TlsIdentity:
+    """How we present ourselves to a vendor of the lab."""
+    who = TlsIdentity(sni=SERVER_NAME)
+    if lab_of(profile).client_cert:
+        return replace(who, cert=here.client_cert, key=here.client_key)
+    return who
+
+
+def patience_with(
+    profile: Profile, asked: float | None = None, idle_limit: float | None = None
+) -> Patience:
+    """Short of the idle timeout, so that what is left open is not taken for ended by it.
+
+    ``asked`` and ``idle_limit``, in seconds, have the say where they are given.
+    """
+    lab = lab_of(profile)
+    short = min(PATIENCE, 0.8 * lab.idle) if lab.idle else PATIENCE
+    server = asked or lab.patience or short
+    return Patience(server, idle_limit or 1.5 * lab.idle + 3, answer=ANSWER)
+
+
+def server_facts(server: Started, vendor: str, title: str) -> ServerFacts:
+    """What the lab knows of a server that it has started."""
+    lab = lab_of(server.profile)
+    return ServerFacts(
+        vendor=vendor,
+        title=title,
+        version=server.version,
+        tls_library=server.tls_library,
+        user=server.user,
+        idle_s=float(lab.idle) or None,
+        notes=lab.notes or None,
+    )
+
+
+@asynccontextmanager
+async def started(
+    server: AbstractAsyncContextManager[Started], stop: trio.Event
+) -> AsyncIterator[Started]:
+    """The server, once it runs. Raises Interrupted, with nothing left, if stopped before that."""
+    async with AsyncExitStack() as until_the_end:
+        running_now: list[Started] = []
+        with plain_errors():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+                running_now.append(await until_the_end.enter_async_context(server))
+                nursery.cancel_scope.cancel()
+        if not running_now:
+            raise Interrupted("interrupted while a server was starting")
+        yield running_now[0]

@@ -1,0 +1,344 @@
+"""``tlsprobe lab run``: vendor after vendor started, probed, stopped and judged."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import trio
+
+from tlsprobe.campaign.columns import (
+    Column,
+    columns_of,
+    identity_of,
+    patience_with,
+    server_facts,
+    shipped_columns,
+    started,
+)
+from tlsprobe.campaign.expecting import read_baseline
+from tlsprobe.campaign.job import Job, probe
+from tlsprobe.campaign.pace import cancel_at, interruptible
+from tlsprobe.campaign.progress import Progress
+from tlsprobe.campaign.reading import runs_in
+from tlsprobe.campaign.results import RUN_PAGE, give_back, writing
+from tlsprobe.campaign.settings import LabSettings, Settings, plan
+from tlsprobe.catalogue import find_sequences
+from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError, plain_errors
+from tlsprobe.facts.file import FACTS_FILE
+from tlsprobe.lab import kernel_truth
+from tlsprobe.lab.availability import lab_of
+from tlsprobe.lab.choice import Chosen
+from tlsprobe.lab.install import install as install_all
+from tlsprobe.lab.kernel_truth import ResetWatch
+from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.model.facts import KernelFact
+from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import Run
+from tlsprobe.model.sequence import Sequence as Steps
+from tlsprobe.report.agreement import agreement_of
+from tlsprobe.report.compatibility import Absent, Compatibility
+from tlsprobe.report.compatibility_files import write_compatibility
+from tlsprobe.report.compatibility_json import absent_in
+from tlsprobe.report.document import RUN_FILE, encode_document
+from tlsprobe.sniff import capture as sniffer
+
+TRUTH_FILE = "truth.json"
+"""The agreement with the kernel, beside the matrix."""
+
+_TOGETHER = 500
+"""Resets that are written down in one line."""
+
+LOOPBACK, DISCARD = "127.0.0.1", 9
+"""Where a capture is tried before the lab begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a lab. ``matrix`` None: nothing, so that nothing was written."""
+
+    folder: Path
+    runs: tuple[Run, ...]
+    matrix: Compatibility | None
+    interrupted: bool
+
+
+async def measure_vendors(picked: Chosen, settings: LabSettings, progress: Progress) -> Outcome:
+    """Measure vendors, and write the matrix of them and of what the folder held before.
+
+    Raises CannotMeasure, before any server is started, if RSTs cannot be seen here; UsageError for
+    what is wrong with the settings.
+    """
+    async with sniffer.open_capture("auto", True, None, LOOPBACK, DISCARD, None):
+        pass
+    with ExitStack() as until_the_end:
+        here = until_the_end.enter_context(places())
+        watch = None
+        if (blind := kernel_truth.available()) is None:
+            watch = until_the_end.enter_context(kernel_truth.watch_resets())
+        else:
+            progress.note(f"causes are not compared with the kernel's reasons: {blind}")
+        lab = Lab(settings, here, progress, watch)
+        for name, error in picked.broken.items():
+            lab.is_broken(name, name, error)
+        async with interruptible(progress.note) as stop:
+            if settings.install:
+                await _install_unless(stop, picked.profiles, here.tools, progress)
+            await lab.measure(picked.profiles, stop)
+    return lab.outcome()
+
+
+async def _install_unless(
+    stop: trio.Event, profiles: Sequence[Profile], tools: Path, progress: Progress
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+        await install_all(profiles, tools, progress.note)
+        nursery.cancel_scope.cancel()
+
+
+class Lab:
+    """The state of a lab while it measures."""
+
+    def __init__(
+        self, settings: LabSettings, here: Workspace, progress: Progress, watch: ResetWatch | None
+    ) -> None:
+        self.settings = settings
+        self.here = here
+        self.progress = progress
+        self.watch = watch
+        self.lost = 0
+        self.done = 0
+        self.runs: dict[str, Run] = {}
+        self.absent: dict[str, Absent] = {}
+        self.uncompared: set[str] = set()
+        self.profiles: dict[str, Profile] = {}
+        self.matrix: Compatibility | None = None
+        self.interrupted = False
+
+    async def measure(self, profiles: Sequence[Profile], stop: trio.Event) -> None:
+        """Measure them all, some side by side if the options say so; then write the matrix.
+
+        What is wrong with one of them is noted, and the others go on. Raises
+        UsageError, before any server is started, for what is wrong with the command line.
+        """
+        planned = self._planned(profiles)
+        waiting = iter(enumerate(planned, 1))
+        begun, count = time.monotonic(), len(planned)
+
+        async def work() -> None:
+            for number, (profile, columns) in waiting:
+                if stop.is_set():
+                    return
+                left = _left(time.monotonic() - begun, self.done, count)
+                self.progress.note(f"{profile.name} ({number}/{count}{left})")
+                await self._vendor(profile, columns, stop)
+                self.done += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(self.settings.jobs):
+                nursery.start_soon(work)
+        self.interrupted = stop.is_set()
+        with writing(self.settings.folder):
+            self._write()
+
+    def outcome(self) -> Outcome:
+        """What came of it."""
+        return Outcome(
+            self.settings.folder,
+            tuple(self.runs.values()),
+            self.matrix,
+            self.interrupted,
+        )
+
+    # --- before the first one -----------------------------------------------------------------
+
+    def _planned(self, profiles: Sequence[Profile]) -> list[tuple[Profile, list[Column]]]:
+        for name in self.settings.sequences:
+            find_sequences(name)
+        planned = [(p, columns) for p in profiles if (columns := self._columns_of(p))]
+        if self.uncompared:
+            names = ", ".join(sorted(self.uncompared))
+            self.progress.note(f"{self.settings.expect} has no results of {names} to compare with")
+        with writing(self.settings.folder):
+            self.settings.folder.mkdir(parents=True, exist_ok=True)
+        return planned
+
+    def _columns_of(self, profile: Profile) -> list[Column]:
+        """The vendor's columns that can be tried; of the others, why not."""
+        try:
+            columns = [(c, c.steps(self.settings.sequences)) for c in columns_of(profile)]
+        except UsageError as error:
+            self.is_broken(profile.name, lab_of(profile).title or profile.title, error)
+            return []
+        for column, steps in columns:
+            self.profiles[column.name] = profile
+            if not steps:
+                reason = "none of the requested sequences applies to it"
+                self._is_absent(column, CannotMeasure(reason))
+                continue
+            self._baseline(column, steps, self._each(profile))
+            place = self.settings.folder / column.name
+            if not self.settings.summary_only and (place / RUN_FILE).exists():
+                hint = "choose another folder with --out, or replace its runs with --summary-only"
+                raise UsageError(f"{place} already holds the results of a run", hint)
+        return [column for column, steps in columns if steps]
+
+    # --- one vendor ---------------------------------------------------------------------------
+
+    async def _vendor(self, profile: Profile, columns: Sequence[Column], stop: trio.Event) -> None:
+        try:
+            with plain_errors():
+                async with started(running(profile, self.here), stop) as server:
+                    for column in columns:
+                        if not stop.is_set():
+                            await self._column(column, server, stop)
+        except Interrupted:
+            return
+        except TlsprobeError as error:
+            for column in columns:
+                if column.name not in {*self.runs, *self.absent}:
+                    self._is_absent(column, error)
+
+    async def _column(self, column: Column, server: Started, stop: trio.Event) -> None:
+        job = self._job(column, server)
+        try:
+            run = await _twice(lambda: probe(job, self.progress, stop))
+        except CannotMeasure as error:
+            self._is_absent(column, error)
+            return
+        if self.settings.summary_only and run.interrupted:
+            return  # part of a run is no replacement for a whole one
+        self.runs[column.name] = run
+        if self.settings.summary_only:
+            _keep_summary(job.folder, self.settings.folder / column.name)
+
+    def is_broken(self, name: str, title: str, error: Exception) -> None:
+        """Note a vendor that cannot be measured, with the reason."""
+        said = error.message if isinstance(error, TlsprobeError) else str(error)
+        reason = " ".join(said.split())
+        self.absent[name] = (name, title, reason)
+        self.progress.note(f"{name} is unsupported: {reason}")
+
+    def _is_absent(self, column: Column, error: Exception) -> None:
+        self.is_broken(column.name, column.title, error)
+
+    def _job(self, column: Column, server: Started) -> Job:
+        asked = self.settings
+        settings, sequences = self._each(server.profile), column.steps(asked.sequences)
+        begun = time.time_ns()
+        place = self.here.scratch / "results" if asked.summary_only else asked.folder
+        return Job(
+            target=column.target(server),
+            converse=column.converse(server),
+            sequences=sequences,
+            settings=settings,
+            folder=place / column.name,
+            baseline=self._baseline(column, sequences, settings),
+            typed=asked.typed,
+            witnessed=lambda: self._witnessed(server, begun),
+            complete=lambda run: _completed(run, column, server),
+        )
+
+    def _each(self, vendor: Profile) -> Settings:
+        """How a vendor is measured."""
+        asked = self.settings
+        return Settings(
+            trials=asked.trials,
+            concurrency=lab_of(vendor).concurrency,
+            tls=asked.tls,
+            patience=patience_with(vendor, asked.patience, asked.idle_limit),
+            identity=identity_of(vendor, self.here),
+            require_capture=True,
+        )
+
+    def _baseline(
+        self, column: Column, sequences: tuple[Steps, ...], settings: Settings
+    ) -> Run | None:
+        if self.settings.expect is None:
+            return None
+        place = self.settings.expect / column.name
+        if not place.is_dir():
+            self.uncompared.add(column.name)
+            return None
+        return read_baseline(place, plan(sequences, settings))
+
+    def _witnessed(self, server: Started, since_ns: int) -> Iterator[KernelFact]:
+        """What the kernel told of this server's resets; nothing where it cannot be asked."""
+        if self.watch is None:
+            return
+        told, lost = self.watch.resets(), self.watch.lost - self.lost
+        self.lost += lost
+        where = (server.host, server.port)
+        ours = [reset for reset in told if reset.time_ns >= since_ns and reset.concerns(where)]
+        yield KernelFact((), lost)
+        for at in range(0, len(ours), _TOGETHER):
+            yield KernelFact(tuple(ours[at : at + _TOGETHER]))
+
+    # --- all of them --------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        """The matrix over everything that the folder holds, and the agreement with the kernel."""
+        folder = self.settings.folder
+        if not self.runs and not self.absent:
+            _remove_empty(folder)
+            return
+        runs = {**runs_in(folder), **self.runs}
+        vendors = shipped_columns()
+        earlier = {one[0]: one for one in absent_in(folder) if one[0] in vendors}
+        absent = {**earlier, **self.absent}
+        self.matrix = write_compatibility(
+            folder,
+            tuple(runs[name] for name in sorted(runs)),
+            tuple(absent[name] for name in sorted(absent) if name not in runs),
+            self.settings.typed,
+            profiles={**vendors, **self.profiles},
+        )
+        agreement = agreement_of((name, runs[name]) for name in sorted(runs))
+        if agreement is not None:
+            truths = {name: run.truth for name, run in sorted(runs.items()) if run.truth}
+            document = {"total": agreement.total, "vendors": truths}
+            (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
+        give_back([folder, *folder.rglob("*")])
+
+
+def _completed(run: Run, column: Column, server: Started) -> Run:
+    notes = run.notes
+    if (status := server.ended()) is not None:
+        notes = (*notes, f"the server ended with status {status} while it was probed")
+    return replace(run, server=server_facts(server, column.name, column.title), notes=notes)
+
+
+async def _twice(measure: Callable[[], Awaitable[Run]]) -> Run:
+    """Measure, at the second attempt if the first cannot: a cold server may shake hands late."""
+    try:
+        return await measure()
+    except CannotMeasure:
+        return await measure()
+
+
+def _keep_summary(measured: Path, kept: Path) -> None:
+    """Keep the run document, its matrix and the facts, in the place of earlier ones."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in (RUN_FILE, RUN_PAGE, FACTS_FILE):
+        shutil.copyfile(measured / name, kept / name)
+    shutil.rmtree(measured)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # it holds something
+        folder.rmdir()
+
+
+def _left(seconds: float, done: int, count: int) -> str:
+    """``, about 4 min left``, once some were done in so many seconds."""
+    if not done:
+        return ""
+    left = seconds / done * (count - done)
+    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"

@@ -1,0 +1,147 @@
+"""``tlsprobe lab clients``: what psql and curl do to a server that closes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from tlsprobe.campaign.circumstances import TOOL
+from tlsprobe.campaign.judging import RunInJudgement
+from tlsprobe.campaign.pace import cancel_at, interruptible
+from tlsprobe.campaign.progress import Progress
+from tlsprobe.campaign.results import replace_file, writing
+from tlsprobe.campaign.settings import ClientsSettings
+from tlsprobe.errors import CannotMeasure, UsageError, plain_errors
+from tlsprobe.facts.bounds import bounded
+from tlsprobe.facts.file import FACTS_FILE, FactsFile
+from tlsprobe.lab.clients import (
+    SCENARIOS,
+    Scenario,
+    Seen,
+    Watched,
+    ending_of,
+    missing,
+    tally,
+    version,
+    watch,
+)
+from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.model.facts import FactsHeader, Load, TrialFact
+from tlsprobe.model.run import Trial, stamp
+from tlsprobe.model.target import Target
+from tlsprobe.profiles import load_profile
+from tlsprobe.report.blocks import Page
+from tlsprobe.report.document import TRIALS_FILE, encode_trial, trial_line
+from tlsprobe.report.pages.clients import WatchedClient, clients_page
+from tlsprobe.report.render_markdown import render_markdown
+
+CLIENTS_FOLDER = "clients"
+"""Where the facts are, a folder for each scenario, in the folder that ``--out`` names."""
+
+PAGE_FILE = "clients.md"
+"""The page of what the clients did, in the folder that ``--out`` names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsWatched:
+    """What came of each scenario, and whether Ctrl-C ended it."""
+
+    clients: tuple[WatchedClient, ...]
+    interrupted: bool
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is anything to tell."""
+        return any(client.endings for client in self.clients)
+
+
+def scenarios_chosen(names: Sequence[str] | None) -> list[Scenario]:
+    """The scenarios of these names, or all. Raises UsageError."""
+    known = {scenario.name: scenario for scenario in SCENARIOS}
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"unknown scenario '{name}'", f"known: {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names or known)]
+
+
+async def watch_clients(
+    scenarios: Sequence[Scenario], asked: ClientsSettings, progress: Progress
+) -> ClientsWatched:
+    """Watch scenario after scenario, and write down what was seen. Raises UsageError."""
+    watched: list[WatchedClient] = []
+    with writing(asked.folder):
+        asked.folder.mkdir(parents=True, exist_ok=True)
+    with places() as here:
+        async with interruptible(progress.note) as stop, trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+            for scenario in scenarios:
+                progress.note(scenario.name)
+                try:
+                    with plain_errors():
+                        watched.append(await _watch(scenario, here, asked))
+                except CannotMeasure as error:
+                    watched.append(
+                        WatchedClient(scenario.name, scenario.text, reason=error.message)
+                    )
+            nursery.cancel_scope.cancel()
+        return ClientsWatched(tuple(watched), stop.is_set())
+
+
+def write_page(found: ClientsWatched, asked: ClientsSettings) -> Page:
+    """The page of all scenarios, which is also written if there is anything to tell."""
+    page = clients_page(asked.typed, f"{datetime.now(UTC):%Y-%m-%d}", found.clients)
+    if found.is_measured:
+        replace_file(asked.folder / PAGE_FILE, render_markdown(page).encode())
+    return page
+
+
+async def _watch(scenario: Scenario, here: Workspace, asked: ClientsSettings) -> WatchedClient:
+    """One scenario against its server, its facts in a folder of its own. Raises CannotMeasure."""
+    reason = missing(scenario)
+    if reason is not None:
+        raise CannotMeasure(reason)
+    place = asked.folder if asked.captures else here.scratch
+    async with running(load_profile(scenario.vendor), here) as server:
+        target = Target(scenario.name, server.host, server.port, scenario.vendor, "")
+        header = FactsHeader(TOOL, target, stamp(datetime.now(UTC)))
+        file = place / f"clients-{scenario.name}.pcapng"
+        seen = await watch(scenario, server, asked.trials, file)
+        watched = _judged(scenario, seen, header, asked.folder / CLIENTS_FOLDER / scenario.name)
+        return WatchedClient(
+            scenario.name,
+            scenario.text,
+            parties=_parties(scenario, server),
+            endings=tuple(tally(watched)),
+            last_words=seen[-1].said,
+        )
+
+
+def _judged(
+    scenario: Scenario, seen: Sequence[Seen], header: FactsHeader, folder: Path
+) -> list[Watched]:
+    """Write down what was seen, and judge it."""
+    run, lines, watched = RunInJudgement(), [], []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with closing(FactsFile.create(folder / FACTS_FILE, header)) as facts:
+        for number, one in enumerate(seen):
+            fact = TrialFact(Trial(scenario.name, "", number), bounded(one.trace), Load(1, 1))
+            facts.append(fact)
+            judged = run.judge(fact)
+            lines.append(encode_trial(trial_line(judged)))
+            watched.append(
+                Watched(ending_of(one.trace.segments), judged.judgement.resets, one.said)
+            )
+    replace_file(folder / TRIALS_FILE, b"".join(lines))
+    return watched
+
+
+def _parties(scenario: Scenario, server: Started) -> str:
+    client = version(scenario).partition(" (x86_64")[0]
+    return f"{client}, {server.profile.title} {server.version or ''}".rstrip()
