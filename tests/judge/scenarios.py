@@ -9,6 +9,7 @@ from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of
 from tlsprobe.judge.rules import RULES, apply_rules, rule_input
 from tlsprobe.model.judgement import Result, RuleResult
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import (
     Drive,
     DriverEvent,
@@ -34,10 +35,11 @@ HALF_CLOSE = C.request() + C.notify()
 LAST_REQUEST = (C.goodbye(asks=True), S.response())
 
 
-def results(trace: Trace) -> dict[str, RuleResult]:
+def results(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> dict[str, RuleResult]:
     closing, resets = closing_of(trace), resets_of(trace)
     axes = axes_of(trace, closing)
-    case = rule_input(trace, closing, axes, outcome_of(trace, closing, axes), resets)
+    outcome = outcome_of(trace, closing, axes)
+    case = rule_input(trace, closing, axes, outcome, resets, knowledge=knowledge)
     silent = {id_: RuleResult(id_, rule.level, NOT_APPLICABLE, "") for id_, rule in RULES.items()}
     return silent | {result.rule: result for result in apply_rules(case)}
 

@@ -11,6 +11,7 @@ from tlsprobe.model.judgement import (
     Axes,
     DataEnd,
     Judgement,
+    Met,
     Outcome,
     Reader,
     TcpEnd,
@@ -19,17 +20,17 @@ from tlsprobe.model.judgement import (
 from tlsprobe.model.run import JudgedTrial, Spread, Trial
 
 
-def trial(outcome: Outcome, offset: float | None = None, whole: bool = True) -> JudgedTrial:
-    """A racer with this outcome; a request at this distance from the expiry, answered or not."""
+def trial(outcome: Outcome, offset: float | None = None, met: Met | None = None) -> JudgedTrial:
+    """A racer with this outcome; what became of a request at this distance from the expiry."""
     reset = outcome in {Outcome.RESET_BEFORE_FIN, Outcome.DATA_LOST}
     axes = Axes(
         TlsEnd.NOTIFIED,
         TcpEnd.RESET if reset else TcpEnd.FIN,
-        DataEnd.COMPLETE if whole else DataEnd.TRUNCATED,
+        DataEnd.COMPLETE,
         Reader.RESET if reset else Reader.EOF,
     )
     timing = {"raced": 0.0} if offset is None else {"request_after_expiry": offset}
-    judgement = Judgement(outcome, axes, (), (), (), timing_us=timing)
+    judgement = Judgement(outcome, axes, (), (), (), timing_us=timing, met=met)
     return JudgedTrial(Trial("idle-expiry-race", "1.3", 0), judgement)
 
 
@@ -66,9 +67,9 @@ def test_without_a_window_the_count_stands_alone() -> None:
 def test_requests_are_answered_refused_or_lost_by_distance() -> None:
     race = race_of(
         [
-            trial(Outcome.CLEAN, -5000.0),
-            trial(Outcome.DATA_LOST, 0.0, whole=False),
-            trial(Outcome.NO_CLOSE_NOTIFY, 0.0, whole=False),
+            trial(Outcome.CLEAN, -5000.0, Met.ANSWERED),
+            trial(Outcome.RESET_BEFORE_FIN, 0.0, Met.LOST),
+            trial(Outcome.NO_CLOSE_NOTIFY, 0.0, Met.REFUSED),
         ]
     )
     assert race is not None

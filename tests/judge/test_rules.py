@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import C, Line, S, play, silence
+from tests.judge.playbook import C, Line, S, crossing, play, silence
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
     HALF_CLOSE,
     INFO,
     NGINX,
+    NOT_APPLICABLE,
     PASS,
     POSTGRES,
     SERVER_DROPS,
@@ -25,9 +26,19 @@ from tests.judge.scenarios import (
     with_event,
 )
 from tlsprobe.judge.rules import RULES, undecided
+from tlsprobe.judge.verdict import judge
 from tlsprobe.model.judgement import Result, Verdict
+from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Cell, Finding
-from tlsprobe.model.trace import Coverage, EventKind, Trace
+from tlsprobe.model.trace import (
+    Coverage,
+    DriverEvent,
+    EventKind,
+    Flag,
+    Remark,
+    RemarkKind,
+    Trace,
+)
 
 # --- TLS ------------------------------------------------------------------------------------------
 
@@ -208,7 +219,7 @@ def test_an_incomplete_capture_cannot_contradict_us(coverage: Coverage) -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ((C.notify(), C.request(), S.response()), {"1.2": "TLS12-ANSWER", "1.3": "TLS13-IGNORE"}),
+        ((C.notify(), C.request(), S.response()), {"1.2": "TLS12-", "1.3": "TLS13-IGNORE"}),
         ((C.notify(),), {"1.2": "TLS12-ANSWER", "1.3": None}),
         ((HALF_CLOSE, S.notify() + S.fin()), {"1.2": None, "1.3": None}),
     ],
@@ -216,7 +227,7 @@ def test_an_incomplete_capture_cannot_contradict_us(coverage: Coverage) -> None:
 def test_the_version_decides(lines: tuple[Line, ...], told: dict[str, str | None]) -> None:
     for tls, rule in told.items():
         failed = [r.rule for r in results(play(*lines, tls=tls)).values() if r.result is FAIL]
-        assert len(failed) == (rule is not None), failed
+        assert bool(failed) == (rule is not None), failed
         assert all(found.startswith(rule or "-") for found in failed)
 
 
@@ -241,13 +252,170 @@ def test_a_response_owed_before_the_alert_is_no_answer_to_what_came_behind() -> 
     assert result("TLS13-IGNORE-AFTER", late) is PASS
 
 
-@pytest.mark.parametrize(("said", "expected"), [((S.data(),), PASS), ((S.data(), S.data()), FAIL)])
+@pytest.mark.parametrize(("said", "expected"), [((S.data(),), PASS), ((S.data(), S.data()), INFO)])
 def test_a_goaway_is_no_answer_to_what_came_behind_the_alert(
     said: tuple[Line, ...], expected: Result
 ) -> None:
     late = play(C.notify(), C.data(), *said, S.notify() + S.fin(), protocol="http2")
     told = driven(late, remarks=(goaway(1),))
     assert result("TLS13-IGNORE-AFTER", told) is expected
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("spoke", "expected"),
+    [
+        pytest.param(0, FAIL, id="to the alert alone it says nothing"),
+        pytest.param(3, PASS, id="HAProxy answers the alert itself, with a 400"),
+        pytest.param(1, PASS, id="sometimes it does"),
+    ],
+)
+def test_what_a_server_says_to_the_alert_alone_answers_nothing_behind_it(
+    tls: str, spoke: int, expected: Result
+) -> None:
+    late = play(C.notify(), C.data(), S.data(), S.notify() + S.fin(), tls=tls, asked=False)
+    rule = f"TLS{tls.replace('.', '')}-IGNORE-AFTER"
+    assert results(late)[rule].result is INFO, "nobody tried"
+    alone = Knowledge(alert_alone=AlertAlone("close_notify; drain", 3, spoke))
+    assert results(late, alone)[rule].result is expected
+
+
+# --- after the server's own alert -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ((S.notify() + S.fin(),), PASS),
+        ((S.notify() + S.data(), S.fin()), FAIL),
+        ((S.notify(), S.notify(), S.fin()), FAIL),
+        ((S.notify(), S.alert(80), S.fin()), FAIL),
+        ((S.alert(80), S.data(), S.fin()), FAIL),
+        ((S.alert(80), S.notify() + S.fin()), INFO),
+        ((S.alert(90, level=1), S.notify() + S.fin()), PASS),
+        ((S.notify(), S.plain(), S.fin()), NOT_APPLICABLE),
+        ((S.fin(),), NOT_APPLICABLE),
+    ],
+)
+def test_nothing_comes_after_a_servers_own_alert(
+    lines: tuple[Line, ...], expected: Result, tls: str
+) -> None:
+    rule = f"TLS{tls.replace('.', '')}-AFTER-OWN-ALERT"
+    assert result(rule, play(C.notify(), *lines, tls=tls)) is expected
+
+
+# --- handshakes that were broken off --------------------------------------------------------------
+
+
+def broken_off(*lines: Line, tls: str, negotiated: bool, protocol: str = "http1") -> Trace:
+    """A ClientHello and the server's flight, and no Finished of ours."""
+    hello = (C.handshake(), S.handshake())
+    trace = play(*hello, *lines, tls=tls if negotiated else None, opened=False, protocol=protocol)
+    return driven(trace, events=(DriverEvent(1, EventKind.CONNECT), *trace.drive.events))
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("negotiated", [True, False])
+def test_an_unfinished_handshake_is_judged_alike_in_both_versions(
+    tls: str, negotiated: bool
+) -> None:
+    trace = broken_off(C.fin(), S.fin(), tls=tls, negotiated=negotiated)
+    found = results(trace, Knowledge(offered=tls))
+    assert found[f"TLS{tls.replace('.', '')}-NOTIFY"].result is INFO
+    assert {r.result for r in found.values()} <= {INFO, PASS, NOT_APPLICABLE}
+    http = {r.result for id_, r in found.items() if id_.startswith("HTTP")}
+    assert http == {NOT_APPLICABLE}
+
+
+def test_before_any_hello_there_is_no_tls_to_end() -> None:
+    trace = play(C.fin(), S.fin(), tls=None, opened=False)
+    connected = driven(trace, events=(DriverEvent(1, EventKind.CONNECT),))
+    found = results(connected, Knowledge(offered="1.3"))
+    assert found["TLS13-NOTIFY"].result is NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_http_rules_need_http_to_have_been_spoken(protocol: str) -> None:
+    silent = results(play(silence(60), S.fin(), asked=False, protocol=protocol))
+    assert {r.result for id_, r in silent.items() if id_.startswith("HTTP")} == {NOT_APPLICABLE}
+    assert silent["TLS13-NOTIFY"].result is FAIL
+
+
+# --- what was owed --------------------------------------------------------------------------------
+
+
+def owed(*lines: Line, **changes: object) -> tuple[Result, str]:
+    trace = driven(play(*lines, protocol="http1"), **changes)
+    return results(trace)["INTEROP-DATA-LOST"].result, judge(trace).outcome
+
+
+@pytest.mark.parametrize(
+    "end", [(S.notify() + S.fin(), C.request(), S.rst()), (S.fin(), C.request(), S.rst())]
+)
+def test_a_request_after_the_servers_end_is_owed_nothing(end: tuple[Line, ...]) -> None:
+    assert owed(*end) == (PASS, "reset-after-fin")
+
+
+def test_a_request_that_crossed_the_servers_end_is_owed_nothing() -> None:
+    crossed = crossing(C.request(), S.notify() + S.fin())
+    assert owed(crossed, S.rst())[0] is PASS
+
+
+def test_a_request_that_the_server_had_received_is_owed_its_response() -> None:
+    assert owed(C.request(), S.ack(), S.notify() + S.fin()) == (WARN, "data-lost")
+
+
+def test_streams_above_the_goaways_last_were_not_processed() -> None:
+    lines = (C.request(), C.request(), S.response(), S.data(), S.notify() + S.fin())
+    assert owed(*lines)[0] is WARN
+    assert owed(*lines, remarks=(goaway(3),))[0] is PASS
+    assert owed(*lines, remarks=(goaway(5),))[0] is WARN
+
+
+@pytest.mark.parametrize("kind", [RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED])
+def test_what_is_pipelined_behind_a_response_that_closes_was_not_processed(
+    kind: RemarkKind,
+) -> None:
+    lines = (C.request(), C.request(), S.response(), S.notify() + S.fin())
+    assert owed(*lines)[0] is WARN
+    assert owed(*lines, remarks=(Remark(kind, "close"),))[0] is PASS
+
+
+def test_a_response_in_part_is_told_from_none() -> None:
+    part = play(C.request(), S.partial(), S.notify() + S.fin())
+    none = play(C.request(), S.notify() + S.fin())
+    texts = [results(trace)["INTEROP-DATA-LOST"].text for trace in (part, none)]
+    assert "in part" in texts[0]
+    assert "did not come" in texts[1]
+
+
+def test_a_response_that_a_box_cut_off_is_not_the_servers_loss() -> None:
+    forged = S.rst(active=True).but(ttl=9, ip_id=9)
+    lost = results(play(C.request(), S.partial(), forged))["INTEROP-DATA-LOST"]
+    assert lost.result is WARN
+    assert "not the server" in lost.text
+
+
+# --- slow machines --------------------------------------------------------------------------------
+
+
+def test_a_server_that_goes_on_reading_an_upload_has_not_stopped() -> None:
+    upload = (C.request(60_000), S.response().but(ack=500))
+    reading = (silence(0.5), S.ack().but(ack=9_000), silence(0.6))
+    assert result("HTTP-BODY", play(*upload, *reading, protocol="http1")) is NOT_APPLICABLE
+    assert result("HTTP-BODY", play(*upload, silence(1.5), protocol="http1")) is FAIL
+
+
+def test_to_a_request_on_its_way_no_response_is_owed_yet() -> None:
+    slow = play(C.request(60_000), S.ack().but(ack=9_000), silence(2), protocol="http1")
+    assert result("INTEROP-DATA-LOST", slow) is NOT_APPLICABLE
+
+
+def test_a_goodbye_that_came_after_the_servers_end_was_not_answered() -> None:
+    for protocol, rule in (("smtp", "SMTP-221"), ("imap", "IMAP-BYE"), ("http1", "HTTP-CLOSE")):
+        late = play(S.notify() + S.fin(), C.goodbye(asks=True), S.rst(), protocol=protocol)
+        assert result(rule, late) is NOT_APPLICABLE
 
 
 # --- requests at the wrong moment -----------------------------------------------------------------
@@ -269,7 +437,7 @@ def test_a_server_that_waits_for_our_alert_behind_its_own_has_begun_to_close() -
     [
         ((C.request(), S.response(), S.notify() + S.fin()), PASS),
         ((C.request(), S.rst(active=True)), WARN),
-        ((C.request(), S.rst()), WARN),
+        ((C.request(), S.rst()), NOT_APPLICABLE),  # a host that knows no such connection
         ((C.request(), S.notify() + S.fin()), PASS),
         ((C.request(),), WARN),
     ],
@@ -295,15 +463,25 @@ def test_an_upload_under_way_when_the_server_closes_meets_no_expiry() -> None:
 @pytest.mark.parametrize(
     ("reset", "expected"),
     [
-        (S.rst(active=True), PASS),
-        (S.rst(active=True).but(start=1), WARN),
-        (S.rst(active=True).but(ack=10_000_000), WARN),
-        (S.rst(), PASS),
-        (S.rst().but(start=1), WARN),
+        ((S.rst(active=True),), PASS),
+        ((S.rst(active=True).but(start=1),), INFO),
+        ((S.rst(active=True).but(ack=10_000_000),), INFO),
+        ((S.fin(), C.data(), S.rst()), PASS),
     ],
 )
-def test_the_numbers_of_an_rst(reset: Line, expected: Result) -> None:
-    assert result("TCP-RST-FORM", play(C.notify(), reset)) is expected
+def test_the_numbers_of_an_rst(reset: tuple[Line, ...], expected: Result) -> None:
+    assert result("TCP-RST-FORM", play(C.notify(), *reset)) is expected
+
+
+def test_an_rst_right_behind_the_syn_ack_stands_at_the_isn_plus_1() -> None:
+    syn_ack = S.syn().but(flags=Flag.SYN | Flag.ACK)
+    early = play(C.syn(), syn_ack, C.ack(), S.rst(active=True), opened=False)
+    events = (DriverEvent(1, EventKind.CONNECT), *early.drive.events)
+    assert result("TCP-RST-FORM", driven(early, events=events)) is PASS
+
+
+def test_the_form_of_a_strangers_rst_is_not_held_against_the_server() -> None:
+    assert result("TCP-RST-FORM", play(C.notify(), S.rst())) is NOT_APPLICABLE
 
 
 # --- what a run did not decide --------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from tlsprobe.catalogue import control_of
+from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.digest import Tally, digest_of, lateness_of
 from tlsprobe.judge.idle import idle_of
@@ -31,7 +31,7 @@ from tlsprobe.model.facts import (
     TrialFact,
 )
 from tlsprobe.model.judgement import Control, Judgement, LadderLine, Verdict, Word
-from tlsprobe.model.knowledge import Digest, Habit, Knowledge, Silence, Timer
+from tlsprobe.model.knowledge import AlertAlone, Digest, Habit, Knowledge, Silence, Timer
 from tlsprobe.model.run import Cell, CellPlan, Idle, JudgedTrial, Run, Trial, Truth, stamp
 from tlsprobe.model.sequence import Group, Sequence
 from tlsprobe.model.target import endpoint
@@ -172,7 +172,7 @@ class RunInJudgement:
         client = endpoint(*drive.client) if drive.client else ""
         times = [event.time_ns for event in drive.events] or [0]
         while_open = range(times[0], times[-1] + 1)
-        known = replace(alone(fact), waits_idle=self._waits(name))
+        known = replace(alone(fact), waits_idle=self._waits(name), offered=trial.tls)
         self._known.append(_Known(trial, client, while_open, digest, known))
         self._habits = None
 
@@ -209,6 +209,8 @@ class RunInJudgement:
         alone = known.alone
         if far is not None or timers:
             alone = replace(alone, far=far, timers=timers)
+        if digest.spoke and name in self._plans:
+            alone = replace(alone, alert_alone=self._alert_alone(name))
         if not digest.gave_up or name not in self._plans:
             return alone
         if self._habits is None:
@@ -228,6 +230,13 @@ class RunInJudgement:
         if control is None:
             return None
         return self._by_close[control.groups, name[1]].as_control(control.name)
+
+    def _alert_alone(self, name: Name) -> AlertAlone | None:
+        """What the same close without the bytes behind our close_notify did, in this run."""
+        control = alert_alone(self._plans[name].sequence)
+        if control is None:
+            return None
+        return self._by_close[control.groups, name[1]].as_alert_alone(control.name)
 
     # --- judging --------------------------------------------------------------------------------
 

@@ -110,6 +110,29 @@ def control_of(sequence: Sequence) -> Sequence | None:
     return next(known, Sequence(f"{sequence.name} (control)", groups))
 
 
+def alert_alone(sequence: Sequence) -> Sequence | None:
+    """The same close without what it sends behind its close_notify; None if that is nothing.
+
+    What a server says to that, it does not say to those bytes.
+    """
+    groups: list[Group] = []
+    notified = False
+    for group in sequence.groups:
+        kept = []
+        for step in group:
+            if notified and step.verb in _SAYS:
+                continue
+            kept.append(step)
+            notified = notified or step.verb is Verb.CLOSE_NOTIFY
+        groups += [tuple(kept)] if kept else []
+    if tuple(groups) == sequence.groups:
+        return None
+    known = (e.sequence for e in catalogue().values() if e.sequence.groups == tuple(groups))
+    return next(known, Sequence(f"{sequence.name} (alert alone)", tuple(groups)))
+
+
+_SAYS = frozenset({Verb.SEND, Verb.TERMINATE})
+
 _DRAIN: Group = (Step(Verb.DRAIN),)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tlsprobe.judge.owed import ServerEnd, data_end
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd, Word
 from tlsprobe.model.trace import (
     Coverage,
@@ -111,7 +112,16 @@ def closing_of(trace: Trace) -> Closing:
 def axes_of(trace: Trace, closing: Closing) -> Axes:
     """The four answers to "how did it end"."""
     tcp = _tcp_end(closing)
-    return Axes(_tls_end(closing), tcp, _data_end(trace.drive), _reader(tcp))
+    return Axes(_tls_end(closing), tcp, _data_end(trace, closing), _reader(tcp))
+
+
+def ending_of(trace: Trace, closing: Closing) -> ServerEnd | None:
+    """Where the server began to end TLS or TCP, and what it had received by then."""
+    event = closing.first(Side.SERVER, "n", FIN, RST)
+    if event is None:
+        return None
+    segment = next((s for s in trace.segments if s.number == event.packet), None)
+    return ServerEnd(event.time_ns, None if segment is None else segment.ack)
 
 
 def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:
@@ -265,11 +275,10 @@ def _tcp_end(closing: Closing) -> TcpEnd:
     return TcpEnd.FIN_RESET if before(fin, rst) else TcpEnd.RESET
 
 
-def _data_end(drive: Drive) -> DataEnd:
-    if not drive.owed or drive.ended_early:
-        return DataEnd.NONE
-    whole = drive.answered >= drive.owed and not drive.cut_short
-    return DataEnd.COMPLETE if whole else DataEnd.TRUNCATED
+def _data_end(trace: Trace, closing: Closing) -> DataEnd:
+    drive = trace.drive
+    left = drive.answered < drive.owed
+    return data_end(drive, ending_of(trace, closing) if left else None)
 
 
 def _reader(tcp: TcpEnd) -> Reader:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tlsprobe.judge.behind_alert import spoke_behind
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
-from tlsprobe.model.knowledge import Digest, Habit, Silence, StepTime
+from tlsprobe.model.knowledge import AlertAlone, Digest, Habit, Silence, StepTime
 from tlsprobe.model.trace import Coverage, Side, Trace
 
 
@@ -32,6 +33,7 @@ def digest_of(trace: Trace) -> Digest:
         after_fin=after,
         gave_up=gave_up,
         silence=None if early else _long_silence(trace),
+        spoke=spoke_behind(trace.drive),
     )
 
 
@@ -51,6 +53,7 @@ class Tally:
     trials: int = 0
     before_fin: int = 0
     after_fin: int = 0
+    spoke: int = 0
 
     def count(self, digest: Digest) -> None:
         """Count one trial."""
@@ -58,10 +61,15 @@ class Tally:
             self.trials += 1
             self.before_fin += digest.before_fin
             self.after_fin += digest.after_fin
+            self.spoke += digest.spoke
 
     def as_control(self, name: str) -> Control | None:
         """What this says as the control of another close."""
         return Control(name, self.before_fin, self.trials) if self.trials else None
+
+    def as_alert_alone(self, name: str) -> AlertAlone | None:
+        """What this says of a server that is sent a close_notify, and nothing behind it."""
+        return AlertAlone(name, self.trials, self.spoke) if self.trials else None
 
     def as_habit(self, sequence: str, tls: str) -> Habit:
         """What this says of the server."""

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import sqrt
 
-from tlsprobe.model.judgement import DataEnd, Judgement, Outcome, Reader
+from tlsprobe.model.judgement import Judgement, Met, Outcome
 from tlsprobe.model.run import ExpiryOutcome, JudgedTrial, Race, Spread
 
 _Z = 1.959964
@@ -82,7 +82,7 @@ def _met(said: list[Judgement]) -> Iterable[ExpiryOutcome]:
         if "request_after_expiry" in judgement.timing_us:
             by_offset[judgement.timing_us["request_after_expiry"]].append(judgement)
     for offset, met in sorted(by_offset.items()):
-        answered = sum(j.axes.data is DataEnd.COMPLETE for j in met)
+        answered = sum(j.met is Met.ANSWERED for j in met)
         lost = sum(map(_lost, met))
         yield ExpiryOutcome(offset, answered, len(met) - answered - lost, lost)
 
@@ -93,5 +93,5 @@ def _acted(judgement: Judgement) -> bool:
 
 
 def _lost(judgement: Judgement) -> bool:
-    """No whole response, and an error instead of an end."""
-    return judgement.axes.data is DataEnd.TRUNCATED and judgement.axes.reader is Reader.RESET
+    """No response, and an error instead of an end."""
+    return judgement.met is Met.LOST

@@ -15,7 +15,7 @@ from tlsprobe.judge.closing import (
 )
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rules import RuleInput, apply_rules, rule_input
+from tlsprobe.judge.rules import RuleInput, apply_rules, met_expiry, rule_input
 from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
 from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Outcome
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
@@ -35,16 +35,20 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     outcome = outcome_of(trace, closing, axes)
     resets = resets_of(trace, knowledge)
     expired = closing is not whole
-    given = rule_input(trace, closing, axes, outcome, () if expired else resets)
+    given = rule_input(
+        trace, closing, axes, outcome, () if expired else resets, knowledge=knowledge
+    )
+    results = apply_rules(given)
     return Judgement(
         outcome=outcome,
         axes=axes,
         words=words_of(whole),
         resets=resets,
-        results=apply_rules(given),
+        results=results,
         doubt=_doubt(trace, closing, knowledge),
         timing_us=timing_of(trace, closing) | _waited(trace, closing),
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
+        met=met_expiry(given) if results else None,
     )
 
 

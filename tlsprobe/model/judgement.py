@@ -54,6 +54,15 @@ class Axes:
     reader: Reader
 
 
+class Met(StrEnum):
+    """What became of a request that met the server's idle expiry."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    LOST = "lost"
+    IGNORED = "ignored"
+
+
 class Outcome(StrEnum):
     """The axes in one word.
 
@@ -239,7 +248,11 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Everything that is said of one trial. ``words`` are what went over the wire, in order."""
+    """Everything that is said of one trial.
+
+    ``words`` are what went over the wire, in order; ``met`` is there where a request met the idle
+    expiry.
+    """
 
     outcome: Outcome
     axes: Axes
@@ -249,6 +262,7 @@ class Judgement:
     doubt: Doubt | None = None
     timing_us: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    met: Met | None = None
 
     @property
     def conclusive(self) -> bool:

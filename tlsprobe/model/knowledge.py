@@ -37,6 +37,17 @@ class StepTime(NamedTuple):
         return self.wire_ns - self.written_ns
 
 
+class AlertAlone(NamedTuple):
+    """What the same close does without the bytes behind our close_notify.
+
+    In ``spoke`` of the ``trials`` of the sequence ``name`` data of the server came after the alert.
+    """
+
+    name: str
+    trials: int
+    spoke: int
+
+
 class Silence(NamedTuple):
     """How long nothing had happened when a server ended a connection, in nanoseconds.
 
@@ -78,7 +89,8 @@ class Digest:
     ``reached``: it came to its sequence. ``conclusive``: its capture lost nothing. ``before_fin``
     and ``after_fin``: the server reset, before or after its FIN. ``gave_up``: its first RST is a
     decision of its own (with ACK) in place of a FIN, whose cause packets alone leave open.
-    ``silence``: it ended the connection after a long one.
+    ``silence``: it ended the connection after a long one. ``spoke``: it sent data, be it in answer
+    to something or not, after our close_notify.
     """
 
     reached: bool
@@ -87,6 +99,7 @@ class Digest:
     after_fin: bool
     gave_up: bool
     silence: Silence | None = None
+    spoke: bool = False
 
 
 class NatEntry(NamedTuple):
@@ -117,6 +130,7 @@ class Knowledge:
     ``control``, ``far`` and ``habits`` are left out where they could not bear on the trial.
     ``rewritten`` says that its client is another connection's under a new name. ``waits_idle``: its
     sequence waits for an idle timer of the server. ``timers`` are those that the run saw fire.
+    ``offered`` is the TLS version that was offered, and ``alert_alone`` a control of our alert.
     """
 
     control: Control | None = None
@@ -127,6 +141,8 @@ class Knowledge:
     rewritten: Rewritten | None = None
     waits_idle: bool = False
     timers: tuple[Timer, ...] = ()
+    offered: str | None = None
+    alert_alone: AlertAlone | None = None
 
 
 NOTHING_KNOWN = Knowledge()

@@ -107,6 +107,12 @@ class Raw(Conversation):
             return None
         return self._ask(self._settings.goodbye, self._settings.goodbye_response)
 
+    def withdraw(self) -> None:
+        """Nor is its answer waited for: what another one leaves over is not the beginning of it."""
+        if self._awaited:
+            self._awaited.pop()
+        super().withdraw()
+
     def ended(self) -> None:
         """Too early for a greeting is a failure; a response cut short stays one."""
         if self.phase is Phase.GREETING:

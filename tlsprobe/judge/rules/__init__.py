@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from tlsprobe.judge.rules.http import HTTP_RULES
-from tlsprobe.judge.rules.interop import INTEROP_RULES
+from tlsprobe.judge.rules.interop import INTEROP_RULES, met_expiry
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.tcp import TCP_RULES
@@ -19,7 +19,16 @@ from tlsprobe.judge.rules.tls import TLS_RULES
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.run import Cell
 
-__all__ = ["RULES", "Answer", "Rule", "RuleInput", "apply_rules", "rule_input", "undecided"]
+__all__ = [
+    "RULES",
+    "Answer",
+    "Rule",
+    "RuleInput",
+    "apply_rules",
+    "met_expiry",
+    "rule_input",
+    "undecided",
+]
 
 _CHAPTERS = (TLS_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
 
@@ -36,13 +45,14 @@ def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
     drive = given.trace.drive
     if drive.failure is not None or drive.ended_early or not drive.events:
         return ()
-    found = [apply(rule, given) for rule in _that_can_apply(given.tls, given.trace.protocol)]
+    rules = _that_can_apply(given.tls, given.trace.protocol, given.finished)
+    found = [apply(rule, given) for rule in rules]
     return tuple([result for result in found if result is not None])
 
 
 @lru_cache(maxsize=256)
-def _that_can_apply(tls: str | None, protocol: str) -> tuple[Rule, ...]:
-    return tuple(rule for rule in RULES.values() if rule.can_apply(tls, protocol))
+def _that_can_apply(tls: str | None, protocol: str, finished: bool) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES.values() if rule.can_apply(tls, protocol, finished))
 
 
 def undecided(cells: Iterable[Cell]) -> list[str]:

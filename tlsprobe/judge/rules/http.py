@@ -13,10 +13,13 @@ from tlsprobe.model.trace import RecordKind, RemarkKind, Side
 
 _BODY = 16 * 1024  # more than any request line and header that we send
 
+_STOPPED_NS = 1_000_000_000
+"""Without progress for so long, a server has stopped to read."""
+
 
 def _http_close(given: RuleInput) -> Answer:
     goodbye = given.goodbye
-    if goodbye is None or given.aborted or given.not_the_servers:
+    if goodbye is None or given.aborted or given.not_the_servers or given.crossed(goodbye):
         return None
     late = [r for r in given.said(Side.CLIENT, RecordKind.DATA) if r.start >= goodbye.end]
     if late and given.trace.drive.answered_to >= late[0].end:
@@ -56,34 +59,49 @@ def _http_body(given: RuleInput) -> Answer:
     if given.closing.server_end is not None:
         return Result.PASS, "the server closed the connection after its response to the upload"
     bodies = given.said(Side.CLIENT, RecordKind.DATA)
-    acks = [s.ack for s in given.trace.segments if s.side is Side.SERVER and s.ack is not None]
-    if bodies and max(acks, default=0) >= bodies[-1].end:
+    acks = [s for s in given.trace.segments if s.side is Side.SERVER and s.ack is not None]
+    if bodies and max((s.ack or 0 for s in acks), default=0) >= bodies[-1].end:
         return Result.PASS, "the server took the whole body and kept the connection"
+    if not _has_stopped_reading(given):
+        return None
     return Result.FAIL, "the server responded, and neither read the whole body nor closed"
+
+
+def _has_stopped_reading(given: RuleInput) -> bool:
+    """Whether bytes of ours waited in vain for the server to take them.
+
+    As long as it takes some, or we have sent none, a slow machine would be blamed.
+    """
+    reach, taken, since = 0, 0, None
+    for segment in given.trace.segments:
+        if segment.side is Side.CLIENT:
+            reach = max(reach, segment.end)
+        elif segment.ack is not None and segment.ack > taken:
+            taken, since = segment.ack, segment.time_ns
+    left = given.trace.drive.events[-1].time_ns
+    return since is not None and reach > taken and left - since >= _STOPPED_NS
 
 
 def _http_idle(given: RuleInput) -> Answer:
     first = given.closing.wire_events[:1]
     idle = first and first[0].side is Side.SERVER and first[0].letter != "d"
-    if not idle or given.its_end is None:
+    if not idle or given.its_end is None or not given.spoken:
         return None
     if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the idle connection was ended by a reset"
-    if given.tls is None:
-        return Result.PASS, "the idle connection was ended with FIN before there was any TLS"
     if given.axes.tls is not TlsEnd.NOTIFIED:
         return Result.WARN, "the idle connection was ended without a close_notify"
     return Result.PASS, "the idle connection was ended with close_notify and FIN"
 
 
 def _http_tls_alert(given: RuleInput) -> Answer:
-    return notified(given) if given.tls is not None else None
+    return notified(given) if given.spoken else None
 
 
 def _http_tls_incomplete(given: RuleInput) -> Answer:
     fin, end = given.closing.first(Side.CLIENT, FIN), given.its_end
     left = given.client_led and fin is not None and before(fin, end)
-    if given.tls is None or end is None or not left or given.aborted:
+    if not given.spoken or end is None or not left or given.aborted:
         return None
     if given.sent_error_alert:
         return Result.WARN, "our alert and FIN were answered with an error alert"
@@ -124,7 +142,7 @@ def _goaways(given: RuleInput) -> list[tuple[int, int]]:
 def _h2_goaway(given: RuleInput) -> Answer:
     """Asked only where our side had not ended TLS or TCP first, and left nothing to announce."""
     end = given.its_end
-    if given.tls is None or end is None or given.aborted:
+    if end is None or given.aborted:
         return None
     if before(given.closing.first(Side.CLIENT, "n", FIN), end):
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
-from tlsprobe.model.causes import Advice, Cause, Party, Remedy
-from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd
+from tlsprobe.model.causes import Advice, Party, Remedy
+from tlsprobe.model.judgement import DataEnd, Level, Met, Result, TcpEnd
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 _OURS = "tlsprobe's own"
@@ -26,31 +26,47 @@ def _reset_after_fin(given: RuleInput) -> Answer:
     if given.closing.server_end is None or given.aborted or given.axes.tcp is TcpEnd.RESET:
         return None
     if given.axes.tcp is TcpEnd.FIN_RESET:
-        return (
-            Result.INFO,
-            "the server reset after its FIN: readers saw EOF, reset metrics count it",
-        )
+        ours = all(reset.cause.row.by_sender for reset in given.server_resets[:1])
+        who = "the server reset" if ours else "a reset that the server did not make came"
+        return Result.INFO, f"{who} after its FIN: readers saw EOF, reset metrics count it"
     return Result.PASS, "no reset came after the server's FIN"
 
 
 def _data_lost(given: RuleInput) -> Answer:
-    if not given.trace.drive.owed or given.aborted:
+    drive = given.trace.drive
+    if not drive.owed or given.aborted:
         return None
     if given.closing.server_end is None:
         return _held_back(given)
-    if given.axes.data is DataEnd.COMPLETE:
-        return Result.PASS, "every response that was owed arrived whole"
+    if given.axes.data is not DataEnd.TRUNCATED:
+        whole = given.axes.data is DataEnd.COMPLETE
+        return (Result.PASS, "every response that was owed arrived whole") if whole else None
     if given.tls == "1.2" and given.client_led:
         return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
-    return Result.WARN, "a response that was owed did not arrive whole"
+    what = "arrived only in part" if drive.cut_short else "did not come"
+    if given.not_the_servers:
+        return Result.WARN, f"a response that was owed {what}: not the server ended the connection"
+    return Result.WARN, f"a response that was owed {what}"
 
 
 def _held_back(given: RuleInput) -> Answer:
-    """A connection that nobody ended, and a response that we waited for in vain."""
+    """A connection that nobody ended, and a response that we waited for in vain.
+
+    To a request that is still on its way, however slowly, none is owed yet.
+    """
     drive = given.trace.drive
-    if drive.answered < drive.owed and drive.did(EventKind.GAVE_UP) is not None:
-        return Result.WARN, "a response that was owed did not come, nor did an end: silence"
-    return None
+    if given.axes.data is not DataEnd.TRUNCATED or drive.did(EventKind.GAVE_UP) is None:
+        return None
+    if not drive.cut_short and _is_on_its_way(given):
+        return None
+    return Result.WARN, "a response that was owed did not come, nor did an end: silence"
+
+
+def _is_on_its_way(given: RuleInput) -> bool:
+    """Whether the server had a part of our last request, and not the whole of it."""
+    acks = [s.ack for s in given.trace.segments if s.side is Side.SERVER and s.ack is not None]
+    asked = given.said(Side.CLIENT, RecordKind.DATA, RecordKind.GOODBYE)
+    return bool(acks and asked) and asked[-1].start < max(acks) < asked[-1].end
 
 
 def _leak(given: RuleInput) -> Answer:
@@ -74,18 +90,39 @@ def _plaintext(given: RuleInput) -> Answer:
     return Result.PASS, "the server said nothing outside TLS"
 
 
+_RACES = {
+    Met.ANSWERED: (Result.PASS, "the request that met the idle expiry was answered"),
+    Met.LOST: (
+        Result.WARN,
+        "the request that met the idle expiry was lost with an RST before EOF",
+    ),
+    Met.IGNORED: (
+        Result.WARN,
+        "the request that met the idle expiry was neither answered nor refused",
+    ),
+    Met.REFUSED: (
+        Result.PASS,
+        "the request that met the idle expiry was refused cleanly, with EOF",
+    ),
+}
+
+
 def _idle_race(given: RuleInput) -> Answer:
+    met = met_expiry(given)
+    return None if met is None else _RACES[met]
+
+
+def met_expiry(given: RuleInput) -> Met | None:
+    """What became of the request that met the server's idle expiry, if one did."""
     request = _request_at_expiry(given)
-    by_box = any(reset.cause is Cause.MIDDLEBOX for reset in given.server_resets[:1])
-    if request is None or given.aborted or by_box:
+    by_others = any(not reset.cause.row.by_sender for reset in given.server_resets[:1])
+    if request is None or given.aborted or by_others:
         return None
     if given.trace.drive.answered_to >= request.end:
-        return Result.PASS, "the request that met the idle expiry was answered"
+        return Met.ANSWERED
     if given.axes.tcp is TcpEnd.RESET:
-        return Result.WARN, "the request that met the idle expiry was lost with an RST before EOF"
-    if given.closing.server_end is None:
-        return Result.WARN, "the request that met the idle expiry was neither answered nor refused"
-    return Result.PASS, "the request that met the idle expiry was refused cleanly, with EOF"
+        return Met.LOST
+    return Met.IGNORED if given.closing.server_end is None else Met.REFUSED
 
 
 def _request_at_expiry(given: RuleInput) -> Record | None:
@@ -143,6 +180,7 @@ INTEROP_RULES = (
         "server",
         "A reader gets EOF, not ECONNRESET: a read error can tear down a forwarder's tunnel.",
         _reset_before_fin,
+        in_handshake=True,
     ),
     Rule(
         "INTEROP-RESET-AFTER-FIN",
@@ -151,6 +189,7 @@ INTEROP_RULES = (
         "server",
         "No reset follows the FIN: harmless to readers, but metrics and firewalls count it.",
         _reset_after_fin,
+        in_handshake=True,
     ),
     Rule(
         "INTEROP-DATA-LOST",
@@ -159,8 +198,10 @@ INTEROP_RULES = (
         "server",
         "A response that is owed arrives whole, however the connection ends.",
         _data_lost,
+        in_handshake=True,
         remedy=Remedy(
-            "The client has part of a response and cannot know whether it is safe to ask again.",
+            "The client cannot know whether its request was done, nor whether it is safe to ask"
+            " again.",
             (Advice(Party.SERVER, "half-close, read on, and close only when the client has."),),
         ),
     ),
@@ -171,6 +212,7 @@ INTEROP_RULES = (
         "server",
         "The server releases a connection that the client has closed.",
         _leak,
+        in_handshake=True,
         remedy=Remedy(
             "Descriptors and memory of the server are held by clients that have gone.",
             (Advice(Party.SERVER, "act on EOF and set an idle timeout."),),
@@ -183,6 +225,7 @@ INTEROP_RULES = (
         "server",
         "A server sends its last message inside TLS: to a client, other bytes are a broken record.",
         _plaintext,
+        in_handshake=True,
         remedy=Remedy(
             "Clients report a protocol error (wrong version number) in place of what"
             " the server said.",
@@ -236,6 +279,7 @@ INTEROP_RULES = (
         "prober",
         "Our own side did what the sequence says, by the capture's word.",
         _self_notify,
+        in_handshake=True,
     ),
 )
 """tlsprobe's own rules, in the order of reports."""

@@ -6,13 +6,16 @@ name, which is then what the trace carries as its protocol.
 
 from __future__ import annotations
 
+from tlsprobe.judge.closing import FIN, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
+from tlsprobe.judge.waiting import first_end
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import Level, Result, TlsEnd
+from tlsprobe.model.trace import Side
 
 
 def _ldap_alert(given: RuleInput) -> Answer:
-    if given.tls is None or given.said_goodbye or given.aborted or not given.client_led:
+    if given.said_goodbye or given.aborted or not given.client_led:
         return None
     if given.not_the_servers:
         return None
@@ -24,7 +27,8 @@ def _ldap_alert(given: RuleInput) -> Answer:
 
 
 def _ends_after_goodbye(given: RuleInput, goodbye: str, otherwise: Result) -> Answer:
-    if not given.said_goodbye or given.aborted or given.not_the_servers:
+    said = given.goodbye
+    if said is None or given.aborted or given.not_the_servers or given.crossed(said):
         return None
     end = given.closing.server_end
     if end is None:
@@ -50,8 +54,12 @@ def _imap_bye(given: RuleInput) -> Answer:
 
 
 def _last_words(given: RuleInput, goodbye: str, words: str) -> Answer:
+    """Asked where we waited for them: not where our alert or FIN followed the goodbye at once."""
     said = given.goodbye
-    if said is None or given.aborted or given.not_the_servers:
+    if said is None or given.aborted or given.not_the_servers or given.crossed(said):
+        return None
+    left = given.closing.first(Side.CLIENT, "n", FIN)
+    if left is not None and before(left, first_end(given.closing)):
         return None
     if given.trace.drive.answered_to < said.end:
         return Result.FAIL, f"{goodbye} was not answered with {words}"

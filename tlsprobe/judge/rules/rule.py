@@ -11,12 +11,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import dropwhile
 
-from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent, before, judged_part
+from tlsprobe.judge.closing import (
+    FIN,
+    RST,
+    Closing,
+    WireEvent,
+    before,
+    ending_of,
+    judged_part,
+)
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
-from tlsprobe.model.trace import Record, RecordKind, Side, Trace
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
+from tlsprobe.model.trace import EventKind, Record, RecordKind, Side, Trace
 
-_FATAL, _USER_CANCELED = 2, 90
+_FATAL = 2
+_CLOSE_NOTIFY, _USER_CANCELED = 0, 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,8 @@ class RuleInput:
     the protocol's goodbye, if our side sent it. ``not_the_servers``: the connection was ended by
     something else, a box in between or a host that forgot it; ``its_end`` is where the server ended
     its TCP write side, if it was the server that did. ``judged`` holds the records of each side
-    behind the opening exchange.
+    behind the opening exchange. ``finished``: the handshake was; ``tls`` is the version that was
+    negotiated, or else the one that was offered to a server that began the handshake.
     """
 
     trace: Trace
@@ -45,11 +56,9 @@ class RuleInput:
     not_the_servers: bool
     its_end: WireEvent | None
     judged: dict[Side, list[Record]]
-
-    @property
-    def tls(self) -> str | None:
-        """The version that was negotiated."""
-        return self.trace.drive.tls
+    finished: bool
+    tls: str | None
+    knowledge: Knowledge
 
     @property
     def said_goodbye(self) -> bool:
@@ -59,15 +68,35 @@ class RuleInput:
     @property
     def sent_error_alert(self) -> bool:
         """The server sent an alert that ends the connection: fatal, or any error in TLS 1.3."""
-        records = self.trace.drive.records
-        alerts = [r.alert for r in records if r.alert is not None and r.side is Side.SERVER]
-        if self.tls == "1.3":  # RFC 8446 section 6: the level says nothing; two are no errors
-            return any(alert[1] not in {0, _USER_CANCELED} for alert in alerts)
-        return any(alert[0] == _FATAL for alert in alerts)
+        alerts = (r for r in self.trace.drive.records if r.side is Side.SERVER)
+        return any(map(self.is_error, alerts))
+
+    def is_error(self, record: Record) -> bool:
+        """Whether it is an alert that ends the connection.
+
+        In TLS 1.3 the level says nothing, and two alerts are no errors (RFC 8446 section 6).
+        """
+        if record.alert is None:
+            return False
+        level, description = record.alert
+        if self.tls == "1.3":
+            return description not in {_CLOSE_NOTIFY, _USER_CANCELED}
+        return level == _FATAL
 
     def said(self, side: Side, *kinds: RecordKind) -> list[Record]:
         """The judged part's records of these kinds."""
         return [record for record in self.judged[side] if record.kind in kinds]
+
+    @property
+    def spoken(self) -> bool:
+        """Whether anything of the protocol was said inside TLS."""
+        said = (RecordKind.DATA, RecordKind.GOODBYE)
+        return any(record.kind in said for record in self.trace.drive.records)
+
+    def crossed(self, record: Record) -> bool:
+        """Whether the server had begun to end it before it had anything of this record of ours."""
+        end = ending_of(self.trace, self.closing)
+        return end is not None and end.crossed(record)
 
     @property
     def outside_tls(self) -> int:
@@ -81,7 +110,13 @@ class RuleInput:
 
 
 def rule_input(
-    trace: Trace, closing: Closing, axes: Axes, outcome: Outcome, resets: tuple[Reset, ...]
+    trace: Trace,
+    closing: Closing,
+    axes: Axes,
+    outcome: Outcome,
+    resets: tuple[Reset, ...],
+    *,
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> RuleInput:
     """What the rules get to see of a judged trace."""
     ours, end = closing.first(Side.CLIENT, "n"), closing.server_end
@@ -90,6 +125,8 @@ def rule_input(
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
     first = next(iter(server_resets), None)
     foreign = first is not None and first.before_fin and not first.cause.row.by_sender
+    shaken = trace.drive.did(EventKind.HANDSHAKEN) is not None
+    finished = shaken and trace.drive.tls is not None
     return RuleInput(
         trace=trace,
         closing=closing,
@@ -104,7 +141,15 @@ def rule_input(
         not_the_servers=foreign,
         its_end=None if foreign else end,
         judged=judged_part(trace.drive),
+        finished=finished,
+        tls=trace.drive.tls or (knowledge.offered if _answered_hello(records) else None),
+        knowledge=knowledge,
     )
+
+
+def _answered_hello(records: tuple[Record, ...]) -> bool:
+    """Whether the server began a handshake: before that it knows no version to send an alert in."""
+    return any(r.kind is RecordKind.HANDSHAKE and r.side is Side.SERVER for r in records)
 
 
 Answer = tuple[Result, str] | None
@@ -118,6 +163,7 @@ class Rule:
     names, and is not told from secondary sources. ``tls`` and ``protocols`` say to which
     connections it can apply at all: a version, names of protocols; where they are empty, to any.
     ``remedy`` is there where there is more to say of a breach than the cause of a reset does.
+    ``in_handshake``: it can also be asked where a handshake was broken off.
     """
 
     id: str
@@ -130,11 +176,16 @@ class Rule:
     tls: str = ""
     protocols: tuple[str, ...] = ()
     remedy: Remedy | None = None
+    in_handshake: bool = False
 
-    def can_apply(self, tls: str | None, protocol: str) -> bool:
-        """Whether it has anything to say of connections in this version with this protocol."""
+    def can_apply(self, tls: str | None, protocol: str, finished: bool = True) -> bool:
+        """Whether it has anything to say of connections in this version with this protocol.
+
+        ``finished``: the handshake was.
+        """
         is_version = not self.tls or self.tls == tls
-        return is_version and (not self.protocols or protocol in self.protocols)
+        is_spoken = not self.protocols or protocol in self.protocols
+        return is_version and is_spoken and (finished or self.in_handshake)
 
 
 def apply(rule: Rule, given: RuleInput) -> RuleResult | None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from tlsprobe.judge.behind_alert import unasked
 from tlsprobe.judge.closing import FIN, RST, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
-from tlsprobe.model.trace import RecordKind, RemarkKind, Side
+from tlsprobe.model.knowledge import AlertAlone
+from tlsprobe.model.trace import RecordKind, Side
 
 _WARNING = 1
 _USER_CANCELED = 90
 
-_NO_ANSWER = frozenset(
-    {RemarkKind.GOAWAY, RemarkKind.NOTICE_OF_DISCONNECTION, RemarkKind.CONNECTION_CLOSE}
-)
-"""Remarks that are messages of their own and answer no request."""
-
 
 def _notify(given: RuleInput) -> Answer:
-    """Common to both versions: an alert before the write side ends."""
+    """Common to both versions: an alert before the write side ends.
+
+    Before the handshake is over the text covers it, and nobody is hurt.
+    """
     end = given.its_end
     if end is None or given.aborted:
         return None
@@ -27,6 +27,11 @@ def _notify(given: RuleInput) -> Answer:
     if given.axes.tls is TlsEnd.ALERT and given.sent_error_alert:
         return Result.PASS, "the server sent an error alert before it ended its write side"
     what = "no alert" if given.axes.tls is TlsEnd.SILENT else "a warning alert only"
+    if not given.finished:
+        return (
+            Result.INFO,
+            f"the server left an unfinished handshake with {kind_of(end)} and {what}",
+        )
     return Result.FAIL, f"the server ended its write side with {kind_of(end)} and {what}"
 
 
@@ -36,7 +41,7 @@ def notified(given: RuleInput) -> Answer:
 
 
 def _tls12_notify(given: RuleInput) -> Answer:
-    if given.client_led and not given.said_goodbye:
+    if given.client_led and given.finished and not given.said_goodbye:
         return None  # answering ours is the next rule's
     return _notify(given)
 
@@ -79,8 +84,12 @@ def _tls13_half_close(given: RuleInput) -> Answer:
     return Result.PASS, "the response owed at our close_notify arrived whole after it"
 
 
-def _tls13_ignore_after(given: RuleInput) -> Answer:
-    """TLS 1.2 says so too, but has the connection closed at once, which is TLS12-ANSWER."""
+def _ignore_after(given: RuleInput) -> Answer:
+    """What was sent behind our close_notify, and what the server says to a close_notify alone.
+
+    Some servers answer the alert itself, with an error in words; that is no answer to what came
+    behind it.
+    """
     notify = next(iter(given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY)), None)
     if notify is None or given.aborted:
         return None
@@ -88,12 +97,28 @@ def _tls13_ignore_after(given: RuleInput) -> Answer:
     late = [record for record in sent if record.start >= notify.end]
     if not late:
         return None
-    if given.trace.drive.answered_to >= late[0].end or _answers_late_data(given):
+    if given.trace.drive.answered_to >= late[0].end:
         return Result.FAIL, "the server answered what we sent after our close_notify"
-    return Result.PASS, "the server did nothing about what we sent after our close_notify"
+    if not _speaks_behind_late_data(given):
+        return Result.PASS, "the server did nothing about what we sent after our close_notify"
+    return _compared(given.knowledge.alert_alone)
 
 
-def _answers_late_data(given: RuleInput) -> bool:
+def _compared(alone: AlertAlone | None) -> Answer:
+    """Data after our alert and what came behind it, held against the alert alone."""
+    if alone is None:
+        return Result.INFO, (
+            "the server sent data after our close_notify and what came behind it; whether it says"
+            " that to a close_notify alone was not tried"
+        )
+    if alone.spoke:
+        return Result.PASS, "the server sent data after our close_notify, as it does to one alone"
+    return Result.FAIL, (
+        "the server answered what we sent after our close_notify: to one alone it sends no data"
+    )
+
+
+def _speaks_behind_late_data(given: RuleInput) -> bool:
     """Data of the server behind data behind our alert, with nothing else left to answer.
 
     What it says about the connection (a GOAWAY) answers nothing: it says so after an alert alone.
@@ -106,8 +131,28 @@ def _answers_late_data(given: RuleInput) -> bool:
     if not ours or ours[0] < alert:
         return False  # what comes may be the response to what we sent before
     said = [h for h in wire_events[ours[0] :] if h.side is Side.SERVER and h.letter == "d"]
-    remarks = [remark for remark in given.trace.drive.remarks if remark.kind in _NO_ANSWER]
-    return len(said) > len(remarks)
+    return len(said) > unasked(given.trace.drive)
+
+
+def _after_own_alert(given: RuleInput) -> Answer:
+    """A close_notify says that its sender will send nothing more; a fatal alert ends it all."""
+    if given.outside_tls:
+        return None  # which INTEROP-PLAINTEXT tells
+    ends = given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY, RecordKind.ALERT)
+    alert = next((r for r in ends if r.kind is RecordKind.CLOSE_NOTIFY or given.is_error(r)), None)
+    if alert is None:
+        return None
+    kinds = (RecordKind.DATA, RecordKind.ALERT, RecordKind.CLOSE_NOTIFY)
+    behind = [r for r in given.said(Side.SERVER, *kinds) if r.start >= alert.end]
+    closing = alert.kind is RecordKind.CLOSE_NOTIFY
+    own = "close_notify" if closing else "fatal alert"
+    if not behind:
+        return Result.PASS, f"the server sent nothing after its own {own}"
+    if not closing and all(r.kind is RecordKind.CLOSE_NOTIFY for r in behind):
+        return Result.INFO, "the server sent a close_notify after its own fatal alert"
+    if all(r.kind is RecordKind.CLOSE_NOTIFY for r in behind):
+        return Result.FAIL, "the server sent a second close_notify after its own"
+    return Result.FAIL, f"the server went on to send after its own {own}"
 
 
 def _tls13_warning_level(given: RuleInput) -> Answer:
@@ -143,7 +188,7 @@ def _tls_fatal_closes(given: RuleInput) -> Answer:
 def _tls_truncation(given: RuleInput) -> Answer:
     fin, end = given.closing.first(Side.CLIENT, FIN), given.closing.server_end
     unannounced = fin is not None and not before(given.ours, fin)
-    if given.tls is None or not unannounced or given.aborted or given.not_the_servers:
+    if not unannounced or given.aborted or given.not_the_servers:
         return None
     if end is not None and before(end, fin):
         return None
@@ -162,6 +207,26 @@ def _tls_truncation(given: RuleInput) -> Answer:
 _TLS12 = "RFC 5246 section 7.2.1"
 _TLS13 = "RFC 8446 section 6.1, RFC 9846 section 6.1"
 
+_STOP_READING = Remedy(
+    "Anyone who relies on the alert as the end: later bytes may not be the client's.",
+    (
+        Advice(
+            Party.SERVER,
+            "stop reading requests once the TLS library has reported close_notify.",
+        ),
+    ),
+)
+_SAY_NOTHING_MORE = Remedy(
+    "Clients: what comes behind the end is ignored, or reported as a protocol error.",
+    (
+        Advice(
+            Party.SERVER,
+            "send everything before the alert, and the alert once: find out who else in the server"
+            " writes to the connection or shuts it down.",
+        ),
+    ),
+)
+
 TLS_RULES = (
     Rule(
         "TLS12-NOTIFY",
@@ -170,6 +235,7 @@ TLS_RULES = (
         "closer",
         "Whoever closes the write side sends close_notify first, unless it sent a fatal alert.",
         _tls12_notify,
+        in_handshake=True,
         checked=True,
         tls="1.2",
         remedy=Remedy(
@@ -199,6 +265,7 @@ TLS_RULES = (
         "each side",
         "Each side sends close_notify before closing its write side, unless it sent an error.",
         _tls13_notify,
+        in_handshake=True,
         checked=True,
         tls="1.3",
         remedy=Remedy(
@@ -228,18 +295,43 @@ TLS_RULES = (
         Level.MUST,
         "receiver",
         "Nothing that arrives after a close_notify is acted upon.",
-        _tls13_ignore_after,
+        _ignore_after,
         checked=True,
         tls="1.3",
-        remedy=Remedy(
-            "Anyone who relies on the alert as the end: later bytes may not be the client's.",
-            (
-                Advice(
-                    Party.SERVER,
-                    "stop reading requests once the TLS library has reported close_notify.",
-                ),
-            ),
-        ),
+        remedy=_STOP_READING,
+    ),
+    Rule(
+        "TLS12-IGNORE-AFTER",
+        _TLS12,
+        Level.MUST,
+        "receiver",
+        "Data that arrives after a close_notify is ignored.",
+        _ignore_after,
+        checked=True,
+        tls="1.2",
+        remedy=_STOP_READING,
+    ),
+    Rule(
+        "TLS12-AFTER-OWN-ALERT",
+        "RFC 5246 section 7.2.1, section 7.2.2",
+        Level.MUST,
+        "sender",
+        "Whoever has sent close_notify or a fatal alert sends nothing more.",
+        _after_own_alert,
+        checked=True,
+        tls="1.2",
+        remedy=_SAY_NOTHING_MORE,
+    ),
+    Rule(
+        "TLS13-AFTER-OWN-ALERT",
+        "RFC 8446 section 6.1, section 6.2",
+        Level.MUST,
+        "sender",
+        "Whoever has sent close_notify or a fatal alert sends nothing more.",
+        _after_own_alert,
+        checked=True,
+        tls="1.3",
+        remedy=_SAY_NOTHING_MORE,
     ),
     Rule(
         "TLS13-WARNING-LEVEL",
@@ -279,6 +371,7 @@ TLS_RULES = (
         "both",
         "After a fatal alert the connection is closed at once.",
         _tls_fatal_closes,
+        in_handshake=True,
         checked=True,
         remedy=Remedy(
             "The client waits on a connection that can carry nothing more.",

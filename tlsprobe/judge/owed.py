@@ -1,0 +1,64 @@
+"""Which responses a server owed when it ended a connection.
+
+Owed is what it had received by then, and what its protocol says that it processes. A request that
+crossed its end was never received. HTTP/2 streams above the last one that a GOAWAY names were not
+processed (RFC 9113 section 6.8), nor is what was pipelined behind a response that closes
+(RFC 9112 section 9.6).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tlsprobe.model.judgement import DataEnd
+from tlsprobe.model.trace import Drive, Record, RecordKind, RemarkKind, Side
+
+_CLOSING = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
+_ASKING = frozenset({RecordKind.DATA, RecordKind.GOODBYE})
+
+
+class ServerEnd(NamedTuple):
+    """Where a server began to end a connection: when, and up to where it had our stream.
+
+    ``ack`` is None where nobody told: there was no capture, or the segment had no ACK flag.
+    """
+
+    time_ns: int
+    ack: int | None
+
+    def crossed(self, record: Record) -> bool:
+        """Whether it had received nothing of a record of ours by then."""
+        if self.ack is not None:
+            return self.ack <= record.start
+        return record.time_ns >= self.time_ns
+
+
+def data_end(drive: Drive, end: ServerEnd | None) -> DataEnd:
+    """Whether what the server owed arrived."""
+    if not drive.owed or drive.ended_early:
+        return DataEnd.NONE
+    if drive.answered + _not_owed(drive, end) < drive.owed:
+        return DataEnd.TRUNCATED
+    return DataEnd.COMPLETE if drive.answered else DataEnd.NONE
+
+
+def _not_owed(drive: Drive, end: ServerEnd | None) -> int:
+    """How many requests without a response were owed none: the last ones."""
+    left = drive.owed - drive.answered
+    if left <= 0:
+        return 0
+    closes = any(remark.kind in _CLOSING for remark in drive.remarks)
+    behind = left - drive.cut_short if closes and (drive.answered or drive.cut_short) else 0
+    return max(behind, _above_goaway(drive), 0 if end is None else _crossing(drive, end))
+
+
+def _above_goaway(drive: Drive) -> int:
+    """Streams of ours above the last that a GOAWAY of the server's names; ours are 1, 3, 5, ..."""
+    named = [r.last_stream for r in drive.remarks if r.kind is RemarkKind.GOAWAY]
+    last = [stream for stream in named if stream is not None]
+    return max(0, drive.owed - (min(last) + 1) // 2) if last else 0
+
+
+def _crossing(drive: Drive, end: ServerEnd) -> int:
+    asked = (r for r in drive.records if r.side is Side.CLIENT and r.kind in _ASKING)
+    return sum(record.end > drive.answered_to and end.crossed(record) for record in asked)
