@@ -10,6 +10,7 @@ from itertools import groupby
 import pytest
 
 from tlsprobe.catalogue import (
+    alert_alone,
     catalogue,
     control_of,
     default_sequences,
@@ -134,6 +135,28 @@ def test_a_control_leaves_nothing_of_ours_unread(name: str) -> None:
     assert control.uses(Verb.TERMINATE) == sequence.uses(Verb.TERMINATE)
     assert control_of(control) is None
     assert control.name in {f"{name} (control)", *catalogue()}
+
+
+@pytest.mark.parametrize(
+    ("steps", "alone"),
+    [
+        ('close_notify; send "x"; drain', "close_notify; drain"),
+        ("request; close_notify; send; fin; drain", "request; close_notify; fin; drain"),
+        ("close_notify + send; close_notify; drain", "close_notify; close_notify; drain"),
+        ("send; close_notify; terminate + fin; drain", "send; close_notify; fin; drain"),
+    ],
+)
+def test_what_the_alert_alone_draws_is_tried_without_what_comes_behind_it(
+    steps: str, alone: str
+) -> None:
+    control = alert_alone(parse(steps))
+    assert control is not None
+    assert format_groups(control.groups) == alone
+
+
+@pytest.mark.parametrize("steps", ["send; close_notify; fin; drain", "terminate; drain"])
+def test_behind_no_alert_there_is_nothing_to_leave_out(steps: str) -> None:
+    assert alert_alone(parse(steps)) is None
 
 
 def test_the_control_of_a_sequence_of_ones_own() -> None:

@@ -57,7 +57,10 @@ TABLE = {
     "TLS12-ANSWER": Row("polite", "silent", "close-notify-fin", FAIL, "1.2"),
     "TLS13-NOTIFY": Row("polite", "silent", "close-notify-fin", FAIL),
     "TLS13-HALF-CLOSE": Row("polite", "truncating", "half-close", INFO),
-    "TLS13-IGNORE-AFTER": Row("polite", "answering", "request-after-close-notify", FAIL),
+    "TLS13-IGNORE-AFTER": Row("replying", "answering", "request-after-close-notify", FAIL),
+    "TLS12-IGNORE-AFTER": Row("replying", "answering", "request-after-close-notify", FAIL, "1.2"),
+    "TLS12-AFTER-OWN-ALERT": Row("polite", "repeating", "terminate", FAIL, "1.2"),
+    "TLS13-AFTER-OWN-ALERT": Row("polite", "repeating", "terminate", FAIL),
     "TLS13-WARNING-LEVEL": Row("polite", "grave", "terminate", FAIL),
     "TLS13-CANCELED": Row("canceling", "canceling-only", "terminate", WARN),
     "TLS-FATAL-CLOSES": Row("failing", "failing-open", "terminate", FAIL),
@@ -130,7 +133,8 @@ async def probe(
         tls=tuple(TlsVersion(tls) for tls in sorted({tls for _, tls in cells})),
     )
     chosen = [catalogue()[sequence].sequence for sequence in sorted({s for s, _ in cells})]
-    await measure(target, converse, chosen, settings, Watcher(judged=judged.append), trio.Event())
+    done = await measure(target, converse, chosen, settings, Watcher(), trio.Event())
+    judged += done.judged.trials  # the controls have had their say
 
 
 async def all_campaigns() -> Measured:

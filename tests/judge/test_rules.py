@@ -405,6 +405,8 @@ def test_a_server_that_goes_on_reading_an_upload_has_not_stopped() -> None:
     reading = (silence(0.5), S.ack().but(ack=9_000), silence(0.6))
     assert result("HTTP-BODY", play(*upload, *reading, protocol="http1")) is NOT_APPLICABLE
     assert result("HTTP-BODY", play(*upload, silence(1.5), protocol="http1")) is FAIL
+    full = S.ack().but(ack=9_000, window=0)
+    assert result("HTTP-BODY", play(*upload, full, silence(1.5), protocol="http1")) is FAIL
 
 
 def test_to_a_request_on_its_way_no_response_is_owed_yet() -> None:

@@ -15,7 +15,10 @@ from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 
 OTHERS = tuple(name for name in BEHAVIOURS if name not in DEMO)
 LISTENING = tuple(name for name in OTHERS if BEHAVIOURS[name].manner.listens)
-NOTIFIES = {"grave", "canceling", "answering", "terse", "growing", "erring", "indiscreet"}
+NOTIFIES = {
+    *("grave", "canceling", "answering", "terse", "growing", "erring", "indiscreet"),
+    *("replying", "repeating"),
+}
 FAILS = {"failing", "failing-open"}
 
 
@@ -75,6 +78,25 @@ def test_answering_answers_behind_the_alert(ports: dict[str, int]) -> None:
         client.push()
         client.sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))  # whatever it is
         assert client.exactly(len(PONG)) == PONG
+
+
+def test_replying_answers_the_alert_itself(ports: dict[str, int]) -> None:
+    with connected(ports["replying"]) as client:
+        client.say(b"", notify=True)
+        client.push()
+        assert client.exactly(15) == b"what was that?\n"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_repeating_sends_two_alerts(version: str, ports: dict[str, int]) -> None:
+    with connected(ports["repeating"], version) as client:
+        client.say(b"bye\n")
+        assert client.read() == b""
+        client.sock.settimeout(5)
+        left = client.incoming.read()
+        while chunk := client.sock.recv(4096):
+            left += chunk
+        assert left[0] in {21, 23}, "one more record behind the first alert"
 
 
 @pytest.mark.parametrize("name", ["grave", "canceling"])

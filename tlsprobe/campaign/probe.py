@@ -28,13 +28,14 @@ from tlsprobe.campaign.settings import (
     plan,
 )
 from tlsprobe.campaign.watching import forget, trace_of
-from tlsprobe.catalogue import control_of
+from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import drive
 from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.judge.causes import is_open
+from tlsprobe.judge.rules import wants_alert_alone
 from tlsprobe.language import format_groups
 from tlsprobe.model.facts import (
     EndFact,
@@ -221,15 +222,24 @@ class _Campaign:
             if cell.role == CONTROL:  # begun before
                 await self.cell(cell)
                 continue
-            control = control_of(cell.sequence)
-            if control is None or (control.groups, cell.tls) in known or control.is_idle:
-                continue
-            if any(is_open(r) for t in self.judgement.trials(cell) for r in t.judgement.resets):
+            for control in self.wanted(cell):
+                if (control.groups, cell.tls) in known or control.is_idle:
+                    continue
                 known.add((control.groups, cell.tls))
                 steps = format_groups(control.groups)
                 added = CellPlan(control, steps, cell.tls, CONTROL_TRIALS, CONTROL)
                 self.note(PlanFact((_planned(added),)))
                 await self.cell(added)
+
+    def wanted(self, cell: CellPlan) -> Iterator[Sequence]:
+        """The controls that would tell more about a cell."""
+        said = [trial.judgement for trial in self.judgement.trials(cell)]
+        open_cause = any(is_open(reset) for judgement in said for reset in judgement.resets)
+        if open_cause and (control := control_of(cell.sequence)) is not None:
+            yield control
+        unsettled = any(wants_alert_alone(judgement.results) for judgement in said)
+        if unsettled and (control := alert_alone(cell.sequence)) is not None:
+            yield control
 
     async def cell(self, cell: CellPlan) -> None:
         missing = self.missing(cell)

@@ -106,8 +106,7 @@ def _sequence_fields(entry: Entry) -> Iterator[Field]:
 def _rule_fields(rule: Rule) -> Iterator[Field]:
     yield Field("level", str(rule.level))
     yield Field("binds", rule.binds)
-    doubt = "" if rule.checked else " (wording not checked against the text)"
-    yield Field("source", f"{rule.source}{doubt}")
+    yield Field("source", rule.source)
     yield Field("rule", rule.text)
     deciders = [e.sequence.name for e in catalogue().values() if rule.id in e.decides]
     yield Field("decided by", ", ".join(deciders) or "every sequence")

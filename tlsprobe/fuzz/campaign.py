@@ -19,12 +19,13 @@ import trio
 from tlsprobe.campaign.pace import cancel_at
 from tlsprobe.campaign.reach import Reached, reach
 from tlsprobe.campaign.settings import Settings
-from tlsprobe.catalogue import control_of
+from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.errors import CannotMeasure, Interrupted
 from tlsprobe.fuzz.alphabet import Alphabet, Simplicity, alphabet, simplicity
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import DEATH, comes_back, culprit, kills
 from tlsprobe.fuzz.properties import (
+    ANSWERS_BEHIND_ALERT,
     PROPERTIES,
     Kind,
     Needs,
@@ -413,6 +414,8 @@ class _Campaign:
                 nursery.start_soon(self.once_again, suspect, needs)
         if needs is Needs.RUNS:  # the runs that did not end like most of them
             suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
+        if suspect.violation.name == ANSWERS_BEHIND_ALERT:
+            await self.ask_alert_alone(suspect)
         await self.ask_control(suspect)
 
     async def once_again(self, suspect: Suspect, needs: Needs) -> None:
@@ -440,14 +443,24 @@ class _Campaign:
         control = control_of(suspect.shortest.sequence)
         if control is None or not any(map(is_open, suspect.observed.judgement.resets)):
             return
+        known = (await self.tallied(control, suspect)).as_control(control.name)
+        suspect.observed = self.prober.with_control(suspect.observed, known)
+
+    async def ask_alert_alone(self, suspect: Suspect) -> None:
+        """Let go of a suspect that says to our close_notify alone what it says here."""
+        alone = alert_alone(suspect.shortest.sequence)
+        if alone is not None and (await self.tallied(alone, suspect)).spoke:
+            suspect.broke = 0
+
+    async def tallied(self, control: Sequence, suspect: Suspect) -> Tally:
+        """How connections of a control end."""
         by_its_steps = Sequence(format_groups(control.groups), control.groups)
         example, tally = Example(by_its_steps, suspect.shortest.tls), Tally()
         for _ in range(CONTROLS):
             seen = await self.prober.once(example, "control")
             if seen.digest is not None:
                 tally.count(seen.digest)
-        known = tally.as_control(control.name)
-        suspect.observed = self.prober.with_control(suspect.observed, known)
+        return tally
 
     # --- a server that is lost ----------------------------------------------------------------
 

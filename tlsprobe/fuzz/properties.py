@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tlsprobe.judge.rules import RULES
+from tlsprobe.judge.rules import IGNORE_AFTER, RULES
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.judgement import Judgement, LadderLine, Result, TcpEnd
@@ -21,6 +21,9 @@ from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
+ANSWERS_BEHIND_ALERT = "no-answer-after-alert"
+"""The property that a control has to confirm: our alert alone may draw the same answer."""
+
 _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _BROKEN = {Result.FAIL, Result.WARN}
 
@@ -162,6 +165,14 @@ def _broken(name: str, *rules: str) -> Callable[[Observation], Iterable[Violatio
     return check
 
 
+def _answers_behind_alert(seen: Observation) -> Iterable[Violation]:
+    """Data after what came behind our alert; whether the alert alone draws it, a control tells."""
+    for result in seen.judgement.results:
+        if result.rule in IGNORE_AFTER and result.result is not Result.PASS:
+            text = "the server sent data after what came behind our close_notify"
+            yield Violation(ANSWERS_BEHIND_ALERT, result.rule, text)
+
+
 def _reset_before_fin(seen: Observation) -> Iterable[Violation]:
     for violation in _broken("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN")(seen):
         yield replace(violation, sort=seen.sort)
@@ -212,7 +223,7 @@ def _reset_after_fin(seen: Observation) -> Iterable[Violation]:
         yield Violation("no-reset-after-fin", "INTEROP-RESET-AFTER-FIN", text, seen.sort)
 
 
-_ASKED_ELSEWHERE = {*_NOTIFY, "TLS13-IGNORE-AFTER", "INTEROP-RESET-BEFORE-FIN", "INTEROP-DATA-LOST"}
+_ASKED_ELSEWHERE = {*_NOTIFY, *IGNORE_AFTER, "INTEROP-RESET-BEFORE-FIN", "INTEROP-DATA-LOST"}
 _OTHERS = tuple(rule for rule in RULES if rule not in _ASKED_ELSEWHERE | {"INTEROP-LEAK"})
 
 
@@ -248,10 +259,10 @@ _ALL = (
         check=_notifies,
     ),
     Property(
-        "no-answer-after-alert",
+        ANSWERS_BEHIND_ALERT,
         "TLS13-IGNORE-AFTER",
         "Nothing that comes after our close_notify is answered.",
-        check=_broken("no-answer-after-alert", "TLS13-IGNORE-AFTER"),
+        check=_answers_behind_alert,
     ),
     Property(
         "no-deliberate-abort",

@@ -15,7 +15,7 @@ from tlsprobe.judge.closing import (
 )
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
-from tlsprobe.judge.rules import RuleInput, apply_rules, met_expiry, rule_input
+from tlsprobe.judge.rules import IDLE_RACE, RuleInput, apply_rules, met_expiry, rule_input
 from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
 from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Outcome
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
@@ -48,7 +48,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
         doubt=_doubt(trace, closing, knowledge),
         timing_us=timing_of(trace, closing) | _waited(trace, closing),
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
-        met=met_expiry(given) if results else None,
+        met=met_expiry(given) if any(r.rule == IDLE_RACE for r in results) else None,
     )
 
 

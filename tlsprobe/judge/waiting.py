@@ -128,17 +128,31 @@ def _acted_before(closing: Closing, end: WireEvent) -> bool:
 
 def _is_overtaken(trace: Trace, closing: Closing) -> bool:
     """Whether the server ended it before it could know of anything that our sequence did."""
-    end = first_end(closing)
-    acts = [e for e in closing.wire_events if e.side is Side.CLIENT]
-    mark, steps = trace.drive.mark, [e for e in trace.drive.events if e.kind is EventKind.STEP]
-    if end is None or mark is None or not acts or not steps:
+    end, mark = first_end(closing), trace.drive.mark
+    if end is None or mark is None:
         return False
-    if any(step.detail.startswith("await") and step.time_ns < end.time_ns for step in steps):
-        return False  # it was given the first word
-    if end.place < acts[0].place:
-        return True
-    ending = next((s for s in trace.segments if s.number == end.packet), None)
-    return ending is not None and ending.ack is not None and ending.ack <= mark.client
+    acted = _first_act(closing)
+    if acted is None or (acted.place < end.place and not _is_unaware(trace, end)):
+        return False
+    steps = [e for e in trace.drive.events if e.kind is EventKind.STEP]
+    waits = (e.detail.startswith("await") and e.time_ns < end.time_ns for e in steps)
+    return bool(steps) and not any(waits)  # who is awaited has the first word
+
+
+def _first_act(closing: Closing) -> WireEvent | None:
+    for event in closing.wire_events:
+        if event.side is Side.CLIENT:
+            return event
+    return None
+
+
+def _is_unaware(trace: Trace, end: WireEvent) -> bool:
+    """Whether the segment that ended it acknowledges nothing of what our sequence sent."""
+    mark = trace.drive.mark
+    for segment in trace.segments:
+        if segment.number == end.packet:
+            return mark is not None and segment.ack is not None and segment.ack <= mark.client
+    return False
 
 
 def _is_in_time(trace: Trace) -> bool:

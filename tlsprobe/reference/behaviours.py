@@ -92,6 +92,20 @@ async def _answering(peer: Peer, occasion: Occasion) -> None:
     await _polite(peer, occasion)
 
 
+async def _replying(peer: Peer, occasion: Occasion) -> None:
+    if occasion is Occasion.NOTIFIED:
+        await peer.say(b"what was that?\n")
+    await _polite(peer, occasion)
+
+
+async def _repeating(peer: Peer, _: Occasion) -> None:
+    await peer.notify()
+    await peer.notify_again()
+    peer.fin()
+    await peer.linger(_UNTIL_CLIENT_IS_DONE)
+    peer.close()
+
+
 async def _failing(peer: Peer, _: Occasion) -> None:
     await peer.fail()
     peer.fin()
@@ -150,6 +164,8 @@ BEHAVIOURS = {
         Behaviour("truncating", "stops in the middle of a response", _polite, Manner(cuts=True)),
         Behaviour("half-closing", "alert, FIN, then closes with data unread", _half_closing),
         Behaviour("answering", "answers what comes after the client's close_notify", _answering),
+        Behaviour("replying", "answers the client's close_notify with words", _replying),
+        Behaviour("repeating", "two alerts, then FIN", _repeating),
         Behaviour("premature", "alert and FIN right after the handshake", _polite, _DEAF),
         Behaviour("premature-reset", "resets right after the handshake", _aborting_at_once, _DEAF),
         Behaviour("failing", "fatal alert, then FIN", _failing),

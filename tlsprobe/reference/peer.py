@@ -86,6 +86,14 @@ class Peer:
         await self.farewell()
         await self._send(self._tls.close_notify())
 
+    async def notify_again(self) -> None:
+        """Send another close_notify, and nothing before it."""
+        await self._send(self._tls.close_notify())
+
+    async def say(self, words: bytes) -> None:
+        """Say something inside TLS."""
+        await self._send(self._tls.send(words))
+
     async def answer_anything(self) -> None:
         """Answer whatever comes next, though it comes behind a close_notify."""
         with trio.move_on_after(IDLE_TIMEOUT):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from tlsprobe.judge.rules.http import HTTP_RULES
-from tlsprobe.judge.rules.interop import INTEROP_RULES, met_expiry
+from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, met_expiry
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.tcp import TCP_RULES
@@ -20,6 +20,8 @@ from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.run import Cell
 
 __all__ = [
+    "IDLE_RACE",
+    "IGNORE_AFTER",
     "RULES",
     "Answer",
     "Rule",
@@ -28,9 +30,13 @@ __all__ = [
     "met_expiry",
     "rule_input",
     "undecided",
+    "wants_alert_alone",
 ]
 
 _CHAPTERS = (TLS_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
+
+IGNORE_AFTER = ("TLS12-IGNORE-AFTER", "TLS13-IGNORE-AFTER")
+"""The rules that take a control of our alert alone to be decided."""
 
 RULES = {rule.id: rule for chapter in _CHAPTERS for rule in chapter}
 """All rules by id."""
@@ -48,6 +54,11 @@ def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
     rules = _that_can_apply(given.tls, given.trace.protocol, given.finished)
     found = [apply(rule, given) for rule in rules]
     return tuple([result for result in found if result is not None])
+
+
+def wants_alert_alone(results: Iterable[RuleResult]) -> bool:
+    """Whether nobody tried what the server says to our close_notify alone, and it matters."""
+    return any(r.rule in IGNORE_AFTER and r.result is Result.INFO for r in results)
 
 
 @lru_cache(maxsize=256)

@@ -70,16 +70,19 @@ def _http_body(given: RuleInput) -> Answer:
 def _has_stopped_reading(given: RuleInput) -> bool:
     """Whether bytes of ours waited in vain for the server to take them.
 
-    As long as it takes some, or we have sent none, a slow machine would be blamed.
+    As long as it takes some, or has room and we send none, a slow machine would be blamed.
     """
-    reach, taken, since = 0, 0, None
+    reach, taken, room, since = 0, 0, 0, None
     for segment in given.trace.segments:
         if segment.side is Side.CLIENT:
             reach = max(reach, segment.end)
-        elif segment.ack is not None and segment.ack > taken:
-            taken, since = segment.ack, segment.time_ns
+        elif segment.ack is not None:
+            room = segment.window
+            if segment.ack > taken:
+                taken, since = segment.ack, segment.time_ns
+    waits = reach > taken or room == 0
     left = given.trace.drive.events[-1].time_ns
-    return since is not None and reach > taken and left - since >= _STOPPED_NS
+    return since is not None and waits and left - since >= _STOPPED_NS
 
 
 def _http_idle(given: RuleInput) -> Answer:

@@ -8,6 +8,8 @@ from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Met, Result, TcpEnd
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
+IDLE_RACE = "INTEROP-IDLE-RACE"
+
 _OURS = "tlsprobe's own"
 
 
@@ -250,7 +252,7 @@ INTEROP_RULES = (
         ),
     ),
     Rule(
-        "INTEROP-IDLE-RACE",
+        IDLE_RACE,
         _OURS,
         Level.INTEROP,
         "server",

@@ -40,7 +40,8 @@ class RuleInput:
     something else, a box in between or a host that forgot it; ``its_end`` is where the server ended
     its TCP write side, if it was the server that did. ``judged`` holds the records of each side
     behind the opening exchange. ``finished``: the handshake was; ``tls`` is the version that was
-    negotiated, or else the one that was offered to a server that began the handshake.
+    negotiated, or else the one that was offered to a server that began the handshake. ``alerts``
+    are the server's, ``kinds`` what records there are of either side.
     """
 
     trace: Trace
@@ -58,6 +59,8 @@ class RuleInput:
     judged: dict[Side, list[Record]]
     finished: bool
     tls: str | None
+    alerts: tuple[Record, ...]
+    kinds: frozenset[RecordKind]
     knowledge: Knowledge
 
     @property
@@ -68,8 +71,7 @@ class RuleInput:
     @property
     def sent_error_alert(self) -> bool:
         """The server sent an alert that ends the connection: fatal, or any error in TLS 1.3."""
-        alerts = (r for r in self.trace.drive.records if r.side is Side.SERVER)
-        return any(map(self.is_error, alerts))
+        return any(map(self.is_error, self.alerts))
 
     def is_error(self, record: Record) -> bool:
         """Whether it is an alert that ends the connection.
@@ -90,8 +92,7 @@ class RuleInput:
     @property
     def spoken(self) -> bool:
         """Whether anything of the protocol was said inside TLS."""
-        said = (RecordKind.DATA, RecordKind.GOODBYE)
-        return any(record.kind in said for record in self.trace.drive.records)
+        return RecordKind.DATA in self.kinds or RecordKind.GOODBYE in self.kinds
 
     def crossed(self, record: Record) -> bool:
         """Whether the server had begun to end it before it had anything of this record of ours."""
@@ -101,10 +102,9 @@ class RuleInput:
     @property
     def outside_tls(self) -> int:
         """Bytes of the server's that are no TLS, though TLS had begun."""
-        records = self.trace.drive.records
-        if not any(record.kind is RecordKind.PLAIN for record in records):
+        if RecordKind.PLAIN not in self.kinds:
             return 0
-        theirs = [r for r in records if r.side is Side.SERVER]
+        theirs = [r for r in self.trace.drive.records if r.side is Side.SERVER]
         since = dropwhile(lambda record: record.kind is RecordKind.PLAIN, theirs)
         return sum(r.end - r.start for r in since if r.kind is RecordKind.PLAIN)
 
@@ -122,6 +122,7 @@ def rule_input(
     ours, end = closing.first(Side.CLIENT, "n"), closing.server_end
     theirs = closing.first(Side.SERVER, "n", "a", FIN, RST)
     records = trace.drive.records
+    kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
     first = next(iter(server_resets), None)
     foreign = first is not None and first.before_fin and not first.cause.row.by_sender
@@ -136,15 +137,21 @@ def rule_input(
         ours=ours,
         client_led=before(ours, theirs),
         aborted=before(closing.first(Side.CLIENT, RST), end),
-        goodbye=next((r for r in records if r.kind is RecordKind.GOODBYE), None),
+        goodbye=_goodbye(records) if RecordKind.GOODBYE in kinds else None,
         server_resets=server_resets,
         not_the_servers=foreign,
         its_end=None if foreign else end,
         judged=judged_part(trace.drive),
         finished=finished,
         tls=trace.drive.tls or (knowledge.offered if _answered_hello(records) else None),
+        alerts=tuple([r for r in records if r.alert is not None and r.side is Side.SERVER]),
+        kinds=kinds,
         knowledge=knowledge,
     )
+
+
+def _goodbye(records: tuple[Record, ...]) -> Record | None:
+    return next((record for record in records if record.kind is RecordKind.GOODBYE), None)
 
 
 def _answered_hello(records: tuple[Record, ...]) -> bool:

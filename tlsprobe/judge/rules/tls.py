@@ -136,12 +136,10 @@ def _speaks_behind_late_data(given: RuleInput) -> bool:
 
 def _after_own_alert(given: RuleInput) -> Answer:
     """A close_notify says that its sender will send nothing more; a fatal alert ends it all."""
-    if given.outside_tls:
-        return None  # which INTEROP-PLAINTEXT tells
-    ends = given.said(Side.SERVER, RecordKind.CLOSE_NOTIFY, RecordKind.ALERT)
-    alert = next((r for r in ends if r.kind is RecordKind.CLOSE_NOTIFY or given.is_error(r)), None)
-    if alert is None:
-        return None
+    notices = RecordKind.CLOSE_NOTIFY
+    alert = next((r for r in given.alerts if r.kind is notices or given.is_error(r)), None)
+    if alert is None or given.outside_tls:
+        return None  # what comes outside TLS, INTEROP-PLAINTEXT tells
     kinds = (RecordKind.DATA, RecordKind.ALERT, RecordKind.CLOSE_NOTIFY)
     behind = [r for r in given.said(Side.SERVER, *kinds) if r.start >= alert.end]
     closing = alert.kind is RecordKind.CLOSE_NOTIFY
