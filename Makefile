@@ -30,7 +30,7 @@ demo: install  ## probe the built-in reference servers on loopback
 	@.venv/bin/tlsprobe demo
 
 check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
-	$(PYTEST) $(SPREAD) --dist worksteal --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
+	$(PYTEST) $(SPREAD) --dist worksteal --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
 
 test: install test-deps  ## the whole test suite
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)

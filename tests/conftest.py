@@ -23,6 +23,9 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 settings.register_profile("tlsprobe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tlsprobe")
 
+# For `make check`: a quarter of the examples, so that the daily loop takes less than a minute.
+settings.register_profile("quick", settings.get_profile("tlsprobe"), max_examples=25)
+
 NEEDS = {
     "root": servers.need_root,
     "packet_socket": servers.need_packet_socket,

@@ -36,6 +36,7 @@ ALLOWED = f"import pytest\n\ndef test_it():\n    pytest.skip({CI_CANNOT_HAVE[0]!
 SOURCES = {"test_tests.py": SKIPPED, "test_module.py": WHOLE_MODULE, "test_allowed.py": ALLOWED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ci", "outcome"),
     [("", "5 skipped, 1 xfailed"), ("true", "1 failed, 1 skipped, 1 xfailed, 3 errors")],

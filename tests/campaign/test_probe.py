@@ -137,6 +137,7 @@ def test_no_more_wait_than_may_be_open_and_the_user_is_told(
     assert note in found.notes
 
 
+@pytest.mark.slow
 def test_a_seed_makes_the_order_reproducible(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("terminate", "close-notify-fin", "fin-only", "abort", "close-notify-only")
     orders, reports = [], []

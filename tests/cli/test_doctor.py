@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.cli.in_process import tlsprobe
 from tests.servers import GENEROUS_S
 from tlsprobe.cli.doctor import capture_tool
 
@@ -107,8 +108,7 @@ def test_a_program_that_is_missing_names_its_package() -> None:
 
 
 @pytest.mark.parametrize("verb", ["doctor", "rules", "sequences", "profiles"])
-def test_no_line_ends_in_blanks(verb: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "tlsprobe", verb], capture_output=True, text=True, check=True
-    )
-    assert [line for line in ran.stdout.splitlines() if line != line.rstrip()] == []
+def test_no_line_ends_in_blanks(verb: str, tmp_path: Path) -> None:
+    ran = tlsprobe(verb, cwd=tmp_path)
+    assert ran.out
+    assert [line for line in ran.out.splitlines() if line != line.rstrip()] == []

@@ -93,6 +93,7 @@ def left_after_a_line(*words: str, cwd: Path) -> tuple[int, str]:
         return process.wait(60), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_a_run_keeps_its_code_when_the_reader_leaves(
     silent: int, tmp_path: Path, form: tuple[str, ...]
@@ -103,6 +104,7 @@ def test_a_run_keeps_its_code_when_the_reader_leaves(
     assert left_after_a_line(*words, "--fail-on", "never", cwd=tmp_path)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("rules",), ("sequences",), ("--help",), ("run", "--help")])
 def test_lists_end_well_when_the_reader_leaves(words: tuple[str, ...], tmp_path: Path) -> None:
     assert left_after_a_line(*words, cwd=tmp_path) == (0, "")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from tests.e2e.probing import Ran, tlsprobe
+from tests.cli.in_process import tlsprobe
+from tests.e2e.probing import Ran
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, read_run, read_trials
 from tlsprobe.report.schema import closed, judge_schema
@@ -141,7 +141,5 @@ def test_zcat_reads_what_was_recorded() -> None:
     }
 
 
-def test_help_names_the_exit_codes() -> None:
-    command = [sys.executable, "-m", "tlsprobe", "judge", "--help"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Exit codes" in ran.stdout
+def test_help_names_the_exit_codes(tmp_path: Path) -> None:
+    assert "Exit codes" in judged("--help", cwd=tmp_path).out

@@ -37,6 +37,7 @@ def test_explaining_a_capture_starts_neither_an_event_loop_nor_tls(tmp_path: Pat
     assert not imported("explain", str(pasted), status=1) & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["rules"], ["sequences"]])
 def test_looking_something_up_starts_neither_an_event_loop_nor_tls(words: list[str]) -> None:
     assert not imported(*words) & HEAVY

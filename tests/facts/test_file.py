@@ -117,6 +117,7 @@ def test_going_on_keeps_the_whole_lines(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_whole_facts(tmp_path: Path) -> None:
     path = tmp_path / FACTS_FILE
     program = (

@@ -44,6 +44,7 @@ def shortest(start: Example) -> tuple[Example, int]:
     return best[-1], len(asked)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_its_examples() -> None:
     assert drawn(7) == drawn(7)
     assert drawn(7) != drawn(8)
@@ -61,6 +62,7 @@ def test_generating_ends_when_nobody_wants_more() -> None:
     assert len(taken) == 5
 
 
+@pytest.mark.slow
 def test_a_failure_shrinks_to_two_words_in_few_questions() -> None:
     starts = [example for example in drawn(3, 400) if leaves_unread(example)][:20]
     assert len(starts) == 20
@@ -94,6 +96,7 @@ def test_what_cannot_be_shrunk_further_is_left_as_it_is() -> None:
     assert [example.steps for example in told] in ([], ["fin; drain"])
 
 
+@pytest.mark.slow
 def test_hypothesis_writes_nothing_where_we_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_sees_where_a_response_ends(response: bytes) -> None:
     assert state(conversation)[:4] == (Phase.READY, 1, 1, False)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(WHOLE), min_size=1, max_size=5), st.data())
 def test_how_the_bytes_are_cut_does_not_matter(responses: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(responses)
