@@ -18,12 +18,15 @@ def test_races_are_told_with_interval_and_window(nginx: Nginx, tmp_path: Path) -
     ran = probe(at("127.0.0.1", nginx.port), *words, *asked, cwd=tmp_path)
     race = ran.cell("idle-expiry-race").race
     assert race is not None
-    assert race.trials == 10
-    assert race.low <= race.probability == race.resets / 10 <= race.high
+    assert race.trials + race.late + race.missing == 10
+    assert race.trials > 0, "no attempt was in time"
+    assert race.low <= race.probability <= race.high
+    assert race.distance_us.n == race.trials
+    assert 0 <= (race.distance_us.min or 0) <= (race.distance_us.max or 0) <= 1000
     assert race.window_us is not None and race.window_us.n == 10
     assert "95" in race.text or "%" in race.text
     outcomes = ran.cell("idle-expiry-race").outcomes
-    assert outcomes.get("reset-before-fin", 0) == race.resets
+    assert outcomes.get("reset-before-fin", 0) >= race.resets
     assert sum(outcomes.values()) == 10
 
 
@@ -34,8 +37,8 @@ def test_requests_that_meet_the_expiry_are_told_by_distance(nginx: Nginx, tmp_pa
     race = ran.cell("idle-expiry-meet").race
     assert race is not None
     assert [met.offset_us for met in race.met] == sorted(met.offset_us for met in race.met)
-    assert race.met[0].offset_us == -5000
-    assert sum(met.answered + met.refused + met.lost for met in race.met) == 10
+    assert sum(met.answered + met.refused + met.lost for met in race.met) == race.trials > 0
+    assert race.trials + race.late + race.missing == 10
 
 
 def test_a_delayed_close_makes_it_all_but_certain(nginx: Nginx, tmp_path: Path) -> None:

@@ -224,6 +224,11 @@ def step(verb: str) -> Note:
     return Note(EventKind.STEP, verb)
 
 
+def due() -> Note:
+    """The time by which the driver meant to have waited long enough."""
+    return Note(EventKind.DUE, "")
+
+
 def gives_up(waiting: str = "await end") -> Note:
     """The driver has waited in vain."""
     return Note(EventKind.GAVE_UP, waiting)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.playbook import ALERT, C, S, crossing, gives_up, play, silence, step
-from tlsprobe.judge.cell import MeasuredCell, cell_of, spread, windows_of
+from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
+from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict

@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.judge.race import race_of, wilson
+from tests.judge.playbook import C, Line, Note, S, gives_up, play, silence, step
+from tlsprobe.judge.closing import closing_of
+from tlsprobe.judge.race import ANSWERED, MET, attempt_of, race_of, wilson
+from tlsprobe.judge.verdict import judge
 from tlsprobe.model.judgement import (
     Axes,
     DataEnd,
+    Doubt,
     Judgement,
     Met,
     Outcome,
@@ -17,11 +21,21 @@ from tlsprobe.model.judgement import (
     TcpEnd,
     TlsEnd,
 )
+from tlsprobe.model.knowledge import Knowledge
 from tlsprobe.model.run import JudgedTrial, Spread, Trial
+from tlsprobe.model.trace import Coverage, EventKind
+
+IDLE = Knowledge(waits_idle=True)
 
 
-def trial(outcome: Outcome, offset: float | None = None, met: Met | None = None) -> JudgedTrial:
-    """A racer with this outcome; what became of a request at this distance from the expiry."""
+def trial(
+    outcome: Outcome,
+    offset: float | None = None,
+    met: Met | None = None,
+    doubt: Doubt | None = None,
+    answer: float = 40.0,
+) -> JudgedTrial:
+    """A racer with this outcome: an answer, or a request at this distance from the expiry."""
     reset = outcome in {Outcome.RESET_BEFORE_FIN, Outcome.DATA_LOST}
     axes = Axes(
         TlsEnd.NOTIFIED,
@@ -29,8 +43,8 @@ def trial(outcome: Outcome, offset: float | None = None, met: Met | None = None)
         DataEnd.COMPLETE,
         Reader.RESET if reset else Reader.EOF,
     )
-    timing = {"raced": 0.0} if offset is None else {"request_after_expiry": offset}
-    judgement = Judgement(outcome, axes, (), (), (), timing_us=timing, met=met)
+    timing = {ANSWERED: answer} if offset is None else {MET: offset}
+    judgement = Judgement(outcome, axes, (), (), (), doubt, timing_us=timing, met=met)
     return JudgedTrial(Trial("idle-expiry-race", "1.3", 0), judgement)
 
 
@@ -62,6 +76,27 @@ def test_without_a_window_the_count_stands_alone() -> None:
     assert race is not None
     assert race.window_us is None
     assert race.text.endswith("%).")
+    assert "answered 40 to 40 µs (median 40) after" in race.text
+
+
+def test_what_came_late_or_not_at_all_is_left_out_and_counted() -> None:
+    """Of 3 attempts, one landed: it is lost 0 of 1, and not 0 of 3."""
+    late = trial(Outcome.CLEAN, doubt=Doubt.LATE, answer=5800.0)
+    nothing = trial(Outcome.CLEAN, doubt=Doubt.LATE)
+    nothing.judgement.timing_us.clear()
+    race = race_of([trial(Outcome.CLEAN), late, nothing])
+    assert race is not None
+    assert (race.trials, race.resets, race.late, race.missing) == (1, 0, 1, 1)
+    assert (race.distance_us.max, race.late_us.max) == (40.0, 5800.0)
+    assert "0 of 1 expiries" in race.text
+    assert "5800 to 5800 µs" in race.text
+
+
+def test_where_nothing_was_in_time_no_probability_is_known() -> None:
+    race = race_of([trial(Outcome.CLEAN, doubt=Doubt.LATE, answer=5800.0)])
+    assert race is not None
+    assert (race.trials, race.low, race.high) == (0, 0.0, 1.0)
+    assert "no attempt was in time" in race.text
 
 
 def test_requests_are_answered_refused_or_lost_by_distance() -> None:
@@ -76,8 +111,76 @@ def test_requests_are_answered_refused_or_lost_by_distance() -> None:
     early, late = race.met
     assert (early.offset_us, early.answered, early.refused, early.lost) == (-5000.0, 1, 0, 0)
     assert (late.offset_us, late.answered, late.refused, late.lost) == (0.0, 0, 1, 1)
+    assert (early.from_us, early.to_us) == (None, -4000.0)
+    assert (late.from_us, late.to_us) == (0.0, 200.0)
     assert race.resets == 1
 
 
 def test_without_a_trial_there_is_no_race() -> None:
     assert race_of([]) is None
+
+
+# --- attempts, by the capture --------------------------------------------------------------------
+
+
+def raced(*lines: Line) -> tuple[Line, ...]:
+    """An answer to the server's alert, with what the driver says of it."""
+    return (step("answer"), silence(60), *lines)
+
+
+RACED = Note(EventKind.RACED, "")
+
+
+def meets(planned_us: int) -> Note:
+    return Note(EventKind.MEETS, str(planned_us))
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "doubt"), [(0.0, None), (0.0005, None), (0.0058, Doubt.LATE), (0.138, Doubt.LATE)]
+)
+def test_an_answer_is_timed_by_the_packets(delay_s: float, doubt: Doubt | None) -> None:
+    lines = raced(S.notify(), silence(delay_s), C.notify(), RACED, S.fin(), C.fin())
+    judgement = judge(play(*lines), IDLE)
+    assert judgement.doubt is doubt
+    assert judgement.timing_us[ANSWERED] == pytest.approx(delay_s * 1e6 + 100)
+
+
+def test_a_trial_that_sent_nothing_has_run_no_race() -> None:
+    lines = raced(S.notify(), S.fin(), C.fin())
+    judgement = judge(play(*lines), IDLE)
+    assert judgement.doubt is Doubt.LATE
+    assert ANSWERED not in judgement.timing_us
+    race = race_of([JudgedTrial(Trial("idle-expiry-race", "1.3", 0), judgement)])
+    assert race is not None
+    assert (race.trials, race.missing) == (0, 1)
+
+
+def test_a_timer_that_did_not_fire_was_not_reached() -> None:
+    judgement = judge(play(step("answer"), silence(60), gives_up()), IDLE)
+    assert judgement.doubt is Doubt.NOT_REACHED
+
+
+@pytest.mark.parametrize("late_s", [0.086, 0.138])
+def test_a_request_that_was_to_come_first_and_came_after_the_alert(late_s: float) -> None:
+    """Said to be 5 ms early, it was on the wire 86 to 138 ms after the server's alert."""
+    lines = (step("meet"), silence(60), meets(-5000), S.notify() + S.fin(), silence(late_s))
+    judgement = judge(play(*lines, C.request(), S.rst()), IDLE)
+    assert judgement.doubt is Doubt.LATE
+    assert judgement.timing_us[MET] == pytest.approx(late_s * 1e6 + 100)
+    assert "INTEROP-IDLE-RACE" not in {result.rule for result in judgement.results}
+
+
+def test_a_request_that_was_answered_is_timed_against_the_expected_expiry() -> None:
+    lines = (step("meet"), silence(60), meets(-1000), silence(0.0002), C.request(), S.response())
+    judgement = judge(play(*lines, silence(60), S.notify(), S.fin()), IDLE)
+    assert judgement.doubt is None
+    assert judgement.timing_us[MET] == pytest.approx(-700)  # due at -1000, 300 later
+
+
+def test_without_a_capture_nobody_knows_when_an_attempt_came() -> None:
+    lines = raced(S.notify(), C.notify(), RACED, S.fin(), C.fin())
+    told = play(*lines, coverage=Coverage.NONE)
+    attempt = attempt_of(told, closing_of(told))
+    assert attempt is not None
+    assert attempt.after_expiry_ns is None
+    assert not attempt.is_in_time

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
-from tlsprobe.judge.digest import Tally, digest_of, lateness_of
+from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.idle import idle_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.lab.truth import compare, endpoint_of
@@ -92,7 +92,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
 
 def alone(fact: TrialFact) -> Knowledge:
     """What is known about a trial of which the others tell nothing."""
-    return Knowledge(lateness=lateness_of(fact.trace), load=fact.load)
+    return Knowledge(load=fact.load)
 
 
 @dataclass(frozen=True, slots=True)

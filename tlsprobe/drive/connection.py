@@ -412,9 +412,10 @@ class Connection:
         answered = min(self.conversation.answered, len(self._request_ends))
         return self._request_ends[answered - 1] if answered else 0
 
-    def note(self, deed: EventKind, detail: str = "") -> None:
-        """Write down a deed with the time."""
-        self.events.append(DriverEvent(time.time_ns(), deed, detail))
+    def note(self, deed: EventKind, detail: str = "", time_ns: int | None = None) -> None:
+        """Write down a deed with the time, which is now unless given."""
+        at = time.time_ns() if time_ns is None else time_ns
+        self.events.append(DriverEvent(at, deed, detail))
 
     def noted(self, deed: EventKind) -> bool:
         """Whether a deed was written down."""

@@ -4,8 +4,9 @@ A round begins with a pacemaker, a connection that is left idle and shows when t
 fires. The racers connect a little later and wait, all together, until their own expiry is near.
 Then the round watches their sockets without yielding to anything else: a racer that answers sends
 a close_notify which was encrypted beforehand, the moment its socket has something to read; a racer
-that meets the expiry sends its request at a given distance from it. Watching stops as soon as all
-have acted, and each goes on with the rest of its sequence.
+that meets the expiry sends its request at a given distance from it, or from the server's first word
+where that comes earlier than expected. Watching stops as soon as all have acted, and each goes on
+with the rest of its sequence. How far from the expiry it came out, the capture tells.
 
 The event loop stands still for these milliseconds. Whoever runs a round lets nothing else run that
 minds.
@@ -36,13 +37,17 @@ SWEEP = (-0.005, -0.002, -0.001, -0.0005, -0.0002, 0.0, 0.0002, 0.0005, 0.001, 0
 HEADSTART = 0.3
 """Seconds between the pacemaker's connection and the racers'."""
 
+APART = 0.015
+"""Seconds for which a racer may open undisturbed, so that its response is read when it comes."""
+
 EARLY, LATE = 0.006, 0.150
 """Seconds around the expected expiry during which a round watches."""
 
 SPREAD = 0.2
 """Seconds between the first expiry and the last that a round watches; who is later is left out."""
 
-_PACEMAKER = parse("request; await end idle; drain", "pacemaker")
+_PACEMAKER = parse("request; await close_notify idle; close_notify; fin", "pacemaker")
+"""It must be done when the first racer's turn comes, whatever the server does after its alert."""
 
 
 @dataclass(slots=True)
@@ -92,7 +97,10 @@ class Round:
             nursery.start_soon(self._pace, route)
             await trio.sleep(HEADSTART)
             for _ in range(self.size):
-                nursery.start_soon(self._run, route, sequence, found)
+                opened = trio.Event()
+                nursery.start_soon(self._run, route, sequence, found, opened.set)
+                with trio.move_on_after(APART):
+                    await opened.wait()
         assert self.pacemaker is not None
         return found, self.pacemaker
 
@@ -104,10 +112,11 @@ class Round:
         self.racers.append(racer)
         self._count()
         await racer.done.wait()
-        if racer.acted:
-            is_timed = not math.isinf(racer.at)
-            distance = f"{racer.offset * 1e6:.0f}" if is_timed else ""
-            connection.note(EventKind.MEETS if is_timed else EventKind.RACED, distance)
+        if racer.acted and math.isinf(racer.at):
+            connection.note(EventKind.RACED)
+        elif racer.acted:
+            due_ns = time.time_ns() - round((time.perf_counter() - racer.at) * 1e9)
+            connection.note(EventKind.MEETS, f"{racer.offset * 1e6:.0f}", due_ns)
         elif racer.piece.is_request:
             connection.conversation.withdraw()
 
@@ -125,7 +134,9 @@ class Round:
             case _:
                 assert_never(racing)
 
-    async def _run(self, route: Route, sequence: Sequence, found: list[Drive]) -> None:
+    async def _run(
+        self, route: Route, sequence: Sequence, found: list[Drive], opened: Callable[[], None]
+    ) -> None:
         came = False
 
         async def race(connection: Connection, step: Step, racing: Racing) -> None:
@@ -133,7 +144,7 @@ class Round:
             came = True
             await self.race(connection, step, racing)
 
-        found.append(await drive(route, sequence, race))
+        found.append(await drive(route, sequence, race, opened))
         if not came:  # to the starting line: nobody need wait for it
             self.gone += 1
             self._count()
@@ -165,20 +176,25 @@ class Round:
 def watch(racers: list[_Racer]) -> None:
     """Have every racer act in time. Nothing else runs meanwhile."""
     poll = select.poll()
-    by_descriptor = {racer.connection.transport.fileno(): racer for racer in racers}
-    for descriptor, racer in by_descriptor.items():
-        if math.isinf(racer.at):
-            poll.register(descriptor, select.POLLIN)
+    waiting = {racer.connection.transport.fileno(): racer for racer in racers}
+    for descriptor in waiting:
+        poll.register(descriptor, select.POLLIN)
     late = max((r.expiry for r in racers), default=0.0) + LATE
     timed = sorted((r for r in racers if not math.isinf(r.at)), key=lambda racer: racer.at)
-    waiting = len(racers) - len(timed)
-    while (waiting or timed) and (now := time.perf_counter()) < late:
+    left = len(racers)
+    while left and (now := time.perf_counter()) < late:
         while timed and timed[0].at <= now:
             _act(timed.pop(0))
-        for descriptor, _ in poll.poll(0) if waiting else ():
-            _act(by_descriptor[descriptor])
+            left -= 1
+        for descriptor, _ in poll.poll(0):
             poll.unregister(descriptor)
-            waiting -= 1
+            racer = waiting[descriptor]
+            if math.isinf(racer.at):
+                _act(racer)
+                left -= 1
+            elif not racer.acted:  # the server's timer fired before it was expected to
+                racer.at = min(racer.at, now + max(0.0, racer.offset))
+                timed.sort(key=lambda racer: racer.at)
 
 
 def _act(racer: _Racer) -> None:

@@ -167,7 +167,7 @@ class _Script:
             case Verb.SLEEP:
                 await self.sleep(self.connection.seconds(step.wait))
             case Verb.PAUSE:
-                await trio.sleep(self.connection.seconds(step.wait))
+                await self.pause(self.connection.seconds(step.wait))
             case Verb.AWAIT:
                 await self.wait_for(self.condition(step.event or Awaited.END), step)
             case Verb.DRAIN:
@@ -211,7 +211,17 @@ class _Script:
                 assert_never(end)
         connection.note(EventKind.STEP, plan.says)
 
+    async def pause(self, seconds: float) -> None:
+        due_ns = time.time_ns() + round(seconds * 1e9)
+        await trio.sleep(seconds)
+        self.connection.note(EventKind.DUE, time_ns=due_ns)
+
     async def sleep(self, seconds: float) -> None:
+        due_ns = time.time_ns() + round(seconds * 1e9)
+        await self.read_for(seconds)
+        self.connection.note(EventKind.DUE, time_ns=due_ns)
+
+    async def read_for(self, seconds: float) -> None:
         connection = self.connection
         if seconds < _SPIN_BELOW:  # the event loop's timer ticks in whole milliseconds
             until = time.perf_counter() + seconds

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import quantiles
 
 from tlsprobe.judge.early import ending_words
-from tlsprobe.judge.race import WINDOW, race_of
+from tlsprobe.judge.race import ANSWERED, MET, WINDOW, race_of
 from tlsprobe.judge.rules import RULES
+from tlsprobe.judge.spread import spread
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Doubt, Judgement, Reader, Reset, Result, Verdict
 from tlsprobe.model.run import (
@@ -96,6 +96,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         role=plan.role,
         race=race_of(judged, window) if plan.sequence.is_race else None,
         reason=_reason(judged, verdict, findings),
+        left_out=_counted(j.doubt for j in said if j.doubt is not None),
     )
 
 
@@ -171,10 +172,24 @@ def _doubted(trial: JudgedTrial, doubt: Doubt) -> str:
         waited = trial.judgement.timing_us.get("waited")
         how_long = "" if waited is None else f" for {round(waited / 1e6, 1):g} s"
         return f"not reached: no idle timer of the server fired while we waited{how_long}"
+    if doubt is Doubt.LATE or doubt is Doubt.BUSY:
+        return _slow(trial.judgement, doubt)
     if doubt is not Doubt.ENDED_EARLY:
         return _DOUBTS[doubt]
     how = trial.failure or ending_words(trial.judgement.words)
     return f"the server ended the connection before the sequence began: {how}"
+
+
+def _slow(judgement: Judgement, doubt: Doubt) -> str:
+    """What came too late, by how much."""
+    timing = judgement.timing_us
+    if doubt is Doubt.BUSY:
+        slowest = timing.get("slowest", 0.0) / 1000
+        return f"we waited in vain, but a plain answer took {slowest:.0f} ms just then"
+    late = timing.get("spoiled_by", timing.get(MET, timing.get(ANSWERED)))
+    if late is None:
+        return "nothing was sent when the idle timer fired"
+    return f"our step came {late / 1000:.1f} ms late"
 
 
 def _findings(reached: list[Judgement]) -> tuple[Finding, ...]:
@@ -250,18 +265,6 @@ def _timing(reached: list[Judgement]) -> dict[str, Spread]:
     return {
         name: spread([j.timing_us[name] for j in reached if name in j.timing_us]) for name in names
     }
-
-
-def spread(values: list[float]) -> Spread:
-    """Minimum, median, 95th percentile and maximum of some durations."""
-    if not values:
-        return Spread(0)
-    ordered = sorted(values)
-    if len(ordered) == 1:
-        return Spread(1, *(round(ordered[0], 1) for _ in range(4)))
-    cuts = quantiles(ordered, n=20, method="inclusive")
-    ends = (ordered[0], cuts[9], cuts[18], ordered[-1])
-    return Spread(len(ordered), *(round(value, 1) for value in ends))
 
 
 def _example(judged: tuple[JudgedTrial, ...]) -> Example | None:

@@ -176,20 +176,11 @@ def timing_of(trace: Trace, closing: Closing) -> dict[str, float]:
         "goodbye_to_end": (goodbye, end),
         "server_close_notify_to_fin": (theirs, fin),
     }
-    timing = {
+    return {
         name: (after.time_ns - before.time_ns) / 1000
         for name, (before, after) in spans.items()
         if before is not None and after is not None and after.time_ns >= before.time_ns
     }
-    return timing | _raced(trace.drive)
-
-
-def _raced(drive: Drive) -> dict[str, float]:
-    """That a racer was in time, and at which distance a request met the expiry."""
-    meets = drive.did(EventKind.MEETS)
-    if meets is not None:
-        return {"request_after_expiry": float(meets.detail)}
-    return {"raced": 0.0} if drive.did(EventKind.RACED) else {}
 
 
 def _seen(trace: Trace) -> Iterator[_Event]:

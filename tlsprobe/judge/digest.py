@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tlsprobe.judge.behind_alert import spoke_behind
@@ -10,7 +9,7 @@ from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
-from tlsprobe.model.knowledge import AlertAlone, Digest, Habit, Silence, StepTime
+from tlsprobe.model.knowledge import AlertAlone, Digest, Habit, Silence
 from tlsprobe.model.trace import Coverage, Side, Trace
 
 
@@ -74,24 +73,3 @@ class Tally:
     def as_habit(self, sequence: str, tls: str) -> Habit:
         """What this says of the server."""
         return Habit(sequence, tls, self.trials, self.before_fin, self.after_fin)
-
-
-def lateness_of(trace: Trace) -> tuple[StepTime, ...]:
-    """For each of our records in the judged part: when it was written, and when the wire had it.
-
-    What never came onto the wire, or was not captured, is left out.
-    """
-    return tuple(_times(trace))
-
-
-def _times(trace: Trace) -> Iterator[StepTime]:
-    mark = trace.drive.mark
-    ours = [s for s in trace.segments if s.side is Side.CLIENT and s.length]
-    place = 0
-    for record in trace.drive.records:
-        if record.side is not Side.CLIENT or mark is None or record.end <= mark.client:
-            continue
-        while place < len(ours) and ours[place].end < record.end:
-            place += 1
-        if place < len(ours):
-            yield StepTime(record.time_ns, ours[place].time_ns)

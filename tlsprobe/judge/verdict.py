@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import (
@@ -15,9 +16,25 @@ from tlsprobe.judge.closing import (
 )
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
+from tlsprobe.judge.lateness import (
+    TIMED_RULES,
+    TIMES_SLOWER,
+    late_step,
+    slowest_ns,
+    steps_of,
+    vain_ns,
+)
+from tlsprobe.judge.race import attempt_of
 from tlsprobe.judge.rules import IDLE_RACE, RuleInput, apply_rules, met_expiry, rule_input
 from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
-from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Outcome
+from tlsprobe.model.judgement import (
+    Doubt,
+    Judgement,
+    LadderLine,
+    Outcome,
+    Reset,
+    RuleResult,
+)
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Gap, Trace
 
@@ -38,15 +55,17 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     given = rule_input(
         trace, closing, axes, outcome, () if expired else resets, knowledge=knowledge
     )
-    results = apply_rules(given)
+    timed = _timed(trace, whole, resets, knowledge)
+    doubt = _doubt(trace, closing, knowledge) or timed.doubt
+    results = _that_stand(apply_rules(given), doubt)
     return Judgement(
         outcome=outcome,
         axes=axes,
         words=words_of(whole),
         resets=resets,
         results=results,
-        doubt=_doubt(trace, closing, knowledge),
-        timing_us=timing_of(trace, closing) | _waited(trace, closing),
+        doubt=doubt,
+        timing_us=timing_of(trace, closing) | _waited(trace, closing) | timed.timing_us,
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
         met=met_expiry(given) if any(r.rule == IDLE_RACE for r in results) else None,
     )
@@ -55,6 +74,42 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
 _AT_ITS_TIMER = (
     "the server ended the connection when its idle timer fired: no answer to our sequence"
 )
+
+
+class _Timed(NamedTuple):
+    """Whether our side was in time, and the machine quick enough."""
+
+    timing_us: dict[str, float]
+    doubt: Doubt | None = None
+
+
+def _timed(
+    trace: Trace, closing: Closing, resets: tuple[Reset, ...], knowledge: Knowledge
+) -> _Timed:
+    """How late our steps were, and whether that, or a slow machine, takes the answer away."""
+    if trace.drive.failure is not None or trace.drive.ended_early:
+        return _Timed({})
+    attempt = attempt_of(trace, closing)
+    if attempt is not None:
+        return _Timed(attempt.timing, None if attempt.is_in_time else Doubt.LATE)
+    steps = steps_of(trace, closing)
+    timing = {"step_late": max(step.late_ns for step in steps) / 1000} if steps else {}
+    late = late_step(closing, steps, resets)
+    if late is not None:
+        return _Timed(timing | {"spoiled_by": late.late_ns / 1000}, Doubt.LATE)
+    vain, slowest = vain_ns(trace, closing), slowest_ns(trace, knowledge.load)
+    if vain is not None and not knowledge.waits_idle and slowest * TIMES_SLOWER > vain:
+        return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
+    return _Timed(timing)
+
+
+def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[RuleResult, ...]:
+    """The results that do not depend on what is in doubt."""
+    if doubt is Doubt.BUSY:
+        return ()
+    if doubt is Doubt.LATE:
+        return tuple(result for result in results if result.rule not in TIMED_RULES)
+    return results
 
 
 def _answer_in(trace: Trace, closing: Closing, knowledge: Knowledge) -> Closing:

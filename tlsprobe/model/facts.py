@@ -62,10 +62,17 @@ class ReachedFact:
 
 
 class Load(NamedTuple):
-    """Connections of ours that the server had open when a trial began and when it ended."""
+    """What else went on while a trial was driven.
+
+    ``at_start`` and ``at_end`` are the connections of ours that the server had open then.
+    ``lag_ns`` is the longest time by which our event loop was late meanwhile, ``stalled_ns`` for
+    how long our process was ready to run and had no processor (proc(5), schedstat).
+    """
 
     at_start: int
     at_end: int
+    lag_ns: int = 0
+    stalled_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,9 @@ class Doubt(StrEnum):
 
     NOT_REACHED: no idle timer fired while we waited for one. WITH_RESPONSE: the server ended the
     connection with its response, so that no idle timer came into it. OVERTAKEN: it ended it before
-    our sequence did anything behind its opening request.
+    our sequence did anything behind its opening request. LATE: a step of ours came at another time
+    than it was meant for, and may have met another server for it. BUSY: what we waited for in vain
+    may have been on its way, so slow was everything just then.
     """
 
     ENDED_EARLY = "ended-before-start"
@@ -236,6 +238,8 @@ class Doubt(StrEnum):
     NOT_REACHED = "not-reached"
     WITH_RESPONSE = "ended-with-response"
     OVERTAKEN = "overtaken"
+    LATE = "late"
+    BUSY = "busy"
 
     @property
     def spoils(self) -> bool:
@@ -243,7 +247,17 @@ class Doubt(StrEnum):
 
         The others were seen for certain, and only say nothing about their sequence.
         """
-        return self not in {Doubt.NOT_REACHED, Doubt.WITH_RESPONSE, Doubt.OVERTAKEN}
+        return self in _SPOILING
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same trial may come out better at a calmer time."""
+        return self in {Doubt.LATE, Doubt.BUSY, Doubt.PACKETS_DROPPED, Doubt.PACKETS_MISSING}
+
+
+_SPOILING = frozenset(
+    {Doubt.ENDED_EARLY, Doubt.CAPTURE_ENDED, Doubt.PACKETS_DROPPED, Doubt.PACKETS_MISSING}
+)
 
 
 @dataclass(frozen=True, slots=True)

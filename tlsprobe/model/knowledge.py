@@ -25,18 +25,6 @@ class Habit(NamedTuple):
     after_fin: int
 
 
-class StepTime(NamedTuple):
-    """One of our writes: when the driver handed it down, and when it was on the wire."""
-
-    written_ns: int
-    wire_ns: int
-
-    @property
-    def late_ns(self) -> int:
-        """How long it took from the one to the other."""
-        return self.wire_ns - self.written_ns
-
-
 class AlertAlone(NamedTuple):
     """What the same close does without the bytes behind our close_notify.
 
@@ -128,15 +116,15 @@ class Knowledge:
     """What is known about one trial beside its trace.
 
     ``control``, ``far`` and ``habits`` are left out where they could not bear on the trial.
-    ``rewritten`` says that its client is another connection's under a new name. ``waits_idle``: its
-    sequence waits for an idle timer of the server. ``timers`` are those that the run saw fire.
-    ``offered`` is the TLS version that was offered, and ``alert_alone`` a control of our alert.
+    ``load`` is what else went on at the time. ``rewritten`` says that its client is another
+    connection's under a new name. ``waits_idle``: its sequence waits for an idle timer of the
+    server. ``timers`` are those that the run saw fire. ``offered`` is the TLS version that was
+    offered, and ``alert_alone`` a control of our alert.
     """
 
     control: Control | None = None
     far: FarFact | None = None
     habits: tuple[Habit, ...] = ()
-    lateness: tuple[StepTime, ...] = ()
     load: Load | None = None
     rewritten: Rewritten | None = None
     waits_idle: bool = False

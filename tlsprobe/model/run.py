@@ -183,9 +183,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class ExpiryOutcome:
-    """What became of the requests that met the idle expiry at one distance from it.
+    """What became of the requests that met the idle expiry at about one distance from it.
 
-    ``offset_us`` is negative before the expected expiry. ``refused``: EOF and no response;
+    ``offset_us`` is the median of their distances on the wire, negative before the expiry; all of
+    them lie between ``from_us`` and ``to_us`` (None: no bound). ``refused``: EOF and no response;
     ``lost``: a reset and no response, so that nobody knows whether it was acted on.
     """
 
@@ -193,14 +194,19 @@ class ExpiryOutcome:
     answered: int
     refused: int
     lost: int
+    from_us: float | None = None
+    to_us: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """A race against the idle expiry, over the trials of a cell.
+    """A race against the idle expiry, over those ``trials`` of a cell that were in time.
 
     ``probability`` is that of a reset in place of the FIN, ``low`` and ``high`` its 95 % interval
     (Wilson); ``window_us`` is how long the server lies between its close_notify and its FIN.
+    ``distance_us`` is how long after the server's first word ours was on the wire. Left out are the
+    ``late``, which came at another time than they were meant for (``late_us``), and the
+    ``missing``, which sent nothing at an expiry or were not captured.
     """
 
     trials: int
@@ -211,6 +217,10 @@ class Race:
     text: str
     window_us: Spread | None = None
     met: tuple[ExpiryOutcome, ...] = ()
+    distance_us: Spread = Spread(0)
+    late: int = 0
+    late_us: Spread = Spread(0)
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +237,7 @@ class Cell:
     """A sequence in one TLS version: all its trials, counted.
 
     ``role`` is ``control`` for a sequence that was added to settle the cause of another's RST.
+    ``left_out`` counts trials that say nothing about the sequence, or not all of it, by why.
     """
 
     sequence: str
@@ -247,6 +258,7 @@ class Cell:
     role: str = "asked"
     reason: str | None = None
     race: Race | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 class CountedFrom(StrEnum):

@@ -126,8 +126,10 @@ class Record(NamedTuple):
 class EventKind(StrEnum):
     """What the driver did, or what its socket told it.
 
-    RACED and MEETS are noted by racers that were in time: one answered the idle expiry, the other
-    met it with a request, so many microseconds after it was expected.
+    RACED and MEETS are noted by racers that sent something: one answered the idle expiry, the other
+    met it with a request, so many microseconds after it was expected. DUE ends a wait for a given
+    time. The time of DUE and MEETS is that at which the next packet was meant to leave; when it
+    did, the capture tells.
     """
 
     CONNECT = "connect"
@@ -137,6 +139,7 @@ class EventKind(StrEnum):
     STEP = "step"
     RACED = "raced"
     MEETS = "meets"
+    DUE = "due"
     EOF = "eof"
     RESET = "reset"
     BROKEN_PIPE = "broken-pipe"

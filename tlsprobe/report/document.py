@@ -176,7 +176,7 @@ _HINT = "restore the file from where it was written, or measure again with `tlsp
 def _cell_document(cell: Document) -> Document:
     kept: Document = {key: cell[key] for key in CELL_KEYS}
     kept["timing_us"] = {name: _present(spread) for name, spread in cell["timing_us"].items()}
-    kept |= _said(cell, ("why", "example", "reason", "race"))
+    kept |= _said(cell, ("why", "example", "reason", "race", "left_out"))
     if example := kept.get("example"):
         kept["example"] = {**example, "ladder": [_present(line) for line in example["ladder"]]}
     if cell["role"] != "asked":

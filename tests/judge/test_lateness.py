@@ -1,0 +1,150 @@
+"""Steps of ours that came late, by the packets, and what that takes away from a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.judge.playbook import C, Line, S, due, gives_up, play, silence, step
+from tlsprobe.judge.cell import MeasuredCell, cell_of
+from tlsprobe.judge.closing import closing_of
+from tlsprobe.judge.lateness import TIMED_RULES, steps_of
+from tlsprobe.judge.rules import RULES
+from tlsprobe.judge.verdict import judge
+from tlsprobe.language import parse
+from tlsprobe.model.facts import Load
+from tlsprobe.model.judgement import Doubt, Judgement, Verdict
+from tlsprobe.model.knowledge import Knowledge
+from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial
+from tlsprobe.model.trace import Coverage, Mark, RecordKind
+
+STEPS = "request; terminate; close_notify; drain"
+
+
+def cell(*judgements: Judgement) -> Cell:
+    plan = CellPlan(parse(STEPS, "x"), STEPS, "1.3", len(judgements))
+    trials = (JudgedTrial(Trial("x", "1.3", n), j) for n, j in enumerate(judgements))
+    return cell_of(MeasuredCell(plan, tuple(trials)))
+
+
+def rules(judgement: Judgement) -> set[str]:
+    return {result.rule for result in judgement.results}
+
+
+def goodbye_then(*lines: Line) -> Judgement:
+    return judge(play(C.goodbye(), step("terminate"), *lines))
+
+
+def test_the_rules_that_depend_on_time_are_rules() -> None:
+    assert RULES.keys() >= TIMED_RULES
+
+
+IN_TIME = (C.notify(), step("close_notify"), S.notify() + S.fin(), C.fin())
+OVERTAKEN = (S.notify() + S.fin(), silence(0.02), C.notify(), step("close_notify"), S.rst())
+
+
+def test_segments_back_to_back_are_in_time() -> None:
+    judgement = goodbye_then(*IN_TIME)
+    assert judgement.doubt is None
+    assert judgement.timing_us["step_late"] == pytest.approx(200)  # the FIN behind the server's
+
+
+def test_a_segment_that_the_servers_end_overtook_shows_another_close() -> None:
+    """The alert was to leave with the goodbye; it met a server that had closed 20 ms before."""
+    late = silence(0.003)
+    judgement = goodbye_then(late, *OVERTAKEN)
+    assert judgement.doubt is Doubt.LATE
+    assert not rules(judgement) & TIMED_RULES
+    assert "TLS13-NOTIFY" in rules(judgement)  # whenever we came, it has notified
+
+
+def test_a_late_segment_that_met_the_same_server_stands() -> None:
+    judgement = goodbye_then(silence(0.4), *IN_TIME)
+    assert judgement.doubt is None
+    assert "INTEROP-RESET-BEFORE-FIN" in rules(judgement)
+
+
+@pytest.mark.parametrize(("late_s", "doubt"), [(0.002, None), (0.06, Doubt.LATE)])
+def test_a_late_reply_that_drew_a_reset(late_s: float, doubt: Doubt | None) -> None:
+    """A server that reads for 50 ms behind its FIN resets nobody who is in time."""
+    story = (step("await"), S.notify() + S.fin(), silence(late_s), C.notify(), S.rst())
+    judgement = judge(play(*story))
+    assert judgement.doubt is doubt
+
+
+@pytest.mark.parametrize(("late_s", "doubt"), [(0.001, None), (0.03, Doubt.LATE)])
+def test_a_wait_of_our_own_counts_from_when_it_was_to_end(
+    late_s: float, doubt: Doubt | None
+) -> None:
+    story = (step("sleep"), silence(0.05), due(), silence(late_s), C.notify(), S.rst())
+    judgement = goodbye_then(S.notify() + S.fin(), *story)
+    assert judgement.doubt is doubt
+    assert judgement.timing_us["step_late"] == pytest.approx(late_s * 1e6 + 100)
+
+
+def test_without_packets_no_lateness_is_known() -> None:
+    told = play(C.goodbye(), silence(1), C.notify(), S.notify(), S.fin(), coverage=Coverage.NONE)
+    assert steps_of(told, closing_of(told)) == ()
+
+
+@given(st.floats(0, 1), st.booleans())
+def test_no_lateness_spoils_what_nothing_happened_to_meanwhile(
+    late_s: float, with_fin: bool
+) -> None:
+    end = (S.notify() + S.fin(),) if with_fin else (S.notify(), S.fin())
+    judgement = goodbye_then(silence(late_s), C.notify(), *end, C.fin())
+    assert judgement.doubt is None
+
+
+# --- waiting in vain -----------------------------------------------------------------------------
+
+
+def waiting(patience_s: float, response_s: float = 0.0, lag_s: float = 0.0) -> Judgement:
+    story = (C.notify(), step("close_notify"), step("drain"), silence(patience_s))
+    trace = play(*story, gives_up("drain"), tls="1.2", rtt_ns=100_000 + round(response_s * 1e9))
+    request = next(r for r in trace.drive.records if r.kind is RecordKind.DATA)
+    begun = Mark(request.time_ns, request.start, 0)
+    trace = replace(trace, drive=replace(trace.drive, begun=begun))
+    return judge(trace, Knowledge(load=Load(1, 1, lag_ns=round(lag_s * 1e9))))
+
+
+def test_patience_that_ran_out_on_a_quick_machine_is_an_answer() -> None:
+    judgement = waiting(0.8)
+    assert judgement.doubt is None
+    assert any(result.result == "fail" for result in judgement.results)
+
+
+@pytest.mark.parametrize("slow", [{"response_s": 0.4}, {"lag_s": 0.3}])
+def test_patience_that_ran_out_while_everything_was_slow_is_none(slow: dict[str, float]) -> None:
+    judgement = waiting(0.8, **slow)
+    assert judgement.doubt is Doubt.BUSY
+    assert judgement.results == ()
+    assert waiting(5.0, **slow).doubt is None
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+LATE = goodbye_then(silence(0.003), *OVERTAKEN)
+GOOD = goodbye_then(*IN_TIME)
+
+
+def test_a_cell_of_late_trials_alone_is_no_pass_and_says_how_late() -> None:
+    found = cell(LATE, LATE)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason is not None
+    assert "our step came 23." in found.reason and "ms late" in found.reason
+
+
+def test_the_trials_that_were_in_time_decide() -> None:
+    found = cell(GOOD, LATE, GOOD)
+    assert found.verdict is Verdict.PASS
+    assert found.left_out == {"late": 1}
+
+
+def test_what_does_not_depend_on_time_is_found_in_late_trials_too() -> None:
+    silent = goodbye_then(silence(0.003), S.fin(), silence(0.02), C.notify(), S.rst())
+    assert silent.doubt is Doubt.LATE
+    assert cell(silent).verdict is Verdict.FAIL

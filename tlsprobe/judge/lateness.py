@@ -1,0 +1,227 @@
+"""How late our own steps were, by the capture, and which trials that spoils.
+
+Each step behind a wait has a time that it was meant for: at once behind what it waited for, so long
+after the step before it, or back to back with it. A probe on a busy machine is late. That matters
+where something happened meanwhile that the step was to come before, or where the step drew a reset:
+in time, it might have met a server that was still there. Everything else stands, late or not.
+
+A wait in vain is no answer either, where the machine, or the server, was so slow just then that
+what we waited for may have been on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
+from tlsprobe.model.facts import Load
+from tlsprobe.model.judgement import Reset
+from tlsprobe.model.trace import (
+    Coverage,
+    DriverEvent,
+    EventKind,
+    Record,
+    RecordKind,
+    Side,
+    Trace,
+)
+
+BURST_WITHIN_NS = 1_000_000
+"""How far apart segments may leave that are meant to leave back to back."""
+
+WAIT_WITHIN_NS = 5_000_000
+"""How late a step may be behind a wait: sixteen connections take turns in this time."""
+
+TIMES_SLOWER = 4
+"""A wait in vain counts if it was so many times as long as the slowest answer or delay then."""
+
+TIMED_RULES = frozenset(
+    {
+        "HTTP-LINGER",
+        "INTEROP-DATA-LOST",
+        "INTEROP-IDLE-RACE",
+        "INTEROP-RESET-AFTER-FIN",
+        "INTEROP-RESET-BEFORE-FIN",
+        "TCP-RST-ON-UNREAD",
+        "TLS13-HALF-CLOSE",
+    }
+)
+"""The rules whose answer depends on when our steps came."""
+
+_WAITS = frozenset({"sleep", "pause", "await", "drain", "request"})
+_ENDS = frozenset({"n", "a", FIN, RST})
+_DEEDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
+
+
+class StepTime(NamedTuple):
+    """When one of our packets was due, and when it was on the wire; ``packet`` is its number.
+
+    ``within_ns`` is how late it may be.
+    """
+
+    due_ns: int
+    wire_ns: int
+    packet: int | None
+    within_ns: int
+
+    @property
+    def late_ns(self) -> int:
+        """How late it was."""
+        return max(0, self.wire_ns - self.due_ns)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether that is more than it may be."""
+        return self.late_ns > self.within_ns
+
+
+def steps_of(trace: Trace, closing: Closing) -> tuple[StepTime, ...]:
+    """Those of our packets in the judged part that had a time to keep.
+
+    The first needs none, unless the sequence waits before it. Without a capture nothing is known.
+    """
+    if trace.coverage is not Coverage.WHOLE or trace.drive.mark is None:
+        return ()
+    ours = list(_packets(closing))
+    if not ours or (len(ours) == 1 and ours[0].place == 0):
+        return ()
+    return tuple(_steps(trace, ours))
+
+
+def late_step(
+    closing: Closing, steps: Iterable[StepTime], resets: Iterable[Reset]
+) -> StepTime | None:
+    """The first step that was late and may have met another server for it; None if none did."""
+    drawn = {reset.trigger for reset in resets if reset.side is Side.SERVER}
+    for step in steps:
+        if step.is_late and (step.packet in drawn or _was_overtaken(closing, step)):
+            return step
+    return None
+
+
+def slowest_ns(trace: Trace, load: Load | None) -> int:
+    """How long things took in this trial that take no time on a machine with nothing else to do.
+
+    The response to the opening request, by the server; and our own reading of what had arrived.
+    """
+    return max(_response_ns(trace), _read_ns(trace), load.lag_ns if load is not None else 0)
+
+
+def vain_ns(trace: Trace, closing: Closing) -> int | None:
+    """How long we waited for an end that did not come; None if it came, or nobody waited."""
+    if closing.server_end is not None or trace.drive.mark is None:
+        return None
+    gave_up = [e.time_ns for e in trace.drive.events if e.kind is EventKind.GAVE_UP]
+    if not gave_up:
+        return None
+    begun = (e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP)
+    return gave_up[-1] - max((time for time in begun if time <= gave_up[-1]), default=gave_up[-1])
+
+
+def _packets(closing: Closing) -> Iterator[WireEvent]:
+    """The first event of each of our packets."""
+    last: int | None = None
+    for event in closing.wire_events:
+        if event.side is Side.CLIENT and (event.packet is None or event.packet != last):
+            last = event.packet
+            yield event
+
+
+def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
+    written = _written(trace)
+    before_ns, before = trace.drive.mark.time_ns if trace.drive.mark else 0, None
+    for event in ours:
+        at = _last_by(written, event.time_ns, before_ns)
+        waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
+        if any(e.kind is EventKind.STEP and e.detail.split(" ")[0] in _WAITS for e in waits):
+            due = _due(trace, waits, before_ns, at) or (before.time_ns if before else None)
+            if due is not None:
+                yield StepTime(due, event.time_ns, event.packet, WAIT_WITHIN_NS)
+        elif before is not None:
+            yield StepTime(before.time_ns, event.time_ns, event.packet, BURST_WITHIN_NS)
+        before_ns, before = at, event
+
+
+def _written(trace: Trace) -> list[int]:
+    """When we handed each of our packets down, in order."""
+    records = [r.time_ns for r in trace.drive.records if r.side is Side.CLIENT]
+    deeds = [e.time_ns for e in trace.drive.events if e.kind in _DEEDS]
+    return sorted((*records, *deeds))
+
+
+def _last_by(written: list[int], wire_ns: int, after_ns: int) -> int:
+    """When a packet was handed down that was on the wire at ``wire_ns``.
+
+    A FIN is written down behind the call that sent it, so a little later than its packet.
+    """
+    found = [time for time in written if after_ns < time <= wire_ns]
+    later = next((time for time in written if time > wire_ns), wire_ns)
+    return found[-1] if found else later
+
+
+def _due(trace: Trace, waits: list[DriverEvent], since_ns: int, until_ns: int) -> int | None:
+    """When the wait before a step was over: by our clock, or by the arrival that ended it."""
+    steps = [index for index, e in enumerate(waits) if e.kind is EventKind.STEP]
+    own = {EventKind.DUE, EventKind.GAVE_UP}
+    told = next((e for e in waits[steps[-1] :] if e.kind in own), None)
+    if told is not None:
+        return told.time_ns
+    read = [
+        record
+        for record in trace.drive.records
+        if record.side is Side.SERVER and since_ns < record.time_ns <= until_ns
+    ]
+    ended = any(e.kind is EventKind.EOF for e in waits)
+    return _arrival_ns(trace, read[-1] if read else None, ended)
+
+
+def _arrival_ns(trace: Trace, record: Record | None, ended: bool) -> int | None:
+    """When the last byte of a record, or the server's FIN, was on the wire."""
+    for segment in trace.segments:
+        if segment.side is not Side.SERVER:
+            continue
+        if segment.fin if ended else record is not None and segment.end >= record.end > 0:
+            return segment.time_ns
+    return None
+
+
+def _was_overtaken(closing: Closing, step: StepTime) -> bool:
+    """Whether the server ended something that the step, in time, would have come before."""
+    latest = step.due_ns + step.within_ns
+    return any(
+        event.side is Side.SERVER and event.letter in _ENDS and latest < event.time_ns
+        for event in closing.wire_events
+        if event.time_ns <= step.wire_ns
+    )
+
+
+def _response_ns(trace: Trace) -> int:
+    """How long the server took for the opening response, by the wire."""
+    drive = trace.drive
+    if drive.begun is None or drive.mark is None or drive.mark.client <= drive.begun.client:
+        return 0
+    asked = answered = 0
+    for segment in trace.segments:
+        if segment.side is Side.CLIENT and drive.begun.client < segment.end <= drive.mark.client:
+            asked = segment.time_ns
+        elif segment.side is Side.SERVER and segment.end >= drive.mark.server and asked:
+            answered = segment.time_ns
+            break
+    return max(0, answered - asked)
+
+
+def _read_ns(trace: Trace) -> int:
+    """How long the longest-lying record of the opening had arrived when we read it."""
+    theirs = [s for s in trace.segments if s.side is Side.SERVER and s.length]
+    place = longest = 0
+    for record in trace.drive.records:
+        if record.side is not Side.SERVER or record.kind is RecordKind.PLAIN:
+            continue
+        if trace.drive.mark is None or record.time_ns > trace.drive.mark.time_ns:
+            break  # steps that leave things unread do so on purpose
+        while place < len(theirs) and theirs[place].end < record.end:
+            place += 1
+        if place < len(theirs):
+            longest = max(longest, record.time_ns - theirs[place].time_ns)
+    return longest
