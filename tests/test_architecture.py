@@ -48,7 +48,8 @@ DIETS: Final = {
     "model": (),
     "judge": ("model", "model.*", "errors"),
     "report": (
-        *("model", "model.*", "errors", "spelling", "judge.rules"),
+        *("model", "model.*", "errors", "spelling"),
+        *("judge.rules", "judge.families", "judge.remedies"),
         *("catalogue", "catalogue.*"),
     ),
 }

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.digest import Tally, digest_of
+from tlsprobe.judge.families import family_of
 from tlsprobe.judge.idle import idle_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.lab.truth import compare, endpoint_of
@@ -122,7 +123,7 @@ class RunInJudgement:
         self._address = ""
         self._refused: dict[str, str] = {}
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
-        self._server_says = ""
+        self._server_says = self._protocol = ""
         self._kernel: list[KernelFact] = []
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
@@ -162,6 +163,7 @@ class RunInJudgement:
 
     def _learn_trial(self, fact: TrialFact) -> None:
         trial, digest = fact.trial, digest_of(fact.trace)
+        self._protocol = fact.trace.protocol
         name = trial.sequence, trial.tls
         if name in self._plans:
             self._by_cell[name].count(digest)
@@ -294,9 +296,15 @@ class RunInJudgement:
 
     def answer(self) -> JudgedRun:
         """What is said of the run, as far as its trials have been judged."""
+        family = family_of(self._server_says)
         measured = {
             name: MeasuredCell(
-                plan, tuple(self.trials(plan)), self._paths.get(name), self._refused.get(plan.tls)
+                plan,
+                tuple(self.trials(plan)),
+                self._paths.get(name),
+                self._refused.get(plan.tls),
+                self._protocol,
+                family,
             )
             for name, plan in self._plans.items()
         }

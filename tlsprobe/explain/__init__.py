@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 
 from tlsprobe.captures.reading import Reading
 from tlsprobe.captures.summary import Half, Summary
-from tlsprobe.explain.experiment import experiment_for
+from tlsprobe.explain.experiment import experiment_for, help_for
 from tlsprobe.explain.passive import KeyLog, client_hello_way, trace_of
 from tlsprobe.flows.connection import Connection
 from tlsprobe.flows.tracker import connections
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.ladder import ladder_of
+from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.rewritten import NatIndex
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, InputFacts
 from tlsprobe.model.judgement import LadderLine, Reset, Word, signature
@@ -222,12 +223,14 @@ class _Explainer:
         last = _last(words)
         client, server = text(connection.ends[way]), text(connection.ends[1 - way])
         rewritten = self._rewritten(connection, trace, client, server)
-        resets = resets_of(trace, Knowledge(rewritten=rewritten))
+        resets = with_provocation(trace, resets_of(trace, Knowledge(rewritten=rewritten)))
         told = tuple(
-            ExplainedReset(r, r.trigger, experiment_for(trace, r, server, last))
+            ExplainedReset(
+                r, r.trigger, experiment_for(trace, r, server, last), help_for(r, server)
+            )
             for r in resets[:MOST_RESETS]
         )
-        like = (connection.ends[1 - way], tuple((r.side, r.cause, r.before_fin) for r in resets))
+        like = (connection.ends[1 - way], tuple(reset.kind for reset in resets))
         ladder = () if like in self._told else _ladder(trace, told)
         self._told.add(like)
         return ExplainedFlow(

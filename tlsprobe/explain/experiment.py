@@ -10,7 +10,8 @@ from __future__ import annotations
 import shlex
 from itertools import pairwise
 
-from tlsprobe.model.causes import Cause
+from tlsprobe.judge.remedies import remedy_of, situation_of
+from tlsprobe.model.causes import Cause, Remedy
 from tlsprobe.model.judgement import Reset, Word
 from tlsprobe.model.trace import RecordKind, Side, Trace
 
@@ -21,6 +22,16 @@ _MOST_STEPS = 8
 
 GOODBYE_PORTS = frozenset({25, 110, 143, 389, 465, 587, 636, 993, 995, 1883, 3306, 5432})
 """Ports of protocols that say goodbye before they end."""
+
+
+def help_for(reset: Reset, server: str) -> Remedy:
+    """Whom it hurts and what helps; of the protocol, no more is known than the port."""
+    port = server.rpartition(":")[2]
+    known = port.isdigit() and int(port) in GOODBYE_PORTS
+    return remedy_of(situation_of(reset, _NO_HTTP if known else ""))
+
+
+_NO_HTTP = "other"
 
 
 def experiment_for(trace: Trace, reset: Reset, server: str, words: tuple[Word, ...]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tlsprobe.fuzz.properties import Kind, Observation, Violation
+from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.model.fuzz import Example, FuzzCause, FuzzFailure
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Side
@@ -96,5 +97,5 @@ def _what(violation: Violation) -> str:
 
 
 def _cause(reset: Reset) -> FuzzCause:
-    remedies = reset.cause.remedy(reset.side).sentences
+    remedies = remedy_of(situation_of(reset)).sentences
     return FuzzCause(str(reset.cause), reset.confidence, reset.evidence, remedies)

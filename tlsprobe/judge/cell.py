@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tlsprobe.judge.early import ending_words
+from tlsprobe.judge.families import Family
 from tlsprobe.judge.race import ANSWERED, MET, WINDOW, race_of
+from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.judge.spread import spread
-from tlsprobe.model.causes import Cause
+from tlsprobe.model.causes import Cause, Remedy
 from tlsprobe.model.judgement import Confidence, Doubt, Judgement, Reader, Reset, Result, Verdict
 from tlsprobe.model.run import (
     BeforeAfter,
@@ -44,13 +46,15 @@ class MeasuredCell:
     """A planned cell with its judged trials.
 
     ``path_alive``: whether connections worked afterwards, None if nobody tried; ``refused``: why
-    the server does not do this TLS version.
+    the server does not do this TLS version. Remedies depend on ``protocol`` and ``family``.
     """
 
     plan: CellPlan
     trials: tuple[JudgedTrial, ...] = ()
     path_alive: bool | None = None
     refused: str | None = None
+    protocol: str = ""
+    family: Family | None = None
 
 
 def windows_of(measured: Iterable[MeasuredCell]) -> dict[str, Spread]:
@@ -90,7 +94,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         reader=_readers(reached),
         path_alive=measured.path_alive,
         findings=findings,
-        why=tuple(_why(reached, asked=plan.sequence.aborts)),
+        why=tuple(_why(measured, reached)),
         timing_us=_timing(reached),
         example=_example(judged),
         role=plan.role,
@@ -219,18 +223,27 @@ def _path(alive: bool | None) -> tuple[Finding, ...]:
     return (Finding(rule.id, rule.level, Result.WARN, 1, text),)
 
 
-def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
+_Kind = tuple[Side, Cause, Confidence]
+
+
+def _why(measured: MeasuredCell, reached: list[Judgement]) -> list[CauseFacts]:
     """For each side, cause and confidence: in how many trials, with the evidence of the first.
 
-    ``asked``: the sequence itself aborts, so that our own RST needs no explanation.
+    Where the sequence itself aborts, our own RST needs no explanation.
     """
-    first: dict[tuple[Side, Cause, Confidence], Reset] = {}
-    counts: Counter[tuple[Side, Cause, Confidence]] = Counter()
+    asked = measured.plan.sequence.aborts
+    first: dict[_Kind, Reset] = {}
+    counts: Counter[_Kind] = Counter()
+    remedies: defaultdict[_Kind, dict[Remedy, None]] = defaultdict(dict)
     for judgement in reached:
         resets = [r for r in judgement.resets if not (asked and r.side is Side.CLIENT)]
         kinds = {(r.side, r.cause, r.confidence): r for r in reversed(resets)}
         counts.update(kinds.keys())
         first = kinds | first
+        for kind, reset in kinds.items():
+            if reset.side is Side.SERVER:
+                situation = situation_of(reset, measured.protocol, measured.family)
+                remedies[kind][remedy_of(situation)] = None
     return [
         CauseFacts(
             cause=cause,
@@ -238,10 +251,16 @@ def _why(reached: list[Judgement], asked: bool) -> list[CauseFacts]:
             side=side,
             confidence=confidence,
             evidence=first[side, cause, confidence].evidence,
-            remedy=cause.remedy(side).sentences if side is Side.SERVER else (),
+            remedy=_each_once(remedies[side, cause, confidence]),
+            hurts=tuple(remedy.hurts for remedy in remedies[side, cause, confidence]),
         )
         for (side, cause, confidence), count in counts.most_common()
     ]
+
+
+def _each_once(remedies: Iterable[Remedy]) -> tuple[str, ...]:
+    """The sentences of several remedies."""
+    return tuple(dict.fromkeys(text for remedy in remedies for text in remedy.sentences))
 
 
 def _causes(judgement: Judgement) -> dict[Cause, None]:

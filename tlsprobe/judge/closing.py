@@ -71,10 +71,14 @@ _Event = tuple[int, Side, str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The wire_events after the opening exchange, with the first of each kind at hand."""
+    """The wire_events after the opening exchange, with the first of each kind at hand.
+
+    ``server_end`` is where the server ended its TCP write side: its first FIN or RST.
+    """
 
     wire_events: tuple[WireEvent, ...]
     firsts: dict[tuple[Side, str], WireEvent]
+    server_end: WireEvent | None = None
 
     def first(self, side: Side, *letters: str) -> WireEvent | None:
         """The first wire_event of ``side`` with one of these letters."""
@@ -87,13 +91,13 @@ class Closing:
 
     def until(self, event: WireEvent) -> Closing:
         """What went before one of its events."""
-        events = self.wire_events[: event.place]
-        return Closing(events, {(e.side, e.letter): e for e in reversed(events)})
+        return _closing(self.wire_events[: event.place])
 
-    @property
-    def server_end(self) -> WireEvent | None:
-        """Where the server ended its TCP write side: its first FIN or RST."""
-        return self.first(Side.SERVER, FIN, RST)
+
+def _closing(events: tuple[WireEvent, ...]) -> Closing:
+    firsts = {(e.side, e.letter): e for e in reversed(events)}
+    ends = [e for e in (firsts.get((Side.SERVER, FIN)), firsts.get((Side.SERVER, RST))) if e]
+    return Closing(events, firsts, min(ends, key=lambda e: e.place) if ends else None)
 
 
 def before(one: WireEvent | None, other: WireEvent | None) -> bool:
@@ -106,7 +110,7 @@ def closing_of(trace: Trace) -> Closing:
     from_wire = trace.coverage is Coverage.WHOLE or not trace.drive.events
     found = _seen(trace) if from_wire else _told(trace.drive)
     events = tuple(WireEvent(*event, place) for place, event in enumerate(found))
-    return Closing(events, {(e.side, e.letter): e for e in reversed(events)})
+    return _closing(events)
 
 
 def axes_of(trace: Trace, closing: Closing) -> Axes:

@@ -24,6 +24,7 @@ from tlsprobe.judge.lateness import (
     steps_of,
     vain_ns,
 )
+from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.race import attempt_of
 from tlsprobe.judge.rules import IDLE_RACE, RuleInput, apply_rules, met_expiry, rule_input
 from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
@@ -50,7 +51,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     closing = _answer_in(trace, whole, knowledge)
     axes = axes_of(trace, closing)
     outcome = outcome_of(trace, closing, axes)
-    resets = resets_of(trace, knowledge)
+    resets = with_provocation(trace, resets_of(trace, knowledge))
     expired = closing is not whole
     given = rule_input(
         trace, closing, axes, outcome, () if expired else resets, knowledge=knowledge

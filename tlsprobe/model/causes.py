@@ -39,6 +39,11 @@ class Advice:
         return f"{self.party}: {self.text}" if self.party else self.text
 
 
+def is_for(party: Party, sentence: str) -> bool:
+    """Whether a piece of advice, as a sentence, is for this party."""
+    return sentence.startswith(f"{party}: ")
+
+
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """Whom something hurts, and what helps."""
@@ -50,10 +55,6 @@ class Remedy:
     def sentences(self) -> tuple[str, ...]:
         """The advice as sentences."""
         return tuple(map(str, self.advice))
-
-    def advice_for(self, party: Party) -> tuple[str, ...]:
-        """What one party can do, as sentences."""
-        return tuple(str(one) for one in self.advice if one.party is party)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class Cause(StrEnum):
                 (
                     Advice(
                         Party.SERVER,
-                        "linger for the client's alert (nginx: 'lingering_close always').",
+                        "after its FIN read on until the client is done, then close.",
                     ),
                     Advice(
                         Party.CLIENT,
@@ -230,8 +231,7 @@ class Cause(StrEnum):
                 (
                     Advice(
                         Party.SERVER,
-                        "look for linger 0, a kill at timeout or a reset option"
-                        " (nginx: 'reset_timedout_connection').",
+                        "look for linger 0, a kill at timeout, or an option that resets.",
                     ),
                 ),
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import LadderLine, Reader, Reset
 
 EXPLAIN_SCHEMA = "tlsprobe.explain/1"
@@ -29,11 +30,20 @@ class InputFacts:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedReset:
-    """An RST with what provoked it (a packet number) and what would tell the causes apart."""
+    """An RST with what provoked it (a packet number) and what would tell the causes apart.
+
+    ``remedy`` is whom it hurts and what helps, None where no more is known than its cause.
+    """
 
     reset: Reset
     trigger: int | None = None
     experiment: str | None = None
+    remedy: Remedy | None = None
+
+    @property
+    def helps(self) -> Remedy:
+        """Whom it hurts, and what helps."""
+        return self.remedy or self.reset.cause.remedy(self.reset.side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,13 +128,27 @@ class Control:
         return self.trials > 0 and self.resets in {0, self.trials}
 
 
+class Provoked(StrEnum):
+    """What the bytes were that drew an RST, or that its sender had left unread."""
+
+    DATA = "data"
+    GOODBYE = "goodbye"
+    CLOSE_NOTIFY = "close_notify"
+    ALERT = "alert"
+    HANDSHAKE = "handshake"
+    FIN = "fin"
+    ACK = "ack"
+    SYN = "syn"
+
+
 @dataclass(frozen=True, slots=True)
 class Reset:
     """One RST: whose, which packet, why, and how we know.
 
     ``passive``: it has no ACK flag, as the kernel's answers to a segment have none. ``trigger`` is
     the packet that provoked it, None where the sender gave up by itself; ``control`` is there where
-    a control told its cause.
+    a control told its cause. ``provoked`` is what the trigger carried; ``after_idle``: it had been
+    quiet when the sender began to end the connection.
     """
 
     side: Side
@@ -148,6 +162,13 @@ class Reset:
     passive: bool = False
     trigger: int | None = None
     control: Control | None = None
+    provoked: Provoked | None = None
+    after_idle: bool = False
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What resets that are alike have in common."""
+        return self.side, self.cause, self.before_fin, self.provoked, self.after_idle
 
 
 class Level(StrEnum):

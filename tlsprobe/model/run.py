@@ -160,7 +160,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CauseFacts:
-    """Why the resets of a cell were sent: the surest instance, in sentences."""
+    """Why the resets of a cell were sent: the surest instance, in sentences.
+
+    ``remedy`` and ``hurts`` go by what drew them: an alert that nobody misses, or a request.
+    """
 
     cause: str
     count: int
@@ -168,6 +171,7 @@ class CauseFacts:
     confidence: Confidence
     evidence: tuple[str, ...]
     remedy: tuple[str, ...] = ()
+    hurts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,27 @@ from dataclasses import dataclass
 
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.model.judgement import Reader
+from tlsprobe.model.trace import Side
+
+_SERVERS = "the server's: "
+_CLIENT_GONE = "; the client had closed, and reads nothing"
 
 READERS = {
     Reader.EOF: "EOF, in order",
     Reader.RESET: "ECONNRESET where EOF belongs",
     Reader.TIMEOUT: "nothing: the server's end is not in the capture, so a read keeps waiting",
 }
-"""What a plain ``read()`` loop in between got."""
+"""What a plain ``read()`` loop in between got, on the client's side."""
+
+
+def reader_of(flow: ExplainedFlow) -> str:
+    """What plain readers got: the server's, where the client was the first to reset."""
+    first = flow.resets[0].reset if flow.resets else None
+    if first is None or first.side is Side.SERVER or flow.reader is Reader.EOF:
+        return READERS[flow.reader]
+    got = READERS[Reader.RESET if first.before_fin else Reader.EOF]
+    return f"{_SERVERS}{got}{_CLIENT_GONE}"
+
 
 NAMED = 5
 """So many clients of a group are named."""
@@ -44,7 +58,7 @@ def quiet_of(explanation: Explanation) -> list[Group]:
 def _grouped(flows: Iterator[ExplainedFlow]) -> list[Group]:
     found: dict[object, list[ExplainedFlow]] = {}
     for flow in flows:
-        causes = tuple((r.reset.side, r.reset.cause, r.reset.before_fin) for r in flow.resets)
+        causes = tuple(explained.reset.kind for explained in flow.resets)
         found.setdefault((flow.server, causes or flow.signature), []).append(flow)
     return [
         Group(

@@ -16,7 +16,7 @@ from tlsprobe.model.explanation import (
     Explanation,
     InputFacts,
 )
-from tlsprobe.model.judgement import Confidence, Reader
+from tlsprobe.model.judgement import Confidence, Provoked, Reader
 from tlsprobe.model.trace import Side
 from tlsprobe.report.escape import printable
 
@@ -39,7 +39,10 @@ class InputDocument:
 
 @dataclass(frozen=True, slots=True)
 class ResetDocument:
-    """An RST. ``packet`` and ``trigger``, what provoked it, count from 1 in the input's order."""
+    """An RST. ``packet`` and ``trigger``, what provoked it, count from 1 in the input's order.
+
+    ``provoked`` says what the trigger carried, ``hurts`` whom the reset hurts.
+    """
 
     side: Side
     packet: int
@@ -51,6 +54,8 @@ class ResetDocument:
     trigger: int | None
     evidence: tuple[str, ...]
     remedy: tuple[str, ...]
+    provoked: Provoked | None = None
+    hurts: str = ""
     experiment: str | UnsetType = UNSET
 
 
@@ -124,7 +129,7 @@ def _flow(flow: ExplainedFlow) -> FlowDocument:
 
 
 def _reset(found: ExplainedReset) -> ResetDocument:
-    reset = found.reset
+    reset, remedy = found.reset, found.helps
     return ResetDocument(
         reset.side,
         reset.packet,
@@ -135,7 +140,9 @@ def _reset(found: ExplainedReset) -> ResetDocument:
         reset.alternatives,
         found.trigger,
         _sentences(reset.evidence),
-        reset.cause.remedy(reset.side).sentences,
+        remedy.sentences,
+        provoked=reset.provoked,
+        hurts=remedy.hurts,
         experiment=printable(found.experiment) if found.experiment else UNSET,
     )
 

@@ -278,5 +278,6 @@ def _merged(members: list[CauseFacts], mixed: bool) -> Why:
         for sure in _SUREST_FIRST
     }
     remedy = tuple(dict.fromkeys(sentence for facts in members for sentence in facts.remedy))
-    total = replace(surest, count=sum(counts.values()), remedy=remedy)
+    hurts = tuple(dict.fromkeys(sentence for facts in members for sentence in facts.hurts))
+    total = replace(surest, count=sum(counts.values()), remedy=remedy, hurts=hurts)
     return Why(total, tuple((sure, count) for sure, count in counts.items() if count), mixed)

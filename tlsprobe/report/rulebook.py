@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tlsprobe.judge.families import family_of
+from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.causes import cause_named
 from tlsprobe.model.run import CauseFacts
@@ -14,24 +16,31 @@ from tlsprobe.report.blocks import Field, Inline, Link
 _SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
 
 
-def rule_fields(rule_id: str) -> Iterator[Field]:
-    """The rule, whom a breach hurts and what helps; nothing for a rule that is not known here."""
+def rule_fields(rule_id: str, protocol: str = "", server_says: str = "") -> Iterator[Field]:
+    """The rule, whom a breach hurts and what helps; nothing for a rule that is not known here.
+
+    What helps may depend on the protocol, and on which server it is by its own word.
+    """
     rule = RULES.get(rule_id)
     if rule is None:
         return
     yield Field("rule", (f"{rule.text} (", *linked(rule.source), ")"))
-    if rule.remedy is not None:
-        yield Field("hurts", rule.remedy.hurts)
-        yield Field("remedy", items=rule.remedy.sentences)
+    remedy = remedy_of_rule(rule, protocol, family_of(server_says))
+    if remedy is not None:
+        yield Field("hurts", remedy.hurts)
+        yield Field("remedy", items=remedy.sentences)
 
 
 def cause_fields(facts: CauseFacts) -> Iterator[Field]:
     """Whom a reset of this cause hurts, and the remedies.
 
-    Run documents carry the remedies alone. Our own resets hurt nobody else: they have no such row.
+    Older documents carry the remedies alone. Our own resets hurt nobody else: they have no such
+    row.
     """
     known = cause_named(facts.cause)
-    if known and facts.side == Side.SERVER:
+    if facts.hurts:
+        yield from (Field("hurts", hurts) for hurts in facts.hurts)
+    elif known and facts.side == Side.SERVER:
         yield Field("hurts", known.remedy(Side.SERVER).hurts)
     if facts.remedy:
         yield Field("remedy", items=facts.remedy)

@@ -221,8 +221,7 @@ HTTP_RULES = (
             (
                 Advice(
                     Party.SERVER,
-                    "half-close, read on until the client is done, then close (nginx:"
-                    " 'lingering_close always').",
+                    "half-close, read on until the client is done, then close.",
                 ),
             ),
         ),

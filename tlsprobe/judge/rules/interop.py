@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.causes import Advice, Party, Remedy
-from tlsprobe.model.judgement import DataEnd, Level, Met, Result, TcpEnd
+from tlsprobe.model.judgement import DataEnd, Level, Met, Provoked, Result, TcpEnd
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
@@ -30,6 +30,8 @@ def _reset_after_fin(given: RuleInput) -> Answer:
     if given.axes.tcp is TcpEnd.FIN_RESET:
         ours = all(reset.cause.row.by_sender for reset in given.server_resets[:1])
         who = "the server reset" if ours else "a reset that the server did not make came"
+        if any(reset.provoked is Provoked.DATA for reset in given.server_resets):
+            return Result.INFO, f"{who} after its FIN: what we had sent met no reader and is lost"
         return Result.INFO, f"{who} after its FIN: readers saw EOF, reset metrics count it"
     return Result.PASS, "no reset came after the server's FIN"
 

@@ -14,7 +14,7 @@ def _rst_on_unread(given: RuleInput) -> Answer:
 
 
 def _rst_form(given: RuleInput) -> Answer:
-    if given.trace.coverage is not Coverage.WHOLE:
+    if given.trace.coverage is not Coverage.WHOLE or not given.server_resets:
         return None
     own = {r.packet for r in given.server_resets if r.cause.row.by_sender}
     resets = [s for s in given.trace.segments if s.rst and s.number in own]

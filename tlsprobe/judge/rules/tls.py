@@ -90,8 +90,10 @@ def _ignore_after(given: RuleInput) -> Answer:
     Some servers answer the alert itself, with an error in words; that is no answer to what came
     behind it.
     """
+    if given.ours is None or given.aborted:
+        return None
     notify = next(iter(given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY)), None)
-    if notify is None or given.aborted:
+    if notify is None:
         return None
     sent = given.said(Side.CLIENT, RecordKind.DATA, RecordKind.GOODBYE)
     late = [record for record in sent if record.start >= notify.end]

@@ -22,7 +22,7 @@ from tlsprobe.report.blocks import (
     Strong,
     Text,
 )
-from tlsprobe.report.explain import READERS, Group, groups_of, quiet_of
+from tlsprobe.report.explain import Group, groups_of, quiet_of, reader_of
 from tlsprobe.report.plurals import counted
 
 
@@ -75,8 +75,8 @@ def _group(group: Group) -> Iterator[Block]:
     fields = [Field("ended", (Code(flow.signature),))] if flow.signature else []
     for explained in resets:
         fields += _reset(explained)
-    fields.append(Field("reader", READERS[flow.reader]))
-    for remedy in dict.fromkeys(e.reset.cause.remedy(e.reset.side) for e in resets):
+    fields.append(Field("reader", reader_of(flow)))
+    for remedy in dict.fromkeys(e.helps for e in resets):
         fields.append(Field("hurts", remedy.hurts))
         fields.append(Field("remedy", items=remedy.sentences))
     fields += [Field("note", note) for note in flow.notes]

@@ -32,8 +32,9 @@ def findings_section(runs: Sequence[Run]) -> Iterator[Block]:
     yield Heading(2, "Findings")
     if not (found.entries or found.causes or found.unanswered):
         yield Paragraph("None.")
+    run = None if is_brief else runs[0]
     for entry in found.entries:
-        yield from _entry(entry, is_brief)
+        yield from _entry(entry, run)
     for loose in found.causes:
         yield from _loose(loose, is_brief)
     for gap in found.unanswered:
@@ -51,12 +52,13 @@ def examples_section(runs: Sequence[Run], limit: int) -> Iterator[Block]:
         yield from _example(cell, f"{run.target.name}: " if len(runs) > 1 else "")
 
 
-def _entry(entry: Entry, is_brief: bool) -> Iterator[Block]:
-    finding = entry.finding
+def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
+    """With ``run``, if it is the only one, also evidence and remedies."""
+    finding, is_brief = entry.finding, run is None
     yield Heading(3, f"{finding.rule} ({finding.level})", Verdict(finding.result.value))
     fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
-    if not is_brief:
-        fields += rule_fields(finding.rule)
+    if run is not None:
+        fields += rule_fields(finding.rule, run.target.protocol, run.server_says)
     for why in entry.why:
         fields.append(Field("why", describe_cause(why), () if is_brief else why.facts.evidence))
         fields += () if is_brief else cause_fields(why.facts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tlsprobe.model.causes import Party, cause_named
+from tlsprobe.model.causes import Party, is_for
 from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Cell, Run, Spread
@@ -307,9 +307,8 @@ def _after_closes(run: Run) -> str:
 def _advice(run: Run, party: Party) -> Iterator[Block]:
     """What one party can do about the resets of the server that were seen, each thing once."""
     whys = (why for cell in asked(run) for why in cell.why if why.side == Side.SERVER)
-    causes = [cause for why in whys if (cause := cause_named(why.cause))]
-    advice = (cause.remedy(Side.SERVER).advice_for(party) for cause in causes)
-    found = dict.fromkeys(sentence for sentences in advice for sentence in sentences)
+    sentences = (sentence for why in whys for sentence in why.remedy)
+    found = dict.fromkeys(sentence for sentence in sentences if is_for(party, sentence))
     if found:
         yield BulletList(tuple(found))
 

@@ -1,0 +1,72 @@
+"""What the bytes were that drew an RST, and whether the connection had been idle.
+
+The same cause is another matter depending on it: data that reached a closed socket is a counter in
+the metrics if it was a close_notify, and a lost request if it was one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tlsprobe.model.judgement import Provoked, Reset
+from tlsprobe.model.trace import RecordKind, Segment, Trace
+
+IDLE_NS = 300_000_000
+"""A silence before the sender's end that nobody needs to answer anything."""
+
+_KINDS = {
+    RecordKind.DATA: Provoked.DATA,
+    RecordKind.PLAIN: Provoked.DATA,
+    RecordKind.GOODBYE: Provoked.GOODBYE,
+    RecordKind.CLOSE_NOTIFY: Provoked.CLOSE_NOTIFY,
+    RecordKind.ALERT: Provoked.ALERT,
+    RecordKind.HANDSHAKE: Provoked.HANDSHAKE,
+    RecordKind.TICKET: Provoked.HANDSHAKE,
+}
+_WORST_FIRST = tuple(dict.fromkeys(_KINDS.values()))
+
+
+def with_provocation(trace: Trace, resets: tuple[Reset, ...]) -> tuple[Reset, ...]:
+    """The resets, each with what drew it."""
+    if not resets:
+        return resets
+    by_number = {segment.number: segment for segment in trace.segments}
+    return tuple(
+        replace(
+            reset,
+            provoked=_provoked(trace, by_number.get(reset.trigger or 0)),
+            after_idle=_after_idle(trace, reset),
+        )
+        for reset in resets
+    )
+
+
+def _provoked(trace: Trace, trigger: Segment | None) -> Provoked | None:
+    """What the triggering segment carried: of several things the one that is missed most."""
+    if trigger is None:
+        return None
+    if trigger.syn:
+        return Provoked.SYN
+    if not trigger.length:
+        return Provoked.FIN if trigger.fin else Provoked.ACK
+    found = {
+        _KINDS[record.kind]
+        for record in trace.drive.records
+        if record.side is trigger.side and record.end > trigger.start and record.start < trigger.end
+    }
+    return next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
+
+
+def _after_idle(trace: Trace, reset: Reset) -> bool:
+    """Whether it had been quiet when the sender began to end the connection."""
+    alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
+    records = trace.drive.records
+    alert = min((r.start for r in records if r.side is reset.side and r.kind in alerts), default=-1)
+    since = None
+    for segment in trace.segments:
+        begins = segment.ends or (0 <= alert < segment.end)
+        if segment.side is reset.side and begins:
+            return since is not None and segment.time_ns - since >= IDLE_NS
+        if segment.length and not segment.syn:
+            since = segment.time_ns
+    return False

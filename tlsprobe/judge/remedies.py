@@ -1,0 +1,283 @@
+"""Whom something hurts and what helps: chosen by cause, side, the bytes that drew it, and server.
+
+`Cause.remedy` says what holds of a cause in general. Here is what depends on more: whether the
+bytes were a request, which is lost, or an alert, which nobody misses; whether the connection had
+been idle; what the protocol is; and which server it is, by its own word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tlsprobe.judge.families import Family
+from tlsprobe.judge.rules.rule import Rule
+from tlsprobe.model.causes import Advice, Cause, Party, Remedy
+from tlsprobe.model.judgement import Provoked, Reset
+from tlsprobe.model.trace import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a remedy depends on.
+
+    ``protocol`` is the adapter's name, empty where nobody knows; ``family`` is the server's, None
+    where it does not name itself.
+    """
+
+    cause: Cause
+    side: Side
+    provoked: Provoked | None = None
+    after_idle: bool = False
+    protocol: str = ""
+    family: Family | None = None
+
+
+def situation_of(reset: Reset, protocol: str = "", family: Family | None = None) -> Situation:
+    """What the remedies of a reset depend on."""
+    return Situation(reset.cause, reset.side, reset.provoked, reset.after_idle, protocol, family)
+
+
+def remedy_of(situation: Situation) -> Remedy:
+    """Whom such a reset hurts, and what helps."""
+    choose = _ROWS.get((situation.cause, situation.side))
+    chosen = None if choose is None else choose(situation)
+    return chosen or situation.cause.remedy(situation.side)
+
+
+# --- what is said more than once ------------------------------------------------------------------
+
+_METRICS = Advice(Party.METRICS, "do not alarm on resets that follow a FIN.")
+
+_FORWARDER = Advice(
+    Party.FORWARDER,
+    "treat ECONNRESET after the server's last byte as the end of one connection, not of the"
+    " tunnel.",
+)
+
+_IDLE_BELOW = Advice(
+    Party.CLIENT, "set its idle timeout below the server's, so that it closes first."
+)
+
+_IN_BETWEEN = (
+    "anyone who reads between client and server: the read fails with ECONNRESET where EOF belongs"
+)
+
+
+def _lost_request(situation: Situation) -> str:
+    """Whom a request hurts that was sent and not read."""
+    proxy = ": a proxy or load balancer answers 502" if _is_http(situation) else ""
+    return f"The client whose request it was: nobody knows whether it was done{proxy}."
+
+
+def _never_done(situation: Situation) -> str:
+    """The same where the server had closed before the request came."""
+    proxy = ", and a proxy or load balancer that does not ask again answers 502"
+    told = proxy if _is_http(situation) else ""
+    return f"The client whose request it was: it is lost, no response will come{told}."
+
+
+def _is_http(situation: Situation) -> bool:
+    return situation.protocol in {"", "http1", "http2", "raw"}
+
+
+def _against_lost_requests(situation: Situation) -> Iterator[Advice]:
+    if situation.after_idle:
+        yield Advice(
+            Party.CLIENT,
+            "set the idle timeout of its pool (or of the proxy in between) below the server's, so"
+            " that no request meets the expiry.",
+        )
+        yield Advice(Party.SERVER, f"{_idle_setting(situation)} above that of its clients.")
+    yield Advice(
+        Party.CLIENT,
+        "send the request again over a fresh connection, if it may be done twice: no part of a"
+        " response had come.",
+    )
+
+
+def _idle_setting(situation: Situation) -> str:
+    setting = situation.family.idle if situation.family is not None else None
+    return f"raise its idle timeout ('{setting}')" if setting else "raise its idle timeout"
+
+
+def _lingering(situation: Situation) -> Advice:
+    """Reading on after the FIN; nginx's setting does not do so for connections that idled out."""
+    family = situation.family
+    setting = family.lingers if family is not None and not situation.after_idle else None
+    how = f" ('{setting}')" if setting else ""
+    return Advice(Party.SERVER, f"after its FIN read on until the client is done, then close{how}.")
+
+
+# --- the server's resets --------------------------------------------------------------------------
+
+
+def _data_after_close(situation: Situation) -> Remedy | None:
+    if situation.provoked is Provoked.DATA:
+        advice = (*_against_lost_requests(situation), _lingering(situation))
+        return Remedy(_never_done(situation), advice)
+    if situation.provoked is Provoked.CLOSE_NOTIFY:
+        hurts = (
+            "No reader, for EOF came first; but the client's answering alert draws the reset, so"
+            " that reset metrics climb with every orderly close."
+        )
+        first = (_IDLE_BELOW,) if situation.after_idle else (_lingering(situation),)
+        return Remedy(hurts, (*first, _METRICS))
+    hurts = "No reader, for EOF came first; reset metrics and firewalls count it."
+    return Remedy(hurts, (_lingering(situation), _METRICS))
+
+
+def _unread_after_fin(situation: Situation) -> Remedy | None:
+    if situation.provoked is Provoked.DATA:
+        advice = (*_against_lost_requests(situation), _lingering(situation))
+        return Remedy(_never_done(situation), advice)
+    hurts = "No reader, for EOF came first; firewalls and reset metrics count it."
+    return Remedy(hurts, (_lingering(situation), _METRICS))
+
+
+def _unread_at_close(situation: Situation) -> Remedy | None:
+    match situation.provoked:
+        case Provoked.DATA:
+            hurts = f"{_lost_request(situation)} And {_IN_BETWEEN}."
+            advice = (*_against_lost_requests(situation), _read_first(situation), _FORWARDER)
+        case Provoked.HANDSHAKE | Provoked.ALERT:
+            hurts = (
+                "The client: the reset can erase the alert that says what was wrong, and it reports"
+                " ECONNRESET in its place."
+            )
+            advice = (
+                Advice(
+                    Party.SERVER,
+                    "behind a fatal alert shut the write side down and read on for a moment before"
+                    " closing, so that the alert is read.",
+                ),
+                Advice(
+                    Party.CLIENT,
+                    "look for the alert in the capture or in the server's log: it names the cause.",
+                ),
+            )
+        case Provoked.CLOSE_NOTIFY if situation.after_idle:
+            hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}."
+            advice = (_IDLE_BELOW, _read_first(situation), _FORWARDER)
+        case _:
+            return None
+    return Remedy(hurts, advice)
+
+
+def _read_first(situation: Situation) -> Advice:
+    setting = situation.family.lingers if situation.family is not None else None
+    how = f" ('{setting}')" if setting and not situation.after_idle else ""
+    return Advice(
+        Party.SERVER,
+        "shut the write side down, and read until the client's close_notify or FIN before"
+        f" closing{how}.",
+    )
+
+
+def _deliberate(situation: Situation) -> Remedy | None:
+    hurts = "Anyone who still reads: ECONNRESET in place of EOF, and data in flight is lost."
+    setting = situation.family.resets if situation.family is not None else None
+    option = f"a reset option ('{setting}')" if setting else "an option that resets"
+    advice = (Advice(Party.SERVER, f"look for linger 0, a kill at timeout, or {option}."),)
+    return Remedy(hurts, (*advice, _IDLE_BELOW) if situation.after_idle else advice)
+
+
+def _no_state(situation: Situation) -> Remedy | None:
+    if situation.provoked is not Provoked.DATA:
+        return None
+    general = situation.cause.remedy(situation.side)
+    hurts = f"{general.hurts} {_lost_request(situation)}"
+    return Remedy(hurts, general.advice)
+
+
+# --- the client's resets --------------------------------------------------------------------------
+
+
+def _clients_unread(situation: Situation) -> Remedy | None:
+    hurts = (
+        "The server, and anyone who reads in between: a read fails with ECONNRESET where EOF"
+        " belongs, and the server's log or metrics count an error."
+    )
+    if situation.provoked is Provoked.DATA:
+        hurts += " What the client left unread is lost to it."
+    return Remedy(
+        hurts,
+        (
+            Advice(
+                Party.CLIENT,
+                "read to the end, until the server's close_notify or EOF, before it closes the"
+                " socket.",
+            ),
+        ),
+    )
+
+
+def _clients_data_after_close(situation: Situation) -> Remedy | None:
+    if situation.provoked is Provoked.DATA:
+        hurts = (
+            "The client had closed before all of the server's data had come: what came after is"
+            " lost to it. The server may see an error when it writes."
+        )
+        advice: tuple[Advice, ...] = (
+            Advice(Party.CLIENT, "read the whole response before it closes."),
+        )
+        return Remedy(hurts, advice)
+    what = _LATE_WORDS.get(situation.provoked, "what the server sent last")
+    hurts = (
+        f"Nobody: {what} came after the client had closed, and was of no use to it any more. Reset"
+        " metrics count it."
+    )
+    wait = Advice(
+        Party.CLIENT,
+        "nothing need be done; one that waits for the server's close_notify or FIN before it closes"
+        " draws no reset.",
+    )
+    return Remedy(hurts, (wait, _METRICS))
+
+
+_LATE_WORDS: dict[Provoked | None, str] = {
+    Provoked.CLOSE_NOTIFY: "the server's close_notify",
+    Provoked.ALERT: "an alert of the server",
+    Provoked.FIN: "the server's FIN",
+}
+
+
+_ROWS: dict[tuple[Cause, Side], Callable[[Situation], Remedy | None]] = {
+    (Cause.DATA_AFTER_CLOSE, Side.SERVER): _data_after_close,
+    (Cause.UNREAD_AFTER_FIN, Side.SERVER): _unread_after_fin,
+    (Cause.UNREAD_AT_CLOSE, Side.SERVER): _unread_at_close,
+    (Cause.DELIBERATE, Side.SERVER): _deliberate,
+    (Cause.NO_STATE, Side.SERVER): _no_state,
+    (Cause.NO_STATE, Side.CLIENT): _no_state,
+    (Cause.UNREAD_AT_CLOSE, Side.CLIENT): _clients_unread,
+    (Cause.DATA_AFTER_CLOSE, Side.CLIENT): _clients_data_after_close,
+}
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+_DELIVERS = frozenset({"INTEROP-DATA-LOST", "TLS13-HALF-CLOSE"})
+_LINGERS = frozenset({"HTTP-LINGER"})
+_IDLES = frozenset({"INTEROP-IDLE-RACE"})
+_HTTP = frozenset({"http1", "http2"})
+
+
+def remedy_of_rule(rule: Rule, protocol: str = "", family: Family | None = None) -> Remedy | None:
+    """What helps against a breach of a rule, with the settings of the server at hand."""
+    if rule.remedy is None or family is None or protocol not in _HTTP:
+        return rule.remedy
+    also = tuple(_settings(rule.id, family))
+    return Remedy(rule.remedy.hurts, (*rule.remedy.advice, *also))
+
+
+def _settings(rule_id: str, family: Family) -> Iterator[Advice]:
+    if rule_id in _DELIVERS and family.heeds_abort:
+        yield Advice(
+            Party.SERVER,
+            f"where it is a proxy, '{family.heeds_abort}' has it deliver what is owed to a client"
+            " that has ended its own direction.",
+        )
+    if rule_id in _LINGERS and family.lingers:
+        yield Advice(Party.SERVER, f"the setting is '{family.lingers}'.")
+    if rule_id in _IDLES and family.idle:
+        yield Advice(Party.SERVER, f"or raise '{family.idle}' above the idle timeouts of clients.")
