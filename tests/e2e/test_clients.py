@@ -8,12 +8,14 @@ import pytest
 import trio
 
 from tests.e2e.probing import tlsprobe
+from tlsprobe.campaign.lab_clients import page_again
 from tlsprobe.judge.verdict import judge
 from tlsprobe.lab.clients import SCENARIOS, Scenario, Seen, Watched, ending_of, tally, watch
 from tlsprobe.lab.vendor import running
 from tlsprobe.lab.workspace import places
 from tlsprobe.model.trace import Flag, Segment, Side
 from tlsprobe.profiles import load_profile
+from tlsprobe.report.render_markdown import render_markdown
 
 pytestmark = pytest.mark.packet_socket
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -64,6 +66,8 @@ def test_what_was_watched_is_recorded_and_judged_again(tmp_path: Path) -> None:
     assert changed.code == 1
     assert "trial 0: " in changed.out
     assert tlsprobe("judge", "out", cwd=tmp_path).code == 0
+    page = (tmp_path / "out" / "clients.md").read_text(encoding="utf-8")
+    assert render_markdown(page_again(tmp_path / "out")) == page
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -11,12 +11,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
+from tlsprobe.campaign.reading import holds_results, read_results
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.run import Change, Run
 from tlsprobe.profiles import list_profiles, load_profile
@@ -133,7 +135,7 @@ def test_the_kernel_agrees_with_every_cause(lab: Ran, runs: dict[str, Run]) -> N
 
 
 def test_nothing_has_changed_since_the_committed_results(lab: Ran, runs: dict[str, Run]) -> None:
-    committed = {name for name in COLUMNS if (COMMITTED / name / "run.json").exists()}
+    committed = {name for name in COLUMNS if holds_results(COMMITTED / name)}
     assert committed >= {"nginx", "postgres"}
     for name in committed:
         deviations = runs[name].deviations
@@ -159,16 +161,21 @@ def test_an_idle_timeout_is_that_of_the_template(runs: dict[str, Run]) -> None:
 def test_summaries_alone_keep_little_and_compare(lab: Ran) -> None:
     baseline = str(lab.folder)
     ran = run_lab(
-        lab.folder.parent, "redis", "--summary-only", "--out", "small", "--expect", baseline
+        lab.folder.parent,
+        *("redis", "--summary-only", "--out", "small", "--expect", baseline, "--json"),
     )
     assert ran.code in {0, 1}, ran.err + ran.out
-    assert "since the baseline" in ran.out
-    deviations = read_run(lab.folder.parent / "small" / "redis").deviations
+    deviations = ran.printed.deviations
     assert deviations is not None
     assert not [one for one in deviations if one.certain and one.sequence in CERTAIN], ran.out
-    kept = {path.name for path in (lab.folder.parent / "small" / "redis").iterdir()}
-    assert {"run.json", "matrix.md"} <= kept
-    assert not kept & {"trials.jsonl", "capture.pcapng"}
+    small = lab.folder.parent / "small"
+    kept = {path.name for path in (small / "redis").iterdir()}
+    assert kept == {"facts.jsonl.gz", "matrix.md", "vendor.md"}
+    assert {path.name for path in small.iterdir() if path.is_file()} == {
+        *("matrix.md", "matrix.csv", "lab.json"),
+    }
+    assert replace(ran.printed, deviations=None) == read_results(small / "redis")
+    assert tlsprobe("judge", str(small), cwd=lab.folder.parent).code == 0
 
 
 def test_what_another_server_does_is_a_change(lab: Ran, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from tests import servers
 from tests.e2e.probing import Ran, tlsprobe
 from tests.servers import GENEROUS_S
 from tlsprobe.campaign.judging import judged_run
+from tlsprobe.campaign.lab_paths import page_again
+from tlsprobe.campaign.reading import read_results
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.lab import namespaces
@@ -29,6 +31,7 @@ from tlsprobe.packets.frames import ETHERNET, Frame
 from tlsprobe.packets.packet import Endpoint, Packet
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.document import read_run
+from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.sniff.route import packed
 
 pytestmark = [pytest.mark.root, pytest.mark.server("nginx", "nft", "conntrack")]
@@ -56,7 +59,7 @@ def idled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def run_of(ran: Ran, path: str) -> Run:
-    return read_run(ran.folder / f"nginx-{path}")
+    return read_results(ran.folder / f"nginx-{path}")
 
 
 def captured(file: Path) -> list[Packet]:
@@ -129,8 +132,10 @@ def test_a_server_at_a_distance(tmp_path: Path) -> None:
     assert sorted(path.name for path in (ran.folder / "nginx-rtt-20ms").iterdir()) == [
         "facts.jsonl.gz",
         "matrix.md",
-        "run.json",
     ]
+    page = render_markdown(page_again(ran.folder))
+    assert page == (ran.folder / "paths.md").read_text(encoding="utf-8")
+    assert tlsprobe("judge", "out", cwd=tmp_path).code == 0
 
 
 def test_nothing_is_left_behind(idled: Ran) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tlsprobe.model.facts import (
+    ClientFact,
     EndFact,
     Fact,
     FactsHeader,
@@ -17,10 +18,11 @@ from tlsprobe.model.facts import (
     ReachedFact,
     Renaming,
     ResetNumbers,
+    RunFact,
     TrialFact,
 )
 from tlsprobe.model.kernel import KernelReset
-from tlsprobe.model.run import CaptureFacts, Tool, Trial
+from tlsprobe.model.run import CaptureFacts, HostFacts, ServerFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import (
     Coverage,
@@ -150,5 +152,17 @@ OTHERS = (
         st.booleans(),
         st.lists(TEXT, max_size=2).map(tuple),
     )
+    | st.builds(
+        RunFact,
+        TEXT,
+        st.builds(HostFacts, TEXT, TEXT, TEXT, TEXT),
+        st.builds(Target, TEXT, TEXT, st.integers(0, 65535), TEXT, TEXT),
+        st.builds(CaptureFacts, TEXT, TEXT, st.integers(0), maybe(st.integers(0))),
+        notes=st.lists(TEXT, max_size=2).map(tuple),
+        seed=maybe(st.integers(0, 99)),
+        server=maybe(st.builds(ServerFacts, TEXT, TEXT, maybe(TEXT), idle_s=maybe(st.just(0.5)))),
+        typed=TEXT,
+    )
+    | st.builds(ClientFact, TEXT, TEXT)
 )
 FACTS: st.SearchStrategy[Fact] = TRIALS | OTHERS

@@ -1,28 +1,34 @@
-"""What the run documents in ``results/`` give: the matrix, the vendors' pages, README's summary.
+"""What the facts in ``results/`` give: the matrix, every page, README's summary.
 
-``python -m tests.report.committed`` writes it all anew after a change of a report or a profile,
-without measuring anything.
+``python -m tests.report.committed`` writes it all anew after a change of a rule, a report or a
+profile, without measuring anything. ``python -m tests.report.committed --keep DIR`` first brings a
+folder that a lab measured with run documents into the form that is committed.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 from functools import cache
 from pathlib import Path
 
+from tlsprobe.campaign import lab_clients, lab_paths
 from tlsprobe.campaign.columns import shipped_columns
-from tlsprobe.campaign.reading import runs_in
-from tlsprobe.campaign.results import RUN_PAGE
+from tlsprobe.campaign.reading import fact_of, read_results, runs_in
+from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
+from tlsprobe.errors import UsageError
+from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility_files import write_compatibility
-from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in
+from tlsprobe.report.compatibility_json import absent_in
+from tlsprobe.report.document import RUN_FILE, read_run
+from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.compatibility import summary_page
-from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_markdown import render_markdown
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
+PATHS = "paths"
 
 SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 """What stands in README around its copy of the summary."""
@@ -30,25 +36,65 @@ SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 
 @cache
 def committed_runs() -> dict[str, Run]:
-    """The runs of the servers, by the names of their folders: read once, for there are many."""
+    """The runs of the servers, by the names of their folders: judged once, for there are many."""
     return runs_in(RESULTS)
 
 
 def write(folder: Path) -> None:
-    """Write everything that the committed runs give into a folder; the command stays theirs."""
+    """Write everything that the committed facts give into a folder; the commands stay theirs."""
     runs = committed_runs()
-    command = json.loads((RESULTS / MATRIX_FILE).read_bytes())["command"]
+    notes = read_lab_notes(RESULTS) or LabNotes("")
     write_compatibility(
         folder,
         tuple(runs[name] for name in sorted(runs)),
         absent_in(RESULTS),
-        command,
+        notes.command,
         profiles=shipped_columns(),
+        summary_only=True,
     )
+    write_run_pages(runs, RESULTS, folder)
+    write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
+    paths = render_markdown(lab_paths.page_again(RESULTS / PATHS))
+    (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
+    clients = render_markdown(lab_clients.page_again(RESULTS))
+    (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
+
+
+def write_run_pages(runs: dict[str, Run], measured: Path, folder: Path) -> None:
+    """The page of each run; it names the command line that measured just this one."""
     for name, run in runs.items():
-        (folder / name).mkdir(exist_ok=True)
-        page = render_markdown(run_page([run], command))
-        (folder / name / RUN_PAGE).write_text(page, encoding="utf-8")
+        said = RecordedFacts(measured / name / FACTS_FILE).how_measured()
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / RUN_PAGE).write_bytes(page_of(run, said.typed if said else ""))
+
+
+def keep(folder: Path, command: str) -> None:
+    """Bring a lab's folders of run documents and facts into the form that is committed.
+
+    Raises UsageError for one whose facts are not judged to its document, and leaves it alone.
+    """
+    notes = read_lab_notes(folder) or LabNotes(command, absent_in(folder))
+    (folder / LAB_FILE).write_bytes(encode_lab_notes(notes))
+    for document in sorted(folder.glob(f"*/{RUN_FILE}")):
+        keep_one(document.parent, notes.command)
+    for name in ("matrix.json", "truth.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def keep_one(place: Path, command: str) -> None:
+    """One folder: what its document says beside the judgement becomes a fact."""
+    run, facts = read_run(place), FactsFile.resume(place / FACTS_FILE)
+    if facts.how_measured() is None:
+        facts.append(fact_of(run, command))
+    facts.close()
+    document = place / RUN_FILE
+    aside = document.rename(document.with_suffix(".aside"))
+    judged = read_results(place)
+    if judged != run:
+        aside.rename(document)
+        raise UsageError(f"{place}: its facts are judged to something else: tlsprobe judge --write")
+    aside.unlink()
+    keep_summary(place, place, judged, command)
 
 
 def readme() -> str:
@@ -61,13 +107,24 @@ def readme() -> str:
 
 def _summary() -> str:
     """Nothing as long as no lab run was committed."""
-    if not (RESULTS / MATRIX_FILE).exists():
-        return ""
     runs = committed_runs()
+    if not runs:
+        return ""
     page = summary_page(tuple(runs[name] for name in sorted(runs)), absent_in(RESULTS))
     return f"\n{render_markdown(page)}\n"
 
 
-if __name__ == "__main__":
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", type=Path, metavar="DIR")
+    parser.add_argument("--command", default="tlsprobe lab run --install --summary-only")
+    given = parser.parse_args()
+    if given.keep is not None:
+        keep(given.keep, given.command)
+        return
     write(RESULTS)
     README.write_text(readme(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()

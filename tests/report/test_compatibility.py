@@ -194,6 +194,7 @@ def test_a_lab_run_leaves_its_files(tmp_path: Path) -> None:
     written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
     assert written == [
         "results/evil/vendor.md",
+        "results/lab.json",
         "results/matrix.csv",
         "results/matrix.json",
         "results/matrix.md",

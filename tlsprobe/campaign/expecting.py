@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tlsprobe.campaign.reading import read_results
 from tlsprobe.errors import UsageError
 from tlsprobe.judge.baseline import common_cells
 from tlsprobe.model.run import CellPlan, Run
-from tlsprobe.report.document import read_run
 
 
 def read_baseline(place: Path, plans: Iterable[CellPlan]) -> Run:
@@ -16,7 +16,7 @@ def read_baseline(place: Path, plans: Iterable[CellPlan]) -> Run:
 
     Raises UsageError: there is none, it is damaged, or nothing of it will be measured.
     """
-    baseline = read_run(place)
+    baseline = read_results(place)
     if not common_cells(baseline, {(plan.sequence.name, plan.tls) for plan in plans}):
         hint = "run a sequence and a TLS version that the baseline has"
         raise UsageError(f"--expect: {place} has no cell in common with this run", hint)

@@ -25,12 +25,11 @@ from tlsprobe.campaign.expecting import read_baseline
 from tlsprobe.campaign.job import Job, probe
 from tlsprobe.campaign.pace import cancel_at, interruptible
 from tlsprobe.campaign.progress import Progress
-from tlsprobe.campaign.reading import runs_in
-from tlsprobe.campaign.results import RUN_PAGE, give_back, writing
+from tlsprobe.campaign.reading import holds_results, runs_in
+from tlsprobe.campaign.results import give_back, keep_summary, writing
 from tlsprobe.campaign.settings import LabSettings, Settings, plan
 from tlsprobe.catalogue import find_sequences
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError, plain_errors
-from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.lab import kernel_truth
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.choice import Chosen
@@ -46,7 +45,7 @@ from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import absent_in
-from tlsprobe.report.document import RUN_FILE, encode_document
+from tlsprobe.report.document import encode_document
 from tlsprobe.sniff import capture as sniffer
 
 TRUTH_FILE = "truth.json"
@@ -185,7 +184,7 @@ class Lab:
                 continue
             self._baseline(column, steps, self._each(profile))
             place = self.settings.folder / column.name
-            if not self.settings.summary_only and (place / RUN_FILE).exists():
+            if not self.settings.summary_only and holds_results(place):
                 hint = "choose another folder with --out, or replace its runs with --summary-only"
                 raise UsageError(f"{place} already holds the results of a run", hint)
         return [column for column, steps in columns if steps]
@@ -217,7 +216,8 @@ class Lab:
             return  # part of a run is no replacement for a whole one
         self.runs[column.name] = run
         if self.settings.summary_only:
-            _keep_summary(job.folder, self.settings.folder / column.name)
+            keep_summary(job.folder, self.settings.folder / column.name, run, job.typed)
+            shutil.rmtree(job.folder)
 
     def is_broken(self, name: str, title: str, error: Exception) -> None:
         """Note a vendor that cannot be measured, with the reason."""
@@ -299,9 +299,10 @@ class Lab:
             tuple(absent[name] for name in sorted(absent) if name not in runs),
             self.settings.typed,
             profiles={**vendors, **self.profiles},
+            summary_only=self.settings.summary_only,
         )
         agreement = agreement_of((name, runs[name]) for name in sorted(runs))
-        if agreement is not None:
+        if agreement is not None and not self.settings.summary_only:
             truths = {name: run.truth for name, run in sorted(runs.items()) if run.truth}
             document = {"total": agreement.total, "vendors": truths}
             (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
@@ -321,14 +322,6 @@ async def _twice(measure: Callable[[], Awaitable[Run]]) -> Run:
         return await measure()
     except CannotMeasure:
         return await measure()
-
-
-def _keep_summary(measured: Path, kept: Path) -> None:
-    """Keep the run document, its matrix and the facts, in the place of earlier ones."""
-    kept.mkdir(parents=True, exist_ok=True)
-    for name in (RUN_FILE, RUN_PAGE, FACTS_FILE):
-        shutil.copyfile(measured / name, kept / name)
-    shutil.rmtree(measured)
 
 
 def _remove_empty(folder: Path) -> None:

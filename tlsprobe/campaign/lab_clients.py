@@ -14,11 +14,11 @@ from tlsprobe.campaign.circumstances import TOOL
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.pace import cancel_at, interruptible
 from tlsprobe.campaign.progress import Progress
-from tlsprobe.campaign.results import replace_file, writing
+from tlsprobe.campaign.results import keep_facts, replace_file, writing
 from tlsprobe.campaign.settings import ClientsSettings
 from tlsprobe.errors import CannotMeasure, UsageError, plain_errors
 from tlsprobe.facts.bounds import bounded
-from tlsprobe.facts.file import FACTS_FILE, FactsFile
+from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.lab.clients import (
     SCENARIOS,
     Scenario,
@@ -32,12 +32,13 @@ from tlsprobe.lab.clients import (
 )
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, places
-from tlsprobe.model.facts import FactsHeader, Load, TrialFact
-from tlsprobe.model.run import Trial, stamp
+from tlsprobe.model.facts import ClientFact, FactsHeader, Load, TrialFact
+from tlsprobe.model.run import JudgedTrial, Trial, stamp
 from tlsprobe.model.target import Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import TRIALS_FILE, encode_trial, trial_line
+from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.clients import WatchedClient, clients_page
 from tlsprobe.report.render_markdown import render_markdown
 
@@ -95,10 +96,47 @@ async def watch_clients(
 
 def write_page(found: ClientsWatched, asked: ClientsSettings) -> Page:
     """The page of all scenarios, which is also written if there is anything to tell."""
+    absent = tuple((one.name, one.text, one.reason) for one in found.clients if not one.endings)
     page = clients_page(asked.typed, f"{datetime.now(UTC):%Y-%m-%d}", found.clients)
     if found.is_measured:
+        notes = encode_lab_notes(LabNotes(asked.typed, absent))
+        replace_file(asked.folder / CLIENTS_FOLDER / LAB_FILE, notes)
         replace_file(asked.folder / PAGE_FILE, render_markdown(page).encode())
     return page
+
+
+def page_again(folder: Path) -> Page:
+    """The page of the clients whose facts are kept in ``folder``. Raises UsageError."""
+    place = folder / CLIENTS_FOLDER
+    notes = read_lab_notes(place) or LabNotes("")
+    kept = {s: place / s.name / FACTS_FILE for s in SCENARIOS}
+    facts = {s: RecordedFacts(file) for s, file in kept.items() if file.exists()}
+    absent = {name: WatchedClient(name, text, reason=why) for name, text, why in notes.absent}
+    found = {s.name: _again(s, facts[s]) for s in facts}
+    clients = [found.get(s.name) or absent.get(s.name) for s in SCENARIOS]
+    day = max((one.header.started[:10] for one in facts.values()), default="")
+    return clients_page(notes.command, day, [client for client in clients if client is not None])
+
+
+def _again(scenario: Scenario, facts: RecordedFacts) -> WatchedClient:
+    """What a scenario's facts tell."""
+    said = next((fact for fact in facts.read() if isinstance(fact, ClientFact)), ClientFact(""))
+    run = RunInJudgement()
+    trials = [(fact, run.judge(fact)) for fact in facts.read() if isinstance(fact, TrialFact)]
+    return _watched(scenario, said, trials)
+
+
+def _watched(
+    scenario: Scenario, said: ClientFact, trials: Sequence[tuple[TrialFact, JudgedTrial]]
+) -> WatchedClient:
+    ended = (
+        Watched(ending_of(fact.trace.segments), judged.judgement.resets, "")
+        for fact, judged in trials
+    )
+    endings = tuple(tally(ended))
+    return WatchedClient(
+        scenario.name, scenario.text, said.parties, endings=endings, last_words=said.said
+    )
 
 
 async def _watch(scenario: Scenario, here: Workspace, asked: ClientsSettings) -> WatchedClient:
@@ -112,34 +150,34 @@ async def _watch(scenario: Scenario, here: Workspace, asked: ClientsSettings) ->
         header = FactsHeader(TOOL, target, stamp(datetime.now(UTC)))
         file = place / f"clients-{scenario.name}.pcapng"
         seen = await watch(scenario, server, asked.trials, file)
-        watched = _judged(scenario, seen, header, asked.folder / CLIENTS_FOLDER / scenario.name)
-        return WatchedClient(
-            scenario.name,
-            scenario.text,
-            parties=_parties(scenario, server),
-            endings=tuple(tally(watched)),
-            last_words=seen[-1].said,
-        )
+        said = ClientFact(_parties(scenario, server), seen[-1].said)
+    folder = asked.folder / CLIENTS_FOLDER / scenario.name
+    return _watched(scenario, said, _recorded(scenario, seen, said, header, folder, asked))
 
 
-def _judged(
-    scenario: Scenario, seen: Sequence[Seen], header: FactsHeader, folder: Path
-) -> list[Watched]:
+def _recorded(  # noqa: PLR0917 - what is written down of a scenario
+    scenario: Scenario,
+    seen: Sequence[Seen],
+    said: ClientFact,
+    header: FactsHeader,
+    folder: Path,
+    asked: ClientsSettings,
+) -> list[tuple[TrialFact, JudgedTrial]]:
     """Write down what was seen, and judge it."""
-    run, lines, watched = RunInJudgement(), [], []
+    run, trials = RunInJudgement(), []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with closing(FactsFile.create(folder / FACTS_FILE, header)) as facts:
+        facts.append(said)
         for number, one in enumerate(seen):
             fact = TrialFact(Trial(scenario.name, "", number), bounded(one.trace), Load(1, 1))
             facts.append(fact)
-            judged = run.judge(fact)
-            lines.append(encode_trial(trial_line(judged)))
-            watched.append(
-                Watched(ending_of(one.trace.segments), judged.judgement.resets, one.said)
-            )
+            trials.append((fact, run.judge(fact)))
+    lines = (encode_trial(trial_line(judged)) for _, judged in trials)
     replace_file(folder / TRIALS_FILE, b"".join(lines))
-    return watched
+    if asked.summary_only:
+        keep_facts(folder, folder)
+    return trials
 
 
 def _parties(scenario: Scenario, server: Started) -> str:

@@ -27,7 +27,8 @@ from tlsprobe.campaign.job import Job, probe
 from tlsprobe.campaign.judging import judged_run, with_judgement
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.progress import Progress
-from tlsprobe.campaign.results import replace_file, write_documents
+from tlsprobe.campaign.reading import fact_of, holds_results, runs_in
+from tlsprobe.campaign.results import keep_summary, replace_file, write_documents
 from tlsprobe.campaign.settings import PathsSettings, Settings
 from tlsprobe.errors import CannotMeasure, Interrupted, UsageError, plain_errors
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
@@ -43,7 +44,7 @@ from tlsprobe.model.run import Run
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.blocks import Page
-from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
+from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.paths import paths_page
 from tlsprobe.report.paths import Along
 from tlsprobe.report.render_markdown import render_markdown
@@ -128,10 +129,35 @@ async def measure_paths(chosen: PathsChosen, asked: PathsSettings, progress: Pro
 
 def write_page(found: Found, asked: PathsSettings) -> Page:
     """The page of all paths, which is also written beside their folders if there were any."""
-    page = paths_page(asked.typed, _circumstances(), found.along, found.absent)
+    absent = tuple((name, name, reason) for name, reason in found.absent)
+    notes = LabNotes(asked.typed, absent, _circumstances())
     if found.along:
-        replace_file(asked.folder / PAGE_FILE, render_markdown(page).encode())
-    return page
+        replace_file(asked.folder / LAB_FILE, encode_lab_notes(notes))
+        replace_file(asked.folder / PAGE_FILE, render_markdown(_page(notes, found.along)).encode())
+    return _page(notes, found.along)
+
+
+def page_again(folder: Path) -> Page:
+    """The page of the paths whose folders are kept in ``folder``. Raises UsageError."""
+    notes = read_lab_notes(folder) or LabNotes("")
+    along = [_along(name, run) for name, run in runs_in(folder).items()]
+    order = [*PATHS, *tunnels()]
+    return _page(notes, sorted(along, key=lambda one: order.index(one.path)))
+
+
+def _page(notes: LabNotes, along: Sequence[Along]) -> Page:
+    absent = [(name, reason) for name, _, reason in notes.absent]
+    return paths_page(notes.command, notes.circumstances, along, absent)
+
+
+def _along(name: str, run: Run) -> Along:
+    """A run by its folder's name: that of a tunnel, or of a vendor and a path."""
+    vendor = run.server.vendor if run.server else run.target.profile
+    path = PATHS.get(name.removeprefix(f"{vendor}-"))
+    if path is None:
+        return Along(run.target.name, name, "", -1, run)
+    title = run.target.name.removesuffix(f", {path.where}")
+    return Along(title, path.name, path.where, list(PATHS).index(path.name), run)
 
 
 class _Paths:
@@ -156,15 +182,13 @@ class _Paths:
         name = f"{profile.name}-{path.name}"
         with self._reported(name):
             run = await self._over(path, profile, name)
-            rank = list(PATHS).index(path.name)
-            title = lab_of(profile).title or profile.title
-            self.found.along.append(Along(title, path.name, path.where, rank, run))
+            self.found.along.append(_along(name, run))
 
     async def forward(self, profile: Profile) -> None:
         """One tunnel."""
         with self._reported(profile.name):
             run = await self._tunnelled(profile)
-            self.found.along.append(Along(run.target.name, profile.name, "", -1, run))
+            self.found.along.append(_along(profile.name, run))
 
     @contextmanager
     def _reported(self, name: str) -> Iterator[None]:
@@ -205,7 +229,10 @@ class _Paths:
                         facts.append(side)
                 title = f"{lab.title or profile.title}, {path.where}"
                 named = _named(run, server, title, notes)
-                return _kept(named, facts, folder, self.asked)
+                run = _kept(named, facts, folder, self.asked)
+            if self.asked.summary_only:
+                keep_summary(folder, folder, run, self.asked.typed)
+            return run
 
     async def _tunnelled(self, profile: Profile) -> Run:
         """One tunnel, each trial a run of its own: one close may take the tunnel down."""
@@ -233,7 +260,10 @@ class _Paths:
                     *after_closes(facts.read()),
                 )
                 named = _named(_as_one(runs), server, lab.title or profile.title, notes)
-                return _kept(named, facts, folder, self.asked)
+                run = _kept(named, facts, folder, self.asked)
+            if self.asked.summary_only:
+                keep_summary(folder, folder, run, self.asked.typed)
+            return run
 
     async def _probed(self, job: Job) -> Run:
         """Raises CannotMeasure; Interrupted if it did not come to its end."""
@@ -295,7 +325,7 @@ def _cells(sequences: Sequence[str], asked: PathsSettings) -> Iterator[tuple[str
 def _results(name: str, asked: PathsSettings) -> Iterator[Path]:
     """A path's folder, which is gone if its run does not come to its end."""
     folder = asked.folder / name
-    if (folder / RUN_FILE).exists() and not asked.summary_only:
+    if holds_results(folder) and not asked.summary_only:
         hint = "choose another folder with --out, or replace its runs with --summary-only"
         raise UsageError(f"{folder} already holds the results of a run", hint)
     shutil.rmtree(folder, ignore_errors=True)
@@ -321,12 +351,10 @@ def _named(run: Run, server: Started, title: str, notes: tuple[str, ...]) -> Run
 
 def _kept(run: Run, recorded: FactsFile, folder: Path, asked: PathsSettings) -> Run:
     """The run, judged with all facts and written down."""
+    recorded.append(fact_of(run, asked.typed))
     judged = judged_run(recorded.read)
     run = with_judgement(run, judged)
-    write_documents(folder, run, None if asked.summary_only else judged.trials, asked.typed)
-    if asked.summary_only:
-        for file in (folder / TRIALS_FILE, *folder.glob("*.pcapng")):
-            file.unlink(missing_ok=True)
+    write_documents(folder, run, judged.trials, asked.typed)
     return run
 
 

@@ -7,14 +7,16 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO
 
 from tlsprobe.campaign.judging import JudgedRun
+from tlsprobe.campaign.reading import fact_of, holds_results
 from tlsprobe.errors import UsageError
-from tlsprobe.facts.file import FACTS_FILE, FactsFile
+from tlsprobe.facts.file import FACTS_FILE, FactsFile, pack
 from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.run import JudgedTrial, Run
 from tlsprobe.model.target import Target
@@ -67,6 +69,7 @@ class ResultsFolder:
 
         ``typed`` is the command line that measured.
         """
+        self.facts.append(fact_of(run, typed))
         trials = judged.trials if judged.revised or self._resumed else None
         write_documents(self.path, run, trials, typed)
 
@@ -87,8 +90,33 @@ def write_documents(
     replace_file(folder / RUN_FILE, encode_run(run))
     if trials is not None:
         replace_file(folder / TRIALS_FILE, b"".join(encode_trial(trial_line(t)) for t in trials))
-    page = render_markdown(run_page([run], typed))
-    replace_file(folder / RUN_PAGE, page.encode())
+    replace_file(folder / RUN_PAGE, page_of(run, typed))
+
+
+def keep_summary(measured: Path, kept: Path, run: Run, typed: str) -> None:
+    """Keep the facts of a run and its page, in the place of what is kept already.
+
+    The run document follows from the facts: whoever reads the folder judges them. A comparison
+    with a baseline does not, and is not kept.
+    """
+    keep_facts(measured, kept)
+    replace_file(kept / RUN_PAGE, page_of(replace(run, deviations=None), typed))
+
+
+def keep_facts(measured: Path, kept: Path) -> None:
+    """Keep the facts of a measurement, in the place of everything that a measurement writes."""
+    with writing(kept):
+        kept.mkdir(parents=True, exist_ok=True)
+        pack(measured / FACTS_FILE, kept / FACTS_FILE)
+        for name in (RUN_FILE, TRIALS_FILE):
+            (kept / name).unlink(missing_ok=True)
+        for capture in kept.glob("*.pcapng"):
+            capture.unlink()
+
+
+def page_of(run: Run, typed: str) -> bytes:
+    """The page of a run; it names ``typed`` as the command line that it comes from."""
+    return render_markdown(run_page([run], typed)).encode()
 
 
 def replace_file(path: Path, document: bytes) -> None:
@@ -108,7 +136,7 @@ def results_folder(
     The ``header`` is that of a new one's facts. Raises UsageError if it cannot be written, or holds
     a run already.
     """
-    if not resume and (path / RUN_FILE).exists():
+    if not resume and holds_results(path):
         hint = "choose another folder, or continue that run with --resume instead of --out"
         raise UsageError(f"{path} already holds the results of a run", hint)
     folder = ResultsFolder(path, header, resume)

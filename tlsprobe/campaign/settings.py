@@ -115,12 +115,13 @@ class PathsSettings:
 class ClientsSettings:
     """What ``tlsprobe lab clients`` is asked to do: so many ``trials`` of each scenario.
 
-    ``captures``: keep them beside the page. ``typed`` is the whole command line.
+    ``captures``: keep them beside the page. ``summary_only`` and ``typed`` as in ``LabSettings``.
     """
 
     folder: Path
     trials: int = 5
     captures: bool = False
+    summary_only: bool = False
     typed: str = ""
 
 

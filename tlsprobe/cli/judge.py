@@ -13,7 +13,8 @@ import msgspec
 import typer
 
 from tlsprobe.campaign.judging import JudgedRun, judged_run, with_judgement
-from tlsprobe.campaign.results import replace_file, write_documents
+from tlsprobe.campaign.reading import judged_from
+from tlsprobe.campaign.results import RUN_PAGE, page_of, replace_file, write_documents
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.options import NoColorOption
 from tlsprobe.cli.typed import command_line
@@ -23,7 +24,8 @@ from tlsprobe.fuzz.folder import AGAINST
 from tlsprobe.fuzz.properties import PROPERTIES
 from tlsprobe.fuzz.rejudging import line_changes, lines_again
 from tlsprobe.judge.changes import run_changes, trial_changes
-from tlsprobe.model.rejudged import Rejudged
+from tlsprobe.model.facts import TrialFact
+from tlsprobe.model.rejudged import CellChange, Difference, Rejudged
 from tlsprobe.model.run import Run
 from tlsprobe.report.document import (
     RUN_FILE,
@@ -99,6 +101,9 @@ def _judged_again(folder: Path, write: bool) -> Rejudged:
     if (folder / EXAMPLES_FILE).exists():
         return _fuzzed_again(folder, facts, write)
     if not (folder / RUN_FILE).exists():
+        said = facts.how_measured()
+        if said is not None:
+            return _page_again(folder, facts, said.typed, write)
         return _watched_again(folder, facts, write)
     before, judged = read_run(folder), judged_run(facts.read)
     now = with_judgement(before, judged)
@@ -109,8 +114,23 @@ def _judged_again(folder: Path, write: bool) -> Rejudged:
     return Rejudged(str(folder), before.target.name, count, changes, written)
 
 
+def _page_again(folder: Path, facts: RecordedFacts, typed: str, write: bool) -> Rejudged:
+    """A run of which facts and page are kept: whether the page still says what they say."""
+    run, judged = judged_from(facts)
+    page, kept = page_of(run, typed), folder / RUN_PAGE
+    is_same = kept.exists() and kept.read_bytes() == page
+    changes = () if is_same else (CellChange("", "", (Difference(RUN_PAGE, "", ""),)),)
+    if changes and write:
+        replace_file(kept, page)
+    written = bool(changes) and write
+    return Rejudged(str(folder), run.target.name, len(judged.trials), changes, written)
+
+
 def _watched_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
     """Connections of clients that tlsprobe only watched: no run, and no more than their lines."""
+    if not (folder / TRIALS_FILE).exists():
+        count = sum(isinstance(fact, TrialFact) for fact in facts.read())
+        return Rejudged(str(folder), facts.header.target.name, count, ())
     before, trials = list(read_trials(folder)), judged_run(facts.read).trials
     changes = trial_changes(before, map(trial_line, trials))
     written = bool(changes) and write

@@ -39,12 +39,18 @@ class ClientsOptions:
     captures: Annotated[
         bool, typer.Option("--captures", help="Keep the captures beside the page.")
     ] = False
+    summary_only: Annotated[
+        bool,
+        typer.Option("--summary-only", help="Keep only facts and the page of each scenario."),
+    ] = False
     quiet: QuietOption = False
     no_color: NoColorOption = False
 
     def settings(self) -> ClientsSettings:
         """What they ask for."""
-        return ClientsSettings(self.out_dir, self.trials, self.captures, command_line())
+        return ClientsSettings(
+            self.out_dir, self.trials, self.captures, self.summary_only, command_line()
+        )
 
 
 @taking(ClientsOptions)

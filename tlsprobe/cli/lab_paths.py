@@ -63,7 +63,7 @@ class PathsOptions:
         bool,
         typer.Option(
             "--summary-only",
-            help="Keep only run.json and matrix.md, and replace those of a path in DIR.",
+            help="Keep only facts and pages, and replace those of a path in DIR.",
         ),
     ] = False
     lean: LeanOption = False

@@ -75,7 +75,7 @@ class LabOptions:
         bool,
         typer.Option(
             "--summary-only",
-            help="Keep only run.json and matrix.md, and replace those of a vendor in DIR.",
+            help="Keep only facts and pages, and replace those of a vendor in DIR.",
         ),
     ] = False
     lean: LeanOption = False

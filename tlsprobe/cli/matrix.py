@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tlsprobe.campaign.reading import AUTOMATIC
+from tlsprobe.campaign.reading import AUTOMATIC, results_in
 from tlsprobe.cli.console import one_of, out
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
@@ -20,7 +20,7 @@ from tlsprobe.report.blocks import Page
 from tlsprobe.report.compatibility import Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import absent_in, encode_matrix
-from tlsprobe.report.document import RUN_FILE, encode_run_line, read_run
+from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.formats import PAGE_FORMATS, renderer
 from tlsprobe.report.pages.compatibility import comparison_page
 from tlsprobe.report.render_terminal import print_page
@@ -75,7 +75,7 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
     if json and form != TERMINAL:
         hint = "--format json prints one document for all; --json prints one per run"
         raise UsageError("--json and --format exclude each other", hint)
-    found = [pair for folder in folders for pair in _read(folder)]
+    found = [pair for folder in folders for pair in results_in(folder)]
     if json:
         _put(b"".join(encode_run_line(run) for _, run in found), out_file)
         return
@@ -115,17 +115,6 @@ def _put(data: bytes, file: Path | None) -> None:
     except OSError as error:
         hint = "give a file in a folder that can be written with --out FILE"
         raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
-
-
-def _read(place: Path) -> list[tuple[Path, Run]]:
-    """The run in a folder, or the runs in the folders below it, each with its own folder."""
-    if place.is_dir() and not (place / RUN_FILE).exists():
-        below = sorted(place.glob(f"*/{RUN_FILE}"))
-        if not below:
-            hint = "give folders that 'tlsprobe run' or 'tlsprobe demo' wrote"
-            raise UsageError(f"{place} holds no {RUN_FILE}, nor does a folder in it", hint)
-        return [(path.parent, read_run(path)) for path in below]
-    return [(place if place.is_dir() else place.parent, read_run(place))]
 
 
 def _named(place: Path, run: Run) -> Run:

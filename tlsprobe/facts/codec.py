@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tlsprobe.model.facts import (
+    ClientFact,
     EndFact,
     Fact,
     FactsHeader,
@@ -24,6 +25,7 @@ from tlsprobe.model.facts import (
     PathFact,
     PlanFact,
     ReachedFact,
+    RunFact,
     TrialFact,
 )
 from tlsprobe.model.run import Trial
@@ -76,10 +78,16 @@ class _Line(msgspec.Struct):
     far: FarFact | None = None
     kernel: KernelFact | None = None
     end: EndFact | None = None
+    run: RunFact | None = None
+    client: ClientFact | None = None
 
 
 _KINDS = {TrialFact: "trial", PathFact: "path", PlanFact: "plan"}
 _KINDS |= {ReachedFact: "reached", FarFact: "far", KernelFact: "kernel", EndFact: "end"}
+_KINDS |= {RunFact: "run", ClientFact: "client"}
+
+RUN_PREFIX = b'{"run":'
+"""How the line of a RunFact begins."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Line)
@@ -115,7 +123,10 @@ def decode_fact(line: bytes) -> Fact:
     found: _Line = _decoded(_decoder, line)
     if found.trial is not None:
         return _trial(found.trial)
-    others = (found.path, found.plan, found.reached, found.far, found.kernel, found.end)
+    others = (
+        *(found.path, found.plan, found.reached, found.far, found.kernel, found.end),
+        *(found.run, found.client),
+    )
     fact = next((other for other in others if other is not None), None)
     if fact is None:
         raise Damaged("it holds no fact that this tlsprobe knows")

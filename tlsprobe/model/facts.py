@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tlsprobe.model.kernel import KernelReset
-from tlsprobe.model.run import CaptureFacts, Tool, Trial
+from tlsprobe.model.run import CaptureFacts, HostFacts, ServerFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Trace
 
@@ -151,4 +151,42 @@ class EndFact:
     notes: tuple[str, ...] = ()
 
 
-Fact = PlanFact | ReachedFact | TrialFact | PathFact | FarFact | KernelFact | EndFact
+@dataclass(frozen=True, slots=True)
+class RunFact:
+    """What a run document says beside its judgement: of what it was measured, how and on what.
+
+    With it, the facts alone give the whole document. The latest counts: whoever goes on with a run,
+    or knows more of it, adds another. ``typed`` is the command line that measured.
+    """
+
+    finished: str
+    host: HostFacts
+    target: Target
+    capture: CaptureFacts
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    seed: int | None = None
+    server: ServerFacts | None = None
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFact:
+    """Which client and server were watched, in words, and the last words of the client."""
+
+    parties: str
+    said: str = ""
+
+
+Fact = (
+    PlanFact
+    | ReachedFact
+    | TrialFact
+    | PathFact
+    | FarFact
+    | KernelFact
+    | EndFact
+    | RunFact
+    | ClientFact
+)

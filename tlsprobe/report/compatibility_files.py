@@ -1,4 +1,4 @@
-"""Writes ``matrix.md``, ``matrix.csv`` and ``matrix.json`` of many runs, and each vendor's page."""
+"""Writes the matrix of many runs as page, table and document, and each vendor's page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
+from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes
 from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.pages.vendor import vendor_page
 from tlsprobe.report.render_markdown import render_markdown
@@ -25,9 +26,11 @@ def write_compatibility(
     command: str,
     *,
     profiles: Mapping[str, Profile] | None = None,
+    summary_only: bool = False,
 ) -> Compatibility:
     """Write the matrix of all runs into ``folder``, and each vendor's page into its own below it.
 
+    ``summary_only`` leaves out ``matrix.json``, which `tlsprobe matrix` makes of the same runs.
     ``absent`` are the vendors that could not be measured: name, title, reason. ``command``
     reproduces it all. ``profiles`` hold the directives, by the name of the vendor or of the run's
     profile. Raises OSError.
@@ -38,7 +41,11 @@ def write_compatibility(
     (folder / "matrix.md").write_text(page, encoding="utf-8")
     lines = render_csv(compatibility)
     (folder / "matrix.csv").write_text(lines, encoding="utf-8", newline="")
-    (folder / MATRIX_FILE).write_bytes(encode_matrix(compatibility, command))
+    (folder / LAB_FILE).write_bytes(encode_lab_notes(LabNotes(command, tuple(absent))))
+    if summary_only:
+        (folder / MATRIX_FILE).unlink(missing_ok=True)
+    else:
+        (folder / MATRIX_FILE).write_bytes(encode_matrix(compatibility, command))
     _write_pages(folder, compatibility, command, profiles or {})
     return compatibility
 

@@ -16,6 +16,7 @@ from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility, Vendor
 from tlsprobe.report.document import Document, encode_document
 from tlsprobe.report.ending import ending_of
+from tlsprobe.report.lab_notes import read_lab_notes
 from tlsprobe.report.summary_table import safety_of
 
 MATRIX_SCHEMA = "tlsprobe.matrix/1"
@@ -159,13 +160,15 @@ def matrix_document(
 
 
 def absent_in(folder: Path) -> tuple[Absent, ...]:
-    """The vendors that the matrix of a folder of results folders calls unsupported.
+    """The vendors that the notes or the matrix of a folder of results folders call unsupported.
 
-    They have no results folder of their own. Nothing if there is no matrix.
+    They have no results folder of their own. Nothing if there is neither.
 
     Raises:
         UsageError: there is one, and it cannot be read.
     """
+    if (notes := read_lab_notes(folder)) is not None:
+        return notes.absent
     source = folder / MATRIX_FILE
     if not source.is_file():
         return ()

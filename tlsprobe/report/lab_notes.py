@@ -1,0 +1,54 @@
+"""``lab.json``: what a lab has to say beside the facts of what it measured.
+
+It stands beside the folders of the runs, for the pages that are made of all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tlsprobe.errors import UsageError
+from tlsprobe.report.compatibility import Absent
+
+LAB_FILE = "lab.json"
+"""The name of the notes in a folder of results folders."""
+
+NOTES_SCHEMA = "tlsprobe.lab/1"
+
+
+@dataclass(frozen=True, slots=True)
+class LabNotes:
+    """The command line that measured; name, title and reason of what could not be measured.
+
+    ``circumstances`` is what a reader must know before believing it all.
+    """
+
+    command: str
+    absent: tuple[Absent, ...] = ()
+    circumstances: str = ""
+    schema: str = NOTES_SCHEMA
+
+
+def encode_lab_notes(notes: LabNotes) -> bytes:
+    """The notes as people open them."""
+    return msgspec.json.format(msgspec.json.encode(notes), indent=1) + b"\n"
+
+
+def read_lab_notes(folder: Path) -> LabNotes | None:
+    """The notes in a folder; None if there are none. Raises UsageError for damaged ones."""
+    source = folder / LAB_FILE
+    if not source.is_file():
+        return None
+    hint = f"delete it, or restore it; 'tlsprobe lab' writes {LAB_FILE}"
+    try:
+        notes = msgspec.json.decode(source.read_bytes(), type=LabNotes)
+    except OSError as error:
+        raise UsageError(f"{source}: {error.strerror}", hint) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source}: {error}", hint) from error
+    if notes.schema != NOTES_SCHEMA:
+        raise UsageError(f"{source}: schema: {NOTES_SCHEMA} is wanted, not {notes.schema}", hint)
+    return notes
