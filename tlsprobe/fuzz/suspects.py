@@ -1,16 +1,30 @@
-"""From faults that were seen to the failures of the report."""
+"""From faults that were seen to the failures of the report.
+
+What was seen is kept from the moment in which it was seen.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tlsprobe.fuzz.properties import Kind, Observation, Violation
+from tlsprobe.fuzz.properties import (
+    PROPERTIES,
+    Kind,
+    Observation,
+    Property,
+    Violation,
+    violations,
+)
+from tlsprobe.fuzz.trying import Counts
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.model.fuzz import Example, FuzzCause, FuzzFailure
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Side
+
+_OTHERS = 40
+"""Examples that are kept of a fault, for the case that the shortest of it was luck."""
 
 
 @dataclass(slots=True)
@@ -48,6 +62,81 @@ class Suspect:
         self.runs += 1
         self.broke += broke
         self.ends[end] += 1
+
+
+class Suspects:
+    """The faults that were seen so far, by their kinds; ``found`` is called for each new one.
+
+    ``asked`` are the properties that matter.
+    """
+
+    def __init__(
+        self, asked: Sequence[Property], counts: Counts, found: Callable[[], None]
+    ) -> None:
+        self.asked = tuple(asked)
+        self.counts = counts
+        self.found = found
+        self.kinds: dict[Kind, Suspect] = {}
+        self.in_doubt: set[Kind] = set()
+
+    def is_news(self, seen: Observation) -> bool:
+        """Whether this would be the first of its kind; one connection at a time makes sure."""
+        kinds = {v.kind for v in violations(seen, self.asked)}
+        news = kinds - self.kinds.keys() - self.in_doubt
+        self.in_doubt |= news
+        return bool(news)
+
+    def note_all(self, seen: Observation) -> None:
+        """Keep every fault of a connection."""
+        for violation in violations(seen, self.asked):
+            self.note(violation, seen)
+
+    def note(self, violation: Violation | None, seen: Observation) -> None:
+        """Keep what was seen, from this moment on."""
+        if violation is None:
+            return
+        known = self.kinds.get(violation.kind)
+        if known is not None:
+            known.seen += 1
+            if len(known.others) < _OTHERS:
+                known.others[seen.example] = None
+            return
+        if seen.is_open and not seen.patient:
+            return  # somebody is making sure of it
+        self.add(Suspect(violation, seen.example, len(self.counts.examples), seen))
+
+    def add(self, suspect: Suspect) -> None:
+        """Keep a fault of a new kind."""
+        self.kinds[suspect.violation.kind] = suspect
+        self.in_doubt.discard(suspect.violation.kind)
+        self.found()
+
+    def every(self) -> list[Suspect]:
+        """Every suspect once, the gravest first, though one may stand for several kinds."""
+        once = {id(suspect): suspect for suspect in self.kinds.values()}
+        return sorted(once.values(), key=lambda suspect: _severity(suspect.violation))
+
+    def pending(self) -> list[Suspect]:
+        """Those that were not looked into yet, the gravest first."""
+        return [suspect for suspect in self.every() if not suspect.done]
+
+    def is_explained(self, suspect: Suspect) -> bool:
+        """Whether the shortest of another failure breaks this property too: then they are one."""
+        for other in self.every():
+            shown = violations(other.observed, self.asked) if other.done else ()
+            kinds = [violation.kind for violation in shown]
+            if suspect.violation.kind in kinds:
+                other.also[suspect.violation.kind] = None
+                other.seen += suspect.seen
+                self.kinds[suspect.violation.kind] = other
+                suspect.done = True
+                return True
+        return False
+
+    def drop(self, suspect: Suspect) -> None:
+        """Forget a fault that was something else."""
+        for kind in [kind for kind, other in self.kinds.items() if other is suspect]:
+            del self.kinds[kind]
 
 
 def failures_of(suspects: Iterable[Suspect]) -> tuple[FuzzFailure, ...]:
@@ -99,3 +188,7 @@ def _what(violation: Violation) -> str:
 def _cause(reset: Reset) -> FuzzCause:
     remedies = remedy_of(situation_of(reset)).sentences
     return FuzzCause(str(reset.cause), reset.confidence, reset.evidence, remedies)
+
+
+def _severity(violation: Violation) -> tuple[int, str]:
+    return list(PROPERTIES).index(violation.name), violation.rule

@@ -1,0 +1,54 @@
+"""How much a fuzz run may still do: so many examples, so many seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from tlsprobe.fuzz.settings import OVER
+from tlsprobe.fuzz.trying import Counts
+
+LATE = (1 + OVER) / 2
+"""How far beyond its bounds a run still shrinks; what is left then is for confirming."""
+
+_ENDING = 0.8
+"""Seconds that ending takes, which is part of the time too."""
+
+_BETWEEN = 0.5
+
+
+@dataclass(slots=True)
+class Bounds:
+    """The bounds of a run whose time is counted from ``begun``, on trio's clock.
+
+    ``under_way`` examples are being tried and not counted yet.
+    """
+
+    examples: int
+    seconds: float
+    counts: Counts
+    begun: float
+    under_way: int = 0
+
+    def at(self, part: float) -> float:
+        """When this part of the time is over, on trio's clock."""
+        return self.begun + part * self.seconds
+
+    @property
+    def last(self) -> float:
+        """When everything is dropped, whatever is unfinished."""
+        return max(self.at(1), self.at(OVER) - _ENDING)
+
+    def may(self, part: float) -> bool:
+        """Whether both bounds, this much of each, leave room for another example."""
+        tried = len(self.counts.examples) + self.under_way
+        return tried < part * self.examples and trio.current_time() < self.at(part)
+
+    def time_to_confirm(self, count: int, patience: float) -> float:
+        """When shrinking has to end so that as many failures can still be confirmed.
+
+        A server that never ends costs each of them the whole ``patience``.
+        """
+        needed = count * (patience + _BETWEEN)
+        return min(self.at(LATE), max(self.last - needed, self.at(1 / 2)))

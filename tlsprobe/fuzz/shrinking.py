@@ -1,0 +1,92 @@
+"""The shortest close that shows a fault: hypothesis asks, one example after the other."""
+
+from __future__ import annotations
+
+import trio
+
+from tlsprobe.fuzz.alphabet import Alphabet
+from tlsprobe.fuzz.bounds import LATE, Bounds
+from tlsprobe.fuzz.comparing import Comparer
+from tlsprobe.fuzz.death import kills
+from tlsprobe.fuzz.losses import Losses
+from tlsprobe.fuzz.properties import PROPERTIES, Needs, Violation, violations
+from tlsprobe.fuzz.strategies import Enough, shrink
+from tlsprobe.fuzz.suspects import Suspect, Suspects
+from tlsprobe.fuzz.trying import Prober
+from tlsprobe.model.fuzz import Example
+
+_SURE, _TWICE, _RACES = 2, 2, 4
+
+
+class Shrinker:
+    """Runs what hypothesis asks about, and answers whether it still fails."""
+
+    def __init__(  # noqa: PLR0917 - what a shrinking run takes, in its order
+        self,
+        letters: Alphabet,
+        prober: Prober,
+        comparer: Comparer,
+        suspects: Suspects,
+        losses: Losses,
+        bounds: Bounds,
+    ) -> None:
+        self.letters = letters
+        self.prober = prober
+        self.comparer = comparer
+        self.suspects = suspects
+        self.losses = losses
+        self.bounds = bounds
+
+    async def shorten(self, suspect: Suspect) -> None:
+        """Let hypothesis look for the shortest example that breaks the property so."""
+
+        def fails(example: Example) -> bool:
+            answer = trio.from_thread.run(self.still_fails, suspect, example)
+            if answer is None:
+                raise Enough
+            return bool(answer)
+
+        def better(example: Example) -> None:
+            suspect.shortest = example
+
+        start = suspect.shortest
+        again = [await self.shows(suspect.violation, start) for _ in range(_SURE)]
+        suspect.is_race = not all(again)
+        await trio.to_thread.run_sync(shrink, self.letters, start, fails, better)
+        suspect.shrunk = self.bounds.may(LATE)
+
+    async def still_fails(self, suspect: Suspect, example: Example) -> bool | None:
+        """Whether this example breaks the property in the same way; None: nothing more may run.
+
+        What always fails must fail twice, so that no lucky loser passes for the shortest; of a
+        race it is enough to lose it once.
+        """
+        if self.losses.lost or not self.bounds.may(LATE):
+            return None
+        if example in suspect.answers:
+            return suspect.answers[example]
+        self.bounds.counts.examples.add(example)
+        attempts = _RACES if suspect.is_race else _TWICE
+        answer = not suspect.is_race
+        for _ in range(attempts):
+            if await self.shows(suspect.violation, example) is suspect.is_race:
+                answer = suspect.is_race
+                break
+        suspect.answers[example] = answer
+        return answer
+
+    async def shows(self, violation: Violation, example: Example) -> bool:
+        """Whether one more run of this example breaks the property in the same way."""
+        needs = PROPERTIES[violation.name].needs
+        if needs is Needs.PATH:
+            return await kills(self.prober, example, "shrink")
+        if needs is not Needs.ONE:
+            found = await self.comparer.compare(example, needs)
+            return found is not None and found.kind == violation.kind
+        seen = await self.prober.once(example, "shrink")
+        if not seen.counts:
+            seen = await self.prober.patiently(example, "shrink")
+        if seen.failure is not None:
+            self.losses.lose(example)
+        self.suspects.note_all(seen)
+        return any(v.kind == violation.kind for v in violations(seen, self.suspects.asked))
