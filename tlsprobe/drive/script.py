@@ -236,15 +236,19 @@ class _Script:
         """What ``await`` waits for, as a question."""
         connection, conversation = self.connection, self.connection.conversation
         data = connection.data_count
-        conditions: dict[Awaited, Callable[[], bool]] = {
-            Awaited.FLIGHT: lambda: connection.flight,
-            Awaited.RESPONSE: lambda: conversation.phase is not Phase.OWED,
-            Awaited.DATA: lambda: connection.data_count > data,
-            Awaited.CLOSE_NOTIFY: lambda: connection.tls is not None and connection.tls.notified,
-            Awaited.FIN: lambda: connection.ended,
-            Awaited.END: lambda: connection.ended,
-        }
-        return conditions[event]
+        match event:
+            case Awaited.FLIGHT:
+                return lambda: connection.flight
+            case Awaited.RESPONSE:
+                return lambda: conversation.phase is not Phase.OWED
+            case Awaited.DATA:
+                return lambda: connection.data_count > data
+            case Awaited.CLOSE_NOTIFY:
+                return lambda: connection.tls is not None and connection.tls.notified
+            case Awaited.FIN | Awaited.END:
+                return lambda: connection.ended
+            case event:
+                assert_never(event)
 
     async def wait_for(self, happened: Callable[[], bool], step: Step) -> None:
         connection = self.connection
