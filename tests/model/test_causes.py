@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tlsprobe.model.causes import Cause, Party, Remedy, cause_named, is_for
@@ -46,3 +49,12 @@ def test_advice_is_for_one_party() -> None:
 def test_a_word_of_a_later_tlsprobe_is_no_cause() -> None:
     assert cause_named("unread-data-at-close") is Cause.UNREAD_AT_CLOSE
     assert cause_named("cosmic-ray") is None
+
+
+def test_the_theory_told_in_words_names_every_cause_and_the_kernel_s_reasons() -> None:
+    """ARCHITECTURE.md tells people what the rows tell the judge."""
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| cause \| what is seen .*?\n\n", text, re.DOTALL)
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (.*?) ?\|$", table, re.MULTILINE)
+    told = {cause: set(re.findall(r"\b[A-Z_]{5,}\b", reasons)) for cause, reasons in rows}
+    assert told == {str(cause): set(cause.row.kernel) for cause in Cause}

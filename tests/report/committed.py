@@ -53,11 +53,13 @@ def write(folder: Path) -> None:
         summary_only=True,
     )
     write_run_pages(runs, RESULTS, folder)
-    write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
-    paths = render_markdown(lab_paths.page_again(RESULTS / PATHS))
-    (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
-    clients = render_markdown(lab_clients.page_again(RESULTS))
-    (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
+    if (RESULTS / PATHS).is_dir():
+        write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
+        paths = render_markdown(lab_paths.page_again(RESULTS / PATHS))
+        (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
+    if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
+        clients = render_markdown(lab_clients.page_again(RESULTS))
+        (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
 
 
 def write_run_pages(runs: dict[str, Run], measured: Path, folder: Path) -> None:
