@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.servers import Pki
 from tlsprobe.model.trace import Side
 from tlsprobe.records.key_log import Opened, read_key_log
-from tlsprobe.records.secrets import opened
+from tlsprobe.records.secrets import expanded, opened
 from tlsprobe.records.walk import RecordWalk, read_hello
 
 SUITES_12 = [
@@ -98,6 +99,22 @@ def test_a_close_notify_of_tls_1_2(pki: Pki, tmp_path: Path, side: Side, suite: 
     assert session.alerts(side) == []
     session.step(side, session.ends[side].unwrap)
     assert session.alerts(side) == [Opened(21, b"\x01\x00")]
+
+
+@pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_PARTIAL_FLUSH, zlib.Z_FULL_FLUSH])
+def test_an_alert_of_a_session_that_compresses(flush: int) -> None:
+    stream = zlib.compressobj()
+    for earlier in (b"Finished, 16 byte", b"\x01\x00" * 50):
+        stream.compress(earlier)
+        stream.flush(flush)
+    piece = stream.compress(b"\x01\x00") + stream.flush(flush)
+    assert len(piece) > 2
+    assert expanded(piece) == b"\x01\x00"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x01", b"\x01\x00\x01\x00", b"\xff" * 20, bytes(9)])
+def test_what_is_not_compressed_stays_as_it_is(content: bytes) -> None:
+    assert expanded(content) == content
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tlsprobe.packets.packet import Packet
 
 
 class TextReading(Counts):
-    """What tcppasted printed, perhaps long ago and through many hands."""
+    """What tcpdump printed, perhaps long ago and through many hands."""
 
     kind: Kind = "text"
 
@@ -25,10 +25,10 @@ class TextReading(Counts):
             self._learned.saw(printed)
         self._learned.conclude()
         if not self.total:
-            where = f"among its {self._lines} lines is no packet as tcppasted prints them"
+            where = f"among its {self._lines} lines is no packet as tcpdump prints them"
             raise CaptureUnreadable(f"{self.name}: {where}", HINT)
         if self.total == self.skipped:
-            hint = "print them with `tcppasted -n -S`, or give the capture file itself"
+            hint = "print them with `tcpdump -n -S`, or give the capture file itself"
             first = (self.first_skipped or "").removeprefix(f"{self.name}: ")
             what = f"of {self.total} packets none could be read; {first}"
             raise CaptureUnreadable(f"{self.name}: {what}", hint)

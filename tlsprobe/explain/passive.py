@@ -19,6 +19,7 @@ from tlsprobe.packets.packet import host_text
 from tlsprobe.records.key_log import Opened, Secrets
 from tlsprobe.records.walk import (
     ALERT,
+    ALERT_SIZE,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
@@ -158,7 +159,7 @@ def _named(
     last = _first_of_the_last_alerts(found, sealed_13 or maybe_13, known)
     for record in found:
         kind, alert = RecordKind.DATA, None
-        if record.place in known:
+        if record.place in known and _is_understood(known[record.place]):
             kind, alert = _opened_kind(known[record.place])
         elif _is_handshake(record, side, shaken):
             kind = RecordKind.HANDSHAKE
@@ -207,10 +208,15 @@ def _first_of_the_last_alerts(
     return first
 
 
+def _is_understood(content: Opened) -> bool:
+    """Whether an opened record says what it is; an alert of another size is one all the same."""
+    return content.kind != ALERT or len(content.content) == ALERT_SIZE
+
+
 def _opened_kind(content: Opened) -> tuple[RecordKind, tuple[int, int] | None]:
     if content.kind == HANDSHAKE:
         return RecordKind.TICKET, None
-    if content.kind != ALERT or len(content.content) != 2:
+    if content.kind != ALERT:
         return RecordKind.DATA, None
     level, description = content.content
     kind = RecordKind.ALERT if description else RecordKind.CLOSE_NOTIFY
@@ -219,7 +225,7 @@ def _opened_kind(content: Opened) -> tuple[RecordKind, tuple[int, int] | None]:
 
 def _alert_kind(record: Found, is_last: bool) -> tuple[RecordKind, tuple[int, int] | None]:
     """An alert by its outer type: before encryption it can be read, behind it only counted."""
-    if record.size == 2 and len(record.body) == 2:
+    if record.size == len(record.body) == ALERT_SIZE:
         return _opened_kind(Opened(ALERT, record.body))
     return (RecordKind.CLOSE_NOTIFY if is_last else RecordKind.ALERT), None
 

@@ -9,6 +9,7 @@ records can be opened up to the loss.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from tlsprobe.model.trace import Side
 from tlsprobe.records.key_log import Opened, Secrets
 from tlsprobe.records.walk import (
     ALERT,
+    ALERT_SIZE,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
@@ -134,8 +136,23 @@ def _opened_12(
             continue
         plain = _open_12(record, suite, key, iv, record.place - changed - 1)
         if plain is not None:
-            contents[record.place] = Opened(record.kind, plain)
+            contents[record.place] = Opened(record.kind, expanded(plain))
     return contents
+
+
+def expanded(content: bytes) -> bytes:
+    """An alert's two bytes, where the session compresses with DEFLATE (RFC 3749).
+
+    A direction is one stream, but two bytes repeat nothing of what came before, so that the alert's
+    piece of it can be read alone. What is no such piece is given back as it is.
+    """
+    if len(content) == ALERT_SIZE:
+        return content
+    try:
+        alert = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, ALERT_SIZE + 1)
+    except zlib.error:
+        return content
+    return alert if len(alert) == ALERT_SIZE else content
 
 
 def _open_12(record: Found, suite: Suite, key: bytes, iv: bytes, sequence: int) -> bytes | None:

@@ -13,6 +13,10 @@ from collections import deque
 from typing import NamedTuple
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
+
+ALERT_SIZE = 2
+"""Bytes of an alert: level and description."""
+
 _HEARTBEAT = 24
 _HEADER = 5
 _MAX_BODY = 2**14 + 2048
@@ -242,7 +246,7 @@ class RecordWalk:
             return False
         if self._from_start and not self.first:
             hello = data[0] == HANDSHAKE and data[5] in (_CLIENT_HELLO, _SERVER_HELLO)
-            return hello or (data[0] == ALERT and len(data) == _HEADER + 2)
+            return hello or (data[0] == ALERT and len(data) == _HEADER + ALERT_SIZE)
         behind = _HEADER + int.from_bytes(data[3:5], "big")
         if behind >= len(data):
             return data[1:3] == b"\x03\x03" or data[0] == HANDSHAKE
