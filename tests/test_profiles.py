@@ -228,6 +228,12 @@ def test_a_port_names_the_protocol_whatever_vendors_share_it(port: int, name: st
     assert guess_profile(f"db.example:{port}") == name
 
 
+@pytest.mark.parametrize("port", [9443, 2379, 8000, 4433, 61000])
+def test_a_port_names_no_server_of_http(port: int) -> None:
+    """Whatever listens on 9443, that it is APISIX nobody has said."""
+    assert guess_profile(f"gateway.example:{port}") == "raw"
+
+
 # -- mistakes --------------------------------------------------------------------------------------
 
 

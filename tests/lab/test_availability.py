@@ -13,6 +13,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.lab.availability import Availability, Presence, availability, find_program
 from tlsprobe.lab.install import install
 from tlsprobe.model.profile import Lab, Profile
+from tlsprobe.profiles import FILE, list_profiles, load_profile
 
 ANY = 'start = ["@program@"]\n'
 NOWHERE = 'program = ["no-such-server"]\n'
@@ -147,3 +148,27 @@ def test_installing_what_cannot_be_got_says_so(tmp_path: Path) -> None:
     failures, said = got([vendor(tmp_path, NOWHERE + ANY)], tmp_path / "tools")
     assert failures == {"mine": "there is no no-such-server on this machine"}
     assert said == []
+
+
+def test_a_copy_of_a_profile_lacks_its_templates_in_the_lab_alone(tmp_path: Path) -> None:
+    """As the notes of several profiles advise: copy this file, and give the copy's path."""
+    text = load_profile("nginx").lab
+    assert text is not None
+    copy = tmp_path / "mine.toml"
+    copy.write_bytes((text.folder / FILE).read_bytes())
+    mine = load_profile(str(copy))
+    assert (mine.protocol, mine.settings) == ("http1", load_profile("nginx").settings)
+    found = availability(mine, tmp_path)
+    assert found.presence is Presence.MISSING
+    assert "'nginx.conf' beside the profile" in found.words
+
+
+def shipped_vendors() -> list[Profile]:
+    return [profile for profile in map(load_profile, list_profiles()) if profile.lab is not None]
+
+
+def test_every_shipped_template_is_there() -> None:
+    for profile in shipped_vendors():
+        assert profile.lab is not None
+        for name in profile.lab.templates:
+            assert (profile.lab.folder / name).is_file(), (profile.name, name)

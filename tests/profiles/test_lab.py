@@ -158,7 +158,6 @@ def test_in_the_lab_the_protocol_may_be_told_something_else(tmp_path: Path) -> N
         ('start = ["x"]\nenv = { A = 1 }', "lab.env: write strings by name, such as"),
         ('start = ["x"]\nlogin = { name = "u" }', "lab.login.name: unknown key; remove it, or"),
         ('start = ["x"]\ntemplate = ["c"]', "lab.template: unknown key; did you mean templates?"),
-        ('start = ["x"]\ntemplates = ["c"]', "lab.templates: there is no file 'c' beside the"),
         ('start = ["@prot@"]', "lab.start: there is no @prot@ here; write one of @tools@,"),
         ('start = ["@program@"]', "lab.program: missing, and @program@ is asked for"),
         ('start = ["@behind_port@"]', "lab.start: there is no @behind_port@ here"),

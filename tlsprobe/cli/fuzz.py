@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from tlsprobe.campaign.guessing import HTTP, UNKNOWN, speaks_http
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out, say
@@ -65,7 +66,8 @@ class FuzzOptions:
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port.",
+            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port, or by"
+            " asking.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None
@@ -194,12 +196,15 @@ def fuzz(options: FuzzOptions) -> None:
     3 nothing could be measured; 130 interrupted, results so far are kept.
     """
     job = options.job()
+    guessed = options.profile is None
+    unknown = guessed and job.target.profile == UNKNOWN
+    if unknown and trio.run(speaks_http, job.target, job.settings.run):
+        job = replace(options, profile=HTTP).job()
     from tlsprobe.fuzz.run import fuzz_into_folder  # hypothesis, which takes its time
 
     settings, progress = job.settings, ProgressLine(err(options.no_color), options.quiet)
-    if options.profile is None:
-        name = job.target.profile
-        progress.note(f"profile {name}, guessed from the port (override with --profile)")
+    if guessed:
+        progress.note(f"profile {job.target.profile}, guessed (override with --profile)")
     bounds = f"up to {settings.examples} examples in {settings.seconds:g} s"
     progress.note(f"{job.target}: {bounds}, seed {settings.seed}")
     with plain_errors(), progress.line:

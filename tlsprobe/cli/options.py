@@ -211,15 +211,17 @@ def parse_target(text: str, profile: Profile) -> Target:
 
 
 def guess_profile(text: str) -> str:
-    """The profile whose default port this is; ``https`` where several share it, else ``raw``.
+    """The protocol whose port this is, by its profile; ``raw`` where the port tells nothing.
 
-    One that is like another does not count: nothing is known of the vendor.
+    A port names a protocol and no vendor: one that is like another does not count, nor one of the
+    many servers of HTTP, which may listen anywhere.
     """
     port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else "443"
-    known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
-    names = [profile.name for profile in known if str(profile.port) == port]
-    if "https" in names or port in {"8443", "443"}:
+    if port in {"8443", "443"}:
         return "https"
+    known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
+    others = [profile for profile in known if profile.protocol not in {"http1", "http2"}]
+    names = [profile.name for profile in others if str(profile.port) == port]
     return names[0] if len(names) == 1 else "raw"
 
 

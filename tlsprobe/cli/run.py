@@ -12,6 +12,7 @@ import trio
 import typer
 
 from tlsprobe.campaign.expecting import has_changed
+from tlsprobe.campaign.guessing import recognised
 from tlsprobe.campaign.run import Probed, jobs_of, probe_all
 from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.cli.console import complain, err, out
@@ -63,7 +64,8 @@ class RunOptions:
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port.",
+            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port, or by"
+            " asking.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None
@@ -237,10 +239,12 @@ def run(options: RunOptions) -> None:
         return _resume(options.context, options.resume)
     asked = options.settings()
     progress = ProgressView(err(options.no_color), options.quiet)
+    if options.profile is None:
+        asked = trio.run(recognised, asked, progress.note)
     jobs = jobs_of(asked)
     if options.profile is None:
         names = ", ".join(dict.fromkeys(job.target.profile for job in jobs))
-        progress.note(f"profile {names}, guessed from the port (override with --profile)")
+        progress.note(f"profile {names}, guessed (override with --profile)")
     with progress.shown():
         probed = trio.run(probe_all, asked, jobs, progress)
     _present(probed, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import floor
 
 from tlsprobe.judge.early import ending_words
 from tlsprobe.judge.families import Family
@@ -37,7 +38,7 @@ _DOUBTS = {
     Doubt.PACKETS_MISSING: "packets are missing from the capture",
     Doubt.WITH_RESPONSE: "the server ended the connection with its response: no idle timer of its"
     " came into it",
-    Doubt.OVERTAKEN: "the server had ended the connection before our sequence did anything",
+    Doubt.OVERTAKEN: "the server began to end the connection before our sequence did anything",
 }
 
 
@@ -171,10 +172,15 @@ def _doubts(judged: tuple[JudgedTrial, ...]) -> list[tuple[str, int]]:
     return [(said[reason], count) for reason, count in counts.most_common()]
 
 
+def _at_least(seconds: float) -> float:
+    """Without the fraction that says how busy the machine was; a short wait keeps one digit."""
+    return floor(seconds) if seconds >= 1 else floor(seconds * 10) / 10
+
+
 def _doubted(trial: JudgedTrial, doubt: Doubt) -> str:
     if doubt is Doubt.NOT_REACHED:
         waited = trial.judgement.timing_us.get("waited")
-        how_long = "" if waited is None else f" for {round(waited / 1e6, 1):g} s"
+        how_long = "" if waited is None else f" for {_at_least(waited / 1e6):g} s"
         return f"not reached: no idle timer of the server fired while we waited{how_long}"
     if doubt is Doubt.LATE or doubt is Doubt.BUSY:
         return _slow(trial.judgement, doubt)

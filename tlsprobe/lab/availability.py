@@ -80,6 +80,10 @@ def availability(profile: Profile, tools: Path) -> Availability:
 
 def _own(profile: Profile, tools: Path) -> Availability:
     lab, own_tools = lab_of(profile), tools / profile.name
+    absent = [name for name in lab.templates if not (lab.folder / name).is_file()]
+    if absent:  # a copy of a profile, which probes as well without them
+        words = f"there is no file {absent[0]!r} beside the profile"
+        return Availability(Presence.MISSING, words=words)
     needs = (*lab.needs, *(("npm",) if lab.npm else ()))
     lacking = [name for name in needs if not _is_here(name)]
     if lacking and not (lab.packages and all("/" in name for name in lacking)):

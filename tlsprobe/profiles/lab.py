@@ -43,9 +43,6 @@ def lab(table: object, folder: Path, mistakes: list[str]) -> Lab | None:
 
 def _senseless(lab: Lab) -> Iterator[str]:
     """What no server can be started with, though each key is well written."""
-    for name in lab.templates:
-        if not (lab.folder / name).is_file():
-            yield f"templates: there is no file {name!r} beside the profile; write it"
     for name in lab.values:
         if name in {*LAB_PLACEHOLDERS, *LAB_BEHIND}:
             yield f"values.{name}: the lab says that itself; choose another name"

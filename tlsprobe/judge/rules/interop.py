@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.causes import Advice, Party, Remedy
-from tlsprobe.model.judgement import DataEnd, Level, Met, Provoked, Result, TcpEnd
+from tlsprobe.model.judgement import DataEnd, Level, Met, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
@@ -75,7 +75,10 @@ def _is_on_its_way(given: RuleInput) -> bool:
 
 def _leak(given: RuleInput) -> Answer:
     left = "FIN" if given.closing.first(Side.CLIENT, FIN) else "goodbye"
-    if (left == "goodbye" and not given.said_goodbye) or given.aborted or given.not_the_servers:
+    if given.aborted or given.not_the_servers:
+        return None
+    goodbye = given.goodbye
+    if left == "goodbye" and (goodbye is None or given.crossed(goodbye)):
         return None
     if given.closing.server_end is None and left == "goodbye" and given.trace.protocol == "http2":
         # RFC 9113 section 6.8: who sends GOAWAY ends the connection when it is done.
@@ -126,7 +129,8 @@ def met_expiry(given: RuleInput) -> Met | None:
         return Met.ANSWERED
     if given.axes.tcp is TcpEnd.RESET:
         return Met.LOST
-    return Met.IGNORED if given.closing.server_end is None else Met.REFUSED
+    ended = given.closing.server_end is not None or given.axes.tls is TlsEnd.NOTIFIED
+    return Met.REFUSED if ended else Met.IGNORED
 
 
 def _request_at_expiry(given: RuleInput) -> Record | None:

@@ -331,6 +331,7 @@ def _measured(vendor: Vendor, run: Run, profile: Profile | None, command: str) -
     yield Fields(
         (
             Field("server", vendor.versions()),
+            *([Field("calls itself", run.server_says)] if run.server_says else []),
             Field("probed from", describe_host(run)),
             Field("measured", describe_measurement(run)),
             Field("capture", describe_capture(run.capture)),
