@@ -85,6 +85,13 @@ def test_a_wait_of_our_own_counts_from_when_it_was_to_end(
     assert judgement.timing_us["step_late"] == pytest.approx(late_s * 1e6 + 100)
 
 
+def test_facts_that_do_not_tell_when_a_wait_was_to_end_make_nothing_late() -> None:
+    """Those of earlier versions: half a second of sleep is no lateness of half a second."""
+    story = (step("sleep"), silence(0.5), C.notify(), S.rst())
+    for before in ((), (step("await"),)):
+        assert goodbye_then(*before, S.notify() + S.fin(), *story).doubt is None
+
+
 def test_without_packets_no_lateness_is_known() -> None:
     told = play(C.goodbye(), silence(1), C.notify(), S.notify(), S.fin(), coverage=Coverage.NONE)
     assert steps_of(told, closing_of(told)) == ()

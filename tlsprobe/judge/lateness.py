@@ -50,6 +50,7 @@ TIMED_RULES = frozenset(
 """The rules whose answer depends on when our steps came."""
 
 _WAITS = frozenset({"sleep", "pause", "await", "drain", "request"})
+_OWN_WAITS = frozenset({"sleep", "pause"})
 _ENDS = frozenset({"n", "a", FIN, RST})
 _DEEDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 
@@ -134,7 +135,11 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
     for event in ours:
         at = _last_by(written, event.time_ns, before_ns)
         waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
-        if any(e.kind is EventKind.STEP and e.detail.split(" ")[0] in _WAITS for e in waits):
+        verbs = [e.detail.split(" ")[0] for e in waits if e.kind is EventKind.STEP]
+        known = any(e.kind is EventKind.DUE for e in waits)
+        if verbs[-1:] and verbs[-1] in _OWN_WAITS and not known:
+            pass  # facts of an earlier version, which do not tell when the wait was to end
+        elif _WAITS.intersection(verbs):
             due = _due(trace, waits, before_ns, at) or (before.time_ns if before else None)
             if due is not None:
                 yield StepTime(due, event.time_ns, event.packet, WAIT_WITHIN_NS)
