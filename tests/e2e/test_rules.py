@@ -101,7 +101,10 @@ SAYS_NOTHING = "mute", "close-notify-only"
 DECIDED = {rule for entry in catalogue().values() for rule in entry.decides}
 """The rules that some sequence claims to decide; the others are decided by what happens."""
 
-ELSEWHERE = {"INTEROP-PATH": "decided over a cell by a connection of its own: tests/judge"}
+ELSEWHERE = {
+    "INTEROP-PATH": "decided over a cell by a connection of its own: tests/judge",
+    "INTEROP-IDLE-SILENT": "broken by what lies between, not by a server: tests/judge",
+}
 
 
 def asked() -> dict[Campaign, set[tuple[str, str]]]:

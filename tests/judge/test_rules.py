@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import C, Line, S, crossing, play, silence
+from tests.judge.playbook import Act, C, Line, S, crossing, play, silence
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -462,6 +462,32 @@ def test_a_request_that_never_left_meets_nothing() -> None:
 def test_an_upload_under_way_when_the_server_closes_meets_no_expiry() -> None:
     refused = play(C.request(100_000), S.response(), S.notify(), S.rst(active=True))
     assert result("INTEROP-IDLE-RACE", refused) is Result.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param((C.request(), S.response()), PASS, id="answered"),
+        pytest.param((C.request(), S.rst()), WARN, id="forgotten, and a host says so"),
+        pytest.param((C.request(), S.rst(active=True)), WARN, id="aborted"),
+        pytest.param((C.request(),), WARN, id="forgotten, and nobody says so"),
+        pytest.param((C.request(), S.notify() + S.fin()), PASS, id="ended in order"),
+        pytest.param((S.notify() + S.fin(), C.request(), S.rst()), NOT_APPLICABLE, id="expired"),
+        pytest.param((C.data(), S.ack()), NOT_APPLICABLE, id="not a request"),
+    ],
+)
+def test_a_request_finds_out_what_became_of_an_idle_connection(
+    lines: tuple[Line, ...], expected: Result
+) -> None:
+    asked = any(piece.asks for line in lines if isinstance(line, Act) for piece in line.pieces)
+    trace = play(silence(350), *lines, asked=asked)
+    assert result("INTEROP-IDLE-SILENT", trace) is expected
+
+
+def test_a_path_that_forgets_breaks_no_rule_of_the_server() -> None:
+    found = results(play(silence(350), C.request(), S.rst(), protocol="http1"))
+    assert {id_ for id_, r in found.items() if r.result is FAIL} == set()
+    assert {id_ for id_, r in found.items() if r.result is WARN} >= {"INTEROP-IDLE-SILENT"}
 
 
 # --- the form of an RST ---------------------------------------------------------------------------

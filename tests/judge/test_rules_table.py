@@ -263,6 +263,12 @@ TABLE = {
         broken=WARN,
         elsewhere=play(C.request(), S.notify(), S.rst(active=True)),
     ),
+    "INTEROP-IDLE-SILENT": Row(
+        keeps=play(silence(60), C.request(), S.response()),
+        breaks=play(silence(60), C.request(), S.rst()),
+        broken=WARN,
+        elsewhere=play(C.request(), S.rst()),
+    ),
     "SELF-NOTIFY": Row(
         keeps=play(*ORDERLY),
         breaks=with_close_notify(play(*SERVER_DROPS)),
@@ -309,6 +315,7 @@ LEVELS = {
     "INTEROP-PLAINTEXT": Level.INTEROP,
     "INTEROP-PATH": Level.INTEROP,
     "INTEROP-IDLE-RACE": Level.INTEROP,
+    "INTEROP-IDLE-SILENT": Level.INTEROP,
     "SELF-NOTIFY": Level.CHECK,
 }
 WORST = {

@@ -145,6 +145,45 @@ def _request_at_expiry(given: RuleInput) -> Record | None:
     return next((record for record in sent if record.time_ns >= begun.time_ns), None)
 
 
+_SILENCE_NS = 1_000_000_000
+"""So long nothing must have passed for a request to find out what became of the connection."""
+
+
+def _idle_silent(given: RuleInput) -> Answer:
+    """A request on a connection that had been idle, and that nobody had ended by then."""
+    drive = given.trace.drive
+    request = _request_after_silence(given)
+    if request is None or given.aborted or drive.did(EventKind.MEETS) is not None:
+        return None
+    if drive.answered >= drive.owed:
+        return Result.PASS, "a request on the idle connection was answered"
+    after = [
+        event.letter
+        for event in given.closing.wire_events
+        if event.side is Side.SERVER and event.time_ns > request.time_ns
+    ]
+    if not after and drive.did(EventKind.GAVE_UP) is not None:
+        return Result.WARN, "a request on the idle connection, which looked open, met nothing"
+    if after[:1] == [RST]:
+        return Result.WARN, "a request on the idle connection, which looked open, met an RST"
+    return (Result.PASS, "a request on the idle connection met its orderly end") if after else None
+
+
+def _request_after_silence(given: RuleInput) -> Record | None:
+    """Our last data, if it went out after a silence on a connection that looked open."""
+    events = given.trace.drive.events
+    if events[-1].time_ns - events[0].time_ns < _SILENCE_NS:
+        return None
+    sent = given.said(Side.CLIENT, RecordKind.DATA)
+    if not sent or given.trace.drive.owed == 0 or given.crossed(sent[-1]):
+        return None
+    request = sent[-1]
+    segments = (s.time_ns for s in given.trace.segments if s.length or s.ends)
+    records = (r.time_ns for r in given.trace.drive.records)
+    before = [time for time in (*segments, *records) if time < request.time_ns]
+    return request if before and request.time_ns - max(before) >= _SILENCE_NS else None
+
+
 def _self_notify(given: RuleInput) -> Answer:
     """The capture must show what the driver says it did, or neither can be trusted."""
     trace = given.trace
@@ -276,6 +315,31 @@ INTEROP_RULES = (
                 Advice(
                     Party.SERVER,
                     "send close_notify and FIN, then read for a moment before closing.",
+                ),
+            ),
+        ),
+    ),
+    Rule(
+        "INTEROP-IDLE-SILENT",
+        _OURS,
+        Level.INTEROP,
+        "path",
+        "A connection that is dropped while it is idle is ended with a word: a request on it is not"
+        " met by an RST, or by nothing.",
+        _idle_silent,
+        remedy=Remedy(
+            "Pools: they take the connection for a live one, and the next request on it is lost or"
+            " waits for its timeout.",
+            (
+                Advice(
+                    Party.CLIENT,
+                    "set its idle timeout, or the interval of TCP keepalive, below the time after"
+                    " which the path forgets.",
+                ),
+                Advice(
+                    Party.PATH,
+                    "find the NAT, firewall or load balancer that drops idle connections, and have"
+                    " it keep them longer or reset both ends when it drops one.",
                 ),
             ),
         ),
