@@ -17,6 +17,7 @@ from tlsprobe.drive.script import Patience, Route
 from tlsprobe.drive.script import drive as really_drive
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import EndFact, PathFact, TrialFact
+from tlsprobe.model.run import Plan
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import Drive
@@ -113,9 +114,35 @@ def test_all_wait_idle_together_and_few_are_opened_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with spied(monkeypatch) as spy:
-        trio.run(measure, settings(trials=40, concurrency=3), "idle-expiry")
+        trio.run(measure, settings(trials=40, concurrency=3, connections=43), "idle-expiry")
     assert spy.most == 40
     assert spy.most_opening == 3
+
+
+@pytest.mark.parametrize("most", [2, 5, 9])
+def test_no_more_are_open_than_is_allowed_whatever_they_do(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Idle waiters, trials, and the connections that see whether the path is alive."""
+    names = ("idle-expiry", "terminate", "idle-expiry-reply", "close-notify-fin")
+    with spied(monkeypatch) as spy:
+        found = trio.run(measure, settings(trials=6, connections=most), *names)
+    assert spy.most == most
+    assert found.spent is not None
+    assert found.spent.most_open == most
+    assert [cell.trials for cell in found.cells] == [6, 6, 6, 6]
+
+
+def test_the_plan_is_told_and_kept() -> None:
+    told: list[Plan] = []
+    names = ("terminate", "idle-expiry", "close-notify-fin")
+    watcher = Watcher(told=told.append)
+    chosen = settings(trials=7, connections=8, idle_s=1.0)
+    found = trio.run(partial(measure, chosen, *names, watcher=watcher))
+    assert told == [found.plan]
+    assert found.plan is not None and found.spent is not None
+    assert found.plan.connections == found.spent.connections == 1 + 3 * 7 + 3 + 1
+    assert found.plan.most_open == found.spent.most_open == 8
 
 
 def test_no_more_wait_than_may_be_open_and_the_user_is_told(
@@ -123,16 +150,17 @@ def test_no_more_wait_than_may_be_open_and_the_user_is_told(
 ) -> None:
     @contextmanager
     def room_for(connections: int) -> Iterator[int]:
-        yield connections - 10
+        assert connections == 33
+        yield 23
 
     warnings: list[str] = []
     monkeypatch.setattr(campaign, "room_for", room_for)
     with spied(monkeypatch) as spy:
         watcher = Watcher(warned=warnings.append)
-        chosen = settings(trials=30, concurrency=3)
+        chosen = settings(trials=30, concurrency=3, connections=33)
         found = trio.run(partial(measure, chosen, "idle-expiry", watcher=watcher))
-    assert spy.most == 20
-    note = "only 20 connections wait idle at a time: no more files may be open (ulimit -n)"
+    assert spy.most == 22
+    note = "only 23 connections are open at a time: no more files may be open (ulimit -n)"
     assert note in warnings
     assert note in found.notes
 

@@ -105,5 +105,7 @@ def _document(job: Job, measured: Measured, started: datetime) -> Run:
         notes=notes,
         seed=job.settings.seed,
         command=job.command,
+        plan=measured.plan,
+        spent=measured.spent,
     )
     return with_judgement(run, measured.judged)

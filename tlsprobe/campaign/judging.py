@@ -8,7 +8,7 @@ been learned about it since, it is judged again from its facts.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,13 +18,16 @@ from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.families import family_of
 from tlsprobe.judge.idle import idle_of
+from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.lab.truth import compare, endpoint_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import (
+    CrowdedFact,
     Fact,
     FarFact,
     KernelFact,
+    Load,
     PathFact,
     PlanFact,
     PlannedCell,
@@ -33,7 +36,18 @@ from tlsprobe.model.facts import (
 )
 from tlsprobe.model.judgement import Control, Judgement, LadderLine, Verdict, Word
 from tlsprobe.model.knowledge import AlertAlone, Digest, Habit, Knowledge, Silence, Timer
-from tlsprobe.model.run import Cell, CellPlan, Idle, JudgedTrial, Run, Trial, Truth, stamp
+from tlsprobe.model.run import (
+    Cell,
+    CellPlan,
+    Crowding,
+    Idle,
+    JudgedTrial,
+    Run,
+    Spread,
+    Trial,
+    Truth,
+    stamp,
+)
 from tlsprobe.model.sequence import Group, Sequence
 from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Trace
@@ -63,6 +77,13 @@ class JudgedRun:
     truth: Truth | None = None
     server_says: str = ""
     revised: bool = False
+    crowding: Crowding | None = None
+
+    @property
+    def lateness(self) -> Spread:
+        """How late our steps were on the wire: of each trial the latest, in microseconds."""
+        times = (trial.judgement.timing_us for trial in self.trials)
+        return spread([found["step_late"] for found in times if "step_late" in found])
 
     @property
     def summary(self) -> dict[str, int]:
@@ -88,6 +109,8 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
         summary=judged.summary,
         truth=judged.truth,
         server_says=judged.server_says,
+        lateness=judged.lateness,
+        crowding=judged.crowding,
     )
 
 
@@ -124,11 +147,16 @@ class RunInJudgement:
         self._refused: dict[str, str] = {}
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._server_says = self._protocol = ""
+        self._crowding: Crowding | None = None
         self._kernel: list[KernelFact] = []
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
+        self._latest: dict[Trial, int] = {}
+        self._repeated: Counter[Name] = Counter()
+        self._replaced: set[int] = set()
+        self._unshown: set[int] = set()
         self._habits: tuple[Habit, ...] | None = None
-        self._expiries: defaultdict[Name, list[Silence]] = defaultdict(list)
+        self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
         self._timers: tuple[Timer, ...] = ()
         self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
         self._first: dict[tuple[Name, str], int] = {}
@@ -154,6 +182,10 @@ class RunInJudgement:
                 self._refused = dict(fact.refused)
                 self._server_says = fact.server_says or self._server_says
                 self._cells.clear()
+            case CrowdedFact():
+                self._crowding = Crowding(fact.most_open, fact.because)
+                self._paths.clear()  # a full server does not take the next connection either
+                self._cells.clear()
             case FarFact():
                 self._far[fact.client].append(fact)
             case KernelFact():
@@ -165,6 +197,9 @@ class RunInJudgement:
         trial, digest = fact.trial, digest_of(fact.trace)
         self._protocol = fact.trace.protocol
         name = trial.sequence, trial.tls
+        if trial in self._latest:
+            self._forget(self._latest[trial])
+        self._latest[trial] = len(self._known)
         if name in self._plans:
             self._by_cell[name].count(digest)
             self._by_close[self._plans[name].sequence.groups, trial.tls].count(digest)
@@ -178,12 +213,41 @@ class RunInJudgement:
         self._known.append(_Known(trial, client, while_open, digest, known))
         self._habits = None
 
+    def _forget(self, place: int) -> None:
+        """Leave a trial out that was driven once more: the later one has the say."""
+        known = self._known[place]
+        name = known.trial.sequence, known.trial.tls
+        if name in self._plans:
+            self._by_cell[name].count(known.digest, -1)
+            self._by_close[self._plans[name].sequence.groups, name[1]].count(known.digest, -1)
+        self._places[name].remove(place)
+        self._expiries[name].pop(place, None)
+        self._judged.pop(place, None)
+        self._show_instead_of(place)
+        self._cells.pop(name, None)
+        self._repeated[name] += 1
+        self._replaced.add(place)
+        self._revised = True
+
+    def _show_instead_of(self, place: int) -> None:
+        """Have the next trial with the same signature shown packet by packet."""
+        for shown in [shown for shown, first in self._first.items() if first == place]:
+            del self._first[shown]
+            name, signature = shown
+            for other in self._places[name]:
+                judged = self._judged.get(other)
+                if judged is not None and judged[1].judgement.signature == signature:
+                    self._first[shown] = other
+                    self._unshown.add(other)
+                    break
+
     def _learn_expiry(self, name: Name, digest: Digest) -> None:
         """An idle timer that was waited for, and fired."""
         silence = digest.silence
         if silence is not None and silence.server_first and digest.reached and self._waits(name):
-            self._expiries[name].append(silence)
-            self._timers = tuple(dict.fromkeys(map(timer_of, self._expiries.values())))
+            self._expiries[name][len(self._known)] = silence
+        fired = (seen.values() for seen in self._expiries.values() if seen)
+        self._timers = tuple(dict.fromkeys(map(timer_of, fired)))
 
     def _waits(self, name: Name) -> bool:
         """Whether a cell waits for an idle timer of the server."""
@@ -211,6 +275,8 @@ class RunInJudgement:
         alone = known.alone
         if far is not None or timers:
             alone = replace(alone, far=far, timers=timers)
+        if (room := self._room_for(known)) is not None:
+            alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:
             alone = replace(alone, alert_alone=self._alert_alone(name))
         if not digest.gave_up or name not in self._plans:
@@ -220,6 +286,14 @@ class RunInJudgement:
             self._habits = tuple(tally.as_habit(*cell) for cell, tally in cells)
         control = self._control(name)
         return replace(alone, control=control, habits=self._habits)
+
+    def _room_for(self, known: _Known) -> int | None:
+        """How many connections the server has room for, if a trial had more of ours open."""
+        load = known.alone.load
+        if self._crowding is None or load is None:
+            return None
+        most = self._crowding.most_open
+        return most if max(load.at_start, load.at_end) > most else None
 
     def _far_side(self, known: _Known) -> FarFact | None:
         """What was seen of a trial's connection on the far side of a router, if anything."""
@@ -259,10 +333,13 @@ class RunInJudgement:
 
     def _is_stale(self, place: int, known: _Known) -> bool:
         judged = self._judged.get(place)
-        return judged is None or judged[0] != self._about(known)
+        if place in self._replaced:
+            return False
+        return place in self._unshown or judged is None or judged[0] != self._about(known)
 
     def _judge(self, place: int, trace: Trace) -> JudgedTrial:
         known = self._known[place]
+        self._unshown.discard(place)
         name = known.trial.sequence, known.trial.tls
         knowledge = self._about(known)
         judgement = judge(trace, knowledge)
@@ -290,8 +367,12 @@ class RunInJudgement:
         """Whether somebody tried if connections still work after the trials of a cell."""
         return (plan.sequence.name, plan.tls) in self._paths
 
+    def load_of(self, trial: Trial) -> Load:
+        """What else went on while a trial was driven."""
+        return self._known[self._latest[trial]].alone.load or Load(1, 1)
+
     def trials(self, plan: CellPlan) -> list[JudgedTrial]:
-        """The judged trials of a cell."""
+        """The judged trials of a cell; of one that was repeated, the last."""
         return [self._judged[place][1] for place in self._places[plan.sequence.name, plan.tls]]
 
     def answer(self) -> JudgedRun:
@@ -305,6 +386,7 @@ class RunInJudgement:
                 self._refused.get(plan.tls),
                 self._protocol,
                 family,
+                repeated=self._repeated[name],
             )
             for name, plan in self._plans.items()
         }
@@ -315,7 +397,9 @@ class RunInJudgement:
         cells = tuple(self._cells[plan.sequence.name, plan.tls] for plan in self.plans)
         trials = tuple(self._judged[place][1] for place in sorted(self._judged))
         idle, truth = idle_of(cells, self._words), self._truth(trials)
-        return JudgedRun(cells, idle, trials, truth, self._server_says, self._revised)
+        return JudgedRun(
+            cells, idle, trials, truth, self._server_says, self._revised, self._crowding
+        )
 
     def _truth(self, trials: tuple[JudgedTrial, ...]) -> Truth | None:
         """The causes against the kernel's own reasons, of which no judgement knows."""

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 import trio
@@ -280,6 +281,7 @@ class _Paths:
         settings = Settings(
             trials=self.asked.trials,
             concurrency=lab_of(server.profile).concurrency,
+            rate=inf,
             tls=self.asked.tls,
             patience=patience_with(server.profile, PATIENCE_S),
             identity=identity_of(server.profile, self.here),

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import trio
-
-from tlsprobe.model.facts import Load
-
-_T = TypeVar("_T")
 
 
 class Pace:
@@ -68,20 +63,3 @@ class Place:
         if self._taken:
             self._taken = False
             self._limiter.release_on_behalf_of(self._borrower)
-
-
-class Gauge:
-    """Counts the connections of ours that are open at a time, which is a load on the server."""
-
-    def __init__(self) -> None:
-        self._open = 0
-
-    async def driving(self, drive: Callable[[], Awaitable[_T]], count: int = 1) -> tuple[_T, Load]:
-        """Drive ``count`` connections; what came of it, and the load at their start and end."""
-        self._open += count
-        at_start = self._open
-        try:
-            found = await drive()
-            return found, Load(at_start, self._open)
-        finally:
-            self._open -= count

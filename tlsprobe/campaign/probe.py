@@ -9,15 +9,20 @@ and what an earlier run left unfinished is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 
 import trio
 
+from tlsprobe.campaign.again import calm, uncrowd
+from tlsprobe.campaign.calm import Driven
+from tlsprobe.campaign.connections import Gauge, Places
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
-from tlsprobe.campaign.pace import Gauge, Pace, Place, cancel_at
+from tlsprobe.campaign.pace import Pace, Place, cancel_at
+from tlsprobe.campaign.planning import LONG_IDLE, pacing_of, plan_of
 from tlsprobe.campaign.reach import CHECK, Reached, numeric, reach
 from tlsprobe.campaign.settings import (
     Measured,
@@ -29,7 +34,7 @@ from tlsprobe.campaign.settings import (
 )
 from tlsprobe.campaign.watching import forget, trace_of
 from tlsprobe.catalogue import alert_alone, control_of
-from tlsprobe.drive.race import Round
+from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive
 from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
@@ -47,7 +52,7 @@ from tlsprobe.model.facts import (
     ReachedFact,
     TrialFact,
 )
-from tlsprobe.model.run import CellPlan, Trial
+from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
@@ -63,17 +68,14 @@ PATH_TRIES = 3
 A_ROUND = 10
 """Connections that race the same expiry together."""
 
-LONG_IDLE = 20.0
-"""Seconds of idling from which on races run beside everything else, so that nobody waits twice."""
-
 BETWEEN_ROUNDS = 0.4
 """Seconds between rounds that run side by side: their expiries must not meet."""
 
-MAX_IDLE = 10_000
-"""Connections that wait idle at the same time, at most."""
+ON_LOOPBACK, ELSEWHERE = 32, 16
+"""Connections that may be open at once, unless the user says otherwise."""
 
-MIN_IDLE = 16
-"""And at least, whatever the limit of open files."""
+RATE_ELSEWHERE = 20.0
+"""New connections a second, unless the user says otherwise; on loopback as many as come."""
 
 
 async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
@@ -105,7 +107,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)
         plans = plan(sequences, settings)
-        with campaign.room(plans):
+        with campaign.room():
             await campaign.run(plans, stop)
     return campaign.end(interrupted=stop.is_set())
 
@@ -133,25 +135,39 @@ class _Campaign:
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()
         }
-        self.idling = trio.CapacityLimiter(MAX_IDLE)
         self.opening = trio.CapacityLimiter(settings.concurrency)
-        self.pace = Pace(settings.rate)
+        self.places = Places(self.most_asked(), settings.concurrency)
+        self.pace = Pace(self.rate)
         self.gauge = Gauge()
+        self.gauge.opened = len(reached.checks)
+        self.begun = trio.current_time()
+        self.told: Plan | None = None
         self.notes = [capture.warning] if capture.warning else []
 
+    def most_asked(self) -> int:
+        """How many connections may be open at once, by the user or by where the server is."""
+        return self.settings.connections or (ON_LOOPBACK if self.is_near else ELSEWHERE)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the server is on this machine."""
+        return ip_address(numeric(self.reached.address)[0].partition("%")[0]).is_loopback
+
+    @property
+    def rate(self) -> float | None:
+        """New connections a second, None for as many as come."""
+        return self.settings.rate or (None if self.is_near else RATE_ELSEWHERE)
+
     @contextmanager
-    def room(self, plans: Iterable[CellPlan]) -> Iterator[None]:
-        """Let as many connections wait at once as there are to wait, or as may be open."""
-        waiting = [cell.trials for cell in plans if cell.sequence.is_idle]
-        idle = min(sum(waiting), MAX_IDLE)
-        busy = 2 * self.settings.concurrency
-        with room_for(idle + busy) as connections:
-            if connections < idle + busy:
-                most = max(MIN_IDLE, connections - busy)
-                self.idling.total_tokens = most
+    def room(self) -> Iterator[None]:
+        """Let as many connections be open as are wanted, or as may be."""
+        wanted = self.places.most
+        with room_for(wanted) as connections:
+            if connections < wanted:
+                self.places.limit(max(2, connections))
                 self.warn(
-                    f"only {most} connections wait idle at a time: no more files may be open"
-                    " (ulimit -n)"
+                    f"only {self.places.most} connections are open at a time: no more files may be"
+                    " open (ulimit -n)"
                 )
             yield
 
@@ -166,13 +182,27 @@ class _Campaign:
         refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
         self.note(ReachedFact(address, refused, self.reached.server_says))
         self.note(PlanFact(tuple(map(_planned, plans))))
-        self.watcher.planned({cell: len(self.missing(cell)) for cell in plans})
+        missing = {cell: len(self.missing(cell)) for cell in plans}
+        self.told = self.plan_of(missing)
+        self.watcher.told(self.told)
+        self.watcher.planned(missing)
         self.tell()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+            nursery.start_soon(self.gauge.watch)
             await self.all_cells(in_order(plans, self.settings.seed))
+            await uncrowd(self, list(plans), self.places.most, self.settings.expected_idle)
+            await calm(self, list(plans))
             await self.controls()
             nursery.cancel_scope.cancel()
+        self.gauge.close()
+
+    def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:
+        """What the trials that are missing will cost."""
+        pacing = pacing_of(self.reached.checks)
+        settings, places = replace(self.settings, rate=self.rate), self.places
+        begun = len(self.reached.checks)
+        return plan_of(missing, settings, pacing, places.most, places.working, begun)
 
     # --- facts --------------------------------------------------------------------------------
 
@@ -211,6 +241,7 @@ class _Campaign:
             for cell in plans:
                 if not cell.sequence.is_idle:
                     await self.cell(cell)
+            self.places.only_idle()
         for cell in [] if long else races:
             await self.cell(cell)
 
@@ -252,8 +283,7 @@ class _Campaign:
             await self.waiters(cell, missing)
         else:
             await self.trials_of(cell, missing)
-        alive = await self.path_works(cell)
-        self.note(PathFact(cell.sequence.name, cell.tls, alive))
+        await self.path(cell)
         self.tell()
 
     async def trials_of(self, cell: CellPlan, trials: list[Trial]) -> None:
@@ -266,7 +296,7 @@ class _Campaign:
                     driven = await self.trial(cell, trial)
                     nursery.start_soon(self.judge, trial, *driven)
 
-            for _ in range(min(self.settings.concurrency, len(trials))):
+            for _ in range(min(self.places.working, len(trials))):
                 nursery.start_soon(work)
 
     async def waiters(self, cell: CellPlan, trials: list[Trial]) -> None:
@@ -283,11 +313,11 @@ class _Campaign:
                     driven = await self.trial(cell, trial, opening.leave)
                 finally:
                     opening.leave()
-                    self.idling.release_on_behalf_of(trial)
+                    self.places.waited(trial)
                 await self.judge(trial, *driven)
 
             for trial in trials:
-                await self.idling.acquire_on_behalf_of(trial)
+                await self.places.wait_idle(trial)
                 await self.opening.acquire_on_behalf_of(trial)
                 nursery.start_soon(wait, trial)
 
@@ -299,16 +329,17 @@ class _Campaign:
         delay = delay_of(trial, self.settings.seed)
         if delay:
             await trio.sleep(delay)
-        await self.pace.turn()
-        dropped = self.capture.dropped
-        drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
-        found, load = await self.gauge.driving(drives)
+        async with self.places.open():
+            await self.pace.turn()
+            dropped = self.capture.dropped
+            drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
+            found, load = await self.gauge.driving(drives)
         return found, load, dropped
 
     async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:
         """Races against the idle expiry, ten to a round; rounds that take long side by side."""
-        long = False
-        chunks = [trials[at : at + A_ROUND] for at in range(0, len(trials), A_ROUND)]
+        long, size = False, self.round_size()
+        chunks = [trials[at : at + size] for at in range(0, len(trials), size)]
         async with trio.open_nursery() as nursery:
             for number, chunk in enumerate(chunks):
                 begun = trio.current_time()
@@ -319,25 +350,86 @@ class _Campaign:
                     await self.round(cell, chunk)
                     long = trio.current_time() - begun > LONG_IDLE
 
+    def round_size(self) -> int:
+        """How many race together: as many as may wait beside their pacemaker, and start in time."""
+        started = int(SPREAD * self.rate) if self.rate else A_ROUND
+        return max(1, min(A_ROUND, self.places.idle - 1, started))
+
     async def round(self, cell: CellPlan, trials: list[Trial]) -> None:
-        route = self.routes[TlsVersion(cell.tls)]
-        dropped = self.capture.dropped
-        racing = Round(len(trials), first=trials[0].index, pause_capture=self.capture.hold)
-        (found, pacemaker), load = await self.gauge.driving(
-            lambda: racing.drive(route, cell.sequence), len(trials) + 1
+        route, count = self.routes[TlsVersion(cell.tls)], len(trials) + 1
+        racing = Round(
+            len(trials),
+            first=trials[0].index,
+            pause_capture=self.capture.hold,
+            turn=self.pace.turn,
         )
+        async with self.places.waiting(count), self.places.open(count):
+            dropped = self.capture.dropped
+            (found, pacemaker), load = await self.gauge.driving(
+                lambda: racing.drive(route, cell.sequence), count
+            )
         await self.forget(pacemaker)
         for trial, one in zip(trials, found, strict=True):
             await self.judge(trial, one, load, dropped)
 
-    async def judge(self, trial: Trial, found: Drive, load: Load, dropped: int | None) -> None:
+    # --- once more ----------------------------------------------------------------------------
+
+    def seen(self, cells: Iterable[CellPlan]) -> list[Driven]:
+        """The trials of some cells so far."""
+        return [
+            Driven(cell, judged, self.judgement.load_of(judged.trial))
+            for cell in cells
+            for judged in self.judgement.trials(cell)
+        ]
+
+    def limit(self, most: int) -> None:
+        """Have no more connections open at once from now on."""
+        self.places.limit(most)
+
+    async def alone(self, driven: Driven) -> JudgedTrial:
+        """Drive a trial once more with no other connection open."""
+        trial = driven.judged.trial
+        return await self.judge(trial, *await self.trial(driven.cell, trial))
+
+    async def again(self, chosen: list[Driven], at_once: int) -> None:
+        """Drive some trials once more, so many at a time; races in rounds of their own."""
+        races: dict[CellPlan, list[Trial]] = {}
+        left = [(one.cell, one.judged.trial) for one in chosen if not one.cell.sequence.is_race]
+        for one in chosen:
+            if one.cell.sequence.is_race:
+                races.setdefault(one.cell, []).append(one.judged.trial)
+        waiting = iter(left)
+
+        async def work() -> None:
+            for cell, trial in waiting:
+                await self.judge(trial, *await self.trial(cell, trial))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(at_once, len(left))):
+                nursery.start_soon(work)
+        for cell, trials in races.items():
+            await self.rounds(cell, trials)
+        if chosen:
+            self.tell()
+
+    async def judge(
+        self, trial: Trial, found: Drive, load: Load, dropped: int | None
+    ) -> JudgedTrial:
         """Write a driven trial down as soon as all its packets are here, and judge it."""
         await self.capture.settle()
         lost = self.capture.dropped != dropped
         trace = bounded(trace_of(self.capture, found, lost, self.protocol))
         fact = TrialFact(trial, trace, load)
         self.facts.append(fact)
-        self.watcher.judged(self.judgement.judge(fact))
+        judged = self.judgement.judge(fact)
+        self.watcher.judged(judged)
+        return judged
+
+    async def path(self, cell: CellPlan) -> None:
+        """See whether one more connection works after the trials of a cell, and note it."""
+        if TlsVersion(cell.tls) in self.routes:
+            alive = await self.path_works(cell)
+            self.note(PathFact(cell.sequence.name, cell.tls, alive))
 
     async def path_works(self, cell: CellPlan) -> bool:
         """Whether one more connection works, after all those of a cell.
@@ -346,8 +438,9 @@ class _Campaign:
         """
         route = self.routes[TlsVersion(cell.tls)]
         for _ in range(PATH_TRIES):
-            await self.pace.turn()
-            check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
+            async with self.places.open():
+                await self.pace.turn()
+                check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
             await self.forget(check)
             if check.worked or not check.only_late:
                 return check.worked
@@ -381,7 +474,10 @@ class _Campaign:
             notes.append(f"the capture ended early: {self.capture.broken}")
         address = endpoint(*numeric(self.reached.address))
         judged = self.judgement.answer()
-        return Measured(judged, self.capture.facts(), address, interrupted, tuple(notes))
+        spent = Plan(self.gauge.opened, self.gauge.most, round(trio.current_time() - self.begun, 1))
+        return Measured(
+            judged, self.capture.facts(), address, interrupted, tuple(notes), self.told, spent
+        )
 
 
 def _planned(cell: CellPlan) -> PlannedCell:

@@ -7,14 +7,17 @@ from typing import Protocol
 
 from tlsprobe.campaign.results import ResultsFolder
 from tlsprobe.campaign.settings import Measured, Watcher
-from tlsprobe.model.run import CellPlan, JudgedTrial
+from tlsprobe.model.run import CellPlan, JudgedTrial, Plan
 
 
 class Bar(Protocol):
     """What is shown of one target."""
 
-    def planned(self, connections: int, waits: int) -> None:
-        """So many connections are to be opened, so many of them wait for an idle expiry."""
+    def planned(self, connections: int, waits: int, seconds: float) -> None:
+        """So many connections are to be judged, so many of them wait for an idle expiry.
+
+        All of it takes about so many ``seconds``.
+        """
 
     def judged(self, waits: int) -> None:
         """One more has ended; so many still wait for an idle expiry."""
@@ -41,23 +44,33 @@ def shown(
     """Callbacks that feed the progress and the results folder of one target."""
     bar = progress.bar(name)
     waits: dict[str, int] = {}
+    plans: list[Plan] = []
 
     def planned(cells: Mapping[CellPlan, int]) -> None:
         for plan, count in cells.items():
             if plan.sequence.is_idle:
                 waits[plan.sequence.name] = waits.get(plan.sequence.name, 0) + count
-        total = sum(cells.values())
-        bar.planned(total, sum(waits.values()))
+        seconds = plans[-1].seconds if plans else 0.0
+        bar.planned(sum(cells.values()), sum(waits.values()), seconds)
         more = " to go" if is_resumed else ""
-        progress.note(f"{name}: {len(cells)} cells, {total} connections{more}")
+        cost = f", {cost_of(plans[-1])}" if plans else ""
+        progress.note(f"{name}: {len(cells)} cells{more}{cost}")
 
     def judged(trial: JudgedTrial) -> None:
         folder.add(trial)
         if trial.trial.sequence in waits:
-            waits[trial.trial.sequence] -= 1
+            left = waits[trial.trial.sequence] - 1
+            waits[trial.trial.sequence] = max(0, left)  # some are driven once more
         bar.judged(sum(waits.values()))
 
     def warned(text: str) -> None:
         progress.note(f"warning: {text}")
 
-    return Watcher(planned, judged, progressed, warned)
+    return Watcher(plans.append, planned, judged, progressed, warned)
+
+
+def cost_of(plan: Plan) -> str:
+    """What a run will cost, in words."""
+    minutes, seconds = divmod(round(plan.seconds), 60)
+    long = f"{minutes} min {seconds} s" if minutes else f"{plan.seconds:.0f} s"
+    return f"{plan.connections} connections, at most {plan.most_open} open at once, about {long}"

@@ -26,13 +26,15 @@ CHECK = parse("request; close_notify; fin; drain 200ms", "path check")
 class Reached:
     """An address that answers, a route for each version that works, a failure for each other.
 
-    ``server_says`` is what the server calls itself, empty if nothing.
+    ``server_says`` is what the server calls itself, empty if nothing; ``checks`` are the
+    connections that it took.
     """
 
     address: Address
     routes: dict[TlsVersion, Route]
     refused: dict[TlsVersion, Drive]
     server_says: str = ""
+    checks: tuple[Drive, ...] = ()
 
 
 async def reach(target: Target, converse: Conversations, settings: Settings) -> Reached:
@@ -44,6 +46,7 @@ async def reach(target: Target, converse: Conversations, settings: Settings) -> 
     certified = name or target.host
     contexts = {v: client_context(v, identity, name, alpn, certified) for v in settings.tls}
     failures: list[Drive] = []
+    checks: list[Drive] = []
     for address in await _resolve(target):
         template = {
             version: Route(
@@ -53,8 +56,9 @@ async def reach(target: Target, converse: Conversations, settings: Settings) -> 
             for version, context in contexts.items()
         }
         reached = await _try(address, template)
+        checks += reached.checks
         if reached.routes:
-            return reached
+            return replace(reached, checks=tuple(checks))
         failures += reached.refused.values()
     raise _cannot(target, failures)
 
@@ -69,6 +73,7 @@ async def _try(address: Address, template: dict[TlsVersion, Route]) -> Reached:
     reached = Reached(address, {}, {})
     for version, route in template.items():
         found = await drive(route, CHECK)
+        reached = replace(reached, checks=(*reached.checks, found))
         if not reached.server_says:
             reached = replace(reached, server_says=found.server_says)
         if found.worked:

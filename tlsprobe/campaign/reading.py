@@ -84,6 +84,8 @@ def fact_of(run: Run, typed: str) -> RunFact:
         seed=run.seed,
         server=run.server,
         typed=typed,
+        plan=run.plan,
+        spent=run.spent,
     )
 
 
@@ -102,6 +104,8 @@ def _unjudged(header: FactsHeader, said: RunFact) -> Run:
         seed=said.seed,
         command=said.command,
         server=said.server,
+        plan=said.plan,
+        spent=said.spent,
     )
 
 

@@ -79,7 +79,9 @@ async def _probe_each(asked: RunSettings, jobs: list[Job], progress: Progress) -
 def _job(target: Target, profile: Profile, asked: RunSettings) -> Job:
     """One target with its results folder, what that holds, and its baseline."""
     settings = replace(
-        asked.each, patience=replace(asked.each.patience, idle=_idle(asked, profile))
+        asked.each,
+        patience=replace(asked.each.patience, idle=_idle(asked, profile)),
+        idle_s=profile.idle_s,
     )
     name = settings.identity.sni or target.host
     converse = make_conversation(profile, name, asked.login, target.port)

@@ -13,7 +13,7 @@ from tlsprobe.drive.script import Patience
 from tlsprobe.language import format_groups
 from tlsprobe.model.facts import Fact
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Trial
+from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
 
@@ -27,8 +27,11 @@ JITTER = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of a run. Durations in seconds; ``rate`` is new connections a second.
+    """The options of a run. Durations in seconds.
 
+    ``connections`` is how many may be open at once, ``rate`` how many are opened a second; None: as
+    many as suits where the server is. ``concurrency`` is how many do not wait idle. ``idle_s`` is
+    the idle timeout that is documented, if one is.
     With a ``seed`` the cells are measured in a shuffled order and each connection starts a little
     late; the same seed gives the same order and the same delays. ``namespace`` is the network
     namespace that everything happens in, empty for our own.
@@ -36,6 +39,7 @@ class Settings:
 
     trials: int = 5
     concurrency: int = 16
+    connections: int | None = None
     rate: float | None = None
     tls: tuple[TlsVersion, ...] = (TlsVersion.TLS12, TlsVersion.TLS13)
     patience: Patience = DEFAULT_PATIENCE
@@ -46,6 +50,12 @@ class Settings:
     pcapng: Path | None = None
     seed: int | None = None
     namespace: str = ""
+    idle_s: float | None = None
+
+    @property
+    def expected_idle(self) -> float:
+        """After how long an idle connection should be ended, or else for how long we wait."""
+        return min(self.patience.idle, self.idle_s or self.patience.idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +137,18 @@ class ClientsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on."""
+    """What a campaign found; ``interrupted`` says that it was cut short, or still goes on.
+
+    ``plan`` is what it was to cost, ``spent`` what it has cost.
+    """
 
     judged: JudgedRun
     capture: CaptureFacts
     address: str
     interrupted: bool
     notes: tuple[str, ...] = ()
+    plan: Plan | None = None
+    spent: Plan | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -150,11 +165,13 @@ class Measured:
 class Watcher:
     """Who wants to know, while it happens. Every callback may be left as it is.
 
-    ``planned`` is told how many connections each cell still needs; ``progressed`` everything
+    ``told`` gets what it will cost before it starts, ``planned`` how many connections each cell
+    still needs; ``progressed`` everything
     measured so far, when the plan is made and whenever a cell has ended. ``witnessed`` is asked at
     the end for what others saw meanwhile.
     """
 
+    told: Callable[[Plan], None] = lambda _: None
     planned: Callable[[Mapping[CellPlan, int]], None] = lambda _: None
     judged: Callable[[JudgedTrial], None] = lambda _: None
     progressed: Callable[[Measured], None] = lambda _: None

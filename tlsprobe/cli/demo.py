@@ -152,7 +152,7 @@ def _job(name: str, port: int, trials: int, folder: Path) -> Job:
         target=Target(name, HOST, port, profile.name, profile.protocol),
         converse=make_conversation(profile, HOST, Login(), port),
         sequences=tuple(catalogue()[name].sequence for name in SEQUENCES),
-        settings=Settings(trials=trials, patience=PATIENCE, concurrency=32),
+        settings=Settings(trials=trials, patience=PATIENCE, concurrency=32, idle_s=1.0),
         folder=folder,
         typed=command_line(),
     )

@@ -25,8 +25,21 @@ from tlsprobe.sniff.capture import CHOICES
 TARGET_PANEL, TLS_PANEL, CAPTURE_PANEL, OUTPUT_PANEL = "Target", "TLS", "Capture", "Output"
 """The headings under which ``--help`` lists them."""
 
+ConnectionsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Maximum number of connections open at once, those that wait idle included."
+        " Default: 32 on loopback, 16 elsewhere.",
+    ),
+]
+
 RateOption = Annotated[
-    float | None, typer.Option(min=0.01, help="Maximum number of new connections per second.")
+    float | None,
+    typer.Option(
+        min=0.01,
+        help="Maximum number of new connections per second. Default: 20, on loopback no limit.",
+    ),
 ]
 
 TlsOption = Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3. Default: both.")]

@@ -11,10 +11,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from tlsprobe.cli.console import say
 
@@ -26,11 +29,19 @@ class _Line:
     bars: Progress
     task: TaskID
 
-    def planned(self, connections: int, waits: int) -> None:
-        self.bars.update(self.task, total=connections, waits=_waits(waits))
+    def planned(self, connections: int, waits: int, seconds: float) -> None:
+        self.bars.update(self.task, total=connections, waits=_waits(waits), seconds=seconds)
 
     def judged(self, waits: int) -> None:
         self.bars.update(self.task, advance=1, waits=_waits(waits))
+
+
+class _LeftColumn(ProgressColumn):
+    """How long it will take yet, by the plan; when that is over, nobody knows."""
+
+    def render(self, task: Task) -> Text:
+        left = round(task.fields["seconds"] - (task.elapsed or 0.0))
+        return Text(f"about {left} s left" if left > 0 else "", style="dim")
 
 
 class ProgressView:
@@ -44,6 +55,7 @@ class ProgressView:
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            _LeftColumn(),
             TextColumn("{task.fields[waits]}", style="dim"),
             console=console,
             transient=True,
@@ -58,7 +70,7 @@ class ProgressView:
 
     def bar(self, name: str) -> _Line:
         """A bar for a target that is about to be probed."""
-        return _Line(self.bars, self.bars.add_task(name, total=None, waits=""))
+        return _Line(self.bars, self.bars.add_task(name, total=None, waits="", seconds=0.0))
 
     def note(self, text: str) -> None:
         """A line on standard error, unless --quiet."""

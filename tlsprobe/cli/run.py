@@ -22,6 +22,7 @@ from tlsprobe.cli.options import (
     TARGET_PANEL,
     TLS_PANEL,
     CaptureOptions,
+    ConnectionsOption,
     IdentityOptions,
     LoginOptions,
     NoColorOption,
@@ -85,6 +86,7 @@ class RunOptions:
             help="Maximum number of connections at a time, not counting those that wait idle.",
         ),
     ] = 16
+    connections: ConnectionsOption = None
     rate: RateOption = None
     seed: Annotated[
         int | None,
@@ -195,6 +197,7 @@ class RunOptions:
         each = Settings(
             trials=self.trials,
             concurrency=self.concurrency,
+            connections=self.connections,
             rate=self.rate,
             tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
             patience=Patience(self.patience),

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -69,7 +69,8 @@ class _Racer:
 class Round:
     """One round: as many racers as were announced, started together.
 
-    ``first`` is the index of its first trial; ``pause_capture`` is called with the number of
+    ``first`` is the index of its first trial; ``turn`` is awaited before each connection;
+    ``pause_capture`` is called with the number of
     seconds for which the capture should leave the processors alone.
     """
 
@@ -79,8 +80,10 @@ class Round:
         offsets: Several[float] = SWEEP,
         first: int = 0,
         pause_capture: Callable[[float], None] = lambda _: None,
+        turn: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
         self.size = size
+        self.turn = turn
         self.pause_capture = pause_capture
         self.offsets = offsets
         self.first = first
@@ -94,9 +97,11 @@ class Round:
         """Run the round; what became of the racers, in no particular order, and the pacemaker."""
         found: list[Drive] = []
         async with trio.open_nursery() as nursery:
+            await self.turn()
             nursery.start_soon(self._pace, route)
             await trio.sleep(HEADSTART)
             for _ in range(self.size):
+                await self.turn()
                 opened = trio.Event()
                 nursery.start_soon(self._run, route, sequence, found, opened.set)
                 with trio.move_on_after(APART):

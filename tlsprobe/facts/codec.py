@@ -16,6 +16,7 @@ import msgspec
 
 from tlsprobe.model.facts import (
     ClientFact,
+    CrowdedFact,
     EndFact,
     Fact,
     FactsHeader,
@@ -73,6 +74,7 @@ class _Line(msgspec.Struct):
 
     trial: _TrialLine | None = None
     path: PathFact | None = None
+    crowded: CrowdedFact | None = None
     plan: PlanFact | None = None
     reached: ReachedFact | None = None
     far: FarFact | None = None
@@ -82,7 +84,7 @@ class _Line(msgspec.Struct):
     client: ClientFact | None = None
 
 
-_KINDS = {TrialFact: "trial", PathFact: "path", PlanFact: "plan"}
+_KINDS = {TrialFact: "trial", PathFact: "path", PlanFact: "plan", CrowdedFact: "crowded"}
 _KINDS |= {ReachedFact: "reached", FarFact: "far", KernelFact: "kernel", EndFact: "end"}
 _KINDS |= {RunFact: "run", ClientFact: "client"}
 
@@ -125,7 +127,7 @@ def decode_fact(line: bytes) -> Fact:
         return _trial(found.trial)
     others = (
         *(found.path, found.plan, found.reached, found.far, found.kernel, found.end),
-        *(found.run, found.client),
+        *(found.run, found.client, found.crowded),
     )
     fact = next((other for other in others if other is not None), None)
     if fact is None:

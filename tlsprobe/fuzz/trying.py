@@ -14,8 +14,9 @@ from itertools import pairwise
 
 import trio
 
+from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.judging import alone
-from tlsprobe.campaign.pace import Gauge, Pace
+from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK, Reached
 from tlsprobe.campaign.watching import trace_of
 from tlsprobe.drive.script import Route, drive

@@ -39,6 +39,7 @@ _DOUBTS = {
     Doubt.WITH_RESPONSE: "the server ended the connection with its response: no idle timer of its"
     " came into it",
     Doubt.OVERTAKEN: "the server began to end the connection before our sequence did anything",
+    Doubt.CROWDED: "our own connections filled the server",
 }
 
 
@@ -47,7 +48,9 @@ class MeasuredCell:
     """A planned cell with its judged trials.
 
     ``path_alive``: whether connections worked afterwards, None if nobody tried; ``refused``: why
-    the server does not do this TLS version. Remedies depend on ``protocol`` and ``family``.
+    the server does not do this TLS version. ``repeated`` counts trials that were driven once more,
+    and of which the last one is there. Remedies depend on
+    ``protocol`` and ``family``.
     """
 
     plan: CellPlan
@@ -56,6 +59,7 @@ class MeasuredCell:
     refused: str | None = None
     protocol: str = ""
     family: Family | None = None
+    repeated: int = 0
 
 
 def windows_of(measured: Iterable[MeasuredCell]) -> dict[str, Spread]:
@@ -88,7 +92,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         tls=plan.tls,
         trials=len(said),
         verdict=verdict,
-        outcomes=_counted(j.outcome for j in said),
+        outcomes=_counted(j.outcome for j in _with_room(said)),
         signatures=_counted(j.signature for j in reached),
         resets=ResetCounts(_resets(reached, Side.SERVER), _resets(reached, Side.CLIENT)),
         causes=_counted(cause for j in reached for cause in _causes(j)),
@@ -101,14 +105,19 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         role=plan.role,
         race=race_of(judged, window) if plan.sequence.is_race else None,
         reason=_reason(judged, verdict, findings),
+        repeated=measured.repeated,
         left_out=_counted(j.doubt for j in said if j.doubt is not None),
     )
 
 
 def _reached(measured: MeasuredCell) -> list[Judgement]:
-    """The judgements of trials that came to their sequence."""
-    said = (trial.judgement for trial in measured.trials)
+    """The judgements of trials that came to their sequence, on a server that had room for them."""
+    said = _with_room(trial.judgement for trial in measured.trials)
     return [judgement for judgement in said if judgement.outcome.reached]
+
+
+def _with_room(said: Iterable[Judgement]) -> list[Judgement]:
+    return [judgement for judgement in said if judgement.doubt is not Doubt.CROWDED]
 
 
 def _verdict(
@@ -119,7 +128,7 @@ def _verdict(
     Where nothing wrong was seen, nor anything that answers, it is no pass.
     """
     results = {finding.result for finding in findings}
-    if Result.ERROR in results or any(j.outcome.failed for j in said):
+    if Result.ERROR in results or any(j.outcome.failed for j in _with_room(said)):
         return Verdict.ERROR
     died = Result.FAIL in results and path_alive is False  # which breaks no rule of closing
     if died or not said or not all(j.conclusive for j in said):

@@ -54,13 +54,13 @@ class Tally:
     after_fin: int = 0
     spoke: int = 0
 
-    def count(self, digest: Digest) -> None:
-        """Count one trial."""
+    def count(self, digest: Digest, times: int = 1) -> None:
+        """Count one trial; -1 ``times``: take it out again."""
         if digest.reached and digest.conclusive:
-            self.trials += 1
-            self.before_fin += digest.before_fin
-            self.after_fin += digest.after_fin
-            self.spoke += digest.spoke
+            self.trials += times
+            self.before_fin += times * digest.before_fin
+            self.after_fin += times * digest.after_fin
+            self.spoke += times * digest.spoke
 
     def as_control(self, name: str) -> Control | None:
         """What this says as the control of another close."""

@@ -106,7 +106,7 @@ def _timed(
 
 def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[RuleResult, ...]:
     """The results that do not depend on what is in doubt."""
-    if doubt is Doubt.BUSY:
+    if doubt is Doubt.BUSY or doubt is Doubt.CROWDED:
         return ()
     if doubt is Doubt.LATE:
         return tuple(result for result in results if result.rule not in TIMED_RULES)
@@ -134,6 +134,8 @@ def ladder_for(trace: Trace, judgement: Judgement) -> tuple[LadderLine, ...]:
 def _doubt(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None:
     if trace.coverage is Coverage.HOLES:
         return _GAPS[trace.gap]
+    if knowledge.room is not None:
+        return Doubt.CROWDED
     if trace.drive.ended_early:
         return Doubt.ENDED_EARLY
     return None if trace.drive.failure is not None else doubt_of(trace, closing, knowledge)

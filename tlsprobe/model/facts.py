@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tlsprobe.model.kernel import KernelReset
-from tlsprobe.model.run import CaptureFacts, HostFacts, ServerFacts, Tool, Trial
+from tlsprobe.model.run import CaptureFacts, HostFacts, Plan, ServerFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Trace
 
@@ -114,6 +114,17 @@ class Renaming(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class CrowdedFact:
+    """That the server has room for no more than ``most_open`` connections of ours; what shows it.
+
+    Trials that had more open do not count. A later one has the say.
+    """
+
+    most_open: int
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class FarFact:
     """What captures on both sides of a router tell of one connection.
 
@@ -169,6 +180,8 @@ class RunFact:
     seed: int | None = None
     server: ServerFacts | None = None
     typed: str = ""
+    plan: Plan | None = None
+    spent: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +197,7 @@ Fact = (
     | ReachedFact
     | TrialFact
     | PathFact
+    | CrowdedFact
     | FarFact
     | KernelFact
     | EndFact

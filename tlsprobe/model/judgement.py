@@ -249,7 +249,8 @@ class Doubt(StrEnum):
     connection with its response, so that no idle timer came into it. OVERTAKEN: it ended it before
     our sequence did anything behind its opening request. LATE: a step of ours came at another time
     than it was meant for, and may have met another server for it. BUSY: what we waited for in vain
-    may have been on its way, so slow was everything just then.
+    may have been on its way, so slow was everything just then. CROWDED: our own connections filled
+    the server.
     """
 
     ENDED_EARLY = "ended-before-start"
@@ -261,6 +262,7 @@ class Doubt(StrEnum):
     OVERTAKEN = "overtaken"
     LATE = "late"
     BUSY = "busy"
+    CROWDED = "crowded"
 
     @property
     def spoils(self) -> bool:

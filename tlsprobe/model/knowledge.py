@@ -119,7 +119,8 @@ class Knowledge:
     ``load`` is what else went on at the time. ``rewritten`` says that its client is another
     connection's under a new name. ``waits_idle``: its sequence waits for an idle timer of the
     server. ``timers`` are those that the run saw fire. ``offered`` is the TLS version that was
-    offered, and ``alert_alone`` a control of our alert.
+    offered, and ``alert_alone`` a control of our alert. ``room`` is there if the trial had more
+    connections of ours open than the server has room for: how many it has room for.
     """
 
     control: Control | None = None
@@ -129,6 +130,7 @@ class Knowledge:
     rewritten: Rewritten | None = None
     waits_idle: bool = False
     timers: tuple[Timer, ...] = ()
+    room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None
 

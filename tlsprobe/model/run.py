@@ -241,7 +241,8 @@ class Cell:
     """A sequence in one TLS version: all its trials, counted.
 
     ``role`` is ``control`` for a sequence that was added to settle the cause of another's RST.
-    ``left_out`` counts trials that say nothing about the sequence, or not all of it, by why.
+    ``left_out`` counts trials that say nothing about the sequence, or not all of it, by why;
+    ``repeated`` counts those that were driven once more at a calmer time: the last ones count.
     """
 
     sequence: str
@@ -263,6 +264,7 @@ class Cell:
     reason: str | None = None
     race: Race | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
 
 
 class CountedFrom(StrEnum):
@@ -382,12 +384,37 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run costs its server: connections, how many of them at once at most, and how long.
+
+    ``seconds`` is the time of the measurement, without what comes before and after it.
+    """
+
+    connections: int
+    most_open: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crowding:
+    """The server had no room for all our connections: what showed it, and how many it has room for.
+
+    Trials that had more of ours open, ``most_open``, are left out and were measured again.
+    """
+
+    most_open: int
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One target, measured: the run document.
 
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
     where no baseline was given. ``server_says`` is what the server calls itself: a ``Server``
     header, a greeting, a version. ``server`` and ``truth`` are there for what the lab started.
+    ``plan`` is what was told before it started, ``spent`` what it came to; ``lateness`` is how late
+    our steps were on the wire, in microseconds: of each trial the one that was latest.
     """
 
     tool: Tool
@@ -407,4 +434,8 @@ class Run:
     server: ServerFacts | None = None
     truth: Truth | None = None
     server_says: str = ""
+    plan: Plan | None = None
+    spent: Plan | None = None
+    lateness: Spread = Spread(0)
+    crowding: Crowding | None = None
     schema: str = RUN_SCHEMA

@@ -106,9 +106,13 @@ def run_document(run: Run) -> Document:
         "idle": document["idle"],
         "summary": {**dict.fromkeys(SUMMARY_KEYS, 0), **document["summary"]},
         **_said(document, ("server_says", "interrupted", "notes", "command")),
-        **_present({key: document[key] for key in ("seed", "deviations", "truth")}),
+        **_present({key: document[key] for key in _OPTIONAL}),
+        **({"lateness": _present(document["lateness"])} if run.lateness.n else {}),
         **({"server": _present(server)} if (server := document["server"]) else {}),
     }
+
+
+_OPTIONAL = ("seed", "deviations", "truth", "plan", "spent", "crowding")
 
 
 def decode_run(data: bytes, source: Path) -> Run:
@@ -176,7 +180,7 @@ _HINT = "restore the file from where it was written, or measure again with `tlsp
 def _cell_document(cell: Document) -> Document:
     kept: Document = {key: cell[key] for key in CELL_KEYS}
     kept["timing_us"] = {name: _present(spread) for name, spread in cell["timing_us"].items()}
-    kept |= _said(cell, ("why", "example", "reason", "race", "left_out"))
+    kept |= _said(cell, ("why", "example", "reason", "race", "left_out", "repeated"))
     if example := kept.get("example"):
         kept["example"] = {**example, "ladder": [_present(line) for line in example["ladder"]]}
     if cell["role"] != "asked":

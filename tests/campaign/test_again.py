@@ -1,0 +1,168 @@
+"""What is measured again: on servers that our own connections fill, and what came late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.judge.playbook import C, S, play, silence, step
+from tests.small_servers import SmallServer, WhenFull, running
+from tlsprobe.campaign import probe as campaign
+from tlsprobe.campaign.calm import Driven, hasty_timer, spoiled, turned_away
+from tlsprobe.campaign.judging import RunInJudgement
+from tlsprobe.campaign.settings import Measured, Settings, Watcher
+from tlsprobe.catalogue import catalogue
+from tlsprobe.drive.script import Patience
+from tlsprobe.facts.file import FactsInMemory
+from tlsprobe.language import format_groups
+from tlsprobe.model.facts import CrowdedFact, Fact, Load, PlanFact, PlannedCell, TrialFact
+from tlsprobe.model.judgement import Doubt, Verdict
+from tlsprobe.model.run import Crowding, Trial
+from tlsprobe.model.target import Login, Target, TlsVersion
+from tlsprobe.model.trace import Stage, Trace
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import make_conversation
+
+PATIENT = Patience(5.0, 5.0, 0.01)
+
+
+async def measure(port: int, *names: str, facts: FactsInMemory, **options: object) -> Measured:
+    profile = load_profile("reference")
+    target = Target("small", "127.0.0.1", port, profile.name, profile.protocol)
+    converse = make_conversation(profile, target.host, Login(), target.port)
+    chosen = [catalogue()[name].sequence for name in names]
+    given = {"patience": PATIENT, "capture": "none", "tls": (TlsVersion.TLS13,), **options}
+    settings = Settings(**given)  # type: ignore[arg-type]
+    return await campaign.measure(
+        target, converse, chosen, settings, Watcher(), trio.Event(), facts
+    )
+
+
+def run(server: SmallServer, folder: Path, *names: str, **options: object) -> Measured:
+    facts = FactsInMemory()
+
+    async def measured(port: int) -> Measured:
+        return await measure(port, *names, facts=facts, **options)
+
+    with running(server, folder) as port:
+        return trio.run(measured, port)
+
+
+def test_a_timeout_that_our_own_connections_shorten_is_measured_again(tmp_path: Path) -> None:
+    """0.2 s in place of 2 s, while our waiters fill its slots."""
+    server = SmallServer(slots=6, when_full=WhenFull.HURRIES, idle_s=2.0)
+    found = run(server, tmp_path, "idle-expiry", "idle-before-request", trials=12)
+    assert server.most > server.slots
+    assert found.judged.idle is not None
+    assert found.judged.idle.timeout_s == pytest.approx(2.0, abs=0.5)
+    assert found.judged.crowding is not None
+    assert found.judged.crowding.most_open < 32
+    assert any("measuring again" in note for note in found.notes)
+    assert {cell.verdict for cell in found.cells} <= {Verdict.PASS, Verdict.INCONCLUSIVE}
+    assert all(cell.left_out.get("crowded", 0) > 0 for cell in found.cells)
+
+
+def test_connections_that_a_full_server_refuses_are_measured_again(tmp_path: Path) -> None:
+    server = SmallServer(slots=5, when_full=WhenFull.REFUSES)
+    found = run(server, tmp_path, "idle-expiry", "terminate", trials=12)
+    assert server.refused > 0
+    assert found.judged.crowding is not None
+    assert "turns connections away" in found.judged.crowding.because
+    assert not any(cell.outcomes.get("error") for cell in found.cells)
+    assert {cell.verdict for cell in found.cells} <= {Verdict.PASS, Verdict.INCONCLUSIVE}
+
+
+def test_a_server_with_room_is_not_said_to_be_crowded(tmp_path: Path) -> None:
+    found = run(SmallServer(), tmp_path, "idle-expiry", "terminate", trials=6)
+    assert found.judged.crowding is None
+    assert [cell.verdict for cell in found.cells] == [Verdict.PASS, Verdict.PASS]
+
+
+# --- which trials --------------------------------------------------------------------------------
+
+IN_TIME = play(C.goodbye(), step("terminate"), C.notify(), S.notify() + S.fin(), C.fin())
+LATE = play(
+    *(C.goodbye(), step("terminate"), silence(0.01), S.notify() + S.fin()),
+    *(silence(0.02), C.notify(), S.rst()),
+)
+REFUSED = play(S.rst(active=True), failure="reset", stage=Stage.HANDSHAKE)
+NAME = "terminate-close-notify"
+ALONE = Load(1, 1)
+
+
+def planned(name: str) -> PlannedCell:
+    steps = format_groups(catalogue()[name].sequence.groups)
+    return PlannedCell(name, steps, "1.3", 3, "asked")
+
+
+def driven(*traces: Trace, name: str = NAME, load: Load = ALONE) -> list[Driven]:
+    judging = RunInJudgement()
+    judging.learn(PlanFact((planned(name),)))
+    (cell,) = judging.plans
+    return [
+        Driven(cell, judging.judge(TrialFact(Trial(name, "1.3", n), trace, load)), load)
+        for n, trace in enumerate(traces)
+    ]
+
+
+def test_what_came_late_is_driven_again_and_nothing_else() -> None:
+    found = driven(IN_TIME, LATE, IN_TIME, REFUSED)
+    assert [one.judged.trial.index for one in spoiled(found)] == [1]
+
+
+def test_only_beside_others_can_a_connection_be_turned_away_for_want_of_room() -> None:
+    assert turned_away(driven(IN_TIME, REFUSED)) == []
+    (away,) = turned_away(driven(IN_TIME, REFUSED, load=Load(9, 3)))
+    assert away.judged.trial.index == 1
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "expected_s", "hasty"),
+    [
+        ((60.0, 60.01), 60.0, False),
+        ((60.0, 60.01), 100.0, True),
+        ((40.0, 60.0), 60.0, True),
+        ((1.0, 1.01), 1.0, True),
+    ],
+)
+def test_which_timeouts_are_looked_at_alone(
+    timeouts: tuple[float, ...], expected_s: float, *, hasty: bool
+) -> None:
+    stories = [play(step("await"), silence(s), S.notify(), S.fin(), C.fin()) for s in timeouts]
+    found = driven(*stories, name="idle-expiry", load=Load(20, 20))
+    assert (hasty_timer(found, expected_s) is not None) is hasty
+
+
+# --- the later one counts ------------------------------------------------------------------------
+
+
+def test_the_later_of_two_trials_has_the_say() -> None:
+    judging = RunInJudgement()
+    judging.learn(PlanFact((planned(NAME),)))
+    for trace in (LATE, IN_TIME):
+        judging.judge(TrialFact(Trial(NAME, "1.3", 0), trace, Load(1, 1)))
+    (cell,) = judging.answer().cells
+    assert (cell.trials, cell.repeated, cell.left_out) == (1, 1, {})
+    assert cell.verdict is Verdict.PASS
+    assert len(judging.answer().trials) == 1
+
+
+def test_what_had_more_open_than_the_server_has_room_for_is_left_out() -> None:
+    facts: list[Fact] = [
+        PlanFact((planned(NAME),)),
+        TrialFact(Trial(NAME, "1.3", 0), IN_TIME, Load(2, 12)),
+        TrialFact(Trial(NAME, "1.3", 1), IN_TIME, Load(2, 2)),
+        CrowdedFact(4, "it is full"),
+    ]
+    judging = RunInJudgement()
+    for fact in facts:
+        judging.learn(fact)
+    judging.catch_up(lambda: facts)
+    answer = judging.answer()
+    assert [trial.judgement.doubt for trial in answer.trials] == [Doubt.CROWDED, None]
+    (cell,) = answer.cells
+    assert cell.left_out == {"crowded": 1}
+    assert cell.verdict is Verdict.PASS
+    assert answer.crowding == Crowding(4, "it is full")

@@ -1,0 +1,115 @@
+"""Measures again what a busy machine spoiled, or a server that our own connections filled.
+
+Both are found when everything has been measured once. A server that is full turns connections
+away, or shortens its idle timeout: one connection alone tells whether it does so to everybody. If
+not, the run steps down to fewer connections, until alone and together agree, and measures again
+what had more. What came late, or met a machine that was too slow, is driven once more with little
+beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from tlsprobe.campaign.calm import (
+    Driven,
+    better,
+    hasty_timer,
+    is_shortened,
+    spoiled,
+    turned_away,
+)
+from tlsprobe.model.facts import CrowdedFact, Fact
+from tlsprobe.model.run import CellPlan, JudgedTrial
+
+CALMER = (2, 1)
+"""How many spoiled trials are driven at a time, attempt by attempt."""
+
+IDLE_AT_ONCE = 4
+"""And how many that wait idle most of the time."""
+
+MOST_AGAIN = 200
+"""Trials that are driven once more for being late, at most, in one attempt."""
+
+STEP_DOWN = 4
+"""By how much fewer connections a full server is tried again."""
+
+IDLE_TRIALS = 2
+"""Trials of an idle cell that are measured again on a server that is small."""
+
+
+class Measuring(Protocol):
+    """The campaign, as far as repeating a part of it takes."""
+
+    def seen(self, cells: Iterable[CellPlan]) -> list[Driven]:
+        """The trials of some cells so far."""
+
+    async def again(self, chosen: list[Driven], at_once: int) -> None:
+        """Drive some trials once more, so many at a time."""
+
+    async def alone(self, driven: Driven) -> JudgedTrial:
+        """Drive a trial once more with no other connection open."""
+
+    async def path(self, cell: CellPlan) -> None:
+        """See whether one more connection works after the trials of a cell."""
+
+    def limit(self, most: int) -> None:
+        """Have no more connections open at once from now on."""
+
+    def note(self, fact: Fact) -> None:
+        """Write a fact down, and learn it."""
+
+    def warn(self, note: str) -> None:
+        """Tell whoever watches, and the report."""
+
+
+async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: float) -> None:
+    """Step down until the server has room for us; ``most`` connections could be open so far.
+
+    ``expected_s`` is the idle timeout that is documented, or as long as we wait.
+    """
+    while most > 1:
+        because = await _crowded(run, cells, most, expected_s)
+        if because is None:
+            return
+        most = max(1, most // STEP_DOWN)
+        run.limit(most)
+        run.note(CrowdedFact(most, because))
+        run.warn(f"{because}: measuring again with at most {most} open")
+        chosen = [one for one in run.seen(cells) if one.most > most]
+        quick = [one for one in chosen if not one.cell.sequence.is_idle]
+        await run.again(quick, max(1, most // 2))
+        slow = [one for one in chosen if one.cell.sequence.is_idle]
+        await run.again([o for o in slow if o.judged.trial.index < IDLE_TRIALS], most)
+        for cell in cells:
+            await run.path(cell)
+
+
+async def _crowded(
+    run: Measuring, cells: list[CellPlan], most: int, expected_s: float
+) -> str | None:
+    """What shows that the server has no room for all our connections; None if nothing does."""
+    seen = [one for one in run.seen(cells) if one.most <= most]
+    away = turned_away(seen)
+    if away and better(away[0].judged, await run.alone(away[0])):
+        return f"the server turns connections away while {away[0].most} of ours are open"
+    hasty = hasty_timer(seen, expected_s)
+    if hasty is None or hasty.idle_s is None:
+        return None
+    alone = Driven(hasty.cell, await run.alone(hasty), hasty.load)
+    if not is_shortened(hasty, alone):
+        return None
+    than = "it waits longer than we do" if alone.idle_s is None else f"it is {alone.idle_s:.2f} s"
+    return (
+        f"the server's idle timeout is {hasty.idle_s:.2f} s while {hasty.most} connections of ours"
+        f" are open, alone {than}"
+    )
+
+
+async def calm(run: Measuring, cells: list[CellPlan]) -> None:
+    """Drive what a busy machine spoiled once more, with less at a time in each attempt."""
+    for at_once in CALMER:
+        chosen = spoiled(run.seen(cells))[:MOST_AGAIN]
+        await run.again([one for one in chosen if not one.cell.sequence.is_idle], at_once)
+        await run.again([one for one in chosen if one.cell.sequence.is_idle], IDLE_AT_ONCE)

@@ -1,0 +1,107 @@
+"""Which trials a busy machine or a crowded server spoiled, and are to be driven once more."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tlsprobe.judge.idle import KINDS
+from tlsprobe.model.facts import Load
+from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
+from tlsprobe.model.run import CellPlan, JudgedTrial
+
+TIMED = "idle-expiry"
+"""The sequence whose timeout is looked at."""
+
+SHORT_S = 10.0
+"""An idle timeout that costs so little that it is always measured once more, alone."""
+
+SHORTENED = 0.8
+"""A timeout below this share of what it is alone was shortened."""
+
+_SLACK_S = 0.05
+
+
+class Driven(NamedTuple):
+    """A judged trial with the load at its time."""
+
+    cell: CellPlan
+    judged: JudgedTrial
+    load: Load
+
+    @property
+    def idle_s(self) -> float | None:
+        """After how many seconds of silence the server ended it, if it did."""
+        span = self.judged.judgement.timing_us.get("idle_to_end")
+        return None if span is None else span / 1e6
+
+    @property
+    def most(self) -> int:
+        """How many connections of ours were open meanwhile, as far as that was counted."""
+        return max(self.load.at_start, self.load.at_end)
+
+
+def spoiled(driven: Iterable[Driven]) -> list[Driven]:
+    """Trials that may come out better at a calmer time."""
+    return [one for one in driven if _may_pass(one.judged)]
+
+
+def _may_pass(judged: JudgedTrial) -> bool:
+    judgement = judged.judgement
+    if judgement.doubt is not None:
+        return judgement.doubt.may_pass
+    waited = judgement.axes.tcp is TcpEnd.OPEN and judgement.outcome is not Outcome.REFUSED
+    return judgement.outcome.failed and waited
+
+
+def turned_away(driven: Iterable[Driven]) -> list[Driven]:
+    """Trials that the server ended or refused before they began, with others of ours open."""
+    return [one for one in driven if one.most > 1 and _was_turned_away(one.judged)]
+
+
+def _was_turned_away(judged: JudgedTrial) -> bool:
+    judgement = judged.judgement
+    if judgement.doubt is Doubt.ENDED_EARLY or judgement.outcome is Outcome.REFUSED:
+        return True
+    return judgement.outcome.failed and judgement.axes.tcp in {TcpEnd.FIN, TcpEnd.RESET}
+
+
+def hasty_timer(driven: Iterable[Driven], expected_s: float) -> Driven | None:
+    """A trial whose idle timeout may have been shortened, None if no timeout gives cause for that.
+
+    ``expected_s`` is the timeout that is documented, or as long as we wait.
+    """
+    timed: defaultdict[tuple[str, str], list[Driven]] = defaultdict(list)
+    for one in driven:
+        if one.cell.sequence.name in KINDS and one.idle_s is not None and one.most > 1:
+            timed[one.cell.sequence.name, one.cell.tls].append(one)
+    shortest = {cell: min(trials, key=_idle_s) for cell, trials in timed.items()}
+    for cell, trials in timed.items():
+        if _idle_s(shortest[cell]) < SHORTENED * max(map(_idle_s, trials)) - _SLACK_S:
+            return shortest[cell]
+    usual = min(
+        (o for o in shortest.values() if o.cell.sequence.name == TIMED), key=_idle_s, default=None
+    )
+    if usual is None:
+        return None
+    is_early = _idle_s(usual) < SHORTENED * expected_s
+    return usual if is_early or _idle_s(usual) <= SHORT_S else None
+
+
+def _idle_s(one: Driven) -> float:
+    return one.idle_s or 0.0
+
+
+def is_shortened(crowded: Driven, alone: Driven) -> bool:
+    """Whether a timeout was shorter than the same one with no other connection of ours open."""
+    if alone.judged.judgement.doubt is Doubt.NOT_REACHED:
+        return True  # it did not fire even while we waited
+    if crowded.idle_s is None or alone.idle_s is None:
+        return False
+    return crowded.idle_s < SHORTENED * alone.idle_s - _SLACK_S
+
+
+def better(before: JudgedTrial, after: JudgedTrial) -> bool:
+    """Whether a trial that was turned away came to its sequence when it was alone."""
+    return _was_turned_away(before) and after.judgement.outcome.reached
