@@ -73,12 +73,14 @@ _Event = tuple[int, Side, str, int | None]
 class Closing:
     """The wire_events after the opening exchange, with the first of each kind at hand.
 
-    ``server_end`` is where the server ended its TCP write side: its first FIN or RST.
+    ``server_end`` is where the server ended its TCP write side: its first FIN or RST;
+    ``server_began`` where it first ended anything: with an alert, a FIN or an RST.
     """
 
     wire_events: tuple[WireEvent, ...]
     firsts: dict[tuple[Side, str], WireEvent]
     server_end: WireEvent | None = None
+    server_began: WireEvent | None = None
 
     def first(self, side: Side, *letters: str) -> WireEvent | None:
         """The first wire_event of ``side`` with one of these letters."""
@@ -96,8 +98,18 @@ class Closing:
 
 def _closing(events: tuple[WireEvent, ...]) -> Closing:
     firsts = {(e.side, e.letter): e for e in reversed(events)}
-    ends = [e for e in (firsts.get((Side.SERVER, FIN)), firsts.get((Side.SERVER, RST))) if e]
-    return Closing(events, firsts, min(ends, key=lambda e: e.place) if ends else None)
+    ended = began = None
+    for event in events:
+        if event.side is Side.SERVER and event.letter in _ENDING:
+            began = began or event
+            if event.letter in _ENDS:
+                ended = event
+                break
+    return Closing(events, firsts, ended, began)
+
+
+_ENDS = frozenset({FIN, RST})
+_ENDING = frozenset({"n", "a", FIN, RST})
 
 
 def before(one: WireEvent | None, other: WireEvent | None) -> bool:

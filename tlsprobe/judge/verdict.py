@@ -98,8 +98,8 @@ def _timed(
     late = late_step(closing, steps, resets)
     if late is not None:
         return _Timed(timing | {"spoiled_by": late.late_ns / 1000}, Doubt.LATE)
-    vain, slowest = vain_ns(trace, closing), slowest_ns(trace, knowledge.load)
-    if vain is not None and not knowledge.waits_idle and slowest * TIMES_SLOWER > vain:
+    vain = None if knowledge.waits_idle else vain_ns(trace, closing)
+    if vain is not None and (slowest := slowest_ns(trace, knowledge.load)) * TIMES_SLOWER > vain:
         return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
     return _Timed(timing)
 

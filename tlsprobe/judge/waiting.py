@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
+from tlsprobe.judge.closing import Closing, WireEvent
 from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.knowledge import Knowledge, Silence, Timer
 from tlsprobe.model.trace import Coverage, EventKind, RemarkKind, Side, Trace
-
-_ENDS = ("n", "a", FIN, RST)
 
 _MOMENT_NS = 50_000_000
 """An end that follows so soon belongs to what came before it: no server has a shorter timer."""
@@ -49,7 +47,7 @@ def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
     payload counts. ``accept_to_end`` counts from the server's SYN-ACK. ``waited`` is how long we
     waited for an end that did not come.
     """
-    end = first_end(closing)
+    end = closing.server_began
     if end is None:
         waited = _waited(trace)
         return {} if waited is None else {"waited": waited / 1000}
@@ -66,7 +64,7 @@ def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
 
 def silence_of(trace: Trace, closing: Closing) -> Silence | None:
     """The silence before the server's end, where it was long enough for a timer; else None."""
-    end = first_end(closing)
+    end = closing.server_began
     if end is None or trace.drive.mark is None or trace.coverage is Coverage.HOLES:
         return None
     quiet = _silence(trace, closing, end)
@@ -75,20 +73,15 @@ def silence_of(trace: Trace, closing: Closing) -> Silence | None:
 
 def expiry_in(closing: Closing, quiet: Silence | None, timers: Iterable[Timer]) -> WireEvent | None:
     """Where an idle timer of the server ended what we had begun to end; None if none did."""
-    end = first_end(closing)
+    end = closing.server_began
     if quiet is None or quiet.server_first or end is None:
         return None
     return end if any(_fires(timer, quiet) for timer in timers) else None
 
 
-def first_end(closing: Closing) -> WireEvent | None:
-    """Where the server first ended anything: its alert, FIN or RST."""
-    return closing.first(Side.SERVER, *_ENDS)
-
-
 def ends_with_response(trace: Trace, closing: Closing) -> bool:
     """Whether the server ended it as a part of its last response, or right behind it."""
-    end = first_end(closing)
+    end = closing.server_began
     if end is None or _acted_before(closing, end):
         return False
     if any(remark.kind in _CLOSES for remark in trace.drive.remarks):
@@ -128,7 +121,7 @@ def _acted_before(closing: Closing, end: WireEvent) -> bool:
 
 def _is_overtaken(trace: Trace, closing: Closing) -> bool:
     """Whether the server ended it before it could know of anything that our sequence did."""
-    end, mark = first_end(closing), trace.drive.mark
+    end, mark = closing.server_began, trace.drive.mark
     if end is None or mark is None:
         return False
     acted = _first_act(closing)
@@ -161,7 +154,7 @@ def _is_in_time(trace: Trace) -> bool:
 
 
 def _is_not_reached(trace: Trace, closing: Closing) -> bool:
-    end, gave_up = first_end(closing), _gave_up(trace)
+    end, gave_up = closing.server_began, _gave_up(trace)
     return end is None or (gave_up is not None and gave_up < end.time_ns)
 
 

@@ -138,7 +138,7 @@ def _request_at_expiry(given: RuleInput) -> Record | None:
     sent = given.said(Side.CLIENT, RecordKind.DATA)
     if given.trace.drive.did(EventKind.MEETS) is not None:
         return sent[-1] if sent else None
-    begun = given.closing.first(Side.SERVER, "n", "a", FIN, RST)
+    begun = given.closing.server_began
     ended = given.closing.first(Side.CLIENT, "n", "g", FIN, RST)
     if begun is None or (ended is not None and before(ended, begun)):
         return None  # it was our side that began to end it
@@ -194,11 +194,16 @@ def _self_notify(given: RuleInput) -> Answer:
     ]
     if missing:
         return Result.ERROR, f"the driver sent {' and '.join(missing)}, the capture has none"
-    gave_up = any(e.kind in {EventKind.ABORTED, EventKind.CLOSED} for e in trace.drive.events)
     unasked = given.closing.first(Side.CLIENT, RST)
-    if unasked is not None and not gave_up and not _was_gone(given, unasked):
+    if unasked is not None and not _gave_up(given) and not _was_gone(given, unasked):
         return Result.ERROR, "the capture has an RST of ours that the driver did not ask for"
     return Result.PASS, "driver and capture agree about our side"
+
+
+def _gave_up(given: RuleInput) -> bool:
+    """Whether the driver closed its socket, or reset."""
+    deeds = (event.kind for event in given.trace.drive.events)
+    return any(deed in {EventKind.ABORTED, EventKind.CLOSED} for deed in deeds)
 
 
 def _was_gone(given: RuleInput, ours: WireEvent) -> bool:

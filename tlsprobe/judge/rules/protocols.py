@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
-from tlsprobe.judge.waiting import first_end
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import Level, Result, TlsEnd
 from tlsprobe.model.trace import Side
@@ -59,7 +58,7 @@ def _last_words(given: RuleInput, goodbye: str, words: str) -> Answer:
     if said is None or given.aborted or given.not_the_servers or given.crossed(said):
         return None
     left = given.closing.first(Side.CLIENT, "n", FIN)
-    if left is not None and before(left, first_end(given.closing)):
+    if left is not None and before(left, given.closing.server_began):
         return None
     if given.trace.drive.answered_to < said.end:
         return Result.FAIL, f"{goodbye} was not answered with {words}"

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import dropwhile
 
 from tlsprobe.judge.closing import (
-    FIN,
     RST,
     Closing,
     WireEvent,
@@ -120,7 +118,6 @@ def rule_input(
 ) -> RuleInput:
     """What the rules get to see of a judged trace."""
     ours, end = closing.first(Side.CLIENT, "n"), closing.server_end
-    theirs = closing.first(Side.SERVER, "n", "a", FIN, RST)
     records = trace.drive.records
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
@@ -135,7 +132,7 @@ def rule_input(
         outcome=outcome,
         resets=resets,
         ours=ours,
-        client_led=before(ours, theirs),
+        client_led=before(ours, closing.server_began),
         aborted=before(closing.first(Side.CLIENT, RST), end),
         goodbye=_goodbye(records) if RecordKind.GOODBYE in kinds else None,
         server_resets=server_resets,
@@ -198,13 +195,21 @@ class Rule:
 def apply(rule: Rule, given: RuleInput) -> RuleResult | None:
     """One rule's answer, None where it does not apply."""
     answer = rule.decide(given)
-    return None if answer is None else _result(rule.id, rule.level, *answer)
+    if answer is None:
+        return None
+    result, text = answer
+    key = rule.id, text, result
+    known = _RESULTS.get(key)
+    if known is None:
+        if len(_RESULTS) > _MOST_RESULTS:
+            _RESULTS.clear()
+        known = _RESULTS[key] = RuleResult(rule.id, rule.level, result, text)
+    return known
 
 
-@lru_cache(maxsize=4096)
-def _result(rule: str, level: Level, result: Result, text: str) -> RuleResult:
-    """One value for all trials that come out alike: a run has thousands of them."""
-    return RuleResult(rule, level, result, text)
+_RESULTS: dict[tuple[str, str, Result], RuleResult] = {}
+"""One value for all trials that come out alike: a run has thousands of them."""
+_MOST_RESULTS = 4096
 
 
 def kind_of(end: WireEvent | None) -> str:
