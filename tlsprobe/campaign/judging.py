@@ -285,7 +285,8 @@ class RunInJudgement:
             cells = ((cell, tally) for cell, tally in self._by_cell.items() if tally.trials)
             self._habits = tuple(tally.as_habit(*cell) for cell, tally in cells)
         control = self._control(name)
-        return replace(alone, control=control, habits=self._habits)
+        own = self._by_cell[name].as_habit(*name)
+        return replace(alone, control=control, habits=self._habits, own=own)
 
     def _room_for(self, known: _Known) -> int | None:
         """How many connections the server has room for, if a trial had more of ours open."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.flows.connection import Connection
-from tlsprobe.judge.causes.context import ALERT_SIZES
+from tlsprobe.judge.causes.answers import ALERT_SIZES
 from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
 from tlsprobe.packets.packet import host_text
 from tlsprobe.records.key_log import Opened, Secrets

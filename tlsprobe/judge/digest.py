@@ -5,24 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tlsprobe.judge.behind_alert import spoke_behind
+from tlsprobe.judge.causes.answers import read_to
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import AlertAlone, Digest, Habit, Silence
-from tlsprobe.model.trace import Coverage, Side, Trace
+from tlsprobe.model.trace import Coverage, Drive, RecordKind, Side, Trace
 
 
 def digest_of(trace: Trace) -> Digest:
     """Who reset, before its FIN or after, and whether that can be vouched for."""
     early = trace.drive.ended_early or ended_before_start(trace) is not None
-    fin = before = after = gave_up = False
-    for segment in trace.segments:
+    fin = before = after = False
+    gave_up: int | None = None
+    for index, segment in enumerate(trace.segments):
         if segment.side is not Side.SERVER:
             continue
         if segment.rst:
             before, after = before or not fin, after or fin
-            gave_up = gave_up or (not fin and segment.ack is not None)
+            if gave_up is None and not fin and segment.ack is not None:
+                gave_up = index
         elif segment.fin:
             fin = True
     return Digest(
@@ -30,7 +33,10 @@ def digest_of(trace: Trace) -> Digest:
         conclusive=trace.coverage is not Coverage.HOLES,
         before_fin=before,
         after_fin=after,
-        gave_up=gave_up,
+        gave_up=gave_up is not None,
+        fins=fin and not before,
+        aborts=gave_up is not None and _has_read_all(trace, gave_up),
+        alone=_only_notified(trace.drive),
         silence=None if early else _long_silence(trace),
         spoke=spoke_behind(trace.drive),
     )
@@ -45,6 +51,22 @@ def _long_silence(trace: Trace) -> Silence | None:
     return None if ends_with_response(trace, closing) else silence_of(trace, closing)
 
 
+def _has_read_all(trace: Trace, index: int) -> bool:
+    """Whether the server that gave up with this segment had read all of ours that it had."""
+    rst, prior = trace.segments[index], trace.segments[:index]
+    own = [s for s in prior if s.side is rst.side]
+    sent = max((s.end for s in prior if s.side is not rst.side and s.length), default=0)
+    reach = min(rst.ack or 0, sent)
+    return read_to(trace.drive, rst, own, trace.segments[index + 1 :]) >= reach
+
+
+def _only_notified(drive: Drive) -> bool:
+    """Whether one close_notify was all that we sent in the judged part."""
+    mark = drive.mark.client if drive.mark is not None else 0
+    ours = [r.kind for r in drive.records if r.side is Side.CLIENT and r.end > mark]
+    return ours == [RecordKind.CLOSE_NOTIFY]
+
+
 @dataclass(slots=True)
 class Tally:
     """How the trials of a close ended, of those that can be vouched for."""
@@ -52,6 +74,9 @@ class Tally:
     trials: int = 0
     before_fin: int = 0
     after_fin: int = 0
+    fins: int = 0
+    aborts: int = 0
+    alone: int = 0
     spoke: int = 0
 
     def count(self, digest: Digest, times: int = 1) -> None:
@@ -60,6 +85,9 @@ class Tally:
             self.trials += times
             self.before_fin += times * digest.before_fin
             self.after_fin += times * digest.after_fin
+            self.fins += times * digest.fins
+            self.aborts += times * digest.aborts
+            self.alone += times * digest.alone
             self.spoke += times * digest.spoke
 
     def as_control(self, name: str) -> Control | None:
@@ -72,4 +100,5 @@ class Tally:
 
     def as_habit(self, sequence: str, tls: str) -> Habit:
         """What this says of the server."""
-        return Habit(sequence, tls, self.trials, self.before_fin, self.after_fin)
+        resets = self.before_fin, self.after_fin
+        return Habit(sequence, tls, self.trials, *resets, self.fins, self.aborts, self.alone)

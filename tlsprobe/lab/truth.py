@@ -10,8 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tlsprobe.lab.kernel_truth import agrees
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.kernel import Endpoint, KernelReset
 from tlsprobe.model.run import Disagreement, JudgedTrial, Truth
@@ -22,6 +24,27 @@ APART_NS = 100_000_000
 
 ROUNDING_NS = 2_000
 """By so much an event may seem to be on the other side: the trace tells whole microseconds."""
+
+
+class Paired(NamedTuple):
+    """An RST of a trial, with the kernel's word about it (None: it said nothing)."""
+
+    trial: JudgedTrial
+    reset: Reset
+    kernel: KernelReset | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the kernel's reason allows the cause that was read from packets."""
+        return self._allows(self.reset.cause)
+
+    @property
+    def agrees_by_alternative(self) -> bool:
+        """Whether it allows not the cause, and one that was left open."""
+        return not self.agrees and any(map(self._allows, self.reset.alternatives))
+
+    def _allows(self, cause: Cause) -> bool:
+        return self.kernel is not None and agrees(cause, self.kernel.reason, self.kernel.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +61,18 @@ class _Seen:
         return ours and told.sent_by(server if self.reset.side is Side.SERVER else self.client)
 
 
+def with_kernel(
+    trials: Iterable[JudgedTrial], told: Sequence[KernelReset], server: Endpoint
+) -> list[Paired]:
+    """Every RST of the trials of one server, with what the kernel says; ``told`` is by time."""
+    seen = _seen(trials)
+    pairs = _paired(seen, told, server)
+    return [
+        Paired(one.trial, one.reset, told[pairs[index]] if index in pairs else None)
+        for index, one in enumerate(seen)
+    ]
+
+
 def compare(
     trials: Iterable[JudgedTrial], told: Sequence[KernelReset], server: Endpoint, lost: int = 0
 ) -> Truth:
@@ -46,30 +81,33 @@ def compare(
     ``lost`` is how many resets the kernel's trace lost.
     """
     judged = [trial for trial in trials if trial.client]
-    seen = [
-        _Seen(trial, reset, endpoint_of(trial.client))
-        for trial in judged
-        for reset in trial.judgement.resets
-    ]
-    pairs = _paired(seen, told, server)
-    answered = [(one, told[pairs[index]]) for index, one in enumerate(seen) if index in pairs]
-    plain = [one for one, kernel in answered if _allows(kernel, one.reset)]
-    others = [(one, kernel) for one, kernel in answered if not _allows(kernel, one.reset)]
-    against = [(one, kernel) for one, kernel in others if not _allows_another(kernel, one.reset)]
+    paired = with_kernel(judged, told, server)
+    answered = [one for one in paired if one.kernel is not None]
+    agreed = sum(one.agrees for one in answered)
+    by_alternative = sum(one.agrees_by_alternative for one in answered)
+    against = (one for one in answered if not (one.agrees or one.agrees_by_alternative))
     clients = {endpoint_of(trial.client) for trial in judged}
-    spoken_of = set(pairs.values())
+    spoken_of = {id(one.kernel) for one in answered}
     return Truth(
         resets=len(answered),
-        agreed=len(plain),
-        agreed_by_alternative=len(others) - len(against),
-        disagreements=tuple(_disagreement(one, kernel) for one, kernel in against),
-        untold=tuple(_disagreement(one) for index, one in enumerate(seen) if index not in pairs),
+        agreed=agreed,
+        agreed_by_alternative=by_alternative,
+        disagreements=tuple(map(_disagreement, against)),
+        untold=tuple(_disagreement(one) for one in paired if one.kernel is None),
         not_seen=sum(
-            index not in spoken_of and _is_between(kernel, clients, server)
-            for index, kernel in enumerate(told)
+            id(kernel) not in spoken_of and _is_between(kernel, clients, server) for kernel in told
         ),
         lost=lost,
     )
+
+
+def _seen(trials: Iterable[JudgedTrial]) -> list[_Seen]:
+    return [
+        _Seen(trial, reset, endpoint_of(trial.client))
+        for trial in trials
+        if trial.client
+        for reset in trial.judgement.resets
+    ]
 
 
 def _is_between(told: KernelReset, clients: set[Endpoint], server: Endpoint) -> bool:
@@ -103,16 +141,8 @@ def _candidates(
                 yield other_form, other_side, abs(ahead), index, place
 
 
-def _allows(told: KernelReset, reset: Reset) -> bool:
-    return agrees(reset.cause, told.reason, told.state)
-
-
-def _allows_another(told: KernelReset, reset: Reset) -> bool:
-    return any(agrees(cause, told.reason, told.state) for cause in reset.alternatives)
-
-
-def _disagreement(one: _Seen, told: KernelReset | None = None) -> Disagreement:
-    trial, reset = one.trial.trial, one.reset
+def _disagreement(one: Paired) -> Disagreement:
+    trial, reset, told = one.trial.trial, one.reset, one.kernel
     return Disagreement(
         trial.sequence,
         trial.tls,

@@ -95,9 +95,34 @@ _GONE = Remedy(
         Advice(Party.CLIENT, "TCP keepalive, or an idle timeout, shorter than the path's."),
     ),
 )
+_OVER = Remedy(
+    "Nobody: the connection had ended before; reset metrics count it.",
+    (Advice(Party.METRICS, "do not alarm on resets that follow a FIN."),),
+)
+
+
+def _vanished(sender: Party, peer: Party) -> Remedy:
+    return Remedy(
+        f"Nobody who is still there: the {peer.lower()} had not answered for a while.",
+        (
+            Advice(
+                Party.PATH,
+                "look for what cut them off: a host that went down, a route, NAT or load balancer"
+                " state dropped while the connection idled.",
+            ),
+            Advice(sender, "send keepalives more often than the path forgets."),
+        ),
+    )
+
+
 _NOBODY_LISTENS = Remedy(
-    "Every client: nothing listens on the port.",
-    (Advice(Party.ANYBODY, "Check address, port and whether the server runs."),),
+    "Every client: connect() fails with ECONNREFUSED.",
+    (
+        Advice(
+            Party.ANYBODY,
+            "Check address, port, whether the server runs, and whether a firewall rejects it.",
+        ),
+    ),
 )
 _NO_ALARM = Advice(Party.METRICS, "do not alarm on resets that follow a FIN.")
 
@@ -210,6 +235,29 @@ class Cause(StrEnum):
             prescribed=True,
         ),
     )
+    CLOSED_ALREADY = (
+        "closed-already",
+        CauseRow(
+            "what reached it asked about a connection that its sender had closed and forgotten",
+            server=_OVER,
+            client=_OVER,
+            kernel=("NO_SOCKET", "TCP_FLAGS", "TCP_TIMEWAIT_SOCKET"),
+            alike=("data-after-close",),
+            before_fin=False,
+            by_sender=False,
+            prescribed=True,
+        ),
+    )
+    KEEPALIVE = (
+        "keepalive-timeout",
+        CauseRow(
+            "its sender's keepalive probes were not answered: the peer had vanished",
+            server=_vanished(Party.SERVER, Party.CLIENT),
+            client=_vanished(Party.CLIENT, Party.SERVER),
+            kernel=("TCP_KEEPALIVE_TIMEOUT",),
+            alike=("deliberate-abort",),
+        ),
+    )
     NO_STATE = (
         "no-connection-state",
         CauseRow(
@@ -217,7 +265,7 @@ class Cause(StrEnum):
             server=_GONE,
             client=_GONE,
             kernel=("NO_SOCKET", "TCP_FLAGS"),
-            alike=("data-after-close", "deliberate-abort"),
+            alike=("data-after-close", "deliberate-abort", "middlebox"),
             before_fin=True,
             by_sender=False,
         ),
@@ -242,18 +290,22 @@ class Cause(StrEnum):
             ),
             kernel=(
                 *("TCP_STATE", "TCP_DISCONNECT_WITH_DATA", "TCP_ABORT_ON_LINGER"),
-                *("TCP_ABORT_ON_MEMORY", "TCP_KEEPALIVE_TIMEOUT", "TCP_ABORT_ON_DATA"),
+                *("TCP_ABORT_ON_MEMORY", "TCP_ABORT_ON_DATA"),
             ),
-            alike=("unread-data-at-close", "unread-data-after-fin", "no-connection-state"),
+            alike=(
+                *("unread-data-at-close", "unread-data-after-fin", "no-connection-state"),
+                *("closed-already", "middlebox"),
+            ),
         ),
     )
     REFUSED = (
         "refused",
         CauseRow(
-            "nothing listened where the SYN went",
+            "nothing listened where the SYN went, or a firewall rejected it",
             server=_NOBODY_LISTENS,
             client=_NOBODY_LISTENS,
             kernel=("NO_SOCKET",),
+            alike=("middlebox",),
             before_fin=True,
             by_sender=False,
         ),
@@ -264,7 +316,7 @@ class Cause(StrEnum):
             "something in between made it, in the name of one end",
             server=_BOX,
             client=_BOX,
-            alike=("deliberate-abort",),
+            alike=("deliberate-abort", "refused"),
             by_sender=False,
         ),
     )

@@ -15,7 +15,10 @@ from tlsprobe.model.judgement import Control
 class Habit(NamedTuple):
     """How the server ended the conclusive trials of one cell of the run.
 
-    ``before_fin`` and ``after_fin`` count those in which it reset, by whether its FIN came first.
+    ``before_fin`` and ``after_fin`` count those in which it reset, by whether its FIN came first,
+    ``fins`` those that it ended with a FIN. ``aborts`` are resets in place of a FIN by which
+    nothing of ours was left unread; ``alone`` counts trials in which a close_notify was all that
+    we sent.
     """
 
     sequence: str
@@ -23,6 +26,9 @@ class Habit(NamedTuple):
     trials: int
     before_fin: int
     after_fin: int
+    fins: int = 0
+    aborts: int = 0
+    alone: int = 0
 
 
 class AlertAlone(NamedTuple):
@@ -86,6 +92,9 @@ class Digest:
     before_fin: bool
     after_fin: bool
     gave_up: bool
+    fins: bool
+    aborts: bool
+    alone: bool
     silence: Silence | None = None
     spoke: bool = False
 
@@ -115,17 +124,19 @@ class Rewritten:
 class Knowledge:
     """What is known about one trial beside its trace.
 
-    ``control``, ``far`` and ``habits`` are left out where they could not bear on the trial.
-    ``load`` is what else went on at the time. ``rewritten`` says that its client is another
-    connection's under a new name. ``waits_idle``: its sequence waits for an idle timer of the
-    server. ``timers`` are those that the run saw fire. ``offered`` is the TLS version that was
-    offered, and ``alert_alone`` a control of our alert. ``room`` is there if the trial had more
-    connections of ours open than the server has room for: how many it has room for.
+    ``control``, ``far``, ``habits`` and ``own``, the habit of the trial's own cell, are left out
+    where they could not bear on the trial. ``load`` is what else went on at the time.
+    ``rewritten`` says that its client is another connection's under a new name. ``waits_idle``: its
+    sequence waits for an idle timer of the server. ``timers`` are those that the run saw fire.
+    ``offered`` is the TLS version that was offered, and ``alert_alone`` a control of our alert.
+    ``room`` is there if the trial had more connections of ours open than the server has room for:
+    how many it has room for.
     """
 
     control: Control | None = None
     far: FarFact | None = None
     habits: tuple[Habit, ...] = ()
+    own: Habit | None = None
     load: Load | None = None
     rewritten: Rewritten | None = None
     waits_idle: bool = False

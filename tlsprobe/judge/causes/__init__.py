@@ -21,20 +21,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlsprobe.judge.causes import wording
+from tlsprobe.judge.causes.by_run import ALIKE, by_run
 from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import FarFact, ResetNumbers
-from tlsprobe.model.judgement import Confidence, Control, Reset
+from tlsprobe.model.judgement import Confidence, Reset
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Side, Trace
-
-ENOUGH = 3
-"""Trials of a control that make an attribution surer."""
-
-ALIKE = frozenset({Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE})
-"""The two causes that look alike on the wire, and that a control tells apart."""
 
 
 def resets_of(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> tuple[Reset, ...]:
@@ -56,8 +51,8 @@ def is_open(reset: Reset) -> bool:
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     found = _with_holes(diagnose(context), context)
     proved = _by_far_side(found, context, knowledge.far)
-    decided = None if proved else _by_control(found, context, knowledge.control)
-    last = proved or decided or found
+    told, control = (None if proved else by_run(found, context, knowledge)) or (found, None)
+    last = proved or told
     return Reset(
         side=context.sender,
         packet=context.rst.number,
@@ -69,7 +64,7 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
         alternatives=last.alternatives,
         passive=context.passive,
         trigger=_trigger(context, last.cause),
-        control=knowledge.control if decided else None,
+        control=control,
     )
 
 
@@ -99,29 +94,6 @@ def _by_far_side(found: Diagnosis, context: ResetContext, far: FarFact | None) -
         evidence = (wording.renamed(far.client, far.renaming), *found.evidence)
         return Diagnosis(Cause.NO_STATE, Confidence.HIGH, evidence)
     return None
-
-
-def _by_control(
-    found: Diagnosis, context: ResetContext, control: Control | None
-) -> Diagnosis | None:
-    """The answer after a control that had a say: the same close with nothing left unread.
-
-    Fewer than ``ENOUGH`` trials tell which it is, and leave it no surer than it was. A server that
-    resets anyway may have left something unread besides, which stays open; and where everything
-    was answered, what the control leaves out was not unread.
-    """
-    if control is None or not control.is_decided or context.sender is not Side.SERVER:
-        return None
-    if {found.cause, *found.alternatives} != ALIKE:
-        return None
-    if found.cause is Cause.DELIBERATE and not control.resets:
-        return None
-    return Diagnosis(
-        cause=Cause.DELIBERATE if control.resets else Cause.UNREAD_AT_CLOSE,
-        confidence=found.confidence.raised if control.trials >= ENOUGH else found.confidence,
-        evidence=(*found.evidence, wording.by_control(control)),
-        alternatives=(Cause.UNREAD_AT_CLOSE,) if control.resets else (),
-    )
 
 
 def _trigger(context: ResetContext, cause: Cause) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, read_to
+from tlsprobe.judge.causes.trigger import prompt_ns, trigger_of
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.knowledge import Rewritten
 from tlsprobe.model.trace import (
@@ -17,19 +19,21 @@ from tlsprobe.model.trace import (
     Trace,
 )
 
-ALERT_SIZES = frozenset({24, 31})
-"""Bytes of an encrypted alert on the wire: in TLS 1.3, and in TLS 1.2 with AES-GCM."""
-
 
 @dataclass(frozen=True, slots=True)
 class ResetContext:
     """An RST in its connection. "The sender" is whoever sent it, "the peer" the other.
 
-    ``answered_to`` is the offset up to which the sender is known to have answered the peer's
-    bytes; ``deed`` is how our own side gave the connection up, if it is the sender; ``driven``
-    tells our own connections from somebody else's capture. ``next_byte`` is the sender's next
-    sequence number, by what was seen of it (SYN and FIN take one); ``peer_sent`` the offset behind
-    the peer's last byte, and ``peer_unseen`` says that the capture holds nothing of the peer's.
+    ``next_byte`` is the sender's next sequence number, by what was seen of it (SYN and FIN take
+    one); ``peer_sent`` the offset behind the peer's last byte, and ``peer_unseen`` says that the
+    capture holds nothing of the peer's. ``trigger`` is the peer's segment that provoked a passive
+    RST, and ``repeats_an_ack`` says that some segment of the peer has its number as its ack.
+
+    ``answered_to`` is the offset up to which the sender is known to have read the peer's bytes,
+    ``ended_at`` the one up to which it had them when it acted upon an end, its own or the peer's
+    (None: it did not). ``asked_to`` is the one up to which requests have had their responses; 0:
+    none has. ``deed`` is how our own side gave the connection up, if it is the sender;
+    ``driven`` tells our own connections from somebody else's capture.
     """
 
     rst: Segment
@@ -40,14 +44,17 @@ class ResetContext:
     peer_unseen: bool
     fin: Segment | None
     trigger: Segment | None
+    repeats_an_ack: bool
     earlier: Reset | None
     answered_to: int
+    ended_at: int | None
     notified: bool
     cut_short: bool
     deed: EventKind | None
     driven: bool = True
     coverage: Coverage = Coverage.WHOLE
-    alerts: tuple[Record, ...] = ()
+    records: tuple[Record, ...] = ()
+    asked_to: int = 0
     rewritten: Rewritten | None = None
 
     @property
@@ -87,8 +94,33 @@ class ResetContext:
 
     @property
     def syn(self) -> Segment | None:
-        """The peer's first SYN."""
-        return next((s for s in self.prior if s.side is self.sender.peer and s.syn), None)
+        """The peer's last SYN: each retried one has its own answer."""
+        peer = self.sender.peer
+        return next((s for s in reversed(self.prior) if s.side is peer and s.syn), None)
+
+    @property
+    def is_behind_an_end(self) -> bool:
+        """Whether all bytes that it left unread came behind an end that it had acted upon."""
+        return self.ended_at is not None and self.ended_at <= self.answered_to
+
+    @property
+    def alerts(self) -> tuple[Record, ...]:
+        """The close_notify alerts of both sides."""
+        return tuple(r for r in self.records if _notifies(r))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a response answers the last byte that the peer had sent."""
+        return self.asked_to > 0 and self.peer_reach <= self.asked_to
+
+    def promptly(self, since: Segment, until: Segment) -> bool:
+        """Whether the one may be the answer to the other, by the time between them."""
+        return until.time_ns - since.time_ns <= prompt_ns(self.prior)
+
+    @property
+    def gave_up_behind_its_fin(self) -> bool:
+        """Whether it is the sender's decision, at the number behind its own FIN."""
+        return self.fin is not None and not self.passive and self.rst.start == self.fin.end + 1
 
     @property
     def gave_up_at_next_byte(self) -> bool:
@@ -109,18 +141,21 @@ def context_of(
         prior=prior,
         later=trace.segments[index + 1 :],
         next_byte=max((s.end + s.fin + s.syn for s in own if not s.rst), default=0),
-        peer_sent=max((s.end for s in theirs if s.length), default=0),
+        peer_sent=max((s.end for s in theirs if s.length and not s.rst), default=0),
         peer_unseen=not theirs,
         fin=next((s for s in own if s.fin), None),
-        trigger=_trigger(rst, own, theirs),
+        trigger=trigger_of(rst, prior, own, theirs) if rst.ack is None else None,
+        repeats_an_ack=rst.ack is None and any(s.ack == rst.start for s in theirs),
         earlier=next((r for r in earlier if r.side is rst.side), None),
-        answered_to=_answered_to(trace.drive, rst.side, own),
+        answered_to=read_to(trace.drive, rst, own, trace.segments[index + 1 :]),
+        ended_at=_ended_at(trace.drive, rst, own),
         notified=_notified(trace.drive, rst),
         cut_short=rst.side is Side.SERVER and trace.drive.cut_short,
         deed=_own_deed(trace.drive) if rst.side is Side.CLIENT else None,
         driven=_driven(trace.drive),
         coverage=trace.coverage,
-        alerts=tuple(r for r in trace.drive.records if _notifies(r)),
+        records=trace.drive.records,
+        asked_to=_asked_to(trace.drive),
         rewritten=rewritten,
     )
 
@@ -128,88 +163,6 @@ def context_of(
 def _driven(drive: Drive) -> bool:
     """Whether it was our own connection: a capture has no diary."""
     return bool(drive.events)
-
-
-def _trigger(rst: Segment, own: list[Segment], theirs: list[Segment]) -> Segment | None:
-    """The peer's segment that provoked a passive RST: its ack is the RST's sequence number.
-
-    What the sender still acknowledged provoked nothing. Of the others each draws an RST of its
-    own, in order; a pure ACK is taken only where there is nothing else.
-    """
-    fits = [s for s in theirs if s.ack == rst.start]
-    if not fits:
-        return None
-    acked = max((s.ack for s in own if s.ack is not None), default=0)
-    strays = [s for s in fits if (s.length or s.fin) and s.end + s.fin > acked]
-    if not strays:
-        return fits[-1]
-    drawn = sum(s.rst and s.ack is None and s.start == rst.start for s in own)
-    return strays[min(drawn, len(strays) - 1)]
-
-
-def _answered_to(drive: Drive, sender: Side, own: list[Segment]) -> int:
-    """How far the sender has answered its peer, or acted on what it said.
-
-    For a server that we drove: up to the last request whose response came, and to what it must
-    have read to do what it did. Otherwise: what it had received when it last sent anything that
-    is not an alert, which answers nothing but an alert.
-    """
-    loaded = [s for s in own if s.length]
-    if sender is Side.SERVER and drive.mark is not None and _driven(drive):
-        begun = (loaded[-1].ack or 0) if drive.cut_short and loaded else 0
-        return max(drive.answered_to, _opened_to(drive), begun, _acted_on(drive, own))
-    if not any(r.side is sender for r in drive.records):
-        if loaded and loaded[-1].length in ALERT_SIZES:
-            loaded.pop()
-        return (loaded[-1].ack or 0) if loaded else 0
-    said = max((r.end for r in drive.records if r.side is sender and not _alerts(r)), default=0)
-    answers = [s.ack or 0 for s in loaded if s.start < said]
-    return _ended_to(drive, sender, own, max(answers, default=0))
-
-
-def _ended_to(drive: Drive, sender: Side, own: list[Segment], answered: int) -> int:
-    """How far a stranger's close_notify answers, when its last data answered up to ``answered``.
-
-    To a close_notify alone it is the answer. With a message before that, the message asked for
-    the end (the protocol's goodbye), and what came behind it need not have been read.
-    """
-    theirs = [r.end for r in drive.records if r.side is sender and _notifies(r)]
-    notice = next((s for s in own if theirs and s.end >= theirs[0]), None)
-    if notice is None:
-        return answered
-    peers = [r for r in drive.records if r.side is sender.peer and r.end > answered]
-    heard = [r for r in peers if r.end <= (notice.ack or 0)]
-    messages = [r.end for r in heard if not _notifies(r)]
-    return max(messages or [r.end for r in heard[:1]] or [answered])
-
-
-def _alerts(record: Record) -> bool:
-    return record.kind in {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
-
-
-def _opened_to(drive: Drive) -> int:
-    """The offset up to which the server must have read to get where the judged part begins."""
-    if drive.mark is not None and (drive.answered or not drive.owed):
-        return drive.mark.client
-    shaken = (r for r in drive.records if r.kind in {RecordKind.HANDSHAKE, RecordKind.PLAIN})
-    return max((r.end for r in shaken if r.side is Side.CLIENT), default=0)
-
-
-def _acted_on(drive: Drive, own: list[Segment]) -> int:
-    """The offset of what asked for an end and got one.
-
-    A goodbye asks for an end and no answer; a second one, or one behind our close_notify, need
-    not have been read. Without one, a close_notify that the server sent when it had ours is its
-    answer; behind a goodbye it would have come anyway.
-    """
-    ours = [r for r in drive.records if r.side is Side.CLIENT]
-    first = next((r for r in ours if r.kind is RecordKind.GOODBYE or _notifies(r)), None)
-    if first is not None and not _notifies(first):
-        return first.end
-    theirs = [r.end for r in drive.records if r.side is Side.SERVER and _notifies(r)]
-    answer = next((s for s in own if theirs and s.end >= theirs[0]), None)
-    known = (answer.ack or 0) if answer else 0
-    return next((r.end for r in ours if _notifies(r) and r.end <= known), 0)
 
 
 def _notifies(record: Record) -> bool:
@@ -225,5 +178,28 @@ def _notified(drive: Drive, rst: Segment) -> bool:
 
 def _own_deed(drive: Drive) -> EventKind | None:
     """What our side did, if it gave the connection up before it left."""
-    given_up = {EventKind.ABORTED, EventKind.CLOSED}
-    return next((e.kind for e in drive.events if e.kind in given_up), None)
+    return next((e.kind for e in drive.events if e.kind in GIVING_UP), None)
+
+
+def _asked_to(drive: Drive) -> int:
+    """What responses prove to have been read."""
+    if not drive.answered:
+        return 0
+    opened = drive.mark.client if drive.mark is not None and drive.begun is None else 0
+    return max(drive.answered_to, opened)
+
+
+def _ended_at(drive: Drive, rst: Segment, own: list[Segment]) -> int | None:
+    """What the server had of us when it acted upon an end: our goodbye or close_notify, or its own.
+
+    Its own counts where it came first: what we sent later cannot have been its reason.
+    """
+    if rst.side is not Side.SERVER or rst.ack is None or drive.mark is None:
+        return None
+    asked = acted_on(drive, own)
+    if asked:
+        return asked
+    notice = next((r for r in drive.records if r.side is rst.side and _notifies(r)), None)
+    if notice is None:
+        return None
+    return next((s.ack for s in own if s.end >= notice.end), None)

@@ -18,6 +18,9 @@ KNOWN_TIMERS = {
 """Idle timers of things in between, in seconds, by the documentation of each."""
 
 _TIMER_TOLERANCE = 0.03
+_SOON_NS = 3_000_000_000
+"""Later packets of the sender tell of it so long; then its numbers may be another connection's."""
+
 _FAR_NS = 1_000_000
 _ID_STEP = 64
 
@@ -26,18 +29,24 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
     """What speaks for an RST that the sender's own stack did not make."""
     rst = context.rst
     own = [s for s in context.prior if s.side is rst.side and not s.rst]
-    ttls = {s.ttl for s in own if s.ttl is not None}
+    soon = [s for s in context.later if s.side is rst.side and s.time_ns - rst.time_ns <= _SOON_NS]
+    others = [*own, *(s for s in soon if not s.rst)]
+    ttls = {s.ttl for s in others if s.ttl is not None}
     if ttls and rst.ttl is not None and rst.ttl not in ttls:
         yield wording.other_ttl(rst, ttls)
     if own and not context.passive and _id_jumps(own[-1], rst):
         yield wording.other_id(rst, own[-1])
-    elif own and rst.df is not None and all(s.df is (not rst.df) for s in own):
+    elif others and rst.df is not None and all(s.df is (not rst.df) for s in others):
         yield wording.other_df(rst)
     if not context.passive and (other := _other_active(context)) is not None:
         yield wording.other_numbers(other)
-    if any(s.side is rst.side and s.length and s.end > context.next_byte for s in context.later):
+    if any(s.length and not s.rst and s.end > context.next_byte for s in soon):
         yield wording.goes_on_sending(rst)
-    if rst.start != context.next_byte and context.trigger is None and not _unseen_before(context):
+    if (
+        rst.start != context.next_byte
+        and not context.repeats_an_ack
+        and not _unseen_before(context)
+    ):
         yield wording.NUMBER_OF_NOBODY
     if context.passive and context.trigger is not None and _too_soon(context, context.trigger):
         yield wording.too_soon(context.trigger)

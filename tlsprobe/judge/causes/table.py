@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.causes.signs import foreign_signs, inferred
+from tlsprobe.judge.causes.trigger import is_probe
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.trace import EventKind, Segment
 
-_PROBES = 2
+_INTERVAL_TOLERANCE = 0.25
+_CLOCK_NS = 50_000_000
+_WAITS_NS = 500_000_000
 _MIDDLEBOX_SIGNS = 2
 
 
@@ -40,7 +43,28 @@ def _refused(context: ResetContext) -> Diagnosis | None:
     answered = any(s.syn for s in context.prior if s.side is context.sender)
     if syn is None or answered or context.passive or context.rst.ack != syn.end + 1:
         return None
-    return Diagnosis(Cause.REFUSED, Confidence.HIGH, (wording.refused(context, syn),))
+    said = wording.refused(context, syn)
+    accepted = next((s for s in context.later if s.syn), None)
+    if accepted is None:
+        return Diagnosis(Cause.REFUSED, Confidence.HIGH, (said,))
+    if accepted.side is syn.side:  # asked again, and perhaps taken then
+        taken = any(s.syn for s in context.later if s.side is context.sender)
+        surety = Confidence.MEDIUM if taken else Confidence.HIGH
+        left = (Cause.MIDDLEBOX,) if taken else ()
+        return Diagnosis(Cause.REFUSED, surety, (said,), left)
+    goes_on = any(s.length for s in context.later if not s.rst and s.number > accepted.number)
+    evidence = (wording.refused_and_accepted(context, syn, accepted), *foreign_signs(context))
+    surety = Confidence.HIGH if goes_on else Confidence.MEDIUM
+    return Diagnosis(Cause.MIDDLEBOX, surety, evidence, () if goes_on else (Cause.REFUSED,))
+
+
+def _half_open(context: ResetContext) -> Diagnosis | None:
+    """A SYN-ACK for which there was no socket: a port scan, or a connect that was given up."""
+    trigger = context.trigger
+    if trigger is None or not trigger.syn or trigger.ack is None or not context.passive:
+        return None
+    evidence = wording.passive_rst(context), wording.half_open(context, trigger)
+    return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
 def _middlebox(context: ResetContext) -> Diagnosis | None:
@@ -52,17 +76,22 @@ def _middlebox(context: ResetContext) -> Diagnosis | None:
 
 
 def _echo(context: ResetContext) -> Diagnosis | None:
-    if context.earlier is None or not context.passive or context.trigger is None:
+    earlier, trigger = context.earlier, context.trigger
+    if earlier is None or earlier.cause is Cause.MIDDLEBOX or not context.passive:
         return None
-    lost = context.earlier.cause is Cause.NO_STATE
-    cause = Cause.NO_STATE if lost else Cause.DATA_AFTER_CLOSE
-    said = wording.echo(context, context.earlier.packet, context.trigger)
-    return Diagnosis(cause, Confidence.HIGH, (said,))
+    if trigger is None:
+        return None
+    cause = Cause.DATA_AFTER_CLOSE if trigger.length else Cause.CLOSED_ALREADY
+    if earlier.cause is Cause.NO_STATE:
+        cause = Cause.NO_STATE
+    return Diagnosis(cause, Confidence.HIGH, (wording.echo(context, earlier.packet, trigger),))
 
 
 def _data_after_close(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if context.fin is None or not context.passive or trigger is None or not trigger.length:
+        return None
+    if _is_repeated(context, trigger):
         return None
     evidence = (
         wording.had_closed(context, context.fin),
@@ -72,33 +101,47 @@ def _data_after_close(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.HIGH, evidence)
 
 
+def _is_repeated(context: ResetContext, segment: Segment) -> bool:
+    """Whether it brings a byte at most, and one that had been acknowledged: a keepalive probe."""
+    if segment.length > 1:
+        return False
+    acked = max((s.ack or 0 for s in context.prior if s.side is context.sender), default=0)
+    return segment.end <= acked and not segment.fin
+
+
 def _unread_after_fin(context: ResetContext) -> Diagnosis | None:
-    if context.fin is None or context.passive or context.rst.start != context.fin.end + 1:
+    fin = context.fin
+    if fin is None or not context.gave_up_behind_its_fin or not context.unanswered:
         return None
-    if not context.unanswered:
-        return None
-    evidence = wording.shut_down(context, context.fin), wording.closed_with_unread(context)
+    evidence = wording.shut_down(context, fin), wording.closed_with_unread(context)
     if context.driven:
         return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.HIGH, evidence)
     return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
 def _abort_after_fin(context: ResetContext) -> Diagnosis | None:
-    if context.fin is None or context.passive or context.rst.start != context.fin.end + 1:
+    if context.fin is None or not context.gave_up_behind_its_fin:
         return None
     evidence = (wording.reset_after_fin(context, context.fin),)
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.UNREAD_AFTER_FIN,))
 
 
 def _our_own(context: ResetContext) -> Diagnosis | None:
-    if context.deed is not EventKind.ABORTED or context.passive:
+    """Our program told what it did, and what it had read by then.
+
+    The kernel looks for unread data first (tcp_close): that resets without our wish. A part of a
+    record may have been read and left no record, which is why an abort is less sure.
+    """
+    if context.deed is None or context.passive:
         return None
-    said = wording.our_own(context)
+    aborted = context.deed is EventKind.ABORTED
+    unread = Cause.UNREAD_AT_CLOSE if context.fin is None else Cause.UNREAD_AFTER_FIN
     if not context.unanswered:
-        return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, (said,))
-    # The kernel looks for unread data first (tcp_close): that would have reset without our wish.
-    evidence = said, wording.may_be_unread(context)
-    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.UNREAD_AT_CLOSE,))
+        said = (wording.our_own(context),)
+        return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, said) if aborted else None
+    evidence = wording.our_own(context), wording.not_read_by_us(context)
+    surety = Confidence.MEDIUM if aborted else Confidence.HIGH
+    return Diagnosis(unread, surety, evidence, (Cause.DELIBERATE,) if aborted else ())
 
 
 def _unread_at_close(context: ResetContext) -> Diagnosis | None:
@@ -127,20 +170,32 @@ def _deliberate(context: ResetContext) -> Diagnosis | None:
 
 
 def _keepalive(context: ResetContext) -> Diagnosis | None:
-    """The kernel gave up: its keepalive probes, each one byte behind the next, stayed alone."""
-    if not context.gave_up_at_next_byte:
+    """The kernel gave up: its keepalive probes, each one byte behind the next, stayed alone.
+
+    It does so when it would probe the next time (tcp_keepalive_timer): sooner or later somebody
+    else decided.
+    """
+    if not (context.gave_up_at_next_byte or context.gave_up_behind_its_fin):
         return None
-    heard = max((s.number for s in context.prior if s.side is context.sender.peer), default=0)
-    probes = [s.number for s in context.prior if _is_probe(context, s) and s.number > heard]
-    if len(probes) < _PROBES:
+    probes = _lonely_probes(context)
+    waited = context.rst.time_ns - probes[-1].time_ns if probes else 0
+    if not probes or (len(probes) == 1 and waited < _WAITS_NS):
         return None
-    evidence = tuple(wording.probes_unanswered(context, probes))
-    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.UNREAD_AT_CLOSE,))
+    evidence = tuple(wording.probes_unanswered(context, [s.number for s in probes]))
+    interval = probes[-1].time_ns - probes[-2].time_ns if len(probes) > 1 else 0
+    if interval and abs(waited - interval) <= max(interval * _INTERVAL_TOLERANCE, _CLOCK_NS):
+        return Diagnosis(Cause.KEEPALIVE, Confidence.HIGH, evidence)
+    return Diagnosis(Cause.KEEPALIVE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
-def _is_probe(context: ResetContext, segment: Segment) -> bool:
-    small = segment.length <= 1 and not (segment.fin or segment.syn or segment.rst)
-    return segment.side is context.sender and small and segment.start == context.next_byte - 1
+def _lonely_probes(context: ResetContext) -> list[Segment]:
+    """The sender's probes since its peer was last heard of."""
+    probes: list[Segment] = []
+    for segment in reversed(context.prior):
+        if segment.side is not context.sender or not is_probe(segment, context.next_byte):
+            break
+        probes.append(segment)
+    return probes[::-1]
 
 
 def _linger2(context: ResetContext) -> Diagnosis | None:
@@ -152,8 +207,19 @@ def _linger2(context: ResetContext) -> Diagnosis | None:
     acked = [s for s in context.prior if s.side is context.sender.peer and (s.ack or 0) >= behind]
     if trigger.ack != behind or not acked or acked[0] is not trigger:
         return None
+    if not context.promptly(fin, trigger):
+        return None
     evidence = tuple(wording.fin_acknowledged(context, fin, trigger))
-    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.NO_STATE,))
+    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.CLOSED_ALREADY,))
+
+
+def _closed_already(context: ResetContext) -> Diagnosis | None:
+    """Behind its FIN, an acknowledgement, a probe or a FIN met nothing: the connection was over."""
+    fin, trigger = context.fin, context.trigger
+    if fin is None or not context.passive or trigger is None:
+        return None
+    evidence = wording.passive_rst(context), wording.over(context, fin, trigger)
+    return Diagnosis(Cause.CLOSED_ALREADY, Confidence.HIGH, evidence)
 
 
 def _closed_while_sending(context: ResetContext) -> Diagnosis | None:
@@ -176,22 +242,52 @@ def _closed_while_sending(context: ResetContext) -> Diagnosis | None:
 
 
 def _no_state(context: ResetContext) -> Diagnosis | None:
-    if not context.passive or context.trigger is None:
+    trigger = context.trigger
+    if not context.passive or trigger is None:
         return None
-    evidence = wording.passive_rst(context), wording.no_state(context, context.trigger)
+    evidence = wording.passive_rst(context), wording.no_state(context, trigger)
     if context.rewritten is not None:
         said = wording.rewritten(context.rewritten)
         return Diagnosis(Cause.NO_STATE, Confidence.HIGH, (*evidence, said))
+    left: tuple[Cause, ...] = (Cause.DELIBERATE,)
+    ended = next((s for s in context.prior if s.rst and s.side is trigger.side), None)
+    if ended is not None:
+        said = wording.peer_had_reset(context, ended)
+        return Diagnosis(Cause.NO_STATE, Confidence.HIGH, (*evidence, said))
     if _only_shook_hands(context):
         said = wording.only_shook_hands(context)
-        left = (Cause.DELIBERATE,)
+        return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (*evidence, said), left)
+    if _was_just_heard(context, trigger):
+        said = wording.just_heard(context, trigger)
+        left = (Cause.DELIBERATE, Cause.MIDDLEBOX)
         return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (*evidence, said), left)
     return Diagnosis(Cause.NO_STATE, Confidence.HIGH, evidence)
+
+
+def _was_just_heard(context: ResetContext, trigger: Segment) -> bool:
+    """Whether a mere acknowledgement answers what the sender had said just before.
+
+    It had its state then, and such an acknowledgement asks for nothing.
+    """
+    if trigger.length or trigger.fin or trigger.syn:
+        return False
+    own = [s for s in context.prior if s.side is context.sender and s.number < trigger.number]
+    return bool(own) and context.promptly(own[-1], trigger)
 
 
 def _only_shook_hands(context: ResetContext) -> bool:
     own: list[Segment] = [s for s in context.prior if s.side is context.sender]
     return bool(own) and all(s.syn for s in own)
+
+
+def _gave_up_bare(context: ResetContext) -> Diagnosis | None:
+    """Nothing asked for an answer: it gave up by itself, in the form that other stacks use."""
+    plausible = context.repeats_an_ack or context.rst.start == context.next_byte
+    if not context.passive or context.trigger is not None or not plausible:
+        return None
+    evidence = wording.passive_rst(context), wording.nothing_provoked(context)
+    left = (Cause.MIDDLEBOX, Cause.NO_STATE)
+    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, left)
 
 
 def _half_seen(context: ResetContext) -> Diagnosis | None:
@@ -215,18 +311,21 @@ def _unknown(context: ResetContext) -> Diagnosis:
 ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _our_own,
     _refused,
+    _half_open,
     _middlebox,
     _echo,
     _data_after_close,
+    _keepalive,
     _unread_after_fin,
     _abort_after_fin,
-    _keepalive,
     _unread_at_close,
     _deliberate,
     _linger2,
+    _closed_already,
     _closed_while_sending,
     _no_state,
     _half_seen,
+    _gave_up_bare,
     _unknown,
 )
 """All rows; the first that answers is the cause."""

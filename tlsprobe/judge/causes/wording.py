@@ -12,7 +12,7 @@ from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.model.facts import Renaming
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import Rewritten
-from tlsprobe.model.trace import Record, Segment
+from tlsprobe.model.trace import EventKind, Record, Segment
 
 
 def in_place_of_fin(context: ResetContext) -> str:
@@ -45,7 +45,27 @@ def kernel_answer(context: ResetContext) -> str:
 
 def refused(context: ResetContext, syn: Segment) -> str:
     """It answers a SYN."""
-    return f"packet {context.rst.number} answers the SYN in packet {syn.number}: nothing listens"
+    return (
+        f"packet {context.rst.number} answers the SYN in packet {syn.number}: nothing listens, or a"
+        " firewall rejects it (REJECT with a reset looks the same); the client gets ECONNREFUSED"
+    )
+
+
+def refused_and_accepted(context: ResetContext, syn: Segment, accepted: Segment) -> str:
+    """The same SYN was refused and taken."""
+    return (
+        f"packet {context.rst.number} refuses the SYN in packet {syn.number}, and packet"
+        f" {accepted.number} accepts the same SYN: one of them was not made by the"
+        f" {context.sender}"
+    )
+
+
+def half_open(context: ResetContext, trigger: Segment) -> str:
+    """No socket wanted the SYN-ACK."""
+    return (
+        f"it answers the SYN-ACK in packet {trigger.number}: the {context.sender} has no socket for"
+        " it, as in a half-open port scan, or when connect() was given up meanwhile"
+    )
 
 
 def echo(context: ResetContext, earlier: int, trigger: Segment) -> str:
@@ -90,13 +110,17 @@ def reset_after_fin(context: ResetContext, fin: Segment) -> str:
 
 def our_own(context: ResetContext) -> str:
     """We did it."""
-    return f"packet {context.rst.number} is our own: the sequence aborts here"
+    done = "aborts" if context.deed is EventKind.ABORTED else "closes the socket"
+    return f"packet {context.rst.number} is our own: the sequence {done} here"
 
 
-def may_be_unread(context: ResetContext) -> str:
-    """What its own kernel may not have been asked for."""
+def not_read_by_us(context: ResetContext) -> str:
+    """What lay in its socket when it gave up."""
     unread = _bytes(context.unanswered)
-    return f"{unread} of the {context.sender.peer} may have been left unread too"
+    return (
+        f"{unread} of the {context.sender.peer} had arrived and were not read: the kernel resets"
+        " for those first"
+    )
 
 
 def never_answered(context: ResetContext) -> str:
@@ -153,12 +177,44 @@ def fin_in_line(context: ResetContext, trigger: Segment, under_way: int, widest:
 
 def no_state(context: ResetContext, trigger: Segment) -> str:
     """The sender had no state for this connection."""
-    before = f"no FIN or RST of the {context.sender} came before"
-    if context.fin is not None:
-        before = f"after the FIN in packet {context.fin.number} nothing is left that takes an ACK"
     return (
-        f"it answers packet {trigger.number}, and {before}: the sender had no state"
-        " for this connection"
+        f"it answers packet {trigger.number}, and no FIN or RST of the {context.sender} came"
+        " before: the sender had no state for this connection"
+    )
+
+
+def over(context: ResetContext, fin: Segment, trigger: Segment) -> str:
+    """Nothing was left of the connection that its sender had closed."""
+    since = (trigger.time_ns - fin.time_ns) / 1e9
+    return (
+        f"it answers packet {trigger.number}, which brings no data, {_seconds(since)} after the"
+        f" {context.sender}'s FIN in packet {fin.number}: the connection was over, and nothing of"
+        " it was left"
+    )
+
+
+def peer_had_reset(context: ResetContext, ended: Segment) -> str:
+    """The peer had ended it."""
+    return f"the {context.sender.peer}'s RST in packet {ended.number} had ended the connection"
+
+
+def just_heard(context: ResetContext, trigger: Segment) -> str:
+    """Why an acknowledgement alone is weak evidence."""
+    return (
+        f"packet {trigger.number} only acknowledges what the {context.sender} had sent just before,"
+        " when it still knew the connection"
+    )
+
+
+def nothing_provoked(context: ResetContext) -> str:
+    """It answers nothing."""
+    times = [s.time_ns for s in context.prior if s.side is context.sender.peer]
+    quiet = ""
+    if times:
+        quiet = f", and {_seconds((context.rst.time_ns - times[-1]) / 1e9)} of silence went before"
+    return (
+        f"nothing of the {context.sender.peer} waited for an answer{quiet}: the application gave"
+        " up, or something in between did; stacks other than Linux abort in this form"
     )
 
 
@@ -222,6 +278,28 @@ def by_control(control: Control) -> str:
     return f"the control '{control.name}', which leaves nothing unread, {how} {often}"
 
 
+def always_resets(aborts: int) -> str:
+    """What the server does on connections with nothing unread."""
+    return (
+        "this server resets every connection that it closes, also where it had read everything"
+        f" ({aborts} trials of this run)"
+    )
+
+
+def resets_upon_notice(aborts: int, trials: int) -> str:
+    """What the server does upon a close_notify alone."""
+    return (
+        f"a close_notify alone draws a reset from this server although it was read ({aborts} of"
+        f" {trials} trials of this run)"
+    )
+
+
+BEHIND_THE_END = (
+    "what came behind the end that it had acted upon cannot have been read, and a kernel looks at"
+    " unread data first"
+)
+
+
 def close_notify_in(segment: Segment, record: Record) -> str:
     """A record that is taken for a close_notify, though nobody may have read it."""
     surely = "" if record.alert is not None else ", probably"
@@ -274,6 +352,10 @@ def too_soon(trigger: Segment) -> str:
 def known_timer(silence: float, seconds: int, whose: str) -> str:
     """It came when something in between forgets."""
     return f"it came after {silence:.1f} s of silence; {seconds} s is {whose}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
 def _bytes(count: int) -> str:

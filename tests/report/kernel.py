@@ -1,0 +1,152 @@
+"""How often the kernel agrees with the causes: counted over recorded facts, server by server.
+
+A lab run records beside its trials why the kernel sent each RST. Here the trials are judged with
+the code of today, each RST is paired with the kernel's word, and what came of it is counted. The
+page of it is ``results/kernel.md``. By itself it lists what disagrees, in one or more folders:
+
+    python -m tests.report.kernel results
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlsprobe.campaign.judging import judged_run
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
+from tlsprobe.lab.truth import Paired, endpoint_of, with_kernel
+from tlsprobe.model.facts import Fact, KernelFact, ReachedFact
+from tlsprobe.model.judgement import Confidence
+from tlsprobe.model.trace import Side
+from tlsprobe.report.blocks import Block, Column, Heading, Page, Paragraph, Table
+from tlsprobe.report.plurals import counted
+
+
+@dataclass(slots=True)
+class Agreement:
+    """The RSTs of one side of one server's runs, of which the kernel told the reason.
+
+    ``right``: it allows the first choice; ``by_alternative``: only one that was left open;
+    ``wrong``: none that was named. ``high`` counts those with that confidence, ``high_wrong`` those
+    of them of which the first choice is not right.
+    """
+
+    resets: int = 0
+    right: int = 0
+    by_alternative: int = 0
+    wrong: int = 0
+    high: int = 0
+    high_wrong: int = 0
+    against: list[Paired] = field(default_factory=list)
+
+    def count(self, one: Paired) -> None:
+        """Count one RST."""
+        self.resets += 1
+        self.right += one.agrees
+        self.by_alternative += one.agrees_by_alternative
+        self.wrong += not (one.agrees or one.agrees_by_alternative)
+        if one.reset.confidence is Confidence.HIGH:
+            self.high += 1
+            self.high_wrong += not one.agrees
+        if not one.agrees:
+            self.against.append(one)
+
+    def add(self, other: Agreement) -> None:
+        """Count what another has counted."""
+        for name in ("resets", "right", "by_alternative", "wrong", "high", "high_wrong"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.against += other.against
+
+
+def agreement(facts: Callable[[], Iterable[Fact]]) -> dict[Side, Agreement]:
+    """The agreement over the facts of one run, for the RSTs of either side."""
+    found = {side: Agreement() for side in Side}
+    told = sorted(
+        (reset for fact in facts() if isinstance(fact, KernelFact) for reset in fact.resets),
+        key=lambda reset: reset.time_ns,
+    )
+    address = next((fact.address for fact in facts() if isinstance(fact, ReachedFact)), "")
+    if not told or not address:
+        return found
+    for one in with_kernel(judged_run(facts).trials, told, endpoint_of(address)):
+        if one.kernel is not None:
+            found[one.reset.side].count(one)
+    return found
+
+
+def agreements(folder: Path) -> dict[str, dict[Side, Agreement]]:
+    """The agreement of each run in a folder of runs, by the names of their folders."""
+    return {
+        path.parent.name: agreement(RecordedFacts(path).read)
+        for path in sorted(folder.glob(f"*/{FACTS_FILE}"))
+    }
+
+
+_HEADS = ("server", "RSTs", "right", "by alternative", "wrong", "high", "high and wrong")
+
+
+def kernel_page(servers: dict[str, dict[Side, Agreement]]) -> Page:
+    """The agreement by server, the sums first."""
+    return tuple(_blocks(servers))
+
+
+def _blocks(servers: dict[str, dict[Side, Agreement]]) -> Iterator[Block]:
+    yield Heading(1, "The kernel's reasons and our causes")
+    yield Paragraph(
+        "Why each RST of the committed runs was sent, as the packets tell it, held against the"
+        " reason that the kernel which sent it gives (tracepoint tcp:tcp_send_reset)."
+    )
+    for side in Side:
+        yield Heading(2, f"RSTs that the {side} sent")
+        total = Agreement()
+        for found in servers.values():
+            total.add(found[side])
+        yield Paragraph(_sentence(total))
+        rows = [_row(name, found[side]) for name, found in servers.items() if found[side].resets]
+        if rows:
+            yield Table(tuple(map(Column, _HEADS)), tuple(rows))
+
+
+def _sentence(total: Agreement) -> str:
+    if not total.resets:
+        return "None of which the kernel told the reason."
+    first = total.resets - total.right
+    return (
+        f"Of {counted(total.resets, 'RST')} our first choice is right for {total.right}; for"
+        f" {total.by_alternative} an alternative that we named is, and for {total.wrong} nothing"
+        f" that we named. First choices that are not right: {first / total.resets:.2%}. Of"
+        f" {total.high} with confidence high, {total.high_wrong} are wrong."
+    )
+
+
+def _row(name: str, found: Agreement) -> tuple[str, ...]:
+    numbers = (found.resets, found.right, found.by_alternative, found.wrong)
+    return (name, *map(str, (*numbers, found.high, found.high_wrong)))
+
+
+def lines(name: str, found: dict[Side, Agreement]) -> Iterator[str]:
+    """What disagrees, a line an RST."""
+    for side in Side:
+        for one in found[side].against:
+            assert one.kernel is not None
+            trial, reset = one.trial.trial, one.reset
+            left = ",".join(reset.alternatives) or "-"
+            yield (
+                f"{name} {side} {trial.sequence} {trial.tls} {trial.index}"
+                f" [{one.trial.judgement.signature}] {reset.cause} {reset.confidence} ({left})"
+                f" kernel {one.kernel.state} {one.kernel.reason}"
+            )
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        servers = agreements(Path(argument))
+        for name, found in servers.items():
+            print(*lines(name, found), sep="\n")
+        for side in Side:
+            total = Agreement()
+            for found in servers.values():
+                total.add(found[side])
+            print(f"{argument}, {side}: {_sentence(total)}")

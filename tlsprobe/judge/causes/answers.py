@@ -1,0 +1,157 @@
+"""How far the sender of an RST has demonstrably read its peer.
+
+An answer proves that its question was read, and nothing that arrived later: a response that was
+owed before a close_notify and goes out behind it leaves open whether the close_notify was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tlsprobe.model.trace import Drive, EventKind, Record, RecordKind, Segment, Side
+
+ALERT_SIZES = frozenset({24, 31})
+"""Bytes of an encrypted alert on the wire: in TLS 1.3, and in TLS 1.2 with AES-GCM."""
+
+GIVING_UP = frozenset({EventKind.ABORTED, EventKind.CLOSED})
+"""What our side does to give a connection up before it leaves."""
+
+_ALERTS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.ALERT})
+_OPENS = frozenset({RecordKind.HANDSHAKE, RecordKind.PLAIN})
+_ASKS = frozenset({RecordKind.DATA, RecordKind.GOODBYE})
+
+
+def read_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Segment]) -> int:
+    """The offset up to which the RST's sender is known to have read its peer's stream."""
+    shaken = not drive.events or any(e.kind is EventKind.HANDSHAKEN for e in drive.events)
+    if drive.events and rst.side is Side.SERVER and drive.mark is not None:
+        begun, ended = _begun_to(drive, own), acted_on(drive, own) if shaken else 0
+        return max(drive.answered_to, _opened_to(drive), begun, ended)
+    if rst.side is Side.CLIENT and any(e.kind in GIVING_UP for e in drive.events):
+        return _read_by_us(drive)
+    if rst.side is Side.CLIENT and any(r.side is Side.CLIENT for r in drive.records):
+        return _taken_to(drive, rst, own, later)
+    return _answered_to(drive, rst.side, own, notices=shaken)
+
+
+# --- our own connections --------------------------------------------------------------------------
+
+
+def _read_by_us(drive: Drive) -> int:
+    """What our program has read: it has a record of all that it did."""
+    return max((r.end for r in drive.records if r.side is Side.SERVER), default=0)
+
+
+def _opened_to(drive: Drive) -> int:
+    """The offset up to which the server must have read to get where the judged part begins."""
+    if drive.mark is not None and (drive.answered or not drive.owed):
+        return drive.mark.client
+    shaken = (r.end for r in drive.records if r.kind in _OPENS and r.side is Side.CLIENT)
+    return max(shaken, default=0) if drive.begun is None else max(drive.begun.client, *shaken, 0)
+
+
+def _begun_to(drive: Drive, own: list[Segment]) -> int:
+    """The end of the request whose response was begun: the first that has none."""
+    if not drive.cut_short:
+        return 0
+    known = next((s.ack or 0 for s in reversed(own) if s.length), 0)
+    asked = (r.end for r in drive.records if r.side is Side.CLIENT and r.kind in _ASKS)
+    return next((end for end in asked if drive.answered_to < end <= known), 0)
+
+
+def acted_on(drive: Drive, own: list[Segment]) -> int:
+    """The offset of what asked for an end and got one; 0 if nothing did.
+
+    A goodbye asks for an end and no answer; a second one, or one behind our close_notify, need
+    not have been read. Without one, a close_notify that the server sent when it had ours is its
+    answer, unless it had something else to say first, or had announced the end by itself.
+    """
+    ours = [r for r in drive.records if r.side is Side.CLIENT]
+    first = next((r for r in ours if r.kind is RecordKind.GOODBYE or _notifies(r)), None)
+    if first is not None and not _notifies(first):
+        return first.end
+    theirs = next((r for r in drive.records if r.side is Side.SERVER and _notifies(r)), None)
+    if first is None or theirs is None or drive.remarks or _spoke_unasked(drive, theirs):
+        return 0
+    return first.end if _answers(theirs, first.end, own) else 0
+
+
+def _spoke_unasked(drive: Drive, notice: Record) -> bool:
+    """Whether the server said something before its close_notify that nothing of ours asked for.
+
+    It announced the end (a farewell, a GOAWAY), which would have come without us.
+    """
+    if drive.mark is None or any(
+        r.side is Side.CLIENT and r.kind in _ASKS and r.end > drive.mark.client
+        for r in drive.records
+    ):
+        return False
+    said = (r for r in drive.records if r.side is Side.SERVER and r.kind is RecordKind.DATA)
+    return any(drive.mark.server < r.end <= notice.start for r in said)
+
+
+def _answers(notice: Record, end: int, own: list[Segment]) -> bool:
+    """Whether a close_notify was the first word of its sender after it had the peer's ``end``."""
+    for segment in own:
+        if segment.length and (segment.ack or 0) >= end:
+            return segment.start >= notice.start
+    return False
+
+
+# --- somebody else's ------------------------------------------------------------------------------
+
+
+def _taken_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Segment]) -> int:
+    """What a client need not answer: responses, unless more of one was still coming.
+
+    Alerts and tickets behind its last request are nothing that it waited for.
+    """
+    answered = _answered_to(drive, Side.CLIENT, own, notices=False)
+    acked = rst.ack or 0
+    if any(s.side is Side.SERVER and s.length and s.end > acked for s in later):
+        return answered
+    said = (r for r in drive.records if r.side is Side.SERVER and r.kind in _ASKS | _OPENS)
+    return max(answered, max((r.end for r in said if r.end <= acked), default=0))
+
+
+def _answered_to(drive: Drive, sender: Side, own: list[Segment], *, notices: bool = True) -> int:
+    """What it had received of requests and responses when it last sent anything but an alert.
+
+    ``notices``: a close_notify of its own counts as the answer to one, where nothing else does.
+    In an unfinished handshake it may be what the library says of any failure.
+    """
+    loaded = [s for s in own if s.length and not s.rst]
+    said = [r for r in drive.records if r.side is sender]
+    if not said:
+        if loaded and loaded[-1].length in ALERT_SIZES:
+            loaded.pop()
+        return (loaded[-1].ack or 0) if loaded else 0
+    reach = max((r.end for r in said if r.kind not in _ALERTS), default=0)
+    known = max((s.ack or 0 for s in loaded if s.start < reach), default=0)
+    peers = [r for r in drive.records if r.side is sender.peer]
+    asked = (r.end for r in peers if r.kind not in _ALERTS and r.end <= known)
+    answered = max(asked, default=0 if peers else known)
+    notice = next((r for r in said if _notifies(r)), None)
+    if notice is None or not notices:
+        return answered
+    return _ended_to(notice, own, peers, answered)
+
+
+def _ended_to(notice: Record, own: list[Segment], peers: list[Record], answered: int) -> int:
+    """How far a stranger's close_notify answers, when its last data answered up to ``answered``.
+
+    To a close_notify alone it is the answer. With a message before that, the message asked for
+    the end (the protocol's goodbye), and what came behind it need not have been read.
+    """
+    known = next((s.ack or 0 for s in own if s.end >= notice.end), 0)
+    heard = [r for r in peers if answered < r.end <= known]
+    messages = [r.end for r in heard if not _notifies(r)]
+    if messages:
+        return max(messages)
+    if heard and _answers(notice, heard[0].end, own):
+        return heard[0].end
+    return answered
+
+
+def _notifies(record: Record) -> bool:
+    return record.kind is RecordKind.CLOSE_NOTIFY

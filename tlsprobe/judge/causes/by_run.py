@@ -1,0 +1,144 @@
+"""What the rest of a run says about two causes that look alike on the wire.
+
+Closing with data unread and aborting on purpose are the same packet. A *control*, the same close
+without the bytes in question, tells whether those bytes made the difference, and not by which way:
+a server may also abort on purpose because of them. The other cells of the run tell that: how it
+ends connections on which it has read everything, and what it does upon a close_notify alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tlsprobe.judge.causes import wording
+from tlsprobe.judge.causes.context import ResetContext
+from tlsprobe.judge.causes.table import Diagnosis
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Control
+from tlsprobe.model.knowledge import Habit, Knowledge
+from tlsprobe.model.trace import Coverage, RecordKind, Side
+
+ENOUGH = 3
+"""Trials that make an attribution surer."""
+
+CHANCE = 0.05
+"""So probable it may be that a fault as frequent as the cell's own did not show in its control."""
+
+ALIKE = frozenset({Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE})
+"""The two causes that look alike on the wire."""
+
+_NOTICE = frozenset({RecordKind.CLOSE_NOTIFY})
+_CLAIMS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.DATA})
+
+
+def by_run(
+    found: Diagnosis, context: ResetContext, knowledge: Knowledge
+) -> tuple[Diagnosis, Control | None] | None:
+    """The answer after the run had a say, with the control that told it; None if it has none."""
+    if context.sender is not Side.SERVER or {found.cause, *found.alternatives} != ALIKE:
+        return None
+    habits = _habits(knowledge)
+    decided = knowledge.control is not None and knowledge.control.is_decided
+    control = knowledge.control if decided else None
+    if _always_resets(habits):
+        return _always(found, context, habits), control if control and control.resets else None
+    if control is not None and control.resets:
+        said = wording.by_control(control)
+        return _aborts(found, context, said, control.trials >= ENOUGH), control
+    upon_notice = _resets_upon_notice(habits, context)
+    if upon_notice is not None:
+        return _aborts(found, context, upon_notice, enough=True), None
+    if control is None or found.cause is Cause.DELIBERATE:
+        return None
+    proven = _is_proven(context, control, habits, knowledge.own)
+    return _unread(found, control, proven=proven)
+
+
+def _unread(found: Diagnosis, control: Control, *, proven: bool) -> tuple[Diagnosis, Control]:
+    """The answer where the same close without the unread bytes ends in a FIN."""
+    evidence = (*found.evidence, wording.by_control(control))
+    if proven:
+        return Diagnosis(Cause.UNREAD_AT_CLOSE, Confidence.HIGH, evidence), control
+    return replace(found, evidence=evidence), control
+
+
+def _habits(knowledge: Knowledge) -> tuple[Habit, ...]:
+    """Those of the trial's own TLS version."""
+    own = knowledge.own
+    return tuple(h for h in knowledge.habits if own is None or h.tls == own.tls)
+
+
+def _always_resets(habits: tuple[Habit, ...]) -> bool:
+    """Whether this server resets whenever it closes, also where it has read everything."""
+    return sum(h.aborts for h in habits) >= ENOUGH and not any(h.fins for h in habits)
+
+
+def _always(found: Diagnosis, context: ResetContext, habits: tuple[Habit, ...]) -> Diagnosis:
+    """The answer for such a server.
+
+    What came behind an end that it had acted upon cannot have been read, and the kernel looks at
+    that first.
+    """
+    said = wording.always_resets(sum(h.aborts for h in habits))
+    if context.unanswered and context.is_behind_an_end:
+        behind = (*found.evidence, said, wording.BEHIND_THE_END)
+        return Diagnosis(Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM, behind, (Cause.DELIBERATE,))
+    return _aborts(found, context, said, enough=True)
+
+
+def _resets_upon_notice(habits: tuple[Habit, ...], context: ResetContext) -> str | None:
+    """That this server resets where it has read our close_notify, and here may have done so.
+
+    It may where nothing but a close_notify is unread, or behind its own.
+    """
+    alerts = [h for h in habits if 0 < h.trials == h.alone]
+    aborts = sum(h.aborts for h in alerts)
+    if aborts < ENOUGH or not (context.notified or _unread_kinds(context) <= _NOTICE):
+        return None
+    return wording.resets_upon_notice(aborts, sum(h.trials for h in alerts))
+
+
+def _aborts(found: Diagnosis, context: ResetContext, said: str, enough: bool) -> Diagnosis:
+    """The answer for a server that resets anyway; sure where a response answers all of ours."""
+    evidence = (*found.evidence, said)
+    if enough and context.is_quiet and context.coverage is Coverage.WHOLE:
+        return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, evidence)
+    surety = min(found.confidence, Confidence.MEDIUM, key=_SURETY.index)
+    return Diagnosis(Cause.DELIBERATE, surety, evidence, (Cause.UNREAD_AT_CLOSE,))
+
+
+_SURETY = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+
+
+def _is_proven(
+    context: ResetContext, control: Control, habits: tuple[Habit, ...], own: Habit | None
+) -> bool:
+    """Whether nothing but unread data explains it.
+
+    What was left unread is of a kind that this server takes well by itself, and controls were
+    tried often enough for a fault as frequent as the cell's own to have shown.
+    """
+    kinds = _unread_kinds(context)
+    if own is None or not own.trials or context.coverage is not Coverage.WHOLE:
+        return False
+    if not kinds or not kinds <= _CLAIMS:
+        return False
+    rate = own.before_fin / own.trials
+    if not _is_often_enough(control.trials, rate):
+        return False
+    if RecordKind.CLOSE_NOTIFY not in kinds:
+        return context.is_behind_an_end
+    alerts = [h for h in habits if 0 < h.trials == h.alone]
+    clean = not any(h.before_fin for h in alerts)
+    return clean and _is_often_enough(sum(h.trials for h in alerts), rate)
+
+
+def _is_often_enough(trials: int, rate: float) -> bool:
+    return trials >= ENOUGH and (1 - rate) ** trials <= CHANCE
+
+
+def _unread_kinds(context: ResetContext) -> frozenset[RecordKind]:
+    """What the bytes are that the sender may not have read."""
+    acked = context.rst.ack or 0
+    peers = (r for r in context.records if r.side is context.sender.peer)
+    return frozenset(r.kind for r in peers if r.end > context.answered_to and r.start < acked)
