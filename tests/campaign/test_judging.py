@@ -39,8 +39,14 @@ FAILED = play(S.fin(), failure="no", stage=Stage.HANDSHAKE)
 SLOW = play(C.goodbye(), silence(60), S.notify(), S.fin())
 STORIES = (UNREAD, RESET_ANYWAY, CLEAN, AFTER_FIN, HOLES, IDLE, SLOW, FAILED)
 
+ALERT_CLEAN = play(C.notify(), S.notify() + S.fin(), C.fin())
+ALERT_RESET = play(C.notify(), S.notify(), S.rst(active=True))
+
 LEFT, WITHOUT = "terminate-close-notify", "terminate"
 """A close that may leave something unread, and its control."""
+
+ALONE = "close-notify-only"
+"""A close in which our alert is all that we send."""
 
 
 def planned(name: str, role: str = "asked", tls: str = "1.3") -> PlannedCell:
@@ -73,16 +79,40 @@ def test_the_control_of_the_tests_is_the_catalogues() -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "cause"),
-    [(CLEAN, Cause.UNREAD_AT_CLOSE), (RESET_ANYWAY, Cause.DELIBERATE)],
+    ("control", "cause", "confidence"),
+    [
+        (CLEAN, Cause.UNREAD_AT_CLOSE, Confidence.HIGH),
+        (RESET_ANYWAY, Cause.DELIBERATE, Confidence.MEDIUM),
+    ],
 )
-def test_a_control_that_comes_later_tells_the_cause(control: Trace, cause: Cause) -> None:
-    cells = judged(PLAN, trial(LEFT, 0, UNREAD), *(trial(WITHOUT, n, control) for n in range(3)))
+def test_a_control_that_comes_later_tells_the_cause(
+    control: Trace, cause: Cause, confidence: Confidence
+) -> None:
+    alone: list[Fact] = [PlanFact((planned(ALONE),)), *repeated(ALONE, ALERT_CLEAN)]
+    cells = judged(PLAN, trial(LEFT, 0, UNREAD), *repeated(WITHOUT, control), *alone)
     (why,) = cells[LEFT].why
-    assert (why.cause, why.confidence) == (cause, Confidence.HIGH)
+    assert (why.cause, why.confidence) == (cause, confidence)
     assert (
         "TCP-RST-ON-UNREAD" in {f.rule for f in cells[LEFT].findings} or cause is Cause.DELIBERATE
     )
+
+
+def test_a_control_does_not_make_it_sure_where_an_alert_alone_is_reset_or_untried() -> None:
+    """It leaves out what provokes the abort: the server may mean to reset upon an alert."""
+    facts: list[Fact] = [PLAN, trial(LEFT, 0, UNREAD), *repeated(WITHOUT, CLEAN)]
+    (why,) = judged(*facts)[LEFT].why
+    assert (why.cause, why.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM)
+    alone: list[Fact] = [PlanFact((planned(ALONE),)), *repeated(ALONE, ALERT_RESET)]
+    (why,) = judged(*facts, *alone)[LEFT].why
+    assert (why.cause, why.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
+
+
+def test_three_clean_controls_do_not_make_a_rare_reset_sure() -> None:
+    alone: list[Fact] = [PlanFact((planned(ALONE),)), *repeated(ALONE, ALERT_CLEAN)]
+    rare = [trial(LEFT, number, CLEAN) for number in range(1, 20)]
+    clean = repeated(WITHOUT, CLEAN)
+    (why,) = judged(PLAN, trial(LEFT, 0, UNREAD), *rare, *clean, *alone)[LEFT].why
+    assert (why.cause, why.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM)
 
 
 def test_cause_and_rules_never_disagree() -> None:

@@ -122,6 +122,15 @@ def late_data_twice(c: Connection) -> None:
     time.sleep(0.5)
 
 
+def fin_when_fin_wait2_is_over(c: Connection) -> None:
+    """The server has closed and forgotten: the client's FIN meets nothing."""
+    c.server.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
+    c.server.close()
+    await_fin(c.client)
+    time.sleep(2.5)
+    c.client.close()
+
+
 def client_renamed_on_the_way(c: Connection) -> None:
     """As when a NAT entry is lost: the connection goes on from another port."""
     c.client_sends()
@@ -196,6 +205,7 @@ MORE: tuple[Scene, ...] = (
     client_leaves_the_answer_unread,
     client_gone_before_the_last_word,
     late_data_twice,
+    fin_when_fin_wait2_is_over,
     client_renamed_on_the_way,
 )
 

@@ -116,9 +116,10 @@ def test_what_tcpdump_prints_has_the_same_causes(words: tuple[str, ...]) -> None
         assert from_text == causes(explained(path)), path.stem
 
 
-def causes(explanation: Explanation) -> dict[tuple[str, int], Cause]:
+def causes(explanation: Explanation) -> dict[tuple[str, int], frozenset[Cause]]:
+    """The cause of each RST with what is left open: of an alert at the end text knows the place."""
     return {
-        (flow.client, told.reset.packet): told.reset.cause
+        (flow.client, told.reset.packet): frozenset((told.reset.cause, *told.reset.alternatives))
         for flow in explanation.flows
         for told in flow.resets
     }

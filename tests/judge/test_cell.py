@@ -12,7 +12,7 @@ from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict
-from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Habit, Knowledge
 from tlsprobe.model.run import (
     BeforeAfter,
     Cell,
@@ -151,7 +151,11 @@ def test_resets_are_counted_by_side_and_place_once_a_trial() -> None:
 def test_causes_are_the_servers_and_count_trials() -> None:
     twice = play(S.fin(), C.notify(), S.rst(), C.fin(), S.rst())
     found = cell(AFTER_FIN, twice, RESET, ABORTED, LATE)
-    assert found.causes == {"data-after-close": 2, "unread-data-at-close": 1}
+    assert found.causes == {
+        "data-after-close": 2,
+        "closed-already": 1,
+        "unread-data-at-close": 1,
+    }
 
 
 def test_an_open_connection_times_a_reader_out() -> None:
@@ -218,7 +222,9 @@ def test_findings_hold_what_applied_only() -> None:
 
 
 def test_why_keeps_the_confidences_apart() -> None:
-    known = judged(RESET, 2, Knowledge(control=Control("terminate", 0, 3)))
+    alone, own = Habit("close-notify-only", "1.3", 3, 0, 0, 3, 0, 3), Habit("x", "1.3", 3, 3, 0)
+    control = Control("terminate", 0, 3)
+    known = judged(RESET, 2, Knowledge(control=control, habits=(alone, own), own=own))
     measured = MeasuredCell(plan(Verb.TERMINATE), (*trials(RESET, RESET), known))
     medium, high = cell_of(measured).why
     assert {medium.cause, high.cause} == {Cause.UNREAD_AT_CLOSE}

@@ -33,7 +33,7 @@ def test_row_9_a_pure_ack_behind_the_fin() -> None:
     (reset,) = judge(play(S.fin(), C.ack(), S.rst())).resets
     # Linux does so with TCP_LINGER2 below 0, by its own word an abort
     assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
-    assert reset.alternatives == (Cause.NO_STATE,)
+    assert reset.alternatives == (Cause.CLOSED_ALREADY,)
 
 
 def test_row_9_twice_is_row_9() -> None:

@@ -466,7 +466,8 @@ class Row:
 UNREAD = frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN})
 ABORT = frozenset({Cause.DELIBERATE})
 LATE = frozenset({Cause.DATA_AFTER_CLOSE})
-NOBODY = frozenset({Cause.NO_STATE, Cause.DATA_AFTER_CLOSE})
+VANISHED = frozenset({Cause.KEEPALIVE})
+NOBODY = frozenset({Cause.NO_STATE, Cause.DATA_AFTER_CLOSE, Cause.CLOSED_ALREADY})
 
 ROWS = [
     Row(unread_at_close, "TCP_ABORT_ON_CLOSE", "TCP_CLOSE", UNREAD),
@@ -479,7 +480,7 @@ ROWS = [
     Row(linger_0_in_last_ack_with_unsent_data, "TCP_DISCONNECT_WITH_DATA", "TCP_CLOSE", ABORT),
     Row(linger2_off_in_fin_wait2, "TCP_ABORT_ON_LINGER", "TCP_CLOSE", ABORT),
     Row(linger2_off_at_close, "TCP_ABORT_ON_DATA", "TCP_CLOSE", ABORT | LATE),
-    Row(keepalive_without_answer, "TCP_KEEPALIVE_TIMEOUT", "TCP_ESTABLISHED", ABORT),
+    Row(keepalive_without_answer, "TCP_KEEPALIVE_TIMEOUT", "TCP_ESTABLISHED", VANISHED),
     Row(listener_closed_before_accept, "TCP_STATE", "TCP_CLOSE", ABORT),
     Row(data_after_close, "TCP_TIMEWAIT_SOCKET", "TCP_TIME_WAIT", LATE),
     Row(data_after_close_with_the_fin_unsent, "TCP_ABORT_ON_DATA", "TCP_CLOSE", ABORT | LATE),

@@ -11,6 +11,7 @@ import argparse
 from functools import cache
 from pathlib import Path
 
+from tests.report.kernel import agreements, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths
 from tlsprobe.campaign.columns import shipped_columns
 from tlsprobe.campaign.reading import fact_of, read_results, runs_in
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
 PATHS = "paths"
+KERNEL_FILE = "kernel.md"
 
 SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 """What stands in README around its copy of the summary."""
@@ -53,6 +55,10 @@ def write(folder: Path) -> None:
         summary_only=True,
     )
     write_run_pages(runs, RESULTS, folder)
+    agreed = agreements(RESULTS)
+    if any(found[side].resets for found in agreed.values() for side in found):
+        page = render_markdown(kernel_page(agreed))
+        (folder / KERNEL_FILE).write_text(page, encoding="utf-8")
     if (RESULTS / PATHS).is_dir():
         write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
         paths = render_markdown(lab_paths.page_again(RESULTS / PATHS))

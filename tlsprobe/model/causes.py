@@ -241,7 +241,7 @@ class Cause(StrEnum):
             "what reached it asked about a connection that its sender had closed and forgotten",
             server=_OVER,
             client=_OVER,
-            kernel=("NO_SOCKET", "TCP_FLAGS", "TCP_TIMEWAIT_SOCKET"),
+            kernel=("NO_SOCKET", "TCP_FLAGS"),
             alike=("data-after-close",),
             before_fin=False,
             by_sender=False,

@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import ALERT, FIRST, MESSAGE, C, Line, S, crossing, play, stranger
+from tests.judge.playbook import (
+    ALERT,
+    FIRST,
+    MESSAGE,
+    C,
+    Line,
+    S,
+    crossing,
+    play,
+    silence,
+    stranger,
+)
 from tlsprobe.judge.causes import resets_of, wording
 from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.ladder import ladder_of
@@ -115,20 +126,73 @@ def test_the_acknowledgement_of_a_fin_that_is_reset_is_linger2() -> None:
     for trace in (play(S.fin(), C.ack(), S.rst()), play(S.fin(), C.fin(), S.rst())):
         reset = why(trace)
         assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
-        assert reset.alternatives == (Cause.NO_STATE,)
+        assert reset.alternatives == (Cause.CLOSED_ALREADY,)
 
 
-def test_a_fin_acknowledged_long_ago_is_lost_state() -> None:
-    reset = why(play(S.fin(), C.ack(), C.fin(), S.rst()))
-    assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param((C.ack(), C.fin()), id="a FIN"),
+        pytest.param((C.ack(), silence(45), C.ack()), id="an ACK"),
+        pytest.param((silence(45), C.ack()), id="the first ACK of the FIN, long after it"),
+    ],
+)
+def test_what_asks_about_a_connection_that_is_over_is_told_so(lines: tuple[Line, ...]) -> None:
+    """FIN_WAIT2 and TIME_WAIT end; it was called lost NAT state."""
+    reset = why(play(S.fin(), *lines, S.rst()))
+    assert (reset.cause, reset.confidence) == (Cause.CLOSED_ALREADY, HIGH)
+    assert reset.alternatives == ()
+    assert f"FIN in packet {FIRST}" in said(reset)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_keepalive_probe_that_meets_a_closed_connection_brings_no_data(length: int) -> None:
+    at = play().segments[-1].ack
+    assert at is not None
+    probe = C.ack().but(start=at - 1, length=length)
+    reset = why(play(S.fin(), C.ack(), silence(45), probe, S.rst()))
+    assert (reset.cause, reset.confidence) == (Cause.CLOSED_ALREADY, HIGH)
+
+
+@pytest.mark.parametrize("seconds", [9, 8820])
+def test_a_bare_rst_that_nothing_provoked_is_the_senders_own(seconds: int) -> None:
+    """Any acknowledgement on a quiet connection has its number: that proves nothing."""
+    reset = why(play(C.ack(), silence(seconds), S.rst()))
+    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+    assert set(reset.alternatives) == {Cause.MIDDLEBOX, Cause.NO_STATE}
+    assert reset.trigger is None
+    assert f"{seconds}.0 s of silence" in said(reset)
+
+
+def test_what_was_acknowledged_provoked_nothing() -> None:
+    reset = why(play(C.data(), S.ack(), silence(9), S.rst()))
+    assert (reset.cause, reset.trigger) == (Cause.DELIBERATE, None)
+
+
+def test_a_slow_path_answers_slowly() -> None:
+    """Three round trips are prompt, be they longer than a second."""
+    trace = play(C.ack(), silence(2), S.rst(), rtt_ns=800_000_000)
+    assert why(trace).trigger == FIRST
+    assert why(play(C.ack(), silence(2), S.rst())).trigger is None
 
 
 def test_keepalive_probes_without_an_answer() -> None:
     at = play().segments[-1].end
     probe = S.ack().but(start=at - 1)
     reset = why(play(probe, probe, probe, GIVE_UP))
-    assert (reset.cause, reset.confidence) == (Cause.DELIBERATE, MEDIUM)
+    assert (reset.cause, reset.confidence) == (Cause.KEEPALIVE, HIGH)
     assert "keepalive" in said(reset)
+
+
+def test_a_reset_out_of_step_with_the_probes_is_not_sure() -> None:
+    at = play().segments[-1].end
+    probe = S.ack().but(start=at - 1)
+    reset = why(play(probe, silence(10), probe, silence(1), GIVE_UP))
+    assert (reset.cause, reset.confidence) == (Cause.KEEPALIVE, MEDIUM)
+    assert reset.alternatives == (Cause.DELIBERATE,)
+    single = why(play(probe, silence(1), GIVE_UP))
+    assert (single.cause, single.confidence) == (Cause.KEEPALIVE, MEDIUM)
+    assert why(play(probe, GIVE_UP)).cause is Cause.DELIBERATE
 
 
 def test_answered_probes_are_no_reason() -> None:

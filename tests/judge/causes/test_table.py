@@ -8,7 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import ALERT, FIRST, MESSAGE, Act, C, Line, S, crossing, play, stranger
+from tests.judge.playbook import (
+    ALERT,
+    FIRST,
+    MESSAGE,
+    Act,
+    C,
+    Line,
+    S,
+    crossing,
+    play,
+    silence,
+    stranger,
+)
 from tlsprobe.judge.causes import resets_of, table
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Reset
@@ -142,7 +154,7 @@ def test_row_3_holds_when_the_fin_was_retransmitted() -> None:
 def test_row_4_a_second_bare_rst_is_the_echo_of_the_first() -> None:
     first, echo = resets_of(play(S.fin(), C.notify(), S.rst(), C.fin(), S.rst()))
     assert (first.cause, first.confidence) == (Cause.DATA_AFTER_CLOSE, HIGH)
-    assert (echo.cause, echo.confidence) == (Cause.DATA_AFTER_CLOSE, HIGH)
+    assert (echo.cause, echo.confidence) == (Cause.CLOSED_ALREADY, HIGH)  # it brought no data
     assert echo.packet == FIRST + 4
     assert names(echo, FIRST + 2, FIRST + 4)
 
@@ -258,12 +270,20 @@ def test_our_own_abort_is_deliberate_and_certain() -> None:
 # --- rows 9 to 11 --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", [C.notify(), C.request(), C.ack(), C.fin()])
+@pytest.mark.parametrize("line", [C.notify(), C.request(), C.fin()])
 def test_row_9_nobody_knows_the_connection(line: Line) -> None:
     reset = why(line, S.rst())
     assert (reset.cause, reset.confidence) == (Cause.NO_STATE, HIGH)
     assert names(reset, FIRST, FIRST + 1)
     assert reset.before_fin
+
+
+def test_row_9_an_acknowledgement_asks_for_nothing_unless_it_breaks_a_silence() -> None:
+    """It acknowledges what the sender, which knew the connection then, had just said."""
+    soon, late = why(C.ack(), S.rst()), why(silence(400), C.ack(), S.rst())
+    assert (soon.cause, soon.confidence) == (Cause.NO_STATE, MEDIUM)
+    assert set(soon.alternatives) == {Cause.DELIBERATE, Cause.MIDDLEBOX}
+    assert (late.cause, late.confidence) == (Cause.NO_STATE, HIGH)
 
 
 def test_row_9_of_a_client_that_was_restarted() -> None:
@@ -344,6 +364,27 @@ def test_an_abort_of_ours_does_not_explain_a_passive_rst() -> None:
 
 def test_our_own_abort_is_not_surer_than_the_kernel_where_bytes_may_be_unread() -> None:
     """The kernel looks at what is unread before it looks at linger (tcp_close)."""
-    unread = why(C.data(), S.data() + S.notify(), C.abort())
-    assert (unread.cause, unread.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
-    assert unread.alternatives == (Cause.UNREAD_AT_CLOSE,)
+    trace = _unread_by_us(C.data(), S.data() + S.notify(), C.abort(), closes=False)
+    unread = only(trace)
+    assert (unread.cause, unread.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM)
+    assert unread.alternatives == (Cause.DELIBERATE,)
+    assert f"{MESSAGE + ALERT} bytes" in said(unread)
+
+
+def test_our_own_close_tells_that_the_rest_was_unread() -> None:
+    """No linger was asked for, so that nothing but unread data can have reset."""
+    reset = only(_unread_by_us(C.data(), S.data() + S.notify(), C.rst(active=True), closes=True))
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, HIGH)
+    assert reset.alternatives == ()
+
+
+def _unread_by_us(*lines: Line, closes: bool) -> Trace:
+    """A close of ours before which we read nothing of what came in the story."""
+    trace = play(*lines)
+    mark = trace.drive.mark
+    assert mark is not None
+    ours = (r for r in trace.drive.records if r.side is Side.CLIENT or r.end <= mark.server)
+    deed = EventKind.CLOSED if closes else EventKind.ABORTED
+    events = [event for event in trace.drive.events if event.kind is not EventKind.ABORTED]
+    events.append(DriverEvent(trace.segments[-1].time_ns, deed))
+    return replace(trace, drive=replace(trace.drive, records=tuple(ours), events=tuple(events)))

@@ -40,8 +40,9 @@ def by_run(
     habits = _habits(knowledge)
     decided = knowledge.control is not None and knowledge.control.is_decided
     control = knowledge.control if decided else None
-    if _always_resets(habits):
-        return _always(found, context, habits), control if control and control.resets else None
+    if _always_resets(habits) and not (control and not control.resets):
+        said = wording.always_resets(sum(h.aborts for h in habits))
+        return _aborts(found, context, said, enough=True), control
     if control is not None and control.resets:
         said = wording.by_control(control)
         return _aborts(found, context, said, control.trials >= ENOUGH), control
@@ -71,19 +72,6 @@ def _habits(knowledge: Knowledge) -> tuple[Habit, ...]:
 def _always_resets(habits: tuple[Habit, ...]) -> bool:
     """Whether this server resets whenever it closes, also where it has read everything."""
     return sum(h.aborts for h in habits) >= ENOUGH and not any(h.fins for h in habits)
-
-
-def _always(found: Diagnosis, context: ResetContext, habits: tuple[Habit, ...]) -> Diagnosis:
-    """The answer for such a server.
-
-    What came behind an end that it had acted upon cannot have been read, and the kernel looks at
-    that first.
-    """
-    said = wording.always_resets(sum(h.aborts for h in habits))
-    if context.unanswered and context.is_behind_an_end:
-        behind = (*found.evidence, said, wording.BEHIND_THE_END)
-        return Diagnosis(Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM, behind, (Cause.DELIBERATE,))
-    return _aborts(found, context, said, enough=True)
 
 
 def _resets_upon_notice(habits: tuple[Habit, ...], context: ResetContext) -> str | None:

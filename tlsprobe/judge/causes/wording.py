@@ -294,12 +294,6 @@ def resets_upon_notice(aborts: int, trials: int) -> str:
     )
 
 
-BEHIND_THE_END = (
-    "what came behind the end that it had acted upon cannot have been read, and a kernel looks at"
-    " unread data first"
-)
-
-
 def close_notify_in(segment: Segment, record: Record) -> str:
     """A record that is taken for a close_notify, though nobody may have read it."""
     surely = "" if record.alert is not None else ", probably"

@@ -1,0 +1,109 @@
+"""What an answer proves to have been read, and what it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.judge.causes.test_passive import bystander
+from tests.judge.playbook import ALERT, MESSAGE, C, Line, S, crossing, play
+from tlsprobe.judge.causes import resets_of
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Reset
+from tlsprobe.model.trace import EventKind, Remark, RemarkKind, Side, Trace
+
+MEDIUM = Confidence.MEDIUM
+GIVE_UP = S.rst(active=True)
+
+
+def why(trace: Trace) -> Reset:
+    (reset,) = resets_of(trace)
+    return reset
+
+
+def left_unread(reset: Reset, size: int) -> bool:
+    """Whether so many bytes are named as unread, with the other cause left open."""
+    open_pair = (Cause.UNREAD_AT_CLOSE, MEDIUM, (Cause.DELIBERATE,))
+    named = f"{size} bytes" in " ".join(reset.evidence)
+    return (reset.cause, reset.confidence, reset.alternatives) == open_pair and named
+
+
+OWED = [
+    pytest.param((C.request(), C.notify(), S.response(), S.notify()), id="response, then alert"),
+    pytest.param((C.request() + C.notify(), S.response(), S.notify()), id="in one segment"),
+    pytest.param((C.request(), C.notify(), S.response()), id="response alone"),
+    pytest.param((C.goodbye(asks=True), C.notify(), S.partial()), id="a part of a response"),
+    pytest.param((C.notify(), S.data(), S.notify()), id="a farewell of the protocol"),
+]
+"""What was owed, or would have been said anyway, goes out after our alert has arrived."""
+
+
+@pytest.mark.parametrize("lines", OWED)
+def test_what_goes_out_behind_an_alert_does_not_prove_that_it_was_read(
+    lines: tuple[Line, ...],
+) -> None:
+    assert left_unread(why(play(*lines, GIVE_UP)), ALERT)
+
+
+@pytest.mark.parametrize("lines", OWED)
+def test_nor_does_it_in_somebody_elses_capture(lines: tuple[Line, ...]) -> None:
+    assert left_unread(why(bystander(*lines, GIVE_UP)), ALERT)
+
+
+def test_a_response_in_part_answers_its_own_request_alone() -> None:
+    lines = (C.goodbye(asks=True) + C.request(), S.partial(), GIVE_UP)
+    assert left_unread(why(play(*lines)), MESSAGE)
+
+
+def test_a_close_notify_that_the_server_had_announced_answers_nothing() -> None:
+    """The idle timer's GOAWAY went before: its close_notify would have come without ours."""
+    lines = (S.data(), C.notify(), S.notify(), GIVE_UP)
+    assert left_unread(why(play(*lines)), ALERT)
+    silent = play(C.notify(), S.notify(), GIVE_UP)
+    assert why(silent).cause is Cause.DELIBERATE
+    goaway = Remark(RemarkKind.GOAWAY, "goaway last=1 error=0", 1, 0)
+    announced = replace(silent, drive=replace(silent.drive, remarks=(goaway,)))
+    assert left_unread(why(announced), ALERT)
+
+
+def test_a_close_notify_of_an_unfinished_handshake_answers_nothing() -> None:
+    """GnuTLS says one when it gives up, whatever it has read."""
+    trace = play(C.notify(), S.handshake(), S.notify(), GIVE_UP, asked=False)
+    assert left_unread(why(_unshaken(trace)), ALERT)
+    trace = play(C.notify(), S.notify(), GIVE_UP, asked=False)
+    assert left_unread(why(_unshaken(trace)), ALERT)
+
+
+def _unshaken(trace: Trace) -> Trace:
+    events = (e for e in trace.drive.events if e.kind is not EventKind.HANDSHAKEN)
+    return replace(trace, drive=replace(trace.drive, events=tuple(events)))
+
+
+# --- clients --------------------------------------------------------------------------------------
+
+
+def test_a_client_need_not_answer_a_response() -> None:
+    reset = why(bystander(C.request(), S.response(), C.rst(active=True)))
+    assert (reset.side, reset.cause, reset.confidence) == (Side.CLIENT, Cause.DELIBERATE, MEDIUM)
+    assert reset.alternatives == (Cause.UNREAD_AT_CLOSE,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "size"),
+    [
+        pytest.param((C.request(), S.response(), S.notify()), ALERT, id="an alert"),
+        pytest.param((C.request(), S.response(), S.notify(), C.notify()), ALERT, id="answered"),
+        pytest.param((C.request(), S.response(), S.ticket()), 255, id="a ticket"),
+    ],
+)
+def test_a_client_that_closes_with_more_than_its_response(
+    lines: tuple[Line, ...], size: int
+) -> None:
+    """Whoever closes sends a close_notify of its own, whether it has read the server's or not."""
+    assert left_unread(why(bystander(*lines, C.rst(active=True))), size)
+
+
+def test_a_client_that_closes_while_more_of_the_response_comes() -> None:
+    lines = (C.request(), S.data(), crossing(C.rst(active=True), S.data()))
+    assert left_unread(why(bystander(*lines)), MESSAGE)
