@@ -276,3 +276,9 @@ def test_text_without_ttl_and_id_has_no_signs() -> None:
     trace = play(C.notify(), GIVE_UP.but(ttl=3, ip_id=9))
     bare = tuple(s._replace(ttl=None, ip_id=None) for s in trace.segments)
     assert "note" not in said(why(replace(trace, segments=bare)))
+
+
+def test_an_acknowledgement_before_the_first_byte_is_no_probe() -> None:
+    """It stands one byte before what is sent next, as a probe does."""
+    reset = why(play(S.fin(), C.ack(), C.data(1), S.rst()))
+    assert (reset.cause, reset.trigger) == (Cause.DATA_AFTER_CLOSE, FIRST + 2)

@@ -7,7 +7,7 @@ provoked it must also have asked for an answer and had none, or have come just b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tlsprobe.model.trace import Segment, Side
 
@@ -28,8 +28,7 @@ def trigger_of(
     fits = [s for s in theirs if s.ack == rst.start and not s.rst]
     if not fits:
         return None
-    reach = max((s.end for s in theirs if not s.rst), default=0)
-    strays = [s for s in fits if _asks(s, reach) and not _is_answered(s, own)]
+    strays = [s for s in _asking(theirs) if s.ack == rst.start and not _is_answered(s, own)]
     if strays:
         drawn = sum(s.rst and s.ack is None and s.start == rst.start for s in own)
         return strays[min(drawn, len(strays) - 1)]
@@ -47,9 +46,16 @@ def is_probe(segment: Segment, reach: int) -> bool:
     return segment.length <= 1 and segment.start == reach - 1 and not (segment.ends or segment.syn)
 
 
-def _asks(segment: Segment, reach: int) -> bool:
-    asks = segment.length or segment.fin or segment.syn
-    return bool(asks) or is_probe(segment, reach)
+def _asking(theirs: list[Segment]) -> Iterator[Segment]:
+    """The segments that ask for an answer."""
+    reach = 0
+    for segment in theirs:
+        if segment.rst:
+            continue
+        asks = segment.length or segment.fin or segment.syn
+        if asks or is_probe(segment, reach):
+            yield segment
+        reach = max(reach, segment.end)
 
 
 def _is_answered(segment: Segment, own: list[Segment]) -> bool:
