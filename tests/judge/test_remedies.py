@@ -90,6 +90,13 @@ def test_lingering_is_not_advised_where_it_does_not_help(provoked: Provoked) -> 
     assert "lingering_close" not in told(idle)
 
 
+@pytest.mark.parametrize("cause", [Cause.DATA_AFTER_CLOSE, Cause.UNREAD_AT_CLOSE])
+def test_nobody_misses_what_came_behind_its_senders_own_end(cause: Cause) -> None:
+    behind = Situation(cause, Side.SERVER, Provoked.BEHIND_END, protocol="http1")
+    assert "502" not in told(behind)
+    assert "nothing after its own close_notify" in told(behind)
+
+
 def test_the_late_alert_of_a_server_hurts_nobody() -> None:
     late = Situation(Cause.DATA_AFTER_CLOSE, Side.CLIENT, Provoked.CLOSE_NOTIFY)
     assert remedy_of(late).hurts.startswith("Nobody: the server's close_notify")

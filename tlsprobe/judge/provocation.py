@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlsprobe.model.judgement import Provoked, Reset
-from tlsprobe.model.trace import RecordKind, Segment, Trace
+from tlsprobe.model.trace import Record, RecordKind, Segment, Trace
 
 IDLE_NS = 300_000_000
 """A silence before the sender's end that nobody needs to answer anything."""
@@ -49,12 +49,21 @@ def _provoked(trace: Trace, trigger: Segment | None) -> Provoked | None:
         return Provoked.SYN
     if not trigger.length:
         return Provoked.FIN if trigger.fin else Provoked.ACK
-    found = {
-        _KINDS[record.kind]
-        for record in trace.drive.records
-        if record.side is trigger.side and record.end > trigger.start and record.start < trigger.end
-    }
-    return next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
+    theirs = [r for r in trace.drive.records if r.side is trigger.side]
+    inside = [r for r in theirs if r.end > trigger.start and r.start < trigger.end]
+    found = {_KINDS[record.kind] for record in inside}
+    worst = next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
+    if worst is Provoked.DATA and inside and _is_behind_end(theirs, inside):
+        return Provoked.BEHIND_END
+    return worst
+
+
+def _is_behind_end(theirs: list[Record], inside: list[Record]) -> bool:
+    """Whether all the data among these records came after their sender had announced its end."""
+    ends = (RecordKind.CLOSE_NOTIFY, RecordKind.GOODBYE)
+    end = next((record.end for record in theirs if record.kind in ends), None)
+    data = [record.start for record in inside if record.kind is RecordKind.DATA]
+    return end is not None and all(start >= end for start in data)
 
 
 def _after_idle(trace: Trace, reset: Reset) -> bool:

@@ -64,6 +64,11 @@ _IN_BETWEEN = (
 )
 
 
+_NOTHING_BEHIND = Advice(
+    Party.CLIENT, "send nothing after its own close_notify or goodbye: nobody is to act on it."
+)
+
+
 def _lost_request(situation: Situation) -> str:
     """Whom a request hurts that was sent and not read."""
     proxy = ": a proxy or load balancer answers 502" if _is_http(situation) else ""
@@ -124,7 +129,8 @@ def _data_after_close(situation: Situation) -> Remedy | None:
         first = (_IDLE_BELOW,) if situation.after_idle else (_lingering(situation),)
         return Remedy(hurts, (*first, _METRICS))
     hurts = "No reader, for EOF came first; reset metrics and firewalls count it."
-    return Remedy(hurts, (_lingering(situation), _METRICS))
+    behind = (_NOTHING_BEHIND,) if situation.provoked is Provoked.BEHIND_END else ()
+    return Remedy(hurts, (*behind, _lingering(situation), _METRICS))
 
 
 def _unread_after_fin(situation: Situation) -> Remedy | None:
@@ -140,6 +146,9 @@ def _unread_at_close(situation: Situation) -> Remedy | None:
         case Provoked.DATA:
             hurts = f"{_lost_request(situation)} And {_IN_BETWEEN}."
             advice = (*_against_lost_requests(situation), _read_first(situation), _FORWARDER)
+        case Provoked.BEHIND_END:
+            hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}."
+            advice = (_NOTHING_BEHIND, _read_first(situation), _FORWARDER)
         case Provoked.HANDSHAKE | Provoked.ALERT:
             hurts = (
                 "The client: the reset can erase the alert that says what was wrong, and it reports"

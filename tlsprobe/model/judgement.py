@@ -129,9 +129,14 @@ class Control:
 
 
 class Provoked(StrEnum):
-    """What the bytes were that drew an RST, or that its sender had left unread."""
+    """What the bytes were that drew an RST, or that its sender had left unread.
+
+    BEHIND_END is data that was sent after its sender's own close_notify or goodbye: nobody is to
+    act on it, and nobody misses it.
+    """
 
     DATA = "data"
+    BEHIND_END = "behind-end"
     GOODBYE = "goodbye"
     CLOSE_NOTIFY = "close_notify"
     ALERT = "alert"
