@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from tlsprobe.judge.closing import Closing, WireEvent
 from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.knowledge import Knowledge, Silence, Timer
-from tlsprobe.model.trace import Coverage, EventKind, RemarkKind, Side, Trace
+from tlsprobe.model.trace import Coverage, EventKind, Mark, RemarkKind, Side, Trace
 
 _MOMENT_NS = 50_000_000
 """An end that follows so soon belongs to what came before it: no server has a shorter timer."""
@@ -47,15 +47,15 @@ def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
     payload counts. ``accept_to_end`` counts from the server's SYN-ACK. ``waited`` is how long we
     waited for an end that did not come.
     """
-    end = closing.server_began
+    end, mark = closing.server_began, trace.drive.mark
     if end is None:
         waited = _waited(trace)
         return {} if waited is None else {"waited": waited / 1000}
-    if trace.drive.mark is None or _acted_before(closing, end):
+    if mark is None or _acted_before(closing, end):
         return {}
     if ends_with_response(trace, closing):
         return {}
-    quiet = _silence(trace, closing, end)
+    quiet = _silence(trace, mark, closing, end)
     found = {"idle_to_end": quiet.since_exchange / 1000}
     if quiet.since_accept is not None:
         found["accept_to_end"] = quiet.since_accept / 1000
@@ -64,10 +64,10 @@ def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
 
 def silence_of(trace: Trace, closing: Closing) -> Silence | None:
     """The silence before the server's end, where it was long enough for a timer; else None."""
-    end = closing.server_began
-    if end is None or trace.drive.mark is None or trace.coverage is Coverage.HOLES:
+    end, mark = closing.server_began, trace.drive.mark
+    if end is None or mark is None or trace.coverage is Coverage.HOLES:
         return None
-    quiet = _silence(trace, closing, end)
+    quiet = _silence(trace, mark, closing, end)
     return quiet if quiet.shortest >= LONG_NS else None
 
 
@@ -81,18 +81,18 @@ def expiry_in(closing: Closing, quiet: Silence | None, timers: Iterable[Timer]) 
 
 def ends_with_response(trace: Trace, closing: Closing) -> bool:
     """Whether the server ended it as a part of its last response, or right behind it."""
-    end = closing.server_began
-    if end is None or _acted_before(closing, end):
+    end, mark = closing.server_began, trace.drive.mark
+    if end is None or mark is None or _acted_before(closing, end):
         return False
     if any(remark.kind in _CLOSES for remark in trace.drive.remarks):
         return True
-    return _silence(trace, closing, end).since_exchange < _MOMENT_NS
+    return _silence(trace, mark, closing, end).since_exchange < _MOMENT_NS
 
 
 _CLOSES = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
 
 
-def _silence(trace: Trace, closing: Closing, end: WireEvent) -> Silence:
+def _silence(trace: Trace, mark: Mark, closing: Closing, end: WireEvent) -> Silence:
     ours = [e.time_ns for e in closing.wire_events[: end.place] if e.side is Side.CLIENT]
     acted = next((e for e in closing.wire_events[: end.place] if _is_deed(e)), None)
     steps = [e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP]
@@ -100,8 +100,7 @@ def _silence(trace: Trace, closing: Closing, end: WireEvent) -> Silence:
     began = max((time for time in steps if time < until), default=until)
     opening = [s.time_ns for s in trace.segments if s.length and s.time_ns < began]
     told = [e.time_ns for e in closing.wire_events if e.time_ns < began]
-    assert trace.drive.mark is not None
-    since = max([*opening[-1:], *told[-1:]], default=trace.drive.mark.time_ns)
+    since = max([*opening[-1:], *told[-1:]], default=mark.time_ns)
     accepted = next((s.time_ns for s in trace.segments if s.syn and s.side is Side.SERVER), None)
     return Silence(
         since_exchange=end.time_ns - since,
