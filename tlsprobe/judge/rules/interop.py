@@ -38,7 +38,7 @@ def _reset_after_fin(given: RuleInput) -> Answer:
 
 def _data_lost(given: RuleInput) -> Answer:
     drive = given.trace.drive
-    if not drive.owed or given.aborted:
+    if not drive.owed or given.aborted or given.not_the_servers:
         return None
     if given.closing.server_end is None:
         return _held_back(given)
@@ -48,8 +48,6 @@ def _data_lost(given: RuleInput) -> Answer:
     if given.tls == "1.2" and given.client_led:
         return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
     what = "arrived only in part" if drive.cut_short else "did not come"
-    if given.not_the_servers:
-        return Result.WARN, f"a response that was owed {what}: not the server ended the connection"
     return Result.WARN, f"a response that was owed {what}"
 
 
@@ -83,6 +81,9 @@ def _leak(given: RuleInput) -> Answer:
     if given.closing.server_end is None and left == "goodbye" and given.trace.protocol == "http2":
         # RFC 9113 section 6.8: who sends GOAWAY ends the connection when it is done.
         return Result.INFO, "the server leaves it to us to end the connection after our GOAWAY"
+    notified = given.axes.tls is TlsEnd.NOTIFIED
+    if given.closing.server_end is None and left == "goodbye" and notified:
+        return Result.PASS, "the server ended TLS after our goodbye, and waited for our side"
     if given.closing.server_end is None:
         held = "held the connection until its idle timer or our patience ended it"
         return Result.WARN, f"after our {left} the server {held}"
