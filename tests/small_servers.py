@@ -87,8 +87,8 @@ class SmallServer:
             case WhenIdle.FORGETS:  # gone without a packet, as if a box had lost its entry
                 tls.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
             case WhenIdle.FALLS_SILENT:
-                tls.settimeout(_FOREVER)
                 raw = socket.socket(fileno=tls.detach())
+                raw.settimeout(_FOREVER)
                 with raw, suppress(OSError):
                     while raw.recv(4096):
                         pass
@@ -99,8 +99,8 @@ def _end(tls: ssl.SSLSocket) -> None:
     with suppress(OSError):
         tls.unwrap()
     with suppress(OSError):
-        tls.settimeout(5)
         raw = socket.socket(fileno=tls.detach())
+        raw.settimeout(5)
         with raw:
             raw.shutdown(socket.SHUT_WR)
             while raw.recv(4096):

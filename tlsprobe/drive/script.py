@@ -89,7 +89,8 @@ class _Script:
             self.opened()
             while left:
                 undone = any(sends(burst[0]) and not _uploads(burst[0]) for burst in left)
-                await self.perform(left.pop(0))
+                burst = left.pop(0)
+                await self.perform(burst, asks_next=bool(left) and _asks(left[0][0]))
         except GivenUp as given:
             if undone and connection.failure is None:
                 connection.failure = given.reason
@@ -150,8 +151,11 @@ class _Script:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)
 
-    async def perform(self, burst: list[Group]) -> None:
-        """Groups that are written back to back, or one step that is not written."""
+    async def perform(self, burst: list[Group], *, asks_next: bool = False) -> None:
+        """Groups that are written back to back, or one step that is not written.
+
+        ``asks_next``: a request comes next, which finds out whether an idle connection is alive.
+        """
         step = burst[0][0]
         if not sends(burst[0]):
             self.connection.note(EventKind.STEP, step.verb)
@@ -168,6 +172,8 @@ class _Script:
                 await self.sleep(self.connection.seconds(step.wait))
             case Verb.PAUSE:
                 await self.pause(self.connection.seconds(step.wait))
+            case Verb.AWAIT if asks_next and step.event is Awaited.END and step.wait is Limit.IDLE:
+                await self.stay_idle()
             case Verb.AWAIT:
                 await self.wait_for(self.condition(step.event or Awaited.END), step)
             case Verb.DRAIN:
@@ -232,6 +238,16 @@ class _Script:
         await connection.until(lambda: connection.ended, deadline)
         await trio.sleep_until(deadline)
 
+    async def stay_idle(self) -> None:
+        """Be idle as long as an idle connection may be, unless the server ends it before that."""
+        connection = self.connection
+        seconds = connection.route.patience.idle
+        due_ns = time.time_ns() + round(seconds * 1e9)
+        await connection.until(lambda: connection.over, trio.current_time() + seconds)
+        if connection.over:
+            raise GivenUp  # with a word: there is no idle connection to ask on
+        connection.note(EventKind.DUE, time_ns=due_ns)
+
     def condition(self, event: Awaited) -> Callable[[], bool]:
         """What ``await`` waits for, as a question."""
         connection, conversation = self.connection, self.connection.conversation
@@ -261,6 +277,10 @@ class _Script:
             connection.note(EventKind.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
             if step.wait is Limit.IDLE:
                 raise GivenUp  # there is no expiry to answer
+
+
+def _asks(group: Group) -> bool:
+    return group[0].verb is Verb.SEND
 
 
 def _uploads(group: Group) -> bool:

@@ -137,7 +137,9 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
         waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
         verbs = [e.detail.split(" ")[0] for e in waits if e.kind is EventKind.STEP]
         known = any(e.kind is EventKind.DUE for e in waits)
-        if verbs[-1:] and verbs[-1] in _OWN_WAITS and not known:
+        if verbs[-1:] == ["await"] and known:
+            pass  # an idle wait that was to end some time, and not at a moment
+        elif verbs[-1:] and verbs[-1] in _OWN_WAITS and not known:
             pass  # facts of an earlier version, which do not tell when the wait was to end
         elif _WAITS.intersection(verbs):
             due = _due(trace, waits, before_ns, at) or (before.time_ns if before else None)

@@ -9,6 +9,7 @@ our last word, would have come without that word.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from tlsprobe.judge.closing import Closing, WireEvent
 from tlsprobe.model.judgement import Doubt
@@ -31,7 +32,7 @@ def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | No
         return None
     if not knowledge.waits_idle:
         return Doubt.OVERTAKEN if _is_overtaken(trace, closing) else None
-    if _is_in_time(trace):
+    if _is_in_time(trace) or _asked_on_idle(trace):
         return None
     if _is_not_reached(trace, closing):
         return Doubt.NOT_REACHED
@@ -150,6 +151,16 @@ def _is_unaware(trace: Trace, end: WireEvent) -> bool:
 def _is_in_time(trace: Trace) -> bool:
     """Whether a racer met the expiry, which is an answer whatever came of it."""
     return any(e.kind in {EventKind.RACED, EventKind.MEETS} for e in trace.drive.events)
+
+
+def _asked_on_idle(trace: Trace) -> bool:
+    """Whether we were idle as long as we meant to, and then asked: that has its own answer."""
+    events = trace.drive.events
+    steps = [e for e in events if e.kind in {EventKind.STEP, EventKind.DUE}]
+    return any(
+        waits.detail.startswith("await") and over.kind is EventKind.DUE
+        for waits, over in pairwise(steps)
+    )
 
 
 def _is_not_reached(trace: Trace, closing: Closing) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from tlsprobe.judge.rules import undecided
-from tlsprobe.model.run import CaptureFacts, CountedFrom, Idle, Run
+from tlsprobe.model.judgement import Doubt
+from tlsprobe.model.run import CaptureFacts, CountedFrom, Idle, Plan, Run
 from tlsprobe.report.document import SUMMARY_KEYS
 from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
@@ -85,6 +87,43 @@ def idle_timers(idle: Idle) -> Iterator[str]:
             yield f"{kind}: not ended while we waited"
         else:
             yield f"{kind}: {seconds(timer.timeout_s)}, {timer.how}"
+
+
+def describe_cost(spent: Plan) -> str:
+    """What a run has cost the server, and us."""
+    return (
+        f"{counted(spent.connections, 'connection')}, at most {spent.most_open} open at once,"
+        f" {seconds(spent.seconds)}"
+    )
+
+
+def describe_lateness(run: Run) -> str:
+    """How late our steps were, and what came of it; empty if nobody knows."""
+    said = []
+    if (late := run.lateness).n and late.p50 is not None and late.max is not None:
+        said.append(
+            f"our steps were on the wire {late.p50 / 1000:.1f} ms late (median), at most"
+            f" {late.max / 1000:.1f} ms"
+        )
+    out = Counter[str]()
+    for cell in run.cells:
+        out.update({why: n for why, n in cell.left_out.items() if why in _SPOILED})
+    said += [
+        f"{counted(out[why], 'trial')} left out: {because}"
+        for why, because in _SPOILED.items()
+        if out[why]
+    ]
+    repeated = sum(cell.repeated for cell in run.cells)
+    if repeated:
+        said.append(f"{counted(repeated, 'trial')} driven once more")
+    return "; ".join(said)
+
+
+_SPOILED = {
+    Doubt.LATE: "a step of ours was late",
+    Doubt.BUSY: "everything was too slow for our patience",
+    Doubt.CROWDED: "our own connections filled the server",
+}
 
 
 def describe_races(run: Run) -> Iterator[str]:

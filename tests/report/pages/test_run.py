@@ -23,7 +23,7 @@ from tests.report.builders import (
 )
 from tests.report.drawn import in_order, on_terminal, table_rows, words
 from tlsprobe.model.judgement import Confidence, Verdict
-from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Run
+from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Plan, Run, Spread
 from tlsprobe.report.matrix import matrix_of
 from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_markdown import render_markdown
@@ -174,6 +174,18 @@ def test_cells_without_an_answer_are_listed_with_the_reason() -> None:
     assert "UNSUPPORTED where terminate (TLS 1.2) reason the server speaks only TLS 1.3" in text
     assert "terminate - na ✓ ok" in text
     assert "### UNSUPPORTED\n\n- where: terminate (TLS 1.2)\n- reason: the server" in written(runs)
+
+
+def test_how_late_our_steps_were_and_what_it_cost_is_said() -> None:
+    run = replace(
+        make_run(replace(clean(), left_out={"late": 2, "not-reached": 1}, repeated=3)),
+        spent=Plan(106, 15, 3.4),
+        lateness=Spread(36, 9.8, 149.9, 4272.4, 9487.1),
+    )
+    page = written([run])
+    assert "- cost: 106 connections, at most 15 open at once, 3.4 s" in page
+    assert "0.1 ms late (median), at most 9.5 ms" in page
+    assert "2 trials left out: a step of ours was late; 3 trials driven once more" in page
 
 
 def test_interruption_and_notes_are_there() -> None:

@@ -15,8 +15,10 @@ from tlsprobe.report.pages.findings import examples_section, findings_section
 from tlsprobe.report.sentences import (
     count_verdicts,
     describe_capture,
+    describe_cost,
     describe_host,
     describe_idle,
+    describe_lateness,
     describe_measurement,
     describe_races,
     idle_timers,
@@ -89,6 +91,10 @@ def _circumstances(run: Run, *, is_brief: bool) -> Iterator[tuple[str, str]]:
             yield "server", f"calls itself {run.server_says}"
     if not is_brief or run.capture.backend == "none" or run.capture.dropped:
         yield "capture", describe_capture(run.capture)
+    if not is_brief and run.spent is not None:
+        yield "cost", describe_cost(run.spent)
+    if timing := describe_lateness(run):
+        yield "timing", timing
     if not is_brief and (rules := undecided_rules(run)):
         yield "rules", f"not decided by anything in this run: {rules}"
     yield from (("note", note) for note in run.notes)
