@@ -137,7 +137,7 @@ def test_a_killed_run_is_gone_on_with(
 
     again = tlsprobe("run", "--resume", "out", cwd=tmp_path)
     assert again.code == 1, again.err
-    assert "connections to go" in again.err
+    assert "cells to go" in again.err
     run = whole(folder)
     told = [Trial(**ids(line)) for line in kept.splitlines()]
     assert trials_in(folder)[: len(told)] == told

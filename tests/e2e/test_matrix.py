@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
 from tests.e2e.test_campaign import reference
-from tlsprobe.cli.demo import SEQUENCES
+from tlsprobe.campaign.demo import SEQUENCES
 from tlsprobe.report.schema import closed, matrix_schema
 
 SERVERS = ("polite", "lingering", "rude")

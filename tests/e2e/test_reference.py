@@ -12,10 +12,10 @@ import trio
 
 from tests.e2e.probing import Ran, probe, tlsprobe
 from tests.e2e.test_postgres import agreements
+from tlsprobe.campaign.demo import SEQUENCES
 from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.catalogue import catalogue
-from tlsprobe.cli.demo import SEQUENCES
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import kernel_truth
 from tlsprobe.model.run import JudgedTrial

@@ -303,7 +303,9 @@ class Lab:
             summary_only=self.settings.summary_only,
         )
         agreement = agreement_of((name, runs[name]) for name in sorted(runs))
-        if agreement is not None and not self.settings.summary_only:
+        if self.settings.summary_only:  # it follows from the facts
+            (folder / TRUTH_FILE).unlink(missing_ok=True)
+        elif agreement is not None:
             truths = {name: run.truth for name, run in sorted(runs.items()) if run.truth}
             document = {"total": agreement.total, "vendors": truths}
             (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))

@@ -136,6 +136,19 @@ class ClientsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What ``tlsprobe demo`` is asked to do: the built-in ``servers``, a folder in ``folder`` each.
+
+    ``typed`` is the whole command line.
+    """
+
+    servers: tuple[str, ...]
+    folder: Path
+    trials: int = 3
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What a campaign found; ``interrupted`` says that it was cut short, or still goes on.
 

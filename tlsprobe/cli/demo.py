@@ -11,51 +11,20 @@ from typing import Annotated
 import trio
 import typer
 
-from tlsprobe.campaign.job import Job, probe
-from tlsprobe.campaign.pace import interruptible
-from tlsprobe.campaign.settings import Settings
-from tlsprobe.catalogue import catalogue
+from tlsprobe.campaign.demo import probe_servers
+from tlsprobe.campaign.settings import DemoSettings
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
 from tlsprobe.cli.progress import ProgressView
 from tlsprobe.cli.typed import command_line
-from tlsprobe.drive.script import Patience
 from tlsprobe.lab import own_namespace
 from tlsprobe.model.run import Run
-from tlsprobe.model.target import Login, Target
-from tlsprobe.profiles import load_profile
-from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 from tlsprobe.reference.known import differences
-from tlsprobe.reference.server import running
 from tlsprobe.report.blocks import Field, Fields, Heading, Note, Page
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_terminal import print_page
-
-HOST = "127.0.0.1"
-PATIENCE = Patience(server=0.8, idle=2.0, answer=20.0)
-"""Short, for near servers whose idle timeout is one second; their handshakes may take longer."""
-
-SEQUENCES = (
-    "close-notify-fin",
-    "close-notify-fin-coalesced",
-    "close-notify-await",
-    "close-notify-only",
-    "fin-only",
-    "abort",
-    "half-close",
-    "terminate",
-    "terminate-close-notify",
-    "terminate-close-notify-fin",
-    "idle-expiry",
-    "idle-expiry-reply",
-    "server-close-reply",
-)
-"""The closes that distinguish the built-in servers; the whole catalogue would take minutes."""
-
-SIDE_BY_SIDE = 9
-"""How many servers are probed at the same time, each with its own sniffer."""
 
 
 def demo(  # noqa: PLR0917 - the options of the command line are its arguments
@@ -86,7 +55,9 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     progress = ProgressView(err(no_color), quiet)
     _enable_sniffing(progress)
     folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-demo")
-    runs = trio.run(_probe_all, names, trials, folder, progress)
+    settings = DemoSettings(names, folder, trials, command_line())
+    with progress.shown():
+        runs = trio.run(probe_servers, settings, progress)
     if json:
         for run in runs:
             sys.stdout.buffer.write(encode_run_line(run))
@@ -124,35 +95,3 @@ def _enable_sniffing(progress: ProgressView) -> None:
     elif not own_namespace.can_sniff() and own_namespace.available() is None:
         progress.note("no permission to sniff: restarting in a new network namespace")
         own_namespace.restart_inside()
-
-
-async def _probe_all(
-    names: tuple[str, ...], trials: int, folder: Path, progress: ProgressView
-) -> list[Run]:
-    runs: dict[str, Run] = {}
-    side_by_side = trio.CapacityLimiter(SIDE_BY_SIDE)
-    with progress.shown():
-        async with running(names) as ports, interruptible(progress.note) as stop:
-
-            async def one(name: str) -> None:
-                async with side_by_side:
-                    if not stop.is_set():
-                        job = _job(name, ports[name], trials, folder / name)
-                        runs[name] = await probe(job, progress, stop)
-
-            async with trio.open_nursery() as nursery:
-                for name in names:
-                    nursery.start_soon(one, name)
-    return [runs[name] for name in names if name in runs]
-
-
-def _job(name: str, port: int, trials: int, folder: Path) -> Job:
-    profile = load_profile("reference")
-    return Job(
-        target=Target(name, HOST, port, profile.name, profile.protocol),
-        converse=make_conversation(profile, HOST, Login(), port),
-        sequences=tuple(catalogue()[name].sequence for name in SEQUENCES),
-        settings=Settings(trials=trials, patience=PATIENCE, concurrency=32, idle_s=1.0),
-        folder=folder,
-        typed=command_line(),
-    )

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from tlsprobe.campaign.judging import JudgedRun, judged_run, with_judgement
-from tlsprobe.campaign.reading import judged_from
-from tlsprobe.campaign.results import RUN_PAGE, page_of, replace_file, write_documents
+from tlsprobe.campaign.rejudging import judged_again
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.options import NoColorOption
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.fuzz.folder import AGAINST
-from tlsprobe.fuzz.properties import PROPERTIES
-from tlsprobe.fuzz.rejudging import line_changes, lines_again
-from tlsprobe.judge.changes import run_changes, trial_changes
-from tlsprobe.model.facts import TrialFact
-from tlsprobe.model.rejudged import CellChange, Difference, Rejudged
-from tlsprobe.model.run import Run
-from tlsprobe.report.document import (
-    RUN_FILE,
-    TRIALS_FILE,
-    encode_trial,
-    read_run,
-    read_trials,
-    trial_line,
-)
-from tlsprobe.report.fuzz_document import EXAMPLES_FILE, encode_example, read_fuzz
+from tlsprobe.fuzz.rejudging import fuzzed_again
+from tlsprobe.model.rejudged import Rejudged
+from tlsprobe.report.document import RUN_FILE
+from tlsprobe.report.fuzz_document import EXAMPLES_FILE
 from tlsprobe.report.pages.rejudged import rejudged_page
 from tlsprobe.report.render_terminal import print_page
 from tlsprobe.spelling import speakable
@@ -99,63 +84,5 @@ def _is_second_target(folder: Path) -> bool:
 def _judged_again(folder: Path, write: bool) -> Rejudged:
     facts = RecordedFacts(folder / FACTS_FILE)
     if (folder / EXAMPLES_FILE).exists():
-        return _fuzzed_again(folder, facts, write)
-    if not (folder / RUN_FILE).exists():
-        said = facts.how_measured()
-        if said is not None:
-            return _page_again(folder, facts, said.typed, write)
-        return _watched_again(folder, facts, write)
-    before, judged = read_run(folder), judged_run(facts.read)
-    now = with_judgement(before, judged)
-    changes = run_changes(before, now)
-    if changes and write:
-        _write(folder, now, judged)
-    count, written = len(judged.trials), bool(changes) and write
-    return Rejudged(str(folder), before.target.name, count, changes, written)
-
-
-def _page_again(folder: Path, facts: RecordedFacts, typed: str, write: bool) -> Rejudged:
-    """A run of which facts and page are kept: whether the page still says what they say."""
-    run, judged = judged_from(facts)
-    page, kept = page_of(run, typed), folder / RUN_PAGE
-    is_same = kept.exists() and kept.read_bytes() == page
-    changes = () if is_same else (CellChange("", "", (Difference(RUN_PAGE, "", ""),)),)
-    if changes and write:
-        replace_file(kept, page)
-    written = bool(changes) and write
-    return Rejudged(str(folder), run.target.name, len(judged.trials), changes, written)
-
-
-def _watched_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
-    """Connections of clients that tlsprobe only watched: no run, and no more than their lines."""
-    if not (folder / TRIALS_FILE).exists():
-        count = sum(isinstance(fact, TrialFact) for fact in facts.read())
-        return Rejudged(str(folder), facts.header.target.name, count, ())
-    before, trials = list(read_trials(folder)), judged_run(facts.read).trials
-    changes = trial_changes(before, map(trial_line, trials))
-    written = bool(changes) and write
-    if written:
-        lines = (encode_trial(trial_line(trial)) for trial in trials)
-        replace_file(folder / TRIALS_FILE, b"".join(lines))
-    return Rejudged(str(folder), facts.header.target.name, len(trials), changes, written)
-
-
-def _fuzzed_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
-    """A fuzz run's connections; its failures were found by what was said of them then, and stay."""
-    run, lines = read_fuzz(folder)
-    asked = [PROPERTIES[name] for name in run.properties if name in PROPERTIES]
-    second = folder / AGAINST / FACTS_FILE
-    stores = [facts, *([RecordedFacts(second)] if second.exists() else [])]
-    again = lines_again(chain.from_iterable(s.read() for s in stores), lines, asked)
-    changes = line_changes(lines, again)
-    written = bool(changes) and write
-    if written:
-        replace_file(folder / EXAMPLES_FILE, b"".join(map(encode_example, again)))
-    return Rejudged(str(folder), run.target.name, len(lines), changes, written)
-
-
-def _write(folder: Path, now: Run, judged: JudgedRun) -> None:
-    """The documents as they would be written today; a comparison with a baseline is outdated."""
-    had_trials = (folder / TRIALS_FILE).exists()
-    trials = judged.trials if had_trials else None
-    write_documents(folder, replace(now, deviations=None), trials, command_line())
+        return fuzzed_again(folder, facts, write)
+    return judged_again(folder, facts, write, command_line())

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 
-from tlsprobe.fuzz.properties import Observation, Property, broken_by
+from tlsprobe.campaign.results import replace_file
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
+from tlsprobe.fuzz.folder import AGAINST
+from tlsprobe.fuzz.properties import PROPERTIES, Observation, Property, broken_by
 from tlsprobe.fuzz.trying import observation_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import Fact, TrialFact
 from tlsprobe.model.fuzz import Example, ExampleLine
-from tlsprobe.model.rejudged import CellChange, Difference
+from tlsprobe.model.rejudged import CellChange, Difference, Rejudged
+from tlsprobe.report.fuzz_document import EXAMPLES_FILE, encode_example, read_fuzz
 
 _SAID = ("outcome", "signature", "causes", "broke", "failure")
 
@@ -28,6 +34,23 @@ def example_line(seen: Observation, why: str, broke: tuple[str, ...]) -> Example
         seen.failure,
         seen.number,
     )
+
+
+def fuzzed_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
+    """A fuzz run's connections; its failures were found by what was said of them then, and stay.
+
+    ``write`` replaces the lines that have changed. Raises UsageError.
+    """
+    run, lines = read_fuzz(folder)
+    asked = [PROPERTIES[name] for name in run.properties if name in PROPERTIES]
+    second = folder / AGAINST / FACTS_FILE
+    stores = [facts, *([RecordedFacts(second)] if second.exists() else [])]
+    again = lines_again(chain.from_iterable(s.read() for s in stores), lines, asked)
+    changes = line_changes(lines, again)
+    written = bool(changes) and write
+    if written:
+        replace_file(folder / EXAMPLES_FILE, b"".join(map(encode_example, again)))
+    return Rejudged(str(folder), run.target.name, len(lines), changes, written)
 
 
 def lines_again(
