@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tlsprobe.flows.connection import Connection
 from tlsprobe.judge.causes.answers import ALERT_SIZES
+from tlsprobe.judge.causes.trigger import PROMPT_NS
 from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
 from tlsprobe.packets.packet import host_text
 from tlsprobe.records.key_log import Opened, Secrets
@@ -36,6 +37,10 @@ _ALERT_BODY = 19
 _FINISHED_BODIES = frozenset({53, 69})
 """Finished in TLS 1.3: a hash of 32 or 48 bytes with its head, the inner type and the tag."""
 
+_PLAIN_ALERT = 7
+"""An alert that nothing seals, with its head: how a handshake fails in TLS 1.2."""
+
+_HELLO_BYTES = 100
 _FLIGHT = 6
 _TICKET_BYTES = 100
 _VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", TLS13: "1.3"}
@@ -101,11 +106,20 @@ def _records(
     shaken = _client_shaken(walks, session)
     for side in Side:
         if side in tls:
-            found += _named(walks[side], side, session, known[side], shaken)
+            refuses = side is Side.SERVER and _answers_nothing(walks, shaken)
+            found += _named(walks[side], side, session, known[side], shaken, refuses=refuses)
         else:
             found += _by_size(segments, side, infer=not walks or bool(tls))
     found.sort(key=lambda record: record.time_ns)
+    if not tls and any(record.kind is RecordKind.ALERT for record in found):
+        found = [_unsealed(record) for record in found]
     return found, session
+
+
+def _unsealed(record: Record) -> Record:
+    """What went before an alert that nothing seals: a handshake, and no data yet."""
+    is_data = record.kind is RecordKind.DATA
+    return record._replace(kind=RecordKind.HANDSHAKE) if is_data else record
 
 
 def _session(walks: Mapping[Side, RecordWalk]) -> Session:
@@ -141,14 +155,39 @@ def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> Found 
     return next(iter(finished or sealed), None)
 
 
+def _answers_nothing(walks: Mapping[Side, RecordWalk], shaken: Found | None) -> bool:
+    """Whether alerts are all that the server said to the client's last flight, at once.
+
+    No ticket and no data came, and the client had not ended: that is what a refused certificate
+    looks like, whose alert is sealed in TLS 1.3.
+    """
+    if shaken is None:
+        return False
+    sealed = {
+        side: [r for r in walk.found if r.kind == APPLICATION_DATA and r.number >= shaken.number]
+        for side, walk in walks.items()
+    }
+    if not sealed[Side.SERVER] or any(r.size != _ALERT_BODY for r in sealed[Side.SERVER]):
+        return False
+    first = sealed[Side.SERVER][0]
+    ours = [r for r in sealed[Side.CLIENT] if r.number < first.number]
+    ended = any(r.size == _ALERT_BODY and r.place > shaken.place for r in ours)
+    return not ended and first.time_ns - (ours or [shaken])[-1].time_ns <= PROMPT_NS
+
+
 def _named(
     walk: RecordWalk,
     side: Side,
     session: Session,
     known: Mapping[int, Opened],
     shaken: Found | None,
+    *,
+    refuses: bool,
 ) -> Iterator[Record]:
-    """The records of a direction that speaks TLS, each with its meaning."""
+    """The records of a direction that speaks TLS, each with its meaning.
+
+    ``refuses``: alerts that are known by their size alone answer nothing but the handshake.
+    """
     if walk.plain_to and walk.first:
         first = walk.first[0]
         yield Record(side, 0, min(walk.plain_to, first.start), RecordKind.PLAIN, first.time_ns)
@@ -168,7 +207,8 @@ def _named(
         elif record.kind == ALERT:
             kind, alert = _alert_kind(record, is_last=record is found[-1])
         elif record.place >= last:
-            kind = RecordKind.CLOSE_NOTIFY if record is found[-1] else RecordKind.ALERT
+            ends = record is found[-1] and not refuses
+            kind = RecordKind.CLOSE_NOTIFY if ends else RecordKind.ALERT
         yield Record(side, record.start, record.end, kind, record.time_ns, alert)
     if walk.left_out:
         before, after = walk.first[-1], walk.latest[0]
@@ -238,9 +278,20 @@ def _by_size(segments: Sequence[Segment], side: Side, infer: bool) -> Iterator[R
         if segment.end <= reach:
             continue
         reach = segment.end
-        notice = infer and segment is loaded[-1] and segment.length in ALERT_SIZES
-        kind = RecordKind.CLOSE_NOTIFY if notice and len(loaded) > 1 else RecordKind.DATA
+        last = infer and segment is loaded[-1] and len(loaded) > 1
+        kind = RecordKind.DATA
+        if last and segment.length in ALERT_SIZES:
+            kind = RecordKind.CLOSE_NOTIFY
+        elif last and segment.length == _PLAIN_ALERT and _begins_like_tls(segments):
+            kind = RecordKind.ALERT
         yield Record(side, segment.start, segment.end, kind, segment.time_ns)
+
+
+def _begins_like_tls(segments: Sequence[Segment]) -> bool:
+    """Whether the client's first words have the size of a ClientHello."""
+    said = (s for s in segments if s.side is Side.CLIENT and s.length and not s.syn)
+    first = next(said, None)
+    return first is not None and first.length >= _HELLO_BYTES
 
 
 # --- where the close begins -----------------------------------------------------------------------

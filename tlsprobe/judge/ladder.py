@@ -50,7 +50,8 @@ def _wire(
         told = letters[segment.number]
         said = told.upper() if segment.side is Side.CLIENT else told
         text = _text(trace, segment, reach[segment.side], causes.get(segment.number))
-        reach[segment.side] = max(reach[segment.side], segment.end)
+        if not segment.rst:
+            reach[segment.side] = max(reach[segment.side], segment.end)
         time_us = (segment.time_ns - mark.time_ns) / 1000
         yield LadderLine(time_us, segment.side, said, text, segment.number)
 
@@ -76,8 +77,9 @@ def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> st
 def _name(record: Record) -> str:
     if record.kind is RecordKind.PLAIN:
         return "bytes outside TLS"
-    if record.kind is RecordKind.CLOSE_NOTIFY and record.alert is None:
-        return "close_notify, probably"  # inferred: nobody decrypted it
+    inferred = record.kind in {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT} and record.alert is None
+    if inferred:  # nobody decrypted it
+        return f"{record.kind}, probably"
     return str(record.kind)
 
 

@@ -153,7 +153,8 @@ class Reset:
     ``passive``: it has no ACK flag, as the kernel's answers to a segment have none. ``trigger`` is
     the packet that provoked it, None where the sender gave up by itself; ``control`` is there where
     a control told its cause. ``provoked`` is what the trigger carried; ``after_idle``: it had been
-    quiet when the sender began to end the connection.
+    quiet when the sender began to end the connection. ``text`` is what the RST carries: a box may
+    name itself there (RFC 9293 section 3.5.2).
     """
 
     side: Side
@@ -169,6 +170,7 @@ class Reset:
     control: Control | None = None
     provoked: Provoked | None = None
     after_idle: bool = False
+    text: str = ""
 
     @property
     def kind(self) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.model.judgement import Reader
 from tlsprobe.model.trace import Side
@@ -26,6 +27,8 @@ READERS = {
 def reader_of(flow: ExplainedFlow) -> str:
     """What plain readers got: the server's, where the client was the first to reset."""
     first = flow.resets[0].reset if flow.resets else None
+    if first is not None and first.cause is Cause.REFUSED:
+        return "ECONNREFUSED: there was no connection to read from"
     if first is None or first.side is Side.SERVER or flow.reader is Reader.EOF:
         return READERS[flow.reader]
     got = READERS[Reader.RESET if first.before_fin else Reader.EOF]

@@ -41,7 +41,8 @@ class InputDocument:
 class ResetDocument:
     """An RST. ``packet`` and ``trigger``, what provoked it, count from 1 in the input's order.
 
-    ``provoked`` says what the trigger carried, ``hurts`` whom the reset hurts.
+    ``provoked`` says what the trigger carried, ``hurts`` whom the reset hurts; ``text`` is what the
+    RST itself carries.
     """
 
     side: Side
@@ -57,6 +58,7 @@ class ResetDocument:
     provoked: Provoked | None = None
     hurts: str = ""
     experiment: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ def _reset(found: ExplainedReset) -> ResetDocument:
         provoked=reset.provoked,
         hurts=remedy.hurts,
         experiment=printable(found.experiment) if found.experiment else UNSET,
+        text=printable(reset.text) if reset.text else UNSET,
     )
 
 

@@ -21,9 +21,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlsprobe.judge.causes import wording
-from tlsprobe.judge.causes.by_run import ALIKE, by_run
+from tlsprobe.judge.causes.by_run import ALIKE, SURETY, by_run
 from tlsprobe.judge.causes.context import ResetContext, context_of
-from tlsprobe.judge.causes.signs import notes
+from tlsprobe.judge.causes.signs import carried, notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import FarFact, ResetNumbers
@@ -65,12 +65,17 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
         passive=context.passive,
         trigger=_trigger(context, last.cause),
         control=control,
+        text=wording.text_of(context.rst),
     )
 
 
 def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
     """The answer of the table with its notes, less sure where packets are missing."""
-    evidence = (*found.evidence, *notes(context, found.cause))
+    evidence = (*found.evidence, *carried(context), *notes(context, found.cause))
+    if context.rst.payload and found.cause is not Cause.MIDDLEBOX:  # a kernel writes no texts
+        confidence = min(found.confidence, Confidence.MEDIUM, key=SURETY.index)
+        left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
+        found = replace(found, confidence=confidence, alternatives=tuple(left))
     renamed = context.rewritten is not None and found.cause is Cause.NO_STATE
     if context.coverage is not Coverage.HOLES or renamed:
         return replace(found, evidence=evidence)

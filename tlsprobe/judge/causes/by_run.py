@@ -27,6 +27,9 @@ CHANCE = 0.05
 ALIKE = frozenset({Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE})
 """The two causes that look alike on the wire."""
 
+SURETY = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+"""From the least sure to the surest."""
+
 _NOTICE = frozenset({RecordKind.CLOSE_NOTIFY})
 _CLAIMS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.DATA})
 
@@ -91,11 +94,8 @@ def _aborts(found: Diagnosis, context: ResetContext, said: str, enough: bool) ->
     evidence = (*found.evidence, said)
     if enough and context.is_quiet and context.coverage is Coverage.WHOLE:
         return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, evidence)
-    surety = min(found.confidence, Confidence.MEDIUM, key=_SURETY.index)
+    surety = min(found.confidence, Confidence.MEDIUM, key=SURETY.index)
     return Diagnosis(Cause.DELIBERATE, surety, evidence, (Cause.UNREAD_AT_CLOSE,))
-
-
-_SURETY = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
 
 
 def _is_proven(

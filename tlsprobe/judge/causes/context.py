@@ -105,8 +105,9 @@ class ResetContext:
 
     @property
     def alerts(self) -> tuple[Record, ...]:
-        """The close_notify alerts of both sides."""
-        return tuple(r for r in self.records if _notifies(r))
+        """The alerts of both sides."""
+        alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
+        return tuple(r for r in self.records if r.kind in alerts)
 
     @property
     def is_quiet(self) -> bool:

@@ -59,6 +59,12 @@ def notes(context: ResetContext, cause: Cause) -> Iterator[str]:
         yield from map(wording.note, foreign_signs(context))
 
 
+def carried(context: ResetContext) -> Iterator[str]:
+    """The text in the RST, by which its sender may name itself."""
+    if context.rst.length or context.rst.payload:
+        yield wording.carries(context.rst)
+
+
 def inferred(context: ResetContext) -> Iterator[str]:
     """Which segments are taken for a close_notify though nobody read them."""
     if context.driven:
@@ -66,7 +72,7 @@ def inferred(context: ResetContext) -> Iterator[str]:
     for record in context.alerts:
         segment = next((s for s in context.prior if _brings_end(s, record)), None)
         if segment is not None:
-            yield wording.close_notify_in(segment, record)
+            yield wording.alert_in(segment, record)
 
 
 def _unseen_before(context: ResetContext) -> bool:

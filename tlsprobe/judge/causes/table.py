@@ -241,27 +241,43 @@ def _closed_while_sending(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, evidence, (Cause.NO_STATE,))
 
 
+def _perhaps_no_state(context: ResetContext) -> Diagnosis | None:
+    """The same form where the sender may have had its state, or not yet."""
+    trigger = context.trigger
+    if not context.passive or trigger is None or context.rewritten is not None:
+        return None
+    doubt = None
+    left: tuple[Cause, ...] = (Cause.DELIBERATE, Cause.MIDDLEBOX)
+    if _is_connecting(context):
+        doubt = wording.still_connecting(context)
+    elif _peer_reset(context, trigger) is not None:
+        return None
+    elif _only_shook_hands(context):
+        doubt, left = wording.only_shook_hands(context), (Cause.DELIBERATE,)
+    elif _was_just_heard(context, trigger):
+        doubt = wording.just_heard(context, trigger)
+    if doubt is None:
+        return None
+    evidence = wording.passive_rst(context), wording.no_state(context, trigger), doubt
+    return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, left)
+
+
 def _no_state(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if not context.passive or trigger is None:
         return None
-    evidence = wording.passive_rst(context), wording.no_state(context, trigger)
+    evidence = [wording.passive_rst(context), wording.no_state(context, trigger)]
+    ended = _peer_reset(context, trigger)
     if context.rewritten is not None:
-        said = wording.rewritten(context.rewritten)
-        return Diagnosis(Cause.NO_STATE, Confidence.HIGH, (*evidence, said))
-    left: tuple[Cause, ...] = (Cause.DELIBERATE,)
-    ended = next((s for s in context.prior if s.rst and s.side is trigger.side), None)
-    if ended is not None:
-        said = wording.peer_had_reset(context, ended)
-        return Diagnosis(Cause.NO_STATE, Confidence.HIGH, (*evidence, said))
-    if _only_shook_hands(context):
-        said = wording.only_shook_hands(context)
-        return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (*evidence, said), left)
-    if _was_just_heard(context, trigger):
-        said = wording.just_heard(context, trigger)
-        left = (Cause.DELIBERATE, Cause.MIDDLEBOX)
-        return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (*evidence, said), left)
-    return Diagnosis(Cause.NO_STATE, Confidence.HIGH, evidence)
+        evidence.append(wording.rewritten(context.rewritten))
+    elif ended is not None:
+        evidence.append(wording.peer_had_reset(context, ended))
+    return Diagnosis(Cause.NO_STATE, Confidence.HIGH, tuple(evidence))
+
+
+def _peer_reset(context: ResetContext, trigger: Segment) -> Segment | None:
+    """The peer's own RST before: it had ended the connection."""
+    return next((s for s in context.prior if s.rst and s.side is trigger.side), None)
 
 
 def _was_just_heard(context: ResetContext, trigger: Segment) -> bool:
@@ -273,6 +289,13 @@ def _was_just_heard(context: ResetContext, trigger: Segment) -> bool:
         return False
     own = [s for s in context.prior if s.side is context.sender and s.number < trigger.number]
     return bool(own) and context.promptly(own[-1], trigger)
+
+
+def _is_connecting(context: ResetContext) -> bool:
+    """Whether the sender had asked for a connection and was not told that it had one."""
+    own = [s for s in context.prior if s.side is context.sender]
+    answered = any(s.syn for s in context.prior if s.side is not context.sender)
+    return bool(own) and not answered and all(s.syn and s.ack is None for s in own)
 
 
 def _only_shook_hands(context: ResetContext) -> bool:
@@ -323,6 +346,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _linger2,
     _closed_already,
     _closed_while_sending,
+    _perhaps_no_state,
     _no_state,
     _half_seen,
     _gave_up_bare,

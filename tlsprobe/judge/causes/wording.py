@@ -12,7 +12,7 @@ from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.model.facts import Renaming
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import Rewritten
-from tlsprobe.model.trace import EventKind, Record, Segment
+from tlsprobe.model.trace import EventKind, Record, RecordKind, Segment
 
 
 def in_place_of_fin(context: ResetContext) -> str:
@@ -218,6 +218,14 @@ def nothing_provoked(context: ResetContext) -> str:
     )
 
 
+def still_connecting(context: ResetContext) -> str:
+    """What it answers came before its connection was there."""
+    return (
+        f"the {context.sender} had sent nothing but its SYN: it had no connection yet that this"
+        " could belong to"
+    )
+
+
 def only_shook_hands(context: ResetContext) -> str:
     """It may be a listener that took nothing more."""
     return (
@@ -294,10 +302,15 @@ def resets_upon_notice(aborts: int, trials: int) -> str:
     )
 
 
-def close_notify_in(segment: Segment, record: Record) -> str:
-    """A record that is taken for a close_notify, though nobody may have read it."""
+def alert_in(segment: Segment, record: Record) -> str:
+    """A record that is taken for an alert, though nobody may have read it."""
     surely = "" if record.alert is not None else ", probably"
-    return f"packet {segment.number} ends with the {record.side}'s close_notify{surely}"
+    if record.kind is RecordKind.CLOSE_NOTIFY:
+        return f"packet {segment.number} ends with the {record.side}'s close_notify{surely}"
+    return (
+        f"packet {segment.number} ends with an alert of the {record.side} that is no"
+        f" close_notify{surely}: it refused what it had got, as with a client certificate"
+    )
 
 
 # --- signs and notes ------------------------------------------------------------------------------
@@ -306,6 +319,20 @@ def close_notify_in(segment: Segment, record: Record) -> str:
 def note(sign: str) -> str:
     """What is worth knowing and proves nothing."""
     return f"note: {sign}"
+
+
+def text_of(rst: Segment) -> str:
+    """What an RST carries, as text; bytes that are none are spelled out."""
+    return rst.payload.decode("utf-8", "backslashreplace").strip("\0 \r\n")
+
+
+def carries(rst: Segment) -> str:
+    """The text in the RST itself."""
+    text = text_of(rst)
+    if not text:
+        return f"packet {rst.number} carries {_bytes(rst.length)}, which are no data"
+    cut = "..." if rst.length > len(rst.payload) else ""
+    return f'packet {rst.number} carries a text, which is no data: "{text}{cut}"'
 
 
 def other_ttl(rst: Segment, ttls: set[int]) -> str:

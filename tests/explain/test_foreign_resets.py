@@ -1,0 +1,194 @@
+"""Resets that nobody prepared: before the connection, between two of them, and with a text."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.explain.talk import (
+    ACK,
+    ALERT_13,
+    CCS,
+    CLIENT_HELLO,
+    DATA,
+    FIN,
+    FINISHED_13,
+    PSH,
+    RST,
+    SYN,
+    Talk,
+    explained,
+    flow_of,
+    sealed,
+    server_hello,
+    tls13,
+)
+from tests.explain.test_explain import as_text, only
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.judgement import Confidence, Provoked
+from tlsprobe.model.trace import Side
+from tlsprobe.report.explain import reader_of
+from tlsprobe.report.explain_document import encode_explanation
+from tlsprobe.report.pages.explain import explain_page
+from tlsprobe.report.render_markdown import render_markdown
+
+HIGH, MEDIUM = Confidence.HIGH, Confidence.MEDIUM
+
+
+def refused(talk: Talk, seconds: float = 0.0) -> Talk:
+    return talk.wait(seconds).s(RST | ACK, seq=0, window=0, ip_id=0)
+
+
+# --- before the connection ------------------------------------------------------------------------
+
+
+def test_an_rst_before_the_syn_ack_of_the_same_syn_was_forged() -> None:
+    """It was called a refusal, with nothing listening, although the exchange went on."""
+    talk = refused(Talk().c(SYN)).s(SYN | ACK).c().c(PSH | ACK, DATA).s(PSH | ACK, DATA)
+    told = only(flow_of(talk))
+    assert (told.reset.cause, told.reset.confidence) == (Cause.MIDDLEBOX, HIGH)
+
+
+def test_one_that_is_accepted_and_comes_to_nothing_is_less_sure() -> None:
+    told = only(flow_of(refused(Talk().c(SYN)).s(SYN | ACK)))
+    assert (told.reset.cause, told.reset.confidence) == (Cause.MIDDLEBOX, MEDIUM)
+    assert told.reset.alternatives == (Cause.REFUSED,)
+
+
+def test_a_syn_that_is_tried_again_and_taken_was_refused_before() -> None:
+    talk = refused(Talk().c(SYN))
+    talk.seqs[0] -= 1
+    talk.wait(1).c(SYN).s(SYN | ACK).c().c(PSH | ACK, DATA)
+    told = only(flow_of(talk))
+    assert (told.reset.cause, told.reset.confidence) == (Cause.REFUSED, MEDIUM)
+    assert told.reset.alternatives == (Cause.MIDDLEBOX,)
+
+
+def test_each_retried_syn_has_its_own_refusal() -> None:
+    talk = Talk()
+    for _ in range(3):
+        refused(talk.wait(0.5).c(SYN))
+        talk.seqs[0] -= 1
+    flow = flow_of(talk)
+    assert [told.reset.cause for told in flow.resets] == [Cause.REFUSED] * 3
+    assert [told.trigger for told in flow.resets] == [1, 3, 5]
+    assert reader_of(flow).startswith("ECONNREFUSED")
+    assert "REJECT" in " ".join(flow.resets[0].reset.evidence)
+
+
+def test_what_a_client_answers_while_it_connects_is_not_sure() -> None:
+    """A forged FIN came before the SYN-ACK; the client goes on."""
+    talk = Talk().c(SYN).s(FIN | ACK, seq=7000)
+    talk.c(RST, seq=talk.seqs[1], ack=None, window=0).s(SYN | ACK).c().c(PSH | ACK, DATA)
+    (reset,) = (told.reset for told in flow_of(talk).resets)
+    assert (reset.side, reset.confidence) == (Side.CLIENT, MEDIUM)
+
+
+def test_a_half_open_scan_is_no_middlebox_and_what_comes_later_another_connection() -> None:
+    talk = Talk().c(SYN, df=False).s(SYN | ACK)
+    talk.bare_rst(way=0, seq=talk.seqs[0])
+    talk.wait(15).c(PSH | ACK, DATA, df=False).bare_rst(way=1)
+    client, server = flow_of(talk).resets
+    assert (client.reset.side, client.reset.cause) == (Side.CLIENT, Cause.NO_STATE)
+    assert client.trigger == 2
+    assert "half-open" in " ".join(client.reset.evidence)
+    assert (server.reset.side, server.reset.cause) == (Side.SERVER, Cause.NO_STATE)
+    assert "RST in packet 3" in " ".join(server.reset.evidence)
+
+
+def test_signs_of_a_foreign_sender_come_from_later_packets_too() -> None:
+    """Of a sender that was not heard of before; they do so for some seconds."""
+
+    def told(seconds: float) -> tuple[Cause, int]:
+        talk = Talk().c(SYN).s(RST | ACK, seq=77, ttl=9, window=0)
+        talk.wait(seconds).s(SYN | ACK).c().c(PSH | ACK, DATA).s(PSH | ACK, DATA)
+        (reset,) = (told.reset for told in flow_of(talk).resets)
+        return reset.cause, sum("TTL" in sentence for sentence in reset.evidence)
+
+    assert told(0.1) == (Cause.MIDDLEBOX, 1)
+    assert told(15)[1] == 0
+
+
+# --- a text in the RST ----------------------------------------------------------------------------
+
+
+def test_a_text_in_an_rst_is_shown_and_is_no_data() -> None:
+    text = b"BOX-7: \x1b[31mno pool member\n"
+    talk = tls13().s(RST | ACK, text)
+    flow = flow_of(talk)
+    (told,) = flow.resets
+    assert told.reset.text == "BOX-7: \x1b[31mno pool member"
+    assert Cause.MIDDLEBOX in told.reset.alternatives
+    assert flow.signature == "r"
+    page = " ".join(render_markdown(explain_page(explained(talk))).split())
+    assert 'which is no data: "BOX-7: ' in page
+    assert "no pool member" in page and "\x1b" not in page
+    (document,) = msgspec.json.decode(encode_explanation(explained(talk)))["flows"]
+    assert document["resets"][0]["text"] == "BOX-7: \\x1b[31mno pool member"
+
+
+def test_a_long_text_is_cut_and_one_that_is_none_spelled_out() -> None:
+    (told,) = flow_of(tls13().s(RST | ACK, b"x" * 1000)).resets
+    assert any(sentence.endswith('xxx..."') for sentence in told.reset.evidence)
+    (told,) = flow_of(tls13().s(RST | ACK, b"\xff\xfe")).resets
+    assert told.reset.text == "\\xff\\xfe"
+
+
+def test_a_text_does_not_move_what_comes_later() -> None:
+    """The next data stands where the RST stood, not behind its text."""
+    talk = tls13().s(RST | ACK, b"forged").s(PSH | ACK, DATA).c()
+    flow = flow_of(talk)
+    assert flow.complete
+    assert all("retransmission" not in line.text for line in flow.ladder)
+
+
+# --- alerts that are no close_notify --------------------------------------------------------------
+
+
+def with_client_certificate() -> Talk:
+    """TLS 1.3 up to the client's last flight, which holds a certificate and a request."""
+    talk = Talk().open().c(PSH | ACK, CLIENT_HELLO)
+    talk.s(PSH | ACK, server_hello() + CCS + sealed(50) + sealed(900) + FINISHED_13)
+    return talk.c(PSH | ACK, CCS + sealed(900) + sealed(300) + FINISHED_13)
+
+
+def test_an_alert_before_any_data_of_the_server_refuses() -> None:
+    """A refused client certificate was taken for a close_notify, and an abort behind it."""
+    talk = with_client_certificate().s(PSH | ACK, ALERT_13).s(RST | ACK)
+    flow = flow_of(talk)
+    told = only(flow)
+    assert flow.signature == "a r"
+    assert (told.reset.cause, told.reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert told.reset.provoked is Provoked.HANDSHAKE
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        pytest.param(
+            with_client_certificate().s(PSH | ACK, sealed(250) + sealed(250)), id="tickets"
+        ),
+        pytest.param(with_client_certificate().c(PSH | ACK, ALERT_13), id="the client has ended"),
+        pytest.param(with_client_certificate().wait(60), id="an idle timer"),
+    ],
+)
+def test_others_are_close_notify(talk: Talk) -> None:
+    flow = flow_of(talk.s(PSH | ACK | FIN, ALERT_13).c(FIN | ACK))
+    assert "a" not in flow.signature.lower()
+
+
+def test_a_plain_alert_of_tls_12_is_one_in_text_too() -> None:
+    talk = Talk().open().c(PSH | ACK, bytes(217)).s(PSH | ACK, bytes(1400))
+    talk.c(PSH | ACK, bytes(1482)).s(PSH | ACK, bytes(7)).s(RST | ACK)
+    flow = flow_of(as_text(talk), kind="text")
+    told = only(flow)
+    assert flow.signature == "a r"
+    assert (told.reset.cause, told.reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert told.reset.provoked is Provoked.HANDSHAKE
+
+
+def test_seven_bytes_of_a_protocol_without_tls_are_no_alert() -> None:
+    """Redis answers PING with +PONG and a line end."""
+    talk = Talk().open().c(PSH | ACK, bytes(14)).s(PSH | ACK, bytes(5)).c(PSH | ACK, bytes(14))
+    flow = flow_of(as_text(talk.s(PSH | ACK, bytes(7)).s(RST | ACK)), kind="text")
+    assert "a" not in flow.signature
