@@ -25,8 +25,10 @@ def read_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Segm
     """The offset up to which the RST's sender is known to have read its peer's stream."""
     shaken = not drive.events or any(e.kind is EventKind.HANDSHAKEN for e in drive.events)
     if drive.events and rst.side is Side.SERVER and drive.mark is not None:
-        begun, ended = _begun_to(drive, own), acted_on(drive, own) if shaken else 0
-        return max(drive.answered_to, _opened_to(drive), begun, ended)
+        answered = max(drive.answered_to, _opened_to(drive), _begun_to(drive, own))
+        if shaken:
+            return max(answered, acted_on(drive, own))
+        return max(answered, _answered_to(drive, rst.side, own, notices=False))
     if rst.side is Side.CLIENT and any(e.kind in GIVING_UP for e in drive.events):
         return _read_by_us(drive)
     if rst.side is Side.CLIENT and any(r.side is Side.CLIENT for r in drive.records):
