@@ -104,6 +104,11 @@ def test_the_late_alert_of_a_server_hurts_nobody() -> None:
     assert "lost" in remedy_of(cut).hurts
 
 
+def test_a_connection_that_never_was_is_lost_by_nobody() -> None:
+    scan = Situation(Cause.NO_STATE, Side.CLIENT, Provoked.SYN)
+    assert remedy_of(scan).hurts.startswith("Nobody")
+
+
 def test_an_alert_that_a_reset_may_erase() -> None:
     refused = Situation(Cause.UNREAD_AT_CLOSE, Side.SERVER, Provoked.HANDSHAKE)
     assert "alert" in remedy_of(refused).hurts

@@ -371,6 +371,18 @@ def test_a_request_that_crossed_the_servers_end_is_owed_nothing() -> None:
     assert owed(crossed, S.rst())[0] is PASS
 
 
+def test_what_crosses_the_servers_end_excuses_no_response_that_was_begun() -> None:
+    """A goodbye that crosses it is no request."""
+    cut = (C.request(), S.partial(), S.notify() + S.fin())
+    assert owed(*cut, C.goodbye()) == (WARN, "data-lost")
+    assert owed(*cut, C.notify(), C.fin()) == (WARN, "data-lost")
+    assert owed(*cut, C.request(), S.rst())[0] is WARN
+
+
+def test_half_a_request_before_the_end_is_no_request_that_was_lost() -> None:
+    assert owed(C.data(), S.fin(), C.request(), S.rst())[0] is PASS
+
+
 def test_a_request_that_the_server_had_received_is_owed_its_response() -> None:
     assert owed(C.request(), S.ack(), S.notify() + S.fin()) == (WARN, "data-lost")
 

@@ -193,6 +193,9 @@ class Connection:
                 await self._send_rest(rest, hold)
         except OSError as error:
             self._broken(error)
+            for piece in pieces:
+                if piece.is_request:
+                    self.conversation.withdraw()  # it never left
             return
         for piece in pieces:
             self.wrote(piece, now)

@@ -37,19 +37,21 @@ def data_end(drive: Drive, end: ServerEnd | None) -> DataEnd:
     """Whether what the server owed arrived."""
     if not drive.owed or drive.ended_early:
         return DataEnd.NONE
-    if drive.answered + _not_owed(drive, end) < drive.owed:
+    if _lost(drive, end):
         return DataEnd.TRUNCATED
     return DataEnd.COMPLETE if drive.answered else DataEnd.NONE
 
 
-def _not_owed(drive: Drive, end: ServerEnd | None) -> int:
-    """How many requests without a response were owed none: the last ones."""
+def _lost(drive: Drive, end: ServerEnd | None) -> int:
+    """How many responses were owed and did not arrive whole."""
     left = drive.owed - drive.answered
     if left <= 0:
         return 0
     closes = any(remark.kind in _CLOSING for remark in drive.remarks)
-    behind = left - drive.cut_short if closes and (drive.answered or drive.cut_short) else 0
-    return max(behind, _above_goaway(drive), 0 if end is None else _crossing(drive, end))
+    if closes and (drive.answered or drive.cut_short):
+        left = min(left, drive.cut_short)  # what was pipelined behind that response
+    left -= _above_goaway(drive)
+    return max(0, left if end is None else min(left, _received(drive, end, left)))
 
 
 def _above_goaway(drive: Drive) -> int:
@@ -59,6 +61,22 @@ def _above_goaway(drive: Drive) -> int:
     return max(0, drive.owed - (min(last) + 1) // 2) if last else 0
 
 
-def _crossing(drive: Drive, end: ServerEnd) -> int:
-    asked = (r for r in drive.records if r.side is Side.CLIENT and r.kind in _ASKING)
-    return sum(record.end > drive.answered_to and end.crossed(record) for record in asked)
+def _received(drive: Drive, end: ServerEnd, left: int) -> int:
+    """How many of the last requests, ``left`` of which have no response, the server had received.
+
+    What we sent is not always a request: a goodbye may ask for nothing, and half a request, or an
+    acknowledgement of the protocol's own, is none. The requests are the last ones then; but where
+    a response was begun, one was received.
+    """
+    begun_at = drive.begun.client if drive.begun is not None else 0
+    since = max(drive.answered_to, begun_at)
+    behind = [r for r in drive.records if r.end > since and _asks(r)]
+    data = [r for r in behind if r.kind is RecordKind.DATA]
+    requests = (data if len(data) >= left else behind)[-left:] if left > 0 else []
+    received = sum(not end.crossed(request) for request in requests)
+    begun = drive.cut_short and any(not end.crossed(record) for record in behind)
+    return max(received, int(begun))
+
+
+def _asks(record: Record) -> bool:
+    return record.side is Side.CLIENT and record.kind in _ASKING

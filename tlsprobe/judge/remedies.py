@@ -64,6 +64,10 @@ _IN_BETWEEN = (
 )
 
 
+_WHO_CONNECTS = Advice(
+    Party.ANYBODY, "Look who scans the port, or gives up while it still connects."
+)
+
 _NOTHING_BEHIND = Advice(
     Party.CLIENT, "send nothing after its own close_notify or goodbye: nobody is to act on it."
 )
@@ -192,6 +196,8 @@ def _deliberate(situation: Situation) -> Remedy | None:
 
 
 def _no_state(situation: Situation) -> Remedy | None:
+    if situation.provoked is Provoked.SYN:
+        return Remedy("Nobody: no connection had come about.", (_WHO_CONNECTS,))
     if situation.provoked is not Provoked.DATA:
         return None
     general = situation.cause.remedy(situation.side)
