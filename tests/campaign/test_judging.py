@@ -286,6 +286,17 @@ def test_an_end_at_the_timer_that_the_run_measured_is_no_answer() -> None:
     assert {f.rule: f.result for f in cells[WITHOUT].findings}["INTEROP-LEAK"] is Result.WARN
 
 
+def test_a_server_that_was_slow_to_shake_hands_has_no_timer_of_every_length() -> None:
+    """Cold, it took 0.1 to 3 s; what it did 0.4 s after our alert is an answer all the same."""
+    idle = [
+        trial("idle-expiry", n, play(step("await"), silence(1), S.fin(), rtt_ns=rtt))
+        for n, rtt in enumerate((1_000_000, 500_000_000, 1_500_000_000))
+    ]
+    late = play(C.goodbye(), step("terminate"), silence(0.41), S.fin(), rtt_ns=1_000_000_000)
+    cells = judged(PLAN, *idle, *repeated(WITHOUT, late))
+    assert cells[WITHOUT].outcomes == {"no-close-notify": 3}
+
+
 def test_a_timer_that_closes_with_the_response_is_none() -> None:
     """Taken for one it would be met by everything that the server does at once."""
     at_once = play(step("await"), silence(0.02), S.notify() + S.fin())

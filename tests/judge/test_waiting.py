@@ -135,6 +135,13 @@ def test_an_end_that_crossed_our_close_answers_nothing_of_it() -> None:
     assert judge(replace(behind, segments=unaware)).doubt is Doubt.OVERTAKEN
 
 
+def test_an_answer_to_half_a_record_overtakes_nothing() -> None:
+    """A server may refuse an upload when it has read its head."""
+    head, rest = C.split(C.request(100_000), 1_000)
+    trace = play(head, S.response(), S.notify() + S.fin(), rest, step("send upload"))
+    assert judge(trace).doubt is None
+
+
 def test_a_server_that_was_given_the_first_word_overtakes_nothing() -> None:
     trace = play(step("await"), S.notify() + S.fin(), C.notify(), step("close_notify"))
     assert judge(trace).doubt is None

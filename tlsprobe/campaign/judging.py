@@ -17,7 +17,7 @@ from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.families import family_of
-from tlsprobe.judge.idle import idle_of
+from tlsprobe.judge.idle import CLEAR_S, CLEARLY, idle_of
 from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.lab.truth import compare, endpoint_of
@@ -412,12 +412,22 @@ class RunInJudgement:
 
 
 def timer_of(fired: Iterable[Silence]) -> Timer:
-    """A timer as the trials of a cell saw it fire."""
+    """A timer as the trials of a cell saw it fire.
+
+    It counts from the accept only where the times from there agree clearly better: a server that
+    was slow to shake hands spreads them out.
+    """
     seen = list(fired)
     accepted = [s.since_accept for s in seen if s.since_accept is not None]
     exchanged = [s.since_exchange for s in seen]
-    since_accept = (min(accepted), max(accepted)) if accepted else None
+    spread = max(exchanged) - min(exchanged)
+    closer = bool(accepted) and _is_closer(max(accepted) - min(accepted), spread)
+    since_accept = (min(accepted), max(accepted)) if closer else None
     return Timer((min(exchanged), max(exchanged)), since_accept)
+
+
+def _is_closer(accepts_ns: int, exchanges_ns: int) -> bool:
+    return exchanges_ns - accepts_ns > CLEAR_S * 1e9 and exchanges_ns > CLEARLY * accepts_ns
 
 
 def plan_of(cell: PlannedCell) -> CellPlan:

@@ -29,7 +29,7 @@ _EVENTS = {"d": "data", "n": "close_notify", "a": "alert", "f": "fin", "r": "rst
 _MARGIN_S = 5.0
 _MARGIN = 0.1
 _TIMINGS = {CountedFrom.EXCHANGE: "idle_to_end", CountedFrom.ACCEPT: "accept_to_end"}
-_CLEAR_S, _CLEARLY = 0.05, 3
+CLEAR_S, CLEARLY = 0.05, 3
 """How much better times from the accept must agree before the timer is said to count from there."""
 
 
@@ -88,7 +88,7 @@ def _agree_better(kinds: Iterable[Sequence[Cell]]) -> bool:
     exchange, accept = (apart.get(since) for since in _TIMINGS)
     if exchange is None or accept is None:
         return False
-    return exchange - accept > _CLEAR_S and exchange > _CLEARLY * accept
+    return exchange - accept > CLEAR_S and exchange > CLEARLY * accept
 
 
 def advised(shortest_s: float) -> float:
