@@ -68,6 +68,8 @@ def _is_behind_end(theirs: list[Record], inside: list[Record]) -> bool:
 
 def _after_idle(trace: Trace, reset: Reset) -> bool:
     """Whether it had been quiet when the sender began to end the connection."""
+    if reset.time_ns - trace.segments[0].time_ns < IDLE_NS:
+        return False
     alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
     records = trace.drive.records
     alert = min((r.start for r in records if r.side is reset.side and r.kind in alerts), default=-1)
