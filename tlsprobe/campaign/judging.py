@@ -279,6 +279,8 @@ class RunInJudgement:
             alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:
             alone = replace(alone, alert_alone=self._alert_alone(name))
+        if digest.after_fin and self._aborts_after(name[1]):
+            alone = replace(alone, aborts_after=True)
         if not digest.gave_up or name not in self._plans:
             return alone
         if self._habits is None:
@@ -295,6 +297,10 @@ class RunInJudgement:
             return None
         most = self._crowding.most_open
         return most if max(load.at_start, load.at_end) > most else None
+
+    def _aborts_after(self, tls: str) -> bool:
+        """Whether the server resets behind its own FIN with nothing unread."""
+        return any(tally.aborts_after for name, tally in self._by_cell.items() if name[1] == tls)
 
     def _far_side(self, known: _Known) -> FarFact | None:
         """What was seen of a trial's connection on the far side of a router, if anything."""

@@ -19,6 +19,7 @@ def digest_of(trace: Trace) -> Digest:
     early = trace.drive.ended_early or ended_before_start(trace) is not None
     fin = before = after = False
     gave_up: int | None = None
+    behind_fin: int | None = None
     for index, segment in enumerate(trace.segments):
         if segment.side is not Side.SERVER:
             continue
@@ -26,6 +27,8 @@ def digest_of(trace: Trace) -> Digest:
             before, after = before or not fin, after or fin
             if gave_up is None and not fin and segment.ack is not None:
                 gave_up = index
+            if behind_fin is None and fin and segment.ack is not None:
+                behind_fin = index
         elif segment.fin:
             fin = True
     return Digest(
@@ -36,6 +39,7 @@ def digest_of(trace: Trace) -> Digest:
         gave_up=gave_up is not None,
         fins=fin and not before,
         aborts=gave_up is not None and _has_read_all(trace, gave_up),
+        aborts_after=behind_fin is not None and _has_read_all(trace, behind_fin),
         alone=_only_notified(trace.drive),
         silence=None if early else _long_silence(trace),
         spoke=spoke_behind(trace.drive),
@@ -76,6 +80,7 @@ class Tally:
     after_fin: int = 0
     fins: int = 0
     aborts: int = 0
+    aborts_after: int = 0
     alone: int = 0
     spoke: int = 0
 
@@ -87,6 +92,7 @@ class Tally:
             self.after_fin += times * digest.after_fin
             self.fins += times * digest.fins
             self.aborts += times * digest.aborts
+            self.aborts_after += times * digest.aborts_after
             self.alone += times * digest.alone
             self.spoke += times * digest.spoke
 

@@ -82,7 +82,9 @@ class Digest:
 
     ``reached``: it came to its sequence. ``conclusive``: its capture lost nothing. ``before_fin``
     and ``after_fin``: the server reset, before or after its FIN. ``gave_up``: its first RST is a
-    decision of its own (with ACK) in place of a FIN, whose cause packets alone leave open.
+    decision of its own (with ACK) in place of a FIN, whose cause packets alone leave open, and
+    ``aborts``: by which nothing of ours was left unread; ``aborts_after`` is the same behind its
+    FIN. ``fins``: it ended with a FIN. ``alone``: a close_notify was all that we sent.
     ``silence``: it ended the connection after a long one. ``spoke``: it sent data, be it in answer
     to something or not, after our close_notify.
     """
@@ -94,6 +96,7 @@ class Digest:
     gave_up: bool
     fins: bool
     aborts: bool
+    aborts_after: bool
     alone: bool
     silence: Silence | None = None
     spoke: bool = False
@@ -125,10 +128,12 @@ class Knowledge:
     """What is known about one trial beside its trace.
 
     ``control``, ``far``, ``habits`` and ``own``, the habit of the trial's own cell, are left out
-    where they could not bear on the trial. ``load`` is what else went on at the time.
-    ``rewritten`` says that its client is another connection's under a new name. ``waits_idle``: its
-    sequence waits for an idle timer of the server. ``timers`` are those that the run saw fire.
-    ``offered`` is the TLS version that was offered, and ``alert_alone`` a control of our alert.
+    where they could not bear on the trial. ``aborts_after``: in this TLS version the server was
+    seen to reset behind its own FIN although it had read everything. ``load`` is what else went on
+    at the time. ``rewritten`` says that its client is another connection's under a new name.
+    ``waits_idle``: its sequence waits for an idle timer of the server. ``timers`` are those that
+    the run saw fire. ``offered`` is the TLS version that was offered, and ``alert_alone`` a control
+    of our alert.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for.
     """
@@ -137,6 +142,7 @@ class Knowledge:
     far: FarFact | None = None
     habits: tuple[Habit, ...] = ()
     own: Habit | None = None
+    aborts_after: bool = False
     load: Load | None = None
     rewritten: Rewritten | None = None
     waits_idle: bool = False

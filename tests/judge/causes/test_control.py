@@ -127,6 +127,17 @@ def test_enough_controls_of_a_rare_reset_make_it_sure() -> None:
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.HIGH)
 
 
+def test_unread_behind_a_fin_is_not_sure_of_a_server_that_resets_there_anyway() -> None:
+    lines = (S.notify() + S.fin(), C.notify(), S.rst(active=True))
+    (sure,) = judge(play(*lines)).resets
+    (found,) = judge(play(*lines), Knowledge(aborts_after=True)).resets
+    assert (sure.cause, sure.confidence) == (Cause.UNREAD_AFTER_FIN, Confidence.HIGH)
+    assert (found.cause, found.confidence) == (Cause.UNREAD_AFTER_FIN, Confidence.MEDIUM)
+    assert found.alternatives == (Cause.DELIBERATE,)
+    assert digest_of(play(S.fin(), S.rst(active=True))).aborts_after
+    assert not digest_of(play(*lines)).aborts_after
+
+
 def test_what_came_before_any_end_may_have_been_reset_for_what_it_is() -> None:
     """A request that is left without an answer: nobody knows whether it was read."""
     alone = habit(ALONE)

@@ -34,31 +34,47 @@ _NOTICE = frozenset({RecordKind.CLOSE_NOTIFY})
 _CLAIMS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.DATA})
 
 
-def by_run(
-    found: Diagnosis, context: ResetContext, knowledge: Knowledge
-) -> tuple[Diagnosis, Control | None] | None:
+_Told = tuple[Diagnosis, Control | None]
+"""An answer, and the control that told it, if one did."""
+
+
+def by_run(found: Diagnosis, context: ResetContext, knowledge: Knowledge) -> _Told | None:
     """The answer after the run had a say, with the control that told it; None if it has none."""
-    if context.sender is not Side.SERVER or {found.cause, *found.alternatives} != ALIKE:
+    if context.sender is not Side.SERVER:
+        return None
+    if found.cause is Cause.UNREAD_AFTER_FIN and knowledge.aborts_after:
+        surety = min(found.confidence, Confidence.MEDIUM, key=SURETY.index)
+        evidence = (*found.evidence, wording.RESETS_BEHIND_FIN)
+        return Diagnosis(found.cause, surety, evidence, (Cause.DELIBERATE,)), None
+    if {found.cause, *found.alternatives} != ALIKE:
         return None
     habits = _habits(knowledge)
     decided = knowledge.control is not None and knowledge.control.is_decided
     control = knowledge.control if decided else None
-    if _always_resets(habits) and not (control and not control.resets):
-        said = wording.always_resets(sum(h.aborts for h in habits))
-        return _aborts(found, context, said, enough=True), control
-    if control is not None and control.resets:
-        said = wording.by_control(control)
-        return _aborts(found, context, said, control.trials >= ENOUGH), control
-    upon_notice = _resets_upon_notice(habits, context)
-    if upon_notice is not None:
-        return _aborts(found, context, upon_notice, enough=True), None
+    anyway = _resets_anyway(context, control, habits)
+    if anyway is not None:
+        enough = control is None or not control.resets or control.trials >= ENOUGH
+        said = control if control is not None and control.resets else None
+        return _aborts(found, context, anyway, enough), said
     if control is None or found.cause is Cause.DELIBERATE:
         return None
     proven = _is_proven(context, control, habits, knowledge.own)
     return _unread(found, control, proven=proven)
 
 
-def _unread(found: Diagnosis, control: Control, *, proven: bool) -> tuple[Diagnosis, Control]:
+def _resets_anyway(
+    context: ResetContext, control: Control | None, habits: tuple[Habit, ...]
+) -> str | None:
+    """In which way this server is known to reset although it has read everything, if it is."""
+    is_clean = control is not None and not control.resets
+    if _always_resets(habits) and not is_clean:
+        return wording.always_resets(sum(h.aborts for h in habits))
+    if control is not None and control.resets:
+        return wording.by_control(control)
+    return _resets_upon_notice(habits, context)
+
+
+def _unread(found: Diagnosis, control: Control, *, proven: bool) -> _Told:
     """The answer where the same close without the unread bytes ends in a FIN."""
     evidence = (*found.evidence, wording.by_control(control))
     if proven:

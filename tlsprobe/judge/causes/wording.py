@@ -294,6 +294,12 @@ def always_resets(aborts: int) -> str:
     )
 
 
+RESETS_BEHIND_FIN = (
+    "in this run the server also resets behind its FIN where it had read everything, so that it may"
+    " do so on purpose"
+)
+
+
 def resets_upon_notice(aborts: int, trials: int) -> str:
     """What the server does upon a close_notify alone."""
     return (
