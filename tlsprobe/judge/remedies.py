@@ -105,17 +105,25 @@ def _against_lost_requests(situation: Situation) -> Iterator[Advice]:
     )
 
 
+def _named(family: Family | None, setting: str | None) -> str:
+    """A setting in parentheses with whose it is: a proxy may pass on what another server says."""
+    return f" ({family.name}: '{setting}')" if family is not None and setting else ""
+
+
 def _idle_setting(situation: Situation) -> str:
-    setting = situation.family.idle if situation.family is not None else None
-    return f"raise its idle timeout ('{setting}')" if setting else "raise its idle timeout"
+    family = situation.family
+    return f"raise its idle timeout{_named(family, family.idle if family else None)}"
 
 
 def _lingering(situation: Situation) -> Advice:
     """Reading on after the FIN; nginx's setting does not do so for connections that idled out."""
-    family = situation.family
-    setting = family.lingers if family is not None and not situation.after_idle else None
-    how = f" ('{setting}')" if setting else ""
+    how = _linger_setting(situation)
     return Advice(Party.SERVER, f"after its FIN read on until the client is done, then close{how}.")
+
+
+def _linger_setting(situation: Situation) -> str:
+    family = situation.family
+    return "" if situation.after_idle else _named(family, family.lingers if family else None)
 
 
 # --- the server's resets --------------------------------------------------------------------------
@@ -178,19 +186,17 @@ def _unread_at_close(situation: Situation) -> Remedy | None:
 
 
 def _read_first(situation: Situation) -> Advice:
-    setting = situation.family.lingers if situation.family is not None else None
-    how = f" ('{setting}')" if setting and not situation.after_idle else ""
     return Advice(
         Party.SERVER,
         "shut the write side down, and read until the client's close_notify or FIN before"
-        f" closing{how}.",
+        f" closing{_linger_setting(situation)}.",
     )
 
 
 def _deliberate(situation: Situation) -> Remedy | None:
     hurts = "Anyone who still reads: ECONNRESET in place of EOF, and data in flight is lost."
-    setting = situation.family.resets if situation.family is not None else None
-    option = f"a reset option ('{setting}')" if setting else "an option that resets"
+    family = situation.family
+    option = f"an option that resets{_named(family, family.resets if family else None)}"
     advice = (Advice(Party.SERVER, f"look for linger 0, a kill at timeout, or {option}."),)
     return Remedy(hurts, (*advice, _IDLE_BELOW) if situation.after_idle else advice)
 
@@ -289,10 +295,13 @@ def _settings(rule_id: str, family: Family) -> Iterator[Advice]:
     if rule_id in _DELIVERS and family.heeds_abort:
         yield Advice(
             Party.SERVER,
-            f"where it is a proxy, '{family.heeds_abort}' has it deliver what is owed to a client"
-            " that has ended its own direction.",
+            f"where {family.name} is a proxy, '{family.heeds_abort}' has it deliver what is owed"
+            " to a client that has ended its own direction.",
         )
     if rule_id in _LINGERS and family.lingers:
-        yield Advice(Party.SERVER, f"the setting is '{family.lingers}'.")
+        yield Advice(Party.SERVER, f"the setting of {family.name} is '{family.lingers}'.")
     if rule_id in _IDLES and family.idle:
-        yield Advice(Party.SERVER, f"or raise '{family.idle}' above the idle timeouts of clients.")
+        yield Advice(
+            Party.SERVER,
+            f"or raise {family.name}'s '{family.idle}' above the idle timeouts of clients.",
+        )
