@@ -25,7 +25,7 @@ pytestmark = pytest.mark.packet_socket
 
 PASS, FAIL, WARN, INFO = Result.PASS, Result.FAIL, Result.WARN, Result.INFO
 HTTP, HTTP2 = "reference-http", "reference-http2"
-PATIENCE = Patience(server=1.5, idle=4.0, tail=0.05)
+PATIENCE = Patience(server=3.0, idle=4.0, tail=0.05)
 AT_ONCE = 6
 """Campaigns side by side: each has a sniffer, which takes its time to start."""
 
