@@ -11,6 +11,7 @@ import pytest
 
 from tlsprobe.catalogue import (
     alert_alone,
+    alert_only,
     catalogue,
     control_of,
     default_sequences,
@@ -174,3 +175,19 @@ def test_the_control_of_a_sequence_of_ones_own() -> None:
 )
 def test_without_anything_to_settle_there_is_no_control(steps: str) -> None:
     assert control_of(parse(steps)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "control"),
+    [
+        ("terminate-close-notify", "close-notify-only"),
+        ("close-notify-fin", "close-notify-only"),
+        ("close-notify-only", None),
+        ("terminate", None),
+        ("idle-expiry", None),
+        ("close-notify-after-hello", None),
+    ],
+)
+def test_the_alert_of_a_close_and_nothing_else(name: str, control: str | None) -> None:
+    found = alert_only(catalogue()[name].sequence)
+    assert (found.name if found else None) == control

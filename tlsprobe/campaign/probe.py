@@ -33,13 +33,13 @@ from tlsprobe.campaign.settings import (
     plan,
 )
 from tlsprobe.campaign.watching import forget, trace_of
-from tlsprobe.catalogue import alert_alone, control_of
+from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive
 from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
-from tlsprobe.judge.causes import is_open
+from tlsprobe.judge.causes import is_doubtful, is_open
 from tlsprobe.judge.rules import wants_alert_alone
 from tlsprobe.language import format_groups
 from tlsprobe.model.facts import (
@@ -267,6 +267,9 @@ class _Campaign:
         said = [trial.judgement for trial in self.judgement.trials(cell)]
         open_cause = any(is_open(reset) for judgement in said for reset in judgement.resets)
         if open_cause and (control := control_of(cell.sequence)) is not None:
+            yield control
+        doubted = any(is_doubtful(reset) for judgement in said for reset in judgement.resets)
+        if doubted and (control := alert_only(cell.sequence)) is not None:
             yield control
         unsettled = any(wants_alert_alone(judgement.results) for judgement in said)
         if unsettled and (control := alert_alone(cell.sequence)) is not None:

@@ -131,6 +131,20 @@ def alert_alone(sequence: Sequence) -> Sequence | None:
     return next(known, Sequence(f"{sequence.name} (alert alone)", tuple(groups)))
 
 
+def alert_only(sequence: Sequence) -> Sequence | None:
+    """The alert of a sequence and nothing else behind its opening; None if it has none, or is that.
+
+    It tells whether a server resets because of an alert, whatever it has read.
+    """
+    if sequence.is_handshake or sequence.is_idle or not sequence.uses(Verb.CLOSE_NOTIFY):
+        return None
+    groups: tuple[Group, ...] = (*_opening(sequence), (Step(Verb.CLOSE_NOTIFY),), _DRAIN)
+    if groups == sequence.groups:
+        return None
+    known = (e.sequence for e in catalogue().values() if e.sequence.groups == groups)
+    return next(known, Sequence(f"{sequence.name} (alert only)", groups))
+
+
 _SAYS = frozenset({Verb.SEND, Verb.TERMINATE})
 
 _DRAIN: Group = (Step(Verb.DRAIN),)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.judge.playbook import FIRST, C, Line, S, play, stranger
 from tests.judge.scenarios import results
-from tlsprobe.judge.causes import is_open, resets_of
+from tlsprobe.judge.causes import is_doubtful, is_open, resets_of
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
@@ -194,6 +194,14 @@ def test_a_control_is_wanted_while_a_cause_is_open() -> None:
     assert is_open(reset(*UNREAD))
     assert not is_open(reset(*AFTER_FIN))
     assert not is_open(reset(*UNREAD, control=Control("terminate", 0, 3)))
+
+
+def test_what_may_have_been_meant_all_the_same_wants_the_alert_alone() -> None:
+    clean = Control("terminate", 0, 3)
+    assert is_doubtful(reset(*UNREAD, control=clean))
+    assert not is_doubtful(reset(*AFTER_FIN))
+    proven = reset_in_a_run(*UNREAD, control=clean, habits=(OWN, habit(ALONE)))
+    assert not is_doubtful(proven)
 
 
 def as_control(*traces: Trace) -> Control | None:

@@ -48,6 +48,12 @@ def is_open(reset: Reset) -> bool:
     return reset.side is Side.SERVER and could_be == ALIKE and reset.control is None
 
 
+def is_doubtful(reset: Reset) -> bool:
+    """Whether it is a server's RST for unread data that may have been meant all the same."""
+    unread = reset.cause is Cause.UNREAD_AT_CLOSE and Cause.DELIBERATE in reset.alternatives
+    return unread and reset.side is Side.SERVER
+
+
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     found = _with_holes(diagnose(context), context)
     proved = _by_far_side(found, context, knowledge.far)
