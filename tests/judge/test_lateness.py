@@ -124,6 +124,12 @@ def test_patience_that_ran_out_on_a_quick_machine_is_an_answer() -> None:
     assert any(result.result == "fail" for result in judgement.results)
 
 
+def test_patience_that_ran_out_while_we_wrote_is_as_long_as_it_was() -> None:
+    """A server that reads no more of an upload has had all of it; no step is noted by then."""
+    upload = play(C.request(60_000), S.ack().but(ack=9_000), silence(2), gives_up("stopped"))
+    assert judge(upload, Knowledge(load=Load(1, 1, 25_000_000))).doubt is None
+
+
 @pytest.mark.parametrize("slow", [{"response_s": 0.4}, {"lag_s": 0.3}])
 def test_patience_that_ran_out_while_everything_was_slow_is_none(slow: dict[str, float]) -> None:
     judgement = waiting(0.8, **slow)

@@ -117,7 +117,8 @@ def vain_ns(trace: Trace, closing: Closing) -> int | None:
     if not gave_up:
         return None
     begun = (e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP)
-    return gave_up[-1] - max((time for time in begun if time <= gave_up[-1]), default=gave_up[-1])
+    since = trace.drive.mark.time_ns  # a step that writes is noted when it has, if it ever has
+    return gave_up[-1] - max((time for time in begun if time <= gave_up[-1]), default=since)
 
 
 def _packets(closing: Closing) -> Iterator[WireEvent]:
