@@ -430,6 +430,15 @@ def test_a_server_that_goes_on_reading_an_upload_has_not_stopped() -> None:
     assert result("HTTP-BODY", play(*upload, full, silence(1.5), protocol="http1")) is FAIL
 
 
+@pytest.mark.parametrize("end", [(), (S.fin(),)])
+def test_what_our_side_left_unread_did_come(end: tuple[Line, ...]) -> None:
+    """A server may refuse an upload while we still write it."""
+    lines = (C.request(60_000), S.unknown().but(ack=9_000), silence(2), *end)
+    assert result("INTEROP-DATA-LOST", play(*lines)) is NOT_APPLICABLE
+    erased = play(C.request(60_000), S.unknown(), S.rst(active=True))
+    assert result("INTEROP-DATA-LOST", erased) is WARN
+
+
 def test_to_a_request_on_its_way_no_response_is_owed_yet() -> None:
     slow = play(C.request(60_000), S.ack().but(ack=9_000), silence(2), protocol="http1")
     assert result("INTEROP-DATA-LOST", slow) is NOT_APPLICABLE

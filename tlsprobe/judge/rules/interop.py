@@ -47,6 +47,8 @@ def _data_lost(given: RuleInput) -> Answer:
         return (Result.PASS, "every response that was owed arrived whole") if whole else None
     if given.tls == "1.2" and given.client_led:
         return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
+    if given.axes.tcp is not TcpEnd.RESET and _left_unread(given):
+        return None
     what = "arrived only in part" if drive.cut_short else "did not come"
     return Result.WARN, f"a response that was owed {what}"
 
@@ -59,9 +61,16 @@ def _held_back(given: RuleInput) -> Answer:
     drive = given.trace.drive
     if given.axes.data is not DataEnd.TRUNCATED or drive.did(EventKind.GAVE_UP) is None:
         return None
-    if not drive.cut_short and _is_on_its_way(given):
+    if _left_unread(given) or (not drive.cut_short and _is_on_its_way(given)):
         return None
     return Result.WARN, "a response that was owed did not come, nor did an end: silence"
+
+
+def _left_unread(given: RuleInput) -> bool:
+    """Whether something came, by the wire, that our side did not read: it was busy with a write."""
+    came = [s.end for s in given.trace.segments if s.side is Side.SERVER and s.length]
+    read = [r.end for r in given.trace.drive.records if r.side is Side.SERVER]
+    return max(came, default=0) > max(read, default=0)
 
 
 def _is_on_its_way(given: RuleInput) -> bool:
