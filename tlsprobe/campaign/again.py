@@ -21,7 +21,7 @@ from tlsprobe.campaign.calm import (
     turned_away,
 )
 from tlsprobe.model.facts import CrowdedFact, Fact
-from tlsprobe.model.run import CellPlan, JudgedTrial
+from tlsprobe.model.run import CellPlan
 
 CALMER = (2, 1)
 """How many spoiled trials are driven at a time, attempt by attempt."""
@@ -48,7 +48,7 @@ class Measuring(Protocol):
     async def again(self, chosen: list[Driven], at_once: int) -> None:
         """Drive some trials once more, so many at a time."""
 
-    async def alone(self, driven: Driven) -> JudgedTrial:
+    async def alone(self, driven: Driven) -> Driven:
         """Drive a trial once more with no other connection open."""
 
     async def path(self, cell: CellPlan) -> None:
@@ -92,12 +92,15 @@ async def _crowded(
     """What shows that the server has no room for all our connections; None if nothing does."""
     seen = [one for one in run.seen(cells) if one.most <= most]
     away = turned_away(seen)
-    if away and better(away[0].judged, await run.alone(away[0])):
+    if away and better(away[0].judged, (await run.alone(away[0])).judged):
         return f"the server turns connections away while {away[0].most} of ours are open"
     hasty = hasty_timer(seen, expected_s)
     if hasty is None or hasty.idle_s is None:
         return None
-    alone = Driven(hasty.cell, await run.alone(hasty), hasty.load)
+    alone = await run.alone(hasty)
+    if not is_shortened(hasty, alone):
+        return None
+    alone = await run.alone(hasty)  # a busy machine makes timers late, but not twice alike
     if not is_shortened(hasty, alone):
         return None
     than = "it waits longer than we do" if alone.idle_s is None else f"it is {alone.idle_s:.2f} s"

@@ -20,6 +20,9 @@ SHORT_S = 10.0
 SHORTENED = 0.8
 """A timeout below this share of what it is alone was shortened."""
 
+SLOW_NS = 50_000_000
+"""Lag of our event loop from which on short times mean nothing."""
+
 _SLACK_S = 0.05
 
 
@@ -37,27 +40,45 @@ class Driven(NamedTuple):
         return None if span is None else span / 1e6
 
     @property
+    def is_slow(self) -> bool:
+        """Whether this machine had too much to do for short times to mean anything."""
+        return self.load.lag_ns > SLOW_NS
+
+    @property
     def most(self) -> int:
         """How many connections of ours were open meanwhile, as far as that was counted."""
         return max(self.load.at_start, self.load.at_end)
 
 
 def spoiled(driven: Iterable[Driven]) -> list[Driven]:
-    """Trials that may come out better at a calmer time."""
-    return [one for one in driven if _may_pass(one.judged)]
+    """Trials that may come out better at a calmer time.
+
+    Where a server ends most of its connections before we begin, that is its way, and not ours.
+    """
+    seen = list(driven)
+    early = sum(one.judged.judgement.doubt in _EARLY for one in seen)
+    rare = _EARLY if 2 * early < len(seen) else frozenset()
+    return [one for one in seen if _may_pass(one.judged, rare)]
 
 
-def _may_pass(judged: JudgedTrial) -> bool:
+_EARLY = frozenset({Doubt.ENDED_EARLY, Doubt.OVERTAKEN})
+
+
+def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
     judgement = judged.judgement
     if judgement.doubt is not None:
-        return judgement.doubt.may_pass
+        return judgement.doubt.may_pass or judgement.doubt in rare
     waited = judgement.axes.tcp is TcpEnd.OPEN and judgement.outcome is not Outcome.REFUSED
     return judgement.outcome.failed and waited
 
 
 def turned_away(driven: Iterable[Driven]) -> list[Driven]:
-    """Trials that the server ended or refused before they began, with others of ours open."""
-    return [one for one in driven if one.most > 1 and _was_turned_away(one.judged)]
+    """Trials that the server ended or refused before they began, with others of ours open.
+
+    If we were slow ourselves, its idle timer may have ended them.
+    """
+    beside = (one for one in driven if one.most > 1 and not one.is_slow)
+    return [one for one in beside if _was_turned_away(one.judged)]
 
 
 def _was_turned_away(judged: JudgedTrial) -> bool:
@@ -95,6 +116,8 @@ def _idle_s(one: Driven) -> float:
 
 def is_shortened(crowded: Driven, alone: Driven) -> bool:
     """Whether a timeout was shorter than the same one with no other connection of ours open."""
+    if alone.is_slow:
+        return False
     if alone.judged.judgement.doubt is Doubt.NOT_REACHED:
         return True  # it did not fire even while we waited
     if crowded.idle_s is None or alone.idle_s is None:

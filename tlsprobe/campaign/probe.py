@@ -389,10 +389,11 @@ class _Campaign:
         """Have no more connections open at once from now on."""
         self.places.limit(most)
 
-    async def alone(self, driven: Driven) -> JudgedTrial:
+    async def alone(self, driven: Driven) -> Driven:
         """Drive a trial once more with no other connection open."""
         trial = driven.judged.trial
-        return await self.judge(trial, *await self.trial(driven.cell, trial))
+        judged = await self.judge(trial, *await self.trial(driven.cell, trial))
+        return Driven(driven.cell, judged, self.judgement.load_of(trial))
 
     async def again(self, chosen: list[Driven], at_once: int) -> None:
         """Drive some trials once more, so many at a time; races in rounds of their own."""
