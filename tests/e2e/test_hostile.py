@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.probing import Ran
 from tests.servers import GENEROUS_S, Pki
+from tlsprobe.campaign.again import CALMER
 from tlsprobe.model.judgement import Verdict
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -143,7 +144,9 @@ def test_it_ends_soon_and_says_what_it_saw(
     assert "\x1b" not in ran.out + ran.err
     assert ran.code in {0, 3}
     assert peak < 400
-    assert sum(path.stat().st_size for path in ran.folder.iterdir()) < 64 * MEGABYTE
+    driven = 1 + len(CALMER)  # so often at most, where the machine is busy
+    written = sum(path.stat().st_size for path in ran.folder.iterdir())
+    assert written < 64 * MEGABYTE * driven
     (cell,) = ran.run.cells
     assert cell.trials == 2
     assert cell.verdict is not Verdict.UNSUPPORTED

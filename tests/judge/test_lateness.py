@@ -17,7 +17,7 @@ from tlsprobe.judge.verdict import judge
 from tlsprobe.language import parse
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Judgement, Verdict
-from tlsprobe.model.knowledge import Knowledge
+from tlsprobe.model.knowledge import Knowledge, Timer
 from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial
 from tlsprobe.model.trace import Coverage, Mark, RecordKind
 
@@ -109,13 +109,16 @@ def test_no_lateness_spoils_what_nothing_happened_to_meanwhile(
 # --- waiting in vain -----------------------------------------------------------------------------
 
 
-def waiting(patience_s: float, response_s: float = 0.0, lag_s: float = 0.0) -> Judgement:
+def waiting(
+    patience_s: float, response_s: float = 0.0, lag_s: float = 0.0, stalled_s: float = 0.0
+) -> Judgement:
     story = (C.notify(), step("close_notify"), step("drain"), silence(patience_s))
     trace = play(*story, gives_up("drain"), tls="1.2", rtt_ns=100_000 + round(response_s * 1e9))
     request = next(r for r in trace.drive.records if r.kind is RecordKind.DATA)
     begun = Mark(request.time_ns, request.start, 0)
     trace = replace(trace, drive=replace(trace.drive, begun=begun))
-    return judge(trace, Knowledge(load=Load(1, 1, lag_ns=round(lag_s * 1e9))))
+    load = Load(1, 1, lag_ns=round(lag_s * 1e9), stalled_ns=round(stalled_s * 1e9))
+    return judge(trace, Knowledge(load=load))
 
 
 def test_patience_that_ran_out_on_a_quick_machine_is_an_answer() -> None:
@@ -130,12 +133,35 @@ def test_patience_that_ran_out_while_we_wrote_is_as_long_as_it_was() -> None:
     assert judge(upload, Knowledge(load=Load(1, 1, 25_000_000))).doubt is None
 
 
-@pytest.mark.parametrize("slow", [{"response_s": 0.4}, {"lag_s": 0.3}])
+@pytest.mark.parametrize("slow", [{"response_s": 0.4}, {"lag_s": 0.3}, {"stalled_s": 0.3}])
 def test_patience_that_ran_out_while_everything_was_slow_is_none(slow: dict[str, float]) -> None:
     judgement = waiting(0.8, **slow)
     assert judgement.doubt is Doubt.BUSY
     assert judgement.results == ()
     assert waiting(5.0, **slow).doubt is None
+
+
+def held(stalled_s: float) -> Judgement:
+    """A server that ends the connection when its idle timer fires, five seconds after our FIN."""
+    story = (C.notify() + C.fin(), step("drain"), silence(5), S.notify() + S.fin())
+    five = (4_900_000_000, 5_100_000_000)
+    load = Load(1, 1, stalled_ns=round(stalled_s * 1e9))
+    return judge(play(*story), Knowledge(timers=(Timer(five, five),), load=load))
+
+
+def test_slowness_is_a_servers_own_where_processors_were_free() -> None:
+    found = {r.rule: r.result for r in held(0.04).results}
+    assert found["INTEROP-LEAK"] == "warn"
+    assert held(2.0).doubt is Doubt.BUSY
+
+
+def test_what_arrived_and_was_not_read_may_hold_the_answer() -> None:
+    story = (C.notify(), step("close_notify"), step("drain"), S.data(), silence(1), S.fin())
+    trace = play(*story, gives_up("drain"), tls="1.2")
+    drive = trace.drive
+    assert judge(trace).doubt is None
+    unread = replace(trace, drive=replace(drive, records=drive.records[:-1]))
+    assert judge(unread).doubt is Doubt.BUSY
 
 
 # --- cells ---------------------------------------------------------------------------------------

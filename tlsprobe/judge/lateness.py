@@ -36,6 +36,12 @@ WAIT_WITHIN_NS = 5_000_000
 TIMES_SLOWER = 4
 """A wait in vain counts if it was so many times as long as the slowest answer or delay then."""
 
+STRAIN_NS = 50_000_000
+"""Waiting for a processor that is never much, whatever the trial's length."""
+
+WAITED_RULES = frozenset({"INTEROP-DATA-LOST", "INTEROP-LEAK"})
+"""The rules whose failure may mean that the server was slow."""
+
 TIMED_RULES = frozenset(
     {
         "HTTP-LINGER",
@@ -104,9 +110,38 @@ def late_step(
 def slowest_ns(trace: Trace, load: Load | None) -> int:
     """How long things took in this trial that take no time on a machine with nothing else to do.
 
-    The response to the opening request, by the server; and our own reading of what had arrived.
+    The response to the opening request, by the server; our own reading of what had arrived, and our
+    waiting for a processor.
     """
-    return max(_response_ns(trace), _read_ns(trace), load.lag_ns if load is not None else 0)
+    ours = max(load.lag_ns, load.stalled_ns) if load is not None else 0
+    return max(_response_ns(trace), _read_ns(trace), ours)
+
+
+def is_strained(trace: Trace, load: Load | None) -> bool:
+    """Whether we waited for a processor for a good part of the trial.
+
+    A server on the same machine did so, too: that it took long, or had not come to what was owed
+    when its idle timer fired, is then no habit of its own.
+    """
+    events = trace.drive.events
+    if load is None or not events:
+        return False
+    span = events[-1].time_ns - events[0].time_ns
+    return load.stalled_ns > max(STRAIN_NS, span // TIMES_SLOWER)
+
+
+def gave_up_reading(trace: Trace) -> bool:
+    """Whether more of the server's had arrived than we had read when our patience was over.
+
+    What the rest says nobody knows: a close_notify may have been in it.
+    """
+    events = trace.drive.events
+    waits = [e.kind for e in events if e.kind in {EventKind.GAVE_UP, EventKind.EOF}]
+    if waits[-1:] != [EventKind.GAVE_UP]:
+        return False
+    read = max((r.end for r in trace.drive.records if r.side is Side.SERVER), default=0)
+    came = max((s.end for s in trace.segments if s.side is Side.SERVER and s.length), default=0)
+    return came > read
 
 
 def vain_ns(trace: Trace, closing: Closing) -> int | None:

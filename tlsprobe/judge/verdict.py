@@ -19,6 +19,9 @@ from tlsprobe.judge.ladder import ladder_of
 from tlsprobe.judge.lateness import (
     TIMED_RULES,
     TIMES_SLOWER,
+    WAITED_RULES,
+    gave_up_reading,
+    is_strained,
     late_step,
     slowest_ns,
     steps_of,
@@ -34,6 +37,7 @@ from tlsprobe.model.judgement import (
     LadderLine,
     Outcome,
     Reset,
+    Result,
     RuleResult,
 )
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
@@ -57,8 +61,9 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
         trace, closing, axes, outcome, () if expired else resets, knowledge=knowledge
     )
     timed = _timed(trace, whole, resets, knowledge)
-    doubt = _doubt(trace, closing, knowledge) or timed.doubt
-    results = _that_stand(apply_rules(given), doubt)
+    results = apply_rules(given)
+    doubt = _doubt(trace, closing, knowledge) or timed.doubt or _strain(trace, results, knowledge)
+    results = _that_stand(results, doubt)
     return Judgement(
         outcome=outcome,
         axes=axes,
@@ -101,7 +106,16 @@ def _timed(
     vain = None if knowledge.waits_idle else vain_ns(trace, closing)
     if vain is not None and (slowest := slowest_ns(trace, knowledge.load)) * TIMES_SLOWER > vain:
         return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
-    return _Timed(timing)
+    return _Timed(timing, Doubt.BUSY if gave_up_reading(trace) else None)
+
+
+def _strain(trace: Trace, results: tuple[RuleResult, ...], knowledge: Knowledge) -> Doubt | None:
+    """A doubt where the server seems slow, or seems to owe something, and the machine was busy."""
+    slow = any(r.rule in WAITED_RULES and r.result in _BAD for r in results)
+    return Doubt.BUSY if slow and is_strained(trace, knowledge.load) else None
+
+
+_BAD = frozenset({Result.FAIL, Result.WARN})
 
 
 def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[RuleResult, ...]:
