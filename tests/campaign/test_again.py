@@ -10,7 +10,7 @@ import trio
 from tests.judge.playbook import C, S, play, silence, step
 from tests.small_servers import SmallServer, WhenFull, running
 from tlsprobe.campaign import probe as campaign
-from tlsprobe.campaign.calm import Driven, hasty_timer, spoiled, turned_away
+from tlsprobe.campaign.calm import Driven, hasty_timer, is_steady, spoiled, turned_away
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue
@@ -133,6 +133,23 @@ def test_which_timeouts_are_looked_at_alone(
     stories = [play(step("await"), silence(s), S.notify(), S.fin(), C.fin()) for s in timeouts]
     found = driven(*stories, name="idle-expiry", load=Load(20, 20))
     assert (hasty_timer(found, expected_s) is not None) is hasty
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "steady"),
+    [((5.0, 5.1, 4.9), True), ((2.7, 5.4, 5.9), False), ((5.0, 5.0, None), False), ((None,), True)],
+)
+def test_a_timer_that_is_never_the_same_was_not_shortened(
+    timeouts: tuple[float | None, ...], *, steady: bool
+) -> None:
+    """As of a server that looks for idle clients every few seconds."""
+    vain = play(step("await"), silence(9))
+    stories = [
+        play(step("await"), silence(s), S.notify(), S.fin(), C.fin()) if s else vain
+        for s in timeouts
+    ]
+    found = driven(*stories, name="idle-expiry")
+    assert is_steady(found) is steady
 
 
 # --- the later one counts ------------------------------------------------------------------------

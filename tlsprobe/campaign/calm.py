@@ -125,6 +125,15 @@ def is_shortened(crowded: Driven, alone: Driven) -> bool:
     return crowded.idle_s < SHORTENED * alone.idle_s - _SLACK_S
 
 
+def is_steady(alone: Iterable[Driven]) -> bool:
+    """Whether a timeout is the same each time: all fire about as late, or none while we wait."""
+    seconds = [one.idle_s for one in alone]
+    fired = [each for each in seconds if each is not None]
+    if len(fired) != len(seconds):
+        return not fired
+    return min(fired) > SHORTENED * max(fired) - _SLACK_S
+
+
 def better(before: JudgedTrial, after: JudgedTrial) -> bool:
     """Whether a trial that was turned away came to its sequence when it was alone."""
     return _was_turned_away(before) and after.judgement.outcome.reached
