@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+import trio
+
 from tlsprobe.campaign.calm import (
     Driven,
     better,
@@ -104,6 +106,8 @@ async def _crowded(
         return None
     alone: list[Driven] = []
     while len(alone) < TIMES_ALONE:
+        # Who looks for idle clients at every tick ends each of ours just when the next one begins.
+        await trio.sleep(hasty.idle_s * len(alone) / TIMES_ALONE)
         alone.append(await run.alone(hasty))
         if not is_shortened(hasty, alone[-1]):
             return None
