@@ -157,7 +157,7 @@ class RunInJudgement:
         self._unshown: set[int] = set()
         self._habits: tuple[Habit, ...] | None = None
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
-        self._timers: tuple[Timer, ...] = ()
+        self._timers: tuple[Timer, ...] | None = ()
         self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
         self._first: dict[tuple[Name, str], int] = {}
         self._words: dict[str, tuple[Word, ...]] = {}
@@ -221,7 +221,8 @@ class RunInJudgement:
             self._by_cell[name].count(known.digest, -1)
             self._by_close[self._plans[name].sequence.groups, name[1]].count(known.digest, -1)
         self._places[name].remove(place)
-        self._expiries[name].pop(place, None)
+        if self._expiries[name].pop(place, None) is not None:
+            self._timers = None
         self._judged.pop(place, None)
         self._show_instead_of(place)
         self._cells.pop(name, None)
@@ -246,8 +247,14 @@ class RunInJudgement:
         silence = digest.silence
         if silence is not None and silence.server_first and digest.reached and self._waits(name):
             self._expiries[name][len(self._known)] = silence
-        fired = (seen.values() for seen in self._expiries.values() if seen)
-        self._timers = tuple(dict.fromkeys(map(timer_of, fired)))
+            self._timers = None
+
+    def _fired(self) -> tuple[Timer, ...]:
+        """The idle timers that the run saw fire, worked out when one more did."""
+        if self._timers is None:
+            fired = (seen.values() for seen in self._expiries.values() if seen)
+            self._timers = tuple(dict.fromkeys(map(timer_of, fired)))
+        return self._timers
 
     def _waits(self, name: Name) -> bool:
         """Whether a cell waits for an idle timer of the server."""
@@ -271,7 +278,7 @@ class RunInJudgement:
         name, digest = (known.trial.sequence, known.trial.tls), known.digest
         far = self._far_side(known) if digest.before_fin or digest.after_fin else None
         silence = digest.silence
-        timers = self._timers if silence is not None and not silence.server_first else ()
+        timers = self._fired() if silence is not None and not silence.server_first else ()
         alone = known.alone
         if far is not None or timers:
             alone = replace(alone, far=far, timers=timers)
