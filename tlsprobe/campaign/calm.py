@@ -23,7 +23,8 @@ SHORTENED = 0.8
 SLOW_NS = 50_000_000
 """Lag of our event loop from which on short times mean nothing."""
 
-_SLACK_S = 0.05
+_SLACK_S = 1.0
+"""Many servers look for idle clients once a second, or when something else wakes them."""
 
 
 class Driven(NamedTuple):
