@@ -89,6 +89,12 @@ def test_a_reset_that_the_server_never_sent_is_a_fact() -> None:
     assert (side.sent, side.made) == ((), (ResetNumbers(70, None),))
 
 
+def test_what_a_capture_with_losses_lacks_was_not_made_on_the_way() -> None:
+    near = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
+    story = story_of(near, frames(*exchange(CLIENT)), SERVER, whole=False)
+    assert (story.made_on_the_way, story.swallowed) == ((), 0)
+
+
 def test_a_router_that_only_forwards_tells_what_the_server_sent() -> None:
     whole = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
     story = story_of(whole, whole, SERVER)

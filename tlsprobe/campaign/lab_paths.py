@@ -295,7 +295,8 @@ def _story(way: OpenPath, server: Started) -> Story | None:
     if way.sides is None:
         return None
     near, far = way.sides
-    return story_of(near.frames, far.frames, endpoint((server.host, server.port)))
+    whole = not near.dropped and not far.dropped
+    return story_of(near.frames, far.frames, endpoint((server.host, server.port)), whole=whole)
 
 
 def _how(path: LabPath, way: OpenPath) -> str:

@@ -42,8 +42,8 @@ def results_in(place: Path) -> list[tuple[Path, Run]]:
         return [(place, read_results(place))]
     below = [folder for folder in _folders(place) if holds_results(folder)]
     if not below:
-        hint = "give folders that 'tlsprobe run' or 'tlsprobe demo' wrote"
-        raise UsageError(f"{place} holds no {RUN_FILE}, nor does a folder in it", hint)
+        hint = "give folders that 'tlsprobe run', 'demo' or 'lab' wrote"
+        raise UsageError(f"{place} holds no {RUN_FILE} and no facts, nor does a folder in it", hint)
     return [(folder, read_results(folder)) for folder in below]
 
 

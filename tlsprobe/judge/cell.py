@@ -203,8 +203,10 @@ def _slow(judgement: Judgement, doubt: Doubt) -> str:
     """What came too late, by how much."""
     timing = judgement.timing_us
     if doubt is Doubt.BUSY:
-        slowest = timing.get("slowest", 0.0) / 1000
-        return f"we waited in vain, but a plain answer took {slowest:.0f} ms just then"
+        slowest = timing.get("slowest")
+        if slowest is None:
+            return "the machine was too busy to tell a slow server from a slow machine"
+        return f"we waited in vain, but a plain answer took {slowest / 1000:.0f} ms just then"
     late = timing.get("spoiled_by", timing.get(MET, timing.get(ANSWERED)))
     if late is None:
         return "nothing was sent when the idle timer fired"

@@ -54,11 +54,18 @@ class Story:
         return tuple(side for side in self.sides if side.made)
 
 
-def story_of(client_side: Iterable[Frame], server_side: Iterable[Frame], server: Endpoint) -> Story:
+def story_of(
+    client_side: Iterable[Frame],
+    server_side: Iterable[Frame],
+    server: Endpoint,
+    *,
+    whole: bool = True,
+) -> Story:
     """What the captures on both sides of a router tell of connections to the server.
 
     Packets keep their numbers through a router, and lose them in one that ends connections: this
-    is for the first kind.
+    is for the first kind. Where the captures are not ``whole``, a packet that one of them lacks
+    proves nothing.
     """
     near, far = (list(packets_in(side, ETHERNET)) for side in (client_side, server_side))
     behind = origins(near, far, server)
@@ -70,9 +77,9 @@ def story_of(client_side: Iterable[Frame], server_side: Iterable[Frame], server:
         if found.before in behind
     }
     theirs = _resets(from_server(near, server))
-    made = {packet.number for packet in only_here(theirs, _resets(from_server(far, server)))}
-    gone = only_here(to_server(near, server), to_server(far, server))
-    lost = {packet.number for packet in gone}
+    alone = only_here(theirs, _resets(from_server(far, server))) if whole else ()
+    gone = only_here(to_server(near, server), to_server(far, server)) if whole else ()
+    made, lost = ({packet.number for packet in packets} for packets in (alone, gone))
     sides = (
         seen.fact(renamings.get(seen.client)) for seen in _connections(near, server, made, lost)
     )
