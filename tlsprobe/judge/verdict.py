@@ -106,7 +106,8 @@ def _timed(
     vain = None if knowledge.waits_idle else vain_ns(trace, closing)
     if vain is not None and (slowest := slowest_ns(trace, knowledge.load)) * TIMES_SLOWER > vain:
         return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
-    return _Timed(timing, Doubt.BUSY if gave_up_reading(trace) else None)
+    unread = closing.server_end is not None and gave_up_reading(trace)
+    return _Timed(timing, Doubt.BUSY if unread else None)
 
 
 def _strain(trace: Trace, results: tuple[RuleResult, ...], knowledge: Knowledge) -> Doubt | None:
