@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.report.kernel import agreements, kernel_page
+from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths
 from tlsprobe.campaign.columns import shipped_columns
-from tlsprobe.campaign.reading import fact_of, read_results, runs_in
+from tlsprobe.campaign.reading import AUTOMATIC, fact_of, judged_from, read_results, runs_in
 from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.model.run import Run
+from tlsprobe.model.trace import Side
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, read_run
@@ -36,10 +38,28 @@ SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 """What stands in README around its copy of the summary."""
 
 
+class Committed(NamedTuple):
+    """A run that is committed, and how far the kernel agrees with its causes."""
+
+    run: Run
+    agreement: dict[Side, Agreement]
+
+
 @cache
-def committed_runs() -> dict[str, Run]:
+def committed() -> dict[str, Committed]:
     """The runs of the servers, by the names of their folders: judged once, for there are many."""
-    return runs_in(RESULTS)
+    found = {}
+    for path in sorted(RESULTS.glob(f"*/{FACTS_FILE}")):
+        facts, name = RecordedFacts(path), path.parent.name
+        if not AUTOMATIC.match(name) and facts.how_measured() is not None:
+            run, judged = judged_from(facts)
+            found[name] = Committed(run, agreement_with(facts.read, judged.trials))
+    return found
+
+
+def committed_runs() -> dict[str, Run]:
+    """Those runs alone."""
+    return {name: one.run for name, one in committed().items()}
 
 
 def write(folder: Path) -> None:
@@ -55,7 +75,7 @@ def write(folder: Path) -> None:
         summary_only=True,
     )
     write_run_pages(runs, RESULTS, folder)
-    agreed = agreements(RESULTS)
+    agreed = {name: one.agreement for name, one in committed().items()}
     if any(found[side].resets for found in agreed.values() for side in found):
         page = render_markdown(kernel_page(agreed))
         (folder / KERNEL_FILE).write_text(page, encoding="utf-8")

@@ -19,6 +19,7 @@ from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.lab.truth import Paired, endpoint_of, with_kernel
 from tlsprobe.model.facts import Fact, KernelFact, ReachedFact
 from tlsprobe.model.judgement import Confidence
+from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import Block, Column, Heading, Page, Paragraph, Table
 from tlsprobe.report.plurals import counted
@@ -62,6 +63,13 @@ class Agreement:
 
 def agreement(facts: Callable[[], Iterable[Fact]]) -> dict[Side, Agreement]:
     """The agreement over the facts of one run, for the RSTs of either side."""
+    return agreement_with(facts, judged_run(facts).trials)
+
+
+def agreement_with(
+    facts: Callable[[], Iterable[Fact]], trials: Iterable[JudgedTrial]
+) -> dict[Side, Agreement]:
+    """The same of a run whose trials were judged already."""
     found = {side: Agreement() for side in Side}
     told = sorted(
         (reset for fact in facts() if isinstance(fact, KernelFact) for reset in fact.resets),
@@ -70,7 +78,7 @@ def agreement(facts: Callable[[], Iterable[Fact]]) -> dict[Side, Agreement]:
     address = next((fact.address for fact in facts() if isinstance(fact, ReachedFact)), "")
     if not told or not address:
         return found
-    for one in with_kernel(judged_run(facts).trials, told, endpoint_of(address)):
+    for one in with_kernel(trials, told, endpoint_of(address)):
         if one.kernel is not None:
             found[one.reset.side].count(one)
     return found
