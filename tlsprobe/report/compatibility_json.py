@@ -8,13 +8,12 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tlsprobe.errors import UsageError
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, HostFacts, Idle, ReaderCounts, ResetCounts
 from tlsprobe.model.target import Target
 from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility, Vendor
-from tlsprobe.report.document import Document, encode_document
+from tlsprobe.report.document import Document, encode_document, read_beside
 from tlsprobe.report.ending import ending_of
 from tlsprobe.report.lab_notes import read_lab_notes
 from tlsprobe.report.summary_table import safety_of
@@ -172,15 +171,7 @@ def absent_in(folder: Path) -> tuple[Absent, ...]:
     source = folder / MATRIX_FILE
     if not source.is_file():
         return ()
-    hint = f"delete it, or restore it; 'tlsprobe lab run' writes {MATRIX_FILE}"
-    try:
-        listing = msgspec.json.decode(source.read_bytes(), type=_Listing)
-    except OSError as error:
-        raise UsageError(f"{source}: {error.strerror}", hint) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"{source}: {error}", hint) from error
-    if listing.schema != MATRIX_SCHEMA:
-        raise UsageError(f"{source}: schema: {MATRIX_SCHEMA} is wanted, not {listing.schema}", hint)
+    listing = read_beside(source, _Listing, MATRIX_SCHEMA, "tlsprobe lab run")
     return tuple((v.vendor, v.title, v.unsupported) for v in listing.vendors if v.unsupported)
 
 

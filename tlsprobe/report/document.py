@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -213,6 +213,32 @@ def _pretty(value: object, depth: int) -> bytes:
         items = (_pretty(item, depth + 1) for item in value)
         return b"[" + inside + (b"," + inside).join(items) + outside + b"]"
     return line
+
+
+class _WithSchema(Protocol):
+    @property
+    def schema(self) -> str: ...
+
+
+_Beside = TypeVar("_Beside", bound=_WithSchema)
+
+
+def read_beside(source: Path, kind: type[_Beside], schema: str, command: str) -> _Beside:
+    """A document that ``command`` writes beside results folders.
+
+    Raises:
+        UsageError: it cannot be read, is damaged, or of another schema.
+    """
+    hint = f"delete it, or restore it; '{command}' writes {source.name}"
+    try:
+        found = msgspec.json.decode(source.read_bytes(), type=kind)
+    except OSError as error:
+        raise UsageError(f"{source}: {error.strerror}", hint) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source}: {error}", hint) from error
+    if found.schema != schema:
+        raise UsageError(f"{source}: schema: {schema} is wanted, not {found.schema}", hint)
+    return found
 
 
 def _json_object(data: bytes, source: Path) -> Document:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from tlsprobe.errors import UsageError
 from tlsprobe.report.compatibility import Absent
+from tlsprobe.report.document import read_beside
 
 LAB_FILE = "lab.json"
 """The name of the notes in a folder of results folders."""
@@ -42,13 +42,4 @@ def read_lab_notes(folder: Path) -> LabNotes | None:
     source = folder / LAB_FILE
     if not source.is_file():
         return None
-    hint = f"delete it, or restore it; 'tlsprobe lab' writes {LAB_FILE}"
-    try:
-        notes = msgspec.json.decode(source.read_bytes(), type=LabNotes)
-    except OSError as error:
-        raise UsageError(f"{source}: {error.strerror}", hint) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"{source}: {error}", hint) from error
-    if notes.schema != NOTES_SCHEMA:
-        raise UsageError(f"{source}: schema: {NOTES_SCHEMA} is wanted, not {notes.schema}", hint)
-    return notes
+    return read_beside(source, LabNotes, NOTES_SCHEMA, "tlsprobe lab")
