@@ -148,7 +148,12 @@ def results_folder(
 
 def default_folder(target: Target) -> Path:
     """``results/<UTC time>-<target>``, with nothing in it that a file system dislikes."""
-    return unused(Path("results", f"{_now():%Y%m%dT%H%M%SZ}-{slug(str(target))}"))
+    return unused(dated_folder(slug(str(target))))
+
+
+def dated_folder(name: str) -> Path:
+    """``results/<UTC time>-<name>``."""
+    return Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}")
 
 
 def slug(text: str) -> str:
@@ -191,10 +196,6 @@ def unused(path: Path) -> Path:
     """The path itself, or the first free of ``name-2``, ``name-3`` ..."""
     names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
     return next(name for name in chain([path], names) if not name.exists())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def give_back(entries: Iterable[Path]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import trio
 import typer
 
 from tlsprobe.campaign.demo import probe_servers
+from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import DemoSettings
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
@@ -54,7 +54,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
         raise typer.BadParameter(f"no server '{unknown[0]}'; known: {', '.join(BEHAVIOURS)}")
     progress = ProgressView(err(no_color), quiet)
     _enable_sniffing(progress)
-    folder = out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-demo")
+    folder = out_dir or dated_folder("demo")
     settings = DemoSettings(names, folder, trials, command_line())
     with progress.shown():
         runs = trio.run(probe_servers, settings, progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from tlsprobe.campaign.lab_paths import (
     tunnels,
     write_page,
 )
+from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import PathsSettings
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.options import LeanOption, NoColorOption, QuietOption, TlsOption, taking
@@ -75,7 +75,7 @@ class PathsOptions:
     def settings(self) -> PathsSettings:
         """What they ask for."""
         return PathsSettings(
-            folder=self.out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-paths"),
+            folder=self.out_dir or dated_folder("paths"),
             trials=self.trials,
             tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
             sequences=tuple(self.sequence or ()),

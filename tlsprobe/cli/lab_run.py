@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from tlsprobe.campaign.expecting import has_changed
 from tlsprobe.campaign.lab import Outcome, measure_vendors
+from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import LabSettings
 from tlsprobe.cli.console import err, out
 from tlsprobe.cli.options import (
@@ -93,7 +93,7 @@ class LabOptions:
     def settings(self) -> LabSettings:
         """What they ask for."""
         return LabSettings(
-            folder=self.out_dir or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-lab"),
+            folder=self.out_dir or dated_folder("lab"),
             trials=self.trials,
             tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
             sequences=tuple(self.sequence or ()),

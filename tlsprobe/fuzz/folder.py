@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tlsprobe.campaign.circumstances import TOOL
-from tlsprobe.campaign.results import give_back, slug, unused, writing
+from tlsprobe.campaign.results import dated_folder, give_back, replace_file, slug, unused, writing
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile
 from tlsprobe.language import parse
@@ -85,10 +85,8 @@ class FuzzFolder:
                 text = failure_toml(failure, name, str(self.target), self.target.profile)
                 file.write_text(text, encoding="utf-8")
                 failures.append(replace(failure, file=str(file)))
-            named = replace(run, failures=tuple(failures))
-            unfinished = self.path / f"{FUZZ_FILE}.new"
-            unfinished.write_bytes(encode_fuzz(named))
-            unfinished.replace(self.path / FUZZ_FILE)
+        named = replace(run, failures=tuple(failures))
+        replace_file(self.path / FUZZ_FILE, encode_fuzz(named))
         return named
 
     def close(self) -> None:
@@ -115,8 +113,7 @@ def fuzz_folder(path: Path, target: Target, corpus: Path | None) -> Iterator[Fuz
 
 def default_fuzz_folder(target: Target) -> Path:
     """``results/<UTC time>-fuzz-<target>``."""
-    now = datetime.now(UTC)
-    return unused(Path("results", f"{now:%Y%m%dT%H%M%SZ}-fuzz-{slug(str(target))}"))
+    return unused(dated_folder(f"fuzz-{slug(str(target))}"))
 
 
 def read_corpus(folder: Path) -> tuple[Example, ...]:
