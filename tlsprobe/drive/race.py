@@ -29,7 +29,7 @@ from tlsprobe.drive.pieces import piece_of
 from tlsprobe.drive.script import Racing, drive
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import Sequence, Step, Verb
-from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side
+from tlsprobe.model.trace import ALERTS, Drive, EventKind, Side
 
 SWEEP = (-0.005, -0.002, -0.001, -0.0005, -0.0002, 0.0, 0.0002, 0.0005, 0.001, 0.002)
 """Distances from the expected expiry, in seconds, at which requests meet it; by trial."""
@@ -217,11 +217,7 @@ def idle_of(found: Drive) -> float | None:
     answered = found.mark
     if answered is None:
         return None
-    words = [r.time_ns for r in found.records if r.side is Side.SERVER and _is_closing(r.kind)]
+    words = [r.time_ns for r in found.records if r.side is Side.SERVER and r.kind in ALERTS]
     ends = [e.time_ns for e in found.events if e.kind in {EventKind.EOF, EventKind.RESET}]
     first = min((t for t in (*words, *ends) if t > answered.time_ns), default=None)
     return None if first is None else (first - answered.time_ns) / 1e9
-
-
-def _is_closing(kind: RecordKind) -> bool:
-    return kind in {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}

@@ -15,7 +15,17 @@ from typing import NamedTuple
 from tlsprobe.flows.connection import Connection
 from tlsprobe.judge.causes.answers import ALERT_SIZES
 from tlsprobe.judge.causes.trigger import PROMPT_NS
-from tlsprobe.model.trace import Drive, Mark, Record, RecordKind, Segment, Side, Stage, Trace
+from tlsprobe.model.trace import (
+    ALERTS,
+    Drive,
+    Mark,
+    Record,
+    RecordKind,
+    Segment,
+    Side,
+    Stage,
+    Trace,
+)
 from tlsprobe.packets.packet import host_text
 from tlsprobe.records.key_log import Opened, Secrets
 from tlsprobe.records.walk import (
@@ -303,8 +313,7 @@ def _mark(trace: Trace) -> Mark:
     Without such data, behind the handshake; without that, at the first packet.
     """
     ends = [s.time_ns for s in trace.segments if s.fin or s.rst]
-    alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
-    ends += [r.time_ns for r in trace.drive.records if r.kind in alerts]
+    ends += [r.time_ns for r in trace.drive.records if r.kind in ALERTS]
     until = min(ends, default=1 << 80)
     said = [
         r

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
+from tlsprobe.judge.owed import ServerEnd
 from tlsprobe.model.judgement import Word
 from tlsprobe.model.trace import (
     Coverage,
@@ -51,28 +51,21 @@ def ending_words(words: Iterable[Word]) -> str:
     return ", ".join(dict.fromkeys(done))
 
 
-class _End(NamedTuple):
-    """When the server began to end, and up to where it had our stream (None: nobody tells)."""
-
-    time_ns: int
-    ack: int | None = None
-
-
-def _server_end(trace: Trace) -> _End | None:
+def _server_end(trace: Trace) -> ServerEnd | None:
     """Where the server began to end TLS or TCP; None if it never did."""
     alert = _first_alert(trace.drive)
     if trace.coverage is Coverage.WHOLE:
         behind = alert.end if alert is not None else math.inf
         for segment in trace.segments:
             if segment.side is Side.SERVER and (segment.ends or segment.end >= behind):
-                return _End(segment.time_ns, segment.ack)
+                return ServerEnd(segment.time_ns, segment.ack)
         return None
     told = [e.time_ns for e in trace.drive.events if e.kind in _TOLD_ENDS]
     first = min([*told, *([alert.time_ns] if alert is not None else [])], default=None)
-    return None if first is None else _End(first)
+    return None if first is None else ServerEnd(first, None)
 
 
-def _is_early(trace: Trace, end: _End) -> bool:
+def _is_early(trace: Trace, end: ServerEnd) -> bool:
     """Whether our sequence began only after the server's end, or crossed it."""
     drive = trace.drive
     begun = drive.begun

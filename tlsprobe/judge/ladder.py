@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 
 from tlsprobe.judge.closing import LETTERS, Closing
 from tlsprobe.model.judgement import LadderLine, Reset
-from tlsprobe.model.trace import Record, RecordKind, Segment, Side, Trace
+from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Side, Trace
 
 MAX_LINES = 40
 """Lines a ladder has at most; a long transfer in the middle is left out."""
@@ -77,7 +77,7 @@ def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> st
 def _name(record: Record) -> str:
     if record.kind is RecordKind.PLAIN:
         return "bytes outside TLS"
-    inferred = record.kind in {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT} and record.alert is None
+    inferred = record.kind in ALERTS and record.alert is None
     if inferred:  # nobody decrypted it
         return f"{record.kind}, probably"
     return str(record.kind)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
+from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import (
     Coverage,
     DriverEvent,
@@ -55,8 +56,8 @@ TIMED_RULES = frozenset(
 )
 """The rules whose answer depends on when our steps came."""
 
-_WAITS = frozenset({"sleep", "pause", "await", "drain", "request"})
-_OWN_WAITS = frozenset({"sleep", "pause"})
+_OWN_WAITS = frozenset({Verb.SLEEP, Verb.PAUSE})
+_WAITS = _OWN_WAITS | {Verb.AWAIT, Verb.DRAIN, Verb.REQUEST}
 _ENDS = frozenset({"n", "a", FIN, RST})
 _DEEDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 
@@ -171,9 +172,9 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
     for event in ours:
         at = _last_by(written, event.time_ns, before_ns)
         waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
-        verbs = [e.detail.split(" ")[0] for e in waits if e.kind is EventKind.STEP]
+        verbs = [e.verb for e in waits if e.kind is EventKind.STEP]
         known = any(e.kind is EventKind.DUE for e in waits)
-        if verbs[-1:] == ["await"] and known:
+        if verbs[-1:] == [Verb.AWAIT] and known:
             pass  # an idle wait that was to end some time, and not at a moment
         elif verbs[-1:] and verbs[-1] in _OWN_WAITS and not known:
             pass  # facts of an earlier version, which do not tell when the wait was to end

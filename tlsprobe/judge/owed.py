@@ -11,10 +11,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tlsprobe.model.judgement import DataEnd
-from tlsprobe.model.trace import Drive, Record, RecordKind, RemarkKind, Side
-
-_CLOSING = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
-_ASKING = frozenset({RecordKind.DATA, RecordKind.GOODBYE})
+from tlsprobe.model.trace import (
+    CLOSING_REMARKS,
+    MESSAGES,
+    Drive,
+    Record,
+    RecordKind,
+    RemarkKind,
+    Side,
+)
 
 
 class ServerEnd(NamedTuple):
@@ -47,7 +52,7 @@ def _lost(drive: Drive, end: ServerEnd | None) -> int:
     left = drive.owed - drive.answered
     if left <= 0:
         return 0
-    closes = any(remark.kind in _CLOSING for remark in drive.remarks)
+    closes = any(remark.kind in CLOSING_REMARKS for remark in drive.remarks)
     if closes and (drive.answered or drive.cut_short):
         left = min(left, drive.cut_short)  # what was pipelined behind that response
     left -= _above_goaway(drive)
@@ -79,4 +84,4 @@ def _received(drive: Drive, end: ServerEnd, left: int) -> int:
 
 
 def _asks(record: Record) -> bool:
-    return record.side is Side.CLIENT and record.kind in _ASKING
+    return record.side is Side.CLIENT and record.kind in MESSAGES

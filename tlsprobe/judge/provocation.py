@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.judgement import Provoked, Reset
-from tlsprobe.model.trace import Record, RecordKind, Segment, Trace
-
-IDLE_NS = 300_000_000
-"""A silence before the sender's end that nobody needs to answer anything."""
+from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Trace
 
 _KINDS = {
     RecordKind.DATA: Provoked.DATA,
@@ -68,16 +66,15 @@ def _is_behind_end(theirs: list[Record], inside: list[Record]) -> bool:
 
 def _after_idle(trace: Trace, reset: Reset) -> bool:
     """Whether it had been quiet when the sender began to end the connection."""
-    if reset.time_ns - trace.segments[0].time_ns < IDLE_NS:
+    if reset.time_ns - trace.segments[0].time_ns < LONG_NS:
         return False
-    alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
     records = trace.drive.records
-    alert = min((r.start for r in records if r.side is reset.side and r.kind in alerts), default=-1)
+    alert = min((r.start for r in records if r.side is reset.side and r.kind in ALERTS), default=-1)
     since = None
     for segment in trace.segments:
         begins = segment.ends or (0 <= alert < segment.end)
         if segment.side is reset.side and begins:
-            return since is not None and segment.time_ns - since >= IDLE_NS
+            return since is not None and segment.time_ns - since >= LONG_NS
         if segment.length and not segment.syn:
             since = segment.time_ns
     return False

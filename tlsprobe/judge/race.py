@@ -74,7 +74,7 @@ class Attempt(NamedTuple):
 
 def attempt_of(trace: Trace, closing: Closing) -> Attempt | None:
     """The race of a trial; None if its sequence had none, or it never came to it."""
-    steps = {e.detail for e in trace.drive.events if e.kind is EventKind.STEP}
+    steps = {e.verb for e in trace.drive.events if e.kind is EventKind.STEP}
     verb = next((verb for verb in RACES if verb in steps), None)
     if verb is None:
         return None

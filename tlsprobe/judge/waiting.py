@@ -14,7 +14,8 @@ from itertools import pairwise
 from tlsprobe.judge.closing import Closing, WireEvent
 from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.knowledge import Knowledge, Silence, Timer
-from tlsprobe.model.trace import Coverage, EventKind, Mark, RemarkKind, Side, Trace
+from tlsprobe.model.sequence import Verb
+from tlsprobe.model.trace import CLOSING_REMARKS, Coverage, EventKind, Mark, Side, Trace
 
 _MOMENT_NS = 50_000_000
 """An end that follows so soon belongs to what came before it: no server has a shorter timer."""
@@ -57,9 +58,9 @@ def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
         return {} if waited is None else {"waited": waited / 1000}
     if mark is None or _acted_before(closing, end):
         return {}
-    if ends_with_response(trace, closing):
-        return {}
     quiet = _silence(trace, mark, closing, end)
+    if _is_with_response(trace, quiet):
+        return {}
     found = {"idle_to_end": quiet.since_exchange / 1000}
     if quiet.since_accept is not None:
         found["accept_to_end"] = quiet.since_accept / 1000
@@ -88,12 +89,12 @@ def ends_with_response(trace: Trace, closing: Closing) -> bool:
     end, mark = closing.server_began, trace.drive.mark
     if end is None or mark is None or _acted_before(closing, end):
         return False
-    if any(remark.kind in _CLOSES for remark in trace.drive.remarks):
-        return True
-    return _silence(trace, mark, closing, end).since_exchange < _MOMENT_NS
+    return _is_with_response(trace, _silence(trace, mark, closing, end))
 
 
-_CLOSES = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
+def _is_with_response(trace: Trace, quiet: Silence) -> bool:
+    closes = any(remark.kind in CLOSING_REMARKS for remark in trace.drive.remarks)
+    return closes or quiet.since_exchange < _MOMENT_NS
 
 
 def _silence(trace: Trace, mark: Mark, closing: Closing, end: WireEvent) -> Silence:
@@ -127,19 +128,12 @@ def _is_overtaken(trace: Trace, closing: Closing) -> bool:
     end, mark = closing.server_began, trace.drive.mark
     if end is None or mark is None:
         return False
-    acted = _first_act(closing)
+    acted = next((e for e in closing.wire_events if e.side is Side.CLIENT), None)
     if acted is None or not _is_unaware(trace, acted, end):
         return False
     steps = [e for e in trace.drive.events if e.kind is EventKind.STEP]
-    waits = (e.detail.startswith("await") and e.time_ns < end.time_ns for e in steps)
+    waits = (e.verb == Verb.AWAIT and e.time_ns < end.time_ns for e in steps)
     return bool(steps) and not any(waits)  # who is awaited has the first word
-
-
-def _first_act(closing: Closing) -> WireEvent | None:
-    for event in closing.wire_events:
-        if event.side is Side.CLIENT:
-            return event
-    return None
 
 
 def _is_unaware(trace: Trace, acted: WireEvent, end: WireEvent) -> bool:
@@ -164,8 +158,7 @@ def _asked_on_idle(trace: Trace) -> bool:
     events = trace.drive.events
     steps = [e for e in events if e.kind in {EventKind.STEP, EventKind.DUE}]
     return any(
-        waits.detail.startswith("await") and over.kind is EventKind.DUE
-        for waits, over in pairwise(steps)
+        waits.verb == Verb.AWAIT and over.kind is EventKind.DUE for waits, over in pairwise(steps)
     )
 
 
@@ -177,7 +170,7 @@ def _is_not_reached(trace: Trace, closing: Closing) -> bool:
 def _gave_up(trace: Trace) -> int | None:
     """When we stopped to wait for the server to end it."""
     events = trace.drive.events
-    waits = (e for e in events if e.kind is EventKind.GAVE_UP and e.detail.startswith("await"))
+    waits = (e for e in events if e.kind is EventKind.GAVE_UP and e.verb == Verb.AWAIT)
     return next((e.time_ns for e in waits), None)
 
 

@@ -106,6 +106,11 @@ class Confidence(StrEnum):
         return Confidence.MEDIUM if self is Confidence.HIGH else Confidence.LOW
 
     @property
+    def at_most_medium(self) -> Confidence:
+        """The same, but for what is surer than ``medium``."""
+        return Confidence.MEDIUM if self is Confidence.HIGH else self
+
+    @property
     def raised(self) -> Confidence:
         """One level up, ``high`` being the ceiling."""
         return Confidence.MEDIUM if self is Confidence.LOW else Confidence.HIGH

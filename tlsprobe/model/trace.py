@@ -109,6 +109,13 @@ class RecordKind(StrEnum):
     ALERT = "alert"
 
 
+ALERTS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.ALERT})
+"""What TLS says of the connection itself."""
+
+MESSAGES = frozenset({RecordKind.DATA, RecordKind.GOODBYE})
+"""What the protocol inside TLS says."""
+
+
 class Record(NamedTuple):
     """Stream bytes ``start`` to ``end`` of one side, as one thing with a meaning.
 
@@ -157,6 +164,11 @@ class DriverEvent(NamedTuple):
     kind: EventKind
     detail: str = ""
 
+    @property
+    def verb(self) -> str:
+        """Of a step, or of one that we gave up: the word of the language that it begins with."""
+        return self.detail.partition(" ")[0]
+
 
 class Mark(NamedTuple):
     """Where the judged part of a connection begins: the opening exchange ends here."""
@@ -179,6 +191,10 @@ class RemarkKind(StrEnum):
     CLOSE_ANNOUNCED = "close-announced"
     CLOSE_IMPLIED = "close-implied"
     ERROR = "error"
+
+
+CLOSING_REMARKS = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
+"""The response ends the connection."""
 
 
 class Remark(NamedTuple):

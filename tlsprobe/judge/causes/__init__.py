@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlsprobe.judge.causes import wording
-from tlsprobe.judge.causes.by_run import ALIKE, SURETY, by_run
+from tlsprobe.judge.causes.by_run import ALIKE, by_run
 from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import carried, notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
@@ -79,7 +79,7 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
     """The answer of the table with its notes, less sure where packets are missing."""
     evidence = (*found.evidence, *carried(context), *notes(context, found.cause))
     if context.rst.payload and found.cause is not Cause.MIDDLEBOX:  # a kernel writes no texts
-        confidence = min(found.confidence, Confidence.MEDIUM, key=SURETY.index)
+        confidence = found.confidence.at_most_medium
         left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
         found = replace(found, confidence=confidence, alternatives=tuple(left))
     renamed = context.rewritten is not None and found.cause is Cause.NO_STATE

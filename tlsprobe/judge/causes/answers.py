@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlsprobe.model.trace import Drive, EventKind, Record, RecordKind, Segment, Side
+from tlsprobe.model.trace import (
+    ALERTS,
+    MESSAGES,
+    Drive,
+    EventKind,
+    Record,
+    RecordKind,
+    Segment,
+    Side,
+)
 
 ALERT_SIZES = frozenset({24, 31})
 """Bytes of an encrypted alert on the wire: in TLS 1.3, and in TLS 1.2 with AES-GCM."""
@@ -16,9 +25,7 @@ ALERT_SIZES = frozenset({24, 31})
 GIVING_UP = frozenset({EventKind.ABORTED, EventKind.CLOSED})
 """What our side does to give a connection up before it leaves."""
 
-_ALERTS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.ALERT})
 _OPENS = frozenset({RecordKind.HANDSHAKE, RecordKind.PLAIN})
-_ASKS = frozenset({RecordKind.DATA, RecordKind.GOODBYE})
 
 
 def read_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Segment]) -> int:
@@ -57,7 +64,7 @@ def _begun_to(drive: Drive, own: list[Segment]) -> int:
     if not drive.cut_short:
         return 0
     known = next((s.ack or 0 for s in reversed(own) if s.length), 0)
-    asked = (r.end for r in drive.records if r.side is Side.CLIENT and r.kind in _ASKS)
+    asked = (r.end for r in drive.records if r.side is Side.CLIENT and r.kind in MESSAGES)
     return next((end for end in asked if drive.answered_to < end <= known), 0)
 
 
@@ -69,10 +76,10 @@ def acted_on(drive: Drive, own: list[Segment]) -> int:
     answer, unless it had something else to say first, or had announced the end by itself.
     """
     ours = [r for r in drive.records if r.side is Side.CLIENT]
-    first = next((r for r in ours if r.kind is RecordKind.GOODBYE or _notifies(r)), None)
-    if first is not None and not _notifies(first):
+    first = next((r for r in ours if r.kind is RecordKind.GOODBYE or notifies(r)), None)
+    if first is not None and not notifies(first):
         return first.end
-    theirs = next((r for r in drive.records if r.side is Side.SERVER and _notifies(r)), None)
+    theirs = next((r for r in drive.records if r.side is Side.SERVER and notifies(r)), None)
     if first is None or theirs is None or drive.remarks or _spoke_unasked(drive, theirs):
         return 0
     return first.end if _answers(theirs, first.end, own) else 0
@@ -84,7 +91,7 @@ def _spoke_unasked(drive: Drive, notice: Record) -> bool:
     It announced the end (a farewell, a GOAWAY), which would have come without us.
     """
     if drive.mark is None or any(
-        r.side is Side.CLIENT and r.kind in _ASKS and r.end > drive.mark.client
+        r.side is Side.CLIENT and r.kind in MESSAGES and r.end > drive.mark.client
         for r in drive.records
     ):
         return False
@@ -112,7 +119,7 @@ def _taken_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Se
     acked = rst.ack or 0
     if any(s.side is Side.SERVER and s.length and s.end > acked for s in later):
         return answered
-    said = (r for r in drive.records if r.side is Side.SERVER and r.kind in _ASKS | _OPENS)
+    said = (r for r in drive.records if r.side is Side.SERVER and r.kind in MESSAGES | _OPENS)
     return max(answered, max((r.end for r in said if r.end <= acked), default=0))
 
 
@@ -128,12 +135,12 @@ def _answered_to(drive: Drive, sender: Side, own: list[Segment], *, notices: boo
         if loaded and loaded[-1].length in ALERT_SIZES:
             loaded.pop()
         return (loaded[-1].ack or 0) if loaded else 0
-    reach = max((r.end for r in said if r.kind not in _ALERTS), default=0)
+    reach = max((r.end for r in said if r.kind not in ALERTS), default=0)
     known = max((s.ack or 0 for s in loaded if s.start < reach), default=0)
     peers = [r for r in drive.records if r.side is sender.peer]
-    asked = (r.end for r in peers if r.kind not in _ALERTS and r.end <= known)
+    asked = (r.end for r in peers if r.kind not in ALERTS and r.end <= known)
     answered = max(asked, default=0 if peers else known)
-    notice = next((r for r in said if _notifies(r)), None)
+    notice = next((r for r in said if notifies(r)), None)
     if notice is None or not notices:
         return answered
     return _ended_to(notice, own, peers, answered)
@@ -147,7 +154,7 @@ def _ended_to(notice: Record, own: list[Segment], peers: list[Record], answered:
     """
     known = next((s.ack or 0 for s in own if s.end >= notice.end), 0)
     heard = [r for r in peers if answered < r.end <= known]
-    messages = [r.end for r in heard if not _notifies(r)]
+    messages = [r.end for r in heard if not notifies(r)]
     if messages:
         return max(messages)
     if heard and _answers(notice, heard[0].end, own):
@@ -155,5 +162,6 @@ def _ended_to(notice: Record, own: list[Segment], peers: list[Record], answered:
     return answered
 
 
-def _notifies(record: Record) -> bool:
+def notifies(record: Record) -> bool:
+    """Whether it is a close_notify."""
     return record.kind is RecordKind.CLOSE_NOTIFY

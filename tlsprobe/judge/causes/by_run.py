@@ -27,9 +27,6 @@ CHANCE = 0.05
 ALIKE = frozenset({Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE})
 """The two causes that look alike on the wire."""
 
-SURETY = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
-"""From the least sure to the surest."""
-
 _NOTICE = frozenset({RecordKind.CLOSE_NOTIFY})
 _CLAIMS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.DATA})
 
@@ -43,7 +40,7 @@ def by_run(found: Diagnosis, context: ResetContext, knowledge: Knowledge) -> _To
     if context.sender is not Side.SERVER:
         return None
     if found.cause is Cause.UNREAD_AFTER_FIN and knowledge.aborts_after:
-        surety = min(found.confidence, Confidence.MEDIUM, key=SURETY.index)
+        surety = found.confidence.at_most_medium
         evidence = (*found.evidence, wording.RESETS_BEHIND_FIN)
         return Diagnosis(found.cause, surety, evidence, (Cause.DELIBERATE,)), None
     if {found.cause, *found.alternatives} != ALIKE:
@@ -110,7 +107,7 @@ def _aborts(found: Diagnosis, context: ResetContext, said: str, enough: bool) ->
     evidence = (*found.evidence, said)
     if enough and context.is_quiet and context.coverage is Coverage.WHOLE:
         return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, evidence)
-    surety = min(found.confidence, Confidence.MEDIUM, key=SURETY.index)
+    surety = found.confidence.at_most_medium
     return Diagnosis(Cause.DELIBERATE, surety, evidence, (Cause.UNREAD_AT_CLOSE,))
 
 

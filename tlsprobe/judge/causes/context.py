@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, read_to
+from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, notifies, read_to
 from tlsprobe.judge.causes.trigger import prompt_ns, trigger_of
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.knowledge import Rewritten
 from tlsprobe.model.trace import (
+    ALERTS,
     Coverage,
     Drive,
     EventKind,
     Record,
-    RecordKind,
     Segment,
     Side,
     Trace,
@@ -106,8 +106,7 @@ class ResetContext:
     @property
     def alerts(self) -> tuple[Record, ...]:
         """The alerts of both sides."""
-        alerts = {RecordKind.CLOSE_NOTIFY, RecordKind.ALERT}
-        return tuple(r for r in self.records if r.kind in alerts)
+        return tuple(r for r in self.records if r.kind in ALERTS)
 
     @property
     def is_quiet(self) -> bool:
@@ -166,13 +165,9 @@ def _driven(drive: Drive) -> bool:
     return bool(drive.events)
 
 
-def _notifies(record: Record) -> bool:
-    return record.kind is RecordKind.CLOSE_NOTIFY
-
-
 def _notified(drive: Drive, rst: Segment) -> bool:
     return any(
-        r.side is rst.side and (r.alert == (1, 0) or _notifies(r)) and r.end <= rst.start
+        r.side is rst.side and (r.alert == (1, 0) or notifies(r)) and r.end <= rst.start
         for r in drive.records
     )
 
@@ -200,7 +195,7 @@ def _ended_at(drive: Drive, rst: Segment, own: list[Segment]) -> int | None:
     asked = acted_on(drive, own)
     if asked:
         return asked
-    notice = next((r for r in drive.records if r.side is rst.side and _notifies(r)), None)
+    notice = next((r for r in drive.records if r.side is rst.side and notifies(r)), None)
     if notice is None:
         return None
     return next((s.ack for s in own if s.end >= notice.end), None)
