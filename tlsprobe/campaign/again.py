@@ -41,7 +41,6 @@ STEP_DOWN = 4
 IDLE_TRIALS = 2
 """Trials of an idle cell that are measured again on a server that is small."""
 
-
 TIMES_ALONE = 3
 """How often a timeout must be longer alone: a busy machine delays timers, but not thrice alike."""
 

@@ -100,7 +100,7 @@ def hasty_timer(driven: Iterable[Driven], expected_s: float) -> Driven | None:
             timed[one.cell.sequence.name, one.cell.tls].append(one)
     shortest = {cell: min(trials, key=_idle_s) for cell, trials in timed.items()}
     for cell, trials in timed.items():
-        if _idle_s(shortest[cell]) < SHORTENED * max(map(_idle_s, trials)) - _SLACK_S:
+        if _idle_s(shortest[cell]) < _least(max(map(_idle_s, trials))):
             return shortest[cell]
     usual = min(
         (o for o in shortest.values() if o.cell.sequence.name == TIMED), key=_idle_s, default=None
@@ -123,7 +123,7 @@ def is_shortened(crowded: Driven, alone: Driven) -> bool:
         return True  # it did not fire even while we waited
     if crowded.idle_s is None or alone.idle_s is None:
         return False
-    return crowded.idle_s < SHORTENED * alone.idle_s - _SLACK_S
+    return crowded.idle_s < _least(alone.idle_s)
 
 
 def is_steady(alone: Iterable[Driven]) -> bool:
@@ -132,7 +132,12 @@ def is_steady(alone: Iterable[Driven]) -> bool:
     fired = [each for each in seconds if each is not None]
     if len(fired) != len(seconds):
         return not fired
-    return min(fired) > SHORTENED * max(fired) - _SLACK_S
+    return min(fired) > _least(max(fired))
+
+
+def _least(usual_s: float) -> float:
+    """Below this a timeout is so much shorter that neither ticks nor chance account for it."""
+    return SHORTENED * usual_s - _SLACK_S
 
 
 def better(before: JudgedTrial, after: JudgedTrial) -> bool:

@@ -104,10 +104,7 @@ def control_of(sequence: Sequence) -> Sequence | None:
     if sequence.is_handshake or not _may_leave_unread(sequence):
         return None
     groups = (*_opening(sequence), *_ends_alone(sequence), _DRAIN)
-    if groups == sequence.groups:
-        return None
-    known = (e.sequence for e in catalogue().values() if e.sequence.groups == groups)
-    return next(known, Sequence(f"{sequence.name} (control)", groups))
+    return _another(sequence, groups, "control")
 
 
 def alert_alone(sequence: Sequence) -> Sequence | None:
@@ -125,10 +122,7 @@ def alert_alone(sequence: Sequence) -> Sequence | None:
             kept.append(step)
             notified = notified or step.verb is Verb.CLOSE_NOTIFY
         groups += [tuple(kept)] if kept else []
-    if tuple(groups) == sequence.groups:
-        return None
-    known = (e.sequence for e in catalogue().values() if e.sequence.groups == tuple(groups))
-    return next(known, Sequence(f"{sequence.name} (alert alone)", tuple(groups)))
+    return _another(sequence, tuple(groups), "alert alone")
 
 
 def alert_only(sequence: Sequence) -> Sequence | None:
@@ -139,10 +133,15 @@ def alert_only(sequence: Sequence) -> Sequence | None:
     if sequence.is_handshake or sequence.is_idle or not sequence.uses(Verb.CLOSE_NOTIFY):
         return None
     groups: tuple[Group, ...] = (*_opening(sequence), (Step(Verb.CLOSE_NOTIFY),), _DRAIN)
+    return _another(sequence, groups, "alert only")
+
+
+def _another(sequence: Sequence, groups: tuple[Group, ...], role: str) -> Sequence | None:
+    """The sequence of these steps, by its name if it has one; None if it is the same."""
     if groups == sequence.groups:
         return None
     known = (e.sequence for e in catalogue().values() if e.sequence.groups == groups)
-    return next(known, Sequence(f"{sequence.name} (alert only)", groups))
+    return next(known, Sequence(f"{sequence.name} ({role})", groups))
 
 
 _SAYS = frozenset({Verb.SEND, Verb.TERMINATE})
