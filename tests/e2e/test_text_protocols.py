@@ -116,8 +116,9 @@ def test_every_trial_is_taken_to_its_end(probed: Probed, name: str) -> None:
     ran = probed(name)
     assert ran.code == 0, ran.err
     (case,) = (case for case in CASES if str(case) == name)
-    assert len(ran.run.cells) == len(case.sequences) * len(VERSIONS)
-    for cell in ran.run.cells:
+    cells = [cell for cell in ran.run.cells if cell.role == "asked"]
+    assert len(cells) == len(case.sequences) * len(VERSIONS)
+    for cell in cells:
         assert sum(cell.outcomes.values()) == cell.trials == TRIALS, (cell.sequence, cell.reason)
         assert set(cell.outcomes) <= ENDED, cell
         assert cell.path_alive is True
