@@ -73,6 +73,7 @@ PROTOCOL_RULES = (
         "peer",
         "A closure alert is answered with one, unless the whole LDAP session is ended.",
         _ldap_alert,
+        checked=True,
         protocols=("ldap",),
         remedy=Remedy(
             "A client that waits to go on in plain text, or for the end, and gets neither.",
@@ -114,6 +115,7 @@ PROTOCOL_RULES = (
         "server",
         "LOGOUT is answered with BYE before it is completed.",
         _imap_bye,
+        checked=True,
         protocols=("imap", "imaps"),
         remedy=Remedy(
             "Mail clients that tell an end that was asked for from one that was not by it.",

@@ -340,6 +340,7 @@ TLS_RULES = (
         "sender",
         "A close_notify carries the level warning.",
         _tls13_warning_level,
+        checked=True,
         tls="1.3",
         remedy=Remedy(
             "Clients that go by the level, and take an orderly end for an error.",
