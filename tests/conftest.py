@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.servers import Nginx, Pki, Postgres
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 
 NginxFactory = Callable[..., Nginx]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -55,7 +55,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 # --- Continuous integration -----------------------------------------------------------------------
 
-CI_CANNOT_HAVE = (kernel_truth.TOO_OLD,)
+CI_CANNOT_HAVE = (kernel_reasons.TOO_OLD,)
 """Reasons to skip that nobody can mend by installing something or by being root."""
 
 

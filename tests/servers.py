@@ -29,7 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tlsprobe.certificates import Authority, key_pem, pem, write_secret
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 
 GENEROUS_S = 120.0
 """How long a test waits for what must come: nothing but a hang takes so long, on any machine."""
@@ -59,7 +59,7 @@ def need_packet_socket() -> None:
 
 def need_kernel_truth() -> None:
     """For tests that read the kernel's own reasons for its resets."""
-    why_not = kernel_truth.available()
+    why_not = kernel_reasons.available()
     if why_not is not None:
         cannot(why_not)
 

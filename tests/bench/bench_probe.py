@@ -27,8 +27,8 @@ import trio
 from tests.bench.processor import cpu
 from tests.bench.sampling import sampled
 from tests.servers import Nginx
-from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Settings, Watcher
+from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.drive.script import Patience

@@ -9,10 +9,10 @@ import trio
 
 from tests.judge.playbook import C, S, play, silence, step
 from tests.small_servers import SmallServer, WhenFull, running
-from tlsprobe.campaign import probe as campaign
-from tlsprobe.campaign.calm import Driven, hasty_timer, is_steady, spoiled, turned_away
+from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
+from tlsprobe.campaign.spoiled import Driven, hasty_timer, is_steady, spoiled, turned_away
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.facts.file import FactsInMemory

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.small_servers import SmallServer, WhenIdle, running
-from tlsprobe.campaign import probe as campaign
+from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import find_sequences
 from tlsprobe.drive.script import Patience

@@ -25,8 +25,8 @@ CAMPAIGN = """
 
     import trio
 
-    from tlsprobe.campaign import probe
     from tlsprobe.campaign.settings import Settings, Watcher
+    from tlsprobe.campaign.trials import measure
     from tlsprobe.drive.script import Patience
     from tlsprobe.lab.own_namespace import raise_loopback
     from tlsprobe.language import parse
@@ -45,7 +45,7 @@ CAMPAIGN = """
             target = Target("polite", "127.0.0.1", ports["polite"], "reference", profile.protocol)
             converse = make_conversation(profile, target.host, Login(), target.port)
             sequences = [parse("request; abort", "aborting")]
-            return await probe.measure(
+            return await measure(
                 target, converse, sequences, settings, Watcher(), trio.Event()
             )
 

@@ -3,8 +3,8 @@
     sudo .venv/bin/python -m tests.data.make_corpus [NAME...]
 
 Plain sockets play every row of the table of causes over IPv4 and IPv6 (the scenes are those of
-tests/lab/test_kernel_truth.py and a few more), the reference servers and real ones are probed with
-``tlsprobe run``. Meanwhile the packets of the loopback interface and the tracepoint
+tests/lab/test_kernel_reasons.py and a few more), the reference servers and real ones are probed
+with ``tlsprobe run``. Meanwhile the packets of the loopback interface and the tracepoint
 tcp:tcp_send_reset are recorded. ``NAME.pcapng`` are the packets, cut off behind the headers of the
 records; ``NAME.json`` what the kernel said. It works in a network namespace of its own, so needs
 root, and Linux 6.12 or newer.
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.lab.test_kernel_truth import (
+from tests.lab.test_kernel_reasons import (
     RECEIVE_QUEUE,
     ROWS,
     SEND_QUEUE,
@@ -41,7 +41,7 @@ from tests.lab.test_kernel_truth import (
 )
 from tests.servers import loopbacks
 from tlsprobe.captures import pcapng_writer as pcapng
-from tlsprobe.lab.kernel_truth import ResetWatch, watch_resets
+from tlsprobe.lab.kernel_reasons import ResetWatch, watch_resets
 from tlsprobe.lab.own_namespace import raise_loopback
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.packets.frames import ETHERNET

@@ -19,7 +19,7 @@ from tests.servers_binary import (
     running_rabbitmq,
     running_slapd,
 )
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 from tlsprobe.model.judgement import Result
 
 pytestmark = pytest.mark.packet_socket
@@ -151,7 +151,7 @@ def test_rabbitmq_resets_because_it_lingers_for_no_time(
     probed: Probed, pki: Pki, tmp_path: Path
 ) -> None:
     """Linger 0 is its default; the kernel's word for it is not the one for unread data."""
-    with kernel_truth.watch_resets() as watch:
+    with kernel_reasons.watch_resets() as watch:
         ran = probe(
             probed.target,
             *words_for(probed.case, probed.server, pki),

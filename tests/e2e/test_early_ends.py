@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
+from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.judgement import Outcome, TlsEnd, Verdict

@@ -10,7 +10,7 @@ from tests.conftest import NginxFactory
 from tests.e2e.probing import Ran, at, probe
 from tests.e2e.test_postgres import agreements
 from tests.servers import Nginx, loopbacks
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 from tlsprobe.model.judgement import Result
 
 pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx"), pytest.mark.alone]
@@ -108,7 +108,7 @@ def test_lingering_close_cures_the_reset(nginx_factory: NginxFactory, tmp_path: 
 
 @pytest.mark.kernel_truth
 def test_the_kernel_agrees_about_every_reset(nginx: Nginx, tmp_path: Path) -> None:
-    with kernel_truth.watch_resets() as watch:
+    with kernel_reasons.watch_resets() as watch:
         ran = probe(
             at("127.0.0.1", nginx.port),
             *("--profile", "nginx", "--idle-limit", "3", "--trials", "5"),

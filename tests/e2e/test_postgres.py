@@ -13,7 +13,7 @@ from tests.e2e.probing import Ran, at, probe
 from tests.servers import GENEROUS_S, Postgres, loopbacks
 from tlsprobe.flows.connection import Flow
 from tlsprobe.judge.causes import resets_of
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.kernel import KernelReset
@@ -96,7 +96,7 @@ def test_nothing_was_lost(goodbyes: Ran) -> None:
 
 @pytest.mark.kernel_truth
 def test_the_kernel_agrees_about_every_reset(postgres: Postgres, tmp_path: Path) -> None:
-    with kernel_truth.watch_resets() as watch:
+    with kernel_reasons.watch_resets() as watch:
         ran = probe(
             at("127.0.0.1", postgres.port),
             *identity(postgres),
@@ -129,7 +129,7 @@ def agreements(ran: Ran, told: tuple[KernelReset, ...], port: int) -> int:
             assert abs(kernel.time_ns - reset.time_ns) < 2_000_000, (trial, kernel)
             named = [c for c in Cause if c in cell.causes]
             named += () if sure else reset.alternatives
-            agreed = (kernel_truth.agrees(c, kernel.reason, kernel.state) for c in named)
+            agreed = (kernel_reasons.agrees(c, kernel.reason, kernel.state) for c in named)
             assert any(agreed), (trial, kernel, named)
             confirmed += 1
     return confirmed
@@ -141,7 +141,7 @@ def test_psql_resets_from_the_client_side(postgres: Postgres, tmp_path: Path) ->
 
     On a busy machine the server may come first, and then resets itself; never mixed up.
     """
-    with kernel_truth.watch_resets() as watch:
+    with kernel_reasons.watch_resets() as watch:
         traces = trio.run(observe_psql, postgres, tmp_path, 10)
     assert len(traces) == 10
     sides = Counter(same_side(trace, watch.resets()) for trace in traces)
@@ -156,7 +156,7 @@ def same_side(trace: Trace, told: tuple[KernelReset, ...]) -> Side:
     assert client is not None
     kernel = next(k for k in told if k.belongs_to(client, server))
     assert first.side is kernel.side(server)
-    assert kernel_truth.agrees(first.cause, kernel.reason, kernel.state), (first, kernel)
+    assert kernel_reasons.agrees(first.cause, kernel.reason, kernel.state), (first, kernel)
     return first.side
 
 

@@ -13,11 +13,11 @@ import trio
 from tests.e2e.probing import Ran, probe, tlsprobe
 from tests.e2e.test_postgres import agreements
 from tlsprobe.campaign.demo import SEQUENCES
-from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Settings, Watcher
+from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
@@ -203,7 +203,7 @@ def test_the_kernel_agrees_about_every_reset(server: str, tmp_path: Path) -> Non
 
             return await trio.to_thread.run_sync(run), ports[server]
 
-    with kernel_truth.watch_resets() as watch:
+    with kernel_reasons.watch_resets() as watch:
         ran, port = trio.run(probed)
     assert watch.lost == 0
     assert agreements(ran, watch.resets(), port) >= 8

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.settings import Settings, Watcher
+from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.judge.rules import RULES

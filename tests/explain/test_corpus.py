@@ -13,7 +13,7 @@ import pytest
 
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.explain import Filter, explain
-from tlsprobe.lab.kernel_truth import agrees
+from tlsprobe.lab.kernel_reasons import agrees
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation
 from tlsprobe.model.judgement import Confidence

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths
-from tlsprobe.campaign.columns import shipped_columns
+from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import AUTOMATIC, fact_of, judged_from, read_results, runs_in
 from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
 from tlsprobe.errors import UsageError

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
-from tlsprobe.lab.truth import Paired, endpoint_of, with_kernel
+from tlsprobe.lab.kernel_comparison import Paired, endpoint_of, with_kernel
 from tlsprobe.model.facts import Fact, KernelFact, ReachedFact
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.run import JudgedTrial

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from tlsprobe.campaign.calm import (
+from tlsprobe.campaign.spoiled import (
     Driven,
     better,
     hasty_timer,

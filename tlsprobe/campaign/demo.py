@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tlsprobe.campaign.job import Job, probe
+from tlsprobe.campaign.one_target import Job, probe
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.settings import DemoSettings, Settings

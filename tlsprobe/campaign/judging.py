@@ -20,7 +20,7 @@ from tlsprobe.judge.families import family_of
 from tlsprobe.judge.idle import CLEAR_S, CLEARLY, idle_of
 from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
-from tlsprobe.lab.truth import compare, endpoint_of
+from tlsprobe.lab.kernel_comparison import compare, endpoint_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import (
     CrowdedFact,

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import trio
 
-from tlsprobe.campaign.columns import (
+from tlsprobe.campaign.expecting import read_baseline
+from tlsprobe.campaign.lab_columns import (
     Column,
     columns_of,
     identity_of,
@@ -21,8 +22,7 @@ from tlsprobe.campaign.columns import (
     shipped_columns,
     started,
 )
-from tlsprobe.campaign.expecting import read_baseline
-from tlsprobe.campaign.job import Job, probe
+from tlsprobe.campaign.one_target import Job, probe
 from tlsprobe.campaign.pace import cancel_at, interruptible
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.reading import holds_results, runs_in
@@ -30,11 +30,11 @@ from tlsprobe.campaign.results import give_back, keep_summary, writing
 from tlsprobe.campaign.settings import LabSettings, Settings, plan
 from tlsprobe.catalogue import find_sequences
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError, plain_errors
-from tlsprobe.lab import kernel_truth
+from tlsprobe.lab import kernel_reasons
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.choice import Chosen
 from tlsprobe.lab.install import install as install_all
-from tlsprobe.lab.kernel_truth import ResetWatch
+from tlsprobe.lab.kernel_reasons import ResetWatch
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, places
 from tlsprobe.model.facts import KernelFact
@@ -79,8 +79,8 @@ async def measure_vendors(picked: Chosen, settings: LabSettings, progress: Progr
     with ExitStack() as until_the_end:
         here = until_the_end.enter_context(places())
         watch = None
-        if (blind := kernel_truth.available()) is None:
-            watch = until_the_end.enter_context(kernel_truth.watch_resets())
+        if (blind := kernel_reasons.available()) is None:
+            watch = until_the_end.enter_context(kernel_reasons.watch_resets())
         else:
             progress.note(f"causes are not compared with the kernel's reasons: {blind}")
         lab = Lab(settings, here, progress, watch)

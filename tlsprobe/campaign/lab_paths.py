@@ -16,7 +16,8 @@ from pathlib import Path
 
 import trio
 
-from tlsprobe.campaign.columns import (
+from tlsprobe.campaign.judging import judged_run, with_judgement
+from tlsprobe.campaign.lab_columns import (
     Column,
     columns_of,
     identity_of,
@@ -24,8 +25,7 @@ from tlsprobe.campaign.columns import (
     server_facts,
     started,
 )
-from tlsprobe.campaign.job import Job, probe
-from tlsprobe.campaign.judging import judged_run, with_judgement
+from tlsprobe.campaign.one_target import Job, probe
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.reading import fact_of, holds_results, runs_in

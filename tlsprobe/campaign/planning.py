@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from math import ceil
 
-from tlsprobe.campaign.calm import SHORT_S, TIMED
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.campaign.spoiled import SHORT_S, TIMED
 from tlsprobe.model.run import CellPlan, Plan
 from tlsprobe.model.sequence import Act, Limit, Sequence, Verb
 from tlsprobe.model.trace import Drive, EventKind

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlsprobe.campaign.expecting import read_baseline
-from tlsprobe.campaign.job import Job, probe
+from tlsprobe.campaign.one_target import Job, probe
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.results import default_folder, slug

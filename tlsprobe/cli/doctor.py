@@ -19,7 +19,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from tlsprobe.cli.console import out, version_line
-from tlsprobe.lab import kernel_truth, own_namespace
+from tlsprobe.lab import kernel_reasons, own_namespace
 from tlsprobe.report.escape import printable
 from tlsprobe.report.render_terminal import Trimmed
 from tlsprobe.sniff.backends import reason_of
@@ -145,7 +145,7 @@ def _namespace() -> Check:
 
 
 def _kernel_truth() -> Check:
-    why_not = kernel_truth.available()
+    why_not = kernel_reasons.available()
     said = why_not or "gives the kernel's own reason for each RST (tests, lab)"
     return Check("tcp_send_reset tracepoint", why_not is None, said)
 

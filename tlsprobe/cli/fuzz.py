@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from tlsprobe.campaign.guessing import HTTP, UNKNOWN, speaks_http
+from tlsprobe.campaign.guess_protocol import HTTP, UNKNOWN, speaks_http
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out, say

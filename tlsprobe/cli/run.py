@@ -12,7 +12,7 @@ import trio
 import typer
 
 from tlsprobe.campaign.expecting import has_changed
-from tlsprobe.campaign.guessing import recognised
+from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.run import Probed, jobs_of, probe_all
 from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.cli.console import complain, err, out

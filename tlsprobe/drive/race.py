@@ -25,8 +25,8 @@ from typing import assert_never
 import trio
 
 from tlsprobe.drive.connection import Connection, Piece, Route
-from tlsprobe.drive.pieces import piece_of
 from tlsprobe.drive.script import Racing, drive
+from tlsprobe.drive.segments import piece_of
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import Sequence, Step, Verb
 from tlsprobe.model.trace import ALERTS, Drive, EventKind, Side

@@ -16,7 +16,7 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp, Patience, Route
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
-from tlsprobe.drive.pieces import SegmentPlan, bursts, piece_of, segment_plans, sends
+from tlsprobe.drive.segments import SegmentPlan, bursts, piece_of, segment_plans, sends
 from tlsprobe.model.sequence import (
     Act,
     Awaited,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from tlsprobe.captures.reading import Reading
 from tlsprobe.captures.summary import Half, Summary
 from tlsprobe.explain.experiment import experiment_for, help_for
-from tlsprobe.explain.passive import KeyLog, client_hello_way, trace_of
+from tlsprobe.explain.trace import KeyLog, client_hello_way, trace_of
 from tlsprobe.flows.connection import Connection
 from tlsprobe.flows.tracker import connections
 from tlsprobe.judge.causes import resets_of

@@ -18,7 +18,7 @@ from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.judging import alone
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK, Reached
-from tlsprobe.campaign.watching import trace_of
+from tlsprobe.campaign.trace import trace_of
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsStore

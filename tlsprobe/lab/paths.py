@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsprobe.lab import namespaces
-from tlsprobe.lab.forwarder import distance
+from tlsprobe.lab.distance import distance
 from tlsprobe.lab.namespaces import Namespace, Three
 from tlsprobe.lab.paths_capture import Watched, watching
 from tlsprobe.lab.paths_forget import (

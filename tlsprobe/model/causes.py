@@ -63,7 +63,7 @@ class CauseRow:
 
     ``server`` and ``client`` are the remedies by the side that sent the RST. ``kernel`` holds the
     reasons of Linux for such an RST, as the tracepoint ``tcp:tcp_send_reset`` names them: those
-    that ``lab.kernel_truth`` provokes. ``alike`` are the words of causes that cannot always be
+    that ``lab.kernel_reasons`` provokes. ``alike`` are the words of causes that cannot always be
     distinguished from this one. ``before_fin``: such an RST comes only before its sender's FIN
     (True), only behind it (False), or either (None). ``by_sender``: the end in whose name it came
     made it, and no box in between or host without the connection. ``prescribed``: TCP asks for it

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import trio
 
-from tlsprobe.campaign import probe as campaign
+from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue

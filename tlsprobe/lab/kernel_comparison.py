@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tlsprobe.lab.kernel_truth import agrees
+from tlsprobe.lab.kernel_reasons import agrees
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.kernel import Endpoint, KernelReset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tlsprobe.campaign.guessing import recognised, speaks_http
+from tlsprobe.campaign.guess_protocol import recognised, speaks_http
 from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.target import Target, TlsVersion

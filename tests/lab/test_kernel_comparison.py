@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsprobe.lab.truth import APART_NS, compare, endpoint_of
+from tlsprobe.lab.kernel_comparison import APART_NS, compare, endpoint_of
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.vendors import vendor
-from tlsprobe.campaign.columns import columns_of, patience_with
 from tlsprobe.campaign.lab import _left
+from tlsprobe.campaign.lab_columns import columns_of, patience_with
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols.http2 import Http2Settings

@@ -11,11 +11,11 @@ import trio
 
 from tlsprobe.campaign.circumstances import TOOL, this_host
 from tlsprobe.campaign.judging import with_judgement
-from tlsprobe.campaign.probe import measure
 from tlsprobe.campaign.progress import Progress, shown
 from tlsprobe.campaign.results import results_folder
 from tlsprobe.campaign.resume import Earlier, continued
 from tlsprobe.campaign.settings import Measured, Settings
+from tlsprobe.campaign.trials import measure
 from tlsprobe.errors import plain_errors
 from tlsprobe.judge.baseline import deviations
 from tlsprobe.model.facts import Fact, FactsHeader

@@ -93,7 +93,7 @@ def distance(net: Two, *, rtt_ms: float, loss: float = 0.0, seed: int = 0) -> It
     ``loss`` is the probability of losing a frame, in each direction. Raises CannotMeasure.
     """
     order = Order(net.client.name, net.server.name, rtt_ms, loss, seed)
-    command = [sys.executable, "-m", "tlsprobe.lab.forwarder", json.dumps(asdict(order))]
+    command = [sys.executable, "-m", "tlsprobe.lab.distance", json.dumps(asdict(order))]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # whose end is the sign to end: ours may come without a word

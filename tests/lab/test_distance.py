@@ -14,7 +14,7 @@ from tests import servers
 from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import namespaces
-from tlsprobe.lab.forwarder import Lane, distance
+from tlsprobe.lab.distance import Lane, distance
 from tlsprobe.lab.namespaces import Namespace, Two, two
 from tlsprobe.netns import inside
 

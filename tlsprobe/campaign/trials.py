@@ -17,7 +17,6 @@ from ipaddress import ip_address
 import trio
 
 from tlsprobe.campaign.again import calm, uncrowd
-from tlsprobe.campaign.calm import Driven
 from tlsprobe.campaign.connections import Gauge, Places
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
@@ -32,7 +31,8 @@ from tlsprobe.campaign.settings import (
     in_order,
     plan,
 )
-from tlsprobe.campaign.watching import forget, trace_of
+from tlsprobe.campaign.spoiled import Driven
+from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive

@@ -20,8 +20,8 @@ import pytest
 
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.lab import kernel_truth
-from tlsprobe.lab.kernel_truth import (
+from tlsprobe.lab import kernel_reasons
+from tlsprobe.lab.kernel_reasons import (
     ResetWatch,
     agrees,
     available,
@@ -184,7 +184,7 @@ def test_the_second_place_is_looked_at_too(tmp_path: Path) -> None:
 
 
 def test_a_watch_that_cannot_be_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_truth, "available", lambda: "run this as root")
+    monkeypatch.setattr(kernel_reasons, "available", lambda: "run this as root")
     with pytest.raises(CannotMeasure) as caught, watch_resets():
         pass
     assert caught.value.hint == "run this as root"
