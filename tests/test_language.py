@@ -364,7 +364,7 @@ UNITS = "5ms, 1.5s"
         ("meet before", 12, "expected a duration here", UNITS),
         ("meet after idle", 12, "expected a duration here", UNITS),
         ("hello", 1, "'hello' cannot stand here", "begin with 'connect'"),
-        ("drain; connect", 8, "'connect' cannot stand here", "comes first or not at all"),
+        ("drain; connect", 8, "'connect' cannot stand here", "put it first or leave it out"),
         ("connect; hello; request", 17, "'request' cannot follow 'connect'", "leave 'connect' out"),
         ("connect; fin; hello", 15, "'hello' cannot follow the end", "put it before"),
         ("close; fin", 8, "'fin' cannot follow", "put it before"),

@@ -1,7 +1,7 @@
 """What can go wrong on *our* side of a probe.
 
 A peer that misbehaves is an observation and ends up in a trace; only a mistake of the person who
-asked, or of the machine that tlsprobe runs on, is an exception. Each carries the mend.
+asked, or of the machine that tlsprobe runs on, is an exception. Each carries a hint.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class TlsprobeError(Exception):
-    """A sentence for the user, and how to mend what it says.
+    """A sentence for the user, and a hint what to do about it.
 
     ``hint`` is printed on a line of its own; ``exit_code`` is the process's.
     """

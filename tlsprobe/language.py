@@ -356,10 +356,10 @@ def _out_of_place(verb: Verb, before: Group) -> tuple[str, str] | None:
         case Place.ANYWHERE:
             return None
         case Place.FIRST if before:
-            hint = "it takes the handshake into your hands, and comes first or not at all"
+            hint = "it begins a handshake of your own, so put it first or leave it out"
             return "stand here", hint
         case Place.IN_HANDSHAKE if not in_hand:
-            return "stand here", "begin with 'connect' to take the handshake into your own hands"
+            return "stand here", "begin with 'connect' to make the handshake yourself"
         case Place.IN_SESSION if in_hand:
             return "follow 'connect'", "leave 'connect' out: the handshake is then made for you"
         case Place.FIRST | Place.IN_HANDSHAKE | Place.IN_SESSION:

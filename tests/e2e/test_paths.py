@@ -79,7 +79,7 @@ def test_a_lost_entry_shows_as_a_rewritten_port(idled: Ran) -> None:
     assert cell.causes == {"no-connection-state": 2}
     (why,) = cell.why
     assert why.confidence == "high"
-    assert "which never shook hands" in why.evidence[0]
+    assert "which never made a handshake" in why.evidence[0]
     folder = idled.folder / "nginx-nat-lost-conntrack"
     far = captured(folder / SERVER_SIDE)
     renamed = [one for one in rewrites(far, server_of(run)) if one.reset is not None]

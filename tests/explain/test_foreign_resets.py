@@ -121,7 +121,7 @@ def test_a_text_in_an_rst_is_shown_and_is_no_data() -> None:
     assert Cause.MIDDLEBOX in told.reset.alternatives
     assert flow.signature == "r"
     page = " ".join(render_markdown(explain_page(explained(talk))).split())
-    assert 'which is no data: "BOX-7: ' in page
+    assert 'does not belong to the stream: "BOX-7: ' in page
     assert "no pool member" in page and "\x1b" not in page
     (document,) = msgspec.json.decode(encode_explanation(explained(talk)))["flows"]
     assert document["resets"][0]["text"] == "BOX-7: \\x1b[31mno pool member"

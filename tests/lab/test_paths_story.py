@@ -68,7 +68,7 @@ def test_a_renamed_connection_is_told_with_all_its_names() -> None:
     said = " ".join(notes_on(story, "the entry is deleted", forgotten=1))
     for words in (
         f"{CLIENT_NAME} reached the server as 10.77.2.1:51000",
-        "packet 6) came from 10.77.2.1:9000, which never shook hands",
+        "packet 6) came from 10.77.2.1:9000, which never made a handshake",
         "the RST in packet 7: no-connection-state (confidence high)",
     ):
         assert words in said

@@ -40,7 +40,7 @@ class Reached:
 async def reach(target: Target, converse: Conversations, settings: Settings) -> Reached:
     """Find an address that answers and learn how each TLS version fares there.
 
-    Raises CannotMeasure, with the reason and the mend, when no version gets through.
+    Raises CannotMeasure, with the reason and a hint, when no version gets through.
     """
     identity, name, alpn = settings.identity, server_name(target, settings), converse().alpn
     certified = name or target.host

@@ -62,9 +62,9 @@ def _recognised(name: str, file: BinaryIO, cut: str | None) -> Reading:
     if head[:4] in PCAP_MAGICS or head.startswith(_SECTION):
         kind: Kind = "pcapng" if head.startswith(_SECTION) else "pcap"
         return FrameReading(name, file, kind, zipped=zipped, cut=cut)
-    for magic, mend in _FOREIGN.items():
+    for magic, hint in _FOREIGN.items():
         if head.startswith(magic):
-            raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", mend)
+            raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", hint)
     if not is_text(head):
         raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", HINT)
     reading = TextReading(name, file, zipped=zipped, cut=cut)

@@ -17,7 +17,7 @@ HINT = "tlsprobe reads pcap, pcapng, either gzipped, and the text that tcpdump p
 
 
 class CaptureUnreadable(UsageError):  # noqa: N818 - it reads as the sentence that it is
-    """Nothing could be read: says what, where, and the mend (exit 2)."""
+    """Nothing could be read: says what, where, and what to do (exit 2)."""
 
 
 class Reading(Protocol):

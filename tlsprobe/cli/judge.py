@@ -39,12 +39,14 @@ def judge(
             "--write", help="Replace the documents of the folders in which something changed."
         ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document a folder.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document per folder.")
+    ] = False,
     no_color: NoColorOption = False,
 ) -> None:
     """Judge recorded facts again with the rules of today, and say what changed.
 
-    What was seen stays as it was written down; what is said of it may change when tlsprobe learns.
+    The facts stay as they were recorded; a newer tlsprobe may judge them differently.
 
     Example: tlsprobe judge results --write
 

@@ -52,7 +52,8 @@ class LabOptions:
         float | None,
         typer.Option(
             min=0.1,
-            help="How long to wait for a server, in seconds. Default: from its idle timeout.",
+            help="How long to wait for a server to end a connection, in seconds. Default: below its"
+            " idle timeout.",
         ),
     ] = None
     idle_limit: Annotated[

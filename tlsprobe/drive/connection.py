@@ -425,7 +425,7 @@ class Connection:
         return any(event.kind is deed for event in self.events)
 
     def give_up(self, failure: str, hint: str | None = None) -> NoReturn:
-        """End here with a sentence and its mend."""
+        """End here with a sentence and its hint."""
         self.failure, self.hint = failure, hint
         raise GivenUp
 

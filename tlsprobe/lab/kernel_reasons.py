@@ -187,7 +187,7 @@ def _overrun(folder: Path) -> int:
 
 
 def available(mount_points: Sequence[Path] = tracefs.MOUNT_POINTS) -> str | None:
-    """None if resets can be watched here, else a sentence that says why not, and the mend."""
+    """None if resets can be watched here, else a sentence that says why not and what to do."""
     try:
         with tracefs.reached(mount_points) as top:
             return _no_event(top) or _no_permission(top)

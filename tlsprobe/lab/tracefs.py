@@ -32,7 +32,7 @@ PREFIX = "tlsprobe-"
 
 _UNREADABLE = "the kernel's trace cannot be read"
 FOR_ROOT = "only root may read the kernel's trace: run this as root"
-"""What is wrong, and the mend, where permissions are in the way."""
+"""What is wrong, and what to do about it, where permissions are in the way."""
 
 # System call numbers, the same on every architecture of Linux but Alpha; linux/mount.h.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432

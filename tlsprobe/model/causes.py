@@ -238,7 +238,7 @@ class Cause(StrEnum):
     CLOSED_ALREADY = (
         "closed-already",
         CauseRow(
-            "what reached it asked about a connection that its sender had closed and forgotten",
+            "a late packet reached a sender that had closed and forgotten the connection",
             server=_OVER,
             client=_OVER,
             kernel=("NO_SOCKET", "TCP_FLAGS"),

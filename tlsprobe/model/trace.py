@@ -223,7 +223,7 @@ class Stage(StrEnum):
 class Drive:
     """What one driven connection did and was told, before the wire is consulted.
 
-    ``failure`` is a sentence when the connection never reached its sequence, ``hint`` its mend.
+    ``failure`` is a sentence when the connection never reached its sequence, ``hint`` advice.
     ``owed`` and ``answered`` count responses that the server had to give and gave whole;
     ``cut_short`` says that one was begun and not finished. ``answered_to`` is the client offset
     up to which every request has had its response; ``remarks`` is what the server said about the

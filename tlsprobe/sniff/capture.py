@@ -34,7 +34,7 @@ from tlsprobe.sniff.demultiplexer import LATER_THAN_ANY_NS, Demultiplexer
 
 CHOICES = ("auto", *BACKENDS, "none")
 
-_MENDS = {
+_HINTS = {
     "packet": "run tlsprobe with sudo; it gives root up as soon as the socket is open",
     "dumpcap": "install wireshark-common and let your user capture, or run tlsprobe with sudo",
     "tcpdump": "install tcpdump, and run tlsprobe with sudo",
@@ -256,9 +256,9 @@ def _refuse(choice: str, require: bool, reasons: list[str]) -> None:
     if choice == "none" and require:
         raise CannotMeasure("a capture is required, but --capture none asks for no capture")
     if choice not in {"auto", "none"}:
-        raise CannotMeasure(f"--capture {choice} is not available: {why}", _MENDS[choice])
+        raise CannotMeasure(f"--capture {choice} is not available: {why}", _HINTS[choice])
     if require:
-        raise CannotMeasure(f"a capture is required but not available: {why}", _MENDS["auto"])
+        raise CannotMeasure(f"a capture is required but not available: {why}", _HINTS["auto"])
 
 
 def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | None:

@@ -77,7 +77,7 @@ def test_what_is_hurt_is_said_without_blaming_the_server() -> None:
 def test_a_renamed_connection_has_lost_its_state() -> None:
     (reset,) = judge(BARE, sent(BARE, RENAMING)).resets
     assert (reset.cause, reset.confidence) == (Cause.NO_STATE, Confidence.HIGH)
-    assert "10.0.0.1:9000, which never shook hands" in reset.evidence[0]
+    assert "10.0.0.1:9000, which never made a handshake" in reset.evidence[0]
 
 
 def test_what_the_server_sent_is_judged_by_the_packets() -> None:

@@ -72,7 +72,7 @@ def echo(context: ResetContext, earlier: int, trigger: Segment) -> str:
     """It is drawn by what was under way when the connection was reset."""
     return (
         f"packet {context.rst.number} echoes the reset in packet {earlier}: the"
-        f" {context.sender.peer}'s packet {trigger.number} found no socket any longer"
+        f" {context.sender.peer}'s packet {trigger.number} no longer found a socket"
     )
 
 
@@ -118,8 +118,8 @@ def not_read_by_us(context: ResetContext) -> str:
     """What lay in its socket when it gave up."""
     unread = _bytes(context.unanswered)
     return (
-        f"{unread} of the {context.sender.peer} had arrived and were not read: the kernel resets"
-        " for those first"
+        f"{unread} of the {context.sender.peer} had arrived and were not read, which alone makes"
+        " the kernel send an RST"
     )
 
 
@@ -139,7 +139,7 @@ def all_answered(context: ResetContext) -> str:
     )
 
 
-CUT_SHORT = "a response was under way: what was not sent of it is discarded"
+CUT_SHORT = "a response was under way: the rest of it is discarded"
 
 
 def not_notified(context: ResetContext) -> str:
@@ -161,17 +161,22 @@ def fin_acknowledged(context: ResetContext, fin: Segment, trigger: Segment) -> I
     )
     yield (
         f"packet {context.rst.number} answers it: {passive_form(context)}; a socket that does not"
-        " wait for the peer's FIN does that (TCP_LINGER2 below 0), and so does a host that lost it"
+        " wait for the peer's FIN does that (TCP_LINGER2 below 0), and so does a host that lost the"
+        " connection"
     )
 
 
 def fin_in_line(context: ResetContext, trigger: Segment, under_way: int, widest: int) -> str:
     """Why a FIN may have been queued, unseen."""
-    little = f"packet {trigger.number} leaves little room (window {trigger.window} of {widest})"
-    waiting = f"{_bytes(under_way)} of the {context.sender} were still under way"
+    if under_way > 0:
+        return (
+            f"{_bytes(under_way)} of the {context.sender} were not acknowledged yet: if it had"
+            " closed, its FIN may still have been queued behind them, and no packet shows it"
+        )
     return (
-        f"{waiting if under_way > 0 else little}: if the {context.sender} had closed, its FIN would"
-        " wait behind them, unseen"
+        f"packet {trigger.number} has a window of only {trigger.window} (at most {widest} before):"
+        f" if the {context.sender} had closed, its FIN may still have been queued, and no packet"
+        " shows it"
     )
 
 
@@ -257,9 +262,9 @@ def renamed(client: str, renaming: Renaming) -> str:
     if renaming.reset is not None:
         answer = f", and the server answers with the RST in packet {renaming.reset}"
     return (
-        f"{client} reached the server as {renaming.before}; with the entry gone its next packet"
-        f" (server-side packet {renaming.packet}) came from {renaming.after}, which never shook"
-        f" hands{answer}"
+        f"{client} reached the server as {renaming.before}; with the NAT entry gone its next packet"
+        f" (server-side packet {renaming.packet}) came from {renaming.after}, which never made a"
+        f" handshake{answer}"
     )
 
 
@@ -314,8 +319,9 @@ def alert_in(segment: Segment, record: Record) -> str:
     if record.kind is RecordKind.CLOSE_NOTIFY:
         return f"packet {segment.number} ends with the {record.side}'s close_notify{surely}"
     return (
-        f"packet {segment.number} ends with an alert of the {record.side} that is no"
-        f" close_notify{surely}: it refused what it had got, as with a client certificate"
+        f"packet {segment.number} ends with an alert of the {record.side} other than"
+        f" close_notify{surely}: the {record.side} refused what it had received, such as a"
+        " certificate"
     )
 
 
@@ -328,7 +334,7 @@ def note(sign: str) -> str:
 
 
 def text_of(rst: Segment) -> str:
-    """What an RST carries, as text; bytes that are none are spelled out."""
+    """What an RST carries, as text; bytes that are not text are escaped."""
     return rst.payload.decode("utf-8", "backslashreplace").strip("\0 \r\n")
 
 
@@ -336,9 +342,11 @@ def carries(rst: Segment) -> str:
     """The text in the RST itself."""
     text = text_of(rst)
     if not text:
-        return f"packet {rst.number} carries {_bytes(rst.length)}, which are no data"
+        return (
+            f"packet {rst.number} carries {_bytes(rst.length)}, which do not belong to the stream"
+        )
     cut = "..." if rst.length > len(rst.payload) else ""
-    return f'packet {rst.number} carries a text, which is no data: "{text}{cut}"'
+    return f'packet {rst.number} carries a text that does not belong to the stream: "{text}{cut}"'
 
 
 def other_ttl(rst: Segment, ttls: set[int]) -> str:
@@ -368,12 +376,14 @@ def goes_on_sending(rst: Segment) -> str:
     return f"the {rst.side} continues sending data after it"
 
 
-NUMBER_OF_NOBODY = "its sequence number is neither the sender's next byte nor any segment's ack"
+NUMBER_OF_NOBODY = (
+    "its sequence number is neither the sender's next byte nor one that the peer acknowledged"
+)
 
 
 def too_soon(trigger: Segment) -> str:
     """No answer travels so fast."""
-    return f"it follows packet {trigger.number} sooner than any round trip took"
+    return f"it follows packet {trigger.number} sooner than the shortest round trip that was seen"
 
 
 def known_timer(silence: float, seconds: int, whose: str) -> str:

@@ -339,8 +339,8 @@ INTEROP_RULES = (
         _OURS,
         Level.INTEROP,
         "path",
-        "A connection that is dropped while it is idle is ended with a word: a request on it is not"
-        " met by an RST, or by nothing.",
+        "An idle connection is given up with a close_notify or a FIN that the client can see, so"
+        " that a later request on it is not met by an RST, or by silence.",
         _idle_silent,
         remedy=Remedy(
             "Pools: they take the connection for a live one, and the next request on it is lost or"
@@ -364,7 +364,7 @@ INTEROP_RULES = (
         _OURS,
         Level.CHECK,
         "prober",
-        "Our own side did what the sequence says, by the capture's word.",
+        "The capture shows that our own side did what the sequence says.",
         _self_notify,
         in_handshake=True,
     ),

@@ -118,7 +118,7 @@ PROTOCOL_RULES = (
         checked=True,
         protocols=("imap", "imaps"),
         remedy=Remedy(
-            "Mail clients that tell an end that was asked for from one that was not by it.",
+            "Mail clients that recognise by BYE that the server ends the session on purpose.",
             (Advice(Party.SERVER, "send BYE before the completion of LOGOUT, then close."),),
         ),
     ),

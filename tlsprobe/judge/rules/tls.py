@@ -384,7 +384,7 @@ TLS_RULES = (
         "RFC 8446 section 6.1; RFC 5246 section 7.2.1",
         Level.INFO,
         "receiver",
-        "A FIN without a close_notify may be an attack that cuts the stream: how it is taken.",
+        "A FIN without a close_notify may be a truncation attack: how does the server take it?",
         _tls_truncation,
         checked=True,
     ),
