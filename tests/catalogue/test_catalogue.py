@@ -55,7 +55,7 @@ def test_no_two_entries_do_the_same() -> None:
 
 
 def test_the_cases_that_the_project_grew_out_of_are_there() -> None:
-    """FIELD-NOTES cases 1, 2, 4 and 5."""
+    """psql, a client that leaves, and pools that answer an idle close."""
     steps = {name: format_groups(entry.sequence.groups) for name, entry in catalogue().items()}
     assert steps["terminate-close-notify"] == "request; terminate; close_notify; drain"
     assert "terminate; close_notify; fin" in steps["terminate-close-notify-fin"]

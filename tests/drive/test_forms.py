@@ -16,6 +16,8 @@ from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side, Stage
+from tlsprobe.protocols import Conversations
+from tlsprobe.protocols.http1 import Http1Settings, http1
 from tlsprobe.protocols.raw import RawSettings, raw
 from tlsprobe.reference.server import running
 from tlsprobe.tls import client_context
@@ -30,18 +32,18 @@ PING = RawSettings(
 WAITS = Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.01)
 
 
-def driven(steps: str, version: TlsVersion) -> Drive:
+def driven(steps: str, version: TlsVersion, converse: Conversations | None = None) -> Drive:
     async def once() -> Drive:
         async with running(("polite",)) as ports:
-            return await drive(route(ports["polite"], version), parse(steps))
+            return await drive(route(ports["polite"], version, converse), parse(steps))
 
     return trio.run(once)
 
 
-def route(port: int, version: TlsVersion) -> Route:
+def route(port: int, version: TlsVersion, converse: Conversations | None = None) -> Route:
     address = ("127.0.0.1", port)
     tls = client_context(version, TlsIdentity(), None, ())
-    return Route((socket.AF_INET, address), address, tls, raw(PING), WAITS)
+    return Route((socket.AF_INET, address), address, tls, converse or raw(PING), WAITS)
 
 
 def ours(found: Drive) -> list[tuple[RecordKind, int]]:
@@ -85,6 +87,30 @@ def test_a_large_response(version: TlsVersion) -> None:
     assert found.records[-1].end > 2_000_000
 
 
+@BOTH
+def test_a_large_response_that_is_waited_for(version: TlsVersion) -> None:
+    found = driven("request large; fin; drain", version)
+    assert (found.owed, found.answered) == (1, 1)
+    assert found.mark is not None
+    assert found.mark.server > 2_000_000
+
+
+@BOTH
+def test_an_upload_is_refused_before_its_body_is_read(version: TlsVersion) -> None:
+    found = driven("send upload; drain", version, http1(Http1Settings(), "localhost", None))
+    assert (found.owed, found.answered) == (1, 1)
+    assert ours(found)[0][0] is RecordKind.DATA
+    assert sum(length for _, length in ours(found)) > 100_000
+
+
+@BOTH
+def test_nothing_is_read_in_a_pause(version: TlsVersion) -> None:
+    """The response arrives meanwhile or later, and stays in the socket's buffer."""
+    found = driven("request; send; pause 5ms; close", version)
+    assert (found.owed, found.answered) == (2, 1)
+    assert found.did(EventKind.EOF) is None
+
+
 # --- handshakes -----------------------------------------------------------------------------------
 
 
@@ -112,11 +138,16 @@ def collecting() -> Iterator[tuple[int, Callable[[], bytes]]]:
 
 @BOTH
 @pytest.mark.parametrize(
-    ("steps", "halves"), [("hello part", 1), ("hello part; pause 5ms; hello", 2), ("hello", 2)]
+    ("steps", "halves"),
+    [
+        ("connect; hello part; fin; drain", 1),
+        ("connect; hello part; pause 5ms; hello; fin; drain", 2),
+        ("connect; hello; fin; drain", 2),
+    ],
 )
 def test_a_hello_in_parts(version: TlsVersion, steps: str, halves: int) -> None:
     with collecting() as (port, arrived):
-        found = trio.run(drive, route(port, version), parse(f"connect; {steps}; fin; drain"))
+        found = trio.run(drive, route(port, version), parse(steps))
         stream = arrived()
     assert stream[:2] == b"\x16\x03"
     whole = 5 + int.from_bytes(stream[3:5])

@@ -57,7 +57,7 @@ def test_an_interval_holds_its_share_and_stays_a_probability(counts: tuple[int, 
 
 
 def test_wilsons_own_numbers() -> None:
-    """3 of 1200, and 14 of 100: FIELD-NOTES 5."""
+    """3 of 1200, and 14 of 100."""
     assert wilson(3, 1200) == pytest.approx((0.00085, 0.00733), abs=5e-5)
     assert wilson(14, 100) == pytest.approx((0.0853, 0.2214), abs=5e-4)
 

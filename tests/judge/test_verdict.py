@@ -1,4 +1,4 @@
-"""A whole trial judged in one go: the stories of FIELD-NOTES.md."""
+"""A whole trial judged in one go, as real servers were seen to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decision table of RST-CAUSES.md, row by row: both sides, and what Linux was seen to send."""
+"""The decision table of causes, row by row: both sides, and what Linux was seen to send."""
 
 from __future__ import annotations
 
