@@ -22,6 +22,7 @@ class WhenFull(Enum):
 
     REFUSES = "refuses"
     HURRIES = "hurries"
+    HURRIES_FOR_GOOD = "hurries for good"
 
 
 class WhenIdle(Enum):
@@ -37,7 +38,7 @@ class SmallServer:
     """Answers each line with one.
 
     Of more than ``slots`` connections it refuses the rest, or gives all a tenth of ``idle_s``
-    from their next word on. ``most`` is how many it has had at once.
+    from their next word on, or all that come later. ``most`` is how many it has had at once.
     """
 
     slots: int = 1000
@@ -54,22 +55,24 @@ class SmallServer:
         with self._lock:
             self.open += 1
             self.most = max(self.most, self.open)
+            hurried = self.most > self.slots and self.when_full is WhenFull.HURRIES_FOR_GOOD
         try:
             if self.open > self.slots and self.when_full is WhenFull.REFUSES:
                 self.refused += 1
                 connection.close()
                 return
             with suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
-                self._converse(tls)
+                self._converse(tls, hurried)
         except ssl.SSLError:
             pass
         finally:
             with self._lock:
                 self.open -= 1
 
-    def _converse(self, tls: ssl.SSLSocket) -> None:
+    def _converse(self, tls: ssl.SSLSocket, hurried: bool) -> None:
         while True:
-            tls.settimeout(self.idle_s * (0.1 if self.open > self.slots else 1))
+            full = self.open > self.slots and self.when_full is WhenFull.HURRIES
+            tls.settimeout(self.idle_s * (0.1 if hurried or full else 1))
             try:
                 said = tls.recv(4096)
             except TimeoutError:

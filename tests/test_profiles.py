@@ -374,6 +374,14 @@ def test_a_chat_needs_a_request(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("few", ["1", "true", '"4"'])
+def test_room_for_one_connection_is_too_little_to_measure_in(tmp_path: Path, few: str) -> None:
+    """One to watch, and one to see whether the path is alive."""
+    assert mistakes(tmp_path, f"connections = {few}\n{MINIMAL}") == [
+        "connections: write how many connections may be open at once, at least 2"
+    ]
+
+
 @pytest.mark.parametrize("idle", ["0", "-1", "inf", "nan", "true"])
 def test_seconds_are_seconds(tmp_path: Path, idle: str) -> None:
     text = f'{MINIMAL}\n[idle]\ntimeout = {idle}\nsource = "x"'

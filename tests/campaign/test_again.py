@@ -64,6 +64,20 @@ def test_a_timeout_that_our_own_connections_shorten_is_measured_again(tmp_path: 
     assert all(cell.left_out.get("crowded", 0) > 0 for cell in found.cells)
 
 
+def test_a_timeout_that_stays_short_once_there_were_many_is_not_reported(tmp_path: Path) -> None:
+    """As of a server that divides the timeout of a slot, and never multiplies it again."""
+    server = SmallServer(slots=6, when_full=WhenFull.HURRIES_FOR_GOOD, idle_s=2.0)
+    found = run(server, tmp_path, "idle-expiry", "idle-before-request", "terminate", trials=12)
+    assert server.most > server.slots
+    assert found.judged.idle is None
+    assert found.judged.crowding is not None
+    assert found.judged.crowding.most_open == 0
+    assert any("start the server again" in note for note in found.notes)
+    verdicts = {cell.sequence: cell.verdict for cell in found.cells}
+    assert verdicts.pop("terminate") is Verdict.PASS
+    assert set(verdicts.values()) == {Verdict.INCONCLUSIVE}
+
+
 def test_connections_that_a_full_server_refuses_are_measured_again(tmp_path: Path) -> None:
     server = SmallServer(slots=5, when_full=WhenFull.REFUSES)
     found = run(server, tmp_path, "idle-expiry", "terminate", trials=12)

@@ -10,6 +10,7 @@ beside it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -20,6 +21,8 @@ from tlsprobe.campaign.spoiled import (
     hasty_timer,
     is_shortened,
     is_steady,
+    opened_alone,
+    outlasts,
     spoiled,
     turned_away,
 )
@@ -70,19 +73,38 @@ class Measuring(Protocol):
         """Tell whoever watches, and the report."""
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """That the server has no room for all our connections, and what shows it.
+
+    ``for_good``: it goes on as if they were still there.
+    """
+
+    because: str
+    for_good: bool = False
+
+
 async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: float) -> None:
     """Step down until the server has room for us; ``most`` connections could be open so far.
 
     ``expected_s`` is the idle timeout that is documented, or as long as we wait.
     """
     while most > 1:
-        because = await _crowded(run, cells, most, expected_s)
-        if because is None:
+        crowd = await _crowded(run, cells, most, expected_s)
+        if crowd is None:
+            return
+        if crowd.for_good:
+            run.note(CrowdedFact(0, crowd.because))
+            fewer = max(2, most // STEP_DOWN**2)
+            run.warn(
+                f"{crowd.because}: start the server again, and measure idle timeouts with"
+                f" --connections {fewer}"
+            )
             return
         most = max(1, most // STEP_DOWN)
         run.limit(most)
-        run.note(CrowdedFact(most, because))
-        run.warn(f"{because}: measuring again with at most {most} open")
+        run.note(CrowdedFact(most, crowd.because))
+        run.warn(f"{crowd.because}: measuring again with at most {most} open")
         chosen = [one for one in run.seen(cells) if one.most > most]
         quick = [one for one in chosen if not one.cell.sequence.is_idle]
         await run.again(quick, max(1, most // 2))
@@ -94,31 +116,43 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
 
 async def _crowded(
     run: Measuring, cells: list[CellPlan], most: int, expected_s: float
-) -> str | None:
+) -> Crowd | None:
     """What shows that the server has no room for all our connections; None if nothing does."""
     seen = [one for one in run.seen(cells) if one.most <= most]
     away = turned_away(seen)
     if away and better(away[0].judged, (await run.alone(away[0])).judged):
-        return f"the server turns connections away while {away[0].most} of ours are open"
+        return Crowd(f"the server turns connections away while {away[0].most} of ours are open")
     hasty = hasty_timer(seen, expected_s)
     if hasty is None or hasty.idle_s is None:
         return None
+    first = opened_alone(seen)
     alone: list[Driven] = []
     while len(alone) < TIMES_ALONE:
         # Who looks for idle clients at every tick ends each of ours just when the next one begins.
         await trio.sleep(hasty.idle_s * len(alone) / TIMES_ALONE)
         alone.append(await run.alone(hasty))
-        if not is_shortened(hasty, alone[-1]):
+        recovers = all(is_shortened(hasty, one) for one in alone)
+        for_good = first is not None and all(outlasts(first, one) for one in alone)
+        if not recovers and not for_good:
             return None
     if not is_steady(alone):
         return None  # a timer that is never the same twice was not shortened by us
-    than = "it waits longer than we do"
-    if (idle_s := alone[-1].idle_s) is not None:
-        than = f"it is {idle_s:.2f} s"
-    return (
-        f"the server's idle timeout is {hasty.idle_s:.2f} s while {hasty.most} connections of ours"
-        f" are open, alone {than}"
+    if recovers:
+        return Crowd(
+            f"the server's idle timeout is {hasty.idle_s:.2f} s while {hasty.most} connections of"
+            f" ours are open, alone {_idle(alone[-1], 'it is', 'it waits longer than we do')}"
+        )
+    return Crowd(
+        "the server's idle timeout stays short once there were many connections of ours, also for"
+        f" one alone: {_idle(alone[-1])}, where the first {_idle(first, 'had', 'outwaited us')}",
+        for_good=True,
     )
+
+
+def _idle(one: Driven | None, fired: str = "", else_: str = "") -> str:
+    if one is None or one.idle_s is None:
+        return else_
+    return f"{fired} {one.idle_s:.2f} s".strip()
 
 
 async def calm(run: Measuring, cells: list[CellPlan]) -> None:

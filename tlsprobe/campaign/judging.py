@@ -303,6 +303,8 @@ class RunInJudgement:
         if self._crowding is None or load is None:
             return None
         most = self._crowding.most_open
+        if most == 0 and not known.alone.waits_idle:
+            return None
         return most if max(load.at_start, load.at_end) > most else None
 
     def _aborts_after(self, tls: str) -> bool:

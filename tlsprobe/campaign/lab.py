@@ -252,6 +252,7 @@ class Lab:
         return Settings(
             trials=asked.trials,
             concurrency=lab_of(vendor).concurrency,
+            connections=vendor.connections,
             idle_s=float(lab_of(vendor).idle) or None,
             tls=asked.tls,
             patience=patience_with(vendor, asked.patience, asked.idle_limit),

@@ -51,11 +51,17 @@ async def cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
 
 
 class Place:
-    """A place taken on somebody's behalf, which is given back once, however often it is left."""
+    """A place taken on somebody's behalf, which is given back once, however often it is left.
 
-    def __init__(self, limiter: trio.CapacityLimiter, borrower: object) -> None:
+    ``left`` is called then.
+    """
+
+    def __init__(
+        self, limiter: trio.CapacityLimiter, borrower: object, left: Callable[[], None]
+    ) -> None:
         self._limiter = limiter
         self._borrower = borrower
+        self._left = left
         self._taken = True
 
     def leave(self) -> None:
@@ -63,3 +69,4 @@ class Place:
         if self._taken:
             self._taken = False
             self._limiter.release_on_behalf_of(self._borrower)
+            self._left()

@@ -80,6 +80,7 @@ def _job(target: Target, profile: Profile, asked: RunSettings) -> Job:
     """One target with its results folder, what that holds, and its baseline."""
     settings = replace(
         asked.each,
+        connections=asked.each.connections or profile.connections,
         patience=replace(asked.each.patience, idle=_idle(asked, profile)),
         idle_s=profile.idle_s,
     )

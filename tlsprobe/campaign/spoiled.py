@@ -111,19 +111,32 @@ def hasty_timer(driven: Iterable[Driven], expected_s: float) -> Driven | None:
     return usual if is_early or _idle_s(usual) <= SHORT_S else None
 
 
+def opened_alone(driven: Iterable[Driven]) -> Driven | None:
+    """The trial whose timeout our other connections cannot have shortened, if it was measured.
+
+    A server sets the timeout of a connection when it accepts it or hears from it; this one was
+    there, and had said its last word, before any other.
+    """
+    timed = (one for one in driven if one.cell.sequence.name == TIMED)
+    return next((one for one in timed if one.load.at_start == 1), None)
+
+
 def _idle_s(one: Driven) -> float:
     return one.idle_s or 0.0
 
 
 def is_shortened(crowded: Driven, alone: Driven) -> bool:
     """Whether a timeout was shorter than the same one with no other connection of ours open."""
-    if alone.is_slow:
-        return False
-    if alone.judged.judgement.doubt is Doubt.NOT_REACHED:
+    return not alone.is_slow and outlasts(alone, crowded)
+
+
+def outlasts(one: Driven, other: Driven) -> bool:
+    """Whether a timeout is so much longer than another that neither ticks nor chance made it so."""
+    if one.judged.judgement.doubt is Doubt.NOT_REACHED:
         return True  # it did not fire even while we waited
-    if crowded.idle_s is None or alone.idle_s is None:
+    if one.idle_s is None or other.idle_s is None:
         return False
-    return crowded.idle_s < _least(alone.idle_s)
+    return other.idle_s < _least(one.idle_s)
 
 
 def is_steady(alone: Iterable[Driven]) -> bool:

@@ -31,7 +31,7 @@ from tlsprobe.campaign.settings import (
     in_order,
     plan,
 )
-from tlsprobe.campaign.spoiled import Driven
+from tlsprobe.campaign.spoiled import TIMED, Driven
 from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.drive.race import SPREAD, Round
@@ -58,6 +58,8 @@ from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations, spoken
 from tlsprobe.sniff import capture as sniffer
+
+_Opened = trio.TaskStatus[None]
 
 CONTROL_TRIALS = 3
 """Connections spent on a control that the user did not ask for."""
@@ -230,12 +232,19 @@ class _Campaign:
     async def all_cells(self, plans: list[CellPlan]) -> None:
         """Idle cells beside all the others; races too, if they take long, else by themselves.
 
-        While a race is watched nothing else runs in this process, for some milliseconds.
+        While a race is watched nothing else runs in this process, for some milliseconds. The first
+        connection that waits idle is opened before any other: its timeout cannot have been
+        shortened because there are many.
         """
         races = [cell for cell in plans if cell.sequence.is_race]
         long = self.settings.patience.idle >= LONG_IDLE
+        timed = next((c for c in plans if c.sequence.name == TIMED and self.missing(c)), None)
         async with trio.open_nursery() as nursery:
+            if timed is not None:
+                await nursery.start(self.cell, timed)
             for cell in plans:
+                if cell is timed:
+                    continue
                 if cell.sequence.is_idle and (long or cell not in races):
                     nursery.start_soon(self.cell, cell)
             for cell in plans:
@@ -275,7 +284,9 @@ class _Campaign:
         if unsettled and (control := alert_alone(cell.sequence)) is not None:
             yield control
 
-    async def cell(self, cell: CellPlan) -> None:
+    async def cell(
+        self, cell: CellPlan, *, task_status: _Opened = trio.TASK_STATUS_IGNORED
+    ) -> None:
         missing = self.missing(cell)
         done = not missing and self.judgement.is_path_known(cell)
         if TlsVersion(cell.tls) not in self.routes or done:
@@ -283,7 +294,7 @@ class _Campaign:
         if cell.sequence.is_race:
             await self.rounds(cell, missing)
         elif cell.sequence.is_idle:
-            await self.waiters(cell, missing)
+            await self.waiters(cell, missing, task_status)
         else:
             await self.trials_of(cell, missing)
         await self.path(cell)
@@ -302,16 +313,18 @@ class _Campaign:
             for _ in range(min(self.places.working, len(trials))):
                 nursery.start_soon(work)
 
-    async def waiters(self, cell: CellPlan, trials: list[Trial]) -> None:
+    async def waiters(self, cell: CellPlan, trials: list[Trial], opened: _Opened) -> None:
         """Drive trials that wait idle, most of their time and side by side.
 
         Few are opened at a time: thousands of handshakes at once would last longer than a server
-        has patience, or we.
+        has patience, or we. ``opened`` is told when the first of them is.
         """
         async with trio.open_nursery() as nursery:
 
-            async def wait(trial: Trial) -> None:
-                opening = Place(self.opening, trial)
+            async def wait(
+                trial: Trial, *, task_status: _Opened = trio.TASK_STATUS_IGNORED
+            ) -> None:
+                opening = Place(self.opening, trial, task_status.started)
                 try:
                     driven = await self.trial(cell, trial, opening.leave)
                 finally:
@@ -322,7 +335,11 @@ class _Campaign:
             for trial in trials:
                 await self.places.wait_idle(trial)
                 await self.opening.acquire_on_behalf_of(trial)
-                nursery.start_soon(wait, trial)
+                if trial is trials[0]:
+                    await nursery.start(wait, trial)
+                    opened.started()
+                else:
+                    nursery.start_soon(wait, trial)
 
     async def trial(
         self, cell: CellPlan, trial: Trial, opened: Callable[[], None] = lambda: None

@@ -30,7 +30,7 @@ ConnectionsOption = Annotated[
     typer.Option(
         min=2,
         help="Maximum number of connections open at once, those that wait idle included."
-        " Default: 32 on loopback, 16 elsewhere.",
+        " Default: what the profile says, else 32 on loopback, 16 elsewhere.",
     ),
 ]
 

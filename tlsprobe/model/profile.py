@@ -107,6 +107,7 @@ class Profile:
 
     ``protocol`` names the adapter and ``settings`` are its. ``idle_s`` is the documented idle
     timeout in seconds and ``idle_source`` where it is documented; None where there is none.
+    ``connections`` is how many of ours it has room for, None where it has many.
     ``sequences`` names what to run by default, empty for everything that applies. ``alpn`` None
     leaves the offer to the adapter. ``image`` is a container image to try the server with. ``lab``
     is there for a vendor: a server that the lab can start. ``like`` is the profile that said what
@@ -121,6 +122,7 @@ class Profile:
     notes: str = ""
     idle_s: float | None = None
     idle_source: str | None = None
+    connections: int | None = None
     sequences: tuple[str, ...] = ()
     alpn: tuple[str, ...] | None = None
     image: str | None = None

@@ -399,7 +399,8 @@ class Plan:
 class Crowding:
     """The server had no room for all our connections: what showed it, and how many it has room for.
 
-    Trials that had more of ours open, ``most_open``, are left out and were measured again.
+    Trials that had more of ours open than ``most_open`` are left out and were measured again. 0:
+    the server goes on as if it were full, and the trials that wait idle are left out.
     """
 
     most_open: int

@@ -102,6 +102,12 @@ def _filled_in(document: dict[str, Any], mistakes: list[str]) -> dict[str, Any]:
     return filled
 
 
+def _few(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
+        return value
+    raise ValueError("write how many connections may be open at once, at least 2")
+
+
 def _directives(value: object) -> tuple[Directive, ...]:
     if isinstance(value, dict) and all(isinstance(effect, str) for effect in value.values()):
         return tuple(Directive(name, effect) for name, effect in value.items())
@@ -131,6 +137,7 @@ _TOP: Keys = {
     "port": Key(a_port, required=True),
     "protocol": Key(required=True, inside=_protocol),
     "idle": Key(inside=_idle),
+    "connections": Key(_few),
     "sequences": Key(some_names),
     "alpn": Key(some_names),
     "image": Key(a_text),
