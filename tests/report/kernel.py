@@ -5,11 +5,16 @@ the code of today, each RST is paired with the kernel's word, and what came of i
 page of it is ``results/kernel.md``. By itself it lists what disagrees, in one or more folders:
 
     python -m tests.report.kernel results
+
+With ``--page`` it writes the page of one folder to a file. ``results/kernel-many.md`` was made so,
+of facts that are too many to be kept: more trials of the sequences in which there are resets.
+
+    python -m tests.report.kernel --page results/kernel-many.md FOLDER
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +28,7 @@ from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import Block, Column, Heading, Page, Paragraph, Table
 from tlsprobe.report.plurals import counted
+from tlsprobe.report.render_markdown import render_markdown
 
 
 @dataclass(slots=True)
@@ -95,16 +101,18 @@ def agreements(folder: Path) -> dict[str, dict[Side, Agreement]]:
 _HEADS = ("server", "RSTs", "right", "by alternative", "wrong", "high", "high and wrong")
 
 
-def kernel_page(servers: dict[str, dict[Side, Agreement]]) -> Page:
+def kernel_page(
+    servers: dict[str, dict[Side, Agreement]], runs: str = "the committed runs"
+) -> Page:
     """The agreement by server, the sums first."""
-    return tuple(_blocks(servers))
+    return tuple(_blocks(servers, runs))
 
 
-def _blocks(servers: dict[str, dict[Side, Agreement]]) -> Iterator[Block]:
+def _blocks(servers: dict[str, dict[Side, Agreement]], runs: str) -> Iterator[Block]:
     yield Heading(1, "The kernel's reasons and our causes")
     yield Paragraph(
-        "Why each RST of the committed runs was sent, as the packets tell it, held against the"
-        " reason that the kernel which sent it gives (tracepoint tcp:tcp_send_reset)."
+        f"Why each RST of {runs} was sent, as the packets tell it, held against the reason that the"
+        " kernel which sent it gives (tracepoint tcp:tcp_send_reset)."
     )
     for side in Side:
         yield Heading(2, f"RSTs that the {side} sent")
@@ -148,13 +156,31 @@ def lines(name: str, found: dict[Side, Agreement]) -> Iterator[str]:
             )
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="How often the kernel agrees with the causes.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--page", type=Path, help="write the page of the one folder to this file")
+    return parser.parse_args()
+
+
+def _told_runs(servers: Iterable[Path]) -> str:
+    """How many runs they were, and the days on which they ended."""
+    how = [RecordedFacts(path).how_measured() for path in servers]
+    days = sorted({fact.finished[:10] for fact in how if fact is not None})
+    return f"{counted(len(how), 'run')} from {' and '.join(dict.fromkeys((days[0], days[-1])))}"
+
+
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        servers = agreements(Path(argument))
+    asked = _arguments()
+    for folder in asked.folders:
+        servers = agreements(folder)
         for name, found in servers.items():
-            print(*lines(name, found), sep="\n")
+            print(*lines(name, found), sep="\n", end="\n" if any(lines(name, found)) else "")
         for side in Side:
             total = Agreement()
             for found in servers.values():
                 total.add(found[side])
-            print(f"{argument}, {side}: {_sentence(total)}")
+            print(f"{folder}, {side}: {_sentence(total)}")
+        if asked.page is not None:
+            runs = _told_runs(sorted(folder.glob(f"*/{FACTS_FILE}")))
+            asked.page.write_text(render_markdown(kernel_page(servers, runs)), encoding="utf-8")
