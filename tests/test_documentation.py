@@ -1,0 +1,147 @@
+"""What the documents name is there: files, links, commands, options, sequences, profiles."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsprobe.catalogue import find_sequences
+from tlsprobe.cli.verbs import VERBS, load
+from tlsprobe.profiles import load_profile
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+WITH_COMMANDS = [page for page in PAGES if page.name != "CHANGELOG.md"]
+
+INSIDE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"(?:[\w.-]+/)+(?:[\w.*-]+\.(?:py|toml|md|json|csv))?|[\w-]+\.(?:py|toml)")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(#[^)]*)?\)")
+FENCE = re.compile(r"^```.*?$(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+MADE_BY_A_RUN = ("results/", "today", "baseline", "fuzz-")
+PLACEHOLDERS = ("NAME", "VERB", "DIR", "<", "*")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def paths(page: Path) -> Iterator[str]:
+    """Everything in code style that looks like a file or a folder of the project."""
+    for span in INSIDE.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if PATH.fullmatch(span) and not any(word in span for word in PLACEHOLDERS):
+            yield span
+
+
+@cache
+def files() -> frozenset[str]:
+    """Every file and folder of the project, as a path from its top."""
+    top = ("tlsprobe", "tests", "profiles", "docs", "results", ".ci")
+    found = [path for folder in top for path in (ROOT / folder).rglob("*")]
+    found += [ROOT / folder for folder in top] + list(ROOT.glob("*.*"))
+    return frozenset(f"/{path.relative_to(ROOT)}{'/' * path.is_dir()}" for path in found)
+
+
+def is_there(path: str) -> bool:
+    """Whether some file ends like this: documents leave out ``tlsprobe/``, or the folder."""
+    return any(known.endswith(f"/{path}") for known in files())
+
+
+@pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=name)
+def test_every_path_is_there(page: Path) -> None:
+    named = set(paths(page))
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not is_there(path)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for place, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        aim = (page.parent / place).resolve() if place else page
+        assert aim.exists(), place
+        if anchor:
+            assert anchor[1:] in anchors(aim), (place, anchor)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings as forges make anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def lines(page: Path) -> Iterator[str]:
+    """The commands of a page: in blocks, continued lines as one, and in the text where they begin
+    with the program's name.
+    """
+    text = page.read_text(encoding="utf-8")
+    for block in FENCE.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            if (found := re.search(r"(?:^|\s)(?:\S+/)?(tlsprobe \S.*)$", line)) is not None:
+                yield found[1]
+    for span in INSIDE.findall(FENCE.sub("", text)):
+        if span.startswith("tlsprobe "):
+            yield span
+
+
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that these words call, and what is left of them."""
+    verb, *rest = words
+    assert verb in VERBS, verb
+    found = load(verb)
+    inner = getattr(found, "commands", None)
+    if inner and rest and not rest[0].startswith("-"):
+        assert rest[0] in inner, rest[0]
+        return inner[rest[0]], rest[1:]
+    return found, rest
+
+
+def options_of(command: Any) -> set[str]:
+    return {word for one in command.params for word in one.opts}
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
+def test_every_command_can_be_typed(page: Path) -> None:
+    """Its verb and its options exist, and so do the sequences and profiles that it names."""
+    for line in lines(page):
+        words = shlex.split(line, comments=True)[1:]
+        if words[0] == "--help" or "..." in words:
+            continue
+        command, rest = command_of(words)
+        known = options_of(command)
+        for word, following in pairwise([*rest, ""]):
+            if word.startswith("--") and word != "--help":
+                assert word in known, (line, word)
+            if word == "--sequence" and not following.startswith("results/"):
+                assert find_sequences(following), line
+            if word == "--profile" and following not in PLACEHOLDERS:
+                load_profile(following)
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
+def test_every_option_in_the_text_exists(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    named = {word for span in INSIDE.findall(text) for word in re.findall(r"--[a-z][a-z-]+", span)}
+    known = {word for command in every_command() for word in options_of(command)}
+    assert named <= known | {"--help", "--numprocesses", "--version"}
+
+
+def every_command() -> Iterator[Any]:
+    for verb in VERBS:
+        command = load(verb)
+        yield command
+        yield from getattr(command, "commands", {}).values()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_is_in_readme(verb: str) -> None:
+    assert re.search(rf"tlsprobe {verb}\b", (ROOT / "README.md").read_text(encoding="utf-8"))
