@@ -10,7 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 WITH_GO = PATH="$(CURDIR)/.venv/go/go/bin:$$PATH"
 
 PYTEST = $(WITH_GO) .venv/bin/python -m pytest
-SPREAD = --numprocesses auto --maxprocesses 8
+# A file is one process's: what its tests share is made once. In the order of collection, which
+# begins with what takes longest.
+SPREAD = --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
@@ -30,11 +32,11 @@ demo: install  ## probe the built-in reference servers on loopback
 	@.venv/bin/tlsprobe demo
 
 check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
-	$(PYTEST) $(SPREAD) --dist worksteal --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
+	$(PYTEST) $(SPREAD) --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
 
 test: install test-deps  ## the whole test suite
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
-	$(PYTEST) $(SPREAD) --dist loadgroup -m "not alone"
+	$(PYTEST) $(SPREAD) -m "not alone"
 	$(PYTEST) -m alone
 
 lint: install  ## style, format and types

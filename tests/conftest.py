@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from math import ceil
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -25,6 +28,44 @@ settings.load_profile("tlsprobe")
 
 # For `make check`: a quarter of the examples, so that the daily loop takes less than a minute.
 settings.register_profile("quick", settings.get_profile("tlsprobe"), max_examples=25)
+
+
+# --- Many processes -------------------------------------------------------------------------------
+
+HERE = Path(__file__).parent
+LONG = (HERE / "e2e", HERE / "report" / "test_committed_results.py")
+"""What takes minutes, and so comes first: whoever is done with it takes what is short."""
+
+CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+"""Where a container reads how much of its processors it may use: cgroup v2, and v1."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first; otherwise as they were collected."""
+    items.sort(key=lambda item: not any(item.path.is_relative_to(place) for place in LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process for each processor that we may use, two at least: many tests only wait.
+
+    A container may see sixty-four and be stopped for most of the time when it uses them.
+    """
+    return max(2, min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS)))
+
+
+def allowed(quota: Path) -> int:
+    """How many processors a quota amounts to; more than there are where it sets no limit."""
+    try:
+        microseconds, *period = quota.read_text().split()
+        period = period or [quota.with_name("cpu.cfs_period_us").read_text()]
+        share = int(microseconds) / int(period[0])
+    except (OSError, ValueError):
+        return sys.maxsize
+    return ceil(share) if share > 0 else sys.maxsize
+
+
+# --- What a test needs ----------------------------------------------------------------------------
 
 NEEDS = {
     "root": servers.need_root,

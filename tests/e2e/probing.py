@@ -1,19 +1,35 @@
-"""Runs tlsprobe as a user does, and reads what it wrote."""
+"""Runs tlsprobe as a user does, and reads what it wrote.
+
+How a connection ends may depend on who is quicker, and a busy machine is slow: it may stop us for
+seconds between two steps. tlsprobe drives such trials again, and of those that stay spoiled it says
+so. What it promises holds for the others, so tests ask about the trials that were ``timely``.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import GENEROUS_S
+from tlsprobe.model.judgement import Doubt, Outcome, Result
 from tlsprobe.model.run import Cell, Run, TrialLine
+from tlsprobe.model.trace import Side
 from tlsprobe.report.document import decode_run, read_run, read_trials
 
 PATIENCE = GENEROUS_S * 5
 """Seconds that a whole command may take: a campaign on a busy machine is no hang."""
+
+
+SPOILED = frozenset({Doubt.LATE, Doubt.BUSY, Doubt.OVERTAKEN, Doubt.ENDED_EARLY, Doubt.NOT_REACHED})
+"""What may be said of a trial because the machine was slow: how it came out is no promise."""
+
+SLOW_US = 1000.0
+"""Lateness of a step, in microseconds, that a quiet machine does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,53 @@ class Ran:
         """One cell of the matrix."""
         (found,) = (c for c in self.run.cells if (c.sequence, c.tls) == (sequence, tls))
         return found
+
+    @property
+    def asked(self) -> list[Cell]:
+        """The cells that were asked for, without the controls that were added to them."""
+        return [cell for cell in self.run.cells if cell.role == "asked"]
+
+    def timely(self, sequence: str, tls: str = "1.3") -> list[TrialLine]:
+        """The trials of a cell, but for those that came out of time.
+
+        That any did is a failure of its own, unless the run shows that the machine was slow.
+        """
+        trials = self.trials
+        lines = [line for line in trials if (line.sequence, line.tls) == (sequence, tls)]
+        assert len(lines) == self.cell(sequence, tls).trials
+        found = [line for line in lines if line.doubt not in SPOILED]
+        slowest = slowness_us(line.timing_us for line in trials)
+        assert found == lines or slowest > SLOW_US, [line for line in lines if line not in found]
+        return found
+
+    @property
+    def all_timely(self) -> list[TrialLine]:
+        """Those of every cell that was asked for."""
+        return [line for c in self.asked for line in self.timely(c.sequence, c.tls)]
+
+    def outcomes(self, sequence: str, tls: str = "1.3") -> Counter[Outcome]:
+        """How the timely trials of a cell came out."""
+        return Counter(line.outcome for line in self.timely(sequence, tls))
+
+
+def slowness_us(timings: Iterable[Mapping[str, float]]) -> float:
+    """How late the latest step of some trials was, or how slow the slowest thing in them."""
+    names = ("step_late", "spoiled_by", "slowest")
+    return max((timing.get(name, 0.0) for timing in timings for name in names), default=0.0)
+
+
+def causes_in(lines: Iterable[TrialLine]) -> Counter[str]:
+    """In how many trials the server reset for what cause."""
+    told = ({reset.cause for reset in line.resets if reset.side is Side.SERVER} for line in lines)
+    return Counter(str(cause) for causes in told for cause in causes)
+
+
+def results_in(lines: Iterable[TrialLine], rule: str) -> Counter[Result | None]:
+    """In how many trials a rule says what; None where it says nothing."""
+    return Counter(
+        next((found.result for found in line.findings if found.rule == rule), None)
+        for line in lines
+    )
 
 
 def tlsprobe(*words: str, cwd: Path, env: dict[str, str] | None = None) -> Ran:

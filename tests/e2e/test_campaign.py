@@ -78,10 +78,26 @@ def facts_in(folder: Path) -> int:
     return sum(1 for _ in RecordedFacts(file).read()) if file.exists() else 0
 
 
+def finished(folder: Path) -> int:
+    """How many cells the document calls measured."""
+    if not (folder / "run.json").exists():
+        return 0
+    return sum(cell.trials == TRIALS for cell in read_run(folder).cells)
+
+
 def cut_short(
-    how: signal.Signals, command: tuple[str, ...], cwd: Path, after: int, facts: int = 0
+    how: signal.Signals,
+    command: tuple[str, ...],
+    cwd: Path,
+    *,
+    after: int,
+    facts: int = 0,
+    cells: int = 0,
 ) -> int:
-    """Run a command and send a signal once so many trials and facts are on disk; its exit code."""
+    """Run a command and send a signal once so much is on disk; its exit code.
+
+    So many trials, facts, and finished cells; it may have ended before, if we were too slow.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "tlsprobe", *command],
         cwd=cwd,
@@ -89,8 +105,12 @@ def cut_short(
         stderr=subprocess.DEVNULL,
     ) as process:
         trials = cwd / "out" / "trials.jsonl"
-        until(lambda: trials.exists() and trials.read_bytes().count(b"\n") >= after)
-        until(lambda: facts_in(cwd / "out") >= facts)
+
+        def far_enough() -> bool:
+            counts = trials.exists() and trials.read_bytes().count(b"\n") >= after
+            return counts and facts_in(cwd / "out") >= facts and finished(cwd / "out") >= cells
+
+        until(lambda: process.poll() is not None or far_enough())
         process.send_signal(how)
         return process.wait(GENEROUS_S)
 
@@ -122,8 +142,8 @@ def in_one_go(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -
 def test_a_killed_run_is_gone_on_with(
     ports: dict[str, int], tmp_path: Path, in_one_go: Ran
 ) -> None:
-    command = words(ports["rude"], "--out", "out", "--rate", "15")
-    code = cut_short(signal.SIGKILL, command, tmp_path, after=2 * TRIALS + 5)
+    command = words(ports["rude"], "--out", "out", "--rate", "12")
+    code = cut_short(signal.SIGKILL, command, tmp_path, after=2 * TRIALS + 5, cells=2)
     assert code == -signal.SIGKILL
     folder = tmp_path / "out"
     left = read_run(folder)
@@ -351,7 +371,7 @@ def children(pid: int) -> list[int]:
 def test_a_run_whose_sniffer_dies_says_how_many_trials_it_cannot_vouch_for(
     ports: dict[str, int], tmp_path: Path
 ) -> None:
-    command = words(ports["polite"], "--out", "out", "--rate", "30")
+    command = words(ports["polite"], "--out", "out", "--rate", "15")
     trials = tmp_path / "out" / "trials.jsonl"
     with subprocess.Popen(
         [sys.executable, "-m", "tlsprobe", *command],
@@ -364,12 +384,13 @@ def test_a_run_whose_sniffer_dies_says_how_many_trials_it_cannot_vouch_for(
         assert sniffers
         for sniffer in sniffers:
             os.kill(sniffer, signal.SIGKILL)
-        process.wait(60)
+        process.wait(GENEROUS_S)
     run = whole(tmp_path / "out")
     assert any("the capture ended early" in note for note in run.notes)
     first, *_, last = run.cells
     assert (first.verdict, first.reason) == (Verdict.PASS, None)
     assert last.verdict is Verdict.INCONCLUSIVE
-    assert last.reason == f"in {TRIALS} of {TRIALS} trials: the capture had ended by then"
+    assert last.reason is not None  # of how many trials depends on how quick we were
+    assert last.reason.endswith(f" of {TRIALS} trials: the capture had ended by then")
     lines = [line for line in read_trials(tmp_path / "out") if not line.conclusive]
     assert {line.doubt for line in lines} == {Doubt.CAPTURE_ENDED}

@@ -18,6 +18,7 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.report.render_markdown import render_markdown
 
 pytestmark = pytest.mark.packet_socket
+TIMES = 5
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
@@ -31,11 +32,19 @@ def watched(scenario: Scenario, folder: Path) -> Watched:
     return Watched(ending_of(seen.trace.segments), judge(seen.trace).resets, seen.said)
 
 
+def watched_closing_first(scenario: Scenario, folder: Path) -> Watched:
+    """The same, once the server's idle timer came first: on a busy machine it may fire too late."""
+    for _ in range(TIMES):
+        seen = watched(scenario, folder)
+        if seen.ending.startswith("server"):
+            return seen
+    raise AssertionError(f"the server never closed first: {seen}")
+
+
 @pytest.mark.server("nginx", "curl")
 def test_curl_meets_a_server_that_has_closed(tmp_path: Path) -> None:
     """Whatever curl still says on the connection that it kept, nobody takes it any more."""
-    seen = watched(BY_NAME["curl-idle"], tmp_path)
-    assert seen.ending.startswith("server")
+    seen = watched_closing_first(BY_NAME["curl-idle"], tmp_path)
     assert "server FIN" in seen.ending or "server 24 bytes and FIN" in seen.ending
     assert seen.said == ""  # it went on with a new connection, and had its page
     for reset in seen.resets:
@@ -45,7 +54,7 @@ def test_curl_meets_a_server_that_has_closed(tmp_path: Path) -> None:
 
 @pytest.mark.server("postgres", "psql")
 def test_psql_asks_a_server_that_has_closed(tmp_path: Path) -> None:
-    seen = watched(BY_NAME["psql-idle-query"], tmp_path)
+    seen = watched_closing_first(BY_NAME["psql-idle-query"], tmp_path)
     assert seen.resets, seen
     first = seen.resets[0]
     assert (first.side, first.cause) == (Side.SERVER, "data-after-close")

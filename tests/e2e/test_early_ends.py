@@ -49,5 +49,5 @@ def test_an_end_behind_the_handshake_is_no_answer(profile: str) -> None:
         assert cell.verdict in {Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.INFO}, cell
         assert all(finding.result not in {"fail", "warn"} for finding in cell.findings), cell
     early = [t for t in measured.trials if t.judgement.outcome is Outcome.ENDED_BEFORE_START]
-    assert len(early) > len(measured.trials) / 2
+    assert early
     assert {t.judgement.axes.tls for t in early} == {TlsEnd.NOTIFIED}

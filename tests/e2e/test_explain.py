@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jsonschema
@@ -15,7 +16,9 @@ import trio
 
 from tests.conftest import NginxFactory
 from tests.e2e.probing import Ran, at, probe, tlsprobe
+from tests.e2e.test_bad_input import until
 from tests.servers import GENEROUS_S, Postgres
+from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.trace import Side
 from tlsprobe.reference.server import running
 from tlsprobe.report.document import Document
@@ -24,6 +27,10 @@ from tlsprobe.report.schema import closed, explain_schema
 CORPUS = Path(__file__).parents[1] / "data/corpus"
 UNREAD = CORPUS / "postgres-terminate-close-notify-4.pcapng"
 QUIET = CORPUS / "polite-close-notify-fin-4.pcapng"
+
+
+CUT_SHORT = {Doubt.OVERTAKEN, Doubt.ENDED_EARLY, Doubt.NOT_REACHED}
+"""Of these `run` judges less than `explain` sees: a slow machine meets the server's idle timer."""
 
 
 def document(ran: Ran) -> Document:
@@ -114,6 +121,8 @@ def agreed(ran: Ran, *words: str) -> int:
     flows = {flow["client"]: flow for flow in told["flows"]}
     count = 0
     for trial in ran.trials:
+        if trial.doubt in CUT_SHORT:
+            continue
         flow = flows[trial.client]
         assert flow["reader"] == trial.axes.reader
         assert flow["tls"] == trial.tls
@@ -196,7 +205,10 @@ def test_a_capture_of_all_interfaces_cut_short(postgres: Postgres, tmp_path: Pat
             *("--database", postgres.database, "--sequence", "terminate-close-notify"),
             cwd=tmp_path,
         )
-        time.sleep(1)  # the kernel hands a last buffer over within this
+        last = socket.create_connection(("127.0.0.1", postgres.port))
+        with last:
+            ports = struct.pack("!HH", last.getsockname()[1], postgres.port)
+        until(lambda: ports in file.read_bytes())  # and so all that came before it
         tcpdump.send_signal(signal.SIGINT)
         tcpdump.communicate(timeout=GENEROUS_S)
     told = document(tlsprobe("explain", str(file), "--json", cwd=tmp_path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 
+from tests.e2e.probing import SLOW_US, SPOILED, slowness_us
 from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
@@ -165,11 +166,24 @@ def said(
     cell: tuple[str, str],
     rule: str,
 ) -> RuleResult | None:
-    """What the rule says of the one trial of this cell."""
+    """What the rule says of the one trial of this cell; None if the machine was too slow for it."""
     (trial,) = (t for t in measured[campaign] if (t.trial.sequence, t.trial.tls) == cell)
+    if is_spoiled(trial, measured):
+        return None
     assert trial.failure is None
     assert trial.judgement.conclusive
-    return next((r for r in trial.judgement.results if r.rule == rule), None)
+    found = next((r for r in trial.judgement.results if r.rule == rule), None)
+    assert found is not None, f"{campaign}, {cell}: nothing is said of {rule}"
+    return found
+
+
+def is_spoiled(trial: JudgedTrial, measured: Measured) -> bool:
+    """Whether this machine was too slow for a trial, each time that it was driven."""
+    if trial.judgement.doubt not in SPOILED:
+        return False
+    timings = (t.judgement.timing_us for trials in measured.values() for t in trials)
+    assert slowness_us(timings) > SLOW_US, trial
+    return True
 
 
 def test_every_rule_is_shown_or_excused() -> None:
@@ -183,14 +197,14 @@ def test_a_server_keeps_it_and_another_breaks_it(rule: str, measured: Measured) 
     for server, expected in ((row.keeper, PASS), (row.breaker, row.broken)):
         campaign = server, row.profile, row.named
         found = said(measured, campaign, (row.sequence, row.tls), rule)
-        assert found is not None and found.result is expected, (server, found)
+        assert found is None or found.result is expected, (server, found)
 
 
 @pytest.mark.parametrize("rule", KEPT_ONLY)
 def test_what_no_server_breaks_is_kept(rule: str, measured: Measured) -> None:
     server, sequence = KEPT_ONLY[rule]
     found = said(measured, (server, "reference", ""), (sequence, "1.3"), rule)
-    assert found is not None and found.result is PASS, found
+    assert found is None or found.result is PASS, found
 
 
 @pytest.mark.parametrize("rule", sorted(TABLE.keys() & DECIDED))
@@ -201,9 +215,8 @@ def test_the_sequence_says_that_it_decides_the_rule(rule: str) -> None:
 def test_the_version_decides(measured: Measured) -> None:
     """To say nothing to our alert breaks a rule of TLS 1.2, and none of TLS 1.3."""
     server, sequence = SAYS_NOTHING
-    failed: dict[str, set[str]] = {"1.2": set(), "1.3": set()}
+    expected = {"1.2": {"TLS12-ANSWER"}, "1.3": set[str]()}
     for trial in measured[server, "reference", ""]:
-        if trial.trial.sequence == sequence:
+        if trial.trial.sequence == sequence and not is_spoiled(trial, measured):
             broken = {r.rule for r in trial.judgement.results if r.result is FAIL}
-            failed[trial.trial.tls] |= broken
-    assert failed == {"1.2": {"TLS12-ANSWER"}, "1.3": set()}
+            assert broken == expected[trial.trial.tls]

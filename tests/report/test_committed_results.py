@@ -26,7 +26,7 @@ from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_ma
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.schema import matrix_schema, run_schema
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("committed facts")]
+pytestmark = pytest.mark.slow
 
 DERIVED = ("run.json", "trials.jsonl", MATRIX_FILE, "truth.json")
 """What follows from facts, and is not committed."""
