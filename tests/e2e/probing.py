@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import GENEROUS_S
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
+from tlsprobe.model.facts import Load, TrialFact
 from tlsprobe.model.judgement import Doubt, Outcome, Result
 from tlsprobe.model.run import Cell, Run, TrialLine
 from tlsprobe.model.trace import Side
@@ -28,8 +30,8 @@ PATIENCE = GENEROUS_S * 5
 SPOILED = frozenset({Doubt.LATE, Doubt.BUSY, Doubt.OVERTAKEN, Doubt.ENDED_EARLY, Doubt.NOT_REACHED})
 """What may be said of a trial because the machine was slow: how it came out is no promise."""
 
-SLOW_US = 1000.0
-"""Lateness of a step, in microseconds, that a quiet machine does not know."""
+SLOW_US, STALLED_NS = 1000.0, 5_000_000
+"""Lateness of a step in microseconds, and a wait of ours, that a quiet machine does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,10 @@ class Ran:
         lines = [line for line in trials if (line.sequence, line.tls) == (sequence, tls)]
         assert len(lines) == self.cell(sequence, tls).trials
         found = [line for line in lines if line.doubt not in SPOILED]
-        slowest = slowness_us(line.timing_us for line in trials)
-        assert found == lines or slowest > SLOW_US, [line for line in lines if line not in found]
+        if found != lines:
+            facts = RecordedFacts(self.folder / FACTS_FILE).read()
+            loads = [fact.load for fact in facts if isinstance(fact, TrialFact)]
+            assert was_slow((line.timing_us for line in trials), loads), lines
         return found
 
     @property
@@ -89,10 +93,11 @@ class Ran:
         return Counter(line.outcome for line in self.timely(sequence, tls))
 
 
-def slowness_us(timings: Iterable[Mapping[str, float]]) -> float:
-    """How late the latest step of some trials was, or how slow the slowest thing in them."""
-    names = ("step_late", "spoiled_by", "slowest")
-    return max((timing.get(name, 0.0) for timing in timings for name in names), default=0.0)
+def was_slow(timings: Iterable[Mapping[str, float]], loads: Iterable[Load | None]) -> bool:
+    """Whether some step of a run was late, or we had to wait, for a processor or for our turn."""
+    late = (timing.get(name, 0.0) for timing in timings for name in ("step_late", "spoiled_by"))
+    waits = (max(load.lag_ns, load.stalled_ns) for load in loads if load is not None)
+    return max(late, default=0.0) > SLOW_US or max(waits, default=0) > STALLED_NS
 
 
 def causes_in(lines: Iterable[TrialLine]) -> Counter[str]:

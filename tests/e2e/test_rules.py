@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from tests.e2e.probing import SLOW_US, SPOILED, slowness_us
+from tests.e2e.probing import SPOILED, was_slow
 from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
+from tlsprobe.facts.file import FactsInMemory
 from tlsprobe.judge.rules import RULES
+from tlsprobe.model.facts import Load, TrialFact
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target, TlsVersion
@@ -52,6 +54,9 @@ Campaign = tuple[str, str, str]
 """A reference server, the profile it is probed with, and the protocol's name."""
 
 Measured = dict[Campaign, list[JudgedTrial]]
+
+LOADS: list[Load | None] = []
+"""The load of this machine while all was measured."""
 
 TABLE = {
     "TLS12-NOTIFY": Row("polite", "silent", "terminate", FAIL, "1.2"),
@@ -137,7 +142,9 @@ async def probe(
         tls=tuple(TlsVersion(tls) for tls in sorted({tls for _, tls in cells})),
     )
     chosen = [catalogue()[sequence].sequence for sequence in sorted({s for s, _ in cells})]
-    done = await measure(target, converse, chosen, settings, Watcher(), trio.Event())
+    facts = FactsInMemory()
+    done = await measure(target, converse, chosen, settings, Watcher(), trio.Event(), facts)
+    LOADS.extend(fact.load for fact in facts.read() if isinstance(fact, TrialFact))
     judged += done.judged.trials  # the controls have had their say
 
 
@@ -182,7 +189,7 @@ def is_spoiled(trial: JudgedTrial, measured: Measured) -> bool:
     if trial.judgement.doubt not in SPOILED:
         return False
     timings = (t.judgement.timing_us for trials in measured.values() for t in trials)
-    assert slowness_us(timings) > SLOW_US, trial
+    assert was_slow(timings, LOADS), trial
     return True
 
 
