@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -20,6 +21,7 @@ from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.lab import kernel_reasons
+from tlsprobe.model.judgement import Outcome
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
@@ -180,8 +182,11 @@ def test_two_thousand_trials_lose_and_leak_nothing() -> None:
     timely = [trial for trial in judged if trial.judgement.doubt not in SPOILED]
     assert len(timely) > 1000
     assert all(trial.judgement.conclusive for trial in timely)
-    assert {trial.judgement.outcome.value for trial in timely} == {"clean"}
     assert all(sees_itself(trial) for trial in timely)
+    # A server that is stopped for seconds waits no longer for what has come meanwhile, and resets.
+    outcomes = Counter(trial.judgement.outcome for trial in timely)
+    assert set(outcomes) <= {Outcome.CLEAN, Outcome.RESET_AFTER_FIN}
+    assert outcomes[Outcome.CLEAN] > 0.9 * len(timely)
 
 
 def sees_itself(trial: JudgedTrial) -> bool:
