@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,17 +54,13 @@ class Places:
         """Nothing else is to come: leave one place to see whether the path is alive."""
         self._idle.total_tokens = max(1, self.most - 1)
 
-    @asynccontextmanager
-    async def open(self, count: int = 1) -> AsyncIterator[None]:
+    def open(self, count: int = 1) -> AbstractAsyncContextManager[None]:
         """Take the places of ``count`` connections while the block runs."""
-        async with self._taken(self._open, min(count, self.most)):
-            yield
+        return self._taken(self._open, min(count, self.most))
 
-    @asynccontextmanager
-    async def waiting(self, count: int) -> AsyncIterator[None]:
+    def waiting(self, count: int) -> AbstractAsyncContextManager[None]:
         """Take ``count`` of the places for connections that wait idle while the block runs."""
-        async with self._taken(self._idle, min(count, self.idle)):
-            yield
+        return self._taken(self._idle, min(count, self.idle))
 
     async def wait_idle(self, borrower: object) -> None:
         """Take a place for a connection that waits idle, until it is given back."""
@@ -80,7 +76,7 @@ class Places:
         taken: list[object] = []
         try:
             if count == 1:
-                await limiter.acquire_on_behalf_of(borrowers[0])
+                await _acquire(limiter, borrowers[0])
                 taken.append(borrowers[0])
             else:  # two that each have half of what they need would wait for each other
                 async with self._many:
@@ -91,6 +87,14 @@ class Places:
         finally:
             for borrower in taken:
                 limiter.release_on_behalf_of(borrower)
+
+
+async def _acquire(limiter: trio.CapacityLimiter, borrower: object) -> None:
+    """Take a place; no other task has a turn in between if there is one."""
+    try:
+        limiter.acquire_on_behalf_of_nowait(borrower)
+    except trio.WouldBlock:
+        await limiter.acquire_on_behalf_of(borrower)
 
 
 class Gauge:

@@ -90,8 +90,9 @@ def _is_early(trace: Trace, end: ServerEnd) -> bool:
 def _first_packet(trace: Trace, behind: int) -> float:
     """When the first packet of our sequence left; infinite if none could any more."""
     for segment in trace.segments:
-        speaks = segment.ends or (segment.length and segment.end > behind)
-        if speaks and segment.side is Side.CLIENT:
+        if segment.side is Side.CLIENT and (
+            segment.ends or (segment.length and segment.end > behind)
+        ):
             return segment.time_ns
     return math.inf
 

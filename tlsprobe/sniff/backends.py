@@ -122,6 +122,9 @@ class Backend(ABC):
             return
         raise BackendFailed(self._last_words(f"not ready after {ARMING_S:.0f} s"))
 
+    async def watch(self) -> None:  # noqa: B027 - most backends are asked nothing
+        """See that the process goes on answering, for as long as it is not cancelled."""
+
     @trio.lowlevel.enable_ki_protection
     async def pump(self, filing: Demultiplexer) -> None:
         """Files frames until the process ends. Ctrl-C is for the task that drives, not here."""
@@ -284,12 +287,18 @@ class PacketBackend(Backend):
             answered = self._waiting.setdefault(number, trio.Event())
             if self._asked == self._answered:
                 self._ask()
-            with trio.move_on_after(ANSWER_S) as patience:
-                await answered.wait()
-            if patience.cancelled_caught:
-                self.breaks("the sniffer process does not answer")
+            await answered.wait()
         else:
             await trio.lowlevel.checkpoint()
+
+    @trio.lowlevel.enable_ki_protection
+    async def watch(self) -> None:
+        """One look now and then costs less than a timer for everybody who waits for an answer."""
+        while True:
+            asked = self._asked
+            await trio.sleep(ANSWER_S)
+            if self._answered < asked and not self._finishing:
+                self.breaks("the sniffer process does not answer")
 
     def hold(self, seconds: float) -> None:
         """Packets wait in the kernel for so long, and wake nobody who should be left alone."""

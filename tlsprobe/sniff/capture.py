@@ -285,6 +285,7 @@ async def _beside(backend: Backend, filing: Demultiplexer) -> AsyncIterator[None
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
+        nursery.start_soon(backend.watch)
         try:
             yield
         except BaseException as error:
@@ -294,6 +295,7 @@ async def _beside(backend: Backend, filing: Demultiplexer) -> AsyncIterator[None
         except BaseException as error:
             failure = error
         stop.cancel()
+        nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
 

@@ -13,6 +13,7 @@ import ipaddress
 import os
 import socket
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from tlsprobe.packets import frames
@@ -49,6 +50,7 @@ class Interface(NamedTuple):
     link: int | None
 
 
+@lru_cache(maxsize=64)
 def packed(address: str) -> bytes:
     """The address as it stands in packets, 4 or 16 bytes.
 
