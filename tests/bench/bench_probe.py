@@ -17,6 +17,8 @@ import re
 import resource
 import subprocess
 from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -27,12 +29,15 @@ import trio
 from tests.bench.processor import cpu
 from tests.bench.sampling import sampled
 from tests.servers import Nginx
+from tlsprobe.campaign.circumstances import TOOL
 from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
 from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.drive.script import Patience
-from tlsprobe.model.run import JudgedTrial
+from tlsprobe.facts.file import FactsFile
+from tlsprobe.model.facts import FactsHeader
+from tlsprobe.model.run import JudgedTrial, stamp
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
@@ -55,13 +60,17 @@ async def campaign(server: Nginx, folder: Path, tls: TlsVersion) -> int:
         pcapng=folder / f"capture-{tls}.pcapng",
     )
     sequences = [catalogue()["close-notify-fin"].sequence]
-    with (folder / f"trials-{tls}.jsonl").open("ab", buffering=0) as file:
+    header = FactsHeader(TOOL, target, stamp(datetime.now(UTC)))
+    with (
+        (folder / f"trials-{tls}.jsonl").open("ab", buffering=0) as file,
+        closing(FactsFile.create(folder / f"facts-{tls}.jsonl.gz", header)) as facts,
+    ):
 
         def judged(trial: JudgedTrial) -> None:
             file.write(encode_trial(trial_line(trial)))
 
         measured = await measure(
-            target, converse, sequences, settings, Watcher(judged=judged), trio.Event()
+            target, converse, sequences, settings, Watcher(judged=judged), trio.Event(), facts
         )
     assert measured.capture.dropped == 0
     return measured.cells[0].trials
