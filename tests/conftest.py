@@ -33,8 +33,8 @@ settings.register_profile("quick", settings.get_profile("tlsprobe"), max_example
 # --- Many processes -------------------------------------------------------------------------------
 
 HERE = Path(__file__).parent
-LONG = (HERE / "e2e", HERE / "report" / "test_committed_results.py")
-"""What takes minutes, and so comes first: whoever is done with it takes what is short."""
+LONG = (HERE / "e2e", HERE / "report" / "test_committed_results.py", HERE / "campaign")
+"""What takes longest, and so comes first: whoever is done with it takes what is short."""
 
 CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 """Where a container reads how much of its processors it may use: cgroup v2, and v1."""
@@ -47,11 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process for each processor that we may use, two at least: many tests only wait.
+    """One process for each processor that we may use, and one more: many tests only wait.
 
     A container may see sixty-four and be stopped for most of the time when it uses them.
     """
-    return max(2, min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS)))
+    return 1 + min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
 
 
 def allowed(quota: Path) -> int:
