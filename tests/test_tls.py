@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlsprobe.errors import UsageError
+from tlsprobe.model.alerts import alert_name
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import RecordKind
 from tlsprobe.reference.certificate import self_signed
 from tlsprobe.tls import (
     Received,
     TlsSession,
-    alert_name,
     client_context,
     server_context,
 )

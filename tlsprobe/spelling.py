@@ -1,8 +1,13 @@
-"""Text that JSON cannot carry, spelled out."""
+"""Text that came from bytes which are no UTF-8: spelled out for JSON, or as the bytes it was."""
 
 from __future__ import annotations
 
 from typing import Any
+
+
+def as_given(value: str) -> bytes:
+    """The bytes of a word from the command line or the environment, as they came: UTF-8 or not."""
+    return value.encode("utf-8", "surrogateescape")
 
 
 def speakable(value: Any) -> Any:

@@ -6,25 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.cli.console import err, say
-from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER, UNMEASURED
 from tlsprobe.model.run import Cell, Run
 
-FAIL_ON = {
-    "fail": frozenset({Verdict.FAIL}),
-    "warn": frozenset({Verdict.FAIL, Verdict.WARN}),
-    "never": frozenset[Verdict](),
-}
-"""The verdicts that make a run fail, by the words of ``--fail-on``."""
-
 _NOTHING_MEASURED = 3
-_UNMEASURED = {Verdict.ERROR, Verdict.INCONCLUSIVE}
-_NO_ANSWER = {*_UNMEASURED, Verdict.UNSUPPORTED}
 
 
 def verdict_exit(runs: Sequence[Run], fail_on: str, allow_unmeasured: bool = False) -> int:
     """0; 1 for a finding that counts or a cell that was not measured; 3 if none was measured."""
     verdicts = [cell.verdict for run in runs for cell in run.cells]
-    if all(verdict in _NO_ANSWER for verdict in verdicts):
+    if all(verdict in NO_ANSWER for verdict in verdicts):
         return _NOTHING_MEASURED
     failed = any(verdict in FAIL_ON[fail_on] for verdict in verdicts)
     strict = fail_on != "never" and not allow_unmeasured
@@ -48,4 +39,4 @@ def print_unmeasured(runs: Sequence[Run], fail_on: str, allow_unmeasured: bool) 
 def _unmeasured(runs: Sequence[Run]) -> Iterator[Cell]:
     """Cells that were asked for and have no answer, although the server offers their version."""
     cells = (cell for run in runs for cell in run.cells)
-    return (c for c in cells if c.role == "asked" and c.verdict in _UNMEASURED)
+    return (c for c in cells if c.role == "asked" and c.verdict in UNMEASURED)

@@ -45,7 +45,11 @@ RateOption = Annotated[
 TlsOption = Annotated[list[TlsVersion] | None, typer.Option(help="1.2 or 1.3. Default: both.")]
 
 PatienceOption = Annotated[
-    float, typer.Option(min=0.1, help="How long to wait for the server to close, in seconds.")
+    float,
+    typer.Option(
+        min=0.1,
+        help="How long to wait for the server to respond or to end a connection, in seconds.",
+    ),
 ]
 
 VendorsArgument = Annotated[

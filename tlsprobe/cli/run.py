@@ -16,7 +16,7 @@ from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.run import Probed, jobs_of, probe_all
 from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.cli.console import complain, err, out
-from tlsprobe.cli.exit_codes import FAIL_ON, print_unmeasured, verdict_exit
+from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
 from tlsprobe.cli.options import (
     OUTPUT_PANEL,
     TARGET_PANEL,
@@ -39,6 +39,7 @@ from tlsprobe.cli.progress import ProgressView
 from tlsprobe.cli.typed import command_line, resumed_arguments, without
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
+from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.profiles import load_profile

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NoReturn
 
 from tlsprobe.drive.connection import SHOWN, Connection
+from tlsprobe.model.alerts import alert_name
 from tlsprobe.model.trace import EventKind, RecordKind, Stage
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.tls import TlsSession, alert_name
+from tlsprobe.tls import TlsSession
 
 _CERTIFICATE_ALERTS = frozenset({41, 42, 43, 44, 45, 46, 48, 49, 116})
 _ASKED = ", after it had asked for a client certificate"

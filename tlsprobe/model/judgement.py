@@ -110,11 +110,6 @@ class Confidence(StrEnum):
         """The same, but for what is surer than ``medium``."""
         return Confidence.MEDIUM if self is Confidence.HIGH else self
 
-    @property
-    def raised(self) -> Confidence:
-        """One level up, ``high`` being the ceiling."""
-        return Confidence.MEDIUM if self is Confidence.LOW else Confidence.HIGH
-
 
 @dataclass(frozen=True, slots=True)
 class Control:
@@ -224,6 +219,20 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"
     UNSUPPORTED = "unsupported"
+
+
+UNMEASURED = frozenset({Verdict.INCONCLUSIVE, Verdict.ERROR})
+"""Verdicts without an answer: nobody's failure, and no success either."""
+
+NO_ANSWER = UNMEASURED | {Verdict.UNSUPPORTED}
+"""The same, and what the server does not offer."""
+
+FAIL_ON = {
+    "fail": frozenset({Verdict.FAIL}),
+    "warn": frozenset({Verdict.FAIL, Verdict.WARN}),
+    "never": frozenset[Verdict](),
+}
+"""The verdicts that make a run fail, by the words of ``--fail-on``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
+from tlsprobe.spelling import as_given
 
 PROTOCOL = b"AMQP\x00\x00\x09\x01"
 """The protocol header, the client's first words; a server of other versions answers its own."""
@@ -223,7 +224,7 @@ def amqp(settings: AmqpSettings, login: Login) -> Callable[[], Amqp]:
         )
     user, password = login.user or "guest", login.password or "guest"
     # SASL PLAIN (RFC 4616); a long string is written like a table.
-    response = _table(b"\0" + _encode(user) + b"\0" + _encode(password))
+    response = _table(b"\0" + as_given(user) + b"\0" + as_given(password))
     script = Script(
         login=_PROPERTIES + _short("PLAIN") + response + _short("en_US"),
         vhost=_short(login.database or "/"),
@@ -238,7 +239,7 @@ def _method(channel: int, method: Method, arguments: bytes = b"") -> bytes:
 
 
 def _short(value: str) -> bytes:
-    octets = _encode(value)
+    octets = as_given(value)
     if len(octets) > 255:
         raise UsageError("the virtual host is too long for AMQP", "--database takes 255 bytes")
     return bytes([len(octets)]) + octets
@@ -246,11 +247,6 @@ def _short(value: str) -> bytes:
 
 def _table(fields: bytes) -> bytes:
     return pack("!I", len(fields)) + fields
-
-
-def _encode(value: str) -> bytes:
-    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
-    return value.encode("utf-8", "surrogateescape")
 
 
 # Without this capability RabbitMQ closes on a wrong password instead of saying so.

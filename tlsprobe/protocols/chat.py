@@ -31,6 +31,7 @@ from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
+from tlsprobe.spelling import as_given
 
 LONGEST = 64 * 1024
 """The longest answer that is waited for, in bytes."""
@@ -394,8 +395,7 @@ def _filled(send: str, values: dict[str, str]) -> bytes:
         value = _plain(send, values) if name == "plain" else _value(name, send, values)
         return _quoted(value) if match["quoted"] else value
 
-    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
-    return PLACEHOLDER.sub(fill, send).encode("utf-8", "surrogateescape")
+    return as_given(PLACEHOLDER.sub(fill, send))
 
 
 def _value(name: str, send: str, values: dict[str, str]) -> str:
@@ -410,7 +410,7 @@ def _value(name: str, send: str, values: dict[str, str]) -> str:
 def _plain(send: str, values: dict[str, str]) -> str:
     """SASL's PLAIN (RFC 4616): authorised as, authenticated as, password, between zero bytes."""
     user, password = _value("user", send, values), _value("password", send, values)
-    return b64encode(f"\0{user}\0{password}".encode("utf-8", "surrogateescape")).decode()
+    return b64encode(as_given(f"\0{user}\0{password}")).decode()
 
 
 def _quoted(value: str) -> str:

@@ -19,6 +19,7 @@ from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
+from tlsprobe.spelling import as_given
 
 LONGEST = 1024 * 1024
 """The longest message that is taken for LDAP, in bytes; a root DSE has a few thousand."""
@@ -228,8 +229,8 @@ def ldap(settings: LdapSettings, login: Login) -> Callable[[], Ldap]:
         bind = _tlv(
             Tag.BIND_REQUEST,
             _integer(Tag.INTEGER, 3)
-            + _tlv(Tag.OCTET_STRING, _encode(login.user))
-            + _tlv(_SIMPLE, _encode(login.password)),
+            + _tlv(Tag.OCTET_STRING, as_given(login.user))
+            + _tlv(_SIMPLE, as_given(login.password)),
         )
     script = Script(settings.starttls, bind, _search())
     return lambda: Ldap(script)
@@ -326,11 +327,6 @@ def _result(operation: bytes) -> str:
     except (ValueError, IndexError):
         said = b""
     return f"{code} {name}" + (f": {escaped(said)}" if said else "")
-
-
-def _encode(value: str) -> bytes:
-    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
-    return value.encode("utf-8", "surrogateescape")
 
 
 LDAP = Protocol(

@@ -17,6 +17,7 @@ from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
+from tlsprobe.spelling import as_given
 
 PING = b"\xc0\x00"
 GOODBYE = b"\xe0\x00"
@@ -191,8 +192,7 @@ def _packet(kind: int, content: bytes) -> bytes:
 
 
 def _string(value: str, key: str) -> bytes:
-    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
-    octets = value.encode("utf-8", "surrogateescape")
+    octets = as_given(value)
     if len(octets) > _LONGEST_STRING:
         raise UsageError(f"the {key} is too long for MQTT", "give one of at most 65535 bytes")
     return pack("!H", len(octets)) + octets

@@ -21,6 +21,7 @@ from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
+from tlsprobe.spelling import as_given
 
 LONGEST_READ = 64 * 1024
 """The longest packet of the login, in bytes; an error message has 512 at most."""
@@ -327,9 +328,9 @@ def mysql(settings: MysqlSettings, login: Login) -> Callable[[], Mysql]:
     query = settings.query
     script = Script(
         user=_string(login.user or "root", "user"),
-        password=_encode(login.password or ""),
+        password=as_given(login.password or ""),
         database=_string(login.database or "", "database"),
-        request=PING if query is None else b"\x03" + _encode(query),
+        request=PING if query is None else b"\x03" + as_given(query),
     )
     if len(script.request) >= LONGEST:
         raise UsageError("the query is longer than a MySQL packet", "keep it below 16 MiB")
@@ -395,12 +396,7 @@ def _scrambled(hash_name: str, password: bytes, scramble: bytes, *, first: bool)
 def _string(value: str, key: str) -> bytes:
     if "\0" in value:
         raise UsageError(f"the {key} for MySQL contains a zero byte", "leave it out")
-    return _encode(value)
-
-
-def _encode(value: str) -> bytes:
-    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
-    return value.encode("utf-8", "surrogateescape")
+    return as_given(value)
 
 
 MYSQL = Protocol(

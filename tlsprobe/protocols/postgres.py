@@ -23,6 +23,7 @@ from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
+from tlsprobe.spelling import as_given
 
 SSL_REQUEST = pack("!II", 8, 80877103)
 """Asks for TLS on a connection that is still plain; answered by one byte, S or N."""
@@ -295,7 +296,7 @@ class Postgres(Conversation):
     def _prove(self, method: Auth, rest: bytes, password: str) -> bytes:
         match method:
             case Auth.CLEARTEXT:
-                return _secret(_encode(password) + b"\0")
+                return _secret(as_given(password) + b"\0")
             case Auth.MD5:
                 return _secret(_md5(self._script.user, password, rest) + b"\0")
             case _:
@@ -371,18 +372,13 @@ def _md5(user: str, password: str, salt: bytes) -> bytes:
     def digest(data: bytes) -> bytes:
         return hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
 
-    return b"md5" + digest(digest(_encode(password) + _encode(user)) + salt[:4])
+    return b"md5" + digest(digest(as_given(password) + as_given(user)) + salt[:4])
 
 
 def _string(value: str, key: str) -> bytes:
     if "\0" in value:
         raise UsageError(f"the {key} for PostgreSQL contains a zero byte", "leave it out")
-    return _encode(value) + b"\0"
-
-
-def _encode(value: str) -> bytes:
-    # The command line and the environment may hold bytes that are no UTF-8; they go as they came.
-    return value.encode("utf-8", "surrogateescape")
+    return as_given(value) + b"\0"
 
 
 def _error_fields(body: bytes) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tlsprobe.model.judgement import Outcome, Result, Verdict
+from tlsprobe.model.judgement import NO_ANSWER, Outcome, Result
 from tlsprobe.model.run import Cell, Run
 
-_NO_ANSWER = {Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.UNSUPPORTED}
 _BROKEN = {Result.FAIL, Result.WARN, Result.ERROR}
 _OURS = frozenset({Outcome.CLIENT_RESET})
 """What any server shows where the sequence aborts."""
@@ -60,7 +59,7 @@ def differences(run: Run) -> tuple[str, ...]:
 
 def _differences(known: Known, run: Run) -> Iterator[str]:
     asked = [cell for cell in run.cells if cell.role == "asked"]
-    cells = [cell for cell in asked if cell.verdict not in _NO_ANSWER]
+    cells = [cell for cell in asked if cell.verdict not in NO_ANSWER]
     outcomes = {Outcome(outcome) for cell in cells for outcome in cell.outcomes}
     broken = {rule for cell in cells for rule in _broken(cell)}
     broken |= {f.rule for cell in asked for f in cell.findings if f.result is Result.ERROR}

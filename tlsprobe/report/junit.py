@@ -9,21 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from tlsprobe.model.judgement import Result, Verdict
+from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Result, Verdict
 from tlsprobe.model.run import Cell, Deviation, Finding, Run
 from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
 from tlsprobe.report.sentences import describe_capture, describe_host
-
-FAILURES = {
-    "fail": {Verdict.FAIL},
-    "warn": {Verdict.FAIL, Verdict.WARN},
-    "never": set[Verdict](),
-}
-"""The verdicts that are failures, by ``--fail-on``."""
-
-ERRORS = frozenset({Verdict.ERROR, Verdict.INCONCLUSIVE})
-"""Verdicts without an answer, which are nobody's failure and no success either."""
 
 _BAD = (Result.FAIL, Result.WARN, Result.ERROR)
 
@@ -115,15 +105,15 @@ def _element(run: Run, sequence: str, tls: str) -> ET.Element:
 def _kind(cell: Cell, fail_on: str) -> str | None:
     if cell.verdict is Verdict.UNSUPPORTED:
         return "skipped"
-    if cell.verdict in ERRORS:
+    if cell.verdict in UNMEASURED:
         return "error"
-    return "failure" if cell.verdict in FAILURES[fail_on] else None
+    return "failure" if cell.verdict in FAIL_ON[fail_on] else None
 
 
 def _message(cell: Cell) -> str:
     """The verdict in a line: the worst finding, or the reason why there is none."""
     finding = next(iter(_worst_first(cell)), None)
-    if cell.verdict in {Verdict.UNSUPPORTED, *ERRORS} or finding is None:
+    if cell.verdict in {Verdict.UNSUPPORTED, *UNMEASURED} or finding is None:
         return f"{cell.verdict}: {cell.reason or describe_outcomes(cell)}"
     return f"{finding.result} {finding.rule}: {finding.text}"
 
