@@ -36,6 +36,7 @@ from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive
+from tlsprobe.drive.segments import sends
 from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
@@ -53,7 +54,7 @@ from tlsprobe.model.facts import (
     TrialFact,
 )
 from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
-from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations, spoken
@@ -78,6 +79,12 @@ ON_LOOPBACK, ELSEWHERE = 32, 16
 
 RATE_ELSEWHERE = 20.0
 """New connections a second, unless the user says otherwise; on loopback as many as come."""
+
+APART = 0.01
+"""Seconds between connections that have something to do when the server's idle timer fires.
+
+Opened together they would all be ended together, and most of our answers would come late.
+"""
 
 
 async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
@@ -140,6 +147,7 @@ class _Campaign:
         self.opening = trio.CapacityLimiter(settings.concurrency)
         self.places = Places(self.most_asked(), settings.concurrency)
         self.pace = Pace(self.rate)
+        self.apart = Pace(1 / APART)
         self.gauge = Gauge()
         self.gauge.opened = len(reached.checks)
         self.begun = trio.current_time()
@@ -350,6 +358,8 @@ class _Campaign:
         if delay:
             await trio.sleep(delay)
         async with self.places.open():
+            if acts_after_idle(cell.sequence):
+                await self.apart.turn()
             await self.pace.turn()
             dropped = self.capture.dropped
             drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
@@ -499,6 +509,15 @@ class _Campaign:
         return Measured(
             judged, self.capture.facts(), address, interrupted, tuple(notes), self.told, spent
         )
+
+
+def acts_after_idle(sequence: Sequence) -> bool:
+    """Whether something is to be sent once the server's idle timeout has been waited for."""
+    idle = (
+        at for at, group in enumerate(sequence.groups) if any(s.wait is Limit.IDLE for s in group)
+    )
+    waited = next(idle, len(sequence.groups))
+    return any(map(sends, sequence.groups[waited + 1 :]))
 
 
 def _planned(cell: CellPlan) -> PlannedCell:
