@@ -1,7 +1,8 @@
 """What a campaign will cost, told before it starts: connections, how many at once, how long.
 
 The time is that of a server that ends each connection soon after we do, as most do; how quick it
-is, the preflight has measured. One that never ends a connection costs our patience each time.
+is, the preflight has measured. One that never ends a connection costs our patience each time, and
+what comes late is driven again: a run takes so long, or longer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from math import ceil
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.spoiled import SHORT_S, TIMED
 from tlsprobe.model.run import CellPlan, Plan
-from tlsprobe.model.sequence import Act, Limit, Sequence, Verb
+from tlsprobe.model.sequence import Act, Form, Limit, Sequence, Verb
 from tlsprobe.model.trace import Drive, EventKind
 
 LONG_IDLE = 20.0
@@ -105,11 +106,14 @@ def _check_s(pacing: Pacing, tail: float) -> float:
 
 def _steps_s(sequence: Sequence, settings: Settings, pacing: Pacing) -> float:
     """The waits of a sequence: those of its own in full, those for the server as it was seen."""
-    seconds, gone = 0.0, False
+    seconds, gone, half_hello = 0.0, False, False
     for step in sequence.steps:
         gone = gone or step.verb.row.act in {Act.CLOSES, Act.ABORTS}
+        half_hello = half_hello or (step.verb is Verb.HELLO and step.form is Form.PART)
         if step.verb in {Verb.SLEEP, Verb.PAUSE} and not isinstance(step.wait, Limit):
             seconds += float(step.wait)
+        elif half_hello and not sequence.uses(Verb.FIN) and isinstance(step.wait, float):
+            seconds += step.wait  # who has half a record waits for the rest, whatever that says
         elif step.verb in {Verb.AWAIT, Verb.DRAIN}:
             seconds += settings.patience.tail if gone else pacing.ending
     return seconds

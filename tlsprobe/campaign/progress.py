@@ -73,4 +73,5 @@ def cost_of(plan: Plan) -> str:
     """What a run will cost, in words."""
     minutes, seconds = divmod(round(plan.seconds), 60)
     long = f"{minutes} min {seconds} s" if minutes else f"{plan.seconds:.0f} s"
-    return f"{plan.connections} connections, at most {plan.most_open} open at once, about {long}"
+    at_once = f"at most {plan.most_open} open at once"
+    return f"{plan.connections} connections, {at_once}, about {long} or more"
