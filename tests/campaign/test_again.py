@@ -132,6 +132,14 @@ def test_only_beside_others_can_a_connection_be_turned_away_for_want_of_room() -
     assert away.judged.trial.index == 1
 
 
+def test_a_server_that_refuses_an_upload_has_room() -> None:
+    """It ends the connection before the upload is whole, which is before our sequence begins."""
+    early = play(C.request(), S.notify(), S.fin(), asked=False, ended_early=True)
+    (away,) = turned_away(driven(early, load=Load(9, 3)))
+    assert away.judged.judgement.doubt is Doubt.ENDED_EARLY
+    assert turned_away(driven(early, name="upload-refused", load=Load(9, 3))) == []
+
+
 @pytest.mark.parametrize(
     ("timeouts", "expected_s", "hasty"),
     [

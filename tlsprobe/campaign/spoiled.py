@@ -10,6 +10,7 @@ from tlsprobe.judge.idle import KINDS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
 from tlsprobe.model.run import CellPlan, JudgedTrial
+from tlsprobe.model.sequence import Form, Sequence
 
 TIMED = "idle-expiry"
 """The sequence whose timeout is looked at."""
@@ -76,10 +77,15 @@ def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
 def turned_away(driven: Iterable[Driven]) -> list[Driven]:
     """Trials that the server ended or refused before they began, with others of ours open.
 
-    If we were slow ourselves, its idle timer may have ended them.
+    If we were slow ourselves, its idle timer may have ended them. Who refuses an upload turns that
+    away, and no connection.
     """
-    beside = (one for one in driven if one.most > 1 and not one.is_slow)
+    beside = (o for o in driven if o.most > 1 and not o.is_slow and not _uploads(o.cell.sequence))
     return [one for one in beside if _was_turned_away(one.judged)]
+
+
+def _uploads(sequence: Sequence) -> bool:
+    return any(step.form is Form.UPLOAD for step in sequence.steps)
 
 
 def _was_turned_away(judged: JudgedTrial) -> bool:
