@@ -61,6 +61,16 @@ def test_every_path_is_there(page: Path) -> None:
     assert [path for path in sorted(named) if not is_there(path)] == []
 
 
+def test_every_room_has_its_line() -> None:
+    """What ARCHITECTURE lists under "Rooms", in full: folders and files of the package."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = text.partition("\n## Rooms\n")[2].partition("\n## ")[0]
+    package = ROOT / "tlsprobe"
+    there = {f"{place.parent.name}/" for place in package.glob("*/__init__.py")}
+    there |= {file.name for file in package.glob("*.py") if not file.name.startswith("__")}
+    assert set(re.findall(r"^\| `([^`]+)` \|", rooms, re.MULTILINE)) == there
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for place, anchor in LINK.findall(page.read_text(encoding="utf-8")):
