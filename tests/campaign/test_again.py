@@ -12,7 +12,14 @@ from tests.small_servers import SmallServer, WhenFull, running
 from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
-from tlsprobe.campaign.spoiled import Driven, hasty_timer, is_steady, spoiled, turned_away
+from tlsprobe.campaign.spoiled import (
+    Driven,
+    hasty_timer,
+    is_steady,
+    outlasts,
+    spoiled,
+    turned_away,
+)
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.facts.file import FactsInMemory
@@ -155,6 +162,15 @@ def test_which_timeouts_are_looked_at_alone(
     stories = [play(step("await"), silence(s), S.notify(), S.fin(), C.fin()) for s in timeouts]
     found = driven(*stories, name="idle-expiry", load=Load(20, 20))
     assert (hasty_timer(found, expected_s) is not None) is hasty
+
+
+def test_a_connection_that_failed_has_no_timeout_to_outlast() -> None:
+    waited = play(step("await"), silence(9))
+    quick = play(step("await"), silence(0.2), S.notify(), S.fin(), C.fin())
+    longest, shortest, failed = driven(waited, quick, REFUSED, name="idle-expiry")
+    assert longest.judged.judgement.doubt is Doubt.NOT_REACHED
+    assert outlasts(longest, shortest)
+    assert not outlasts(longest, failed)
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,11 @@ def is_shortened(crowded: Driven, alone: Driven) -> bool:
 
 def outlasts(one: Driven, other: Driven) -> bool:
     """Whether a timeout is so much longer than another that neither ticks nor chance made it so."""
+    if other.idle_s is None:
+        return False
     if one.judged.judgement.doubt is Doubt.NOT_REACHED:
         return True  # it did not fire even while we waited
-    if one.idle_s is None or other.idle_s is None:
-        return False
-    return other.idle_s < _least(one.idle_s)
+    return one.idle_s is not None and other.idle_s < _least(one.idle_s)
 
 
 def is_steady(alone: Iterable[Driven]) -> bool:
