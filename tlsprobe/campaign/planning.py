@@ -15,7 +15,15 @@ from math import ceil
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.spoiled import SHORT_S, TIMED
 from tlsprobe.model.run import CellPlan, Plan
-from tlsprobe.model.sequence import Act, Form, Limit, Sequence, Verb
+from tlsprobe.model.sequence import (
+    PASSES_TIME,
+    RELEASES,
+    TAKES_TIME,
+    Form,
+    Limit,
+    Sequence,
+    Verb,
+)
 from tlsprobe.model.trace import Drive, EventKind
 
 LONG_IDLE = 20.0
@@ -106,14 +114,14 @@ def _check_s(pacing: Pacing, tail: float) -> float:
 
 def _steps_s(sequence: Sequence, settings: Settings, pacing: Pacing) -> float:
     """The waits of a sequence: those of its own in full, those for the server as it was seen."""
-    seconds, gone, half_hello = 0.0, False, False
+    half_hello = any(step.verb is Verb.HELLO and step.form is Form.PART for step in sequence.steps)
+    # Who has half a record waits for the rest, whatever is said meanwhile, but not past a FIN.
+    in_full = TAKES_TIME if half_hello and not sequence.uses(Verb.FIN) else PASSES_TIME
+    seconds, gone = 0.0, False
     for step in sequence.steps:
-        gone = gone or step.verb.row.act in {Act.CLOSES, Act.ABORTS}
-        half_hello = half_hello or (step.verb is Verb.HELLO and step.form is Form.PART)
-        if step.verb in {Verb.SLEEP, Verb.PAUSE} and not isinstance(step.wait, Limit):
+        gone = gone or step.verb in RELEASES
+        if step.verb in in_full and not isinstance(step.wait, Limit):
             seconds += float(step.wait)
-        elif half_hello and not sequence.uses(Verb.FIN) and isinstance(step.wait, float):
-            seconds += step.wait  # who has half a record waits for the rest, whatever that says
         elif step.verb in {Verb.AWAIT, Verb.DRAIN}:
             seconds += settings.patience.tail if gone else pacing.ending
     return seconds

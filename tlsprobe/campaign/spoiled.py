@@ -10,7 +10,6 @@ from tlsprobe.judge.idle import KINDS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
 from tlsprobe.model.run import CellPlan, JudgedTrial
-from tlsprobe.model.sequence import Form, Sequence
 
 TIMED = "idle-expiry"
 """The sequence whose timeout is looked at."""
@@ -80,12 +79,8 @@ def turned_away(driven: Iterable[Driven]) -> list[Driven]:
     If we were slow ourselves, its idle timer may have ended them. Who refuses an upload turns that
     away, and no connection.
     """
-    beside = (o for o in driven if o.most > 1 and not o.is_slow and not _uploads(o.cell.sequence))
+    beside = (o for o in driven if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads)
     return [one for one in beside if _was_turned_away(one.judged)]
-
-
-def _uploads(sequence: Sequence) -> bool:
-    return any(step.form is Form.UPLOAD for step in sequence.steps)
 
 
 def _was_turned_away(judged: JudgedTrial) -> bool:

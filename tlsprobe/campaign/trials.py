@@ -36,7 +36,6 @@ from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive
-from tlsprobe.drive.segments import sends
 from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
@@ -54,7 +53,7 @@ from tlsprobe.model.facts import (
     TrialFact,
 )
 from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
-from tlsprobe.model.sequence import Limit, Sequence
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations, spoken
@@ -358,7 +357,7 @@ class _Campaign:
         if delay:
             await trio.sleep(delay)
         async with self.places.open():
-            if acts_after_idle(cell.sequence):
+            if cell.sequence.acts_after_idle:
                 await self.apart.turn()
             await self.pace.turn()
             dropped = self.capture.dropped
@@ -509,15 +508,6 @@ class _Campaign:
         return Measured(
             judged, self.capture.facts(), address, interrupted, tuple(notes), self.told, spent
         )
-
-
-def acts_after_idle(sequence: Sequence) -> bool:
-    """Whether something is to be sent once the server's idle timeout has been waited for."""
-    idle = (
-        at for at, group in enumerate(sequence.groups) if any(s.wait is Limit.IDLE for s in group)
-    )
-    waited = next(idle, len(sequence.groups))
-    return any(map(sends, sequence.groups[waited + 1 :]))
 
 
 def _planned(cell: CellPlan) -> PlannedCell:

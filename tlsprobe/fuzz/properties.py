@@ -191,8 +191,7 @@ def _is_tls(seen: Observation) -> bool:
 
 def _data_lost(seen: Observation) -> Iterable[Violation]:
     """What comes behind a body that the server refuses is part of that body to it."""
-    refused = any(step.form is Form.UPLOAD for step in seen.example.sequence.steps)
-    owed = _is_plain(seen) and not refused
+    owed = _is_plain(seen) and not seen.example.sequence.uploads
     return _broken("no-data-lost", "INTEROP-DATA-LOST")(seen) if owed else ()
 
 

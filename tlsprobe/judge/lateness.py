@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
-from tlsprobe.model.sequence import Verb
+from tlsprobe.model.sequence import PASSES_TIME, TAKES_TIME, Verb
 from tlsprobe.model.trace import (
     Coverage,
     DriverEvent,
@@ -56,8 +56,6 @@ TIMED_RULES = frozenset(
 )
 """The rules whose answer depends on when our steps came."""
 
-_OWN_WAITS = frozenset({Verb.SLEEP, Verb.PAUSE})
-_WAITS = _OWN_WAITS | {Verb.AWAIT, Verb.DRAIN, Verb.REQUEST}
 _ENDS = frozenset({"n", "a", FIN, RST})
 _DEEDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 
@@ -176,9 +174,9 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
         known = any(e.kind is EventKind.DUE for e in waits)
         if verbs[-1:] == [Verb.AWAIT] and known:
             pass  # an idle wait that was to end some time, and not at a moment
-        elif verbs[-1:] and verbs[-1] in _OWN_WAITS and not known:
+        elif verbs[-1:] and verbs[-1] in PASSES_TIME and not known:
             pass  # facts of an earlier version, which do not tell when the wait was to end
-        elif _WAITS.intersection(verbs):
+        elif TAKES_TIME.intersection(verbs):
             due = _due(trace, waits, before_ns, at) or (before.time_ns if before else None)
             if due is not None:
                 yield StepTime(due, event.time_ns, event.packet, WAIT_WITHIN_NS)

@@ -195,6 +195,12 @@ RELEASES = _verbs(Act.CLOSES, Act.ABORTS)
 SPEAKS = WRITES | _verbs(Act.ASKS)
 """Verbs that put bytes on the wire."""
 
+PASSES_TIME = frozenset(v for v in _verbs(Act.WAITS) if v.row.operand is Operand.DURATION)
+"""Verbs that wait for nobody, and just let a time pass."""
+
+TAKES_TIME = _verbs(Act.WAITS, Act.ASKS)
+"""Verbs that go on for a while: for a time of their own, or for the server."""
+
 NEEDS_OUR_HALF = SPEAKS | _verbs(Act.HALF_CLOSES)
 """Verbs that cannot be performed once our half of the connection has ended."""
 
@@ -272,6 +278,18 @@ class Sequence:
     def is_idle(self) -> bool:
         """Whether some step waits for the server's idle timeout."""
         return any(step.wait is Limit.IDLE for step in self.steps)
+
+    @property
+    def acts_after_idle(self) -> bool:
+        """Whether it sends something once the server's idle timeout has been waited for."""
+        idle = (at for at, step in enumerate(self.steps) if step.wait is Limit.IDLE)
+        waited = next(idle, len(self.steps))
+        return any(step.verb in SPEAKS | ENDS for step in self.steps[waited + 1 :])
+
+    @property
+    def uploads(self) -> bool:
+        """Whether it sends a body that the server is expected to refuse."""
+        return any(step.form is Form.UPLOAD for step in self.steps)
 
     @property
     def is_race(self) -> bool:
