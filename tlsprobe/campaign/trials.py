@@ -18,6 +18,7 @@ import trio
 
 from tlsprobe.campaign.again import calm, uncrowd
 from tlsprobe.campaign.connections import Gauge, Places
+from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
 from tlsprobe.campaign.pace import Pace, Place, cancel_at
@@ -33,15 +34,11 @@ from tlsprobe.campaign.settings import (
 )
 from tlsprobe.campaign.spoiled import TIMED, Driven
 from tlsprobe.campaign.trace import forget, trace_of
-from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive
 from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
-from tlsprobe.judge.causes import is_doubtful, is_open
-from tlsprobe.judge.rules import wants_alert_alone
-from tlsprobe.language import format_groups
 from tlsprobe.model.facts import (
     EndFact,
     Fact,
@@ -60,9 +57,6 @@ from tlsprobe.protocols import Conversations, spoken
 from tlsprobe.sniff import capture as sniffer
 
 _Opened = trio.TaskStatus[None]
-
-CONTROL_TRIALS = 3
-"""Connections spent on a control that the user did not ask for."""
 
 PATH_TRIES = 3
 """Connections that may run out of time before a path counts as dead."""
@@ -269,27 +263,13 @@ class _Campaign:
             if cell.role == CONTROL:  # begun before
                 await self.cell(cell)
                 continue
-            for control in self.wanted(cell):
-                if (control.groups, cell.tls) in known or control.is_idle:
+            said = [trial.judgement for trial in self.judgement.trials(cell)]
+            for added in controls_for(cell, said):
+                if (added.sequence.groups, added.tls) in known or added.sequence.is_idle:
                     continue
-                known.add((control.groups, cell.tls))
-                steps = format_groups(control.groups)
-                added = CellPlan(control, steps, cell.tls, CONTROL_TRIALS, CONTROL)
+                known.add((added.sequence.groups, added.tls))
                 self.note(PlanFact((_planned(added),)))
                 await self.cell(added)
-
-    def wanted(self, cell: CellPlan) -> Iterator[Sequence]:
-        """The controls that would tell more about a cell."""
-        said = [trial.judgement for trial in self.judgement.trials(cell)]
-        open_cause = any(is_open(reset) for judgement in said for reset in judgement.resets)
-        if open_cause and (control := control_of(cell.sequence)) is not None:
-            yield control
-        doubted = any(is_doubtful(reset) for judgement in said for reset in judgement.resets)
-        if doubted and (control := alert_only(cell.sequence)) is not None:
-            yield control
-        unsettled = any(wants_alert_alone(judgement.results) for judgement in said)
-        if unsettled and (control := alert_alone(cell.sequence)) is not None:
-            yield control
 
     async def cell(
         self, cell: CellPlan, *, task_status: _Opened = trio.TASK_STATUS_IGNORED

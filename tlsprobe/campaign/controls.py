@@ -1,0 +1,36 @@
+"""Which sequences that nobody asked for would tell more about a cell: its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from tlsprobe.campaign.judging import CONTROL
+from tlsprobe.catalogue import alert_alone, alert_only, control_of
+from tlsprobe.judge.causes import is_doubtful, is_open
+from tlsprobe.judge.rules import wants_alert_alone
+from tlsprobe.language import format_groups
+from tlsprobe.model.judgement import Judgement
+from tlsprobe.model.run import CellPlan
+from tlsprobe.model.sequence import Sequence
+
+CONTROL_TRIALS = 3
+"""Connections spent on a control that the user did not ask for."""
+
+
+def controls_for(cell: CellPlan, said: Collection[Judgement]) -> Iterator[CellPlan]:
+    """The controls that would tell more about a cell, of whose trials this was said."""
+    for control in _wanted(cell.sequence, said):
+        steps = format_groups(control.groups)
+        yield CellPlan(control, steps, cell.tls, CONTROL_TRIALS, CONTROL)
+
+
+def _wanted(sequence: Sequence, said: Collection[Judgement]) -> Iterator[Sequence]:
+    open_cause = any(is_open(reset) for judgement in said for reset in judgement.resets)
+    if open_cause and (control := control_of(sequence)) is not None:
+        yield control
+    doubted = any(is_doubtful(reset) for judgement in said for reset in judgement.resets)
+    if doubted and (control := alert_only(sequence)) is not None:
+        yield control
+    unsettled = any(wants_alert_alone(judgement.results) for judgement in said)
+    if unsettled and (control := alert_alone(sequence)) is not None:
+        yield control
