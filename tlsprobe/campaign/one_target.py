@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from tlsprobe.campaign.circumstances import TOOL, this_host
+from tlsprobe.campaign.circumstances import TOOL, this_host, where_reached
 from tlsprobe.campaign.judging import with_judgement
 from tlsprobe.campaign.progress import Progress, shown
 from tlsprobe.campaign.results import results_folder
@@ -89,9 +89,7 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
 
 
 def _document(job: Job, measured: Measured, started: datetime) -> Run:
-    notes = (*job.notes, *measured.notes)
-    if measured.address != str(job.target):
-        notes = (f"{job.target} was reached at {measured.address}", *notes)
+    reached = where_reached(job.target, measured.address)
     run = Run(
         tool=TOOL,
         started=stamp(started),
@@ -102,7 +100,7 @@ def _document(job: Job, measured: Measured, started: datetime) -> Run:
         cells=(),
         summary={},
         interrupted=measured.interrupted,
-        notes=notes,
+        notes=(*reached, *job.notes, *measured.notes),
         seed=job.settings.seed,
         command=job.command,
         plan=measured.plan,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Protocol
 
-from tlsprobe.campaign.circumstances import TOOL, this_host
+from tlsprobe.campaign.circumstances import TOOL, this_host, where_reached
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.errors import plain_errors
 from tlsprobe.fuzz.campaign import fuzz
@@ -77,9 +77,6 @@ def _watcher(
 
 
 def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
-    notes = fuzzed.notes
-    if fuzzed.address != str(job.target):
-        notes = (f"{job.target} was reached at {fuzzed.address}", *notes)
     return FuzzRun(
         tool=TOOL,
         started=stamp(started),
@@ -96,6 +93,6 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         against=job.against.target if job.against else None,
         unmeasured=fuzzed.unmeasured,
         interrupted=fuzzed.interrupted,
-        notes=notes,
+        notes=(*where_reached(job.target, fuzzed.address), *fuzzed.notes),
         command=job.command,
     )
