@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths
 from tlsprobe.campaign.lab_columns import shipped_columns
-from tlsprobe.campaign.reading import AUTOMATIC, fact_of, judged_from, read_results, runs_in
+from tlsprobe.campaign.reading import fact_of, judged_from, named_in, read_results, runs_in
 from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
@@ -49,11 +49,10 @@ class Committed(NamedTuple):
 def committed() -> dict[str, Committed]:
     """The runs of the servers, by the names of their folders: judged once, for there are many."""
     found = {}
-    for path in sorted(RESULTS.glob(f"*/{FACTS_FILE}")):
-        facts, name = RecordedFacts(path), path.parent.name
-        if not AUTOMATIC.match(name) and facts.how_measured() is not None:
-            run, judged = judged_from(facts)
-            found[name] = Committed(run, agreement_with(facts.read, judged.trials))
+    for folder in named_in(RESULTS):
+        facts = RecordedFacts(folder / FACTS_FILE)
+        run, judged = judged_from(facts)
+        found[folder.name] = Committed(run, agreement_with(facts.read, judged.trials))
     return found
 
 

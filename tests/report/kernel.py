@@ -175,7 +175,8 @@ if __name__ == "__main__":
     for folder in asked.folders:
         servers = agreements(folder)
         for name, found in servers.items():
-            print(*lines(name, found), sep="\n", end="\n" if any(lines(name, found)) else "")
+            for line in lines(name, found):
+                print(line)
         for side in Side:
             total = Agreement()
             for found in servers.values():

@@ -49,8 +49,13 @@ def results_in(place: Path) -> list[tuple[Path, Run]]:
 
 def runs_in(folder: Path) -> dict[str, Run]:
     """The runs below a folder by the names of theirs, without those that nobody named."""
+    return {below.name: read_results(below) for below in named_in(folder)}
+
+
+def named_in(folder: Path) -> list[Path]:
+    """The results folders below a folder, but for those that tlsprobe named itself."""
     named = (below for below in _folders(folder) if not AUTOMATIC.match(below.name))
-    return {below.name: read_results(below) for below in named if holds_results(below)}
+    return [below for below in named if holds_results(below)]
 
 
 def holds_results(folder: Path) -> bool:
