@@ -91,7 +91,8 @@ def test_silence_is_found(demo: Ran) -> None:
 
 
 def test_haste_is_found(demo: Ran) -> None:
-    assert outcomes(demo, "hasty")["server-close-reply"] <= {"reset-after-fin"}
+    # If it is stopped between its alert and its close, our reply is unread when it closes: no FIN.
+    assert outcomes(demo, "hasty")["server-close-reply"] <= {"reset-after-fin", "reset-before-fin"}
     assert outcomes(demo, "hasty")["terminate"] <= {"clean"}
     assert "data-after-close" in causes(demo, "hasty")
 
