@@ -40,22 +40,6 @@ TIMES_SLOWER = 4
 STRAIN_NS = 50_000_000
 """Waiting for a processor that is never much, whatever the trial's length."""
 
-WAITED_RULES = frozenset({"INTEROP-DATA-LOST", "INTEROP-LEAK"})
-"""The rules whose failure may mean that the server was slow."""
-
-TIMED_RULES = frozenset(
-    {
-        "HTTP-LINGER",
-        "INTEROP-DATA-LOST",
-        "INTEROP-IDLE-RACE",
-        "INTEROP-RESET-AFTER-FIN",
-        "INTEROP-RESET-BEFORE-FIN",
-        "TCP-RST-ON-UNREAD",
-        "TLS13-HALF-CLOSE",
-    }
-)
-"""The rules whose answer depends on when our steps came."""
-
 _ENDS = frozenset({"n", "a", FIN, RST})
 _DEEDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 

@@ -17,9 +17,7 @@ from tlsprobe.judge.closing import (
 from tlsprobe.judge.early import ended_before_start, ending_words
 from tlsprobe.judge.ladder import ladder_of
 from tlsprobe.judge.lateness import (
-    TIMED_RULES,
     TIMES_SLOWER,
-    WAITED_RULES,
     gave_up_reading,
     is_strained,
     late_step,
@@ -29,7 +27,7 @@ from tlsprobe.judge.lateness import (
 )
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.race import attempt_of
-from tlsprobe.judge.rules import IDLE_RACE, RuleInput, apply_rules, met_expiry, rule_input
+from tlsprobe.judge.rules import IDLE_RACE, RULES, RuleInput, apply_rules, met_expiry, rule_input
 from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
 from tlsprobe.model.judgement import (
     Doubt,
@@ -112,7 +110,7 @@ def _timed(
 
 def _strain(trace: Trace, results: tuple[RuleResult, ...], knowledge: Knowledge) -> Doubt | None:
     """A doubt where the server seems slow, or seems to owe something, and the machine was busy."""
-    slow = any(r.rule in WAITED_RULES and r.result in _BAD for r in results)
+    slow = any(RULES[r.rule].fails_if_slow and r.result in _BAD for r in results)
     return Doubt.BUSY if slow and is_strained(trace, knowledge.load) else None
 
 
@@ -124,7 +122,7 @@ def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[R
     if doubt is Doubt.BUSY or doubt is Doubt.CROWDED:
         return ()
     if doubt is Doubt.LATE:
-        return tuple(result for result in results if result.rule not in TIMED_RULES)
+        return tuple(result for result in results if not RULES[result.rule].timed)
     return results
 
 

@@ -216,6 +216,7 @@ HTTP_RULES = (
         _http_linger,
         checked=True,
         protocols=("http1",),
+        timed=True,
         remedy=Remedy(
             "A slow reader: the reset can erase a response that has arrived and is not read yet.",
             (

@@ -243,6 +243,7 @@ INTEROP_RULES = (
         "A reader gets EOF, not ECONNRESET: a read error can tear down a forwarder's tunnel.",
         _reset_before_fin,
         in_handshake=True,
+        timed=True,
     ),
     Rule(
         "INTEROP-RESET-AFTER-FIN",
@@ -252,6 +253,7 @@ INTEROP_RULES = (
         "No reset follows the FIN: harmless to readers, but metrics and firewalls count it.",
         _reset_after_fin,
         in_handshake=True,
+        timed=True,
     ),
     Rule(
         "INTEROP-DATA-LOST",
@@ -261,6 +263,8 @@ INTEROP_RULES = (
         "A response that is owed arrives whole, however the connection ends.",
         _data_lost,
         in_handshake=True,
+        timed=True,
+        fails_if_slow=True,
         remedy=Remedy(
             "The client cannot know whether its request was done, nor whether it is safe to ask"
             " again.",
@@ -275,6 +279,7 @@ INTEROP_RULES = (
         "The server releases a connection that the client has closed.",
         _leak,
         in_handshake=True,
+        fails_if_slow=True,
         remedy=Remedy(
             "Descriptors and memory of the server are held by clients that have gone.",
             (Advice(Party.SERVER, "act on EOF and set an idle timeout."),),
@@ -319,6 +324,7 @@ INTEROP_RULES = (
         "A request that meets the idle expiry is answered or refused cleanly, not lost with an"
         " RST, after which nobody knows whether it was done.",
         _idle_race,
+        timed=True,
         remedy=Remedy(
             "The request that met the expiry: nobody knows whether it was done, and a"
             " proxy says 502.",

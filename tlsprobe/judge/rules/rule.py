@@ -167,7 +167,10 @@ class Rule:
     names, and is not told from secondary sources. ``tls`` and ``protocols`` say to which
     connections it can apply at all: a version, names of protocols; where they are empty, to any.
     ``remedy`` is there where there is more to say of a breach than the cause of a reset does.
-    ``in_handshake``: it can also be asked where a handshake was broken off.
+    ``in_handshake``: it can also be asked where a handshake was broken off. ``timed``: its answer
+    depends on when our steps came, as that of most rules about an RST does, and a late step takes
+    it away. ``fails_if_slow``: a breach may mean no more than that the server was slow, and where
+    the machine was busy it is in doubt.
     """
 
     id: str
@@ -181,6 +184,8 @@ class Rule:
     protocols: tuple[str, ...] = ()
     remedy: Remedy | None = None
     in_handshake: bool = False
+    timed: bool = False
+    fails_if_slow: bool = False
 
     def can_apply(self, tls: str | None, protocol: str, finished: bool = True) -> bool:
         """Whether it has anything to say of connections in this version with this protocol.

@@ -53,6 +53,7 @@ TCP_RULES = (
         _rst_on_unread,
         checked=True,
         in_handshake=True,
+        timed=True,
     ),
     Rule(
         "TCP-RST-FORM",

@@ -288,6 +288,7 @@ TLS_RULES = (
         _tls13_half_close,
         checked=True,
         tls="1.3",
+        timed=True,
     ),
     Rule(
         "TLS13-IGNORE-AFTER",
