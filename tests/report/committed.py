@@ -24,9 +24,9 @@ from tlsprobe.model.trace import Side
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, read_run
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.compatibility import summary_page
-from tlsprobe.report.render_markdown import render_markdown
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -76,14 +76,14 @@ def write(folder: Path) -> None:
     write_run_pages(runs, RESULTS, folder)
     agreed = {name: one.agreement for name, one in committed().items()}
     if any(found[side].resets for found in agreed.values() for side in found):
-        page = render_markdown(kernel_page(agreed))
+        page = page_for_folder(kernel_page(agreed))
         (folder / KERNEL_FILE).write_text(page, encoding="utf-8")
     if (RESULTS / PATHS).is_dir():
         write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
-        paths = render_markdown(lab_paths.page_again(RESULTS / PATHS))
+        paths = page_for_folder(lab_paths.page_again(RESULTS / PATHS))
         (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
-        clients = render_markdown(lab_clients.page_again(RESULTS))
+        clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
 
 
@@ -138,7 +138,7 @@ def _summary() -> str:
     if not runs:
         return ""
     page = summary_page(tuple(runs[name] for name in sorted(runs)), absent_in(RESULTS))
-    return f"\n{render_markdown(page)}\n"
+    return f"\n{page_for_folder(page)}\n"
 
 
 def _main() -> None:

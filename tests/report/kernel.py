@@ -27,8 +27,8 @@ from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import Block, Column, Heading, Page, Paragraph, Table
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.plurals import counted
-from tlsprobe.report.render_markdown import render_markdown
 
 
 @dataclass(slots=True)
@@ -184,4 +184,4 @@ if __name__ == "__main__":
             print(f"{folder}, {side}: {_sentence(total)}")
         if asked.page is not None:
             runs = _told_runs(sorted(folder.glob(f"*/{FACTS_FILE}")))
-            asked.page.write_text(render_markdown(kernel_page(servers, runs)), encoding="utf-8")
+            asked.page.write_text(page_for_folder(kernel_page(servers, runs)), encoding="utf-8")

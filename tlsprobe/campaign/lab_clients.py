@@ -38,9 +38,9 @@ from tlsprobe.model.target import Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import TRIALS_FILE, encode_trial, trial_line
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.clients import WatchedClient, clients_page
-from tlsprobe.report.render_markdown import render_markdown
 
 CLIENTS_FOLDER = "clients"
 """Where the facts are, a folder for each scenario, in the folder that ``--out`` names."""
@@ -101,7 +101,7 @@ def write_page(found: ClientsWatched, asked: ClientsSettings) -> Page:
     if found.is_measured:
         notes = encode_lab_notes(LabNotes(asked.typed, absent))
         replace_file(asked.folder / CLIENTS_FOLDER / LAB_FILE, notes)
-        replace_file(asked.folder / PAGE_FILE, render_markdown(page).encode())
+        replace_file(asked.folder / PAGE_FILE, page_for_folder(page).encode())
     return page
 
 

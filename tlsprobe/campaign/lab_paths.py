@@ -45,10 +45,10 @@ from tlsprobe.model.run import Run
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.blocks import Page
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.paths import paths_page
 from tlsprobe.report.paths import Along
-from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.sniff.capture import endpoint
 
 PAGE_FILE = "paths.md"
@@ -134,7 +134,7 @@ def write_page(found: Found, asked: PathsSettings) -> Page:
     notes = LabNotes(asked.typed, absent, _circumstances())
     if found.along:
         replace_file(asked.folder / LAB_FILE, encode_lab_notes(notes))
-        replace_file(asked.folder / PAGE_FILE, render_markdown(_page(notes, found.along)).encode())
+        replace_file(asked.folder / PAGE_FILE, page_for_folder(_page(notes, found.along)).encode())
     return _page(notes, found.along)
 
 

@@ -28,8 +28,8 @@ from tlsprobe.report.document import (
     encode_trial,
     trial_line,
 )
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.pages.run import run_page
-from tlsprobe.report.render_markdown import render_markdown
 
 CAPTURE_FILE = "capture.pcapng"
 RUN_PAGE = "matrix.md"
@@ -116,7 +116,7 @@ def keep_facts(measured: Path, kept: Path) -> None:
 
 def page_of(run: Run, typed: str) -> bytes:
     """The page of a run; it names ``typed`` as the command line that it comes from."""
-    return render_markdown(run_page([run], typed)).encode()
+    return page_for_folder(run_page([run], typed)).encode()
 
 
 def replace_file(path: Path, document: bytes) -> None:

@@ -10,10 +10,10 @@ from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes
 from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.pages.vendor import vendor_page
-from tlsprobe.report.render_markdown import render_markdown
 
 PAGE_FILE = "vendor.md"
 """A vendor's page, in the vendor's folder."""
@@ -37,7 +37,7 @@ def write_compatibility(
     """
     compatibility = compatibility_of(vendors_of(runs, absent))
     folder.mkdir(parents=True, exist_ok=True)
-    page = render_markdown(compatibility_page(compatibility, command))
+    page = page_for_folder(compatibility_page(compatibility, command))
     (folder / "matrix.md").write_text(page, encoding="utf-8")
     lines = render_csv(compatibility)
     (folder / "matrix.csv").write_text(lines, encoding="utf-8", newline="")
@@ -59,5 +59,5 @@ def _write_pages(
         profile = profiles.get(vendor.name) or profiles.get(vendor.run.target.profile)
         own = folder / vendor.folder
         own.mkdir(exist_ok=True)
-        page = render_markdown(vendor_page(vendor, profile, command))
+        page = page_for_folder(vendor_page(vendor, profile, command))
         (own / PAGE_FILE).write_text(page, encoding="utf-8")

@@ -12,6 +12,10 @@ PAGE_FORMATS = ("markdown",)
 """NAME is the function ``render_NAME`` of the module ``render_NAME``, imported when it is used."""
 
 
+IN_FOLDERS = "markdown"
+"""The format of the pages in results folders: a forge shows it."""
+
+
 class Renderer(Protocol):
     """Writes a page as text. ``diagrams``: ladders are drawn, where the format can."""
 
@@ -24,3 +28,8 @@ def renderer(name: str) -> Renderer:
     module = import_module(f"tlsprobe.report.render_{name}")
     found: Renderer = getattr(module, f"render_{name}")
     return found
+
+
+def page_for_folder(page: Page) -> str:
+    """The page as it is written into a results folder."""
+    return renderer(IN_FOLDERS)(page)
