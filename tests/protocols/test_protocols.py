@@ -9,6 +9,7 @@ import pytest
 
 from tlsprobe import protocols
 from tlsprobe.errors import UsageError
+from tlsprobe.model import protocols as known
 from tlsprobe.model.profile import Profile, ProtocolSettings
 from tlsprobe.model.target import Login, Target
 from tlsprobe.protocols import PROTOCOLS, Conversation, Protocol, make_conversation, spoken
@@ -42,6 +43,16 @@ def test_a_table_without_keys_is_the_defaults(protocol: Protocol[Any]) -> None:
     assert protocol.read({"adapter": protocol.name}, "protocol", mistakes) == protocol.settings()
     needed = [name for name, key in protocol.keys.items() if key.required]
     assert mistakes == [f"protocol.{name}: missing; write it" for name in needed]
+
+
+def test_what_others_know_of_protocols_names_none_that_is_not_there() -> None:
+    named = {known.UNKNOWN, *known.HTTP, *known.SENDER_ENDS, *known.ASKS_FOR_TLS}
+    assert named <= set(PROTOCOLS)
+
+
+def test_a_request_for_tls_is_as_long_as_readers_of_captures_take_it_to_be() -> None:
+    asks = make_conversation(profile(PostgresSettings()), "h", LOGIN)().open()
+    assert {"postgres": (len(asks), len(b"S"))} == known.ASKS_FOR_TLS
 
 
 def test_what_is_spoken_is_the_adapter_or_for_a_script_the_profile() -> None:

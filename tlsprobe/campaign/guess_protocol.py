@@ -14,12 +14,13 @@ from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.drive.script import drive
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.profile import Profile
+from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 
-UNKNOWN, HTTP = "raw", "https"
-"""The profiles of servers of which nothing, and of which no more is known than that it is HTTP."""
+HTTP = "https"
+"""The profile of servers of which no more is known than that it is HTTP."""
 
 _PATIENCE_S = 3.0
 """Seconds for the answer to a GET, at most; a server of another protocol may never give one."""

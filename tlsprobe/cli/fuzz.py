@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from tlsprobe.campaign.guess_protocol import HTTP, UNKNOWN, speaks_http
+from tlsprobe.campaign.guess_protocol import HTTP, speaks_http
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out, say
@@ -41,6 +41,7 @@ from tlsprobe.fuzz.properties import PROPERTIES, Needs, by_default
 from tlsprobe.fuzz.settings import Against, FuzzJob, FuzzSettings
 from tlsprobe.model.fuzz import Example, FuzzRun
 from tlsprobe.model.profile import Profile
+from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers

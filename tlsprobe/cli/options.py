@@ -18,6 +18,7 @@ import typer
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Profile
+from tlsprobe.model.protocols import HTTP, UNKNOWN
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.sniff.capture import CHOICES
@@ -237,9 +238,9 @@ def guess_profile(text: str) -> str:
     if port in {"8443", "443"}:
         return "https"
     known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
-    others = [profile for profile in known if profile.protocol not in {"http1", "http2"}]
+    others = [profile for profile in known if profile.protocol not in HTTP]
     names = [profile.name for profile in others if str(profile.port) == port]
-    return names[0] if len(names) == 1 else "raw"
+    return names[0] if len(names) == 1 else UNKNOWN
 
 
 def password_in(variable: str | None) -> str | None:

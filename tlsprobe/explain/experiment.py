@@ -13,15 +13,13 @@ from itertools import pairwise
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.model.causes import Cause, Remedy
 from tlsprobe.model.judgement import Reset, Word
+from tlsprobe.model.protocols import ASKS_FOR_TLS, GOODBYE_PORTS
 from tlsprobe.model.trace import RecordKind, Side, Trace
 
 _OPEN_PAIR = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DELIBERATE}
 _IDLE_S = 1.0
 _LONGEST_IDLE_S = 86_400
 _MOST_STEPS = 8
-
-GOODBYE_PORTS = frozenset({25, 110, 143, 389, 465, 587, 636, 993, 995, 1883, 3306, 5432})
-"""Ports of protocols that say goodbye before they end."""
 
 
 def help_for(reset: Reset, server: str) -> Remedy:
@@ -31,7 +29,7 @@ def help_for(reset: Reset, server: str) -> Remedy:
     return remedy_of(situation_of(reset, _NO_HTTP if known else ""))
 
 
-_NO_HTTP = "other"
+_NO_HTTP = "a protocol with a goodbye"
 
 
 def experiment_for(trace: Trace, reset: Reset, server: str, words: tuple[Word, ...]) -> str | None:
@@ -54,11 +52,12 @@ def experiment_for(trace: Trace, reset: Reset, server: str, words: tuple[Word, .
 
 
 def _profile(trace: Trace) -> str | None:
-    """The profile to name where the port does not tell: PostgreSQL asks for TLS in eight bytes."""
+    """The profile of a protocol that asks for TLS, to be named where the port does not tell."""
     plain = [r for r in trace.drive.records if r.kind is RecordKind.PLAIN]
     asked = [r.end - r.start for r in plain if r.side is Side.CLIENT]
     answered = [r.end - r.start for r in plain if r.side is Side.SERVER]
-    return "postgres" if (asked, answered) == ([8], [1]) else None
+    sizes = (asked[0], answered[0]) if len(asked) == len(answered) == 1 else None
+    return next((name for name, known in ASKS_FOR_TLS.items() if known == sizes), None)
 
 
 def _steps(words: tuple[Word, ...], says_goodbye: bool) -> list[str]:

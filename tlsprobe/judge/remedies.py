@@ -14,6 +14,7 @@ from tlsprobe.judge.families import Family
 from tlsprobe.judge.rules.rule import Rule
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import Provoked, Reset
+from tlsprobe.model.protocols import HTTP, may_be_http
 from tlsprobe.model.trace import Side
 
 
@@ -75,19 +76,15 @@ _NOTHING_BEHIND = Advice(
 
 def _lost_request(situation: Situation) -> str:
     """Whom a request hurts that was sent and not read."""
-    proxy = ": a proxy or load balancer answers 502" if _is_http(situation) else ""
+    proxy = ": a proxy or load balancer answers 502" if may_be_http(situation.protocol) else ""
     return f"The client whose request it was: nobody knows whether it was done{proxy}."
 
 
 def _never_done(situation: Situation) -> str:
     """The same where the server had closed before the request came."""
     proxy = ", and a proxy or load balancer that does not ask again answers 502"
-    told = proxy if _is_http(situation) else ""
+    told = proxy if may_be_http(situation.protocol) else ""
     return f"The client whose request it was: it is lost, no response will come{told}."
-
-
-def _is_http(situation: Situation) -> bool:
-    return situation.protocol in {"", "http1", "http2", "raw"}
 
 
 def _against_lost_requests(situation: Situation) -> Iterator[Advice]:
@@ -280,12 +277,11 @@ _ROWS: dict[tuple[Cause, Side], Callable[[Situation], Remedy | None]] = {
 _DELIVERS = frozenset({"INTEROP-DATA-LOST", "TLS13-HALF-CLOSE"})
 _LINGERS = frozenset({"HTTP-LINGER"})
 _IDLES = frozenset({"INTEROP-IDLE-RACE"})
-_HTTP = frozenset({"http1", "http2"})
 
 
 def remedy_of_rule(rule: Rule, protocol: str = "", family: Family | None = None) -> Remedy | None:
     """What helps against a breach of a rule, with the settings of the server at hand."""
-    if rule.remedy is None or family is None or protocol not in _HTTP:
+    if rule.remedy is None or family is None or protocol not in HTTP:
         return rule.remedy
     also = tuple(_settings(rule.id, family))
     return Remedy(rule.remedy.hurts, (*rule.remedy.advice, *also))

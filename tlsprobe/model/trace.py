@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 from typing import NamedTuple
 
+from tlsprobe.model.protocols import UNKNOWN
+
 
 class Side(StrEnum):
     """Who sent it."""
@@ -299,6 +301,6 @@ class Trace:
     drive: Drive
     segments: tuple[Segment, ...]
     coverage: Coverage
-    protocol: str = "raw"
+    protocol: str = UNKNOWN
     left_out: int = 0
     gap: Gap | None = None

@@ -6,6 +6,7 @@ from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Met, Provoked, Result, TcpEnd, TlsEnd
+from tlsprobe.model.protocols import SENDER_ENDS
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
@@ -87,8 +88,7 @@ def _leak(given: RuleInput) -> Answer:
     goodbye = given.goodbye
     if left == "goodbye" and (goodbye is None or given.crossed(goodbye)):
         return None
-    if given.closing.server_end is None and left == "goodbye" and given.trace.protocol == "http2":
-        # RFC 9113 section 6.8: who sends GOAWAY ends the connection when it is done.
+    if given.closing.server_end is None and left == "goodbye" and _is_ours_to_end(given):
         return Result.INFO, "the server leaves it to us to end the connection after our GOAWAY"
     notified = given.axes.tls is TlsEnd.NOTIFIED
     if given.closing.server_end is None and left == "goodbye" and notified:
@@ -97,6 +97,10 @@ def _leak(given: RuleInput) -> Answer:
         held = "held the connection until its idle timer or our patience ended it"
         return Result.WARN, f"after our {left} the server {held}"
     return Result.PASS, f"the server ended the connection after our {left}"
+
+
+def _is_ours_to_end(given: RuleInput) -> bool:
+    return given.trace.protocol in SENDER_ENDS
 
 
 def _plaintext(given: RuleInput) -> Answer:
