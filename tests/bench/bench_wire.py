@@ -49,13 +49,13 @@ def batch_of(path: Path) -> Batch:
 
 def once(batch: Batch) -> tuple[float, float]:
     """Seconds of filing, and of taking."""
-    filing = Demultiplexer(batch.server)
-    filing.writer = Writer(io.BytesIO(), ETHERNET, "lo")
-    filing.expect(batch.client)
+    demultiplexer = Demultiplexer(batch.server)
+    demultiplexer.writer = Writer(io.BytesIO(), ETHERNET, "lo")
+    demultiplexer.expect(batch.client)
     begun = time.process_time()
-    filing.file(frames_of(batch.body))
+    demultiplexer.file(frames_of(batch.body))
     filed = time.process_time()
-    segments, _ = filing.take(batch.client)
+    segments, _ = demultiplexer.take(batch.client)
     taken = time.process_time()
     assert len(segments) == batch.frames
     return filed - begun, taken - filed

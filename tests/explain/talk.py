@@ -141,11 +141,11 @@ def explained(
     *talks: Talk,
     kind: Kind = "pcap",
     secrets: Sequence[bytes] = (),
-    wish: Filter = ALL,
+    wanted: Filter = ALL,
 ) -> Explanation:
     packets = sorted((p for talk in talks for p in talk.packets), key=lambda p: p.time_ns)
     numbered = [p._replace(number=n) for n, p in enumerate(packets, 1)]
-    return explain(Given(numbered, kind, secrets), wish)
+    return explain(Given(numbered, kind, secrets), wanted)
 
 
 def flow_of(*talks: Talk, kind: Kind = "pcap", secrets: Sequence[bytes] = ()) -> ExplainedFlow:

@@ -336,10 +336,10 @@ def test_a_long_connection_keeps_its_close() -> None:
 def test_only_what_was_asked_for() -> None:
     loud, quiet = postgres_end(tls13(), ALERT_13), tls13(Talk(client=(CLIENT[0], 40001)))
     assert len(explained(loud, quiet).flows) == 2
-    calm = explained(loud, quiet, wish=Filter())
+    calm = explained(loud, quiet, wanted=Filter())
     assert (len(calm.flows), calm.quiet) == (1, 1)
-    assert explained(loud, quiet, wish=Filter(port=40001)).found is False
-    assert explained(loud, quiet, wish=Filter(host="192.0.2.1")).found
+    assert explained(loud, quiet, wanted=Filter(port=40001)).found is False
+    assert explained(loud, quiet, wanted=Filter(host="192.0.2.1")).found
 
 
 def test_the_clients_reset_is_the_clients() -> None:

@@ -50,13 +50,13 @@ Told = list[tuple[Endpoint, Flow]]
 def live(seen: list[Arrival], link: int, server: Endpoint) -> tuple[Told, bytes]:
     """What the probe gets, and the file that was written meanwhile."""
     out = io.BytesIO()
-    filing = Demultiplexer(server, link)
-    filing.writer = Writer(out, link, "lo")
-    filing.expect_everyone()
+    demultiplexer = Demultiplexer(server, link)
+    demultiplexer.writer = Writer(out, link, "lo")
+    demultiplexer.expect_everyone()
     for at in range(0, len(seen), 3):  # batches, as a pipe brings them
-        filing.file(seen[at : at + 3])
-    filing.writer.finish(0)
-    return filing.take_everyone(), out.getvalue()
+        demultiplexer.file(seen[at : at + 3])
+    demultiplexer.writer.finish(0)
+    return demultiplexer.take_everyone(), out.getvalue()
 
 
 def from_file(data: bytes, server: Endpoint) -> Told:

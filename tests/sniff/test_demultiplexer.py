@@ -53,71 +53,71 @@ def said(talk: Talk) -> list[tuple[object, ...]]:
 
 
 def expecting(times: int = 1, client: tuple[bytes, int] = CLIENT) -> Demultiplexer:
-    filing = Demultiplexer(SERVER)
+    demultiplexer = Demultiplexer(SERVER)
     for _ in range(times):
-        filing.expect(client)
-    return filing
+        demultiplexer.expect(client)
+    return demultiplexer
 
 
 def test_both_directions_are_one_connection_and_strangers_only_count() -> None:
-    talk, filing = whole(), expecting()
-    filing.file(arrivals(*frames(talk, whole(STRANGER)), b"junk"))
-    assert (filing.kept, filing.others) == (9, 10)
-    flow = filing.take(CLIENT)
+    talk, demultiplexer = whole(), expecting()
+    demultiplexer.file(arrivals(*frames(talk, whole(STRANGER)), b"junk"))
+    assert (demultiplexer.kept, demultiplexer.others) == (9, 10)
+    flow = demultiplexer.take(CLIENT)
     assert (facts(flow.segments), flow.coverage) == (said(talk), Coverage.WHOLE)
     assert numbers(flow) == list(range(1, 10))
-    assert filing.last_ns == 1_000_000 + 18_000
+    assert demultiplexer.last_ns == 1_000_000 + 18_000
 
 
 def test_what_was_taken_is_gone_and_no_longer_expected() -> None:
-    filing = expecting()
-    assert filing.take(CLIENT) == NOTHING
-    filing.file(arrivals(*frames(whole())))
-    assert filing.take(CLIENT) == NOTHING
-    assert (filing.kept, filing.others) == (0, 9)
+    demultiplexer = expecting()
+    assert demultiplexer.take(CLIENT) == NOTHING
+    demultiplexer.file(arrivals(*frames(whole())))
+    assert demultiplexer.take(CLIENT) == NOTHING
+    assert (demultiplexer.kept, demultiplexer.others) == (0, 9)
 
 
 def test_who_expects_everyone_gets_each_with_its_name() -> None:
-    filing = Demultiplexer(SERVER)
-    filing.expect_everyone()
+    demultiplexer = Demultiplexer(SERVER)
+    demultiplexer.expect_everyone()
     first, other, second = whole(), whole(STRANGER), whole().again(5000, 50_000).opens()
     elsewhere = Talk(server=(HOST, 80)).opens()
-    filing.file(arrivals(*frames(first, other, second, elsewhere), b"junk"))
-    taken = filing.take_everyone()
+    demultiplexer.file(arrivals(*frames(first, other, second, elsewhere), b"junk"))
+    taken = demultiplexer.take_everyone()
     assert [client for client, _ in taken] == [CLIENT, CLIENT, STRANGER]
     assert [facts(flow.segments) for _, flow in taken] == [said(first), said(second), said(other)]
 
 
 def test_only_expected_frames_reach_the_file_under_the_same_numbers() -> None:
-    out, filing = io.BytesIO(), expecting()
-    filing.writer = Writer(out, ETHERNET, "lo")
+    out, demultiplexer = io.BytesIO(), expecting()
+    demultiplexer.writer = Writer(out, ETHERNET, "lo")
     talk, other = frames(whole()), frames(whole(STRANGER))
-    filing.file(arrivals(*(data for pair in zip(other, talk, strict=True) for data in pair)))
+    demultiplexer.file(arrivals(*(data for pair in zip(other, talk, strict=True) for data in pair)))
     assert [f.data for f in Reader().feed(out.getvalue())] == talk
-    assert numbers(filing.take(CLIENT)) == list(range(1, 10))
+    assert numbers(demultiplexer.take(CLIENT)) == list(range(1, 10))
 
 
 def test_file_and_memory_are_bounded_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_WHOLE", 5000)
     monkeypatch.setattr(module, "LATEST", 20)
     monkeypatch.setattr(module, "WAITING", 10)
-    out, filing = io.BytesIO(), expecting()
-    filing.writer = Writer(out, ETHERNET, "lo")
+    out, demultiplexer = io.BytesIO(), expecting()
+    demultiplexer.writer = Writer(out, ETHERNET, "lo")
     talk = Talk().opens().exchanges(100, 3000)
-    filing.file(arrivals(*frames(talk)))
+    demultiplexer.file(arrivals(*frames(talk)))
     kept = [len(f.data) for f in Reader().feed(out.getvalue())]
     assert (max(kept[:5]), max(kept[5:])) == (3066, module.HEADERS)
-    segments, coverage = filing.take(CLIENT)
+    segments, coverage = demultiplexer.take(CLIENT)
     assert facts(segments) == said(talk)[:16] + said(talk)[-20:]
     assert coverage is Coverage.WHOLE
 
 
 def test_frames_that_cannot_be_decoded_are_kept_and_are_no_segments() -> None:
-    talk, filing = whole(), expecting()
+    talk, demultiplexer = whole(), expecting()
     cut = talk.sent[3].frame()[:50]
-    filing.file(arrivals(*frames(talk)[:3], cut, *frames(talk)[3:]))
-    flow = filing.take(CLIENT)
-    assert filing.kept == 10
+    demultiplexer.file(arrivals(*frames(talk)[:3], cut, *frames(talk)[3:]))
+    flow = demultiplexer.take(CLIENT)
+    assert demultiplexer.kept == 10
     assert (numbers(flow), flow.coverage) == ([1, 2, 3, *range(5, 11)], Coverage.WHOLE)
 
 
@@ -157,13 +157,13 @@ def late_frames() -> dict[str, bytes]:
 @pytest.mark.parametrize("taken", [False, True], ids=["both untaken", "older taken"])
 def test_late_packets_of_the_connection_before_are_not_ours(name: str, taken: bool) -> None:
     younger, seen = reused(late_frames()[name])
-    filing = expecting(1 if taken else 2)
-    filing.file(seen[:9])
+    demultiplexer = expecting(1 if taken else 2)
+    demultiplexer.file(seen[:9])
     if taken:
-        assert len(filing.take(CLIENT).segments) == 9
-        filing.expect(CLIENT)
-    filing.file(seen[9:])
-    flow = filing.take(CLIENT, LATER_NS)
+        assert len(demultiplexer.take(CLIENT).segments) == 9
+        demultiplexer.expect(CLIENT)
+    demultiplexer.file(seen[9:])
+    flow = demultiplexer.take(CLIENT, LATER_NS)
     assert (facts(flow.segments), flow.coverage) == (said(younger), Coverage.WHOLE)
 
 
@@ -171,29 +171,29 @@ def test_late_packets_of_the_connection_before_are_not_ours(name: str, taken: bo
 def test_late_packets_in_front_of_our_syn_are_not_ours(name: str) -> None:
     """Nothing of the connection before was seen: its port was somebody else's."""
     younger, seen = reused()
-    filing = expecting()
-    filing.file([(LATER_NS - 1, 999, late_frames()[name]), *seen[9:]])
-    flow = filing.take(CLIENT, LATER_NS)
+    demultiplexer = expecting()
+    demultiplexer.file([(LATER_NS - 1, 999, late_frames()[name]), *seen[9:]])
+    flow = demultiplexer.take(CLIENT, LATER_NS)
     assert (facts(flow.segments), flow.coverage) == (said(younger), Coverage.WHOLE)
 
 
 def test_the_next_connection_from_our_port_is_not_ours() -> None:
     _, seen = reused()
-    filing = expecting()
-    filing.file(seen)
-    flow = filing.take(CLIENT, 1_000_000, 1_500_000)
+    demultiplexer = expecting()
+    demultiplexer.file(seen)
+    flow = demultiplexer.take(CLIENT, 1_000_000, 1_500_000)
     assert numbers(flow) == list(range(1, 10))
 
 
 def test_both_are_there_for_who_asks_first_and_who_asks_second() -> None:
     for order in ((0, 1), (1, 0)):
         _, seen = reused()
-        filing = expecting(2)
-        filing.file(seen)
+        demultiplexer = expecting(2)
+        demultiplexer.file(seen)
         spans = [(1_000_000, 1_500_000), (LATER_NS, LATER_NS + 500_000)]
-        found = {which: numbers(filing.take(CLIENT, *spans[which])) for which in order}
+        found = {which: numbers(demultiplexer.take(CLIENT, *spans[which])) for which in order}
         assert found == {0: list(range(1, 10)), 1: list(range(10, 19))}
-        assert filing.take(CLIENT) == NOTHING
+        assert demultiplexer.take(CLIENT) == NOTHING
 
 
 def test_a_packet_that_either_may_have_sent_is_a_reason_for_doubt() -> None:
@@ -201,70 +201,70 @@ def test_a_packet_that_either_may_have_sent_is_a_reason_for_doubt() -> None:
     older = whole()
     younger = older.again(older.client_isn + 50, older.server_isn + 50).opens().exchanges()
     rst = older.at(S, RST, 101).frame()
-    filing = expecting(2)
-    filing.file(
+    demultiplexer = expecting(2)
+    demultiplexer.file(
         [*arrivals(*frames(older)[:9]), *arrivals(*frames(younger), rst, since_ns=LATER_NS)]
     )
-    assert filing.take(CLIENT, LATER_NS).coverage is Coverage.HOLES
+    assert demultiplexer.take(CLIENT, LATER_NS).coverage is Coverage.HOLES
 
 
 def test_a_packet_that_neither_has_sent_is_a_reason_for_doubt() -> None:
     _, seen = reused(Talk(1 << 30, 3 << 30).at(S, RST, 77).frame())
-    filing = expecting(2)
-    filing.file(seen)
-    assert filing.take(CLIENT, LATER_NS).coverage is Coverage.HOLES
+    demultiplexer = expecting(2)
+    demultiplexer.file(seen)
+    assert demultiplexer.take(CLIENT, LATER_NS).coverage is Coverage.HOLES
 
 
 def test_a_forged_rst_on_a_port_of_one_connection_is_no_doubt() -> None:
     talk = Talk().opens().exchanges()
     forged = Talk(1 << 30, 3 << 30).at(S, RST, 77).frame()
-    filing = expecting()
-    filing.file(arrivals(*frames(talk), forged))
-    segments, coverage = filing.take(CLIENT)
+    demultiplexer = expecting()
+    demultiplexer.file(arrivals(*frames(talk), forged))
+    segments, coverage = demultiplexer.take(CLIENT)
     assert (segments[-1].rst, coverage) == (True, Coverage.WHOLE)
 
 
 @pytest.mark.parametrize("lost", ["syn", "all"])
 def test_without_our_syn_there_are_holes_and_nobody_elses_packets(lost: str) -> None:
     younger, seen = reused()
-    filing = expecting()
-    filing.file(seen[:9])
-    filing.take(CLIENT)
-    filing.expect(CLIENT)
-    filing.file(seen[10:] if lost == "syn" else [])
-    segments, coverage = filing.take(CLIENT, LATER_NS)
+    demultiplexer = expecting()
+    demultiplexer.file(seen[:9])
+    demultiplexer.take(CLIENT)
+    demultiplexer.expect(CLIENT)
+    demultiplexer.file(seen[10:] if lost == "syn" else [])
+    segments, coverage = demultiplexer.take(CLIENT, LATER_NS)
     assert facts(segments) == (said(younger)[1:] if lost == "syn" else [])
     assert coverage is (Coverage.HOLES if lost == "syn" else Coverage.NONE)
 
 
 def test_a_time_in_microseconds_is_not_before_the_call() -> None:
     """A capture program may cut off what is below."""
-    filing = expecting()
-    filing.file(arrivals(*frames(whole()), since_ns=LATER_NS))
-    assert len(filing.take(CLIENT, LATER_NS + 999).segments) == 9
+    demultiplexer = expecting()
+    demultiplexer.file(arrivals(*frames(whole()), since_ns=LATER_NS))
+    assert len(demultiplexer.take(CLIENT, LATER_NS + 999).segments) == 9
 
 
 def test_what_is_remembered_of_old_ports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FORMER", 3)
-    filing = Demultiplexer(SERVER)
+    demultiplexer = Demultiplexer(SERVER)
     for port in range(10):
         client = (HOST, 50_000 + port)
-        filing.expect(client)
-        filing.file(arrivals(*frames(whole(client))))
-        assert len(filing.take(client).segments) == 9
-    assert len(filing._former) == 3
-    assert not filing._ways
+        demultiplexer.expect(client)
+        demultiplexer.file(arrivals(*frames(whole(client))))
+        assert len(demultiplexer.take(client).segments) == 9
+    assert len(demultiplexer._former) == 3
+    assert not demultiplexer._ways
 
 
 def test_many_connections_on_one_port_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OLDER", 4)
-    filing = expecting()
+    demultiplexer = expecting()
     talk = Talk().opens()
     for n in range(50):
-        filing.file(arrivals(*frames(talk), since_ns=n * 1_000_000))
+        demultiplexer.file(arrivals(*frames(talk), since_ns=n * 1_000_000))
         talk = talk.again(talk.client_isn + TICK, talk.server_isn + TICK).opens()
-    filing.take(CLIENT, 49_000_000)
-    assert len(filing.take_everyone()) <= 7
+    demultiplexer.take(CLIENT, 49_000_000)
+    assert len(demultiplexer.take_everyone()) <= 7
 
 
 def test_syn_of_another_number_is_another_connection_even_if_the_first_goes_on() -> None:
@@ -274,7 +274,7 @@ def test_syn_of_another_number_is_another_connection_even_if_the_first_goes_on()
     syn = stray.says(C, SYN).frame()
     begun = len(talk.sent)
     talk.exchanges().closes()
-    filing = expecting()
-    filing.file(arrivals(*frames(talk)[:begun], syn, *frames(talk)[begun:]))
-    flow = filing.take(CLIENT, 0, 1_000_000 + 1500)
+    demultiplexer = expecting()
+    demultiplexer.file(arrivals(*frames(talk)[:begun], syn, *frames(talk)[begun:]))
+    flow = demultiplexer.take(CLIENT, 0, 1_000_000 + 1500)
     assert (facts(flow.segments), flow.coverage) == (said(talk), Coverage.WHOLE)

@@ -65,26 +65,26 @@ class Filter:
 
 def explain(
     reading: Reading,
-    wish: Filter = Filter(),
+    wanted: Filter = Filter(),
     key_logs: Iterable[bytes] = (),
 ) -> Explanation:
     """Explain a capture. Raises CaptureUnreadable when there is nothing to read in it."""
     is_text = reading.kind == "text"
-    choice = _choose(Summary() if is_text else reading.summary(), wish)
+    choice = _choose(Summary() if is_text else reading.summary(), wanted)
     key_log = read_key_log([*key_logs, *reading.secrets])
     packets = reading.packets(None if is_text else choice.keys.__contains__)
     found: Iterable[Connection] = ()
     if is_text or choice.keys:
         found = connections(packets, text=is_text, keep_bodies=bool(key_log))
     if is_text:
-        found = [c for c in found if wish.takes(c.ends)]
+        found = [c for c in found if wanted.takes(c.ends)]
         choice = _choice_of_text(found)
-    teller = _Explainer(choice, key_log, wish.quiet)
+    explainer = _Explainer(choice, key_log, wanted.quiet)
     for connection in found:
-        teller.take(connection)
-    flows = sorted(teller.flows, key=_first_reset)
+        explainer.take(connection)
+    flows = sorted(explainer.flows, key=_first_reset)
     source = _source(reading, choice.summary.forgotten // 2)
-    return Explanation(source, tuple(flows), choice.quiet + teller.quiet, teller.untold)
+    return Explanation(source, tuple(flows), choice.quiet + explainer.quiet, explainer.untold)
 
 
 def _first_reset(flow: ExplainedFlow) -> tuple[bool, int]:
@@ -141,14 +141,16 @@ class _Choice:
         return counts
 
 
-def _choose(summary: Summary, wish: Filter) -> _Choice:
+def _choose(summary: Summary, wanted: Filter) -> _Choice:
     keys: set[bytes] = set()
     quiet = told = 0
     for half, other in summary.pairs():
-        if (wish.host is not None or wish.port is not None) and not wish.takes(endpoints(half.key)):
+        if (wanted.host is not None or wanted.port is not None) and not wanted.takes(
+            endpoints(half.key)
+        ):
             continue
         if not (half.flags | (other.flags if other else 0)) & _RST:
-            if not wish.quiet or told >= MOST_QUIET:
+            if not wanted.quiet or told >= MOST_QUIET:
                 quiet += 1
                 continue
             told += 1

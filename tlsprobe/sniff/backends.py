@@ -96,8 +96,8 @@ class Backend(ABC):
         """What to start. Raises BackendFailed."""
 
     @abstractmethod
-    def _received(self, data: bytes, filing: Demultiplexer) -> None:
-        """Takes output of the process; frames go to the filing."""
+    def _received(self, data: bytes, demultiplexer: Demultiplexer) -> None:
+        """Takes output of the process; frames go to the demultiplexer."""
 
     @abstractmethod
     def _is_armed(self) -> bool: ...
@@ -112,12 +112,12 @@ class Backend(ABC):
     @abstractmethod
     async def _ask_to_end(self) -> None: ...
 
-    async def arm(self, filing: Demultiplexer) -> None:
+    async def arm(self, demultiplexer: Demultiplexer) -> None:
         """Starts the process; returns when it captures. Raises BackendFailed."""
         with trio.move_on_after(ARMING_S):
             await self._start(self._command())
             while not self._is_armed():
-                if not await self._read_once(filing):
+                if not await self._read_once(demultiplexer):
                     raise BackendFailed(self._last_words("it ended at once"))
             return
         raise BackendFailed(self._last_words(f"not ready after {ARMING_S:.0f} s"))
@@ -126,10 +126,10 @@ class Backend(ABC):
         """See that the process goes on answering, for as long as it is not cancelled."""
 
     @trio.lowlevel.enable_ki_protection
-    async def pump(self, filing: Demultiplexer) -> None:
+    async def pump(self, demultiplexer: Demultiplexer) -> None:
         """Files frames until the process ends. Ctrl-C is for the task that drives, not here."""
         try:
-            while await self._read_once(filing):
+            while await self._read_once(demultiplexer):
                 pass
         except BackendFailed as failure:
             self.breaks(str(failure))
@@ -177,12 +177,12 @@ class Backend(ABC):
         except OSError as error:
             raise BackendFailed(f"{command[0]}: {error.strerror}") from None
 
-    async def _read_once(self, filing: Demultiplexer) -> bool:
+    async def _read_once(self, demultiplexer: Demultiplexer) -> bool:
         assert self._process is not None
         assert self._process.stdout is not None
         data = await self._process.stdout.receive_some(_CHUNK)
         if data:
-            self._received(bytes(data), filing)
+            self._received(bytes(data), demultiplexer)
         return bool(data)
 
     def breaks(self, why: str) -> None:
@@ -260,16 +260,16 @@ class PacketBackend(Backend):
     def _is_armed(self) -> bool:
         return self._armed
 
-    def _received(self, data: bytes, filing: Demultiplexer) -> None:
+    def _received(self, data: bytes, demultiplexer: Demultiplexer) -> None:
         try:
             for kind, body in self._messages.feed(data):
-                self._hear(kind, body, filing)
+                self._hear(kind, body, demultiplexer)
         except sniffer_protocol.Garbled as error:
             raise BackendFailed(f"the sniffer process is not understood: {error}") from None
 
-    def _hear(self, kind: bytes, body: bytes, filing: Demultiplexer) -> None:
+    def _hear(self, kind: bytes, body: bytes, demultiplexer: Demultiplexer) -> None:
         if kind == FRAMES:
-            filing.file(sniffer_protocol.frames_of(body))
+            demultiplexer.file(sniffer_protocol.frames_of(body))
         elif kind in (SYNCED, ENDED):
             self._answered, _sent, self.dropped = TALLY.unpack(body)
             if kind == SYNCED:
@@ -367,16 +367,16 @@ class ToolBackend(Backend):
         """The program describes its interface once that is open and its filter set."""
         return bool(self._reader.interfaces)
 
-    def _received(self, data: bytes, filing: Demultiplexer) -> None:
+    def _received(self, data: bytes, demultiplexer: Demultiplexer) -> None:
         try:
             frames = self._reader.feed(data)
         except UsageError as error:
             raise BackendFailed(error.message) from None
         if self._reader.interfaces:
-            self.link = filing.link = self._reader.interfaces[0].link
+            self.link = demultiplexer.link = self._reader.interfaces[0].link
         if frames:
             self._latest_ns, self._latest_s = frames[-1].time_ns, trio.current_time()
-            filing.file((frame.time_ns, frame.length, frame.data) for frame in frames)
+            demultiplexer.file((frame.time_ns, frame.length, frame.data) for frame in frames)
 
     async def settle(self) -> None:
         """A frame younger than the call, or the program's delay and then quiet; or the bound."""

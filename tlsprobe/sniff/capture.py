@@ -69,14 +69,14 @@ class Capture:
     def __init__(
         self,
         where: Where | None,
-        filing: Demultiplexer,
+        demultiplexer: Demultiplexer,
         backend: Backend | None,
         warning: str | None,
         secrets: _Secrets | None = None,
     ) -> None:
         self.interface = where.interface.name if where else ""
         self.warning = warning
-        self._filing = filing
+        self._demultiplexer = demultiplexer
         self._backend = backend
         self._secrets = secrets or _Secrets()
 
@@ -88,12 +88,12 @@ class Capture:
     @property
     def packets(self) -> int:
         """Frames of expected connections, so far."""
-        return self._filing.kept
+        return self._demultiplexer.kept
 
     @property
     def others(self) -> int:
         """Frames of other connections to the same server, so far."""
-        return self._filing.others
+        return self._demultiplexer.others
 
     @property
     def dropped(self) -> int | None:
@@ -108,12 +108,12 @@ class Capture:
     def expect(self, client: tuple[str, int]) -> None:
         """Keeps the packets of this client from now on. Call it before the next await."""
         if self._backend:
-            self._filing.expect(endpoint(client))
+            self._demultiplexer.expect(endpoint(client))
 
     def expect_everyone(self) -> None:
         """Keeps the packets of all clients of the server from now on."""
         if self._backend:
-            self._filing.expect_everyone()
+            self._demultiplexer.expect_everyone()
 
     async def settle(self) -> None:
         """Returns when every packet that was on the wire before the call has been filed.
@@ -143,11 +143,11 @@ class Capture:
         """
         if self._backend is None:
             return NOTHING
-        return self._filing.take(endpoint(client), since_ns, until_ns)
+        return self._demultiplexer.take(endpoint(client), since_ns, until_ns)
 
     def take_everyone(self) -> list[tuple[tuple[str, int], Flow]]:
         """Every connection that was kept since `expect_everyone`, with its client."""
-        taken = self._filing.take_everyone()
+        taken = self._demultiplexer.take_everyone()
         return [((host_text(address), port), flow) for (address, port), flow in taken]
 
     def open_with(self, key_log: Path | None) -> None:
@@ -186,21 +186,23 @@ async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
     or none at all and ``require``; UsageError for an interface that does not exist.
     """
     candidates = _candidates(choice)
-    filing = Demultiplexer((route.packed(host), port))
+    demultiplexer = Demultiplexer((route.packed(host), port))
     where, trouble = _where(interface, host, port, namespace) if candidates else (None, None)
     backend: Backend | None = None
     reasons = [trouble] if trouble else []
     if where is not None:
-        backend, reasons = await _first_that_works(candidates, where, filing)
+        backend, reasons = await _first_that_works(candidates, where, demultiplexer)
     if where is None or backend is None:
         _refuse(choice, require, reasons)
-        yield Capture(None, filing, None, _warning(None, choice, reasons))
+        yield Capture(None, demultiplexer, None, _warning(None, choice, reasons))
         return
     try:
         secrets = _Secrets()
-        with _written(filing, where, backend, pcapng, secrets):
-            async with _beside(backend, filing):
-                yield Capture(where, filing, backend, _warning(backend, choice, reasons), secrets)
+        with _written(demultiplexer, where, backend, pcapng, secrets):
+            async with _beside(backend, demultiplexer):
+                yield Capture(
+                    where, demultiplexer, backend, _warning(backend, choice, reasons), secrets
+                )
     finally:
         await backend.reap()
 
@@ -230,14 +232,14 @@ def _candidates(choice: str) -> tuple[str, ...]:
 
 
 async def _first_that_works(
-    names: tuple[str, ...], where: Where, filing: Demultiplexer
+    names: tuple[str, ...], where: Where, demultiplexer: Demultiplexer
 ) -> tuple[Backend | None, list[str]]:
     """An armed backend, and why each one tried before it was not available."""
     reasons: list[str] = []
     for name in names:
         backend = BACKENDS[name](where)
         try:
-            await backend.arm(filing)
+            await backend.arm(demultiplexer)
         except BackendFailed as failure:
             await backend.reap()
             reasons.append(f"{name}: {failure}")
@@ -245,7 +247,7 @@ async def _first_that_works(
             await backend.reap()
             raise
         else:
-            filing.link = backend.link
+            demultiplexer.link = backend.link
             return backend, reasons
     return None, reasons
 
@@ -269,7 +271,7 @@ def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | 
 
 
 @asynccontextmanager
-async def _beside(backend: Backend, filing: Demultiplexer) -> AsyncIterator[None]:
+async def _beside(backend: Backend, demultiplexer: Demultiplexer) -> AsyncIterator[None]:
     """Pumps frames beside the body, and drains the tail after it.
 
     Also when the body was cancelled: what was measured until then keeps its packets. The body's
@@ -280,7 +282,7 @@ async def _beside(backend: Backend, filing: Demultiplexer) -> AsyncIterator[None
     @trio.lowlevel.enable_ki_protection
     async def pump() -> None:
         with stop:
-            await backend.pump(filing)
+            await backend.pump(demultiplexer)
 
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -302,7 +304,11 @@ async def _beside(backend: Backend, filing: Demultiplexer) -> AsyncIterator[None
 
 @contextmanager
 def _written(
-    filing: Demultiplexer, where: Where, backend: Backend, path: Path | None, secrets: _Secrets
+    demultiplexer: Demultiplexer,
+    where: Where,
+    backend: Backend,
+    path: Path | None,
+    secrets: _Secrets,
 ) -> Iterator[None]:
     """Keeps the capture file open for the body, ends it with the statistics, adds secrets."""
     if path is None:
@@ -311,14 +317,14 @@ def _written(
     try:
         out = path.open("wb")
         expression = where.expression
-        writer = Writer(out, filing.link, where.interface.name, capture_filter=expression)
+        writer = Writer(out, demultiplexer.link, where.interface.name, capture_filter=expression)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
-    filing.writer = writer
+    demultiplexer.writer = writer
     try:
         yield
     finally:
-        filing.writer = None
+        demultiplexer.writer = None
         try:
             with out:
                 writer.finish(backend.dropped)
