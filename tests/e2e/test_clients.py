@@ -12,7 +12,7 @@ from tlsprobe.campaign.lab_clients import page_again
 from tlsprobe.judge.verdict import judge
 from tlsprobe.lab.clients import SCENARIOS, Scenario, Seen, Watched, ending_of, tally, watch
 from tlsprobe.lab.vendor import running
-from tlsprobe.lab.workspace import places
+from tlsprobe.lab.workspace import new_workspace
 from tlsprobe.model.trace import Flag, Segment, Side
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.render_markdown import render_markdown
@@ -27,7 +27,7 @@ def watched(scenario: Scenario, folder: Path) -> Watched:
         async with running(load_profile(scenario.vendor), here) as server:
             return await watch(scenario, server, 1, folder / "client.pcapng")
 
-    with places() as here:
+    with new_workspace() as here:
         (seen,) = trio.run(observe)
     return Watched(ending_of(seen.trace.segments), judge(seen.trace).resets, seen.said)
 

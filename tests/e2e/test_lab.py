@@ -128,7 +128,7 @@ def test_the_kernel_agrees_with_every_cause(lab: Ran, runs: dict[str, Run]) -> N
     for run in runs.values():
         assert run.truth is not None
         assert run.truth.resets >= 4
-        assert run.truth.disagreements == run.truth.untold == ()
+        assert run.truth.disagreements == run.truth.unmatched == ()
         assert run.truth.agreed + run.truth.agreed_by_alternative == run.truth.resets
     total = json.loads((lab.folder / "truth.json").read_bytes())["total"]
     assert total["resets"] == sum(run.truth.resets for run in runs.values() if run.truth)

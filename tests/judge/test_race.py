@@ -14,8 +14,8 @@ from tlsprobe.model.judgement import (
     Axes,
     DataEnd,
     Doubt,
+    ExpiryOutcome,
     Judgement,
-    Met,
     Outcome,
     Reader,
     TcpEnd,
@@ -31,7 +31,7 @@ IDLE = Knowledge(waits_idle=True)
 def trial(
     outcome: Outcome,
     offset: float | None = None,
-    met: Met | None = None,
+    met: ExpiryOutcome | None = None,
     doubt: Doubt | None = None,
     answer: float = 40.0,
 ) -> JudgedTrial:
@@ -102,9 +102,9 @@ def test_where_nothing_was_in_time_no_probability_is_known() -> None:
 def test_requests_are_answered_refused_or_lost_by_distance() -> None:
     race = race_of(
         [
-            trial(Outcome.CLEAN, -5000.0, Met.ANSWERED),
-            trial(Outcome.RESET_BEFORE_FIN, 0.0, Met.LOST),
-            trial(Outcome.NO_CLOSE_NOTIFY, 0.0, Met.REFUSED),
+            trial(Outcome.CLEAN, -5000.0, ExpiryOutcome.ANSWERED),
+            trial(Outcome.RESET_BEFORE_FIN, 0.0, ExpiryOutcome.LOST),
+            trial(Outcome.NO_CLOSE_NOTIFY, 0.0, ExpiryOutcome.REFUSED),
         ]
     )
     assert race is not None

@@ -96,7 +96,7 @@ def test_the_client_s_resets_are_not_the_server_s() -> None:
     found = compare([ours], [told(11_000, "TCP_STATE", src=ONE, dst=SERVER)], SERVER)
     assert found == Truth(resets=1, agreed=1)
     other_way = compare([ours], [told(11_000, "TCP_STATE")], SERVER)
-    assert (other_way.resets, len(other_way.untold), other_way.not_seen) == (0, 1, 1)
+    assert (other_way.resets, len(other_way.unmatched), other_way.not_seen) == (0, 1, 1)
 
 
 def test_a_decision_is_told_after_its_packet_and_an_answer_before() -> None:
@@ -130,15 +130,15 @@ def test_the_trace_s_rounding_does_not_put_an_event_on_the_other_side() -> None:
 def test_one_event_speaks_of_one_packet() -> None:
     twice = trial(ONE, reset(10_000, ABORT), reset(10_500, ABORT))
     found = compare([twice], [told(11_000, "TCP_STATE")], SERVER)
-    assert (found.resets, found.agreed, len(found.untold)) == (1, 1, 1)
-    assert found.untold[0].reason == ""
+    assert (found.resets, found.agreed, len(found.unmatched)) == (1, 1, 1)
+    assert found.unmatched[0].reason == ""
 
 
 def test_what_is_long_past_is_another_connection_s() -> None:
     found = compare(
         [trial(ONE, reset(2 * APART_NS, ABORT))], [told(APART_NS // 2, "TCP_STATE")], SERVER
     )
-    assert (found.resets, len(found.untold), found.not_seen) == (0, 1, 1)
+    assert (found.resets, len(found.unmatched), found.not_seen) == (0, 1, 1)
 
 
 def test_a_listening_socket_s_reset_names_no_client() -> None:

@@ -20,14 +20,14 @@ from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.lab.process import MARK
 from tlsprobe.lab.vendor import Started, running
-from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import load_profile
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Workspace]:
-    with places(tmp_path / "tools") as found:
+    with new_workspace(tmp_path / "tools") as found:
         yield found
         assert [path.name for path in found.scratch.iterdir()] == ["pki"], "a folder was left"
     assert not found.scratch.exists()
@@ -252,12 +252,12 @@ def test_an_error_in_the_block_leaves_nothing(tmp_path: Path, here: Workspace) -
 STARTER = """
 import sys, trio
 from pathlib import Path
-from tlsprobe.lab.workspace import places
+from tlsprobe.lab.workspace import new_workspace
 from tlsprobe.lab.vendor import running
 from tlsprobe.profiles import load_profile
 
 async def start():
-    with places(Path(sys.argv[1], "tools")) as here:
+    with new_workspace(Path(sys.argv[1], "tools")) as here:
         async with running(load_profile(sys.argv[1]), here) as found:
             print(found.pid, here.scratch, flush=True)
             await trio.sleep_forever()

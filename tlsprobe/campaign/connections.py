@@ -22,7 +22,7 @@ LEAST_LAG = 0.002
 """Seconds below which lag is not worth a note: timers tick in whole milliseconds."""
 
 
-class Places:
+class ConnectionLimits:
     """The places for open connections: so many in all, and a part of them for those that wait idle.
 
     The rest is kept for the others, so that nobody stands in line behind an idle timer.
@@ -44,7 +44,7 @@ class Places:
         """How many of them may wait idle."""
         return int(self._idle.total_tokens)
 
-    def limit(self, most: int) -> None:
+    def lower(self, most: int) -> None:
         """Allow no more than so many from now on."""
         self.working = min(self.working, max(1, most // 2))
         self._open.total_tokens = most

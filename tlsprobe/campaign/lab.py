@@ -36,7 +36,7 @@ from tlsprobe.lab.choice import Chosen
 from tlsprobe.lab.install import install as install_all
 from tlsprobe.lab.kernel_reasons import ResetWatch
 from tlsprobe.lab.vendor import Started, running
-from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.facts import KernelFact
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
@@ -77,7 +77,7 @@ async def measure_vendors(picked: Chosen, settings: LabSettings, progress: Progr
     async with sniffer.open_capture("auto", True, None, LOOPBACK, DISCARD, None):
         pass
     with ExitStack() as until_the_end:
-        here = until_the_end.enter_context(places())
+        here = until_the_end.enter_context(new_workspace())
         watch = None
         if (blind := kernel_reasons.available()) is None:
             watch = until_the_end.enter_context(kernel_reasons.watch_resets())

@@ -31,7 +31,7 @@ from tlsprobe.lab.clients import (
     watch,
 )
 from tlsprobe.lab.vendor import Started, running
-from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.facts import ClientFact, FactsHeader, Load, TrialFact
 from tlsprobe.model.run import JudgedTrial, Trial, stamp
 from tlsprobe.model.target import Target
@@ -78,7 +78,7 @@ async def watch_clients(
     watched: list[WatchedClient] = []
     with writing(asked.folder):
         asked.folder.mkdir(parents=True, exist_ok=True)
-    with places() as here:
+    with new_workspace() as here:
         async with interruptible(progress.note) as stop, trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for scenario in scenarios:

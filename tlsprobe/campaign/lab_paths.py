@@ -36,10 +36,10 @@ from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.facts.joining import joined
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.paths import PATHS, LabPath, OpenPath, missing, opened
+from tlsprobe.lab.paths_findings import PathFindings, after_closes, findings_of, notes_on
 from tlsprobe.lab.paths_forward import is_forward, until_up
-from tlsprobe.lab.paths_story import Story, after_closes, notes_on, story_of
 from tlsprobe.lab.vendor import Started, running
-from tlsprobe.lab.workspace import Workspace, places
+from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
 from tlsprobe.model.target import TlsVersion
@@ -113,7 +113,7 @@ def tunnels() -> dict[str, Profile]:
 async def measure_paths(chosen: PathsChosen, asked: PathsSettings, progress: Progress) -> Found:
     """Measure over path after path, and write a folder for each. Raises UsageError."""
     found = Found()
-    with places() as here:
+    with new_workspace() as here:
         async with interruptible(progress.note) as stop:
             paths = _Paths(asked, here, progress, stop, found)
             for path in chosen.plain:
@@ -223,10 +223,10 @@ class _Paths:
                     run = await self._probed(replace(job, settings=there))
             notes: tuple[str, ...] = (f"on the way: {path.text}",)
             with closing(FactsFile.resume(folder / FACTS_FILE)) as facts:
-                story = _story(way, server)
-                if story is not None:
-                    notes = notes_on(story, _how(path, way), len(way.forgotten))
-                    for side in story.sides:
+                findings = _findings(way, server)
+                if findings is not None:
+                    notes = notes_on(findings, _how(path, way), len(way.forgotten))
+                    for side in findings.sides:
                         facts.append(side)
                 title = f"{lab.title or profile.title}, {path.where}"
                 named = _named(run, server, title, notes)
@@ -291,12 +291,12 @@ class _Paths:
         return Job(target, converse, sequences, settings, folder, typed=self.asked.typed)
 
 
-def _story(way: OpenPath, server: Started) -> Story | None:
+def _findings(way: OpenPath, server: Started) -> PathFindings | None:
     if way.sides is None:
         return None
     near, far = way.sides
     whole = not near.dropped and not far.dropped
-    return story_of(near.frames, far.frames, endpoint((server.host, server.port)), whole=whole)
+    return findings_of(near.frames, far.frames, endpoint((server.host, server.port)), whole=whole)
 
 
 def _how(path: LabPath, way: OpenPath) -> str:

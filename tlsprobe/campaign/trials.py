@@ -17,7 +17,7 @@ from ipaddress import ip_address
 import trio
 
 from tlsprobe.campaign.again import calm, uncrowd
-from tlsprobe.campaign.connections import Gauge, Places
+from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
@@ -138,7 +138,7 @@ class _Campaign:
             for version, route in reached.routes.items()
         }
         self.opening = trio.CapacityLimiter(settings.concurrency)
-        self.places = Places(self.most_asked(), settings.concurrency)
+        self.limits = ConnectionLimits(self.most_asked(), settings.concurrency)
         self.pace = Pace(self.rate)
         self.apart = Pace(1 / APART)
         self.gauge = Gauge()
@@ -164,12 +164,12 @@ class _Campaign:
     @contextmanager
     def room(self) -> Iterator[None]:
         """Let as many connections be open as are wanted, or as may be."""
-        wanted = self.places.most
+        wanted = self.limits.most
         with room_for(wanted) as connections:
             if connections < wanted:
-                self.places.limit(max(2, connections))
+                self.limits.lower(max(2, connections))
                 self.warn(
-                    f"only {self.places.most} connections are open at a time: no more files may be"
+                    f"only {self.limits.most} connections are open at a time: no more files may be"
                     " open (ulimit -n)"
                 )
             yield
@@ -194,7 +194,7 @@ class _Campaign:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             nursery.start_soon(self.gauge.watch)
             await self.all_cells(in_order(plans, self.settings.seed))
-            await uncrowd(self, list(plans), self.places.most, self.settings.expected_idle)
+            await uncrowd(self, list(plans), self.limits.most, self.settings.expected_idle)
             await calm(self, list(plans))
             await self.controls()
             nursery.cancel_scope.cancel()
@@ -203,9 +203,9 @@ class _Campaign:
     def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:
         """What the trials that are missing will cost."""
         pacing = pacing_of(self.reached.checks)
-        settings, places = replace(self.settings, rate=self.rate), self.places
+        settings, limits = replace(self.settings, rate=self.rate), self.limits
         begun = len(self.reached.checks)
-        return plan_of(missing, settings, pacing, places.most, places.working, begun)
+        return plan_of(missing, settings, pacing, limits.most, limits.working, begun)
 
     # --- facts --------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class _Campaign:
             for cell in plans:
                 if not cell.sequence.is_idle:
                     await self.cell(cell)
-            self.places.only_idle()
+            self.limits.only_idle()
         for cell in [] if long else races:
             await self.cell(cell)
 
@@ -297,7 +297,7 @@ class _Campaign:
                     driven = await self.trial(cell, trial)
                     nursery.start_soon(self.judge, trial, *driven)
 
-            for _ in range(min(self.places.working, len(trials))):
+            for _ in range(min(self.limits.working, len(trials))):
                 nursery.start_soon(work)
 
     async def waiters(self, cell: CellPlan, trials: list[Trial], opened: _Opened) -> None:
@@ -316,11 +316,11 @@ class _Campaign:
                     driven = await self.trial(cell, trial, opening.leave)
                 finally:
                     opening.leave()
-                    self.places.waited(trial)
+                    self.limits.waited(trial)
                 await self.judge(trial, *driven)
 
             for trial in trials:
-                await self.places.wait_idle(trial)
+                await self.limits.wait_idle(trial)
                 await self.opening.acquire_on_behalf_of(trial)
                 if trial is trials[0]:
                     await nursery.start(wait, trial)
@@ -336,7 +336,7 @@ class _Campaign:
         delay = delay_of(trial, self.settings.seed)
         if delay:
             await trio.sleep(delay)
-        async with self.places.open():
+        async with self.limits.open():
             if cell.sequence.acts_after_idle:
                 await self.apart.turn()
             await self.pace.turn()
@@ -362,7 +362,7 @@ class _Campaign:
     def round_size(self) -> int:
         """How many race together: as many as may wait beside their pacemaker, and start in time."""
         started = int(SPREAD * self.rate) if self.rate else A_ROUND
-        return max(1, min(A_ROUND, self.places.idle - 1, started))
+        return max(1, min(A_ROUND, self.limits.idle - 1, started))
 
     async def round(self, cell: CellPlan, trials: list[Trial]) -> None:
         route, count = self.routes[TlsVersion(cell.tls)], len(trials) + 1
@@ -372,7 +372,7 @@ class _Campaign:
             pause_capture=self.capture.hold,
             turn=self.pace.turn,
         )
-        async with self.places.waiting(count), self.places.open(count):
+        async with self.limits.waiting(count), self.limits.open(count):
             dropped = self.capture.dropped
             (found, pacemaker), load = await self.gauge.driving(
                 lambda: racing.drive(route, cell.sequence), count
@@ -393,7 +393,7 @@ class _Campaign:
 
     def limit(self, most: int) -> None:
         """Have no more connections open at once from now on."""
-        self.places.limit(most)
+        self.limits.lower(most)
 
     async def alone(self, driven: Driven) -> Driven:
         """Drive a trial once more with no other connection open."""
@@ -448,7 +448,7 @@ class _Campaign:
         """
         route = self.routes[TlsVersion(cell.tls)]
         for _ in range(PATH_TRIES):
-            async with self.places.open():
+            async with self.limits.open():
                 await self.pace.turn()
                 check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
             await self.forget(check)

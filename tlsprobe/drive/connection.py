@@ -347,8 +347,8 @@ class Connection:
             self.ended_early = True
 
     def _broken(self, error: OSError) -> None:
-        deed = EventKind.BROKEN_PIPE if isinstance(error, BrokenPipeError) else EventKind.RESET
-        self.note(deed, error.strerror or "")
+        kind = EventKind.BROKEN_PIPE if isinstance(error, BrokenPipeError) else EventKind.RESET
+        self.note(kind, error.strerror or "")
 
     def half_close(self) -> None:
         """Send our FIN."""
@@ -415,14 +415,14 @@ class Connection:
         answered = min(self.conversation.answered, len(self._request_ends))
         return self._request_ends[answered - 1] if answered else 0
 
-    def note(self, deed: EventKind, detail: str = "", time_ns: int | None = None) -> None:
-        """Write down a deed with the time, which is now unless given."""
+    def note(self, kind: EventKind, detail: str = "", time_ns: int | None = None) -> None:
+        """Write down an event with the time, which is now unless given."""
         at = time.time_ns() if time_ns is None else time_ns
-        self.events.append(DriverEvent(at, deed, detail))
+        self.events.append(DriverEvent(at, kind, detail))
 
-    def noted(self, deed: EventKind) -> bool:
-        """Whether a deed was written down."""
-        return any(event.kind is deed for event in self.events)
+    def noted(self, kind: EventKind) -> bool:
+        """Whether such an event was written down."""
+        return any(event.kind is kind for event in self.events)
 
     def give_up(self, failure: str, hint: str | None = None) -> NoReturn:
         """End here with a sentence and its hint."""

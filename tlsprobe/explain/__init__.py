@@ -84,7 +84,7 @@ def explain(
         explainer.take(connection)
     flows = sorted(explainer.flows, key=_first_reset)
     source = _source(reading, choice.summary.forgotten // 2)
-    return Explanation(source, tuple(flows), choice.quiet + explainer.quiet, explainer.untold)
+    return Explanation(source, tuple(flows), choice.quiet + explainer.quiet, explainer.not_shown)
 
 
 def _first_reset(flow: ExplainedFlow) -> tuple[bool, int]:
@@ -123,13 +123,13 @@ class _Choice:
     summary: Summary
     connections: tuple[Connection, ...] = ()
 
-    def standings(self) -> Iterator[NatEntry]:
+    def nat_entries(self) -> Iterator[NatEntry]:
         """Where every connection that shook hands stands."""
         for half, other in self.summary.pairs():
-            if other is not None and (standing := _standing(half, other)) is not None:
-                yield standing
+            if other is not None and (entry := _nat_entry(half, other)) is not None:
+                yield entry
         for connection in self.connections:
-            yield from _standing_of(connection)
+            yield from _nat_entry_of(connection)
 
     def peers(self) -> Counter[Endpoint]:
         """With how many others each endpoint talks."""
@@ -162,7 +162,7 @@ def _choice_of_text(found: Iterable[Connection]) -> _Choice:
     return _Choice(frozenset(), 0, Summary(), tuple(found))
 
 
-def _standing(half: Half, other: Half) -> NatEntry | None:
+def _nat_entry(half: Half, other: Half) -> NatEntry | None:
     """From the latest acknowledgements: each is the next number of the other side.
 
     A bare RST has none; its sender's own number is near enough then.
@@ -179,7 +179,7 @@ def _standing(half: Half, other: Half) -> NatEntry | None:
     return NatEntry(text(src), text(dst), *numbers, client.last_ns)
 
 
-def _standing_of(connection: Connection) -> Iterator[NatEntry]:
+def _nat_entry_of(connection: Connection) -> Iterator[NatEntry]:
     way = connection.opener
     if way is None:
         return
@@ -197,13 +197,13 @@ class _Explainer:
 
     def __init__(self, choice: _Choice, key_log: KeyLog, tell_quiet: bool) -> None:
         self.flows: list[ExplainedFlow] = []
-        self.quiet = self.untold = 0
+        self.quiet = self.not_shown = 0
         self._choice = choice
         self._key_log = key_log
         self._tell_quiet = tell_quiet
         self._told: set[object] = set()
         self._loud = self._silent = 0
-        self._register: NatIndex | None = None
+        self._nat_index: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
 
     def take(self, connection: Connection) -> None:
@@ -211,7 +211,7 @@ class _Explainer:
         if not connection.rsts and (not self._tell_quiet or self._silent >= MOST_QUIET):
             self.quiet += 1
         elif connection.rsts and self._loud >= MOST_FLOWS:
-            self.untold += 1
+            self.not_shown += 1
         else:
             self._loud += bool(connection.rsts)
             self._silent += not connection.rsts
@@ -275,9 +275,9 @@ class _Explainer:
         ack = connection.number(1 - way, first.ack)
         if seq is None or ack is None:
             return None
-        if self._register is None:
-            self._register = NatIndex(self._choice.standings())
-        return self._register.continued_by(client, server, seq, ack)
+        if self._nat_index is None:
+            self._nat_index = NatIndex(self._choice.nat_entries())
+        return self._nat_index.continued_by(client, server, seq, ack)
 
 
 def _last(words: tuple[Word, ...]) -> tuple[Word, ...]:

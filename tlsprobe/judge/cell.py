@@ -304,7 +304,7 @@ def _timing(reached: list[Judgement]) -> dict[str, Spread]:
 
 
 def _example(judged: tuple[JudgedTrial, ...]) -> Example | None:
-    """The trial that shows the cell best: a reset if there is one, else the commonest story."""
+    """The trial that shows the cell best: one with a reset, or else of the commonest signature."""
     told = [trial for trial in judged if trial.ladder]
     if not told:
         return None

@@ -42,7 +42,7 @@ Handshake messages come before the judged part, unless the sequence ends in the 
 
 FIN, RST = "f", "r"
 
-_DEEDS = {
+_OWN_ENDS = {
     EventKind.FIN_SENT: (Side.CLIENT, FIN),
     EventKind.CLOSED: (Side.CLIENT, FIN),
     EventKind.ABORTED: (Side.CLIENT, RST),
@@ -53,7 +53,7 @@ _DEEDS = {
 
 
 class WireEvent(NamedTuple):
-    """One letter of the story. ``packet`` groups what shared a segment (None: not captured).
+    """One letter of the signature. ``packet`` groups what shared a segment (None: not captured).
 
     ``place`` is where it stands among the events of its closing, from 0.
     """
@@ -258,8 +258,8 @@ def _told(drive: Drive) -> Iterator[_Event]:
     ]
     ends: dict[tuple[Side, str], _Event] = {}
     for event in drive.events:
-        if event.kind in _DEEDS:  # a FIN, like a reset, is told once, however often we ran into it
-            ends.setdefault(_DEEDS[event.kind], (event.time_ns, *_DEEDS[event.kind], None))
+        if event.kind in _OWN_ENDS:  # a FIN, like a reset, counts once, however often we met it
+            ends.setdefault(_OWN_ENDS[event.kind], (event.time_ns, *_OWN_ENDS[event.kind], None))
     told += ends.values()
     yield from sorted(told, key=lambda event: event[0])
 

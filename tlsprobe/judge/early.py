@@ -1,6 +1,6 @@
 """Connections that the server ended before our sequence began: they answer nothing of it.
 
-The story of a connection begins with its first packet. A server that is full, shuts down or idles
+A connection begins with its first packet. A server that is full, shuts down or idles
 out early may end the connection behind the handshake, or over our first request; what our side did
 after that met a connection that was over, and says nothing about how the server takes it.
 """
@@ -26,7 +26,7 @@ from tlsprobe.model.trace import (
 
 _FATAL, _USER_CANCELED = 2, 90
 _TOLD_ENDS = (EventKind.EOF, EventKind.RESET)
-_DEEDS = (EventKind.FIN_SENT, EventKind.ABORTED, EventKind.CLOSED)
+_OWN_ENDS = (EventKind.FIN_SENT, EventKind.ABORTED, EventKind.CLOSED)
 _NAMES = {"n": "close_notify", "a": "alert", "f": "FIN", "r": "RST"}
 
 
@@ -75,7 +75,7 @@ def _is_early(trace: Trace, end: ServerEnd) -> bool:
     for event in drive.events:
         if event.kind is EventKind.STEP:
             stepped = min(stepped, event.time_ns)
-        elif event.kind in _DEEDS:
+        elif event.kind in _OWN_ENDS:
             acted = min(acted, event.time_ns)
     for record in drive.records:
         if record.end > begun.client and record.side is Side.CLIENT:

@@ -1,4 +1,4 @@
-"""The story of one trial, packet by packet: what a report shows as a ladder."""
+"""One trial, packet by packet: what a report shows as a ladder."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ STRAIN_NS = 50_000_000
 """Waiting for a processor that is never much, whatever the trial's length."""
 
 _ENDS = frozenset({"n", "a", FIN, RST})
-_DEEDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
+_OWN_ENDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 
 
 class StepTime(NamedTuple):
@@ -172,8 +172,8 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
 def _written(trace: Trace) -> list[int]:
     """When we handed each of our packets down, in order."""
     records = [r.time_ns for r in trace.drive.records if r.side is Side.CLIENT]
-    deeds = [e.time_ns for e in trace.drive.events if e.kind in _DEEDS]
-    return sorted((*records, *deeds))
+    ends = [e.time_ns for e in trace.drive.events if e.kind in _OWN_ENDS]
+    return sorted((*records, *ends))
 
 
 def _last_by(written: list[int], wire_ns: int, after_ns: int) -> int:

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
 from tlsprobe.judge.spread import spread
-from tlsprobe.model.judgement import Doubt, Judgement, Met, Outcome
-from tlsprobe.model.run import ExpiryOutcome, JudgedTrial, Race, Spread
+from tlsprobe.model.judgement import Doubt, ExpiryOutcome, Judgement, Outcome
+from tlsprobe.model.run import ExpiryCounts, JudgedTrial, Race, Spread
 from tlsprobe.model.sequence import RACES, Verb
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, RecordKind, Side, Trace
 
@@ -199,7 +199,7 @@ def _reach(window: Spread | None) -> str:
     )
 
 
-def _met(said: list[Judgement]) -> Iterable[ExpiryOutcome]:
+def _met(said: list[Judgement]) -> Iterable[ExpiryCounts]:
     """What became of requests, those counted together that met the expiry at a like distance."""
     by_bucket: defaultdict[int, list[Judgement]] = defaultdict(list)
     for judgement in said:
@@ -207,14 +207,14 @@ def _met(said: list[Judgement]) -> Iterable[ExpiryOutcome]:
             by_bucket[bisect_right(_EDGES_US, judgement.timing_us[MET])].append(judgement)
     edges = (-inf, *_EDGES_US, inf)
     for bucket, met in sorted(by_bucket.items()):
-        answered = sum(j.met is Met.ANSWERED for j in met)
+        answered = sum(j.met is ExpiryOutcome.ANSWERED for j in met)
         lost = sum(map(_lost, met))
         distances = spread([j.timing_us[MET] for j in met])
         low, high = (None if abs(edge) == inf else edge for edge in edges[bucket : bucket + 2])
         middle = distances.p50 or 0.0
-        yield ExpiryOutcome(middle, answered, len(met) - answered - lost, lost, low, high)
+        yield ExpiryCounts(middle, answered, len(met) - answered - lost, lost, low, high)
 
 
 def _lost(judgement: Judgement) -> bool:
     """No response, and an error instead of an end."""
-    return judgement.met is Met.LOST
+    return judgement.met is ExpiryOutcome.LOST

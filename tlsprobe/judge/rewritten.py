@@ -25,14 +25,14 @@ class NatIndex:
     def __init__(self, known: Iterable[NatEntry] = ()) -> None:
         self._by_server_next: defaultdict[tuple[str, int], list[NatEntry]] = defaultdict(list)
         self._by_client_next: defaultdict[tuple[str, int], list[NatEntry]] = defaultdict(list)
-        for standing in known:
-            self.add(standing)
+        for entry in known:
+            self.add(entry)
 
-    def add(self, standing: NatEntry) -> None:
+    def add(self, entry: NatEntry) -> None:
         """Makes a connection known."""
-        server = standing.server
-        self._by_server_next[server, standing.server_next % _WRAP].append(standing)
-        self._by_client_next[server, standing.client_next % _WRAP].append(standing)
+        server = entry.server
+        self._by_server_next[server, entry.server_next % _WRAP].append(entry)
+        self._by_client_next[server, entry.client_next % _WRAP].append(entry)
 
     def continued_by(self, client: str, server: str, seq: int, ack: int) -> Rewritten | None:
         """Whose connection a segment from ``client`` goes on with, if anybody else's.

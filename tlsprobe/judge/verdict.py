@@ -27,7 +27,14 @@ from tlsprobe.judge.lateness import (
 )
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.race import attempt_of
-from tlsprobe.judge.rules import IDLE_RACE, RULES, RuleInput, apply_rules, met_expiry, rule_input
+from tlsprobe.judge.rules import (
+    IDLE_RACE,
+    RULES,
+    RuleInput,
+    apply_rules,
+    expiry_outcome,
+    rule_input,
+)
 from tlsprobe.judge.waiting import doubt_of, expiry_in, silence_of, waited_of
 from tlsprobe.model.judgement import (
     Doubt,
@@ -71,7 +78,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
         doubt=doubt,
         timing_us=timing_of(trace, closing) | _waited(trace, closing) | timed.timing_us,
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
-        met=met_expiry(given) if any(r.rule == IDLE_RACE for r in results) else None,
+        met=expiry_outcome(given) if any(r.rule == IDLE_RACE for r in results) else None,
     )
 
 

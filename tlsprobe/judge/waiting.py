@@ -99,7 +99,7 @@ def _is_with_response(trace: Trace, quiet: Silence) -> bool:
 
 def _silence(trace: Trace, mark: Mark, closing: Closing, end: WireEvent) -> Silence:
     ours = [e.time_ns for e in closing.wire_events[: end.place] if e.side is Side.CLIENT]
-    acted = next((e for e in closing.wire_events[: end.place] if _is_deed(e)), None)
+    acted = next((e for e in closing.wire_events[: end.place] if _is_own_act(e)), None)
     steps = [e.time_ns for e in trace.drive.events if e.kind is EventKind.STEP]
     until = end.time_ns if acted is None else acted.time_ns
     began = max((time for time in steps if time < until), default=until)
@@ -114,13 +114,13 @@ def _silence(trace: Trace, mark: Mark, closing: Closing, end: WireEvent) -> Sile
     )
 
 
-def _is_deed(event: WireEvent) -> bool:
+def _is_own_act(event: WireEvent) -> bool:
     """Whether our side began to end something with it."""
     return event.side is Side.CLIENT and event.letter not in "dh"
 
 
 def _acted_before(closing: Closing, end: WireEvent) -> bool:
-    return any(map(_is_deed, closing.wire_events[: end.place]))
+    return any(map(_is_own_act, closing.wire_events[: end.place]))
 
 
 def _is_overtaken(trace: Trace, closing: Closing) -> bool:

@@ -93,7 +93,7 @@ def compare(
         agreed=agreed,
         agreed_by_alternative=by_alternative,
         disagreements=tuple(map(_disagreement, against)),
-        untold=tuple(_disagreement(one) for one in paired if one.kernel is None),
+        unmatched=tuple(_disagreement(one) for one in paired if one.kernel is None),
         not_seen=sum(
             id(kernel) not in spoken_of and _is_between(kernel, clients, server) for kernel in told
         ),

@@ -66,7 +66,7 @@ class Started:
 
 @asynccontextmanager
 async def running(
-    profile: Profile, places: Workspace, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
+    profile: Profile, workspace: Workspace, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
 ) -> AsyncIterator[Started]:
     """A vendor's server, for the time of the block; what it stands in front of is started first.
 
@@ -74,16 +74,16 @@ async def running(
     CannotMeasure with the reason: not installed, a command that failed, not ready in time.
     """
     lab = lab_of(profile)
-    program = _program(profile, places)
+    program = _program(profile, workspace)
     async with AsyncExitStack() as stack:
         behind = None
         if lab.behind:
-            before = running(sibling(profile, lab.behind), places, host=host, prefix=prefix)
+            before = running(sibling(profile, lab.behind), workspace, host=host, prefix=prefix)
             behind = await stack.enter_async_context(before)
         whom = account(lab.user)
-        folder = stack.enter_context(_own_folder(profile, places, whom))
+        folder = stack.enter_context(_own_folder(profile, workspace, whom))
         port, spare, spare2 = free_ports(3, host)
-        names = _names(profile, places, program, folder, whom)
+        names = _names(profile, workspace, program, folder, whom)
         names |= {"host": host, "port": str(port), "spare": str(spare), "spare2": str(spare2)}
         names |= _behind(behind)
         names |= {name: fill(value, names) for name, value in lab.values.items()}
@@ -91,7 +91,7 @@ async def running(
         server = await _start(lab, names, folder, whom, prefix)
         try:
             await _until_ready(server, lab, host, port, prefix)
-            version, tls = await versions(profile, program, places.tools)
+            version, tls = await versions(profile, program, workspace.tools)
             yield Started(
                 profile=profile,
                 host=host,
@@ -109,8 +109,8 @@ async def running(
             await server.stop(lab.stop)
 
 
-def _program(profile: Profile, places: Workspace) -> str | None:
-    found = availability(profile, places.tools)
+def _program(profile: Profile, workspace: Workspace) -> str | None:
+    found = availability(profile, workspace.tools)
     if found.presence is Presence.HERE:
         return found.program
     if found.presence is Presence.INSTALLABLE:
@@ -125,8 +125,8 @@ _numbers = count(1)
 
 
 @contextmanager
-def _own_folder(profile: Profile, places: Workspace, whom: Account) -> Iterator[Path]:
-    folder = places.scratch / f"{profile.name}-{next(_numbers)}"
+def _own_folder(profile: Profile, workspace: Workspace, whom: Account) -> Iterator[Path]:
+    folder = workspace.scratch / f"{profile.name}-{next(_numbers)}"
     folder.mkdir(mode=0o755)
     try:
         whom.own(folder)
@@ -136,19 +136,19 @@ def _own_folder(profile: Profile, places: Workspace, whom: Account) -> Iterator[
 
 
 def _names(
-    profile: Profile, places: Workspace, program: str | None, folder: Path, whom: Account
+    profile: Profile, workspace: Workspace, program: str | None, folder: Path, whom: Account
 ) -> dict[str, str]:
     lab = lab_of(profile)
     return {
         "profile": str(lab.folder),
-        "tools": str(places.tools / profile.name),
+        "tools": str(workspace.tools / profile.name),
         "program": program or "",
         "folder": str(folder),
         "user": whom.user,
         "group": whom.group,
         "idle": str(lab.idle),
         "idle_ms": str(lab.idle * 1000),
-        **copy_pki(places.pki, folder / "pki", whom),
+        **copy_pki(workspace.pki, folder / "pki", whom),
     }
 
 

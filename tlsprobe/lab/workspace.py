@@ -55,7 +55,7 @@ class Workspace:
 
 
 @contextmanager
-def places(tools: Path | None = None) -> Iterator[Workspace]:
+def new_workspace(tools: Path | None = None) -> Iterator[Workspace]:
     """New certificates in a new scratch folder; both are gone after the block."""
     scratch = Path(tempfile.mkdtemp(prefix="tlsprobe-lab-"))
     try:

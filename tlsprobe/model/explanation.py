@@ -69,15 +69,15 @@ class ExplainedFlow:
 class Explanation:
     """The whole answer. Of the connections without a reset some, or all, are only counted.
 
-    ``quiet`` is how many those are, ``untold`` how many with a reset found no room.
+    ``quiet`` is how many those are, ``not_shown`` how many with a reset found no room.
     """
 
     source: InputFacts
     flows: tuple[ExplainedFlow, ...]
     quiet: int = 0
-    untold: int = 0
+    not_shown: int = 0
 
     @property
     def found(self) -> bool:
         """Whether any reset was found."""
-        return self.untold > 0 or any(flow.resets for flow in self.flows)
+        return self.not_shown > 0 or any(flow.resets for flow in self.flows)

@@ -54,7 +54,7 @@ class Axes:
     reader: Reader
 
 
-class Met(StrEnum):
+class ExpiryOutcome(StrEnum):
     """What became of a request that met the server's idle expiry."""
 
     ANSWERED = "answered"
@@ -237,7 +237,7 @@ FAIL_ON = {
 
 @dataclass(frozen=True, slots=True)
 class LadderLine:
-    """One line of the story: ``time_us`` counts from the end of the opening exchange."""
+    """One line of a ladder: ``time_us`` counts from the end of the opening exchange."""
 
     time_us: float
     side: Side
@@ -320,7 +320,7 @@ class Judgement:
     doubt: Doubt | None = None
     timing_us: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    met: Met | None = None
+    met: ExpiryOutcome | None = None
 
     @property
     def conclusive(self) -> bool:

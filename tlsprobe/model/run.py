@@ -186,7 +186,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpiryOutcome:
+class ExpiryCounts:
     """What became of the requests that met the idle expiry at about one distance from it.
 
     ``offset_us`` is the median of their distances on the wire, negative before the expiry; all of
@@ -220,7 +220,7 @@ class Race:
     high: float
     text: str
     window_us: Spread | None = None
-    met: tuple[ExpiryOutcome, ...] = ()
+    met: tuple[ExpiryCounts, ...] = ()
     distance_us: Spread = Spread(0)
     late: int = 0
     late_us: Spread = Spread(0)
@@ -369,7 +369,7 @@ class Truth:
 
     Of the ``resets`` that were judged, ``agreed`` through their cause and
     ``agreed_by_alternative`` through another that was left open; the others are the
-    ``disagreements``. ``untold`` lists those of which the kernel said nothing. ``not_seen``
+    ``disagreements``. ``unmatched`` lists those of which the kernel said nothing. ``not_seen``
     counts what the kernel sent on the same connections and no trial holds: it came after we had
     left, or never reached the wire. ``lost``: how many the kernel's trace itself lost.
     """
@@ -378,7 +378,7 @@ class Truth:
     agreed: int = 0
     agreed_by_alternative: int = 0
     disagreements: tuple[Disagreement, ...] = ()
-    untold: tuple[Disagreement, ...] = ()
+    unmatched: tuple[Disagreement, ...] = ()
     not_seen: int = 0
     lost: int = 0
 

@@ -160,7 +160,7 @@ class EventKind(StrEnum):
 
 
 class DriverEvent(NamedTuple):
-    """A deed with its time and, where there is more to say, a word about it."""
+    """An event of the driver with its time and, where there is more to say, a word about it."""
 
     time_ns: int
     kind: EventKind
@@ -255,9 +255,9 @@ class Drive:
     remarks: tuple[Remark, ...] = ()
     server_says: str = ""
 
-    def did(self, deed: EventKind) -> DriverEvent | None:
+    def did(self, kind: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
-        return next((event for event in self.events if event.kind is deed), None)
+        return next((event for event in self.events if event.kind is kind), None)
 
     @property
     def worked(self) -> bool:

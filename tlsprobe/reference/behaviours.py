@@ -27,7 +27,7 @@ End = Callable[[Peer, Occasion], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """A reference server: ``does`` in words, ``end`` in deeds; ``manner`` is how it speaks."""
+    """A reference server: ``does`` says in words what ``end`` does; ``manner`` is how it speaks."""
 
     name: str
     does: str

@@ -37,7 +37,7 @@ def agreement_of(titled: Iterable[tuple[str, Run]]) -> Agreement | None:
         agreed=sum(truth.agreed for truth in truths),
         agreed_by_alternative=sum(truth.agreed_by_alternative for truth in truths),
         disagreements=tuple(one for truth in truths for one in truth.disagreements),
-        untold=tuple(one for truth in truths for one in truth.untold),
+        unmatched=tuple(one for truth in truths for one in truth.unmatched),
         not_seen=sum(truth.not_seen for truth in truths),
         lost=sum(truth.lost for truth in truths),
     )
@@ -58,8 +58,8 @@ def agreement_sentences(agreement: Agreement) -> Iterator[str]:
         )
     else:
         yield f"In {runs} there was no RST for which the kernel gave a reason."
-    if total.untold:
-        yield f"For {len(total.untold)} more the kernel gave no reason."
+    if total.unmatched:
+        yield f"For {len(total.unmatched)} more the kernel gave no reason."
     if total.not_seen:
         yield f"On the same connections it sent {total.not_seen} more that no trial saw."
     if total.lost:

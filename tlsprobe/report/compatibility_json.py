@@ -33,7 +33,7 @@ class TruthDocument:
     agreed: int
     agreed_by_alternative: int
     disagreed: int
-    untold: int
+    unmatched: int
     not_seen: int
     lost: int
 
@@ -187,7 +187,7 @@ def _truth(compatibility: Compatibility) -> TruthDocument | None:
         agreed=total.agreed,
         agreed_by_alternative=total.agreed_by_alternative,
         disagreed=len(agreement.disagreements),
-        untold=len(total.untold),
+        unmatched=len(total.unmatched),
         not_seen=total.not_seen,
         lost=total.lost,
     )

@@ -77,16 +77,17 @@ class FlowDocument:
 
 @dataclass(frozen=True, slots=True)
 class ExplainDocument:
-    """What was found. ``quiet`` connections without a reset and ``untold`` ones with are not in it.
+    """What was found.
 
-    Both are left out where they are 0.
+    ``quiet`` connections without a reset and ``not_shown`` ones with a reset are not in it; both
+    are left out where they are 0.
     """
 
     schema: str
     input: InputDocument
     flows: tuple[FlowDocument, ...]
     quiet: int | UnsetType = UNSET
-    untold: int | UnsetType = UNSET
+    not_shown: int | UnsetType = UNSET
 
 
 def encode_explanation(explanation: Explanation) -> bytes:
@@ -101,7 +102,7 @@ def explanation_document(explanation: Explanation) -> ExplainDocument:
         _input(explanation.source),
         tuple(map(_flow, explanation.flows)),
         explanation.quiet or UNSET,
-        explanation.untold or UNSET,
+        explanation.not_shown or UNSET,
     )
 
 

@@ -177,7 +177,7 @@ def test_agreement_with_the_kernel_is_shown_with_every_disagreement() -> None:
 
 
 def test_gaps_in_the_kernels_reasons_are_said() -> None:
-    gaps = replace(truth(), untold=(DISAGREEMENT,), lost=4)
+    gaps = replace(truth(), unmatched=(DISAGREEMENT,), lost=4)
     found = agreement_of([("a", replace(run_of("a", CLOSED), truth=gaps))])
     assert found is not None
     said = " ".join(agreement_sentences(found))

@@ -91,7 +91,7 @@ def test_a_capture_without_a_reset_says_so() -> None:
 def test_what_is_left_out_is_counted() -> None:
     one = EXPLANATIONS["unread"]
     several = tuple(replace(one.flows[0], server=f"10.0.0.{n}:443") for n in range(5))
-    page = explain_page(replace(one, flows=several, untold=7), most=3)
+    page = explain_page(replace(one, flows=several, not_shown=7), most=3)
     text = render_markdown(page)
     assert "12 connections with a reset (7 of them not shown), 0 connections without one" in text
     assert "2 more kinds of reset are left out." in text

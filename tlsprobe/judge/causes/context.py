@@ -32,7 +32,7 @@ class ResetContext:
     ``answered_to`` is the offset up to which the sender is known to have read the peer's bytes,
     ``ended_at`` the one up to which it had them when it acted upon an end, its own or the peer's
     (None: it did not). ``asked_to`` is the one up to which requests have had their responses; 0:
-    none has. ``deed`` is how our own side gave the connection up, if it is the sender;
+    none has. ``own_end`` is how our own side gave the connection up, if it is the sender;
     ``driven`` tells our own connections from somebody else's capture.
     """
 
@@ -50,7 +50,7 @@ class ResetContext:
     ended_at: int | None
     notified: bool
     cut_short: bool
-    deed: EventKind | None
+    own_end: EventKind | None
     driven: bool = True
     coverage: Coverage = Coverage.WHOLE
     records: tuple[Record, ...] = ()
@@ -151,7 +151,7 @@ def context_of(
         ended_at=_ended_at(trace.drive, rst, own),
         notified=_notified(trace.drive, rst),
         cut_short=rst.side is Side.SERVER and trace.drive.cut_short,
-        deed=_own_deed(trace.drive) if rst.side is Side.CLIENT else None,
+        own_end=_own_end(trace.drive) if rst.side is Side.CLIENT else None,
         driven=_driven(trace.drive),
         coverage=trace.coverage,
         records=trace.drive.records,
@@ -172,7 +172,7 @@ def _notified(drive: Drive, rst: Segment) -> bool:
     )
 
 
-def _own_deed(drive: Drive) -> EventKind | None:
+def _own_end(drive: Drive) -> EventKind | None:
     """What our side did, if it gave the connection up before it left."""
     return next((e.kind for e in drive.events if e.kind in GIVING_UP), None)
 

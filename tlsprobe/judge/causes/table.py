@@ -132,9 +132,9 @@ def _our_own(context: ResetContext) -> Diagnosis | None:
     The kernel looks for unread data first (tcp_close): that resets without our wish. A part of a
     record may have been read and left no record, which is why an abort is less sure.
     """
-    if context.deed is None or context.passive:
+    if context.own_end is None or context.passive:
         return None
-    aborted = context.deed is EventKind.ABORTED
+    aborted = context.own_end is EventKind.ABORTED
     unread = Cause.UNREAD_AT_CLOSE if context.fin is None else Cause.UNREAD_AFTER_FIN
     if not context.unanswered:
         said = (wording.our_own(context),)

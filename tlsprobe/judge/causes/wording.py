@@ -110,7 +110,7 @@ def reset_after_fin(context: ResetContext, fin: Segment) -> str:
 
 def our_own(context: ResetContext) -> str:
     """We did it."""
-    done = "aborts" if context.deed is EventKind.ABORTED else "closes the socket"
+    done = "aborts" if context.own_end is EventKind.ABORTED else "closes the socket"
     return f"packet {context.rst.number} is our own: the sequence {done} here"
 
 

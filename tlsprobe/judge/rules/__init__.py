@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from tlsprobe.judge.rules.http import HTTP_RULES
-from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, met_expiry
+from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcome
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.tcp import TCP_RULES
@@ -27,7 +27,7 @@ __all__ = [
     "Rule",
     "RuleInput",
     "apply_rules",
-    "met_expiry",
+    "expiry_outcome",
     "rule_input",
     "undecided",
     "wants_alert_alone",

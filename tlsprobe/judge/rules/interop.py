@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.causes import Advice, Party, Remedy
-from tlsprobe.model.judgement import DataEnd, Level, Met, Provoked, Result, TcpEnd, TlsEnd
+from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
 from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
 
@@ -112,16 +112,16 @@ def _plaintext(given: RuleInput) -> Answer:
 
 
 _RACES = {
-    Met.ANSWERED: (Result.PASS, "the request that met the idle expiry was answered"),
-    Met.LOST: (
+    ExpiryOutcome.ANSWERED: (Result.PASS, "the request that met the idle expiry was answered"),
+    ExpiryOutcome.LOST: (
         Result.WARN,
         "the request that met the idle expiry was lost with an RST before EOF",
     ),
-    Met.IGNORED: (
+    ExpiryOutcome.IGNORED: (
         Result.WARN,
         "the request that met the idle expiry was neither answered nor refused",
     ),
-    Met.REFUSED: (
+    ExpiryOutcome.REFUSED: (
         Result.PASS,
         "the request that met the idle expiry was refused cleanly, with EOF",
     ),
@@ -129,22 +129,22 @@ _RACES = {
 
 
 def _idle_race(given: RuleInput) -> Answer:
-    met = met_expiry(given)
+    met = expiry_outcome(given)
     return None if met is None else _RACES[met]
 
 
-def met_expiry(given: RuleInput) -> Met | None:
+def expiry_outcome(given: RuleInput) -> ExpiryOutcome | None:
     """What became of the request that met the server's idle expiry, if one did."""
     request = _request_at_expiry(given)
     by_others = any(not reset.cause.row.by_sender for reset in given.server_resets[:1])
     if request is None or given.aborted or by_others:
         return None
     if given.trace.drive.answered_to >= request.end:
-        return Met.ANSWERED
+        return ExpiryOutcome.ANSWERED
     if given.axes.tcp is TcpEnd.RESET:
-        return Met.LOST
+        return ExpiryOutcome.LOST
     ended = given.closing.server_end is not None or given.axes.tls is TlsEnd.NOTIFIED
-    return Met.REFUSED if ended else Met.IGNORED
+    return ExpiryOutcome.REFUSED if ended else ExpiryOutcome.IGNORED
 
 
 def _request_at_expiry(given: RuleInput) -> Record | None:
@@ -216,8 +216,8 @@ def _self_notify(given: RuleInput) -> Answer:
 
 def _gave_up(given: RuleInput) -> bool:
     """Whether the driver closed its socket, or reset."""
-    deeds = (event.kind for event in given.trace.drive.events)
-    return any(deed in {EventKind.ABORTED, EventKind.CLOSED} for deed in deeds)
+    kinds = (event.kind for event in given.trace.drive.events)
+    return any(kind in {EventKind.ABORTED, EventKind.CLOSED} for kind in kinds)
 
 
 def _was_gone(given: RuleInput, ours: WireEvent) -> bool:
@@ -228,13 +228,13 @@ def _was_gone(given: RuleInput, ours: WireEvent) -> bool:
 
 
 def _done(given: RuleInput) -> list[tuple[str, str]]:
-    deeds = {event.kind for event in given.trace.drive.events}
+    kinds = {event.kind for event in given.trace.drive.events}
     notified = bool(given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY))
-    done = [("a close_notify", "n", notified), ("a FIN", FIN, EventKind.FIN_SENT in deeds)]
+    done = [("a close_notify", "n", notified), ("a FIN", FIN, EventKind.FIN_SENT in kinds)]
     # A socket that was reset, or has ended both ways, is gone: aborting it sends nothing.
     both = given.closing.first(Side.CLIENT, FIN) and given.closing.first(Side.SERVER, FIN)
     gone = both or given.closing.first(Side.SERVER, RST)
-    done.append(("an RST", RST, EventKind.ABORTED in deeds and not gone))
+    done.append(("an RST", RST, EventKind.ABORTED in kinds and not gone))
     return [(what, letter) for what, letter, did in done if did]
 
 

@@ -62,9 +62,9 @@ def _summary(explanation: Explanation) -> str:
     """How many connections were reset, and how many were not."""
     shown = sum(bool(flow.resets) for flow in explanation.flows)
     quiet = explanation.quiet + len(explanation.flows) - shown
-    loud = shown + explanation.untold
+    loud = shown + explanation.not_shown
     said = f"{counted(loud, 'connection')} with a reset" if loud else "no reset"
-    hidden = f" ({explanation.untold} of them not shown)" if explanation.untold else ""
+    hidden = f" ({explanation.not_shown} of them not shown)" if explanation.not_shown else ""
     return f"{said}{hidden}, {counted(quiet, 'connection')} without one"
 
 

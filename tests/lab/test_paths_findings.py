@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from tlsprobe.lab.paths_story import Story, after_closes, notes_on, story_of
+from tlsprobe.lab.paths_findings import PathFindings, after_closes, findings_of, notes_on
 from tlsprobe.model.facts import PathFact, Renaming, ResetNumbers
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.frames import Frame
@@ -50,22 +50,22 @@ def reset(client: Endpoint) -> Sent:
     return (SERVER, client, 571, 0, RST, 0)
 
 
-def renamed() -> Story:
+def renamed() -> PathFindings:
     near = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
     far = frames(*exchange(ROUTER), late(RENAMED), reset(RENAMED))
-    return story_of(near, far, SERVER)
+    return findings_of(near, far, SERVER)
 
 
-def resetting_router() -> Story:
+def resetting_router() -> PathFindings:
     near = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
-    return story_of(near, frames(*exchange(CLIENT)), SERVER)
+    return findings_of(near, frames(*exchange(CLIENT)), SERVER)
 
 
 def test_a_renamed_connection_is_told_with_all_its_names() -> None:
-    story = renamed()
-    assert story.made_on_the_way == ()
-    assert story.swallowed == 0
-    said = " ".join(notes_on(story, "the entry is deleted", forgotten=1))
+    findings = renamed()
+    assert findings.made_on_the_way == ()
+    assert findings.swallowed == 0
+    said = " ".join(notes_on(findings, "the entry is deleted", forgotten=1))
     for words in (
         f"{CLIENT_NAME} reached the server as 10.77.2.1:51000",
         "packet 6) came from 10.77.2.1:9000, which never made a handshake",
@@ -82,35 +82,35 @@ def test_a_renamed_connection_is_a_fact() -> None:
 
 
 def test_a_reset_that_the_server_never_sent_is_a_fact() -> None:
-    story = resetting_router()
-    assert story.swallowed == 1
-    (side,) = story.made_on_the_way
+    findings = resetting_router()
+    assert findings.swallowed == 1
+    (side,) = findings.made_on_the_way
     assert (side.client, side.swallowed, side.renaming) == (CLIENT_NAME, 1, None)
     assert (side.sent, side.made) == ((), (ResetNumbers(70, None),))
 
 
 def test_what_a_capture_with_losses_lacks_was_not_made_on_the_way() -> None:
     near = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
-    story = story_of(near, frames(*exchange(CLIENT)), SERVER, whole=False)
-    assert (story.made_on_the_way, story.swallowed) == ((), 0)
+    findings = findings_of(near, frames(*exchange(CLIENT)), SERVER, whole=False)
+    assert (findings.made_on_the_way, findings.swallowed) == ((), 0)
 
 
 def test_a_router_that_only_forwards_tells_what_the_server_sent() -> None:
     whole = frames(*exchange(CLIENT), late(CLIENT), reset(CLIENT))
-    story = story_of(whole, whole, SERVER)
-    assert [(side.sent, side.made) for side in story.sides] == [((ResetNumbers(70, None),), ())]
-    assert (story.renamed, story.made_on_the_way, story.swallowed) == ((), (), 0)
+    findings = findings_of(whole, whole, SERVER)
+    assert [(side.sent, side.made) for side in findings.sides] == [((ResetNumbers(70, None),), ())]
+    assert (findings.renamed, findings.made_on_the_way, findings.swallowed) == ((), (), 0)
 
 
 def test_a_connection_of_which_there_is_nothing_to_tell_is_left_out() -> None:
     whole = frames(*exchange(CLIENT))
-    assert story_of(whole, whole, SERVER) == Story()
+    assert findings_of(whole, whole, SERVER) == PathFindings()
 
 
 def test_an_rst_with_ack_has_both_numbers() -> None:
     active: Sent = (SERVER, CLIENT, 571, 175, RST | ACK, 0)
     near = frames(*exchange(CLIENT), late(CLIENT), active)
-    (side,) = story_of(near, frames(*exchange(CLIENT), late(CLIENT)), SERVER).sides
+    (side,) = findings_of(near, frames(*exchange(CLIENT), late(CLIENT)), SERVER).sides
     assert side.made == (ResetNumbers(70, 74),)
 
 
@@ -120,12 +120,12 @@ def test_a_port_that_is_used_again_is_another_connection() -> None:
         for src, dst, seq, ack, flags, length in (*exchange(CLIENT), reset(CLIENT))
     )
     near = frames(*exchange(CLIENT), *again)
-    (side,) = story_of(near, frames(*exchange(CLIENT)), SERVER).made_on_the_way
+    (side,) = findings_of(near, frames(*exchange(CLIENT)), SERVER).made_on_the_way
     assert side.began_ns == 6000
 
 
 def test_entries_that_survive_are_told_as_such() -> None:
-    said = notes_on(Story(), "an address moves", forgotten=3)
+    said = notes_on(PathFindings(), "an address moves", forgotten=3)
     assert any("3 connections idled, and none of them changed its port" in one for one in said)
 
 

@@ -35,7 +35,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class PathFindings:
     """``sides`` tells of each connection what both captures show of it; ``swallowed`` counts
     packets of clients, known or not, that went into the router and did not come out.
     """  # noqa: D205 - two of the facts, one sentence
@@ -54,13 +54,13 @@ class Story:
         return tuple(side for side in self.sides if side.made)
 
 
-def story_of(
+def findings_of(
     client_side: Iterable[Frame],
     server_side: Iterable[Frame],
     server: Endpoint,
     *,
     whole: bool = True,
-) -> Story:
+) -> PathFindings:
     """What the captures on both sides of a router tell of connections to the server.
 
     Packets keep their numbers through a router, and lose them in one that ends connections: this
@@ -83,7 +83,7 @@ def story_of(
     sides = (
         seen.fact(renamings.get(seen.client)) for seen in _connections(near, server, made, lost)
     )
-    return Story(tuple(side for side in sides if side is not None), len(lost))
+    return PathFindings(tuple(side for side in sides if side is not None), len(lost))
 
 
 @dataclass(slots=True)
@@ -149,13 +149,13 @@ def _offset(number: int, first: int) -> int:
     return (number - first + _HALF) % (2 * _HALF) - _HALF
 
 
-def notes_on(story: Story, how: str, forgotten: int = 0) -> tuple[str, ...]:
-    """The story in sentences, for the run's report.
+def notes_on(findings: PathFindings, how: str, forgotten: int = 0) -> tuple[str, ...]:
+    """The findings in sentences, for the run's report.
 
     ``how`` says what was done to the router, ``forgotten`` to how many idle connections.
     """
     said = [f"on the way: {how}"]
-    renamed = story.renamed
+    renamed = findings.renamed
     if forgotten and not renamed:
         said.append(
             f"that was done while {_count(forgotten)} idled, and none of them changed its"
@@ -164,15 +164,15 @@ def notes_on(story: Story, how: str, forgotten: int = 0) -> tuple[str, ...]:
     said += [_renamed(one) for one in renamed[:SHOWN]]
     if len(renamed) > SHOWN:
         said.append(f"and {len(renamed) - SHOWN} connections more were renamed like that")
-    if story.made_on_the_way:
+    if findings.made_on_the_way:
         said.append(
-            f"in {_count(len(story.made_on_the_way))} the RST in the server's name was made"
+            f"in {_count(len(findings.made_on_the_way))} the RST in the server's name was made"
             " by the router: it is in the client-side capture and not in the server-side one"
         )
-    if story.swallowed:
-        packets = "packet" if story.swallowed == 1 else "packets"
+    if findings.swallowed:
+        packets = "packet" if findings.swallowed == 1 else "packets"
         said.append(
-            f"{story.swallowed} {packets} of clients went into the router and never came out"
+            f"{findings.swallowed} {packets} of clients went into the router and never came out"
         )
     return tuple(said)
 
