@@ -24,7 +24,7 @@ from tlsprobe.report.schema import closed, fuzz_schema
 
 pytestmark = pytest.mark.packet_socket
 
-MORTAL = Path(__file__).parent.parent / "fuzz" / "mortal.py"
+CRASHING = Path(__file__).parent.parent / "fuzz" / "crashing.py"
 ASKING = {Verb.TERMINATE, Verb.CLOSE_NOTIFY}
 
 
@@ -75,10 +75,10 @@ def reference(*names: str) -> Iterator[dict[str, int]]:
 
 
 @contextmanager
-def mortal(folder: Path, lives: int) -> Iterator[int]:
+def crashing(folder: Path, lives: int) -> Iterator[int]:
     """A server that dies of a second goodbye, so many times; its port."""
     told = folder / "port"
-    command = [sys.executable, str(MORTAL), str(told), str(lives)]
+    command = [sys.executable, str(CRASHING), str(told), str(lives)]
     with subprocess.Popen(command, start_new_session=True) as process:
         deadline = time.monotonic() + GENEROUS_S
         while not (told.exists() and told.read_text()):
@@ -141,7 +141,7 @@ def test_two_targets_that_end_unlike_are_told_apart(tmp_path: Path) -> None:
 
 
 def deadly(folder: Path) -> tuple[str, ...]:
-    """Options that let a run begin with a close that kills ``mortal``."""
+    """Options that let a run begin with a close that kills ``crashing``."""
     (folder / "known").mkdir()
     steps = 'steps = "send; pause 5ms; terminate; pause 500us; close_notify + fin; drain"'
     (folder / "known/deadly.toml").write_text(steps)
@@ -150,7 +150,7 @@ def deadly(folder: Path) -> tuple[str, ...]:
 
 def test_the_close_that_kills_a_server_is_found_and_shrunk(tmp_path: Path) -> None:
     words = (*deadly(tmp_path), "--property", "next-connection", "--examples", "20")
-    with mortal(tmp_path, lives=1000) as port:
+    with crashing(tmp_path, lives=1000) as port:
         ran = fuzz(port, *words, "--time", "600", cwd=tmp_path)
     found = failure(ran, "next-connection")
     verbs = [step.verb for step in parse(found["steps"]).steps]
@@ -162,7 +162,7 @@ def test_the_close_that_kills_a_server_is_found_and_shrunk(tmp_path: Path) -> No
 
 def test_a_server_that_stays_dead_costs_nothing_that_was_found(tmp_path: Path) -> None:
     words = (*deadly(tmp_path), "--property", "next-connection", "--patience", "1.5")
-    with mortal(tmp_path, lives=1) as port:
+    with crashing(tmp_path, lives=1) as port:
         ran = fuzz(port, *words, cwd=tmp_path)
     found = failure(ran, "next-connection")
     assert ran.code == 1, ran.err

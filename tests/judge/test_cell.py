@@ -12,7 +12,7 @@ from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict
-from tlsprobe.model.knowledge import NOTHING_KNOWN, CellProfile, Knowledge
+from tlsprobe.model.knowledge import NOTHING_KNOWN, CellEnds, Knowledge
 from tlsprobe.model.run import (
     BeforeAfter,
     Cell,
@@ -223,11 +223,11 @@ def test_findings_hold_what_applied_only() -> None:
 
 def test_why_keeps_the_confidences_apart() -> None:
     alone, own = (
-        CellProfile("close-notify-only", "1.3", 3, 0, 0, 3, 0, 3),
-        CellProfile("x", "1.3", 3, 3, 0),
+        CellEnds("close-notify-only", "1.3", 3, 0, 0, 3, 0, 3),
+        CellEnds("x", "1.3", 3, 3, 0),
     )
     control = Control("terminate", 0, 3)
-    known = judged(RESET, 2, Knowledge(control=control, cell_profiles=(alone, own), own=own))
+    known = judged(RESET, 2, Knowledge(control=control, cell_ends=(alone, own), own=own))
     measured = MeasuredCell(plan(Verb.TERMINATE), (*trials(RESET, RESET), known))
     medium, high = cell_of(measured).why
     assert {medium.cause, high.cause} == {Cause.UNREAD_AT_CLOSE}

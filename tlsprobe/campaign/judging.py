@@ -35,7 +35,7 @@ from tlsprobe.model.facts import (
     TrialFact,
 )
 from tlsprobe.model.judgement import Control, Judgement, LadderLine, Verdict, Word
-from tlsprobe.model.knowledge import AlertAlone, CellProfile, Digest, Knowledge, Silence, Timer
+from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Knowledge, Silence, Timer
 from tlsprobe.model.run import (
     Cell,
     CellPlan,
@@ -155,7 +155,7 @@ class RunInJudgement:
         self._repeated: Counter[Name] = Counter()
         self._replaced: set[int] = set()
         self._unshown: set[int] = set()
-        self._cell_profiles: tuple[CellProfile, ...] | None = None
+        self._cell_ends: tuple[CellEnds, ...] | None = None
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
         self._timers: tuple[Timer, ...] | None = ()
         self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
@@ -211,7 +211,7 @@ class RunInJudgement:
         while_open = range(times[0], times[-1] + 1)
         known = replace(alone(fact), waits_idle=self._waits(name), offered=trial.tls)
         self._known.append(_Known(trial, client, while_open, digest, known))
-        self._cell_profiles = None
+        self._cell_ends = None
 
     def _forget(self, place: int) -> None:
         """Leave a trial out that was driven once more: the later one has the say."""
@@ -290,12 +290,12 @@ class RunInJudgement:
             alone = replace(alone, aborts_after=True)
         if not digest.gave_up or name not in self._plans:
             return alone
-        if self._cell_profiles is None:
+        if self._cell_ends is None:
             cells = ((cell, tally) for cell, tally in self._by_cell.items() if tally.trials)
-            self._cell_profiles = tuple(tally.as_cell_profile(*cell) for cell, tally in cells)
+            self._cell_ends = tuple(tally.as_cell_ends(*cell) for cell, tally in cells)
         control = self._control(name)
-        own = self._by_cell[name].as_cell_profile(*name)
-        return replace(alone, control=control, cell_profiles=self._cell_profiles, own=own)
+        own = self._by_cell[name].as_cell_ends(*name)
+        return replace(alone, control=control, cell_ends=self._cell_ends, own=own)
 
     def _room_for(self, known: _Known) -> int | None:
         """How many connections the server has room for, if a trial had more of ours open."""

@@ -59,7 +59,7 @@ LOOPBACK, DISCARD = "127.0.0.1", 9
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VendorsMeasured:
     """What came of a lab. ``matrix`` None: nothing, so that nothing was written."""
 
     folder: Path
@@ -68,7 +68,9 @@ class Outcome:
     interrupted: bool
 
 
-async def measure_vendors(picked: Chosen, settings: LabSettings, progress: Progress) -> Outcome:
+async def measure_vendors(
+    picked: Chosen, settings: LabSettings, progress: Progress
+) -> VendorsMeasured:
     """Measure vendors, and write the matrix of them and of what the folder held before.
 
     Raises CannotMeasure, before any server is started, if RSTs cannot be seen here; UsageError for
@@ -147,9 +149,9 @@ class Lab:
         with writing(self.settings.folder):
             self._write()
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> VendorsMeasured:
         """What came of it."""
-        return Outcome(
+        return VendorsMeasured(
             self.settings.folder,
             tuple(self.runs.values()),
             self.matrix,

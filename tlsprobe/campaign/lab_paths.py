@@ -76,7 +76,7 @@ class PathsChosen:
 
 
 @dataclass(slots=True)
-class Found:
+class PathsMeasured:
     """What came of it: runs with their paths, and what could not be had, with the reason."""
 
     along: list[Along] = field(default_factory=list)
@@ -110,9 +110,11 @@ def tunnels() -> dict[str, Profile]:
     return {profile.name: profile for profile in profiles if profile.lab and is_forward(profile)}
 
 
-async def measure_paths(chosen: PathsChosen, asked: PathsSettings, progress: Progress) -> Found:
+async def measure_paths(
+    chosen: PathsChosen, asked: PathsSettings, progress: Progress
+) -> PathsMeasured:
     """Measure over path after path, and write a folder for each. Raises UsageError."""
-    found = Found()
+    found = PathsMeasured()
     with new_workspace() as here:
         async with interruptible(progress.note) as stop:
             paths = _Paths(asked, here, progress, stop, found)
@@ -128,7 +130,7 @@ async def measure_paths(chosen: PathsChosen, asked: PathsSettings, progress: Pro
     return found
 
 
-def write_page(found: Found, asked: PathsSettings) -> Page:
+def write_page(found: PathsMeasured, asked: PathsSettings) -> Page:
     """The page of all paths, which is also written beside their folders if there were any."""
     absent = tuple((name, name, reason) for name, reason in found.absent)
     notes = LabNotes(asked.typed, absent, _circumstances())
@@ -170,7 +172,7 @@ class _Paths:
         here: Workspace,
         progress: Progress,
         stop: trio.Event,
-        found: Found,
+        found: PathsMeasured,
     ) -> None:
         self.asked = asked
         self.here = here

@@ -17,7 +17,7 @@ from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import Summary
 from tlsprobe.packets import frames
-from tlsprobe.packets.decode import Decoder, Found, Malformed
+from tlsprobe.packets.decode import Decoder, FoundTransport, Malformed
 from tlsprobe.packets.packet import Packet
 
 
@@ -209,7 +209,7 @@ class FrameReading(Counts):
 
     def _find(
         self, frame: bytes, link: int, length: int, time_ns: int, number: int
-    ) -> Found | None:
+    ) -> FoundTransport | None:
         try:
             found = self._decoder.find(frame, link, length, time_ns)
         except Malformed as why:
@@ -220,7 +220,7 @@ class FrameReading(Counts):
         return found
 
 
-def _key(found: Found) -> bytes:
+def _key(found: FoundTransport) -> bytes:
     frame, _, (tcp, _, source, destination, _, _) = found
     return source + destination + frame[tcp : tcp + 4]
 

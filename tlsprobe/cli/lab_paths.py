@@ -11,7 +11,7 @@ import trio
 import typer
 
 from tlsprobe.campaign.lab_paths import (
-    Found,
+    PathsMeasured,
     measure_paths,
     paths_chosen,
     tunnels,
@@ -118,7 +118,9 @@ def _list_page() -> Page:
     return (Fields((*paths, *(Field(name, one.title) for name, one in tunnels().items()))),)
 
 
-def _present(found: Found, page: Page, progress: ProgressView, options: PathsOptions) -> None:
+def _present(
+    found: PathsMeasured, page: Page, progress: ProgressView, options: PathsOptions
+) -> None:
     if options.json:
         for run in found.runs:
             sys.stdout.buffer.write(encode_run_line(run))

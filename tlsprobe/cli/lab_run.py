@@ -11,7 +11,7 @@ import trio
 import typer
 
 from tlsprobe.campaign.expecting import has_changed
-from tlsprobe.campaign.lab import Outcome, measure_vendors
+from tlsprobe.campaign.lab import VendorsMeasured, measure_vendors
 from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import LabSettings
 from tlsprobe.cli.console import err, out
@@ -133,7 +133,7 @@ def run(options: LabOptions) -> None:
     raise typer.Exit(int(has_changed(outcome.runs)))
 
 
-def _present(outcome: Outcome, options: LabOptions) -> None:
+def _present(outcome: VendorsMeasured, options: LabOptions) -> None:
     if options.json:
         for done in outcome.runs:
             sys.stdout.buffer.write(encode_run_line(done))

@@ -35,7 +35,7 @@ from tlsprobe.records.walk import (
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
     TLS13,
-    Found,
+    FoundRecord,
     Hello,
     RecordWalk,
     read_hello,
@@ -156,7 +156,7 @@ def _known(
     return {side: opened(walks[side].found, side, client, server, secrets) for side in Side}
 
 
-def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> Found | None:
+def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> FoundRecord | None:
     """The client's Finished in TLS 1.3, known by its size among the first sealed records."""
     if Side.CLIENT not in walks or session.server is None or session.server.version != TLS13:
         return None
@@ -165,7 +165,7 @@ def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> Found 
     return next(iter(finished or sealed), None)
 
 
-def _answers_nothing(walks: Mapping[Side, RecordWalk], shaken: Found | None) -> bool:
+def _answers_nothing(walks: Mapping[Side, RecordWalk], shaken: FoundRecord | None) -> bool:
     """Whether alerts are all that the server said to the client's last flight, at once.
 
     No ticket and no data came, and the client had not ended: that is what a refused certificate
@@ -190,7 +190,7 @@ def _named(
     side: Side,
     session: Session,
     known: Mapping[int, Opened],
-    shaken: Found | None,
+    shaken: FoundRecord | None,
     *,
     refuses: bool,
 ) -> Iterator[Record]:
@@ -225,7 +225,7 @@ def _named(
         yield Record(side, before.end, after.start, RecordKind.DATA, after.time_ns)
 
 
-def _is_handshake(record: Found, side: Side, shaken: Found | None) -> bool:
+def _is_handshake(record: FoundRecord, side: Side, shaken: FoundRecord | None) -> bool:
     if record.kind in (HANDSHAKE, CHANGE_CIPHER_SPEC):
         return True
     if shaken is None or record.kind != APPLICATION_DATA:
@@ -235,7 +235,9 @@ def _is_handshake(record: Found, side: Side, shaken: Found | None) -> bool:
     return record.number < shaken.number
 
 
-def _tickets(found: Sequence[Found], side: Side, shaken: Found | None) -> frozenset[int]:
+def _tickets(
+    found: Sequence[FoundRecord], side: Side, shaken: FoundRecord | None
+) -> frozenset[int]:
     """Indexes of the server's session tickets: the first records behind the handshake, alike."""
     if side is Side.CLIENT or shaken is None:
         return frozenset()
@@ -245,7 +247,7 @@ def _tickets(found: Sequence[Found], side: Side, shaken: Found | None) -> frozen
 
 
 def _first_of_the_last_alerts(
-    found: Sequence[Found], sealed: bool, known: Mapping[int, Opened]
+    found: Sequence[FoundRecord], sealed: bool, known: Mapping[int, Opened]
 ) -> int:
     """From which index on all sealed records have an alert's size: nothing came behind them."""
     first = found[-1].place + 1
@@ -273,7 +275,7 @@ def _opened_kind(content: Opened) -> tuple[RecordKind, tuple[int, int] | None]:
     return kind, (level, description)
 
 
-def _alert_kind(record: Found, is_last: bool) -> tuple[RecordKind, tuple[int, int] | None]:
+def _alert_kind(record: FoundRecord, is_last: bool) -> tuple[RecordKind, tuple[int, int] | None]:
     """An alert by its outer type: before encryption it can be read, behind it only counted."""
     if record.size == len(record.body) == ALERT_SIZE:
         return _opened_kind(Opened(ALERT, record.body))

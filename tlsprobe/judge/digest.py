@@ -10,7 +10,7 @@ from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
-from tlsprobe.model.knowledge import AlertAlone, CellProfile, Digest, Silence
+from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence
 from tlsprobe.model.trace import Coverage, Drive, RecordKind, Side, Trace
 
 
@@ -104,7 +104,7 @@ class Tally:
         """What this says of a server that is sent a close_notify, and nothing behind it."""
         return AlertAlone(name, self.trials, self.spoke) if self.trials else None
 
-    def as_cell_profile(self, sequence: str, tls: str) -> CellProfile:
+    def as_cell_ends(self, sequence: str, tls: str) -> CellEnds:
         """What this says of the server."""
         resets = self.before_fin, self.after_fin
-        return CellProfile(sequence, tls, self.trials, *resets, self.fins, self.aborts, self.alone)
+        return CellEnds(sequence, tls, self.trials, *resets, self.fins, self.aborts, self.alone)

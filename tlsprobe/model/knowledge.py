@@ -12,7 +12,7 @@ from tlsprobe.model.facts import FarFact, Load
 from tlsprobe.model.judgement import Control
 
 
-class CellProfile(NamedTuple):
+class CellEnds(NamedTuple):
     """How the server ended the conclusive trials of one cell of the run.
 
     ``before_fin`` and ``after_fin`` count those in which it reset, by whether its FIN came first,
@@ -127,7 +127,7 @@ class Rewritten:
 class Knowledge:
     """What is known about one trial beside its trace.
 
-    ``control``, ``far``, ``cell_profiles`` and ``own``, that of the trial's own cell, are left out
+    ``control``, ``far``, ``cell_ends`` and ``own``, that of the trial's own cell, are left out
     where they could not bear on the trial. ``aborts_after``: in this TLS version the server was
     seen to reset behind its own FIN although it had read everything. ``load`` is what else went on
     at the time. ``rewritten`` says that its client is another connection's under a new name.
@@ -140,8 +140,8 @@ class Knowledge:
 
     control: Control | None = None
     far: FarFact | None = None
-    cell_profiles: tuple[CellProfile, ...] = ()
-    own: CellProfile | None = None
+    cell_ends: tuple[CellEnds, ...] = ()
+    own: CellEnds | None = None
     aborts_after: bool = False
     load: Load | None = None
     rewritten: Rewritten | None = None

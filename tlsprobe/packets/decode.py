@@ -40,7 +40,7 @@ _new = tuple.__new__
 
 PLACE_LIMIT = 4096
 
-Found = tuple[bytes, int, frames.Transport]
+FoundTransport = tuple[bytes, int, frames.Transport]
 """A frame or a packet put together of several, where its IP header is, and where TCP is."""
 
 
@@ -119,7 +119,7 @@ class Decoder:
             return None
         return self.segment(found, number, time_ns, self.place(frame, link, index))
 
-    def find(self, frame: bytes, link: int, length: int, time_ns: int) -> Found | None:
+    def find(self, frame: bytes, link: int, length: int, time_ns: int) -> FoundTransport | None:
         """TCP in the frame, or in the packet that it completes; None if it holds none.
 
         ``length`` is the frame's on the wire. Raises Malformed.
@@ -130,7 +130,7 @@ class Decoder:
         except (struct.error, IndexError):
             raise Malformed("its headers are cut off") from None
 
-    def _in_ip(self, frame: bytes, at: int, length: int, time_ns: int) -> Found | None:
+    def _in_ip(self, frame: bytes, at: int, length: int, time_ns: int) -> FoundTransport | None:
         version = frame[at] >> 4
         if version == 4 and (frame[at + 6] & 0x3F or frame[at + 7]):
             if frame[at + 9] != _TCP:
@@ -143,7 +143,7 @@ class Decoder:
         self._check(frame, found)
         return frame, at, found
 
-    def _in_ipv6_fragment(self, frame: bytes, at: int, time_ns: int) -> Found | None:
+    def _in_ipv6_fragment(self, frame: bytes, at: int, time_ns: int) -> FoundTransport | None:
         protocol, behind = frames.behind_extensions(frame, frame[at + 6], at + 40)
         if protocol != _FRAGMENT or not self._may_be_tcp(frame, behind):
             return None
@@ -154,7 +154,7 @@ class Decoder:
         """The first header in the fragments may still be an extension in front of TCP."""
         return frame[behind] == _TCP or frame[behind] in (0, 43, 51, 60)
 
-    def _in_whole(self, whole: bytes) -> Found | None:
+    def _in_whole(self, whole: bytes) -> FoundTransport | None:
         found = frames.transport(whole, 0, len(whole))
         if found is None:
             return None
@@ -188,7 +188,7 @@ class Decoder:
             place = known[where] = ~len(known)
         return place
 
-    def segment(self, found: Found, number: int, time_ns: int, place: int) -> Packet:
+    def segment(self, found: FoundTransport, number: int, time_ns: int, place: int) -> Packet:
         """The segment with all that is known of it."""
         frame, ip, (at, end, source, destination, ttl, ip_id) = found
         seq, ack, size, flags, window = _TCP_FIXED.unpack_from(frame, at)

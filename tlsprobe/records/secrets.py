@@ -28,7 +28,7 @@ from tlsprobe.records.walk import (
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
     TLS13,
-    Found,
+    FoundRecord,
     Hello,
 )
 
@@ -59,7 +59,7 @@ _SUITES = {
 
 
 def opened(
-    found: Sequence[Found], side: Side, client: Hello, server: Hello, secrets: Secrets
+    found: Sequence[FoundRecord], side: Side, client: Hello, server: Hello, secrets: Secrets
 ) -> dict[int, Opened]:
     """The small records of one direction that could be opened, by their index."""
     suite = _SUITES.get(server.cipher or 0)
@@ -76,7 +76,7 @@ def opened(
 # --- TLS 1.3 --------------------------------------------------------------------------------------
 
 
-def _opened_13(found: Sequence[Found], suite: Suite, secret: bytes) -> dict[int, Opened]:
+def _opened_13(found: Sequence[FoundRecord], suite: Suite, secret: bytes) -> dict[int, Opened]:
     contents: dict[int, Opened] = {}
     others = sum(record.kind != APPLICATION_DATA for record in found)
     sealed = [record for record in found if record.kind == APPLICATION_DATA]
@@ -97,7 +97,7 @@ def _opened_13(found: Sequence[Found], suite: Suite, secret: bytes) -> dict[int,
     return contents
 
 
-def _open_13(record: Found, suite: Suite, secret: bytes, sequence: int) -> Opened | None:
+def _open_13(record: FoundRecord, suite: Suite, secret: bytes, sequence: int) -> Opened | None:
     if sequence < 0:
         return None
     key, iv = _label(suite, secret, b"key", suite.key), _label(suite, secret, b"iv", 12)
@@ -120,7 +120,7 @@ def _label(suite: Suite, secret: bytes, label: bytes, length: int) -> bytes:
 
 
 def _opened_12(
-    found: Sequence[Found], side: Side, suite: Suite, master: bytes, randoms: bytes
+    found: Sequence[FoundRecord], side: Side, suite: Suite, master: bytes, randoms: bytes
 ) -> dict[int, Opened]:
     changed = next((r.place for r in found if r.kind == CHANGE_CIPHER_SPEC), None)
     if changed is None:
@@ -155,7 +155,9 @@ def expanded(content: bytes) -> bytes:
     return alert if len(alert) == ALERT_SIZE else content
 
 
-def _open_12(record: Found, suite: Suite, key: bytes, iv: bytes, sequence: int) -> bytes | None:
+def _open_12(
+    record: FoundRecord, suite: Suite, key: bytes, iv: bytes, sequence: int
+) -> bytes | None:
     sealed = record.body
     if len(iv) == 12:
         nonce = _nonce(iv, sequence)

@@ -37,7 +37,7 @@ SMALL_BYTES = 128
 _WAITING_PIECES, _WAITING_BYTES = 64, 1 << 18
 
 
-class Found(NamedTuple):
+class FoundRecord(NamedTuple):
     """A record: stream bytes ``start`` to ``end``, header included, complete in packet ``number``.
 
     ``body`` is what was kept of it, ``whole`` whether that is all; ``place`` counts the records of
@@ -67,8 +67,8 @@ class RecordWalk:
     """
 
     def __init__(self, *, from_start: bool, keep_bodies: bool = False) -> None:
-        self.first: list[Found] = []
-        self.latest: deque[Found] = deque()
+        self.first: list[FoundRecord] = []
+        self.latest: deque[FoundRecord] = deque()
         self.left_out = 0
         self.plain_to = 0
         self.lost = False
@@ -86,7 +86,7 @@ class RecordWalk:
         self.waiting_bytes = 0
 
     @property
-    def found(self) -> list[Found]:
+    def found(self) -> list[FoundRecord]:
         """The records that are remembered, in order."""
         return [*self.first, *self.latest]
 
@@ -229,7 +229,9 @@ class RecordWalk:
         if self._head[0] == HANDSHAKE:
             self._keep_hellos = max(0, self._keep_hellos - len(body))
         place = len(self.first) + len(self.latest) + self.left_out
-        record = Found(self._begin, self._end, self._head[0], time_ns, number, body, whole, place)
+        record = FoundRecord(
+            self._begin, self._end, self._head[0], time_ns, number, body, whole, place
+        )
         self._head.clear()
         self._body.clear()
         if len(self.first) < FIRST:

@@ -52,7 +52,7 @@ Distances = tuple[tuple[float, ...], ...]
 def fingerprint(run: Run) -> Fingerprint:
     """How a server ends each sequence that compares with others'."""
     return {
-        (cell.sequence, cell.tls): _habit(cell, ending)
+        (cell.sequence, cell.tls): _profile_of(cell, ending)
         for cell in run.cells
         if cell.role == "asked" and cell.sequence not in races() and (ending := ending_of(cell))
     }
@@ -69,7 +69,7 @@ def distance(one: Fingerprint, other: Fingerprint) -> float:
     return len(differences(one, other)) / shared if shared else 1.0
 
 
-def _habit(cell: Cell, ending: Ending) -> CellProfile:
+def _profile_of(cell: Cell, ending: Ending) -> CellProfile:
     outcomes = frozenset(outcome for outcome, count in cell.outcomes.items() if count)
     endings = frozenset(events_of(signature) for signature in cell.signatures)
     return CellProfile(ending.outcome, ending.events, outcomes, endings | {ending.events})

@@ -11,7 +11,7 @@ from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, Judgement, Reset, Result
-from tlsprobe.model.knowledge import CellProfile, Knowledge
+from tlsprobe.model.knowledge import CellEnds, Knowledge
 from tlsprobe.model.trace import Coverage, Stage, Trace
 
 UNREAD = (C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
@@ -29,24 +29,20 @@ def reset(*lines: Line, control: Control | None = None) -> Reset:
     return found
 
 
-def cell_profile(
-    sequence: str, *, trials: int = 3, resets: int = 0, aborts: int = 0
-) -> CellProfile:
+def ends_of_cell(sequence: str, *, trials: int = 3, resets: int = 0, aborts: int = 0) -> CellEnds:
     """How a server ended a cell: with a FIN where it did not reset."""
     alone = trials if sequence == ALONE else 0
-    return CellProfile(sequence, "1.3", trials, resets, 0, trials - resets, aborts, alone)
+    return CellEnds(sequence, "1.3", trials, resets, 0, trials - resets, aborts, alone)
 
 
 ALONE = "close-notify-only"
-OWN = cell_profile("own", resets=3)
+OWN = ends_of_cell("own", resets=3)
 CONTROL = Control("terminate", 0, 3)
 
 
-def reset_in_a_run(
-    *lines: Line, control: Control | None, cell_profiles: tuple[CellProfile, ...]
-) -> Reset:
+def reset_in_a_run(*lines: Line, control: Control | None, cell_ends: tuple[CellEnds, ...]) -> Reset:
     """An RST in a run with these cell profiles, the first of them that of its own cell."""
-    known = Knowledge(control=control, cell_profiles=cell_profiles, own=cell_profiles[0])
+    known = Knowledge(control=control, cell_ends=cell_ends, own=cell_ends[0])
     (found,) = judge(play(*lines), known).resets
     return found
 
@@ -54,7 +50,7 @@ def reset_in_a_run(
 def test_a_control_that_ends_without_a_reset_says_unread() -> None:
     control = CONTROL
     before = reset(*UNREAD)
-    after = reset_in_a_run(*UNREAD, control=control, cell_profiles=(OWN, cell_profile(ALONE)))
+    after = reset_in_a_run(*UNREAD, control=control, cell_ends=(OWN, ends_of_cell(ALONE)))
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.HIGH)
     assert after.alternatives == ()
     assert (before.control, after.control) == (None, control)
@@ -82,56 +78,52 @@ def test_it_is_sure_where_a_response_answers_all_that_was_said() -> None:
 
 def test_a_server_that_resets_every_close_does_so_on_purpose() -> None:
     """coturn: linger 0 on every close, the FIN alone and the idle expiry included."""
-    always = (OWN, cell_profile("fin-only", resets=3, aborts=3))
-    after = reset_in_a_run(*UNREAD, control=None, cell_profiles=always)
+    always = (OWN, ends_of_cell("fin-only", resets=3, aborts=3))
+    after = reset_in_a_run(*UNREAD, control=None, cell_ends=always)
     assert (after.cause, after.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
     assert after.alternatives == (Cause.UNREAD_AT_CLOSE,)
     assert "every connection that it closes" in after.evidence[-1]
-    once_not = (*always, cell_profile("terminate"))
-    assert (
-        reset_in_a_run(*UNREAD, control=None, cell_profiles=once_not).cause is Cause.UNREAD_AT_CLOSE
-    )
+    once_not = (*always, ends_of_cell("terminate"))
+    assert reset_in_a_run(*UNREAD, control=None, cell_ends=once_not).cause is Cause.UNREAD_AT_CLOSE
 
 
 def test_a_server_that_resets_upon_an_alert_that_it_has_read_may_have_read_this_one() -> None:
-    cell_profiles = (OWN, cell_profile("fin-only"), cell_profile(ALONE, resets=3, aborts=3))
-    after = reset_in_a_run(*UNREAD, control=CONTROL, cell_profiles=cell_profiles)
+    cell_ends = (OWN, ends_of_cell("fin-only"), ends_of_cell(ALONE, resets=3, aborts=3))
+    after = reset_in_a_run(*UNREAD, control=CONTROL, cell_ends=cell_ends)
     assert (after.cause, after.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
     assert after.alternatives == (Cause.UNREAD_AT_CLOSE,)
 
 
 @pytest.mark.parametrize(
-    ("control", "cell_profiles"),
+    ("control", "cell_ends"),
     [
         pytest.param(CONTROL, (OWN,), id="an alert alone was not tried"),
-        pytest.param(CONTROL, (OWN, cell_profile(ALONE, resets=1)), id="it was reset once"),
-        pytest.param(CONTROL, (OWN, cell_profile(ALONE, trials=2)), id="it was tried twice"),
+        pytest.param(CONTROL, (OWN, ends_of_cell(ALONE, resets=1)), id="it was reset once"),
+        pytest.param(CONTROL, (OWN, ends_of_cell(ALONE, trials=2)), id="it was tried twice"),
         pytest.param(
             CONTROL,
-            (cell_profile("own", trials=20, resets=1), cell_profile(ALONE, trials=100)),
+            (ends_of_cell("own", trials=20, resets=1), ends_of_cell(ALONE, trials=100)),
             id="three controls of a reset in twenty",
         ),
         pytest.param(
             Control("terminate", 0, 100),
-            (cell_profile("own", trials=20, resets=1), cell_profile(ALONE)),
+            (ends_of_cell("own", trials=20, resets=1), ends_of_cell(ALONE)),
             id="three alerts of a reset in twenty",
         ),
     ],
 )
 def test_a_clean_control_alone_does_not_make_it_sure(
-    control: Control, cell_profiles: tuple[CellProfile, ...]
+    control: Control, cell_ends: tuple[CellEnds, ...]
 ) -> None:
-    after = reset_in_a_run(*UNREAD, control=control, cell_profiles=cell_profiles)
+    after = reset_in_a_run(*UNREAD, control=control, cell_ends=cell_ends)
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM)
     assert after.alternatives == (Cause.DELIBERATE,)
     assert after.control is not None
 
 
 def test_enough_controls_of_a_rare_reset_make_it_sure() -> None:
-    cell_profiles = (cell_profile("own", trials=20, resets=1), cell_profile(ALONE, trials=60))
-    after = reset_in_a_run(
-        *UNREAD, control=Control("terminate", 0, 60), cell_profiles=cell_profiles
-    )
+    cell_ends = (ends_of_cell("own", trials=20, resets=1), ends_of_cell(ALONE, trials=60))
+    after = reset_in_a_run(*UNREAD, control=Control("terminate", 0, 60), cell_ends=cell_ends)
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.HIGH)
 
 
@@ -148,10 +140,8 @@ def test_unread_behind_a_fin_is_not_sure_of_a_server_that_resets_there_anyway() 
 
 def test_what_came_before_any_end_may_have_been_reset_for_what_it_is() -> None:
     """A request that is left without an answer: nobody knows whether it was read."""
-    alone = cell_profile(ALONE)
-    after = reset_in_a_run(
-        C.data(), S.rst(active=True), control=CONTROL, cell_profiles=(OWN, alone)
-    )
+    alone = ends_of_cell(ALONE)
+    after = reset_in_a_run(C.data(), S.rst(active=True), control=CONTROL, cell_ends=(OWN, alone))
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM)
 
 
@@ -172,7 +162,7 @@ def test_a_mixed_or_missing_control_tells_nothing(resets: int, trials: int) -> N
 @pytest.mark.parametrize("trials", [1, 2, 3])
 def test_few_trials_tell_the_cause_and_make_it_no_surer(trials: int) -> None:
     control = Control("terminate", 0, trials)
-    after = reset_in_a_run(*UNREAD, control=control, cell_profiles=(OWN, cell_profile(ALONE)))
+    after = reset_in_a_run(*UNREAD, control=control, cell_ends=(OWN, ends_of_cell(ALONE)))
     assert after.cause is Cause.UNREAD_AT_CLOSE
     assert (after.confidence is Confidence.HIGH) is (trials == 3)
 
@@ -210,7 +200,7 @@ def test_what_may_have_been_meant_all_the_same_wants_the_alert_alone() -> None:
     clean = Control("terminate", 0, 3)
     assert is_doubtful(reset(*UNREAD, control=clean))
     assert not is_doubtful(reset(*AFTER_FIN))
-    proven = reset_in_a_run(*UNREAD, control=clean, cell_profiles=(OWN, cell_profile(ALONE)))
+    proven = reset_in_a_run(*UNREAD, control=clean, cell_ends=(OWN, ends_of_cell(ALONE)))
     assert not is_doubtful(proven)
 
 

@@ -15,7 +15,7 @@ from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.causes.table import Diagnosis
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control
-from tlsprobe.model.knowledge import CellProfile, Knowledge
+from tlsprobe.model.knowledge import CellEnds, Knowledge
 from tlsprobe.model.trace import Coverage, RecordKind, Side
 
 ENOUGH = 3
@@ -45,30 +45,30 @@ def by_run(found: Diagnosis, context: ResetContext, knowledge: Knowledge) -> _To
         return Diagnosis(found.cause, surety, evidence, (Cause.DELIBERATE,)), None
     if {found.cause, *found.alternatives} != ALIKE:
         return None
-    cell_profiles = _cell_profiles(knowledge)
+    cell_ends = _cell_ends(knowledge)
     decided = knowledge.control is not None and knowledge.control.is_decided
     control = knowledge.control if decided else None
-    anyway = _resets_anyway(context, control, cell_profiles)
+    anyway = _resets_anyway(context, control, cell_ends)
     if anyway is not None:
         enough = control is None or not control.resets or control.trials >= ENOUGH
         said = control if control is not None and control.resets else None
         return _aborts(found, context, anyway, enough), said
     if control is None or found.cause is Cause.DELIBERATE:
         return None
-    proven = _is_proven(context, control, cell_profiles, knowledge.own)
+    proven = _is_proven(context, control, cell_ends, knowledge.own)
     return _unread(found, control, proven=proven)
 
 
 def _resets_anyway(
-    context: ResetContext, control: Control | None, cell_profiles: tuple[CellProfile, ...]
+    context: ResetContext, control: Control | None, cell_ends: tuple[CellEnds, ...]
 ) -> str | None:
     """In which way this server is known to reset although it has read everything, if it is."""
     is_clean = control is not None and not control.resets
-    if _always_resets(cell_profiles) and not is_clean:
-        return wording.always_resets(sum(p.aborts for p in cell_profiles))
+    if _always_resets(cell_ends) and not is_clean:
+        return wording.always_resets(sum(p.aborts for p in cell_ends))
     if control is not None and control.resets:
         return wording.by_control(control)
-    return _resets_upon_notice(cell_profiles, context)
+    return _resets_upon_notice(cell_ends, context)
 
 
 def _unread(found: Diagnosis, control: Control, *, proven: bool) -> _Told:
@@ -79,25 +79,23 @@ def _unread(found: Diagnosis, control: Control, *, proven: bool) -> _Told:
     return replace(found, evidence=evidence), control
 
 
-def _cell_profiles(knowledge: Knowledge) -> tuple[CellProfile, ...]:
+def _cell_ends(knowledge: Knowledge) -> tuple[CellEnds, ...]:
     """Those of the trial's own TLS version."""
     own = knowledge.own
-    return tuple(p for p in knowledge.cell_profiles if own is None or p.tls == own.tls)
+    return tuple(p for p in knowledge.cell_ends if own is None or p.tls == own.tls)
 
 
-def _always_resets(cell_profiles: tuple[CellProfile, ...]) -> bool:
+def _always_resets(cell_ends: tuple[CellEnds, ...]) -> bool:
     """Whether this server resets whenever it closes, also where it has read everything."""
-    return sum(p.aborts for p in cell_profiles) >= ENOUGH and not any(p.fins for p in cell_profiles)
+    return sum(p.aborts for p in cell_ends) >= ENOUGH and not any(p.fins for p in cell_ends)
 
 
-def _resets_upon_notice(
-    cell_profiles: tuple[CellProfile, ...], context: ResetContext
-) -> str | None:
+def _resets_upon_notice(cell_ends: tuple[CellEnds, ...], context: ResetContext) -> str | None:
     """That this server resets where it has read our close_notify, and here may have done so.
 
     It may where nothing but a close_notify is unread, or behind its own.
     """
-    alerts = [p for p in cell_profiles if 0 < p.trials == p.alone]
+    alerts = [p for p in cell_ends if 0 < p.trials == p.alone]
     aborts = sum(p.aborts for p in alerts)
     if aborts < ENOUGH or not (context.notified or _unread_kinds(context) <= _NOTICE):
         return None
@@ -116,8 +114,8 @@ def _aborts(found: Diagnosis, context: ResetContext, said: str, enough: bool) ->
 def _is_proven(
     context: ResetContext,
     control: Control,
-    cell_profiles: tuple[CellProfile, ...],
-    own: CellProfile | None,
+    cell_ends: tuple[CellEnds, ...],
+    own: CellEnds | None,
 ) -> bool:
     """Whether nothing but unread data explains it.
 
@@ -134,7 +132,7 @@ def _is_proven(
         return False
     if RecordKind.CLOSE_NOTIFY not in kinds:
         return context.is_behind_an_end
-    alerts = [p for p in cell_profiles if 0 < p.trials == p.alone]
+    alerts = [p for p in cell_ends if 0 < p.trials == p.alone]
     clean = not any(p.before_fin for p in alerts)
     return clean and _is_often_enough(sum(p.trials for p in alerts), rate)
 

@@ -1,6 +1,6 @@
 """A reference server that dies of a second goodbye, run as a process of its own.
 
-``python mortal.py PORTFILE [LIVES]``: with lives left it is there again, on the same port, half a
+``python crashing.py PORTFILE [LIVES]``: with lives left it is there again, on the same port, half a
 second after its death.
 """
 
@@ -23,7 +23,7 @@ _LISTENS_FOR = 60.0
 """Seconds in which a second word kills it; a client that says none leaves long before."""
 
 
-async def _mortal(peer: Peer, occasion: Occasion) -> None:
+async def _crashing(peer: Peer, occasion: Occasion) -> None:
     """Polite, but not to anybody who goes on behind a goodbye."""
     await peer.notify()
     peer.fin()
@@ -39,15 +39,15 @@ async def _serve(port: int, told: Path) -> None:
     if port:
         server._listeners = lambda: [server._listener(socket.AF_INET, "127.0.0.1", port)]
     async with trio.open_nursery() as nursery:
-        mortal = Behaviour("mortal", "dies", _mortal)
-        bound = await server._open(nursery, server._context(), mortal)
+        crashing = Behaviour("crashing", "dies", _crashing)
+        bound = await server._open(nursery, server._context(), crashing)
         told.write_text(str(bound))
 
 
 def main() -> None:
     told = Path(sys.argv[1])
     lives = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    assert "mortal" not in BEHAVIOURS
+    assert "crashing" not in BEHAVIOURS
     port = 0
     for _ in range(lives):
         child = os.fork()
