@@ -223,7 +223,7 @@ class _Parser:
             case Operand.BYTES:
                 return Step(verb, form=form, payload=self.payload(form))
             case Operand.DURATION | Operand.WAIT as operand:
-                return Step(verb, form=form, wait=self.wait(operand is Operand.DURATION))
+                return Step(verb, form=form, wait=self.wait(required=operand is Operand.DURATION))
             case Operand.EXPIRY:
                 wait = self.wait()
                 return Step(verb, form=form, wait=Limit.IDLE if wait is Limit.PATIENCE else wait)
@@ -254,7 +254,7 @@ class _Parser:
             self.fail("expected a duration here", token, "for example 5ms, 1.5s or 200us")
         return sign * wait
 
-    def wait(self, required: bool = False) -> Wait:
+    def wait(self, *, required: bool = False) -> Wait:
         token = self.peek()
         if token.kind == "duration":
             try:

@@ -256,7 +256,7 @@ class TlsSession:
         """Let go of the callback's reference, so that no cycle outlives the connection."""
         self._connection.set_app_data(None)
 
-    def note_alert(self, incoming: bool, alert: tuple[int, int]) -> None:
+    def note_alert(self, alert: tuple[int, int], *, incoming: bool) -> None:
         """The info callback's report."""
         if incoming:
             self._alerts[self._given - _unread(self._into)] = alert
@@ -421,7 +421,7 @@ def _on_info(ssl: Any, where: int, value: int) -> None:
         return
     session = _session_of(ssl)
     if session is not None:
-        session.note_alert(bool(where & SSL.SSL_CB_READ), (value >> 8, value & 0xFF))
+        session.note_alert((value >> 8, value & 0xFF), incoming=bool(where & SSL.SSL_CB_READ))
 
 
 def _on_request(ssl: Any, _: Any) -> int:

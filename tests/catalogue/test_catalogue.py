@@ -68,7 +68,7 @@ def test_the_cases_that_the_project_grew_out_of_are_there() -> None:
 @pytest.mark.parametrize("has_goodbye", [False, True])
 @pytest.mark.parametrize("offered", [frozenset(), frozenset({Form.LARGE}), frozenset(Form)])
 def test_default_sequences_are_all_that_apply(has_goodbye: bool, offered: frozenset[Form]) -> None:
-    chosen = default_sequences(offered, has_goodbye)
+    chosen = default_sequences(offered, has_goodbye=has_goodbye)
     assert [s.name for s in chosen] == [
         name for name in catalogue() if find_sequence(name) in chosen
     ]
@@ -76,7 +76,7 @@ def test_default_sequences_are_all_that_apply(has_goodbye: bool, offered: frozen
     for form in (Form.LARGE, Form.UPLOAD):
         assert any(step.form is form for s in chosen for step in s.steps) == (form in offered)
     left_out = [e.sequence for e in catalogue().values() if e.sequence not in chosen]
-    assert all(lacks(s, offered, has_goodbye) for s in left_out)
+    assert all(lacks(s, offered, has_goodbye=has_goodbye) for s in left_out)
 
 
 def test_a_chapter_is_asked_for_by_its_name() -> None:

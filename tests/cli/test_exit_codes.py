@@ -59,14 +59,14 @@ def test_a_control_that_nobody_asked_for_need_not_be_measured() -> None:
 
 @pytest.mark.parametrize("fail_on", ["warn", "never"])
 def test_it_never_passes_in_silence(fail_on: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_unmeasured([run_with(PASS, INCONCLUSIVE, ERROR, ERROR)], fail_on, False)
+    print_unmeasured([run_with(PASS, INCONCLUSIVE, ERROR, ERROR)], fail_on, allow_unmeasured=False)
     said = capsys.readouterr().err
     assert "3 of 4 cells could not be measured (2 error, 1 inconclusive)" in said
     assert ("--allow-unmeasured" in said) == (fail_on == "warn")
 
 
 def test_it_says_nothing_where_all_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    print_unmeasured([run_with(PASS, FAIL, UNSUPPORTED)], "warn", False)
+    print_unmeasured([run_with(PASS, FAIL, UNSUPPORTED)], "warn", allow_unmeasured=False)
     assert capsys.readouterr().err == ""
 
 

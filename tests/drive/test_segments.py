@@ -100,7 +100,7 @@ def wire(request: pytest.FixtureRequest) -> dict[str, list[Seen]]:
     async def watch() -> None:
         async with (
             running(("polite",)) as ports,
-            open_capture("packet", True, None, request.param, ports["polite"], None) as capture,
+            open_capture("packet", request.param, ports["polite"], require=True) as capture,
         ):
             for version, steps in product(TlsVersion, SEQUENCES):
                 server = Watched(capture, request.param, ports["polite"], version)

@@ -171,7 +171,9 @@ async def observe_psql(server: Postgres, folder: Path, times: int) -> list[Trace
     """
     target = ("127.0.0.1", server.port)
     capture_file = folder / "psql.pcapng"
-    async with sniffer.open_capture("packet", True, None, *target, capture_file) as capture:
+    async with sniffer.open_capture(
+        "packet", *target, require=True, pcapng=capture_file
+    ) as capture:
         capture.expect_everyone()
         for _ in range(times):
             await trio.to_thread.run_sync(run_psql, server)

@@ -77,7 +77,7 @@ def test_every_packet_once_from_syn_to_reset(host: str, tmp_path: Path) -> None:
     path = tmp_path / "capture.pcapng"
 
     async def main(server: Pair) -> Capture:
-        async with open_capture("auto", True, None, host, server.port, path) as capture:
+        async with open_capture("auto", host, server.port, require=True, pcapng=path) as capture:
             assert (capture.backend, capture.interface, capture.warning) == ("packet", "lo", None)
             before = time.time_ns()
             client = server.exchange(capture)
@@ -107,7 +107,7 @@ def test_settle_is_a_barrier(host: str) -> None:
     """Every one of hundreds of short connections is whole right after `settle`."""
 
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, host, server.port, None) as capture:
+        async with open_capture("packet", host, server.port, require=True) as capture:
             for _ in range(400):
                 client = server.exchange(capture)
                 await capture.settle()
@@ -123,7 +123,7 @@ def test_settle_is_a_barrier(host: str) -> None:
 @pytest.mark.packet_socket
 def test_many_who_settle_at_once_share_the_question() -> None:
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
 
             async def one() -> None:
                 await trio.lowlevel.checkpoint()
@@ -149,7 +149,7 @@ def test_a_question_already_under_way_is_not_enough() -> None:
     """Its answer may be older than our last packet."""
 
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
             pid = sniffer_pid(capture)
 
             async def resume() -> None:
@@ -173,7 +173,7 @@ def test_a_question_already_under_way_is_not_enough() -> None:
 @pytest.mark.packet_socket
 def test_a_settle_given_up_does_not_stop_the_others() -> None:
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
             for _ in range(20):
                 with trio.move_on_after(0):
                     await capture.settle()
@@ -200,7 +200,7 @@ def test_a_big_transfer_is_whole(host: str) -> None:
             pass
 
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, host, server.port, None) as capture:
+        async with open_capture("packet", host, server.port, require=True) as capture:
             ours, theirs = server.connect(capture)
             with ours:
                 async with trio.open_nursery() as nursery:
@@ -221,7 +221,9 @@ def test_strangers_are_counted_and_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "capture.pcapng"
 
     async def main(server: Pair) -> Capture:
-        async with open_capture("packet", True, "lo", server.host, server.port, path) as capture:
+        async with open_capture(
+            "packet", server.host, server.port, require=True, interface="lo", pcapng=path
+        ) as capture:
             socket.create_connection((server.host, server.port)).close()
             await capture.settle()
         return capture
@@ -263,7 +265,7 @@ def borrowed_packet_socket(pid: int) -> socket.socket:
 def test_privileges_are_gone_and_the_filter_is_locked() -> None:
 
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
             pid = sniffer_pid(capture)
             found = status(pid)
             user = os.environ.get("SUDO_UID", "65534")
@@ -287,7 +289,7 @@ def test_dropped_packets_are_counted_and_leave_holes() -> None:
     """A sniffer that is held up, with next to no receive buffer, must lose packets and say so."""
 
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
             pid = sniffer_pid(capture)
             with borrowed_packet_socket(pid) as packets:
                 packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
@@ -321,7 +323,7 @@ def test_a_sniffer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(backends, "FINISHING_S", 0.1)
 
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
             os.kill(sniffer_pid(capture), signal.SIGSTOP)
             await capture.settle()
             assert capture.broken == "the sniffer process does not answer"
@@ -334,7 +336,7 @@ def test_a_sniffer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("when", ["before settling", "while settling"])
 def test_a_sniffer_that_dies_hangs_nobody(when: str) -> None:
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None) as capture:
+        async with open_capture("packet", server.host, server.port, require=True) as capture:
             pid = sniffer_pid(capture)
             os.kill(pid, signal.SIGSTOP)
             client = server.exchange(capture)
@@ -358,7 +360,7 @@ def test_a_sniffer_that_dies_hangs_nobody(when: str) -> None:
 @pytest.mark.packet_socket
 def test_what_the_body_raises_comes_out_as_it_is() -> None:
     async def main(server: Pair) -> None:
-        async with open_capture("packet", True, None, server.host, server.port, None):
+        async with open_capture("packet", server.host, server.port, require=True):
             raise CannotMeasure("the server is gone")
 
     with pair() as server, pytest.raises(CannotMeasure, match="gone"):
@@ -372,7 +374,7 @@ def test_cancelled_from_outside_the_tail_is_still_drained(tmp_path: Path) -> Non
     async def main(server: Pair) -> None:
         with trio.CancelScope() as scope:
             async with open_capture(
-                "packet", True, None, server.host, server.port, path
+                "packet", server.host, server.port, require=True, pcapng=path
             ) as capture:
                 server.exchange(capture)
                 scope.cancel()
@@ -390,7 +392,7 @@ def test_cancelled_while_arming_leaves_nothing() -> None:
     async def main(server: Pair) -> None:
         for delay in (0, 0.01, 0.05, 0.1):
             with trio.move_on_after(delay):
-                async with open_capture("packet", True, None, server.host, server.port, None):
+                async with open_capture("packet", server.host, server.port, require=True):
                     await trio.sleep_forever()
 
     with pair() as server:
@@ -405,7 +407,7 @@ def test_the_other_programs_capture_too(backend: str, host: str, tmp_path: Path)
     path = tmp_path / "capture.pcapng"
 
     async def main(server: Pair) -> Capture:
-        async with open_capture(backend, True, None, host, server.port, path) as capture:
+        async with open_capture(backend, host, server.port, require=True, pcapng=path) as capture:
             for _ in range(3):
                 client = server.exchange(capture)
                 await capture.settle()
@@ -430,7 +432,7 @@ def test_a_fallback_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
     async def main(server: Pair) -> None:
-        async with open_capture("auto", True, None, server.host, server.port, None) as capture:
+        async with open_capture("auto", server.host, server.port, require=True) as capture:
             assert capture.backend == "dumpcap"
             assert capture.warning is not None
             assert "packet: it ended at once" in capture.warning
@@ -441,7 +443,7 @@ def test_a_fallback_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_none_is_nothing_and_never_waits() -> None:
     async def main() -> None:
-        async with open_capture("none", False, None, "127.0.0.1", 9, None) as capture:
+        async with open_capture("none", "127.0.0.1", 9) as capture:
             capture.expect(("127.0.0.1", 40000))
             await capture.settle()
             assert capture.take(("127.0.0.1", 40000)) == NOTHING
@@ -464,7 +466,7 @@ def test_what_cannot_be_had_is_an_error(
     choice: str, require: bool, interface: str | None, error: type[TlsprobeError], says: str
 ) -> None:
     async def main() -> None:
-        async with open_capture(choice, require, interface, "127.0.0.1", 9, None):
+        async with open_capture(choice, "127.0.0.1", 9, require=require, interface=interface):
             raise AssertionError("there is a capture")
 
     with pytest.raises(error, match=says):
@@ -475,7 +477,7 @@ def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
 
     async def main() -> None:
-        async with open_capture("tcpdump", False, None, "127.0.0.1", 9, None):
+        async with open_capture("tcpdump", "127.0.0.1", 9):
             raise AssertionError("there is a capture")
 
     with pytest.raises(CannotMeasure, match="tcpdump: not installed") as caught:
@@ -497,7 +499,8 @@ PROBE = """
     async def main(choice, require, wait, path):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-            async with open_capture(choice, require, None, "127.0.0.1", port, path) as capture:
+            target = (choice, "127.0.0.1", port)
+            async with open_capture(*target, require=require, pcapng=path) as capture:
                 if capture._backend:
                     say("sniffer", capture._backend._process.pid)
                 client = socket.create_connection(("127.0.0.1", port))

@@ -49,7 +49,7 @@ def test_each_connection_of_a_port_has_its_own_packets(host: str, when: str) -> 
 
     async def main(listening: socket.socket, source: tuple[str, int]) -> None:
         port = listening.getsockname()[1]
-        async with open_capture("packet", True, None, host, port, None) as capture:
+        async with open_capture("packet", host, port, require=True) as capture:
             spans = []
             for size in range(1, TIMES + 1):
                 spans.append(exchange(listening, source, size, when))

@@ -76,7 +76,7 @@ async def measure_vendors(
     Raises CannotMeasure, before any server is started, if RSTs cannot be seen here; UsageError for
     what is wrong with the settings.
     """
-    async with sniffer.open_capture("auto", True, None, LOOPBACK, DISCARD, None):
+    async with sniffer.open_capture("auto", LOOPBACK, DISCARD, require=True):
         pass
     with ExitStack() as until_the_end:
         here = until_the_end.enter_context(new_workspace())

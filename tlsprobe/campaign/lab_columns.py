@@ -59,11 +59,12 @@ class Column:
         goodbye = has_goodbye(self.profile)
         names = asked or self.sequences
         found = [sequence for name in names for sequence in find_sequences(name)]
-        every = dict.fromkeys(found) if names else default_sequences(offered, goodbye)
+        every = dict.fromkeys(found) if names else default_sequences(offered, has_goodbye=goodbye)
         return tuple(
             sequence
             for sequence in every
-            if lacks(sequence, offered, goodbye) is None and (self.has_idle or not sequence.is_idle)
+            if lacks(sequence, offered, has_goodbye=goodbye) is None
+            and (self.has_idle or not sequence.is_idle)
         )
 
 

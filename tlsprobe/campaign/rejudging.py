@@ -22,21 +22,21 @@ from tlsprobe.report.document import (
 )
 
 
-def judged_again(folder: Path, facts: RecordedFacts, write: bool, typed: str) -> Rejudged:
+def judged_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bool) -> Rejudged:
     """What today's rules say otherwise than what a folder holds, be it documents or a page.
 
     ``write`` replaces what has changed; ``typed`` is the command line that does it. Raises
     UsageError.
     """
     if (folder / RUN_FILE).exists():
-        return _document_again(folder, facts, write, typed)
+        return _document_again(folder, facts, typed, write=write)
     said = facts.how_measured()
     if said is not None:
-        return _page_again(folder, facts, said, write)
-    return _watched_again(folder, facts, write)
+        return _page_again(folder, facts, said, write=write)
+    return _watched_again(folder, facts, write=write)
 
 
-def _document_again(folder: Path, facts: RecordedFacts, write: bool, typed: str) -> Rejudged:
+def _document_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bool) -> Rejudged:
     """A run and its documents; a comparison with a baseline is outdated once they change."""
     before, judged = read_run(folder), judged_run(facts.read)
     now = with_judgement(before, judged)
@@ -48,7 +48,7 @@ def _document_again(folder: Path, facts: RecordedFacts, write: bool, typed: str)
     return Rejudged(str(folder), before.target.name, len(judged.trials), changes, written)
 
 
-def _page_again(folder: Path, facts: RecordedFacts, said: RunFact, write: bool) -> Rejudged:
+def _page_again(folder: Path, facts: RecordedFacts, said: RunFact, *, write: bool) -> Rejudged:
     """A run of which facts and page are kept: whether the page still says what they say."""
     run, judged = judged_from(facts)
     page, kept = page_of(run, said.typed), folder / RUN_PAGE
@@ -60,7 +60,7 @@ def _page_again(folder: Path, facts: RecordedFacts, said: RunFact, write: bool) 
     return Rejudged(str(folder), run.target.name, len(judged.trials), changes, written)
 
 
-def _watched_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
+def _watched_again(folder: Path, facts: RecordedFacts, *, write: bool) -> Rejudged:
     """Connections of clients that tlsprobe only watched: no run, and no more than their lines."""
     if not (folder / TRIALS_FILE).exists():
         count = sum(isinstance(fact, TrialFact) for fact in facts.read())

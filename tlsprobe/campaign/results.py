@@ -41,7 +41,7 @@ class ResultsFolder:
     Resuming an earlier run keeps its facts, and captures into a second file.
     """
 
-    def __init__(self, path: Path, header: FactsHeader, resume: bool = False) -> None:
+    def __init__(self, path: Path, header: FactsHeader, *, resume: bool = False) -> None:
         self.path = path
         self._resumed = resume
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -129,7 +129,7 @@ def replace_file(path: Path, document: bytes) -> None:
 
 @contextmanager
 def results_folder(
-    path: Path, header: FactsHeader, resume: bool = False
+    path: Path, header: FactsHeader, *, resume: bool = False
 ) -> Iterator[ResultsFolder]:
     """A folder for one target's results, a new one unless its run is to be resumed.
 
@@ -139,7 +139,7 @@ def results_folder(
     if not resume and holds_results(path):
         hint = "choose another folder, or continue that run with --resume instead of --out"
         raise UsageError(f"{path} already holds the results of a run", hint)
-    folder = ResultsFolder(path, header, resume)
+    folder = ResultsFolder(path, header, resume=resume)
     try:
         yield folder
     finally:

@@ -137,11 +137,11 @@ def choose_sequences(
     goodbye, offered = has_goodbye(profile), offers(converse)
     names = asked or profile.sequences
     if not names:
-        return default_sequences(offered, goodbye)
+        return default_sequences(offered, has_goodbye=goodbye)
     chosen: dict[Sequence, None] = {}
     for name in names:
         found = find_sequences(name)
-        missing = [lacks(sequence, offered, goodbye) for sequence in found]
+        missing = [lacks(sequence, offered, has_goodbye=goodbye) for sequence in found]
         if all(missing):
             hint = "add it under [protocol] in the profile, or choose another sequence"
             message = (

@@ -99,8 +99,12 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     reached = await _unless(stop, lambda: reach(target, converse, settings))
     host, port = numeric(reached.address)
     async with sniffer.open_capture(
-        *(settings.capture, settings.require_capture, settings.interface),
-        *(host, port, settings.pcapng),
+        settings.capture,
+        host,
+        port,
+        require=settings.require_capture,
+        interface=settings.interface,
+        pcapng=settings.pcapng,
         namespace=settings.namespace,
     ) as capture:
         capture.open_with(settings.identity.keylog)

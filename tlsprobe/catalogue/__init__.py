@@ -71,13 +71,13 @@ def find_sequences(text: str) -> tuple[Sequence, ...]:
     return chapter or (find_sequence(text),)
 
 
-def default_sequences(offered: frozenset[Form], has_goodbye: bool) -> tuple[Sequence, ...]:
+def default_sequences(offered: frozenset[Form], *, has_goodbye: bool) -> tuple[Sequence, ...]:
     """Every entry that makes sense for a protocol with these forms of request."""
     every = (entry.sequence for entry in catalogue().values())
-    return tuple(s for s in every if lacks(s, offered, has_goodbye) is None)
+    return tuple(s for s in every if lacks(s, offered, has_goodbye=has_goodbye) is None)
 
 
-def lacks(sequence: Sequence, offered: frozenset[Form], has_goodbye: bool) -> str | None:
+def lacks(sequence: Sequence, offered: frozenset[Form], *, has_goodbye: bool) -> str | None:
     """What a sequence needs and a protocol does not have, in words; None if it applies."""
     if sequence.uses(Verb.TERMINATE) and not has_goodbye:
         return "a goodbye"

@@ -60,12 +60,12 @@ PAPER_WIDTH = 80
 """Columns of a report that does not go to a terminal."""
 
 
-def out(no_color: bool = False) -> Console:
+def out(*, no_color: bool = False) -> Console:
     """Standard output. NO_COLOR and a pipe turn colour off by themselves."""
     return _console(no_color, error=False)
 
 
-def err(no_color: bool = False) -> Console:
+def err(*, no_color: bool = False) -> Console:
     """Standard error."""
     return _console(no_color, error=True)
 

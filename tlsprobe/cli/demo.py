@@ -52,7 +52,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     unknown = [name for name in names if name not in BEHAVIOURS]
     if unknown:
         raise typer.BadParameter(f"no server '{unknown[0]}'; known: {', '.join(BEHAVIOURS)}")
-    progress = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color=no_color), quiet)
     _enable_sniffing(progress)
     folder = out_dir or dated_folder("demo")
     settings = DemoSettings(names, folder, trials, command_line())
@@ -62,7 +62,7 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
         for run in runs:
             sys.stdout.buffer.write(encode_run_line(run))
     else:
-        print_page(out(no_color), _page(names, runs, folder))
+        print_page(out(no_color=no_color), _page(names, runs, folder))
     if any(run.interrupted for run in runs):
         raise typer.Exit(130)
     print_unmeasured(runs, "never", allow_unmeasured=True)

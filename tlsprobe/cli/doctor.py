@@ -83,18 +83,25 @@ _OTHERS = (
 
 def _packet_socket() -> Check:
     if own_namespace.can_sniff():
-        return Check("packet socket", True, "sees every RST on the wire")
-    return Check("packet socket", False, "needs root or CAP_NET_RAW", _SUDO)
+        return Check("packet socket", there=True, said="sees every RST on the wire")
+    return Check("packet socket", there=False, said="needs root or CAP_NET_RAW", hint=_SUDO)
 
 
 def capture_tool(name: str, package: str, hint: str) -> Check:
     """Whether this program may capture here; ``hint`` is for one that may not."""
     path = _where_is(name)
     if path is None:
-        return Check(name, False, "a fallback for the packet socket", f"apt-get install {package}")
+        return Check(
+            name,
+            there=False,
+            said="a fallback for the packet socket",
+            hint=f"apt-get install {package}",
+        )
     if (why_not := _refusal(path)) is not None:
-        return Check(name, False, f"{path} is installed but cannot capture: {why_not}", hint)
-    return Check(name, True, f"{path}, a fallback for the packet socket")
+        return Check(
+            name, there=False, said=f"{path} is installed but cannot capture: {why_not}", hint=hint
+        )
+    return Check(name, there=True, said=f"{path}, a fallback for the packet socket")
 
 
 def _refusal(path: str) -> str | None:
@@ -131,7 +138,7 @@ def _receive_buffer() -> Check:
     try:
         size = int(_RMEM.read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return Check("receive buffer", False, f"{_RMEM} cannot be read")
+        return Check("receive buffer", there=False, said=f"{_RMEM} cannot be read")
     there = size >= _WANTED_RMEM or os.geteuid() == 0
     hint = f"sysctl -w net.core.rmem_max={_WANTED_RMEM}"
     return Check("receive buffer", there, f"net.core.rmem_max is {size} bytes", hint)
@@ -155,11 +162,11 @@ def _ipv6() -> Check:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as handle:
             handle.bind(("::1", 0))
     except OSError as error:
-        return Check("IPv6", False, f"no ::1 on this machine ({error.strerror})")
-    return Check("IPv6", True, "on loopback")
+        return Check("IPv6", there=False, said=f"no ::1 on this machine ({error.strerror})")
+    return Check("IPv6", there=True, said="on loopback")
 
 
 def _other(name: str, what: str, package: str) -> Check:
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     said = f"{path}, for {what}" if path else f"not installed; for {what}"
-    return Check(name, path is not None, said, f"apt-get install {package}")
+    return Check(name, path is not None, said, hint=f"apt-get install {package}")

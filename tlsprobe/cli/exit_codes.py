@@ -12,7 +12,7 @@ from tlsprobe.model.run import Cell, Run
 _NOTHING_MEASURED = 3
 
 
-def verdict_exit(runs: Sequence[Run], fail_on: str, allow_unmeasured: bool = False) -> int:
+def verdict_exit(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: bool = False) -> int:
     """0; 1 for a finding that counts or a cell that was not measured; 3 if none was measured."""
     verdicts = [cell.verdict for run in runs for cell in run.cells]
     if all(verdict in NO_ANSWER for verdict in verdicts):
@@ -22,7 +22,7 @@ def verdict_exit(runs: Sequence[Run], fail_on: str, allow_unmeasured: bool = Fal
     return int(failed or (strict and any(True for _ in _unmeasured(runs))))
 
 
-def print_unmeasured(runs: Sequence[Run], fail_on: str, allow_unmeasured: bool) -> None:
+def print_unmeasured(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: bool) -> None:
     """Say on standard error how many cells were not measured, whatever the exit code is."""
     cells = list(_unmeasured(runs))
     if not cells:

@@ -98,7 +98,7 @@ def _show(explanation: Explanation, how: str, no_color: bool) -> None:
         from tlsprobe.report.pages.explain import explain_page
         from tlsprobe.report.render_terminal import print_page
 
-        print_page(out(no_color), explain_page(explanation))
+        print_page(out(no_color=no_color), explain_page(explanation))
 
 
 def _address(host: str | None) -> str | None:

@@ -203,7 +203,7 @@ def fuzz(options: FuzzOptions) -> None:
         job = replace(options, profile=HTTP).job()
     from tlsprobe.fuzz.run import fuzz_into_folder  # hypothesis, which takes its time
 
-    settings, progress = job.settings, ProgressLine(err(options.no_color), options.quiet)
+    settings, progress = job.settings, ProgressLine(err(no_color=options.no_color), options.quiet)
     if guessed:
         progress.note(f"profile {job.target.profile}, guessed (override with --profile)")
     bounds = f"up to {settings.examples} examples in {settings.seconds:g} s"
@@ -274,7 +274,7 @@ def _known(corpus: Path | None, profile: Profile, converse: Conversations) -> tu
     return tuple(
         example
         for example in read_corpus(corpus)
-        if lacks(example.sequence, offered, goodbye) is None
+        if lacks(example.sequence, offered, has_goodbye=goodbye) is None
         and not example.sequence.is_idle
         and not example.sequence.is_race
     )
@@ -285,7 +285,7 @@ def _present(run: FuzzRun, options: FuzzOptions) -> None:
         sys.stdout.buffer.write(encode_fuzz_line(run))
         sys.stdout.flush()
         return
-    print_page(out(options.no_color), fuzz_page(run))
+    print_page(out(no_color=options.no_color), fuzz_page(run))
 
 
 def _exit_code(run: FuzzRun) -> int:

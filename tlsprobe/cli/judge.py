@@ -60,7 +60,7 @@ def judge(
             sys.stdout.buffer.write(msgspec.json.encode(speakable(msgspec.to_builtins(found[-1]))))
             sys.stdout.buffer.write(b"\n")
     if not json:
-        print_page(out(no_color), rejudged_page(found))
+        print_page(out(no_color=no_color), rejudged_page(found))
     raise typer.Exit(CHANGED if any(one.changes for one in found) else 0)
 
 
@@ -86,5 +86,5 @@ def _is_second_target(folder: Path) -> bool:
 def _judged_again(folder: Path, write: bool) -> Rejudged:
     facts = RecordedFacts(folder / FACTS_FILE)
     if (folder / EXAMPLES_FILE).exists():
-        return fuzzed_again(folder, facts, write)
-    return judged_again(folder, facts, write, command_line())
+        return fuzzed_again(folder, facts, write=write)
+    return judged_again(folder, facts, command_line(), write=write)

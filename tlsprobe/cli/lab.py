@@ -47,7 +47,7 @@ def list_(
     if json:
         sys.stdout.write(json_text.dumps([_as_document(one) for one in found], indent=1) + "\n")
         return
-    print_page(out(no_color), _list_page(found))
+    print_page(out(no_color=no_color), _list_page(found))
 
 
 def _list_page(listed: Sequence[Listed]) -> Page:
@@ -77,7 +77,7 @@ def install(
 
     Starts and enables no service. Exits with 3 if a vendor still cannot be started.
     """
-    progress = ProgressView(err(no_color), quiet)
+    progress = ProgressView(err(no_color=no_color), quiet)
     picked = chosen(vendors)
     with plain_errors():
         failures = trio.run(install_all, picked.profiles, tools_folder(), progress.note)

@@ -63,10 +63,10 @@ def clients(options: ClientsOptions) -> None:
     130 interrupted.
     """
     scenarios, asked = scenarios_chosen(options.names), options.settings()
-    progress = ProgressView(err(options.no_color), options.quiet)
+    progress = ProgressView(err(no_color=options.no_color), options.quiet)
     with plain_errors():
         found = trio.run(watch_clients, scenarios, asked, progress)
-    print_page(out(options.no_color), write_page(found, asked))
+    print_page(out(no_color=options.no_color), write_page(found, asked))
     if found.is_measured:
         progress.note(f"written to {asked.folder / PAGE_FILE}")
     if found.interrupted:

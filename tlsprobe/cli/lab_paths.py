@@ -95,10 +95,13 @@ def paths(options: PathsOptions) -> None:
     130 interrupted, results so far are kept.
     """
     if options.list_:
-        print_page(out(options.no_color), _list_page())
+        print_page(out(no_color=options.no_color), _list_page())
         return
     chosen = paths_chosen(options.names, options.vendor or DEFAULT_VENDORS)
-    asked, progress = options.settings(), ProgressView(err(options.no_color), options.quiet)
+    asked, progress = (
+        options.settings(),
+        ProgressView(err(no_color=options.no_color), options.quiet),
+    )
     with plain_errors(), progress.shown():
         found = trio.run(measure_paths, chosen, asked, progress)
     _present(found, write_page(found, asked), progress, options)
@@ -126,7 +129,7 @@ def _present(
             sys.stdout.buffer.write(encode_run_line(run))
         sys.stdout.flush()
     elif found.runs:
-        print_page(out(options.no_color), page)
+        print_page(out(no_color=options.no_color), page)
     for name, reason in found.absent:
         why = printable(reason, progress.console.encoding)
         say(progress.console, f"unsupported: {name}: {why}")

@@ -120,7 +120,7 @@ def run(options: LabOptions) -> None:
     3 nothing could be measured; 130 interrupted, results so far are kept.
     """
     picked = chosen(options.vendors, tunnels=False)
-    progress = ProgressView(err(options.no_color), options.quiet)
+    progress = ProgressView(err(no_color=options.no_color), options.quiet)
     with plain_errors(), progress.shown():
         outcome = trio.run(measure_vendors, picked, options.settings(), progress)
     _present(outcome, options)
@@ -140,4 +140,4 @@ def _present(outcome: VendorsMeasured, options: LabOptions) -> None:
         sys.stdout.flush()
     elif outcome.matrix is not None:
         changes = (block for done in outcome.runs for block in deviations_section(done))
-        print_page(out(options.no_color), (*compatibility_page(outcome.matrix), *changes))
+        print_page(out(no_color=options.no_color), (*compatibility_page(outcome.matrix), *changes))

@@ -93,7 +93,7 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
 
 
 def _show(page: Page, file: Path | None, no_color: bool) -> None:
-    screen, text = out(no_color), io.StringIO()
+    screen, text = out(no_color=no_color), io.StringIO()
     if file is None:
         print_page(screen, page)
         return

@@ -242,7 +242,7 @@ def run(options: RunOptions) -> None:
     if options.resume is not None and not options.target and _RESUMED not in options.context.meta:
         return _resume(options.context, options.resume)
     asked = options.settings()
-    progress = ProgressView(err(options.no_color), options.quiet)
+    progress = ProgressView(err(no_color=options.no_color), options.quiet)
     if options.profile is None:
         asked = trio.run(recognised, asked, progress.note)
     jobs = jobs_of(asked)
@@ -279,7 +279,7 @@ def _present(probed: Probed, options: RunOptions) -> None:
             sys.stdout.buffer.write(encode_run_line(done))
         sys.stdout.flush()
     elif probed.runs:
-        print_page(out(options.no_color), run_page(probed.runs))
+        print_page(out(no_color=options.no_color), run_page(probed.runs))
     if options.junit is not None:
         _write_junit(options.junit, probed, options.fails_on)
     for failure in probed.failures:
@@ -303,6 +303,6 @@ def _exit_code(probed: Probed, options: RunOptions) -> int:
         return 130
     if probed.failures:
         return probed.failures[-1].exit_code
-    print_unmeasured(probed.runs, options.fails_on, options.allow_unmeasured)
-    code = verdict_exit(probed.runs, options.fails_on, options.allow_unmeasured)
+    print_unmeasured(probed.runs, options.fails_on, allow_unmeasured=options.allow_unmeasured)
+    code = verdict_exit(probed.runs, options.fails_on, allow_unmeasured=options.allow_unmeasured)
     return code or int(has_changed(probed.runs))

@@ -77,7 +77,7 @@ class Comparer:
         return differ(one, again) or once_more is None or differ(other, once_more)
 
     async def counterpart(
-        self, example: Example, needs: Needs, patient: bool = False
+        self, example: Example, needs: Needs, *, patient: bool = False
     ) -> Observation | None:
         """The connection that should end like this example's; None where there is none."""
         prober = self.prober

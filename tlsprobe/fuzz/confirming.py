@@ -74,7 +74,7 @@ class Confirmer:
         if needs is Needs.PATH:
             for _ in range(self.times):
                 broke = await kills(self.prober, suspect.shortest, "confirm")
-                suspect.tally(broke, "dead" if broke else "alive")
+                suspect.tally("dead" if broke else "alive", broke=broke)
             await comes_back(self.prober)
             return
         async with trio.open_nursery() as nursery:
@@ -97,12 +97,12 @@ class Confirmer:
             broke = suspect.violation.kind[:2] in broken
         elif needs is Needs.RUNS:
             again = await run(suspect.shortest, "confirm", patient=True, told=())
-            suspect.tally(False, again.end)
+            suspect.tally(again.end, broke=False)
             broke = False
         else:
             other = await self.comparer.counterpart(suspect.shortest, needs, patient=True)
             broke = other is not None and differ(seen, other)
-        suspect.tally(broke, seen.end)
+        suspect.tally(seen.end, broke=broke)
         if broke or suspect.observed.example != seen.example:
             suspect.observed = seen
 

@@ -58,7 +58,7 @@ class Losses:
         last = self.last_words() or lost
         is_dead = not await self.prober.works()
         if self.is_asked and DEATH.kind not in self.suspects.kinds:
-            await self.find_culprit(last, is_dead)
+            await self.find_culprit(last, is_dead=is_dead)
         elif is_dead and not await comes_back(self.prober):
             self.give_up()
         self.hiccups += not is_dead
@@ -71,7 +71,7 @@ class Losses:
         before = [example for example in spoke if spoke[example] <= self.lost_ns]
         return sorted(before, key=lambda example: -spoke[example])
 
-    async def find_culprit(self, last: list[Example], is_dead: bool) -> None:
+    async def find_culprit(self, last: list[Example], *, is_dead: bool) -> None:
         """Which of the last examples it was, if the server is there to be asked."""
         if is_dead:
             self.warned("the server does not answer any more: looking for the cause")

@@ -314,7 +314,7 @@ PROPERTIES = {asked.name: asked for asked in _ALL}
 """All properties by name, the gravest first."""
 
 
-def by_default(two_targets: bool) -> tuple[str, ...]:
+def by_default(*, two_targets: bool) -> tuple[str, ...]:
     """The properties that are asked for when nobody names any."""
     needed = (p for p in _ALL if p.asked and (two_targets or p.needs is not Needs.TARGETS))
     return tuple(p.name for p in needed)

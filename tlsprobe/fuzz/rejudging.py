@@ -36,7 +36,7 @@ def example_line(seen: Observation, why: str, broke: tuple[str, ...]) -> Example
     )
 
 
-def fuzzed_again(folder: Path, facts: RecordedFacts, write: bool) -> Rejudged:
+def fuzzed_again(folder: Path, facts: RecordedFacts, *, write: bool) -> Rejudged:
     """A fuzz run's connections; its failures were found by what was said of them then, and stay.
 
     ``write`` replaces the lines that have changed. Raises UsageError.

@@ -46,7 +46,12 @@ class Shared:
         run, (host, port) = self.run, numeric(reached.address)
         capture = await captures.enter_async_context(
             sniffer.open_capture(
-                run.capture, run.require_capture, run.interface, host, port, run.pcapng
+                run.capture,
+                host,
+                port,
+                require=run.require_capture,
+                interface=run.interface,
+                pcapng=run.pcapng,
             )
         )
         self.run = replace(run, pcapng=None)

@@ -57,7 +57,7 @@ class Suspect:
     def __post_init__(self) -> None:
         self.shortest = self.found
 
-    def tally(self, broke: bool, end: str) -> None:
+    def tally(self, end: str, *, broke: bool) -> None:
         """Count a confirming run."""
         self.runs += 1
         self.broke += broke

@@ -167,7 +167,7 @@ class Prober:
             self.counts.unmeasured += 1
         return seen
 
-    async def patiently(self, example: Example, why: str, was_open: bool = False) -> Observation:
+    async def patiently(self, example: Example, why: str, *, was_open: bool = False) -> Observation:
         """Try with the patience of a normal run, again if nothing can be said."""
         for _ in range(_ATTEMPTS):
             seen = await self.once(example, why, patient=True)
@@ -178,7 +178,12 @@ class Prober:
         return seen
 
     async def once(
-        self, example: Example, why: str, patient: bool = False, told: Container[str] | None = None
+        self,
+        example: Example,
+        why: str,
+        *,
+        patient: bool = False,
+        told: Container[str] | None = None,
     ) -> Observation:
         """Drive this example now, whatever is known of it; write it down, and judge it."""
         await self.pace.turn()

@@ -107,7 +107,7 @@ def shifts(before: Cell, now: Cell) -> Iterator[Shift]:
 def _compare(before: Cell, now: Cell, unknown_rules: set[str]) -> Deviation | None:
     unclear = _incomparable(before, now)
     if unclear is not None:
-        return _deviation(now, Change.UNCLEAR, False, unclear)
+        return _deviation(now, Change.UNCLEAR, unclear, certain=False)
     if Verdict.UNSUPPORTED in {before.verdict, now.verdict}:
         return _support(before, now)
     found = [s for s in shifts(before, now) if not _names_any(s, unknown_rules)]
@@ -117,10 +117,10 @@ def _compare(before: Cell, now: Cell, unknown_rules: set[str]) -> Deviation | No
     differs = before.verdict is not now.verdict
     verdict = [f"the verdict was {before.verdict} and is now {now.verdict}"] if differs else []
     if certain:
-        return _deviation(now, _direction(before, now), True, *verdict, *certain)
+        return _deviation(now, _direction(before, now), *verdict, *certain, certain=True)
     rare = [f"{s.words}; too few to tell from chance ({s.chance:.0%})" for s in found]
     if rare or (verdict and not unknown_rules):
-        return _deviation(now, _direction(before, now), False, *verdict, *rare)
+        return _deviation(now, _direction(before, now), *verdict, *rare, certain=False)
     return None
 
 
@@ -144,8 +144,8 @@ def _support(before: Cell, now: Cell) -> Deviation | None:
         return None
     if now.verdict is Verdict.UNSUPPORTED:
         why = f" ({now.reason})" if now.reason else ""
-        return _deviation(now, Change.WORSE, True, f"TLS {now.tls} works no longer{why}")
-    return _deviation(now, Change.BETTER, True, f"TLS {now.tls} works, and did not before")
+        return _deviation(now, Change.WORSE, f"TLS {now.tls} works no longer{why}", certain=True)
+    return _deviation(now, Change.BETTER, f"TLS {now.tls} works, and did not before", certain=True)
 
 
 def _direction(before: Cell, now: Cell) -> Change:
@@ -221,7 +221,7 @@ def _lacking(cell: Cell, change: Change) -> Deviation | None:
     if cell.role != "asked":
         return None
     where = "the baseline has no such cell" if change is Change.NEW else "not measured in this run"
-    return _deviation(cell, change, False, where)
+    return _deviation(cell, change, where, certain=False)
 
 
 def _unequal_sight(before: Run, now: Run) -> Deviation:
@@ -230,8 +230,8 @@ def _unequal_sight(before: Run, now: Run) -> Deviation:
         f"the baseline's capture was '{was}' and this run's is '{is_now}': what the wire showed and"
         " what a socket was told cannot be compared"
     )
-    return Deviation("", "", Change.DIFFERENT, True, (sentence,))
+    return Deviation("", "", Change.DIFFERENT, certain=True, sentences=(sentence,))
 
 
-def _deviation(cell: Cell, change: Change, certain: bool, *sentences: str) -> Deviation:
+def _deviation(cell: Cell, change: Change, *sentences: str, certain: bool) -> Deviation:
     return Deviation(cell.sequence, cell.tls, change, certain, sentences)

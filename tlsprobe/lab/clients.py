@@ -137,7 +137,7 @@ async def watch(scenario: Scenario, server: Started, times: int, file: Path) -> 
     """
     target = (server.host, server.port)
     spans: list[tuple[int, int, str]] = []
-    async with sniffer.open_capture("packet", True, None, *target, file) as capture:
+    async with sniffer.open_capture("packet", *target, require=True, pcapng=file) as capture:
         capture.expect_everyone()
         for _ in range(times):
             begun = time.time_ns()

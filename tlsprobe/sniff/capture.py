@@ -1,6 +1,6 @@
 """The parent's side of the sniffer: opens the best capture available, and files its frames.
 
-    async with open_capture("auto", False, None, "127.0.0.1", 5432, None) as capture:
+    async with open_capture("auto", "127.0.0.1", 5432) as capture:
         capture.expect(client)          # right after connect() was started, before any await
         ...
         await capture.settle()          # whatever was on the wire is filed now
@@ -168,13 +168,14 @@ def endpoint(name: tuple[str, int]) -> Endpoint:
 
 
 @asynccontextmanager
-async def open_capture(  # noqa: PLR0917 (the options of `run`, in its words)
+async def open_capture(
     choice: str,
-    require: bool,
-    interface: str | None,
     host: str,
     port: int,
-    pcapng: Path | None,
+    *,
+    require: bool = False,
+    interface: str | None = None,
+    pcapng: Path | None = None,
     namespace: str = "",
 ) -> AsyncIterator[Capture]:
     """Captures TCP between this machine and ``host`` (an address, as it will be connected to).
