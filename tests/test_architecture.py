@@ -76,8 +76,9 @@ FENCES: Final = {
     "h2": ("protocols.http2",),
 }
 
-# Modules that are started as processes of their own, and so may print and exit like the cli.
-PROCESSES: Final = ("sniff.process", "reference.__main__")
+# Modules that are started as processes of their own, and so may print, exit and read their
+# arguments like the cli.
+PROCESSES: Final = ("sniff.process", "reference.__main__", "lab.distance")
 ONLY_THE_CLI: Final = {"print", "exit", "quit", "sys.exit", "os._exit"}
 
 
@@ -274,6 +275,15 @@ def only_the_cli_speaks(module: Module) -> Iterator[Violation]:
             yield Violation(module.path, node.lineno, rule)
 
 
+def only_the_cli_reads_the_command_line(module: Module) -> Iterator[Violation]:
+    if module.room in {"cli", "__main__"} or module.name in PROCESSES:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and dotted(node) == "sys.argv":
+            rule = "only cli reads the command line: sys.argv belongs there"
+            yield Violation(module.path, node.lineno, rule)
+
+
 RULES: Final[tuple[Callable[[Module], Iterator[Violation]], ...]] = (
     unknown_room,
     imports_point_down,
@@ -283,6 +293,7 @@ RULES: Final[tuple[Callable[[Module], Iterator[Violation]], ...]] = (
     fences,
     nobody_imports_cli,
     only_the_cli_speaks,
+    only_the_cli_reads_the_command_line,
 )
 
 
@@ -352,6 +363,7 @@ def plant(root: Path, files: dict[str, str]) -> None:
         ("campaign/trials.py", "print('done')", "only cli prints or exits: print()"),
         ("campaign/trials.py", "import sys\n\nsys.exit(1)", "only cli prints or exits: sys.exit()"),
         ("campaign/trials.py", "from sys import exit", "no `from sys import exit`"),
+        ("lab/vendor.py", "import sys\n\nwords = sys.argv[1:]", "only cli reads the command line"),
         ("utils.py", "", "the room 'utils' has no layer"),
     ],
 )

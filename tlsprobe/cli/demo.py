@@ -94,4 +94,4 @@ def _enable_sniffing(progress: ProgressView) -> None:
         own_namespace.raise_loopback()
     elif not own_namespace.can_sniff() and own_namespace.available() is None:
         progress.note("no permission to sniff: restarting in a new network namespace")
-        own_namespace.restart_inside()
+        own_namespace.restart_inside(sys.argv[1:])

@@ -13,6 +13,8 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 _INSIDE = "TLSPROBE_IN_NAMESPACE"
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
@@ -42,10 +44,10 @@ def available() -> str | None:
     return tried.stderr.strip().splitlines()[-1] if tried.returncode else None
 
 
-def restart_inside() -> None:
-    """Replace this process by the same command in a namespace of its own. Does not return."""
+def restart_inside(arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by ``tlsprobe`` with these arguments in a namespace of its own."""
     os.environ[_INSIDE] = "1"
-    command = [*_UNSHARE, sys.executable, "-m", "tlsprobe", *sys.argv[1:]]
+    command = [*_UNSHARE, sys.executable, "-m", "tlsprobe", *arguments]
     os.execvp(command[0], command)
 
 
