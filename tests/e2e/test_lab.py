@@ -272,6 +272,43 @@ def test_an_interrupt_keeps_what_was_measured_and_leaves_nothing(tmp_path: Path)
     assert not (tmp_path / "out" / "redis").exists()
 
 
+def test_an_interrupted_lab_goes_on_without_the_vendors_that_it_holds(tmp_path: Path) -> None:
+    command = ("redis", "nginx", "--sequence", "close-notify-fin", "--sequence", "idle-expiry")
+    asked = ("lab", "run", *command, "--trials", "2", "--out", "out")
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "tlsprobe", *asked],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        # nginx is idle for seconds: it cannot be done before it is interrupted.
+        assert next(line for line in running.stderr if line.startswith("nginx: "))
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130, rest
+    assert "continue with: tlsprobe lab run --resume out" in rest
+    before = {path: path.read_bytes() for path in (tmp_path / "out" / "redis").iterdir()}
+    assert read_run(tmp_path / "out" / "nginx").interrupted
+
+    ran = tlsprobe("lab", "run", "--resume", "out", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "nginx (1/1)" in ran.err
+    for name in COLUMNS[:2]:
+        run = read_run(tmp_path / "out" / name)
+        assert not run.interrupted
+        assert {cell.sequence for cell in run.cells} >= set(command[3::2])
+    written = {path for path in before if path.name != "vendor.md"}
+    assert all(path.read_bytes() == before[path] for path in written), "redis was measured again"
+    typed = json.loads((tmp_path / "out" / "lab.json").read_bytes())["command"]
+    assert typed == f"tlsprobe {' '.join(asked)}"
+
+    again = tlsprobe("lab", "run", "--resume", "out", cwd=tmp_path)
+    assert again.code == 2
+    assert "came to its end" in again.err
+
+
 def test_the_list_has_every_vendor(tmp_path: Path) -> None:
     ran = tlsprobe("lab", "list", "--json", cwd=tmp_path)
     listed = {one["vendor"]: one for one in json.loads(ran.out)}

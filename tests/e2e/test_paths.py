@@ -137,6 +137,16 @@ def test_a_server_at_a_distance(tmp_path: Path) -> None:
     assert page == (ran.folder / "paths.md").read_text(encoding="utf-8")
     assert tlsprobe("judge", "out", cwd=tmp_path).code == 0
 
+    # Another path into the same folder: the page has both.
+    more = lab_paths("direct", *asked, cwd=tmp_path)
+    assert more.code == 0, more.err
+    page = (ran.folder / "paths.md").read_text(encoding="utf-8")
+    assert "20 ms away" in page and "nginx-direct" in {path.name for path in ran.folder.iterdir()}
+    whole = lab_paths("rtt-1ms", "direct", *asked[:-1], cwd=tmp_path)
+    assert whole.code == 2
+    assert "nginx-direct already holds the results of a run" in whole.err
+    assert not (ran.folder / "nginx-rtt-1ms").exists()
+
 
 def test_nothing_is_left_behind(idled: Ran) -> None:
     assert idled.code == 0

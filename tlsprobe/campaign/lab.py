@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -25,11 +26,13 @@ from tlsprobe.campaign.lab_columns import (
 from tlsprobe.campaign.one_target import Job, probe
 from tlsprobe.campaign.pace import cancel_at, interruptible
 from tlsprobe.campaign.progress import Progress
-from tlsprobe.campaign.reading import holds_results, runs_in
-from tlsprobe.campaign.results import give_back, keep_summary, writing
+from tlsprobe.campaign.reading import holds_results, named_in, read_results, runs_in
+from tlsprobe.campaign.results import give_back, keep_summary, replace_file, writing
+from tlsprobe.campaign.resume import is_whole
 from tlsprobe.campaign.settings import LabSettings, Settings, plan
 from tlsprobe.catalogue import find_sequences
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError, plain_errors
+from tlsprobe.judge.baseline import deviations
 from tlsprobe.lab import kernel_reasons
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.choice import Chosen
@@ -39,13 +42,14 @@ from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.facts import KernelFact
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.run import Run
+from tlsprobe.model.run import Run, stamp
 from tlsprobe.model.sequence import Sequence as Steps
 from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility
 from tlsprobe.report.compatibility_files import write_compatibility
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import encode_document
+from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes
 from tlsprobe.sniff import capture as sniffer
 
 TRUTH_FILE = "truth.json"
@@ -120,6 +124,7 @@ class Lab:
         self.absent: dict[str, Absent] = {}
         self.uncompared: set[str] = set()
         self.profiles: dict[str, Profile] = {}
+        self.begun = settings.unfinished_since or stamp(datetime.now(UTC))
         self.matrix: Compatibility | None = None
         self.interrupted = False
 
@@ -169,7 +174,14 @@ class Lab:
             self.progress.note(f"{self.settings.expect} has no results of {names} to compare with")
         with writing(self.settings.folder):
             self.settings.folder.mkdir(parents=True, exist_ok=True)
+            self._note_begin()
         return planned
+
+    def _note_begin(self) -> None:
+        """Write down what was begun, for whoever continues it after a kill."""
+        folder = self.settings.folder
+        notes = LabNotes(self.settings.typed, absent_in(folder), unfinished_since=self.begun)
+        replace_file(folder / LAB_FILE, encode_lab_notes(notes))
 
     def _columns_of(self, profile: Profile) -> list[Column]:
         """The vendor's columns that can be tried; of the others, why not."""
@@ -184,12 +196,20 @@ class Lab:
                 reason = "none of the requested sequences applies to it"
                 self._is_absent(column, CannotMeasure(reason))
                 continue
-            self._baseline(column, steps, self._each(profile))
+            baseline = self._baseline(column, steps, self._each(profile))
             place = self.settings.folder / column.name
-            if not self.settings.summary_only and holds_results(place):
+            if self.settings.unfinished_since and is_whole(place, self.begun):
+                self.runs[column.name] = _compared(read_results(place), baseline)
+            elif not self.settings.summary_only and not self._may_replace(place):
                 hint = "choose another folder with --out, or replace its runs with --summary-only"
                 raise UsageError(f"{place} already holds the results of a run", hint)
-        return [column for column, steps in columns if steps]
+        return [column for column, steps in columns if steps and column.name not in self.runs]
+
+    def _may_replace(self, place: Path) -> bool:
+        """Whether a folder holds nothing, or what an interrupted lab has left that is continued."""
+        if not holds_results(place):
+            return True
+        return bool(self.settings.unfinished_since) and read_results(place).interrupted
 
     # --- one vendor ---------------------------------------------------------------------------
 
@@ -209,6 +229,8 @@ class Lab:
 
     async def _column(self, column: Column, server: Started, stop: trio.Event) -> None:
         job = self._job(column, server)
+        if not self.settings.summary_only and holds_results(job.folder):
+            shutil.rmtree(job.folder)  # part of a run, and the server that it was of is gone
         try:
             run = await _twice(lambda: probe(job, self.progress, stop))
         except CannotMeasure as error:
@@ -291,6 +313,8 @@ class Lab:
         """The matrix over everything that the folder holds, and the agreement with the kernel."""
         folder = self.settings.folder
         if not self.runs and not self.absent:
+            if not named_in(folder):
+                (folder / LAB_FILE).unlink(missing_ok=True)
             _remove_empty(folder)
             return
         runs = {**runs_in(folder), **self.runs}
@@ -304,6 +328,7 @@ class Lab:
             self.settings.typed,
             profiles={**vendors, **self.profiles},
             summary_only=self.settings.summary_only,
+            unfinished_since=self.begun if self.interrupted else "",
         )
         agreement = agreement_of((name, runs[name]) for name in sorted(runs))
         if self.settings.summary_only:  # it follows from the facts
@@ -313,6 +338,11 @@ class Lab:
             document = {"total": agreement.total, "vendors": truths}
             (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
         give_back([folder, *folder.rglob("*")])
+
+
+def _compared(run: Run, baseline: Run | None) -> Run:
+    """A run that is there already, held against its baseline anew: not every folder keeps that."""
+    return run if baseline is None else replace(run, deviations=deviations(baseline, run))
 
 
 def _completed(run: Run, column: Column, server: Started) -> Run:

@@ -37,6 +37,7 @@ from tlsprobe.model.run import JudgedTrial, Trial, stamp
 from tlsprobe.model.target import Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.blocks import Page
+from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import TRIALS_FILE, encode_trial, trial_line
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
@@ -95,13 +96,20 @@ async def watch_clients(
 
 
 def write_page(found: ClientsWatched, asked: ClientsSettings) -> Page:
-    """The page of all scenarios, which is also written if there is anything to tell."""
-    absent = tuple((one.name, one.text, one.reason) for one in found.clients if not one.endings)
-    page = clients_page(asked.typed, f"{datetime.now(UTC):%Y-%m-%d}", found.clients)
-    if found.is_measured:
-        notes = encode_lab_notes(LabNotes(asked.typed, absent))
-        replace_file(asked.folder / CLIENTS_FOLDER / LAB_FILE, notes)
-        replace_file(asked.folder / PAGE_FILE, page_for_folder(page).encode())
+    """The page of all scenarios that the folder holds, those of before included.
+
+    It is also written if one was watched. Raises UsageError.
+    """
+    if not found.is_measured:
+        return clients_page(asked.typed, f"{datetime.now(UTC):%Y-%m-%d}", found.clients)
+    place = asked.folder / CLIENTS_FOLDER
+    seen = {one.name for one in found.clients if one.endings}
+    absent = {one.name: (one.name, one.text, one.reason) for one in found.clients}
+    earlier = {one[0]: one for one in absent_in(place)}
+    notes = tuple(one for name, one in {**earlier, **absent}.items() if name not in seen)
+    replace_file(place / LAB_FILE, encode_lab_notes(LabNotes(asked.typed, notes)))
+    page = page_again(asked.folder)
+    replace_file(asked.folder / PAGE_FILE, page_for_folder(page).encode())
     return page
 
 

@@ -45,6 +45,7 @@ from tlsprobe.model.run import Run
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.report.blocks import Page
+from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.paths import paths_page
@@ -73,6 +74,12 @@ class PathsChosen:
     def names(self) -> list[str]:
         """The names of the paths, in the order of the page."""
         return [path.name for path in self.plain] + [profile.name for profile in self.forwards]
+
+    @property
+    def folders(self) -> list[str]:
+        """The names of the results folders of all of them."""
+        over = [f"{server.name}-{path.name}" for path in self.plain for server in self.vendors]
+        return over + [profile.name for profile in self.forwards]
 
 
 @dataclass(slots=True)
@@ -113,8 +120,14 @@ def tunnels() -> dict[str, Profile]:
 async def measure_paths(
     chosen: PathsChosen, asked: PathsSettings, progress: Progress
 ) -> PathsMeasured:
-    """Measure over path after path, and write a folder for each. Raises UsageError."""
+    """Measure over path after path, and write a folder for each.
+
+    Raises UsageError, before anything is measured, if one of the folders holds a run already.
+    """
     found = PathsMeasured()
+    if not asked.summary_only:
+        for name in chosen.folders:
+            _must_be_new(asked.folder / name)
     with new_workspace() as here:
         async with interruptible(progress.note) as stop:
             paths = _Paths(asked, here, progress, stop, found)
@@ -131,21 +144,30 @@ async def measure_paths(
 
 
 def write_page(found: PathsMeasured, asked: PathsSettings) -> Page:
-    """The page of all paths, which is also written beside their folders if there were any."""
-    absent = tuple((name, name, reason) for name, reason in found.absent)
-    notes = LabNotes(asked.typed, absent, _circumstances())
-    if found.along:
-        replace_file(asked.folder / LAB_FILE, encode_lab_notes(notes))
-        replace_file(asked.folder / PAGE_FILE, page_for_folder(_page(notes, found.along)).encode())
-    return _page(notes, found.along)
+    """The page of all paths that the folder holds, those of before included.
+
+    It is also written beside their folders if one was measured. Raises UsageError.
+    """
+    absent = {name: (name, name, reason) for name, reason in found.absent}
+    notes = LabNotes(asked.typed, tuple(absent.values()), _circumstances())
+    if not found.along:
+        return _page(notes, ())
+    here = runs_in(asked.folder)
+    earlier = {one[0]: one for one in absent_in(asked.folder) if one[0] not in here}
+    notes = replace(notes, absent=tuple({**earlier, **absent}.values()))
+    replace_file(asked.folder / LAB_FILE, encode_lab_notes(notes))
+    page = page_again(asked.folder)
+    replace_file(asked.folder / PAGE_FILE, page_for_folder(page).encode())
+    return page
 
 
 def page_again(folder: Path) -> Page:
     """The page of the paths whose folders are kept in ``folder``. Raises UsageError."""
     notes = read_lab_notes(folder) or LabNotes("")
-    along = [_along(name, run) for name, run in runs_in(folder).items()]
     order = [*PATHS, *tunnels()]
-    return _page(notes, sorted(along, key=lambda one: order.index(one.path)))
+    along = (_along(name, run) for name, run in runs_in(folder).items())
+    ours = [one for one in along if one.path in order]
+    return _page(notes, sorted(ours, key=lambda one: order.index(one.path)))
 
 
 def _page(notes: LabNotes, along: Sequence[Along]) -> Page:
@@ -326,13 +348,19 @@ def _cells(sequences: Sequence[str], asked: PathsSettings) -> Iterator[tuple[str
                 yield sequence, version
 
 
+def _must_be_new(folder: Path) -> None:
+    if holds_results(folder):
+        hint = (
+            "name the paths that it does not hold, choose another folder with --out, or replace its"
+            " runs with --summary-only"
+        )
+        raise UsageError(f"{folder} already holds the results of a run", hint)
+
+
 @contextmanager
 def _results(name: str, asked: PathsSettings) -> Iterator[Path]:
     """A path's folder, which is gone if its run does not come to its end."""
     folder = asked.folder / name
-    if holds_results(folder) and not asked.summary_only:
-        hint = "choose another folder with --out, or replace its runs with --summary-only"
-        raise UsageError(f"{folder} already holds the results of a run", hint)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

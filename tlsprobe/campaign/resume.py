@@ -32,6 +32,16 @@ def read_earlier(folder: Path) -> Earlier:
     return Earlier(folder, run)
 
 
+def is_whole(folder: Path, since: str) -> bool:
+    """Whether a results folder holds a run that began at this time or later and came to its end."""
+    facts = folder / FACTS_FILE
+    if not facts.exists():
+        return False
+    recorded = RecordedFacts(facts)
+    said = recorded.how_measured()
+    return said is not None and not said.interrupted and recorded.header.started >= since
+
+
 def must_fit(earlier: Earlier, target: Target, plans: Iterable[CellPlan], seed: int | None) -> None:
     """Raise UsageError unless the earlier run is a part of the one that is asked for."""
     run, planned = earlier.run, {(p.sequence.name, p.tls): p.steps for p in plans}

@@ -88,7 +88,8 @@ class LabSettings:
 
     ``jobs`` is how many servers are probed at a time. With ``summary_only`` only the facts and the
     pages are kept, and replace what ``folder`` holds of a vendor. ``install``: get what is missing
-    first. ``typed`` is the whole command line.
+    first. ``typed`` is the whole command line. ``unfinished_since``: when the lab began that left
+    ``folder`` unfinished and is continued, empty for a new one.
     """
 
     folder: Path
@@ -102,6 +103,7 @@ class LabSettings:
     expect: Path | None = None
     install: bool = False
     typed: str = ""
+    unfinished_since: str = ""
 
 
 @dataclass(frozen=True, slots=True)

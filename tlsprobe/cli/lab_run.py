@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import trio
@@ -24,7 +25,7 @@ from tlsprobe.cli.options import (
     taking,
 )
 from tlsprobe.cli.progress import ProgressView
-from tlsprobe.cli.typed import command_line
+from tlsprobe.cli.typed import command_line, lab_begun_in, without
 from tlsprobe.errors import plain_errors
 from tlsprobe.lab.choice import chosen
 from tlsprobe.model.target import TlsVersion
@@ -33,11 +34,15 @@ from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.pages.deviations import deviations_section
 from tlsprobe.report.render_terminal import print_page
 
+_RESUMED = "tlsprobe.lab.resumed"
+"""Under which key the context notes that the command of the lab that is resumed is running."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
     """The options of ``tlsprobe lab run``."""
 
+    context: typer.Context
     vendors: VendorsArgument = None
     trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3
     sequence: Annotated[
@@ -72,6 +77,14 @@ class LabOptions:
             "--out", metavar="DIR", help="Results folder. Default: results/<UTC time>-lab."
         ),
     ] = None
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Continue the lab in this results folder without repeating the vendors that it"
+            " holds whole. Needs no other option.",
+        ),
+    ] = None
     summary_only: Annotated[
         bool,
         typer.Option(
@@ -92,9 +105,10 @@ class LabOptions:
     no_color: NoColorOption = False
 
     def settings(self) -> LabSettings:
-        """What they ask for."""
+        """What they ask for. Raises UsageError."""
+        begun = None if self.resume is None else lab_begun_in(self.resume)
         return LabSettings(
-            folder=self.out_dir or dated_folder("lab"),
+            folder=self.resume or self.out_dir or dated_folder("lab"),
             trials=self.trials,
             tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
             sequences=tuple(self.sequence or ()),
@@ -104,7 +118,8 @@ class LabOptions:
             summary_only=self.summary_only or self.lean,
             expect=self.expect,
             install=self.install,
-            typed=command_line(),
+            typed=command_line() if begun is None else begun.typed,
+            unfinished_since="" if begun is None else begun.since,
         )
 
 
@@ -117,8 +132,11 @@ def run(options: LabOptions) -> None:
     A server that cannot be started is "unsupported" in the matrix, with the reason.
 
     Exit codes: 0 measured; 1 changed since --expect; 2 wrong command line;
-    3 nothing could be measured; 130 interrupted, results so far are kept.
+    3 nothing could be measured; 130 interrupted, results so far are kept
+    and --resume continues.
     """
+    if options.resume is not None and _RESUMED not in options.context.meta:
+        return _resume(options.context, options.resume)
     picked = chosen(options.vendors, tunnels=False)
     progress = ProgressView(err(no_color=options.no_color), options.quiet)
     with plain_errors(), progress.shown():
@@ -127,10 +145,21 @@ def run(options: LabOptions) -> None:
     if outcome.matrix is not None:
         progress.note(f"written to {outcome.folder}")
     if outcome.interrupted:
+        progress.note(f"continue with: tlsprobe lab run --resume {quote(str(outcome.folder))}")
         raise typer.Exit(130)
     if not outcome.runs:
         raise typer.Exit(3)
     raise typer.Exit(int(has_changed(outcome.runs)))
+
+
+def _resume(context: typer.Context, resume: Path) -> None:
+    """Run the command that began a lab again, for the vendors that are missing."""
+    typed = sys.argv[sys.argv.index("run") + 1 :] if "run" in sys.argv else []
+    context.meta[_RESUMED] = True
+    arguments = [*lab_begun_in(resume).arguments, *without(typed, {"--resume"})]
+    whole = [*arguments, "--resume", str(resume)]
+    with context.command.make_context("run", whole, parent=context.parent) as again:
+        context.command.invoke(again)
 
 
 def _present(outcome: VendorsMeasured, options: LabOptions) -> None:

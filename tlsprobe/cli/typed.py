@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import split
 
 from tlsprobe.campaign.resume import read_earlier
 from tlsprobe.errors import UsageError
 from tlsprobe.report.document import RUN_FILE
+from tlsprobe.report.lab_notes import read_lab_notes
 
 _REPLACED = frozenset({"--resume", "--out", "--target"})
 """Options of the first command that resuming replaces."""
@@ -35,6 +38,30 @@ def resumed_arguments(place: Path, arguments: Sequence[str]) -> list[str]:
     begun = without(run.command, _REPLACED if single else _REPLACED - {"--target"})
     target = ["--target", str(run.target)] if single else []
     return [*target, *begun, *arguments]
+
+
+@dataclass(frozen=True, slots=True)
+class BegunLab:
+    """A lab that did not come to its end: its whole command line, its arguments, its beginning."""
+
+    typed: str
+    arguments: tuple[str, ...]
+    since: str
+
+
+def lab_begun_in(place: Path) -> BegunLab:
+    """The ``lab run`` that a folder holds unfinished. Raises UsageError."""
+    notes = read_lab_notes(place)
+    if notes is None:
+        raise UsageError(f"--resume: {place} holds no lab", "give the folder of an interrupted lab")
+    if not notes.unfinished_since:
+        raise UsageError(
+            f"--resume: the lab in {place} came to its end", "measure again without it"
+        )
+    words = split(notes.command)
+    behind = words[words.index("run") + 1 :] if "run" in words else []
+    arguments = without(behind, {"--resume", "--out"})
+    return BegunLab(notes.command, tuple(arguments), notes.unfinished_since)
 
 
 def without(arguments: Sequence[str], options: Iterable[str]) -> list[str]:

@@ -27,13 +27,14 @@ def write_compatibility(
     *,
     profiles: Mapping[str, Profile] | None = None,
     summary_only: bool = False,
+    unfinished_since: str = "",
 ) -> Compatibility:
     """Write the matrix of all runs into ``folder``, and each vendor's page into its own below it.
 
     ``summary_only`` leaves out ``matrix.json``, which `tlsprobe matrix` makes of the same runs.
     ``absent`` are the vendors that could not be measured: name, title, reason. ``command``
     reproduces it all. ``profiles`` hold the directives, by the name of the vendor or of the run's
-    profile. Raises OSError.
+    profile. ``unfinished_since`` as in LabNotes. Raises OSError.
     """
     compatibility = compatibility_of(vendors_of(runs, absent))
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,8 @@ def write_compatibility(
     (folder / "matrix.md").write_text(page, encoding="utf-8")
     lines = render_csv(compatibility)
     (folder / "matrix.csv").write_text(lines, encoding="utf-8", newline="")
-    (folder / LAB_FILE).write_bytes(encode_lab_notes(LabNotes(command, tuple(absent))))
+    notes = LabNotes(command, tuple(absent), unfinished_since=unfinished_since)
+    (folder / LAB_FILE).write_bytes(encode_lab_notes(notes))
     if summary_only:
         (folder / MATRIX_FILE).unlink(missing_ok=True)
     else:

@@ -23,18 +23,23 @@ NOTES_SCHEMA = "tlsprobe.lab/1"
 class LabNotes:
     """The command line that measured; name, title and reason of what could not be measured.
 
-    ``circumstances`` is what a reader must know before believing it all.
+    ``circumstances`` is what a reader must know before believing it all. ``unfinished_since`` is
+    when a lab began that did not come to its end, empty where it did.
     """
 
     command: str
     absent: tuple[Absent, ...] = ()
     circumstances: str = ""
+    unfinished_since: str = ""
     schema: str = NOTES_SCHEMA
 
 
 def encode_lab_notes(notes: LabNotes) -> bytes:
     """The notes as people open them."""
-    return msgspec.json.format(msgspec.json.encode(notes), indent=1) + b"\n"
+    document = msgspec.to_builtins(notes)
+    if not notes.unfinished_since:
+        del document["unfinished_since"]
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def read_lab_notes(folder: Path) -> LabNotes | None:
