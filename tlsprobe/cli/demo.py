@@ -15,6 +15,7 @@ from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import DemoSettings
 from tlsprobe.cli.console import err, out, say
 from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
+from tlsprobe.cli.options import NoColorOption, QuietOption
 from tlsprobe.cli.progress import ProgressView
 from tlsprobe.cli.typed import command_line
 from tlsprobe.lab import own_namespace
@@ -37,8 +38,8 @@ def demo(  # noqa: PLR0917 - the options of the command line are its arguments
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results folders.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
+    quiet: QuietOption = False,
+    no_color: NoColorOption = False,
 ) -> None:
     """Probe the built-in reference servers on loopback and print the matrix.
 

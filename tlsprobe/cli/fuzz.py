@@ -12,13 +12,11 @@ from typing import Annotated
 
 import trio
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from tlsprobe.campaign.guess_protocol import HTTP, speaks_http
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
-from tlsprobe.cli.console import err, out, say
+from tlsprobe.cli.console import err, out
 from tlsprobe.cli.options import (
     OUTPUT_PANEL,
     TARGET_PANEL,
@@ -27,6 +25,7 @@ from tlsprobe.cli.options import (
     LoginOptions,
     NoColorOption,
     PatienceOption,
+    ProfileOption,
     QuietOption,
     RateOption,
     TlsOption,
@@ -34,6 +33,7 @@ from tlsprobe.cli.options import (
     parse_target,
     taking,
 )
+from tlsprobe.cli.progress import FuzzProgressView
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError, plain_errors
 from tlsprobe.fuzz.folder import default_fuzz_folder, read_corpus
@@ -47,7 +47,6 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.fuzz_document import encode_fuzz_line
 from tlsprobe.report.pages.fuzz import fuzz_page
-from tlsprobe.report.plurals import counted
 from tlsprobe.report.render_terminal import print_page
 
 _BEGUN = perf_counter()
@@ -64,14 +63,7 @@ class FuzzOptions:
     target: Annotated[
         str, typer.Option(help="HOST:PORT, or [IPv6]:PORT.", rich_help_panel=TARGET_PANEL)
     ]
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port, or by"
-            " asking.",
-            rich_help_panel=TARGET_PANEL,
-        ),
-    ] = None
+    profile: ProfileOption = None
     against: Annotated[
         str | None,
         typer.Option(
@@ -203,12 +195,15 @@ def fuzz(options: FuzzOptions) -> None:
         job = replace(options, profile=HTTP).job()
     from tlsprobe.fuzz.run import fuzz_into_folder  # hypothesis, which takes its time
 
-    settings, progress = job.settings, ProgressLine(err(no_color=options.no_color), options.quiet)
+    settings, progress = (
+        job.settings,
+        FuzzProgressView(err(no_color=options.no_color), options.quiet),
+    )
     if guessed:
         progress.note(f"profile {job.target.profile}, guessed (override with --profile)")
     bounds = f"up to {settings.examples} examples in {settings.seconds:g} s"
     progress.note(f"{job.target}: {bounds}, seed {settings.seed}")
-    with plain_errors(), progress.line:
+    with plain_errors(), progress.shown():
         run = trio.run(fuzz_into_folder, job, progress)
     _present(run, options)
     raise typer.Exit(_exit_code(run))
@@ -223,33 +218,6 @@ fuzz.__doc__ = f"{fuzz.__doc__}\n\n    Properties:\n" + "".join(
 def _affordable(idle: float | None, seconds: float) -> float | None:
     """The documented idle timeout, unless waiting for it would take up the time."""
     return idle if idle is not None and IDLE_PAUSES * idle <= seconds else None
-
-
-class ProgressLine:
-    """Progress of a fuzz run, on standard error."""
-
-    def __init__(self, console: Console, quiet: bool) -> None:
-        self.console = console
-        self.quiet = quiet
-        self.line = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self.task = self.line.add_task("", total=None)
-
-    def progressed(self, examples: int, failures: int, left: float) -> None:
-        """Show how far it has come."""
-        found = counted(failures, "failure")
-        words = f"{counted(examples, 'example')}, {found}, {left:.0f} s left"
-        self.line.update(self.task, description=words)
-
-    def note(self, text: str) -> None:
-        """A line on standard error, unless --quiet."""
-        if not self.quiet:
-            say(self.console, text, "dim")
 
 
 def _asked(names: list[str] | None, against: str | None) -> tuple[str, ...]:

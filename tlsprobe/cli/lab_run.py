@@ -25,7 +25,7 @@ from tlsprobe.cli.options import (
     taking,
 )
 from tlsprobe.cli.progress import ProgressView
-from tlsprobe.cli.typed import command_line, lab_begun_in, without
+from tlsprobe.cli.typed import behind_run, command_line, lab_begun_in, run_again, without
 from tlsprobe.errors import plain_errors
 from tlsprobe.lab.choice import chosen
 from tlsprobe.model.target import TlsVersion
@@ -154,12 +154,10 @@ def run(options: LabOptions) -> None:
 
 def _resume(context: typer.Context, resume: Path) -> None:
     """Run the command that began a lab again, for the vendors that are missing."""
-    typed = sys.argv[sys.argv.index("run") + 1 :] if "run" in sys.argv else []
     context.meta[_RESUMED] = True
-    arguments = [*lab_begun_in(resume).arguments, *without(typed, {"--resume"})]
-    whole = [*arguments, "--resume", str(resume)]
-    with context.command.make_context("run", whole, parent=context.parent) as again:
-        context.command.invoke(again)
+    further = without(behind_run(sys.argv), {"--resume"})
+    arguments = [*lab_begun_in(resume).arguments, *further, "--resume", str(resume)]
+    run_again(context, arguments)
 
 
 def _present(outcome: VendorsMeasured, options: LabOptions) -> None:

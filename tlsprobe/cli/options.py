@@ -58,6 +58,15 @@ VendorsArgument = Annotated[
     typer.Argument(metavar="VENDOR", help="Names or paths of profiles. Default: all."),
 ]
 
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port, or by"
+        " asking.",
+        rich_help_panel=TARGET_PANEL,
+    ),
+]
+
 LeanOption = Annotated[bool, typer.Option("--lean", hidden=True)]
 """``--summary-only`` by its old name."""
 

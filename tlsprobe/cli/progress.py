@@ -12,6 +12,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
@@ -20,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tlsprobe.cli.console import say
+from tlsprobe.report.plurals import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,29 @@ class _LeftColumn(ProgressColumn):
         return Text(f"about {left} s left" if left > 0 else "", style="dim")
 
 
-class ProgressView:
-    """Progress of a campaign, on standard error."""
+class _Notes:
+    """What is said on standard error, a line at a time, unless --quiet."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         self.console = console
         self.quiet = quiet
+
+    def note(self, text: str) -> None:
+        """Say something in one line."""
+        if not self.quiet:
+            say(self.console, text, "dim")
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is a screen to draw on, and somebody wants to see it."""
+        return self.console.is_terminal and not self.quiet
+
+
+class ProgressView(_Notes):
+    """Progress of a campaign, on standard error: a bar for each target."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        super().__init__(console, quiet)
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
@@ -59,7 +78,7 @@ class ProgressView:
             TextColumn("{task.fields[waits]}", style="dim"),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=not self.draws,
         )
 
     @contextmanager
@@ -72,10 +91,32 @@ class ProgressView:
         """A bar for a target that is about to be probed."""
         return _Line(self.bars, self.bars.add_task(name, total=None, waits="", seconds=0.0))
 
-    def note(self, text: str) -> None:
-        """A line on standard error, unless --quiet."""
-        if not self.quiet:
-            say(self.console, text, "dim")
+
+class FuzzProgressView(_Notes):
+    """Progress of a fuzz run, on standard error: one line, with no end in sight."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        super().__init__(console, quiet)
+        self.line = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not self.draws,
+        )
+        self.task = self.line.add_task("", total=None)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the line while the block runs."""
+        with self.line:
+            yield
+
+    def progressed(self, examples: int, failures: int, left: float) -> None:
+        """Show how far it has come."""
+        found = counted(failures, "failure")
+        words = f"{counted(examples, 'example')}, {found}, {left:.0f} s left"
+        self.line.update(self.task, description=words)
 
 
 def _waits(waits: int) -> str:

@@ -27,6 +27,7 @@ from tlsprobe.cli.options import (
     LoginOptions,
     NoColorOption,
     PatienceOption,
+    ProfileOption,
     QuietOption,
     RateOption,
     TlsOption,
@@ -36,7 +37,7 @@ from tlsprobe.cli.options import (
     taking,
 )
 from tlsprobe.cli.progress import ProgressView
-from tlsprobe.cli.typed import command_line, resumed_arguments, without
+from tlsprobe.cli.typed import behind_run, command_line, resumed_arguments, run_again, without
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
 from tlsprobe.model.judgement import FAIL_ON
@@ -63,14 +64,7 @@ class RunOptions:
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port, or by"
-            " asking.",
-            rich_help_panel=TARGET_PANEL,
-        ),
-    ] = None
+    profile: ProfileOption = None
     sequence: Annotated[
         list[str] | None,
         typer.Option(
@@ -261,15 +255,12 @@ def _resume(context: typer.Context, resume: Path) -> None:
     """Run the command that started a results folder again, for what is missing."""
     arguments = resumed_arguments(resume, without(_arguments(context), {"--resume"}))
     context.meta[_RESUMED] = arguments
-    whole = [*arguments, "--resume", str(resume)]
-    with context.command.make_context("run", whole, parent=context.parent) as again:
-        context.command.invoke(again)
+    run_again(context, [*arguments, "--resume", str(resume)])
 
 
 def _arguments(context: typer.Context) -> list[str]:
     """The arguments of ``tlsprobe run``, as typed or as a results folder remembers them."""
-    typed = sys.argv[sys.argv.index("run") + 1 :] if "run" in sys.argv else []
-    return list(context.meta.get(_RESUMED, typed))
+    return list(context.meta.get(_RESUMED, behind_run(sys.argv)))
 
 
 def _present(probed: Probed, options: RunOptions) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import split
 
+import typer
+
 from tlsprobe.campaign.resume import read_earlier
 from tlsprobe.errors import UsageError
 from tlsprobe.report.document import RUN_FILE
@@ -58,10 +60,19 @@ def lab_begun_in(place: Path) -> BegunLab:
         raise UsageError(
             f"--resume: the lab in {place} came to its end", "measure again without it"
         )
-    words = split(notes.command)
-    behind = words[words.index("run") + 1 :] if "run" in words else []
-    arguments = without(behind, {"--resume", "--out"})
+    arguments = without(behind_run(split(notes.command)), {"--resume", "--out"})
     return BegunLab(notes.command, tuple(arguments), notes.unfinished_since)
+
+
+def behind_run(words: Sequence[str]) -> list[str]:
+    """The arguments of a command line whose verb is ``run``."""
+    return list(words[words.index("run") + 1 :]) if "run" in words else []
+
+
+def run_again(context: typer.Context, arguments: list[str]) -> None:
+    """Run the command that is running again, with other arguments."""
+    with context.command.make_context("run", arguments, parent=context.parent) as again:
+        context.command.invoke(again)
 
 
 def without(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
