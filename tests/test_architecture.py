@@ -2,6 +2,8 @@
 
 A module is named by its path below the package, `sniff.process`; its room is the first part
 of that name, `sniff`. Imports inside functions and under TYPE_CHECKING count like any other.
+
+ARCHITECTURE.md, "Rooms" and "Decisions".
 """
 
 import ast

@@ -1,4 +1,7 @@
-"""What conftest.py does to skips: nothing, but for continuous integration."""
+"""What conftest.py does to skips: nothing, but for continuous integration.
+
+CONTRIBUTING.md, "Setting up": in CI a skip is a failure.
+"""
 
 from __future__ import annotations
 

@@ -56,19 +56,51 @@ def is_there(path: str) -> bool:
 
 @pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=name)
 def test_every_path_is_there(page: Path) -> None:
+    """ARCHITECTURE.md, "Where a wrong verdict is mended", names rooms that exist."""
     named = set(paths(page))
     assert len(named) > 20
     assert [path for path in sorted(named) if not is_there(path)] == []
 
 
 def test_every_room_has_its_line() -> None:
-    """What ARCHITECTURE lists under "Rooms", in full: folders and files of the package."""
+    """ARCHITECTURE.md, "Rooms": in full, folders and files of the package."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     rooms = text.partition("\n## Rooms\n")[2].partition("\n## ")[0]
     package = ROOT / "tlsprobe"
     there = {f"{place.parent.name}/" for place in package.glob("*/__init__.py")}
     there |= {file.name for file in package.glob("*.py") if not file.name.startswith("__")}
     assert set(re.findall(r"^\| `([^`]+)` \|", rooms, re.MULTILINE)) == there
+
+
+CITED = re.compile(r"(ARCHITECTURE|CONTRIBUTING)\.md, ((?:\"[^\"]+\"(?:,| and)?\s*)+)")
+"""How a test, or the code, says which section it holds: the page, and headings in quotes."""
+
+
+def cited() -> Iterator[tuple[Path, str, str]]:
+    """Each file that cites a section, with the page and the heading."""
+    for folder in ("tests", "tlsprobe"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for page, headings in CITED.findall(file.read_text(encoding="utf-8")):
+                for heading in re.findall(r"\"([^\"]+)\"", headings):
+                    yield file, f"{page}.md", " ".join(heading.split())
+
+
+def headings_of(page: str) -> set[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return set(re.findall(r"^##+ (.+)$", text, re.MULTILINE))
+
+
+def test_every_section_that_is_cited_is_there() -> None:
+    missing = [one for one in cited() if one[2] not in headings_of(one[1])]
+    assert missing == []
+
+
+def test_what_architecture_says_is_held_by_tests() -> None:
+    """Each section with claims about the code or the wire is cited by a test that holds them."""
+    tests = ROOT / "tests"
+    held = {heading for file, _, heading in cited() if tests in file.parents}
+    introductions = {"The theory of a close", "Glossary"}
+    assert headings_of("ARCHITECTURE.md") - held == introductions
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -3,6 +3,8 @@
 Rules and causes have tables of their own that want a row for each:
 ``tests/judge/test_rules_table.py``, ``tests/e2e/test_rules.py`` and
 ``tests/judge/causes/test_each_cause.py``.
+
+CONTRIBUTING.md, "Adding things": these are the tests that fail without.
 """
 
 from __future__ import annotations

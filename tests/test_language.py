@@ -1,4 +1,7 @@
-"""The sequence language: what is printed is read back, and every mistake is pointed at."""
+"""The sequence language: what is printed is read back, and every mistake is pointed at.
+
+ARCHITECTURE.md, "Decisions": a sequence is a value that prints as one line and parses back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""TLS in memory: both ends are OpenSSL, and every record is known by what came of it."""
+"""TLS in memory: both ends are OpenSSL, and every record is known by what came of it.
+
+ARCHITECTURE.md, "Decisions": TLS runs over memory BIOs, so that each record is known.
+"""
 
 from __future__ import annotations
 

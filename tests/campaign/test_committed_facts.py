@@ -2,6 +2,8 @@
 
 Who changes what is said of facts brings the documents up to date: ``tlsprobe judge results
 tests/data/judged --write``.
+
+ARCHITECTURE.md, "The path of a probe": a verdict can be reproduced from a file years later.
 """
 
 from __future__ import annotations

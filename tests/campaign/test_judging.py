@@ -1,4 +1,8 @@
-"""Judging a run: from its facts alone, at once or as they come in, with the same result."""
+"""Judging a run: from its facts alone, at once or as they come in, with the same result.
+
+ARCHITECTURE.md, "Facts, knowledge, judgement": nothing edits a judgement; when the knowledge grows,
+the trace is judged again, and cause and rules come of one call.
+"""
 
 from __future__ import annotations
 

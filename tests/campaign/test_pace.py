@@ -1,4 +1,7 @@
-"""When connections may start, by a clock of trio's own."""
+"""When connections may start, by a clock of trio's own.
+
+ARCHITECTURE.md, "Decisions": the load on other people's servers is bounded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``tlsprobe judge``: what is said of recorded facts today, and what that changes."""
+"""``tlsprobe judge``: what is said of recorded facts today, and what that changes.
+
+ARCHITECTURE.md, "Facts, knowledge, judgement": facts stay as they were recorded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every capture of the corpus explained, and each cause held against the kernel's own reason."""
+"""Every capture of the corpus explained, and each cause held against the kernel's own reason.
+
+ARCHITECTURE.md, "Reading an RST": `high` is a promise, and the kernel says whether it was kept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Facts files: whole after any cut, gone on with, and bounded whatever is in them."""
+"""Facts files: whole after any cut, gone on with, and bounded whatever is in them.
+
+ARCHITECTURE.md, "Facts, knowledge, judgement": a process that is killed loses the trial that it was
+writing and nothing before it.
+"""
 
 from __future__ import annotations
 

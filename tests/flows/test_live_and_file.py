@@ -1,6 +1,8 @@
 """Any frames, once through the sniffer's side and once through a file: the same connections.
 
 And where nothing is damaged, the connections that were really there.
+
+ARCHITECTURE.md, "The path of a probe": `explain` enters at the trace, with the same steps.
 """
 
 from __future__ import annotations

@@ -1,8 +1,13 @@
-"""Signatures, axes, outcomes and durations, from stories told on the wire and without it."""
+"""Signatures, axes, outcomes and durations, from stories told on the wire and without it.
+
+ARCHITECTURE.md, "Orders that matter" and "What a reader gets".
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +53,24 @@ def timing(trace: Trace) -> dict[str, float]:
 )
 def test_signature_of_events(lines: tuple[Line, ...], expected: str) -> None:
     assert signature(play(*lines)) == expected
+
+
+def orders() -> list[str]:
+    """The signatures that ARCHITECTURE.md explains, "Orders that matter"."""
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text.partition("### Orders that matter")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([DGNAFRdgnafr ]+)` \|", table, re.MULTILINE)
+
+
+def played(letter: str) -> Line:
+    side = C if letter.isupper() else S
+    kinds = {"d": side.data, "g": side.goodbye, "n": side.notify, "f": side.fin, "r": side.rst}
+    return kinds[letter.lower()]()
+
+
+@pytest.mark.parametrize("order", orders())
+def test_the_orders_that_the_theory_explains_are_told_like_this(order: str) -> None:
+    assert signature(play(*map(played, order.split()))) == order
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Connections that the server ended before our sequence began: they are no answer to it."""
+"""Connections that the server ended before our sequence began: they are no answer to it.
+
+ARCHITECTURE.md, "What we may not conclude": from such an end, how the server takes the sequence.
+"""
 
 from __future__ import annotations
 

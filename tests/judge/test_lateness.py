@@ -1,4 +1,8 @@
-"""Steps of ours that came late, by the packets, and what that takes away from a verdict."""
+"""Steps of ours that came late, by the packets, and what that takes away from a verdict.
+
+ARCHITECTURE.md, "What we may not conclude": from a step that reached the wire late, and from a wait
+in vain while everything was slow.
+"""
 
 from __future__ import annotations
 

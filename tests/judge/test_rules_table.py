@@ -1,4 +1,7 @@
-"""Every rule of the judge: a story that keeps it, one that breaks it, one it says nothing about."""
+"""Every rule of the judge: a story that keeps it, one that breaks it, one it says nothing about.
+
+ARCHITECTURE.md, "What a side may do": what a rule says is broken, a side did.
+"""
 
 from __future__ import annotations
 

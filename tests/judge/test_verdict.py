@@ -1,4 +1,7 @@
-"""A whole trial judged in one go, as real servers were seen to end."""
+"""A whole trial judged in one go, as real servers were seen to end.
+
+ARCHITECTURE.md, "What we may not conclude": from a capture that lost packets, what is missing.
+"""
 
 from __future__ import annotations
 

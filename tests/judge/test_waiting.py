@@ -1,4 +1,8 @@
-"""What waiting shows, and what it does not."""
+"""What waiting shows, and what it does not.
+
+ARCHITECTURE.md, "What we may not conclude": from an idle timer that did not fire, and from an end
+that comes when it fires.
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_a_word_of_a_later_tlsprobe_is_no_cause() -> None:
 
 
 def test_the_theory_told_in_words_names_every_cause_and_the_kernel_s_reasons() -> None:
-    """ARCHITECTURE.md tells people what the rows tell the judge."""
+    """ARCHITECTURE.md, "Reading an RST", tells people what the rows tell the judge."""
     text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"\| cause \| what is seen .*?\n\n", text, re.DOTALL)
     rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (.*?) ?\|$", table, re.MULTILINE)

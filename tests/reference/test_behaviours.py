@@ -1,4 +1,7 @@
-"""Each built-in server ends as it is known to, seen by a plain blocking client."""
+"""Each built-in server ends as it is known to, seen by a plain blocking client.
+
+ARCHITECTURE.md, "What the kernel does behind an application's back": FIN or RST, by what is unread.
+"""
 
 from __future__ import annotations
 

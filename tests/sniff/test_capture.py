@@ -1,4 +1,7 @@
-"""Real connections over loopback, captured for real by every backend this machine has."""
+"""Real connections over loopback, captured for real by every backend this machine has.
+
+ARCHITECTURE.md, "Decisions": the sniffer is a process of its own, without privileges.
+"""
 
 import ctypes
 import os

@@ -1,4 +1,8 @@
-"""What an answer proves to have been read, and what it does not."""
+"""What an answer proves to have been read, and what it does not.
+
+ARCHITECTURE.md, "What we may not conclude": from the absence of an answer, that bytes were unread;
+from an answer that was owed anyway, that later bytes were read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a control tells apart: unread data, or a deliberate abort."""
+"""What a control tells apart: unread data, or a deliberate abort.
+
+ARCHITECTURE.md, "Reading an RST": what evidence is allowed to separate the two.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Each cause of the table: a close of which it is the answer, and one alike of which it is not."""
+"""Each cause of the table: a close of which it is the answer, and one alike of which it is not.
+
+ARCHITECTURE.md, "Reading an RST": what is seen of each cause.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What captures on both sides of a router prove: whose RST it was, and why."""
+"""What captures on both sides of a router prove: whose RST it was, and why.
+
+ARCHITECTURE.md, "Facts, knowledge, judgement": what the far side of a path saw is knowledge.
+"""
 
 from __future__ import annotations
 

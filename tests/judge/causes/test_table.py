@@ -1,4 +1,7 @@
-"""The decision table of causes, row by row: both sides, and what Linux was seen to send."""
+"""The decision table of causes, row by row: both sides, and what Linux was seen to send.
+
+ARCHITECTURE.md, "Reading an RST": the shapes, and the order in which evidence settles most.
+"""
 
 from __future__ import annotations
 
