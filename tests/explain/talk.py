@@ -8,6 +8,7 @@ from typing import Self
 
 from tlsprobe.captures.reading import Kind
 from tlsprobe.captures.summary import Half, Summary
+from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain import Filter, explain
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.packets.packet import Endpoint, Packet, flow_key
@@ -98,6 +99,7 @@ class Given:
         self.kind = kind
         self.total = len(self._packets)
         self.secrets = list(secrets)
+        self.carried: dict[int, Carried] = {}
         self.notes: list[str] = []
 
     def summary(self) -> Summary:

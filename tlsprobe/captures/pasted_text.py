@@ -1,8 +1,9 @@
 """Finds packets in what was pasted: lines wrapped, quoted, numbered, joined, or between prose.
 
-Nothing is expected of the lines. What is looked for is the part that every TCP packet has,
-``Flags [...]``; `tlsprobe.captures.printed_packet` reads what stands around it. What looks like a
-packet and cannot be read is counted, and the first such place is kept.
+Nothing is expected of the lines. What is looked for is the part that every TCP packet of tcpdump's
+has, ``Flags [...]``; `tlsprobe.captures.printed_packet` reads what stands around it. The lines of a
+packet list (Wireshark, tshark) stand for themselves, see `tlsprobe.captures.wireshark_text`. What
+looks like a packet and cannot be read is counted, and the first such place is kept.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tlsprobe.captures.printed_packet import (
     with_flags,
     without_flags,
 )
+from tlsprobe.captures.wireshark_line import read_row
+from tlsprobe.captures.wireshark_text import PacketList
 
 LINE_LIMIT = 1 << 16
 """Longer lines are cut there, like any other wrapped line."""
@@ -30,6 +33,7 @@ _WINDOW = 1 << 17
 _HELD_BACK = 4096
 """A packet with all its options is shorter, however it is wrapped."""
 _EXCERPT = 60
+_FLAGS = "Flags ["
 
 # Word processors, chat programs and blogs turn one into the other.
 _TYPOGRAPHY = str.maketrans(
@@ -57,7 +61,6 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ESCAPES = re.compile(r"\\([\[\]>.|_*#-])|\*\*")
 _QUOTED = re.compile(r" *(?:[>|] ?)+")
 _ONLY_WRAPPED = re.compile(r"[\w.:%-]+ *:(?: |$)")
-_TABLE_EDGE = re.compile(r" *\|[ |]*$")
 
 _ANCHOR = re.compile(
     rf"(?P<flags>{FLAGS_WORD})"
@@ -78,11 +81,19 @@ def is_text(head: bytes) -> bool:
 class PastedText:
     """Give it bytes of text, get the packets printed there.
 
+    ``packet_list`` learns in the first pass over a text, when it is ``None`` to begin with, and is
+    given to the next ones. ``inferred`` counts lines of it whose numbers follow from others.
     ``total`` counts whatever looks like a packet, ``other`` those of other protocols, ``skipped``
     TCP that could not be read, ``cut`` packets that lack an end which tells nothing new.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, packet_list: PacketList | None = None) -> None:
+        self.packet_list = packet_list or PacketList()
+        self._learning = packet_list is None
+        if packet_list is not None:
+            packet_list.begin()
+        self._number = 0
+        self.inferred = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._line = ""
         # Lines that may still belong to a packet, and the number and column where each begins.
@@ -122,12 +133,61 @@ class PastedText:
         found: list[Printed] = []
         for start in range(0, max(len(line), 1), LINE_LIMIT):
             plain, removed, self._quotes = _plain(line[start : start + LINE_LIMIT], self._quotes)
+            if self._learning:
+                self._learn(plain)
+                continue
+            listed = self._listed(plain)
+            if listed is not None:
+                found += listed
+                continue
             self._pending.append(plain)
             self._places.append((self.lines, start + removed + 1))
             self._size += len(plain) + 1
             if self._size > _WINDOW:
                 found += self._read(final=False)
         return found
+
+    def _listed(self, plain: str) -> list[Printed] | None:
+        """What a line of a packet list tells, and the packets before it; None if it is none."""
+        if not self.packet_list.found or _FLAGS in plain:
+            return None
+        refused, row = "", None
+        try:
+            row = read_row(plain)
+        except Unreadable as why:
+            refused = str(why)
+        if not refused and (row is None or not self.packet_list.has(row)):
+            return None
+        found = list(self._read(final=True))
+        packet = None
+        self.total += 1
+        try:
+            packet = self.packet_list.packet(row) if row is not None else None
+        except Unreadable as why:
+            refused = str(why)
+        if packet is not None:
+            self.inferred += row is not None and row.tcp is None
+            found.append(self._numbered(packet))
+        elif refused:
+            self._skip_here(self.lines, 1, plain, refused)
+        else:
+            self.other += 1
+        return found
+
+    def _learn(self, plain: str) -> None:
+        """What a line of a packet list tells of its connection."""
+        try:
+            row = None if _FLAGS in plain else read_row(plain)
+        except Unreadable:
+            self.packet_list.found = True  # it looks like a line of a list, and is to be counted
+            return
+        if row is not None:
+            self.packet_list.saw(row)
+
+    def _numbered(self, packet: Printed) -> Printed:
+        """With the number that the text gives it, or one more than the packet before."""
+        self._number = max(packet.number, self._number + 1)
+        return packet._replace(number=self._number)
 
     def _read(self, *, final: bool) -> Iterator[Printed]:
         """The packets of the pending lines, but for those that may go on; keeps the rest."""
@@ -153,7 +213,7 @@ class PastedText:
             self.cut += look.cut
             self.total += look.other or look.packet is not None
             if look.packet is not None:
-                yield look.packet._replace(number=self.total)
+                yield self._numbered(look.packet)
         self._keep(text, len(text) if final else max(done, limit - BEFORE))
 
     def _keep(self, text: str, start: int) -> None:
@@ -187,12 +247,14 @@ class PastedText:
 
     def _skip(self, text: str, anchor: re.Match[str], done: int, why: str) -> None:
         self.total += 1
+        start = max(done, text.rfind("\n", 0, anchor.start()) + 1)
+        line, column = self._place(start)
+        self._skip_here(line, column, text[start : start + _EXCERPT].split("\n", 1)[0], why)
+
+    def _skip_here(self, line: int, column: int, excerpt: str, why: str) -> None:
         self.skipped += 1
         if self.first_skipped is None:
-            start = max(done, text.rfind("\n", 0, anchor.start()) + 1)
-            line, column = self._place(start)
-            excerpt = text[start : start + _EXCERPT].split("\n", 1)[0]
-            shown = excerpt.encode("unicode_escape").decode("ascii")
+            shown = excerpt[:_EXCERPT].encode("unicode_escape").decode("ascii")
             self.first_skipped = f"line {line}, column {column}: {why}: {shown}"
 
 
@@ -216,4 +278,7 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     if marks > quotes and _ONLY_WRAPPED.match(line, removed):
         # Wrapped in front of the receiver: the last arrow belongs to the packet.
         removed, marks = max(line.rfind(">", 0, removed), 0), quotes
-    return _TABLE_EDGE.sub("", line[removed:]), removed, marks
+    line = line[removed:]
+    # The edge of a table, if there is one. No regular expression: they try each blank in turn.
+    edge = line.rstrip(" |")
+    return edge if "|" in line[len(edge) :] else line, removed, marks

@@ -16,6 +16,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.packets.packet import Endpoint, named
 
 BEFORE = 800
@@ -34,7 +35,7 @@ FLAGS_WORD = r"F\n?l\n?a\n?g\n?s?\s{0,3}\["
 _HEADER = re.compile(
     rf"(?P<src>{TOKEN})\s{{0,80}}(?:>\s{{0,80}}){{1,3}}(?P<dst>{TOKEN})\s{{0,80}}$"
 )
-_FLAG_LIST = re.compile(r"\s*(none|[A-Za-z.\s]{1,16}?)\s*\]")
+_FLAG_LIST = re.compile(r"\s{0,8}(none|[A-Za-z.\s]{1,16}?)\s{0,8}\]")
 _FIELD = re.compile(
     r"\s*[,;]?\s*(?:"
     r"cksum\s*0x[0-9a-f]+\s*\((?:correct|incorrect[^)]{0,60})\)"
@@ -96,8 +97,9 @@ class Printed(NamedTuple):
     """A TCP packet as it was printed; None is what the text does not tell.
 
     ``number`` is 0 until whoever reads the text counts it. ``clock`` says what ``time_ns`` counts
-    from: "epoch", "day" (midnight, or the packet before) or None. ``interface`` is the device and
-    direction that ``-i any`` prints.
+    from: "epoch", "day" (midnight, or the packet before), "start" (the first packet, or the one
+    before) or None. ``interface`` is the device and direction that ``-i any`` prints. ``carries``
+    is what the text calls the contents, where it does.
     """
 
     number: int
@@ -116,6 +118,7 @@ class Printed(NamedTuple):
     timestamps: bool | None
     window_scale: int | None
     interface: str
+    carries: Carried | None = None
 
 
 class Look(NamedTuple):
@@ -268,7 +271,7 @@ def _endpoint(token: str, least: int = 1) -> Endpoint | None:
     """An address and a port; without a port where ``least`` is 0."""
     for form in (_IPV4, _IPV6):
         if found := form.fullmatch(token):
-            address, port = _packed(found[1]), _port(found[2])
+            address, port = _packed(found[1]), port_of(found[2])
             if address is None:
                 return None
             return (address, port) if port is not None else (named(f"{found[1]}.{found[2]}"), 0)
@@ -277,7 +280,7 @@ def _endpoint(token: str, least: int = 1) -> Endpoint | None:
     found = _NAMED.fullmatch(token)
     if found is None or not re.search("[A-Za-z]", found[1]):
         return None
-    port = _port(found[2])
+    port = port_of(found[2])
     return (named(found[1]), port) if port is not None else (named(token), 0)
 
 
@@ -289,7 +292,8 @@ def _packed(address: str) -> bytes | None:
 
 
 @lru_cache(maxsize=1024)
-def _port(name: str) -> int | None:
+def port_of(name: str) -> int | None:
+    """The port that a number or a service's name stands for; None if it is neither."""
     if name.isascii() and name.isdigit():
         return int(name) if len(name) <= 5 and int(name) <= 0xFFFF else None
     if name in _SERVICES:

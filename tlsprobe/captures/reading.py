@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Literal, Protocol, Self
 
 from tlsprobe.captures.summary import Summary
+from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.errors import UsageError
 from tlsprobe.packets.packet import Packet
 
@@ -13,7 +14,10 @@ Kind = Literal["pcap", "pcapng", "text"]
 Wanted = Callable[[bytes], bool]
 """Told a `flow_key`, whether its segments are wanted; ``a_set.__contains__`` is the quickest."""
 
-HINT = "tlsprobe reads pcap, pcapng, either gzipped, and the text that tcpdump prints"
+HINT = (
+    "tlsprobe reads pcap, pcapng, either gzipped, and the lines that tcpdump, tshark and"
+    " Wireshark print"
+)
 
 
 class CaptureUnreadable(UsageError):  # noqa: N818 - it reads as the sentence that it is
@@ -27,6 +31,7 @@ class Reading(Protocol):
     and are not TCP, ``skipped`` what could not be read at all: ``first_skipped`` is a sentence
     about the first such place. ``truncated`` is a sentence if the input ended or broke off in the
     middle: what came before it was read. ``secrets`` are TLS key logs embedded in the file.
+    ``carried`` is what a text calls the contents of its packets, by their numbers.
     ``notes`` are other things that a reader of the result should know. The counts of `summary`
     are the whole truth; a pass over some flows does not look closely at the others.
     """
@@ -39,6 +44,7 @@ class Reading(Protocol):
     first_skipped: str | None
     truncated: str | None
     secrets: list[bytes]
+    carried: dict[int, Carried]
     notes: list[str]
 
     def summary(self) -> Summary:
@@ -75,6 +81,7 @@ class Counts:
         self.first_skipped: str | None = None
         self.truncated: str | None = self._cut
         self.secrets: list[bytes] = []
+        self.carried: dict[int, Carried] = {}
         self.notes: list[str] = []
 
     def _skip(self, sentence: str, count: int = 1) -> None:

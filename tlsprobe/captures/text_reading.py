@@ -1,4 +1,4 @@
-"""What tcpdump printed as an input: read once to learn what its numbers count from, then again."""
+"""What was printed of packets as an input: read to learn what its numbers mean, then again."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from tlsprobe.captures.printed_packet import Printed
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import Summary
 from tlsprobe.captures.text_scales import Learned, place
+from tlsprobe.captures.wireshark_text import PacketList
 from tlsprobe.packets.packet import Packet
+
+CARRIED_LIMIT = 100_000
+"""Of so many packets what the text calls their contents is kept."""
 
 
 class TextReading(Counts):
-    """What tcpdump printed, perhaps long ago and through many hands."""
+    """What tcpdump, tshark or Wireshark printed, perhaps long ago and through many hands."""
 
     kind: Kind = "text"
 
     def learn(self) -> None:
-        """A pass that finds out what the numbers count from. Raises CaptureUnreadable."""
+        """Finds out what the numbers count from, and who sent what. Raises CaptureUnreadable."""
+        self._packet_list: PacketList | None = None
+        for _ in self._printed():
+            pass
         self._learned = Learned()
         for printed in self._printed():
             self._learned.saw(printed)
         self._learned.conclude()
         if not self.total:
-            where = f"among its {self._lines} lines is no packet as tcpdump prints them"
+            where = f"among its {self._lines} lines is no packet that tcpdump or Wireshark printed"
             raise CaptureUnreadable(f"{self.name}: {where}", HINT)
         if self.total == self.skipped:
             hint = "print them with `tcpdump -n -S`, or give the capture file itself"
@@ -58,11 +65,12 @@ class TextReading(Counts):
 
     def _printed(self) -> Iterator[Printed]:
         self._begin()
-        pasted = PastedText()
+        pasted = PastedText(self._packet_list)
         pieces = Pieces(self._file, zipped=self._zipped)
         for piece in pieces:
-            yield from pasted.feed(piece)
-        yield from pasted.finish()
+            yield from self._noted(pasted.feed(piece))
+        yield from self._noted(pasted.finish())
+        self._packet_list = pasted.packet_list
         self._lines = pasted.lines
         self.total, self.other, self.skipped = pasted.total, pasted.other, pasted.skipped
         if pasted.first_skipped is not None:
@@ -71,3 +79,14 @@ class TextReading(Counts):
             self.truncated = f"{self.name}: {pieces.broken}"
         if pasted.cut:
             self.notes.append(f"{pasted.cut} printed packets are cut off after their numbers")
+        if pasted.inferred:
+            self.notes.append(
+                f"{pasted.inferred} lines tell no TCP numbers: theirs follow from the frames' sizes"
+                " and from the lines before"
+            )
+
+    def _noted(self, found: list[Printed]) -> Iterator[Printed]:
+        for printed in found:
+            if printed.carries is not None and len(self.carried) < CARRIED_LIMIT:
+                self.carried[printed.number] = printed.carries
+            yield printed

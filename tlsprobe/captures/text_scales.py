@@ -180,7 +180,7 @@ class Learned:
     def saw(self, packet: Printed) -> None:
         """One packet, in the order of the text."""
         self._clocks[packet.clock] = self._clocks.get(packet.clock, 0) + 1
-        if packet.clock == "day":
+        if packet.clock in {"day", "start"}:
             self._saw_time(packet.time_ns)
         pair = _pair(packet)
         flow = self._tracker.flow(packet)
@@ -212,7 +212,7 @@ class Learned:
         untimed = self._clocks.pop(None, 0)
         if self._first_ns == 0:
             self.differences = self._decreases > 0
-            if not self.differences:
+            if not self.differences and "day" in self._clocks:
                 self.notes.append(
                     "the times are taken as counted from the first packet; "
                     "if tcpdump printed differences (-ttt), they are too short"
@@ -295,7 +295,7 @@ class _Clock:
         """Nanoseconds; a packet without a time has that of the one before."""
         if packet.clock is None:
             return self._latest_ns
-        if packet.clock == "day" and self._differences:
+        if packet.clock in {"day", "start"} and self._differences:
             self._latest_ns += packet.time_ns
             return self._latest_ns
         if packet.clock == "day":

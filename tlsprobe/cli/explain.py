@@ -29,7 +29,8 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
         str,
         typer.Argument(
             metavar="FILE",
-            help="pcap or pcapng, gzipped or not, or what tcpdump printed; '-' is stdin.",
+            help="pcap or pcapng, gzipped or not, or what tcpdump, tshark or Wireshark's packet"
+            " list printed; '-' is stdin.",
         ),
     ],
     keys: Annotated[

@@ -8,11 +8,12 @@ second over these alone. What the close look finds is put into the terms of our 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tlsprobe.captures.reading import Reading
 from tlsprobe.captures.summary import Half, Summary
+from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain.experiment import experiment_for, help_for
 from tlsprobe.explain.trace import KeyLog, client_hello_way, trace_of
 from tlsprobe.flows.connection import Connection
@@ -79,7 +80,7 @@ def explain(
     if is_text:
         found = [c for c in found if wanted.takes(c.ends)]
         choice = _choice_of_text(found)
-    explainer = _Explainer(choice, key_log, wanted.quiet)
+    explainer = _Explainer(choice, key_log, reading.carried, tell_quiet=wanted.quiet)
     for connection in found:
         explainer.take(connection)
     flows = sorted(explainer.flows, key=_first_reset)
@@ -195,11 +196,14 @@ def _nat_entry_of(connection: Connection) -> Iterator[NatEntry]:
 class _Explainer:
     """Turns connections into what is said of them, and counts what is not said."""
 
-    def __init__(self, choice: _Choice, key_log: KeyLog, tell_quiet: bool) -> None:
+    def __init__(
+        self, choice: _Choice, key_log: KeyLog, carried: Mapping[int, Carried], *, tell_quiet: bool
+    ) -> None:
         self.flows: list[ExplainedFlow] = []
         self.quiet = self.not_shown = 0
         self._choice = choice
         self._key_log = key_log
+        self._carried = carried
         self._tell_quiet = tell_quiet
         self._told: set[object] = set()
         self._loud = self._silent = 0
@@ -219,7 +223,7 @@ class _Explainer:
 
     def _flow(self, connection: Connection) -> ExplainedFlow:
         way, why = self._client_way(connection)
-        trace = trace_of(connection, way, self._key_log)
+        trace = trace_of(connection, way, self._key_log, self._carried)
         closing = closing_of(trace)
         axes, words = axes_of(trace, closing), words_of(closing)
         last = _last(words)

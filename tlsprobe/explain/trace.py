@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
+from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.flows.connection import Connection
 from tlsprobe.judge.causes.answers import ALERT_SIZES
 from tlsprobe.judge.causes.trigger import PROMPT_NS
+from tlsprobe.model.alerts import CLOSE_NOTIFY
 from tlsprobe.model.trace import (
     ALERTS,
     Drive,
@@ -50,6 +53,9 @@ _FINISHED_BODIES = frozenset({53, 69})
 _PLAIN_ALERT = 7
 """An alert that nothing seals, with its head: how a handshake fails in TLS 1.2."""
 
+_SEALED_ALERT = 31
+"""An alert in TLS 1.2 with its head, sealed by AES-GCM: the most usual size."""
+
 _HELLO_BYTES = 100
 _FLIGHT = 6
 _TICKET_BYTES = 100
@@ -70,10 +76,18 @@ class Session(NamedTuple):
         return _VERSIONS.get(self.server.version) if self.server else None
 
 
-def trace_of(connection: Connection, client_way: int, key_log: KeyLog) -> Trace:
-    """The connection as the judge wants it, ``client_way`` being the client's direction."""
+def trace_of(
+    connection: Connection,
+    client_way: int,
+    key_log: KeyLog,
+    carried: Mapping[int, Carried] = MappingProxyType({}),
+) -> Trace:
+    """The connection as the judge wants it, ``client_way`` being the client's direction.
+
+    ``carried`` is what a text calls the contents of its packets, by their numbers.
+    """
     segments = connection.segments(client_way)
-    records, session = _records(connection, client_way, segments, key_log)
+    records, session = _records(connection, client_way, segments, key_log, carried)
     client, server = connection.ends[client_way], connection.ends[1 - client_way]
     drive = Drive(
         client=(host_text(client[0]), client[1]),
@@ -81,7 +95,7 @@ def trace_of(connection: Connection, client_way: int, key_log: KeyLog) -> Trace:
         stage=Stage.SEQUENCE,
         records=tuple(records),
         events=(),
-        tls=session.tls,
+        tls=session.tls or _told_version(segments, carried),
     )
     trace = Trace(drive, segments, connection.coverage)
     return replace(trace, drive=replace(drive, mark=_mark(trace)))
@@ -100,7 +114,11 @@ def client_hello_way(connection: Connection) -> int | None:
 
 
 def _records(
-    connection: Connection, client_way: int, segments: Sequence[Segment], key_log: KeyLog
+    connection: Connection,
+    client_way: int,
+    segments: Sequence[Segment],
+    key_log: KeyLog,
+    carried: Mapping[int, Carried],
 ) -> tuple[list[Record], Session]:
     """Both sides' records, in time order."""
     walks: dict[Side, RecordWalk] = {}
@@ -119,9 +137,9 @@ def _records(
             refuses = side is Side.SERVER and _answers_nothing(walks, shaken)
             found += _named(walks[side], side, session, known[side], shaken, refuses=refuses)
         else:
-            found += _by_size(segments, side, infer=not walks or bool(tls))
+            found += _by_size(segments, side, carried, infer=not walks or bool(tls))
     found.sort(key=lambda record: record.time_ns)
-    if not tls and any(record.kind is RecordKind.ALERT for record in found):
+    if not tls and not carried and any(record.kind is RecordKind.ALERT for record in found):
         found = [_unsealed(record) for record in found]
     return found, session
 
@@ -282,21 +300,52 @@ def _alert_kind(record: FoundRecord, is_last: bool) -> tuple[RecordKind, tuple[i
     return (RecordKind.CLOSE_NOTIFY if is_last else RecordKind.ALERT), None
 
 
-def _by_size(segments: Sequence[Segment], side: Side, infer: bool) -> Iterator[Record]:
-    """A direction without records to see: each segment is one, the last perhaps an alert."""
+def _by_size(
+    segments: Sequence[Segment], side: Side, carried: Mapping[int, Carried], *, infer: bool
+) -> Iterator[Record]:
+    """A direction without records to see: each segment is one, the last perhaps an alert.
+
+    What a text calls the contents of a segment goes before what its size looks like.
+    """
     loaded = [s for s in segments if s.side is side and s.length and not s.syn]
     reach = -(1 << 40)
     for segment in loaded:
         if segment.end <= reach:
             continue
         reach = segment.end
-        last = infer and segment is loaded[-1] and len(loaded) > 1
+        is_last = segment is loaded[-1]
+        told = carried.get(segment.number)
+        if told is not None and told.kind is not RecordKind.DATA:
+            yield from _called(segment, told, is_last=is_last)
+            continue
+        last = infer and is_last and len(loaded) > 1
         kind = RecordKind.DATA
         if last and segment.length in ALERT_SIZES:
             kind = RecordKind.CLOSE_NOTIFY
         elif last and segment.length == _PLAIN_ALERT and _begins_like_tls(segments):
             kind = RecordKind.ALERT
         yield Record(side, segment.start, segment.end, kind, segment.time_ns)
+
+
+def _called(segment: Segment, told: Carried, *, is_last: bool) -> Iterator[Record]:
+    """The records of a segment whose contents the text names.
+
+    A sealed alert that ends a direction is taken for a close_notify, as in a capture.
+    """
+    kind, start = told.kind, segment.start
+    if told.behind and segment.length > _SEALED_ALERT:
+        start = segment.end - _SEALED_ALERT
+        yield Record(segment.side, segment.start, start, RecordKind.DATA, segment.time_ns)
+    if kind is RecordKind.ALERT:
+        ends = is_last if told.alert is None else told.alert[1] == CLOSE_NOTIFY
+        kind = RecordKind.CLOSE_NOTIFY if ends else RecordKind.ALERT
+    yield Record(segment.side, start, segment.end, kind, segment.time_ns, told.alert)
+
+
+def _told_version(segments: Sequence[Segment], carried: Mapping[int, Carried]) -> str | None:
+    """The version of TLS that a text names, the latest one: it is settled after the ClientHello."""
+    told = (carried[s.number].tls for s in reversed(segments) if s.number in carried)
+    return next((tls for tls in told if tls), None)
 
 
 def _begins_like_tls(segments: Sequence[Segment]) -> bool:

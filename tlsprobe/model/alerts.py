@@ -19,7 +19,14 @@ _NAMES = {
 }  # fmt: skip
 """Alert descriptions by number (the TLS Alerts registry of IANA)."""
 
+_NUMBERS = {name: number for number, name in _NAMES.items()}
+
 
 def alert_name(alert: tuple[int, int]) -> str:
     """``close_notify``, ``unknown_ca`` or ``alert 123``."""
     return _NAMES.get(alert[1], f"alert {alert[1]}")
+
+
+def alert_number(words: str) -> int | None:
+    """The description that ``close_notify`` or, as others spell it, ``Close Notify`` stands for."""
+    return _NUMBERS.get(words.strip().lower().replace(" ", "_"))

@@ -1,0 +1,91 @@
+"""What tshark prints of a capture is explained as the capture itself is.
+
+Text tells less: no hop limits, no records, and no numbers where TCP is not the topmost protocol. So
+a cause may be another one in text, if either names the other as an alternative; never where the
+text's is said with high confidence.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.explain.test_corpus import CAPTURES, explained
+from tests.servers import need_server
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.explain import Filter, explain
+from tlsprobe.model.explanation import Explanation
+from tlsprobe.model.judgement import Confidence, Reset
+
+pytestmark = pytest.mark.server("tshark")
+
+WITH_PORTS = (
+    'gui.column.format:"No.","%m","Time","%t","Source","%s","Port","%uS","Destination","%d",'
+    '"Port","%uD","Protocol","%p","Length","%L","Info","%i"'
+)
+COLUMNS = ("No.", "Time", "Source", "Destination", "Protocol", "Length", "Info")
+FIELDS = [word for column in COLUMNS for word in ("-e", f"_ws.col.{column}")]
+CSV = ["-T", "fields", "-E", "header=y", "-E", "separator=,", "-E", "quote=d", *FIELDS]
+
+
+def as_it_is(text: str) -> str:
+    return text
+
+
+def as_table(text: str) -> str:
+    """As people turn the cells of CSV into Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in csv.reader(text.splitlines()))
+
+
+def quoted(text: str) -> str:
+    return "".join(f"> {line}\r\n" for line in text.splitlines())
+
+
+PRINTED: list[tuple[list[str], Callable[[str], str]]] = [
+    ([], as_it_is),
+    (["-o", WITH_PORTS], as_it_is),
+    (["-o", WITH_PORTS, "-t", "ad"], quoted),
+    (["-o", WITH_PORTS, "-t", "e", "-o", "tcp.relative_sequence_numbers:FALSE"], as_it_is),
+    (["-o", WITH_PORTS, "-t", "d"], as_it_is),
+    (CSV, as_it_is),
+    (CSV, as_table),
+]
+
+
+def printed(capture: Path, options: list[str], form: Callable[[str], str]) -> Explanation:
+    asked = [need_server("tshark"), "-n", "-r", str(capture), *options]
+    text = subprocess.run(asked, capture_output=True, check=True, text=True).stdout
+    with open_capture_file(io.BytesIO(form(text).encode())) as reading:
+        assert reading.kind == "text"
+        return explain(reading, Filter(quiet=True))
+
+
+def resets(explanation: Explanation) -> dict[int, Reset]:
+    return {told.reset.packet: told.reset for flow in explanation.flows for told in flow.resets}
+
+
+@pytest.mark.parametrize("place", range(len(CAPTURES)), ids=[path.stem for path in CAPTURES])
+def test_a_packet_list_is_explained_as_its_capture(place: int) -> None:
+    capture = CAPTURES[place]
+    whole = explained(capture)
+    options, form = PRINTED[place % len(PRINTED)]
+    text = printed(capture, options, form)
+    assert text.source.packets == whole.source.packets
+    expected, found = resets(whole), resets(text)
+    assert found.keys() == expected.keys()
+    for number, reset in found.items():
+        other = expected[number]
+        assert reset.side is other.side
+        if text.source.skipped:
+            # Where hosts alone do not tell who sent a line, it is counted, and nothing is sure.
+            assert reset.confidence is not Confidence.HIGH or reset.cause is other.cause
+        elif reset.cause is not other.cause:
+            assert reset.confidence is not Confidence.HIGH
+            named = {*reset.alternatives, *other.alternatives}
+            assert {reset.cause, other.cause} & named
+    assert text.source.skipped == 0 or "one address" in (text.source.first_skipped or "")

@@ -1,0 +1,272 @@
+"""Gives the lines of a packet list the numbers that they do not print.
+
+Wireshark prints TCP's numbers only where TCP is the topmost protocol of a frame. Of the others
+(``TLSv1.2 97 Encrypted Alert``) a line tells both hosts and the frame's size. What is missing
+follows from the neighbours: the connection, if only one between these hosts goes on there; the
+payload, by the size of what frames of this connection hold besides; the sequence number, from
+what its sender had sent before. The acknowledgement is taken as the latest that its sender had
+given, since whether it knew more is not told. A line for which that does not work is not read.
+
+`PacketList.saw` learns from the whole text where each connection's own lines stand; every later
+pass begins with `begin` and asks `packet`. What the first of these finds out, that a line without
+numbers held a FIN, the next ones know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from tlsprobe.captures.printed_packet import Printed, Unreadable
+from tlsprobe.captures.wireshark_info import carried
+from tlsprobe.captures.wireshark_line import Row, TcpNumbers
+from tlsprobe.packets.packet import Endpoint
+
+FLOW_LIMIT = 20_000
+
+_FIN, _SYN, _RST, _PSH, _ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+_WRAP = 1 << 32
+_PADDED, _WITHOUT_OPTIONS = 60, 54
+"""A short Ethernet frame is padded to the former; the heads of Ethernet, IPv4 and TCP are less."""
+
+_WITHOUT_TCP = re.compile(
+    r"ARP|ICMP|ICMPv6|IGMP|M?DNS|LLMNR|NBNS|DHCP|DHCPv6|NTP|SSDP|QUIC|UDP|STP|LLDP|CDP|EAPOL|RADIUS"
+    r"|SNMP|Syslog|DTLS.*|RTP|RTCP|STUN|ESP|WireGuard|OSPF|VRRP|802\.11|LLC|GTP|VXLAN|SCTP",
+    re.IGNORECASE,
+)
+_GAP = re.compile(r"\[TCP (?:Previous segment|Out-Of-Order|ACKed unseen)", re.IGNORECASE)
+_AGAIN = re.compile(r"\[TCP (?:Fast |Spurious )?Retransmission", re.IGNORECASE)
+
+_Way = tuple[Endpoint, Endpoint]
+_Hosts = tuple[bytes, bytes]
+
+
+@dataclass(slots=True)
+class _Direction:
+    """One sender's part of a connection.
+
+    ``head`` is what its frames hold besides payload, ``first`` the first number known, in front
+    of which lines without numbers stand, ``frames`` of them with ``octets``. ``hidden`` is the
+    place of the latest such line, while nothing of this sender has come since.
+    """
+
+    head: int | None = None
+    first: int | None = None
+    frames: int = 0
+    octets: int = 0
+    next: int | None = None
+    acked: int | None = None
+    hidden: int | None = None
+
+
+@dataclass(slots=True)
+class _Span:
+    """Where a connection's own lines begin and end; without a SYN it begins with the text."""
+
+    way: _Way
+    begin: int
+    end: int
+
+
+@dataclass(slots=True)
+class PacketList:
+    """What a whole packet list tells of its connections."""
+
+    found: bool = False
+    _ways: dict[_Way, _Direction] = field(default_factory=dict)
+    _spans: dict[_Hosts, dict[_Way, _Span]] = field(default_factory=dict)
+    _before: dict[_Hosts, tuple[int, int]] = field(default_factory=dict)
+    _fins: set[int] = field(default_factory=set)
+    _acks: dict[int, int] = field(default_factory=dict)
+    _place: int = 0
+
+    # --- the first pass ---------------------------------------------------------------------------
+
+    def saw(self, row: Row) -> None:
+        """One row, in the order of the text."""
+        self._place += 1
+        hosts = row.src, row.dst
+        if row.tcp is not None:
+            self.found = True
+            self._saw_numbers(row, row.tcp)
+        elif _both_ways(hosts) not in self._spans and len(self._before) < FLOW_LIMIT:
+            frames, octets = self._before.get(hosts, (0, 0))
+            self._before[hosts] = frames + 1, octets + (row.size or 0)
+
+    def _saw_numbers(self, row: Row, tcp: TcpNumbers) -> None:
+        way = (row.src, tcp.sport), (row.dst, tcp.dport)
+        if way not in self._ways:
+            if len(self._ways) >= 2 * FLOW_LIMIT:
+                return
+            self._ways[way], self._ways[way[::-1]] = _Direction(), _Direction()
+        own, peer = self._ways[way], self._ways[way[::-1]]
+        own.first = tcp.seq if own.first is None else own.first
+        peer.first = tcp.ack if peer.first is None else peer.first
+        head = _head(row, tcp)
+        if head is not None:
+            own.head = min(head, own.head or head)
+        spans = self._spans.setdefault(_both_ways((row.src, row.dst)), {})
+        span = spans.get(_one_way(way))
+        if span is not None:
+            span.end = self._place
+            return
+        begin = self._place if spans or tcp.flags & _SYN else 0
+        spans[_one_way(way)] = _Span(way, begin, self._place)
+        if not begin:
+            for direction, hosts in ((own, (row.src, row.dst)), (peer, (row.dst, row.src))):
+                direction.frames, direction.octets = self._before.pop(hosts, (0, 0))
+
+    # --- the others -------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a pass over the rows that were all `saw`n."""
+        self._place = 0
+        self._before.clear()
+        for way, own in self._ways.items():
+            own.acked, own.hidden, own.next = None, None, own.first
+            head = self._head_of(way)
+            if own.first is not None and head is not None:
+                own.next = (own.first - max(own.octets - own.frames * head, 0)) % _WRAP
+
+    def packet(self, row: Row) -> Printed | None:
+        """The packet of a row; None if it is of another protocol than TCP. Raises Unreadable."""
+        self._place += 1
+        if row.tcp is not None:
+            return self._numbered(row, row.tcp)
+        if _WITHOUT_TCP.fullmatch(row.protocol):
+            return None
+        spans = self._spans.get(_both_ways((row.src, row.dst)), {})
+        return self._unnumbered(row, self._way_of(row, list(spans.values())))
+
+    def has(self, row: Row) -> bool:
+        """Whether a row is one of this list, and not prose that happens to look like one."""
+        if row.tcp is not None or _both_ways((row.src, row.dst)) in self._spans:
+            return True
+        return row.size is not None and _WITHOUT_TCP.fullmatch(row.protocol) is not None
+
+    def _numbered(self, row: Row, tcp: TcpNumbers) -> Printed:
+        way = (row.src, tcp.sport), (row.dst, tcp.dport)
+        own, peer = self._ways.get(way, _Direction()), self._ways.get(way[::-1], _Direction())
+        self._find_fin(own, tcp.seq)
+        length = tcp.length
+        if length is None:
+            # Cut off before its end: what ends or opens a connection mostly carries nothing.
+            length = 0 if tcp.flags & (_SYN | _FIN | _RST) else self._length(row, way, least=0)
+        taken = length + bool(tcp.flags & _SYN) + bool(tcp.flags & _FIN)
+        if tcp.flags & _SYN:
+            own.next = (tcp.seq + taken) % _WRAP
+        elif not tcp.flags & _RST:
+            own.next = _later(own.next, (tcp.seq + taken) % _WRAP)
+        own.hidden = None
+        if tcp.flags & (_RST | _ACK) == _RST:
+            self._find_ack(peer, own, tcp.seq)
+        if tcp.ack is not None:
+            self._find_fin(peer, tcp.ack)
+            own.acked = tcp.ack
+        return _printed(row, way, tcp, length)
+
+    def _find_fin(self, sender: _Direction, number: int) -> None:
+        """One more than all that was sent: the latest line without numbers held a FIN."""
+        if sender.hidden is None or sender.next is None:
+            return
+        if number == (sender.next + 1) % _WRAP:
+            self._fins.add(sender.hidden)
+            sender.next, sender.hidden = number, None
+
+    def _find_ack(self, provoking: _Direction, own: _Direction, number: int) -> None:
+        """An RST without ACK repeats the acknowledgement that it answers (RFC 9293 3.10.7.1)."""
+        place, acked = provoking.hidden, provoking.acked
+        if place is None or acked is None or own.next is None:
+            return
+        if _later(acked, number) != acked and _later(number, own.next) == own.next:
+            self._acks[place] = number
+
+    def _unnumbered(self, row: Row, way: _Way) -> Printed:
+        own, peer = self._ways[way], self._ways[way[::-1]]
+        length = self._length(row, way)
+        if _GAP.search(row.info):
+            own.next = None
+        if own.next is None:
+            raise Unreadable(
+                "which number its first byte has does not follow from the lines before"
+            )
+        start = (own.next - length) % _WRAP if _AGAIN.search(row.info) else own.next
+        own.next = _later(own.next, (start + length) % _WRAP)
+        own.hidden = self._place
+        ack = self._acks.get(self._place, peer.first if own.acked is None else own.acked)
+        fin = _FIN if self._place in self._fins else 0
+        numbers = TcpNumbers(
+            way[0][1], way[1][1], _PSH | _ACK | fin, start, ack, None, length, True, None, False
+        )
+        own.next = (own.next + bool(fin)) % _WRAP
+        return _printed(row, way, numbers, length)._replace(carries=carried(row.protocol, row.info))
+
+    def _way_of(self, row: Row, spans: list[_Span]) -> _Way:
+        """The connection that a row without numbers belongs to, in the row's direction."""
+        if row.ports is not None:
+            return (row.src, row.ports[0]), (row.dst, row.ports[1])
+        if row.src == row.dst:
+            raise Unreadable("both ends have one address: which of them sent it is not told")
+        place = self._place
+        going = [span for span in spans if span.begin <= place <= span.end]
+        going = going or [span for span in spans if span.begin <= place]
+        if len(going) != 1:
+            raise Unreadable("which connection between these two hosts it belongs to is not told")
+        way = going[0].way
+        return way if way[0][0] == row.src else way[::-1]
+
+    def _length(self, row: Row, way: _Way, least: int = 1) -> int:
+        head = self._head_of(way)
+        if head is None or row.size is None or row.size < head + least:
+            raise Unreadable("how much of its frame is payload is not told")
+        return row.size - head
+
+    def _head_of(self, way: _Way) -> int | None:
+        """What frames hold besides payload: this direction's, or the other one's."""
+        if way not in self._ways:
+            raise Unreadable("no line tells the numbers of its connection")
+        own = self._ways[way].head
+        return own if own is not None else self._ways[way[::-1]].head
+
+
+def _head(row: Row, tcp: TcpNumbers) -> int | None:
+    """What the frame of an ordinary segment holds besides payload."""
+    if tcp.flags & (_SYN | _RST) or not tcp.plain or row.size is None or tcp.length is None:
+        return None
+    if row.size == _PADDED and not tcp.timestamps and tcp.length <= _PADDED - _WITHOUT_OPTIONS:
+        return _WITHOUT_OPTIONS
+    return row.size - tcp.length if row.size > tcp.length else None
+
+
+def _printed(row: Row, way: _Way, tcp: TcpNumbers, length: int) -> Printed:
+    return Printed(
+        number=0 if row.number is None else row.number,
+        clock=row.clock,
+        time_ns=row.time_ns,
+        src=way[0],
+        dst=way[1],
+        seq=tcp.seq,
+        ack=tcp.ack,
+        flags=tcp.flags,
+        # Wireshark prints it scaled where it knows the scale: only whether it is 0 counts.
+        window=min(0xFFFF if tcp.window is None else tcp.window, 0xFFFF),
+        length=length,
+        ttl=None,
+        ip_id=None,
+        df=None,
+        timestamps=tcp.timestamps,
+        window_scale=tcp.window_scale,
+        interface="",
+    )
+
+
+def _later(one: int | None, other: int) -> int:
+    return other if one is None or (other - one) % _WRAP < _WRAP // 2 else one
+
+
+def _one_way(way: _Way) -> _Way:
+    return min(way, way[::-1])
+
+
+def _both_ways(hosts: _Hosts) -> _Hosts:
+    return min(hosts, hosts[::-1])
