@@ -58,7 +58,7 @@ PRINTED: list[tuple[list[str], Callable[[str], str]]] = [
 
 
 def printed(capture: Path, options: list[str], form: Callable[[str], str]) -> Explanation:
-    asked = [need_server("tshark"), "-n", "-r", str(capture), *options]
+    asked = [str(need_server("tshark")), "-n", "-r", str(capture), *options]
     text = subprocess.run(asked, capture_output=True, check=True, text=True).stdout
     with open_capture_file(io.BytesIO(form(text).encode())) as reading:
         assert reading.kind == "text"
