@@ -196,7 +196,16 @@ class PacketList:
         ack = self._acks.get(self._place, peer.first if own.acked is None else own.acked)
         fin = _FIN if self._place in self._fins else 0
         numbers = TcpNumbers(
-            way[0][1], way[1][1], _PSH | _ACK | fin, start, ack, None, length, True, None, False
+            sport=way[0][1],
+            dport=way[1][1],
+            flags=_PSH | _ACK | fin,
+            seq=start,
+            ack=ack,
+            window=None,
+            length=length,
+            timestamps=True,
+            window_scale=None,
+            plain=False,
         )
         own.next = (own.next + bool(fin)) % _WRAP
         return _printed(row, way, numbers, length)._replace(carries=carried(row.protocol, row.info))
