@@ -308,8 +308,9 @@ def test_what_is_no_duration(text: str) -> None:
 
 # --- mistakes -----------------------------------------------------------------------------------
 
-VERBS = "the verbs are connect, hello, request, send, terminate, close_notify, fin, close"
-JOIN = "only hello, send, terminate and close_notify can be joined; fin or close may come last"
+VERBS = f"the verbs are {', '.join(list(Verb)[:8])}"
+*_SOME, _LAST = (verb for verb in Verb if verb in WRITES)
+JOIN = f"only {', '.join(_SOME)} and {_LAST} can be joined; fin or close may come last"
 UNITS = "5ms, 1.5s"
 
 
