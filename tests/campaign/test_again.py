@@ -13,6 +13,7 @@ from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.campaign.spoiled import (
+    SLOW_NS,
     Driven,
     hasty_timer,
     is_steady,
@@ -33,6 +34,7 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 
 PATIENT = Patience(5.0, 5.0, 0.01)
+NOTHING_WRONG = {Verdict.PASS, Verdict.INCONCLUSIVE}
 
 
 async def measure(port: int, *names: str, facts: FactsInMemory, **options: object) -> Measured:
@@ -47,35 +49,47 @@ async def measure(port: int, *names: str, facts: FactsInMemory, **options: objec
     )
 
 
-def run(server: SmallServer, folder: Path, *names: str, **options: object) -> Measured:
+def run(server: SmallServer, folder: Path, *names: str, **options: object) -> tuple[Measured, bool]:
+    """What was measured, and whether this machine was too slow for short times to mean anything.
+
+    Then nothing is concluded from them: neither that the server is full nor what its timeout is.
+    """
     facts = FactsInMemory()
 
     async def measured(port: int) -> Measured:
         return await measure(port, *names, facts=facts, **options)
 
     with running(server, folder) as port:
-        return trio.run(measured, port)
+        found = trio.run(measured, port)
+    lags = (fact.load.lag_ns for fact in facts.read() if isinstance(fact, TrialFact) and fact.load)
+    return found, max(lags) > SLOW_NS
 
 
 def test_a_timeout_that_our_own_connections_shorten_is_measured_again(tmp_path: Path) -> None:
     """0.2 s in place of 2 s, while our waiters fill its slots."""
     server = SmallServer(slots=6, when_full=WhenFull.HURRIES, idle_s=2.0)
-    found = run(server, tmp_path, "idle-expiry", "idle-before-request", trials=12)
+    found, was_slow = run(server, tmp_path, "idle-expiry", "idle-before-request", trials=12)
     assert server.most > server.slots
+    assert {cell.verdict for cell in found.cells} <= NOTHING_WRONG
+    if was_slow:
+        return
     assert found.judged.idle is not None
     assert found.judged.idle.timeout_s == pytest.approx(2.0, abs=0.5)
     assert found.judged.crowding is not None
     assert found.judged.crowding.most_open < 32
     assert any("measuring again" in note for note in found.notes)
-    assert {cell.verdict for cell in found.cells} <= {Verdict.PASS, Verdict.INCONCLUSIVE}
     assert all(cell.left_out.get("crowded", 0) > 0 for cell in found.cells)
 
 
 def test_a_timeout_that_stays_short_once_there_were_many_is_not_reported(tmp_path: Path) -> None:
     """As of a server that divides the timeout of a slot, and never multiplies it again."""
     server = SmallServer(slots=6, when_full=WhenFull.HURRIES_FOR_GOOD, idle_s=2.0)
-    found = run(server, tmp_path, "idle-expiry", "idle-before-request", "terminate", trials=12)
+    names = ("idle-expiry", "idle-before-request", "terminate")
+    found, was_slow = run(server, tmp_path, *names, trials=12)
     assert server.most > server.slots
+    assert {cell.verdict for cell in found.cells} <= NOTHING_WRONG
+    if was_slow:
+        return
     assert found.judged.idle is None
     assert found.judged.crowding is not None
     assert found.judged.crowding.most_open == 0
@@ -87,18 +101,21 @@ def test_a_timeout_that_stays_short_once_there_were_many_is_not_reported(tmp_pat
 
 def test_connections_that_a_full_server_refuses_are_measured_again(tmp_path: Path) -> None:
     server = SmallServer(slots=5, when_full=WhenFull.REFUSES)
-    found = run(server, tmp_path, "idle-expiry", "terminate", trials=12)
+    found, was_slow = run(server, tmp_path, "idle-expiry", "terminate", trials=12)
     assert server.refused > 0
+    if was_slow:
+        return
     assert found.judged.crowding is not None
     assert "turns connections away" in found.judged.crowding.because
     assert not any(cell.outcomes.get("error") for cell in found.cells)
-    assert {cell.verdict for cell in found.cells} <= {Verdict.PASS, Verdict.INCONCLUSIVE}
+    assert {cell.verdict for cell in found.cells} <= NOTHING_WRONG
 
 
 def test_a_server_with_room_is_not_said_to_be_crowded(tmp_path: Path) -> None:
-    found = run(SmallServer(), tmp_path, "idle-expiry", "terminate", trials=6)
+    found, was_slow = run(SmallServer(), tmp_path, "idle-expiry", "terminate", trials=6)
     assert found.judged.crowding is None
-    assert [cell.verdict for cell in found.cells] == [Verdict.PASS, Verdict.PASS]
+    verdicts = {cell.verdict for cell in found.cells}
+    assert verdicts == {Verdict.PASS} or (was_slow and verdicts <= NOTHING_WRONG)
 
 
 # --- which trials --------------------------------------------------------------------------------

@@ -66,4 +66,7 @@ def test_no_trial_is_judged_with_the_packets_of_another() -> None:
     command = ["unshare", "--net", "--", sys.executable, "-W", "error", "-c", code]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GENEROUS_S)
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout) == {"signatures": {"R": TRIALS}, "conclusive": TRIALS}
+    found = json.loads(ran.stdout)
+    # Where our abort comes late, the server's idle timer has ended its side before.
+    assert found["signatures"].keys() <= {"R", "n f R", "nf R"}
+    assert sum(found["signatures"].values()) == found["conclusive"] == TRIALS

@@ -110,7 +110,7 @@ def test_every_connection_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Pace, "turn", turn)
     with spied(monkeypatch) as spy:
         trio.run(measure, settings(trials=5), "terminate", "close-notify-fin")
-    assert len(spy.starts) == len(turns) == 12
+    assert len(spy.starts) == len(turns) >= 12  # what came late is driven once more
     assert all(turn <= start for turn, start in zip(turns, spy.starts, strict=True))
 
 
@@ -146,15 +146,18 @@ def test_no_more_are_open_than_is_allowed_whatever_they_do(
     assert [cell.trials for cell in found.cells] == [trials] * len(names)
 
 
-def test_the_plan_is_told_and_kept() -> None:
+def test_the_plan_is_told_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Plan] = []
     names = ("terminate", "idle-expiry", "close-notify-fin")
     watcher = Watcher(told=told.append)
     chosen = settings(trials=7, connections=8, idle_s=1.0)
-    found = trio.run(partial(measure, chosen, *names, watcher=watcher))
+    with spied(monkeypatch, together=8):
+        found = trio.run(partial(measure, chosen, *names, watcher=watcher))
     assert told == [found.plan]
     assert found.plan is not None and found.spent is not None
-    assert found.plan.connections == found.spent.connections == 1 + 3 * 7 + 3 + 1
+    once = 1 + 3 * 7 + 3
+    assert found.plan.connections == once + 1  # an idle timeout so short is measured alone as well
+    assert found.spent.connections == once + sum(cell.repeated for cell in found.cells)
     assert found.plan.most_open == found.spent.most_open == 8
 
 
@@ -237,7 +240,7 @@ def test_the_load_on_the_server_is_written_down() -> None:
     facts = FactsInMemory()
     trio.run(measure_with, settings(trials=12, concurrency=3), Watcher(), facts)
     loads = [fact.load for fact in facts.read() if isinstance(fact, TrialFact)]
-    assert len(loads) == 24
+    assert len(loads) >= 24  # what came late is driven once more
     assert {load.at_start for load in loads} == {1, 2, 3}
     assert all(1 <= load.at_end <= 3 for load in loads)
 

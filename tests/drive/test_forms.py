@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 import trio
 
+from tests.patient_servers import patient_servers
 from tests.servers import GENEROUS_S
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
@@ -19,7 +20,6 @@ from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side, Stage
 from tlsprobe.protocols import Conversations
 from tlsprobe.protocols.http1 import Http1Settings, http1
 from tlsprobe.protocols.raw import RawSettings, raw
-from tlsprobe.reference.server import running
 from tlsprobe.tls import client_context
 
 BOTH = pytest.mark.parametrize("version", TlsVersion)
@@ -33,11 +33,8 @@ WAITS = Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.01)
 
 
 def driven(steps: str, version: TlsVersion, converse: Conversations | None = None) -> Drive:
-    async def once() -> Drive:
-        async with running(("polite",)) as ports:
-            return await drive(route(ports["polite"], version, converse), parse(steps))
-
-    return trio.run(once)
+    with patient_servers("polite") as ports:
+        return trio.run(drive, route(ports["polite"], version, converse), parse(steps))
 
 
 def route(port: int, version: TlsVersion, converse: Conversations | None = None) -> Route:

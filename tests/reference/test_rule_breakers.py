@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.patient_servers import patient_servers
 from tests.reference.test_behaviours import PONG, connected
+from tests.servers import GENEROUS_S
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 
 OTHERS = tuple(name for name in BEHAVIOURS if name not in DEMO)
@@ -24,12 +23,8 @@ FAILS = {"failing", "failing-open"}
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[str, int]]:
-    command = [sys.executable, "-m", "tlsprobe.reference", *OTHERS]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
+    with patient_servers(*OTHERS) as found:
+        yield found
 
 
 def test_the_demo_keeps_its_nine() -> None:
@@ -92,7 +87,7 @@ def test_repeating_sends_two_alerts(version: str, ports: dict[str, int]) -> None
     with connected(ports["repeating"], version) as client:
         client.say(b"bye\n")
         assert client.read() == b""
-        client.sock.settimeout(5)
+        client.sock.settimeout(GENEROUS_S)
         left = client.incoming.read()
         while chunk := client.sock.recv(4096):
             left += chunk

@@ -5,6 +5,7 @@ ARCHITECTURE.md, "Decisions": the sniffer is a process of its own, without privi
 
 import ctypes
 import os
+import select
 import shutil
 import signal
 import socket
@@ -54,13 +55,22 @@ class Pair:
         client, server = self.connect(capture)
         name: tuple[str, int] = client.getsockname()[:2]
         client.sendall(b"unread")
+        server.recv(6, socket.MSG_PEEK)  # it has arrived, however late the kernel came to it
         server.sendall(b"answer")
+        client.recv(6, socket.MSG_PEEK)
         server.close()
+        until_reset(client)
         client.close()
         return name
 
     def close(self) -> None:
         self._listening.close()
+
+
+def until_reset(client: socket.socket) -> None:
+    poll = select.poll()
+    poll.register(client, 0)  # an error is always told
+    assert poll.poll(GENEROUS_S * 1000)
 
 
 @contextmanager

@@ -11,10 +11,12 @@ from tlsprobe.reference.dialects import Manner
 from tlsprobe.reference.peer import Occasion, Peer
 
 _UNTIL_CLIENT_IS_DONE = 2.0
-_LINGER = 0.3
 _PROCESS_EXIT = 0.02
 _LATE = 0.25  # a client on a busy machine may be so late
 _FOREVER = 20.0
+
+LINGER = 0.3
+"""Seconds for which ``lingering`` waits for the client's end before it sends its own FIN."""
 
 _WARNING, _FATAL = 1, 2
 _CLOSE_NOTIFY, _USER_CANCELED = 0, 90
@@ -70,7 +72,7 @@ async def _aborting_at_once(peer: Peer, _: Occasion) -> None:
 
 async def _lingering(peer: Peer, _: Occasion) -> None:
     await peer.notify()
-    await peer.linger(_LINGER)
+    await peer.linger(LINGER)
     peer.close()
 
 

@@ -1,0 +1,33 @@
+"""The built-in servers with an idle timeout that nothing outlasts.
+
+Whatever stops a test between two steps, and for however long, they are still there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.servers import GENEROUS_S
+from tlsprobe.reference.behaviours import DEMO
+
+_PROGRAM = """
+import sys, trio
+from tlsprobe.reference import peer, server
+peer.IDLE_TIMEOUT = float(sys.argv[1])
+trio.run(server.serve, tuple(sys.argv[2:]))
+"""
+
+
+@contextmanager
+def patient_servers(*names: str) -> Iterator[dict[str, int]]:
+    """Servers of these names, or those of the demo, in a process of their own: ports by name."""
+    command = [sys.executable, "-c", _PROGRAM, str(GENEROUS_S), *(names or DEMO)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
