@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.servers import GENEROUS_S
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.model.facts import Load, TrialFact
-from tlsprobe.model.judgement import Doubt, Outcome, Result
+from tlsprobe.model.judgement import Doubt, Outcome, Reader, Result
 from tlsprobe.model.run import Cell, Run, TrialLine
 from tlsprobe.model.trace import Side
 from tlsprobe.report.document import decode_run, read_run, read_trials
@@ -104,6 +104,20 @@ def causes_in(lines: Iterable[TrialLine]) -> Counter[str]:
     """In how many trials the server reset for what cause."""
     told = ({reset.cause for reset in line.resets if reset.side is Side.SERVER} for line in lines)
     return Counter(str(cause) for causes in told for cause in causes)
+
+
+def fell_as_they_are_told(lines: Iterable[TrialLine]) -> None:
+    """Holds what drew each trial's RST against the side of the server's FIN on which it fell.
+
+    A server that closes at once may be stopped just before it does, and then leaves unread what it
+    would have met already closed. Either is true, each with its own cause.
+    """
+    for line in lines:
+        (first, *_) = [reset for reset in line.resets if reset.side is Side.SERVER]
+        expected = "unread-data-at-close" if first.before_fin else "data-after-close"
+        assert first.cause == expected, line
+        assert line.outcome == ("reset-before-fin" if first.before_fin else "reset-after-fin")
+        assert line.axes.reader is (Reader.RESET if first.before_fin else Reader.EOF)
 
 
 def results_in(lines: Iterable[TrialLine], rule: str) -> Counter[Result | None]:

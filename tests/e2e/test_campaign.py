@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -363,8 +363,11 @@ def test_trials_that_differ_are_shown_as_a_distribution(
 
 def children(pid: int) -> list[int]:
     """The processes that a process, by whichever thread, has started and not waited for."""
-    by_thread = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for listed in by_thread for child in listed.read_text().split()]
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += map(int, listed.read_text().split())
+    return found
 
 
 def test_a_run_whose_sniffer_dies_says_how_many_trials_it_cannot_vouch_for(

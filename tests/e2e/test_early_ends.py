@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from tests.servers import GENEROUS_S
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
@@ -27,7 +28,7 @@ async def probe(server: str, profile_name: str) -> Measured:
         target = Target(server, "127.0.0.1", ports[server], profile.name, profile.protocol)
         settings = Settings(
             trials=TRIALS,
-            patience=Patience(server=2.0, idle=2.0, tail=0.05),
+            patience=Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.05),
             capture="packet",
             require_capture=True,
         )

@@ -123,7 +123,7 @@ def serving(pki: Pki, behave: Callable[[ssl.SSLSocket], None]) -> Iterator[int]:
 
 def probe(port: int, cwd: Path) -> tuple[Ran, float]:
     """One short trial; what came of it, and the most memory that it took, in MiB."""
-    words = ("--profile", "https", "--tls", "1.3", "--trials", "2", "--patience", "1")
+    words = ("--profile", "https", "--tls", "1.3", "--trials", "2", "--patience", "3")
     steps = ("--sequence", "request; drain 1s", "--out", "out", "--fail-on", "never")
     command = [sys.executable, "-m", "tlsprobe", "run", "--target", f"127.0.0.1:{port}"]
     told = cwd / "peak"
@@ -160,7 +160,7 @@ def test_it_ends_soon_and_says_what_it_saw(
 
 def test_words_outside_tls_are_noted(pki: Pki, tmp_path: Path) -> None:
     with serving(pki, plain_behind_tls) as port:
-        words = ("--profile", "https", "--tls", "1.3", "--trials", "1", "--patience", "2")
+        words = ("--profile", "https", "--tls", "1.3", "--trials", "1", "--patience", "60")
         steps = ("--sequence", "request; close_notify; fin; drain", "--out", "out")
         command = [sys.executable, "-m", "tlsprobe", "run", "--target", f"127.0.0.1:{port}"]
         subprocess.run(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NginxFactory
-from tests.e2e.probing import Ran, at, causes_in, probe, results_in
+from tests.e2e.probing import Ran, at, causes_in, fell_as_they_are_told, probe, results_in
 from tests.e2e.test_postgres import agreements
 from tests.servers import Nginx, loopbacks
 from tlsprobe.lab import kernel_reasons
-from tlsprobe.model.judgement import Reader, Result
+from tlsprobe.model.judgement import Result
 from tlsprobe.model.trace import Side
 
 pytestmark = [pytest.mark.packet_socket, pytest.mark.server("nginx"), pytest.mark.alone]
@@ -47,18 +47,14 @@ def test_an_idle_connection_ends_near_a_second(closes: Ran, tls: str) -> None:
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_answering_the_expiry_draws_a_reset_after_the_fin(closes: Ran, tls: str) -> None:
-    """Our answer comes after nginx has closed; once in many hundreds it comes before (a race)."""
+    """Our answer comes after nginx has closed, or before it (a race), if nginx is stopped there."""
     timely = closes.timely("idle-expiry-reply", tls)
-    answered = [trial for trial in timely if trial.outcome != "reset-before-fin"]
-    assert len(answered) >= len(timely) - 1
-    assert {trial.outcome for trial in answered} <= {"reset-after-fin"}
-    assert causes_in(answered).keys() <= {"data-after-close"}
-    assert all(trial.resets for trial in answered)
-    assert {trial.axes.reader for trial in answered} <= {Reader.EOF}
+    fell_as_they_are_told(timely)
+    after = [trial for trial in timely if trial.outcome == "reset-after-fin"]
     assert not any(reset.side is Side.CLIENT for trial in timely for reset in trial.resets)
     cell = closes.cell("idle-expiry-reply", tls)
     if len(timely) == cell.trials:
-        assert cell.verdict == ("info" if answered == timely else "warn")
+        assert cell.verdict == ("info" if after == timely else "warn")
 
 
 @pytest.mark.parametrize(("tls", "rule"), [("1.2", "TLS12-ANSWER"), ("1.3", "TLS13-NOTIFY")])

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.probing import SPOILED, Ran, at, causes_in, probe, results_in
+from tests.e2e.probing import (
+    SPOILED,
+    Ran,
+    at,
+    causes_in,
+    fell_as_they_are_told,
+    probe,
+    results_in,
+)
 from tests.servers import Pki
 from tests.servers_text import (
     ENVIRONMENT,
@@ -138,8 +146,7 @@ def test_redis_leaves_our_alert_unanswered_and_unread(probed: Probed, tls: str) 
     ran = probed("redis")
     assert set(ran.outcomes("close-notify-fin", tls)) <= {"no-close-notify"}
     behind = ran.timely("terminate-close-notify", tls)
-    assert sum(trial.outcome == "reset-before-fin" for trial in behind) >= len(behind) - 1
-    assert causes_in(behind)["unread-data-at-close"] >= len(behind) - 1
+    fell_as_they_are_told(behind)
     assert set(results_in(behind, "INTEROP-DATA-LOST")) <= {Result.PASS}
 
 
@@ -176,8 +183,15 @@ def test_dovecot_forgets_its_answer_when_our_alert_follows_the_goodbye(
     ran = probed(name)
     assert set(ran.outcomes("close-notify-fin", tls)) <= {"clean"}
     behind = ran.timely("terminate-close-notify", tls)
-    assert sum(trial.outcome == "data-lost" for trial in behind) >= len(behind) - 1
+    assert {trial.outcome for trial in behind} <= {"data-lost", "clean"}  # which of them is quicker
     assert causes_in(behind) == {}
+
+
+def test_answers_that_dovecot_forgets_are_found(probed: Probed) -> None:
+    """Not of every connection, if the login process is stopped until the answer has come to it."""
+    names = ("imap", "imaps", "pop3", "pop3s")
+    ran = [probed(name).timely("terminate-close-notify", v) for name in names for v in VERSIONS]
+    assert any(trial.outcome == "data-lost" for timely in ran for trial in timely)
 
 
 @pytest.mark.parametrize("tls", VERSIONS)
@@ -194,8 +208,8 @@ def test_vsftpd_never_notifies(probed: Probed, tls: str) -> None:
     ran = probed("ftp")
     assert set(results_in(ran.timely("terminate", tls), rule)) <= {Result.FAIL}
     behind = ran.timely("terminate-close-notify", tls)
-    assert sum(trial.outcome == "reset-after-fin" for trial in behind) >= len(behind) - 1
-    assert causes_in(behind)["unread-data-after-fin"] >= len(behind) - 1
+    assert {trial.outcome for trial in behind} <= {"reset-after-fin"}
+    assert causes_in(behind).keys() <= {"unread-data-after-fin", "data-after-close"}
 
 
 @pytest.mark.parametrize(

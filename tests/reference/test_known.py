@@ -66,6 +66,13 @@ def test_what_could_not_be_measured_says_nothing(verdict: Verdict) -> None:
     assert differences(run_of("polite", unsure)) == ("outcome not found: clean",)
 
 
+def test_what_came_out_of_time_is_not_too_much() -> None:
+    cells = replace(cell(Outcome.CLEAN), outcomes={"clean": 2, "reset-after-fin": 1})
+    late = replace(cells, left_out={"late": 1})
+    assert differences(run_of("polite", late)) == ()
+    assert differences(run_of("polite", cells)) == ("outcome not expected: reset-after-fin",)
+
+
 def test_our_own_error_is_never_as_known() -> None:
     wrong = Finding("SELF-NOTIFY", Level.CHECK, Result.ERROR, 1, "driver and capture disagree")
     unsure = replace(cell(Outcome.CLEAN, verdict=Verdict.ERROR), findings=(wrong,))

@@ -51,7 +51,7 @@ KNOWN = {
 def differences(run: Run) -> tuple[str, ...]:
     """How a run of the demo differs from what is known of its server, in sentences.
 
-    Cells without an answer say nothing for or against it.
+    Cells without an answer say nothing for or against it, nor do trials that came out of time.
     """
     known = KNOWN.get(run.target.name)
     return () if known is None else tuple(_differences(known, run))
@@ -61,16 +61,23 @@ def _differences(known: Known, run: Run) -> Iterator[str]:
     asked = [cell for cell in run.cells if cell.role == "asked"]
     cells = [cell for cell in asked if cell.verdict not in NO_ANSWER]
     outcomes = {Outcome(outcome) for cell in cells for outcome in cell.outcomes}
+    certain = {outcome for cell in cells for outcome in _certain(cell)}
     broken = {rule for cell in cells for rule in _broken(cell)}
     broken |= {f.rule for cell in asked for f in cell.findings if f.result is Result.ERROR}
     for what, missing, extra in (
-        ("outcome", known.shows - outcomes, outcomes - known.shows - known.also - _OURS),
+        ("outcome", known.shows - outcomes, certain - known.shows - known.also - _OURS),
         ("broken rule", known.breaks - broken, broken - known.breaks),
     ):
         if missing:
             yield f"{what} not found: {_list(missing)}"
         if extra:
             yield f"{what} not expected: {_list(extra)}"
+
+
+def _certain(cell: Cell) -> Iterator[Outcome]:
+    """What more trials show than were left out, of which nobody knows what they show."""
+    left_out = sum(cell.left_out.values())
+    return (Outcome(outcome) for outcome, count in cell.outcomes.items() if count > left_out)
 
 
 def _broken(cell: Cell) -> set[str]:
