@@ -33,8 +33,11 @@ RECEIVE_BUFFER = 64 * 1024 * 1024
 BATCH = 1024 * 1024
 LARGEST_FRAME = 256 * 1024
 """Larger than any: the kernel may pass on 64 KiB of coalesced segments as one frame."""
-PAUSE_MS = 2
-"""How long frames gather in the kernel before the next look, unless the parent asks."""
+PAUSE_S = 0.004
+"""How long frames and questions gather: handling several at once costs hardly more than one.
+
+Less than a race is announced before it begins (`hold`).
+"""
 STILL_NS = 1_000_000
 """A drain that meets a frame this much younger than its start has caught up."""
 
@@ -55,7 +58,7 @@ class Tap:
 
     def __init__(self, packets: socket.socket) -> None:
         self._packets = packets
-        self._batch = bytearray(BATCH)
+        self._batch = bytearray(BATCH + sniffer_protocol.HEAD.size + TALLY.size)
         self._view = memoryview(self._batch)
         self._end = sniffer_protocol.HEAD.size
         self.sent = 0
@@ -94,20 +97,20 @@ class Tap:
             if time_ns > young:
                 return
 
-    def flush(self) -> None:
-        """Writes the batch, if there is anything in it."""
-        head = sniffer_protocol.HEAD.size
-        if self._end > head:
-            sniffer_protocol.HEAD.pack_into(self._batch, 0, FRAMES, self._end - head)
-            write(self._view[: self._end])
-            self._end = head
+    def flush(self, behind: bytes = b"") -> None:
+        """Writes the batch, if there is anything in it, and a tally behind it."""
+        head, end = sniffer_protocol.HEAD.size, self._end
+        sniffer_protocol.HEAD.pack_into(self._batch, 0, FRAMES, end - head)
+        self._view[end : end + len(behind)] = behind
+        write(self._view[0 if end > head else head : end + len(behind)])
+        self._end = head
 
     def report(self, kind: bytes, number: int) -> None:
-        """Everything up to now, then the tally."""
+        """Everything up to now, then the tally, in one write: the parent wakes up once."""
         self.drain()
-        self.flush()
         self.dropped += statistics(self._packets)
-        write(sniffer_protocol.message(kind, TALLY.pack(number, self.sent, self.dropped)))
+        tally = TALLY.pack(number, self.sent, self.dropped)
+        self.flush(sniffer_protocol.message(kind, tally))
 
 
 def write(data: bytes | memoryview) -> None:
@@ -176,12 +179,12 @@ def serve(tap: Tap) -> None:
         left = quiet_until - time.monotonic()
         if left > 0 and not commands.poll(left * 1000):
             continue
-        ready = {fd for fd, _ in packets_or_commands.poll()}
-        if _IN not in ready:
+        packets_or_commands.poll()
+        time.sleep(PAUSE_S)
+        if not commands.poll(0):
             tap.drain()
             tap.flush()
-            if not commands.poll(PAUSE_MS):
-                continue
+            continue
         asked = os.read(_IN, 4096)
         if not asked:
             return
