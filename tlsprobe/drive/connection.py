@@ -109,6 +109,42 @@ class Connection:
     ``data_at`` is when the newest data of the server was read (``time.perf_counter``).
     """
 
+    __slots__ = (
+        "_due",
+        "_half_closed",
+        "_mouthful",
+        "_opened",
+        "_request_ends",
+        "_turn_ends",
+        "answered",
+        "begun",
+        "client",
+        "closing",
+        "conversation",
+        "data_at",
+        "data_count",
+        "ended",
+        "ended_early",
+        "events",
+        "failure",
+        "flight",
+        "hello",
+        "hint",
+        "in_hand",
+        "mark",
+        "received",
+        "records",
+        "refused",
+        "route",
+        "rtt",
+        "sent",
+        "stage",
+        "strays",
+        "tickets",
+        "tls",
+        "transport",
+    )
+
     def __init__(self, route: Route) -> None:
         self.route = route
         self.transport = TcpTransport(route.address, route.namespace)
