@@ -11,7 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.pace import Pace, unless_stopped
+from tlsprobe.errors import Interrupted
 
 
 def starts(rate: float | None, count: int, late: float = 0.0) -> list[float]:
@@ -47,3 +48,31 @@ def test_who_was_late_does_not_make_the_others_hurry() -> None:
 
 def test_without_a_rate_nothing_waits() -> None:
     assert starts(None, 60) == [0.0] * 60
+
+
+@pytest.mark.parametrize(("stopped_at", "given"), [(2.0, "done"), (0.5, None)])
+def test_work_that_is_stopped_before_it_is_done_gives_nothing(
+    stopped_at: float, given: str | None
+) -> None:
+    async def work() -> str:
+        await trio.sleep(1.0)
+        return "done"
+
+    async def watched() -> str | None:
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(set_at, stop, stopped_at)
+            try:
+                return await unless_stopped(stop, work, "before it was done")
+            except Interrupted as error:
+                assert error.message == "interrupted before it was done"
+                return None
+            finally:
+                nursery.cancel_scope.cancel()
+
+    assert trio.run(watched, clock=MockClock(autojump_threshold=0)) == given
+
+
+async def set_at(stop: trio.Event, seconds: float) -> None:
+    await trio.sleep(seconds)
+    stop.set()

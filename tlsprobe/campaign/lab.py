@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from tlsprobe.campaign.lab_columns import (
     started,
 )
 from tlsprobe.campaign.one_target import Job, probe
-from tlsprobe.campaign.pace import cancel_at, interruptible
+from tlsprobe.campaign.pace import interruptible, unless_stopped
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.reading import holds_results, named_in, read_results, runs_in
 from tlsprobe.campaign.results import give_back, keep_summary, replace_file, writing
@@ -94,18 +95,11 @@ async def measure_vendors(
             lab.is_broken(name, name, error)
         async with interruptible(progress.note) as stop:
             if settings.install:
-                await _install_unless(stop, picked.profiles, here.tools, progress)
+                installs = partial(install_all, picked.profiles, here.tools, progress.note)
+                with suppress(Interrupted):
+                    await unless_stopped(stop, installs, "while something was installed")
             await lab.measure(picked.profiles, stop)
     return lab.outcome()
-
-
-async def _install_unless(
-    stop: trio.Event, profiles: Sequence[Profile], tools: Path, progress: Progress
-) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
-        await install_all(profiles, tools, progress.note)
-        nursery.cancel_scope.cancel()
 
 
 class Lab:

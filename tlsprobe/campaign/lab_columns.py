@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from tlsprobe.campaign.pace import cancel_at
+from tlsprobe.campaign.pace import unless_stopped
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.drive.script import Patience
-from tlsprobe.errors import Interrupted, UsageError, plain_errors
+from tlsprobe.errors import UsageError, plain_errors
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.vendor import Started
 from tlsprobe.lab.workspace import SERVER_NAME, Workspace
@@ -143,12 +143,10 @@ async def started(
 ) -> AsyncIterator[Started]:
     """The server, once it runs. Raises Interrupted, with nothing left, if stopped before that."""
     async with AsyncExitStack() as until_the_end:
-        running_now: list[Started] = []
         with plain_errors():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
-                running_now.append(await until_the_end.enter_async_context(server))
-                nursery.cancel_scope.cancel()
-        if not running_now:
-            raise Interrupted("interrupted while a server was starting")
-        yield running_now[0]
+            running_now = await unless_stopped(
+                stop,
+                lambda: until_the_end.enter_async_context(server),
+                "while a server was starting",
+            )
+        yield running_now

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import trio
+
+from tlsprobe.errors import Interrupted
+
+_T = TypeVar("_T")
 
 
 class Pace:
@@ -48,6 +53,20 @@ async def cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
     """Cancel the scope as soon as somebody says stop."""
     await stop.wait()
     scope.cancel()
+
+
+async def unless_stopped(
+    stop: trio.Event, work: Callable[[], Awaitable[_T]], what_is_lost: str
+) -> _T:
+    """What the work gives. Raises Interrupted, with a word on what is lost, if stopped before."""
+    done: list[_T] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+        done.append(await work())
+        nursery.cancel_scope.cancel()
+    if not done:
+        raise Interrupted(f"interrupted {what_is_lost}")
+    return done[0]
 
 
 class Place:

@@ -9,7 +9,7 @@ and what an earlier run left unfinished is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
@@ -21,7 +21,7 @@ from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
-from tlsprobe.campaign.pace import Pace, Place, cancel_at
+from tlsprobe.campaign.pace import Pace, Place, cancel_at, unless_stopped
 from tlsprobe.campaign.planning import LONG_IDLE, pacing_of, plan_of
 from tlsprobe.campaign.reach import CHECK, Reached, numeric, reach
 from tlsprobe.campaign.settings import (
@@ -36,7 +36,6 @@ from tlsprobe.campaign.spoiled import TIMED, Driven
 from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import drive
-from tlsprobe.errors import Interrupted
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import (
@@ -96,7 +95,9 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     when nothing can be: unreachable, no TLS, every handshake refused, a required capture not to be
     had.
     """
-    reached = await _unless(stop, lambda: reach(target, converse, settings))
+    reached = await unless_stopped(
+        stop, lambda: reach(target, converse, settings), "before anything was measured"
+    )
     host, port = numeric(reached.address)
     async with sniffer.open_capture(
         settings.capture,
@@ -496,15 +497,3 @@ class _Campaign:
 
 def _planned(cell: CellPlan) -> PlannedCell:
     return PlannedCell(cell.sequence.name, cell.steps, cell.tls, cell.trials, cell.role)
-
-
-async def _unless(stop: trio.Event, work: Callable[[], Awaitable[Reached]]) -> Reached:
-    """Do the work, unless it is stopped first. Raises Interrupted then."""
-    done: list[Reached] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
-        done.append(await work())
-        nursery.cancel_scope.cancel()
-    if not done:
-        raise Interrupted("interrupted before anything was measured")
-    return done[0]

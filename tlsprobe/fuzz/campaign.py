@@ -15,10 +15,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from tlsprobe.campaign.pace import cancel_at
+from tlsprobe.campaign.pace import cancel_at, unless_stopped
 from tlsprobe.campaign.reach import Reached, reach
 from tlsprobe.campaign.settings import Settings
-from tlsprobe.errors import CannotMeasure, Interrupted
+from tlsprobe.errors import CannotMeasure
 from tlsprobe.fuzz.alphabet import Alphabet, alphabet, simplicity
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.comparing import Comparer
@@ -60,7 +60,9 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
     """
     begun = trio.current_time()
     places = [Against(target, converse), *([against] if against is not None else [])]
-    reached = await _reach_all(places, settings.run, stop)
+    reached = await unless_stopped(
+        stop, lambda: _reach_all(places, settings.run), "before anything was tried"
+    )
     async with AsyncExitStack() as captures:
         shared = Shared(settings, watcher, facts)
         probers = [
@@ -74,17 +76,9 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
     return campaign.answer(interrupted=stop.is_set())
 
 
-async def _reach_all(places: list[Against], run: Settings, stop: trio.Event) -> list[Reached]:
-    """How each target is reached. Raises CannotMeasure, or Interrupted at a ``stop``."""
-    reached: list[Reached] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
-        for place in places:
-            reached.append(await reach(place.target, place.converse, run))
-        nursery.cancel_scope.cancel()
-    if len(reached) < len(places):
-        raise Interrupted("interrupted before anything was tried")
-    return reached
+async def _reach_all(places: list[Against], run: Settings) -> list[Reached]:
+    """How each target is reached. Raises CannotMeasure."""
+    return [await reach(place.target, place.converse, run) for place in places]
 
 
 def _letters(probers: list[Prober], converse: Conversations, settings: FuzzSettings) -> Alphabet:
