@@ -135,7 +135,7 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
 def test_two_targets_that_end_unlike_are_told_apart(tmp_path: Path) -> None:
     with reference("polite", "silent") as ports:
         other = ("--against", f"127.0.0.1:{ports['silent']}", "--property", "targets-alike")
-        words = ("--profile", "reference", "--examples", "40", *other)
+        words = ("--profile", "reference", "--examples", "40", "--time", "600", *other)
         ran = fuzz(ports["polite"], *words, "--seed", "1", cwd=tmp_path)
     failures = document(ran)["failures"]
     assert ran.code == 1, ran.err
