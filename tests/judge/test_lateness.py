@@ -6,13 +6,14 @@ in vain while everything was slow.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, Line, S, due, gives_up, play, silence, step
+from tests.judge.playbook import C, Line, Note, S, due, gives_up, play, silence, step
 from tlsprobe.judge.cell import MeasuredCell, cell_of
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.lateness import steps_of
@@ -23,7 +24,7 @@ from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Judgement, Verdict
 from tlsprobe.model.knowledge import Knowledge, Timer
 from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial
-from tlsprobe.model.trace import Coverage, Mark, RecordKind
+from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Mark, RecordKind
 
 STEPS = "request; terminate; close_notify; drain"
 
@@ -165,6 +166,38 @@ def test_what_arrived_and_was_not_read_may_hold_the_answer() -> None:
     assert judge(trace).doubt is None
     unread = replace(trace, drive=replace(drive, records=drive.records[:-1]))
     assert judge(unread).doubt is Doubt.BUSY
+
+
+_MEETS = Note(EventKind.MEETS, "-1000")
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    "begins",
+    [
+        (step("await"), silence(2), gives_up("await end")),  # the idle timer, just after our wait
+        (step("meet"), silence(1), _MEETS, C.request(), S.response(), step("drain"), gives_up()),
+        (step("meet"), silence(1), step("drain"), silence(1), gives_up()),  # came too late to race
+        (silence(1), C.notify(), step("sleep"), due(), silence(1), C.fin(), gives_up()),  # late
+    ],
+    ids=["idle", "met", "missed", "late"],
+)
+def test_a_close_notify_that_came_when_we_had_stopped_reading_is_none_and_not_missing(
+    tls: str, begins: tuple[Line, ...]
+) -> None:
+    """The driver leaves a moment after its patience; what comes then it neither reads nor names."""
+    trace = play(*begins, S.notify() + S.fin(), tls=tls)
+    read = replace(trace.drive, events=tuple(_without_the_end(trace.drive.events)))
+    unread = replace(trace, drive=replace(read, records=read.records[:-1]))
+    for waits_idle in (False, True):
+        judgement = judge(unread, Knowledge(waits_idle=waits_idle))
+        assert judgement.doubt is Doubt.BUSY
+        assert judgement.results == ()
+
+
+def _without_the_end(events: tuple[DriverEvent, ...]) -> Iterator[DriverEvent]:
+    """What a driver notes that does not learn of the server's FIN."""
+    return (event for event in events if event.kind is not EventKind.EOF)
 
 
 # --- cells ---------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     )
     timed = _timed(trace, whole, resets, knowledge)
     results = apply_rules(given)
-    doubt = _doubt(trace, closing, knowledge) or timed.doubt or _strain(trace, results, knowledge)
+    doubt = _unread(trace, whole) or _doubt(trace, closing, knowledge)
+    doubt = doubt or timed.doubt or _strain(trace, results, knowledge)
     results = _that_stand(results, doubt)
     return Judgement(
         outcome=outcome,
@@ -111,8 +112,18 @@ def _timed(
     vain = None if knowledge.waits_idle else vain_ns(trace, closing)
     if vain is not None and (slowest := slowest_ns(trace, knowledge.load)) * TIMES_SLOWER > vain:
         return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
-    unread = closing.server_end is not None and gave_up_reading(trace)
-    return _Timed(timing, Doubt.BUSY if unread else None)
+    return _Timed(timing)
+
+
+def _unread(trace: Trace, closing: Closing) -> Doubt | None:
+    """A doubt where the server ended it with words that we had not read when we left.
+
+    It comes before all others: what they leave standing might be disproved by those words.
+    """
+    if trace.drive.failure is not None or trace.drive.ended_early:
+        return None
+    unread = trace.coverage is Coverage.WHOLE and closing.server_end is not None
+    return Doubt.BUSY if unread and gave_up_reading(trace) else None
 
 
 def _strain(trace: Trace, results: tuple[RuleResult, ...], knowledge: Knowledge) -> Doubt | None:
