@@ -1,8 +1,8 @@
 """What a campaign will cost, told before it starts: connections, how many at once, how long.
 
-The time is that of a server that ends each connection soon after we do, as most do; how quick it
-is, the preflight has measured. One that never ends a connection costs our patience each time, and
-what comes late is driven again: a run takes so long, or longer.
+Two times are told: that of a server that ends each connection soon after we do, as quickly as it
+did in the preflight, and that of one that ends none, so that each wait costs our patience. Most
+servers do one here and the other there. What comes late is driven again, which nobody can foresee.
 """
 
 from __future__ import annotations
@@ -41,10 +41,21 @@ _HEADSTART = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """How fast a server was in the preflight, in seconds: until its first response, to its end."""
+    """How fast a server was in the preflight, in seconds: until its first response, to its end.
+
+    ``elsewhere`` is how long it takes to end what the preflight did not try, None: as long;
+    ``idling`` how long it lets a connection idle, None: as is expected of it.
+    """
 
     opening: float
     ending: float
+    elsewhere: float | None = None
+    idling: float | None = None
+
+    @property
+    def waiting(self) -> float:
+        """How long a wait for the server's end takes."""
+        return self.ending if self.elsewhere is None else self.elsewhere
 
 
 def pacing_of(checks: Iterable[Drive]) -> Pacing:
@@ -79,24 +90,57 @@ def plan_of(  # noqa: PLR0917 - all that a plan depends on
     idle = {cell: count for cell, count in cells.items() if cell.sequence.is_idle}
     rounds = {cell: ceil(count / 10) for cell, count in idle.items() if cell.sequence.is_race}
     connections = begun + sum(cells.values()) + len(cells) + sum(rounds.values())
+    if settings.expected_idle <= SHORT_S and any(c.sequence.name == TIMED for c in idle):
+        connections += 1  # the timeout once more, alone
+    others = max((count for cell, count in cells.items() if cell not in idle), default=0)
+    waiting = sum(_waiters(cell, count, rounds, settings) for cell, count in idle.items())
+    at_once = min(most, max(waiting + min(working, others), 1))
+    spans = (
+        _seconds(cells, rounds, settings, paced, most, working)
+        for paced in (pacing, _patient(pacing, settings))
+    )
+    least = connections / settings.rate if settings.rate else 0.0
+    seconds, patient = (round(max(span, least), 1) for span in spans)
+    return Plan(connections, at_once, seconds, max(seconds, patient))
+
+
+def _patient(pacing: Pacing, settings: Settings) -> Pacing:
+    """The same server, were it to end nothing that it did not end in the preflight."""
+    patience = settings.patience
+    return Pacing(pacing.opening, pacing.ending, max(patience.server, pacing.ending), patience.idle)
+
+
+def _waiters(cell: CellPlan, count: int, rounds: Mapping[CellPlan, int], settings: Settings) -> int:
+    """Connections of an idle cell that wait beside everything else: those of short races do not."""
+    if cell not in rounds:
+        return count
+    return count + rounds[cell] if settings.patience.idle >= LONG_IDLE else 0
+
+
+def _seconds(  # noqa: PLR0917 - all that it depends on
+    cells: Mapping[CellPlan, int],
+    rounds: Mapping[CellPlan, int],
+    settings: Settings,
+    pacing: Pacing,
+    most: int,
+    working: int,
+) -> float:
+    """How long the cells take: idle ones beside all the others, short races by themselves."""
+    idle = {cell: count for cell, count in cells.items() if cell.sequence.is_idle}
     busy = sum(
         _cell_s(cell.sequence, count, settings, pacing, working)
         for cell, count in cells.items()
         if cell not in idle
     )
-    wait = settings.expected_idle + pacing.opening + pacing.ending + settings.patience.tail
-    waiting = sum(count for cell, count in idle.items() if cell not in rounds)
-    last = sum(rounds.values()) * (wait + _HEADSTART)
-    if settings.patience.idle >= LONG_IDLE:
-        waiting, last = waiting + sum(idle[cell] + rounds[cell] for cell in rounds), 0.0
+    idling = settings.expected_idle if pacing.idling is None else pacing.idling
+    wait = idling + pacing.opening + pacing.waiting + settings.patience.tail
+    waiting = sum(_waiters(cell, count, rounds, settings) for cell, count in idle.items())
+    last = 0.0
+    if settings.patience.idle < LONG_IDLE:
+        last = sum(rounds.values()) * (wait + _HEADSTART)
     if settings.expected_idle <= SHORT_S and any(c.sequence.name == TIMED for c in idle):
-        connections, last = connections + 1, last + wait  # the timeout once more, alone
-    seconds = max(busy, _waves_s(waiting, wait, most, working, busy)) + last
-    if settings.rate:
-        seconds = max(seconds, connections / settings.rate)
-    others = max((count for cell, count in cells.items() if cell not in idle), default=0)
-    at_once = min(most, max(waiting + min(working, others), 1))
-    return Plan(connections, at_once, round(seconds, 1))
+        last += wait
+    return max(busy, _waves_s(waiting, wait, most, working, busy)) + last
 
 
 def _cell_s(
@@ -123,7 +167,7 @@ def _steps_s(sequence: Sequence, settings: Settings, pacing: Pacing) -> float:
         if step.verb in in_full and not isinstance(step.wait, Limit):
             seconds += float(step.wait)
         elif step.verb in {Verb.AWAIT, Verb.DRAIN}:
-            seconds += settings.patience.tail if gone else pacing.ending
+            seconds += settings.patience.tail if gone else pacing.waiting
     return seconds
 
 

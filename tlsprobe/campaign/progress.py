@@ -71,7 +71,13 @@ def shown(
 
 def cost_of(plan: Plan) -> str:
     """What a run will cost, in words."""
-    minutes, seconds = divmod(round(plan.seconds), 60)
-    long = f"{minutes} min {seconds} s" if minutes else f"{plan.seconds:.0f} s"
     at_once = f"at most {plan.most_open} open at once"
-    return f"{plan.connections} connections, {at_once}, about {long} or more"
+    long = f"about {_how_long(plan.seconds)}"
+    if plan.patient_seconds is not None and round(plan.patient_seconds) > round(plan.seconds):
+        long += f", up to {_how_long(plan.patient_seconds)} if the server leaves connections open"
+    return f"{plan.connections} connections, {at_once}, {long}"
+
+
+def _how_long(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"

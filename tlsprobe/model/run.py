@@ -387,12 +387,14 @@ class Truth:
 class Plan:
     """What a run costs its server: connections, how many of them at once at most, and how long.
 
-    ``seconds`` is the time of the measurement, without what comes before and after it.
+    ``seconds`` is the time of the measurement, without what comes before and after it. A plan says
+    in ``patient_seconds`` how long it is if the server ends nothing and our patience has to.
     """
 
     connections: int
     most_open: int
     seconds: float
+    patient_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

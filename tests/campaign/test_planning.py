@@ -1,0 +1,83 @@
+"""What a campaign says beforehand that it will cost, if the server is quick or ends nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsprobe.campaign.planning import Pacing, plan_of
+from tlsprobe.campaign.progress import cost_of
+from tlsprobe.campaign.settings import Settings
+from tlsprobe.catalogue import catalogue
+from tlsprobe.drive.script import Patience
+from tlsprobe.language import format_groups
+from tlsprobe.model.run import CellPlan, Plan
+
+QUICK = Pacing(opening=0.01, ending=0.01)
+SETTINGS = Settings(patience=Patience(server=5.0, idle=10.0), idle_s=3.0)
+
+
+def cells(*names: str, trials: int = 3) -> dict[CellPlan, int]:
+    planned = {}
+    for name in names:
+        sequence = catalogue()[name].sequence
+        plan = CellPlan(sequence, format_groups(sequence.groups), "1.3", trials)
+        planned[plan] = trials
+    return planned
+
+
+def planned(*names: str, settings: Settings = SETTINGS, trials: int = 3) -> Plan:
+    return plan_of(cells(*names, trials=trials), settings, QUICK, 32, 16, 2)
+
+
+def patient(plan: Plan) -> float:
+    assert plan.patient_seconds is not None
+    return plan.patient_seconds
+
+
+def test_a_server_that_ends_nothing_costs_our_patience_in_every_cell() -> None:
+    plan = planned("close-notify-only", "terminate", "close-notify-after-hello")
+    assert plan.seconds < 1
+    assert 15 <= patient(plan) < 16
+
+
+def test_what_our_own_end_closes_costs_no_patience() -> None:
+    plan = planned("abort", "abort-after-hello", "partial-request-abort")
+    assert patient(plan) == plan.seconds < 1
+
+
+def test_an_idle_timer_that_never_fires_costs_the_whole_wait() -> None:
+    plan = planned("idle-expiry")
+    assert 2 * 3 <= plan.seconds < 2 * 4  # once, and once alone
+    assert 2 * (10 + 5) <= patient(plan) < 2 * 16
+
+
+def test_rounds_of_races_follow_each_other() -> None:
+    one, three = (planned("idle-expiry-meet", trials=n) for n in (10, 30))
+    assert 2.5 * one.seconds < three.seconds < 3.5 * one.seconds
+
+
+def test_a_rate_is_a_bound_for_both() -> None:
+    plan = planned("abort", settings=replace(SETTINGS, rate=0.5))
+    assert plan.seconds == patient(plan) == plan.connections / 0.5
+
+
+@given(
+    st.lists(st.sampled_from(sorted(catalogue())), min_size=1, unique=True),
+    st.integers(1, 50),
+    st.floats(0.1, 60),
+)
+def test_patience_never_shortens_a_run(names: list[str], trials: int, idle: float) -> None:
+    settings = replace(SETTINGS, patience=Patience(server=1.0, idle=idle))
+    plan = planned(*names, settings=settings, trials=trials)
+    assert 0 < plan.seconds <= patient(plan)
+
+
+def test_both_are_told_where_they_differ() -> None:
+    assert cost_of(Plan(12, 4, 3.2, 3.4)) == "12 connections, at most 4 open at once, about 3 s"
+    assert cost_of(Plan(12, 4, 26.0, 95.2)) == (
+        "12 connections, at most 4 open at once, about 26 s, up to 1 min 35 s if the server leaves"
+        " connections open"
+    )
