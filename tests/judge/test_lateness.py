@@ -6,7 +6,6 @@ in vain while everything was slow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -21,10 +20,10 @@ from tlsprobe.judge.rules import RULES
 from tlsprobe.judge.verdict import judge
 from tlsprobe.language import parse
 from tlsprobe.model.facts import Load
-from tlsprobe.model.judgement import Doubt, Judgement, Verdict
+from tlsprobe.model.judgement import Doubt, Judgement, Outcome, Verdict
 from tlsprobe.model.knowledge import Knowledge, Timer
 from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial
-from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Mark, RecordKind
+from tlsprobe.model.trace import Coverage, EventKind, Mark, RecordKind, Trace
 
 STEPS = "request; terminate; close_notify; drain"
 
@@ -170,34 +169,52 @@ def test_what_arrived_and_was_not_read_may_hold_the_answer() -> None:
 
 _MEETS = Note(EventKind.MEETS, "-1000")
 
-
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-@pytest.mark.parametrize(
-    "begins",
+UNREAD = pytest.mark.parametrize(
+    "waits",
     [
-        (step("await"), silence(2), gives_up("await end")),  # the idle timer, just after our wait
-        (step("meet"), silence(1), _MEETS, C.request(), S.response(), step("drain"), gives_up()),
-        (step("meet"), silence(1), step("drain"), silence(1), gives_up()),  # came too late to race
-        (silence(1), C.notify(), step("sleep"), due(), silence(1), C.fin(), gives_up()),  # late
+        (step("await"), silence(2)),
+        (step("meet"), silence(1), _MEETS, C.request(), S.response(), step("drain"), silence(2)),
+        (step("meet"), silence(1), step("drain"), silence(2)),  # came too late to race
+        (silence(1), C.notify(), step("sleep"), due(), silence(1), C.fin(), silence(2)),  # late
     ],
     ids=["idle", "met", "missed", "late"],
 )
-def test_a_close_notify_that_came_when_we_had_stopped_reading_is_none_and_not_missing(
-    tls: str, begins: tuple[Line, ...]
+"""What a driver does and waits for; the server's last words come when it has waited."""
+
+
+@pytest.mark.parametrize("waits_idle", [False, True])
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@UNREAD
+def test_what_had_come_and_was_not_read_takes_every_answer_away(
+    waits: tuple[Line, ...], tls: str, waits_idle: bool
 ) -> None:
-    """The driver leaves a moment after its patience; what comes then it neither reads nor names."""
-    trace = play(*begins, S.notify() + S.fin(), tls=tls)
-    read = replace(trace.drive, events=tuple(_without_the_end(trace.drive.events)))
-    unread = replace(trace, drive=replace(read, records=read.records[:-1]))
-    for waits_idle in (False, True):
-        judgement = judge(unread, Knowledge(waits_idle=waits_idle))
-        assert judgement.doubt is Doubt.BUSY
-        assert judgement.results == ()
+    trace = unread(play(*waits, S.notify() + S.fin(), gives_up(), tls=tls))
+    judgement = judge(trace, Knowledge(waits_idle=waits_idle))
+    assert judgement.doubt is Doubt.BUSY
+    assert judgement.results == ()
 
 
-def _without_the_end(events: tuple[DriverEvent, ...]) -> Iterator[DriverEvent]:
-    """What a driver notes that does not learn of the server's FIN."""
-    return (event for event in events if event.kind is not EventKind.EOF)
+@pytest.mark.parametrize("waits_idle", [False, True])
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("end", [S.fin(), S.rst(active=True)], ids=["fin", "rst"])
+@UNREAD
+def test_what_comes_when_we_have_stopped_reading_is_no_part_of_it(
+    waits: tuple[Line, ...], end: Line, tls: str, waits_idle: bool
+) -> None:
+    """The driver stays a moment longer than its patience, and reads no more."""
+    known = Knowledge(waits_idle=waits_idle)
+    trace = unread(play(*waits, gives_up(), S.notify(), end, tls=tls))
+    without = play(*waits, gives_up(), tls=tls)
+    left_open = replace(without, drive=trace.drive)
+    assert judge(trace, known) == judge(left_open, known)
+    assert judge(trace, known).outcome is Outcome.OPEN
+
+
+def unread(trace: Trace) -> Trace:
+    """The same, of a driver that read neither the server's last record nor its end."""
+    drive = trace.drive
+    events = tuple(e for e in drive.events if e.kind not in {EventKind.EOF, EventKind.RESET})
+    return replace(trace, drive=replace(drive, events=events, records=drive.records[:-1]))
 
 
 # --- cells ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ what we waited for may have been on its way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
@@ -24,6 +25,7 @@ from tlsprobe.model.trace import (
     EventKind,
     Record,
     RecordKind,
+    Segment,
     Side,
     Trace,
 )
@@ -113,18 +115,44 @@ def is_strained(trace: Trace, load: Load | None) -> bool:
     return load.stalled_ns > max(STRAIN_NS, span // TIMES_SLOWER)
 
 
+def within_patience(trace: Trace) -> Trace:
+    """The trace up to where our patience was over, if more of the server's came when it was.
+
+    We stay a moment longer and read no more: what the rest says nobody knows (it may be the
+    close_notify before a FIN), and it came too late to be waited for.
+    """
+    unread, gave_up = _first_unread(trace), _last_wait(trace)
+    if unread is None or gave_up is None or unread.time_ns <= gave_up.time_ns:
+        return trace
+    kept = tuple(s for s in trace.segments if s.time_ns < unread.time_ns)
+    ours = (s for s in trace.segments[len(kept) :] if s.side is Side.CLIENT)
+    if any(s.length or s.ends for s in ours):
+        return trace  # what we still did must not be lost
+    return replace(trace, segments=kept)
+
+
 def gave_up_reading(trace: Trace) -> bool:
     """Whether more of the server's had arrived than we had read when our patience was over.
 
     What the rest says nobody knows: a close_notify may have been in it.
     """
+    return _first_unread(trace) is not None
+
+
+def _last_wait(trace: Trace) -> DriverEvent | None:
+    """Where we gave up to wait for the server; None if the last wait was not in vain."""
     events = trace.drive.events
-    waits = [e.kind for e in events if e.kind in {EventKind.GAVE_UP, EventKind.EOF}]
-    if waits[-1:] != [EventKind.GAVE_UP]:
-        return False
+    waits = [e for e in events if e.kind in {EventKind.GAVE_UP, EventKind.EOF}]
+    return waits[-1] if waits and waits[-1].kind is EventKind.GAVE_UP else None
+
+
+def _first_unread(trace: Trace) -> Segment | None:
+    """The first of the server's segments with bytes that we had not read when we gave up."""
+    if _last_wait(trace) is None:
+        return None
     read = max((r.end for r in trace.drive.records if r.side is Side.SERVER), default=0)
-    came = max((s.end for s in trace.segments if s.side is Side.SERVER and s.length), default=0)
-    return came > read
+    theirs = (s for s in trace.segments if s.side is Side.SERVER and s.length)
+    return next((s for s in theirs if s.end > read), None)
 
 
 def vain_ns(trace: Trace, closing: Closing) -> int | None:

@@ -24,6 +24,7 @@ from tlsprobe.judge.lateness import (
     slowest_ns,
     steps_of,
     vain_ns,
+    within_patience,
 )
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.race import attempt_of
@@ -55,7 +56,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     What the server did when its idle timer fired, long after our last word, is no answer to it: to
     the axes, the outcome and the rules such a connection was left open.
     """
-    trace = ended_before_start(trace) or trace
+    trace = _judged_trace(trace)
     whole = closing_of(trace)
     closing = _answer_in(trace, whole, knowledge)
     axes = axes_of(trace, closing)
@@ -81,6 +82,12 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
         met=expiry_outcome(given) if any(r.rule == IDLE_RACE for r in results) else None,
     )
+
+
+def _judged_trace(trace: Trace) -> Trace:
+    """What of a trace is judged: not what came behind our patience, and no step behind its end."""
+    trace = within_patience(trace)
+    return ended_before_start(trace) or trace
 
 
 _AT_ITS_TIMER = (
@@ -158,7 +165,7 @@ def _waited(trace: Trace, closing: Closing) -> dict[str, float]:
 
 def ladder_for(trace: Trace, judgement: Judgement) -> tuple[LadderLine, ...]:
     """A judged trace, packet by packet: what a report shows of it."""
-    trace = ended_before_start(trace) or trace
+    trace = _judged_trace(trace)
     return ladder_of(trace, closing_of(trace), judgement.resets)
 
 
