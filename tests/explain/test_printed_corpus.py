@@ -54,6 +54,10 @@ PRINTED: list[tuple[list[str], Callable[[str], str]]] = [
     (["-o", WITH_PORTS, "-t", "d"], as_it_is),
     (CSV, as_it_is),
     (CSV, as_table),
+    (["-V"], as_it_is),
+    (["-T", "pdml"], as_it_is),
+    (["-T", "json"], as_it_is),
+    (["-T", "ek"], as_it_is),
 ]
 
 

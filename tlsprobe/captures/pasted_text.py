@@ -14,6 +14,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from tlsprobe.captures.dissected_text import Dissected, begins_packet
 from tlsprobe.captures.printed_packet import (
     BEFORE,
     FLAGS_WORD,
@@ -93,6 +94,8 @@ class PastedText:
         if packet_list is not None:
             packet_list.begin()
         self._number = 0
+        self._dissected: Dissected | None = None
+        self._dissected_at = 0
         self.inferred = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._line = ""
@@ -126,7 +129,7 @@ class PastedText:
         """The packets that only the end of the text completes."""
         last, self._line = self._line, ""
         found = self._add(last) if last else []
-        return found + list(self._read(final=True))
+        return [*found, *self._read(final=True), *self._end_dissected()]
 
     def _add(self, line: str) -> list[Printed]:
         self.lines += 1
@@ -136,7 +139,9 @@ class PastedText:
             if self._learning:
                 self._learn(plain)
                 continue
-            listed = self._listed(plain)
+            listed = self._dissect(plain)
+            if listed is None:
+                listed = self._listed(plain)
             if listed is not None:
                 found += listed
                 continue
@@ -146,6 +151,30 @@ class PastedText:
             if self._size > _WINDOW:
                 found += self._read(final=False)
         return found
+
+    def _dissect(self, plain: str) -> list[Printed] | None:
+        """What is complete now that a dissected packet begins; None if the line is of no such."""
+        begins = begins_packet(plain)
+        found: list[Printed] = []
+        if begins is not None:
+            found = [*self._read(final=True), *self._end_dissected()]
+            self._dissected, self._dissected_at = Dissected(begins), self.lines
+        told = self._dissected is not None and self._dissected.read(plain)
+        return found if begins is not None or told else None
+
+    def _end_dissected(self) -> list[Printed]:
+        """The packet that was being dissected, whole now."""
+        dissected, self._dissected = self._dissected, None
+        if dissected is None:
+            return []
+        self.total += 1
+        try:
+            packet = dissected.packet()
+        except Unreadable as why:
+            self._skip_here(self._dissected_at, 1, "", str(why))
+            return []
+        self.other += packet is None
+        return [] if packet is None else [self._numbered(packet)]
 
     def _listed(self, plain: str) -> list[Printed] | None:
         """What a line of a packet list tells, and the packets before it; None if it is none."""
