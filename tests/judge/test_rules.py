@@ -74,6 +74,15 @@ def test_an_alert_without_an_end_breaks_tls_1_2_and_not_1_3() -> None:
     assert FAIL not in {r.result for r in results(play(*kept_open, tls="1.3")).values()}
 
 
+@pytest.mark.parametrize("kind", [RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED])
+def test_a_close_notify_of_the_response_is_no_answer_to_ours(kind: RemarkKind) -> None:
+    """Whoever begins a close need not end it at once, and this one may have begun it."""
+    lines = (HALF_CLOSE, S.response() + S.notify())
+    assert result("TLS12-ANSWER", play(*lines, tls="1.2")) is FAIL
+    ends = driven(play(*lines, tls="1.2"), remarks=(Remark(kind, "close"),))
+    assert result("TLS12-ANSWER", ends) is INFO
+
+
 def test_no_answer_breaks_the_answering_rule_alone() -> None:
     found = results(play(*BARE_FIN, tls="1.2"))
     assert found["TLS12-ANSWER"].result is FAIL

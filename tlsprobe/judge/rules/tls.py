@@ -8,7 +8,7 @@ from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
 from tlsprobe.model.knowledge import AlertAlone
-from tlsprobe.model.trace import RecordKind, Side
+from tlsprobe.model.trace import CLOSING_REMARKS, RecordKind, Side
 
 _WARNING = 1
 _USER_CANCELED = 90
@@ -47,14 +47,15 @@ def _tls12_notify(given: RuleInput) -> Answer:
 
 
 def _tls12_answer(given: RuleInput) -> Answer:
-    if not given.client_led or given.said_goodbye or given.not_the_servers:
-        return None
-    if given.aborted:
-        return None  # whatever it was about to answer, we were gone
+    if not given.client_led or given.said_goodbye or given.not_the_servers or given.aborted:
+        return None  # if we aborted, we were gone whatever it was about to answer
     end = given.closing.server_end
     if given.axes.tls is TlsEnd.SILENT:
         how = f"with {kind_of(end)} alone" if end else "with nothing at all"
         return Result.FAIL, f"our close_notify was answered {how}, not with a close_notify"
+    if end is None and any(said.kind in CLOSING_REMARKS for said in given.trace.drive.remarks):
+        # Its response ended the connection. Whoever begins a close need not end it at once.
+        return Result.INFO, "the server's close_notify may belong to its response, not answer ours"
     if end is None:
         return Result.FAIL, "the server answered our close_notify but kept the connection open"
     if given.axes.tls is TlsEnd.ALERT:
