@@ -73,15 +73,18 @@ class Ran:
 
         That any did is a failure of its own, unless the run shows that the machine was slow.
         """
-        trials = self.trials
-        lines = [line for line in trials if (line.sequence, line.tls) == (sequence, tls)]
+        lines = [line for line in self.trials if (line.sequence, line.tls) == (sequence, tls)]
         assert len(lines) == self.cell(sequence, tls).trials
         found = [line for line in lines if line.doubt not in SPOILED]
-        if found != lines:
-            facts = RecordedFacts(self.folder / FACTS_FILE).read()
-            loads = [fact.load for fact in facts if isinstance(fact, TrialFact)]
-            assert was_slow((line.timing_us for line in trials), loads), lines
+        assert found == lines or self.slow, lines
         return found
+
+    @property
+    def slow(self) -> bool:
+        """Whether the run shows that the machine was slow at any time."""
+        facts = RecordedFacts(self.folder / FACTS_FILE).read()
+        loads = [fact.load for fact in facts if isinstance(fact, TrialFact)]
+        return was_slow((line.timing_us for line in self.trials), loads)
 
     @property
     def all_timely(self) -> list[TrialLine]:
