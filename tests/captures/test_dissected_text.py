@@ -66,7 +66,7 @@ def test_the_number_and_both_ends(form: object) -> None:
     assert text(packet.src) == "[2001:db8::7]:443"
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS.keys() - {"frame.number", "tcp.srcport"}))
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() - {"frame.number"}))
 def test_a_packet_that_lacks_a_field_is_counted(name: str) -> None:
     lacking = {key: value for key, value in FIELDS.items() if key != name}
     reading, packets = read("\n".join([VERBOSE, as_json(lacking), as_pdml(FIELDS)]))
@@ -75,8 +75,26 @@ def test_a_packet_that_lacks_a_field_is_counted(name: str) -> None:
     assert reading.first_skipped is not None and "the packet" in reading.first_skipped
 
 
+def test_chosen_fields_in_lists_are_read() -> None:
+    """As ``tshark -T json -e`` prints them."""
+    lists = (f'"{name}": [\n  "{value}"\n],' for name, value in FIELDS.items())
+    _, (packet,) = read("\n".join(['"_index": "packets-2026-01-01",', *lists]))
+    assert (packet.number, packet.flags, packet.seq) == (9, RST, 5)
+
+
+def test_a_line_of_a_list_for_a_packet_that_is_told_in_full_is_that_packet() -> None:
+    """As ``tshark -P -V`` and Wireshark's export print them."""
+    row = (
+        "7 0.5 192.0.2.7 > 198.51.100.9 TCP 97 40000 > 443 [PSH, ACK] Seq=11 Ack=22 Win=501 Len=31"
+    )
+    reading, packets = read(f"{row}\n\n{VERBOSE}\n{row.replace('7', '8', 1)}\n")
+    assert [packet.number for packet in packets] == [7, 8]
+    assert reading.total == 2
+
+
 def test_no_tcp_and_what_icmp_quotes_are_other_packets() -> None:
-    udp = {key: value for key, value in FIELDS.items() if not key.startswith("tcp.")}
+    told = {key: value for key, value in FIELDS.items() if not key.startswith("tcp.")}
+    udp = told | {"frame.protocols": "eth:ethertype:ipv6:udp:dns"}
     reading, packets = read(
         "\n".join([VERBOSE, as_json(udp), as_json({"icmpv6.type": "1", **FIELDS})])
     )

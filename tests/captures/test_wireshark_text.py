@@ -218,6 +218,23 @@ def test_lists_and_tcpdump_stand_in_one_paste() -> None:
     assert (reading.total, reading.skipped) == (6, 0)
 
 
+def test_two_packets_on_one_line_are_not_read_as_one() -> None:
+    _, skipped, first = listed(f"{HELLO[2]} {HELLO[2]}")
+    assert skipped == 1
+    assert first is not None and "more than one packet" in first
+
+
+def test_lines_out_of_order_are_told() -> None:
+    reading, _ = read("\n".join([HELLO[1], HELLO[0], HELLO[2]]))
+    assert reading.disordered == 1
+    assert any("put them in order" in note for note in reading.notes)
+
+
+def test_a_protocol_may_begin_with_a_digit() -> None:
+    (packet, *_), skipped, _ = listed(f"4 0.003 {C} {S} 0x0000 166 Data")
+    assert (packet.length, skipped) == (100, 0)
+
+
 def test_the_delta_column_adds_up() -> None:
     _, packets = read("\n".join([*HELLO, HELLO[2].replace("0.002", "0.001")]))
     assert [packet.time_ns // 10**6 for packet in packets] == [0, 1, 3, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ from tests.explain.talk import (
     tls12,
     tls13,
 )
+from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.explain import MOST_RESETS, Filter, explain
 from tlsprobe.language import parse
 from tlsprobe.model.causes import Cause
@@ -130,6 +132,36 @@ def test_a_refusal() -> None:
     told = only(flow_of(talk))
     assert (told.reset.cause, told.reset.confidence) == (Cause.REFUSED, Confidence.HIGH)
     assert told.trigger == 1
+
+
+def test_a_refusal_that_takes_seconds_may_be_a_boxs() -> None:
+    talk = Talk().c(SYN).wait(5)
+    talk.s(RST | ACK, seq=0, window=0, ip_id=0)
+    reset = only(flow_of(talk)).reset
+    assert (reset.cause, reset.confidence) == (Cause.REFUSED, Confidence.MEDIUM)
+    assert reset.alternatives == (Cause.MIDDLEBOX,)
+
+
+def test_a_line_of_the_text_that_was_not_read_costs_confidence() -> None:
+    """It may be what provoked the RST."""
+    client, server = "192.0.2.7", "198.51.100.9"
+    lines = [
+        f"1 0.0 {client} {server} TCP 74 40000 > 443 [SYN] Seq=0 Win=64240 Len=0",
+        f"2 0.1 {server} {client} TCP 74 443 > 40000 [SYN, ACK] Seq=0 Ack=1 Win=65160 Len=0",
+        f"3 0.2 {client} {server} TCP 66 40000 > 443 [ACK] Seq=1 Ack=1 Win=64256 Len=0",
+        f"4 5.0 {server} {client} TCP 66 443 > 40000 [FIN, ACK] Seq=1 Ack=1 Win=64256 Len=0",
+        f"5 5.1 {client} {server} TCP 166 40000 > 443 [PSH, ACK] Seq=1 Ack=1 Win=64256 Len=100",
+        f"6 5.2 {server} {client} TCP 54 443 > 40000 [RST] Seq=1 Win=0 Len=0",
+    ]
+
+    def confidence(text: list[str]) -> Confidence:
+        with open_capture_file(io.BytesIO("\n".join(text).encode())) as reading:
+            (flow,) = explain(reading).flows
+        return only(flow).reset.confidence
+
+    assert confidence(lines) is Confidence.HIGH
+    lines[3] = lines[3].partition("Ack=")[0]
+    assert confidence(lines) is Confidence.LOW
 
 
 def test_numbers_that_wrap() -> None:

@@ -30,7 +30,10 @@ _JSON = re.compile(
     r"\"((?:ip|ipv6|tcp|tls|frame|icmp|icmpv6)[._][\w.]{2,80})\": ?"
     r"(?:\"([^\"]{0,100})\"|\[([^\[\]]{0,2000})\]|(true|false))"
 )
+_OPENS_LIST = re.compile(r"\s*\"([\w.]{2,80})\": \[\s*")
+_ELEMENT = re.compile(r"\s*\"([^\"]{0,100})\",?\s*")
 _VERBOSE = (
+    ("frame.protocols", re.compile(r"\s+\[Protocols in frame: ([\w:.-]{1,200})\]")),
     ("frame.time_epoch", re.compile(r"\s+Epoch (?:Arrival )?Time: (\d{10}\.\d{1,9})")),
     ("ip.addr", re.compile(r"Internet Protocol Version [46], Src: (\S+?),? (?:\S+ )?Dst: (\S+)")),
     ("ip.ttl", re.compile(r"\s+(?:Time to Live|Hop Limit): (\d+)")),
@@ -39,12 +42,12 @@ _VERBOSE = (
     ("tcp.srcport", re.compile(r"\s+Source Port: (\d+)")),
     ("tcp.dstport", re.compile(r"\s+Destination Port: (\d+)")),
     ("tcp.len", re.compile(r"\s+\[TCP Segment Len: (\d+)\]")),
-    ("tcp.seq_raw", re.compile(r"\s+Sequence Number \(raw\): (\d+)")),
-    ("tcp.seq", re.compile(r"\s+Sequence Number: (\d+)")),
+    ("tcp.seq_raw", re.compile(r"\s+Sequence Number \(raw\): (\d+)", re.IGNORECASE)),
+    ("tcp.seq", re.compile(r"\s+Sequence Number: (\d+)", re.IGNORECASE)),
     ("tcp.ack_raw", re.compile(r"\s+Acknowledgment Number \(raw\): (\d+)", re.IGNORECASE)),
     ("tcp.ack", re.compile(r"\s+Acknowledgment Number: (\d+)", re.IGNORECASE)),
     ("tcp.flags", re.compile(r"\s+Flags: (0x[0-9a-f]{3,4}) \(")),
-    ("tcp.window_size_value", re.compile(r"\s+Window: (\d+)")),
+    ("tcp.window_size_value", re.compile(r"\s+Window(?: size value)?: (\d+)")),
     ("tcp.options.timestamp.tsval", re.compile(r"\s+Timestamp value: (\d+)")),
     ("tcp.options.wscale.shift", re.compile(r"\s+Shift count: (\d+)")),
     ("tls.record.content_type", re.compile(r"\s+(?:Opaque|Content) Type: .{1,40} \((\d{1,3})\)")),
@@ -75,21 +78,30 @@ class Dissected:
     def __init__(self, begins: re.Match[str]) -> None:
         self._fields: dict[str, list[str]] = {}
         self._kept = 0
+        self._listed = ""
         if begins["number"]:
             self._keep("frame.number", begins["number"])
 
     def read(self, line: str) -> bool:
         """Whether the line names fields."""
         told = False
+        if self._listed and (element := _ELEMENT.fullmatch(line)):
+            self._keep(self._listed, element[1])
+            return True
+        opens = _OPENS_LIST.fullmatch(line)
+        self._listed = opens[1] if opens else ""
         for name, value in _fields_of(line):
             self._keep(name, value)
             told = True
-        return told
+        return told or bool(self._listed)
 
     def packet(self) -> Printed | None:
         """The packet, None if it holds no TCP, or only the quotation of ICMP. Raises Unreadable."""
         fields = self._fields
-        if "tcp.srcport" not in fields or "icmp.type" in fields or "icmpv6.type" in fields:
+        protocols = fields.get("frame.protocols", [""])[0].split(":")
+        if "icmp.type" in fields or "icmpv6.type" in fields:
+            return None
+        if "tcp.srcport" not in fields and protocols != [""] and "tcp" not in protocols:
             return None
         return _printed({name: values[0] for name, values in fields.items()}, fields)
 

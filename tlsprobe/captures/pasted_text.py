@@ -83,7 +83,8 @@ class PastedText:
     """Give it bytes of text, get the packets printed there.
 
     ``packet_list`` learns in the first pass over a text, when it is ``None`` to begin with, and is
-    given to the next ones. ``inferred`` counts lines of it whose numbers follow from others.
+    given to the next ones. ``inferred`` counts lines of it whose numbers follow from others,
+    ``disordered`` packets whose number is below that of one before.
     ``total`` counts whatever looks like a packet, ``other`` those of other protocols, ``skipped``
     TCP that could not be read, ``cut`` packets that lack an end which tells nothing new.
     """
@@ -93,10 +94,11 @@ class PastedText:
         self._learning = packet_list is None
         if packet_list is not None:
             packet_list.begin()
-        self._number = 0
+        self._number = self._highest = 0
         self._dissected: Dissected | None = None
         self._dissected_at = 0
         self.inferred = 0
+        self.disordered = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._line = ""
         # Lines that may still belong to a packet, and the number and column where each begins.
@@ -187,7 +189,7 @@ class PastedText:
             refused = str(why)
         if not refused and (row is None or not self.packet_list.has(row)):
             return None
-        found = list(self._read(final=True))
+        found = [*self._read(final=True), *self._end_dissected()]
         packet = None
         self.total += 1
         try:
@@ -205,6 +207,9 @@ class PastedText:
 
     def _learn(self, plain: str) -> None:
         """What a line of a packet list tells of its connection."""
+        frame = begins_packet(plain)
+        if frame is not None and frame["number"] and len(self.packet_list.dissected) < LINE_LIMIT:
+            self.packet_list.dissected.add(int(frame["number"]))
         try:
             row = None if _FLAGS in plain else read_row(plain)
         except Unreadable:
@@ -215,6 +220,8 @@ class PastedText:
 
     def _numbered(self, packet: Printed) -> Printed:
         """With the number that the text gives it, or one more than the packet before."""
+        self.disordered += 0 < packet.number < self._highest
+        self._highest = max(packet.number, self._highest)
         self._number = max(packet.number, self._number + 1)
         return packet._replace(number=self._number)
 

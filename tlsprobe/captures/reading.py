@@ -29,7 +29,8 @@ class Reading(Protocol):
 
     ``total`` counts the frames (or printed packets) of the input, ``other`` those that were read
     and are not TCP, ``skipped`` what could not be read at all: ``first_skipped`` is a sentence
-    about the first such place. ``truncated`` is a sentence if the input ended or broke off in the
+    about the first such place; ``disordered`` counts printed packets that stand behind later ones.
+    ``truncated`` is a sentence if the input ended or broke off in the
     middle: what came before it was read. ``secrets`` are TLS key logs embedded in the file.
     ``carried`` is what a text calls the contents of its packets, by their numbers.
     ``notes`` are other things that a reader of the result should know. The counts of `summary`
@@ -41,6 +42,7 @@ class Reading(Protocol):
     total: int
     other: int
     skipped: int
+    disordered: int
     first_skipped: str | None
     truncated: str | None
     secrets: list[bytes]
@@ -77,7 +79,7 @@ class Counts:
         self._begin()
 
     def _begin(self) -> None:
-        self.total = self.other = self.skipped = 0
+        self.total = self.other = self.skipped = self.disordered = 0
         self.first_skipped: str | None = None
         self.truncated: str | None = self._cut
         self.secrets: list[bytes] = []

@@ -79,6 +79,12 @@ class TextReading(Counts):
             self.truncated = f"{self.name}: {pieces.broken}"
         if pasted.cut:
             self.notes.append(f"{pasted.cut} printed packets are cut off after their numbers")
+        self.disordered = pasted.disordered
+        if pasted.disordered:
+            self.notes.append(
+                f"{pasted.disordered} packets stand behind others with higher numbers: put them in"
+                " order, or what came first is not told"
+            )
         if pasted.inferred:
             self.notes.append(
                 f"{pasted.inferred} lines tell no TCP numbers: theirs follow from the frames' sizes"

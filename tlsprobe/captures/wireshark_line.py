@@ -59,9 +59,9 @@ _HOST = r"[\w.:%\[\]-]{1,100}"
 _ENDS = re.compile(
     rf"(?P<src>{_HOST}) {{1,40}}(?:(?P<sport>\d{{1,5}}) {{1,40}})?(?:-?> {{1,40}})?"
     rf"(?P<dst>{_HOST}) {{1,40}}(?:(?P<dport>\d{{1,5}}) {{1,40}})?"
-    r"(?P<protocol>[A-Za-z][\w./-]{1,24})(?: {1,40}(?P<size>\d{1,6}))?(?P<info> .*| *$)"
+    r"(?P<protocol>(?:\d{0,4}[A-Za-z][\w./-]{1,24}|802\.11))"
+    r"(?: {1,40}(?P<size>\d{1,6}))?(?P<info> .*| *$)"
 )
-_HEADER = re.compile(r"\bSource\b.{1,80}\bDestination\b.{1,80}\bProtocol\b", re.IGNORECASE)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -99,11 +99,6 @@ class Row(NamedTuple):
     size: int | None
     info: str
     tcp: TcpNumbers | None
-
-
-def is_header(line: str) -> bool:
-    """Whether the line names the columns of a packet list."""
-    return _HEADER.search(line) is not None
 
 
 def read_row(line: str) -> Row | None:
@@ -151,6 +146,8 @@ def _joined(line: str) -> str:
 
 
 def _tcp(found: re.Match[str]) -> TcpNumbers:
+    if _TCP.search(found["rest"]):
+        raise Unreadable("more than one packet stands in this line")
     sport, dport = _port(found["sport"]), _port(found["dport"])
     flags = 0
     for word in found["flags"].split(","):

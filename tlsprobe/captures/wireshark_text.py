@@ -73,6 +73,8 @@ class PacketList:
     """What a whole packet list tells of its connections."""
 
     found: bool = False
+    dissected: set[int] = field(default_factory=set)
+    """Frames that the same text also prints in full (``tshark -P -V``)."""
     _ways: dict[_Way, _Direction] = field(default_factory=dict)
     _spans: dict[_Hosts, dict[_Way, _Span]] = field(default_factory=dict)
     _before: dict[_Hosts, tuple[int, int]] = field(default_factory=dict)
@@ -139,7 +141,9 @@ class PacketList:
         return self._unnumbered(row, self._way_of(row, list(spans.values())))
 
     def has(self, row: Row) -> bool:
-        """Whether a row is one of this list, and not prose that happens to look like one."""
+        """Whether a row is to be counted: no prose that looks like one, nor told in full, too."""
+        if row.number in self.dissected:
+            return False
         if row.tcp is not None or _both_ways((row.src, row.dst)) in self._spans:
             return True
         return row.size is not None and _WITHOUT_TCP.fullmatch(row.protocol) is not None
@@ -175,7 +179,8 @@ class PacketList:
 
     def _find_ack(self, provoking: _Direction, own: _Direction, number: int) -> None:
         """An RST without ACK repeats the acknowledgement that it answers (RFC 9293 3.10.7.1)."""
-        place, acked = provoking.hidden, provoking.acked
+        place = provoking.hidden
+        acked = own.first if provoking.acked is None else provoking.acked
         if place is None or acked is None or own.next is None:
             return
         if _later(acked, number) != acked and _later(number, own.next) == own.next:

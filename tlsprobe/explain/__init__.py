@@ -79,6 +79,9 @@ def explain(
         found = connections(packets, text=is_text, keep_bodies=bool(key_log))
     if is_text:
         found = [c for c in found if wanted.takes(c.ends)]
+        for connection in found:
+            # What was not read, or stands elsewhere, may be what provoked its RST.
+            connection.doubtful |= bool(reading.skipped or reading.disordered)
         choice = _choice_of_text(found)
     explainer = _Explainer(choice, key_log, reading.carried, tell_quiet=wanted.quiet)
     for connection in found:

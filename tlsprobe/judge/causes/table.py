@@ -38,6 +38,10 @@ def diagnose(context: ResetContext) -> Diagnosis:
     return next(found for row in ROWS if (found := row(context)) is not None)
 
 
+_REFUSAL_NS = 3_000_000_000
+"""A kernel refuses at once, and no path takes so long there and back: a box may have given up."""
+
+
 def _refused(context: ResetContext) -> Diagnosis | None:
     syn = context.syn
     answered = any(s.syn for s in context.prior if s.side is context.sender)
@@ -45,6 +49,8 @@ def _refused(context: ResetContext) -> Diagnosis | None:
         return None
     said = wording.refused(context, syn)
     accepted = next((s for s in context.later if s.syn), None)
+    if accepted is None and context.rst.time_ns - syn.time_ns > _REFUSAL_NS:
+        return Diagnosis(Cause.REFUSED, Confidence.MEDIUM, (said,), (Cause.MIDDLEBOX,))
     if accepted is None:
         return Diagnosis(Cause.REFUSED, Confidence.HIGH, (said,))
     if accepted.side is syn.side:  # asked again, and perhaps taken then
