@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 from tlsprobe.captures.printed_packet import Printed, Unreadable
+from tlsprobe.captures.printed_values import nanoseconds, packed
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.model.trace import RecordKind
+from tlsprobe.records.walk import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE
 
-_SECOND = 10**9
 _WRAP = 1 << 32
-_ALERT, _HANDSHAKE, _CHANGE_CIPHER_SPEC, _DATA = 21, 22, 20, 23
 
 _PACKET = re.compile(
     r"\s*(?:<packet>|\"_index\": \"|\{\"timestamp\":"
@@ -103,7 +102,7 @@ class Dissected:
             return None
         if "tcp.srcport" not in fields and protocols != [""] and "tcp" not in protocols:
             return None
-        return _printed({name: values[0] for name, values in fields.items()}, fields)
+        return _printed(fields)
 
     def _keep(self, name: str, value: str) -> None:
         if self._kept >= _MOST_FIELDS or name not in _NEEDED:
@@ -136,7 +135,8 @@ def _fields_of(line: str) -> Iterator[tuple[str, str]]:
                 return
 
 
-def _printed(first: dict[str, str], every: dict[str, list[str]]) -> Printed:
+def _printed(every: dict[str, list[str]]) -> Printed:
+    first = {name: values[0] for name, values in every.items()}
     source, target = _host(first, "src"), _host(first, "dst")
     ports = _number(first, "tcp.srcport"), _number(first, "tcp.dstport")
     seq = _number(first, "tcp.seq_raw", "tcp.seq")
@@ -173,20 +173,17 @@ def _carried(every: dict[str, list[str]]) -> Carried | None:
     kinds = [int(kind) for kind in every.get("tls.record.content_type", ()) if kind.isdigit()]
     if not kinds:
         return None
-    if kinds[-1] == _ALERT:
+    if kinds[-1] == ALERT:
         told = [every.get(f"tls.alert_message.{part}", [""])[-1] for part in ("level", "desc")]
         alert = (int(told[0]), int(told[1])) if all(map(str.isdigit, told)) else None
-        return Carried(RecordKind.ALERT, alert, behind=_DATA in kinds)
-    if kinds[0] in {_HANDSHAKE, _CHANGE_CIPHER_SPEC}:
+        return Carried(RecordKind.ALERT, alert, behind=APPLICATION_DATA in kinds)
+    if kinds[0] in {HANDSHAKE, CHANGE_CIPHER_SPEC}:
         return Carried(RecordKind.HANDSHAKE)
-    return Carried(RecordKind.DATA) if _DATA in kinds else None
+    return Carried(RecordKind.DATA) if APPLICATION_DATA in kinds else None
 
 
 def _host(first: dict[str, str], end: str) -> bytes | None:
-    try:
-        return ip_address(first.get(f"ip.{end}") or first.get(f"ipv6.{end}") or "").packed
-    except ValueError:
-        return None
+    return packed(first.get(f"ip.{end}") or first.get(f"ipv6.{end}") or "")
 
 
 def _number(first: dict[str, str], *names: str) -> int | None:
@@ -210,4 +207,4 @@ def _time(first: dict[str, str]) -> tuple[str | None, int]:
     whole, _, fraction = first.get("frame.time_epoch", "").partition(".")
     if not whole.isdigit() or not fraction.isdigit() or len(whole) > 10:
         return None, 0
-    return "epoch", int(whole) * _SECOND + int(fraction[:9].ljust(9, "0"))
+    return "epoch", nanoseconds(whole, fraction)

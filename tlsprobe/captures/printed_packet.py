@@ -10,18 +10,16 @@ Source: tcpdump's print-tcp.c, print-ip.c, print-ip6.c, util-print.c, and its ma
 from __future__ import annotations
 
 import re
-import socket
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import NamedTuple
 
+from tlsprobe.captures.printed_values import clock_time, nanoseconds, packed, port_of
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.packets.packet import Endpoint, named
 
 BEFORE = 800
 """Characters before the flags in which the packet begins."""
-_SECOND = 10**9
 _WRAP = 1 << 32
 _GLUED = 8
 _AFTER = 2000
@@ -82,15 +80,6 @@ _IPV6 = re.compile(
     r"\[?([0-9a-fA-F:]*:[0-9a-fA-F:]*(?:\d+\.\d+\.\d+\.\d+)?)(?:%[\w-]+)?(?:\]:|\.)([\w-]+)"
 )
 _NAMED = re.compile(r"([A-Za-z0-9_-][\w-]*(?:\.[\w-]+)*)[.:]([\w-]+)")
-
-# What tcpdump prints without -n depends on its machine's table; these are the same everywhere.
-_SERVICES = {
-    **{"ssh": 22, "smtp": 25, "domain": 53, "http": 80, "pop3": 110, "imap2": 143, "imap": 143},
-    **{"ldap": 389, "https": 443, "submissions": 465, "urd": 465, "submission": 587, "ldaps": 636},
-    **{"imaps": 993, "pop3s": 995, "mysql": 3306, "postgresql": 5432, "amqp": 5672, "amqps": 5671},
-    **{"redis": 6379, "http-alt": 8080, "https-alt": 8443, "secure-mqtt": 8883, "mqtt": 1883},
-    **{"ftp": 21, "ftps": 990, "sip-tls": 5061, "ms-sql-s": 1433, "webcache": 8080},
-}
 
 
 class Printed(NamedTuple):
@@ -271,37 +260,17 @@ def _endpoint(token: str, least: int = 1) -> Endpoint | None:
     """An address and a port; without a port where ``least`` is 0."""
     for form in (_IPV4, _IPV6):
         if found := form.fullmatch(token):
-            address, port = _packed(found[1]), port_of(found[2])
+            address, port = packed(found[1]), port_of(found[2])
             if address is None:
                 return None
             return (address, port) if port is not None else (named(f"{found[1]}.{found[2]}"), 0)
-    if not least and (address := _packed(token)) is not None:
+    if not least and (address := packed(token)) is not None:
         return address, 0
     found = _NAMED.fullmatch(token)
     if found is None or not re.search("[A-Za-z]", found[1]):
         return None
     port = port_of(found[2])
     return (named(found[1]), port) if port is not None else (named(token), 0)
-
-
-def _packed(address: str) -> bytes | None:
-    try:
-        return ip_address(address).packed
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=1024)
-def port_of(name: str) -> int | None:
-    """The port that a number or a service's name stands for; None if it is neither."""
-    if name.isascii() and name.isdigit():
-        return int(name) if len(name) <= 5 and int(name) <= 0xFFFF else None
-    if name in _SERVICES:
-        return _SERVICES[name]
-    try:
-        return socket.getservbyname(name, "tcp")
-    except (OSError, UnicodeError, ValueError):
-        return None
 
 
 def _bits(letters: str) -> int:
@@ -415,22 +384,13 @@ def _time(before: str) -> tuple[str | None, int, str]:
 
 
 def _clock(found: re.Match[str]) -> tuple[str | None, int]:
-    hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
-    if hour > 23 or minute > 59 or second > 60:
-        return None, 0
-    of_day = (hour * 3600 + minute * 60 + second) * _SECOND + _fraction(found)
-    if not found["date"]:
-        return "day", of_day
     try:
-        day = datetime(int(found["year"]), int(found["month"]), int(found["day"]), tzinfo=UTC)
+        date = [int(found[name]) for name in ("year", "month", "day")] if found["date"] else None
+        day = datetime(date[0], date[1], date[2], tzinfo=UTC) if date else None
     except ValueError:
         return None, 0
-    return "epoch", max(int(day.timestamp()) * _SECOND + of_day, 0)
+    return clock_time(found["hour"], found["minute"], found["second"], found["fraction"], day)
 
 
 def _epoch(found: re.Match[str]) -> tuple[str | None, int]:
-    return "epoch", int(found["seconds"]) * _SECOND + _fraction(found)
-
-
-def _fraction(found: re.Match[str]) -> int:
-    return int(found["fraction"].ljust(9, "0"))
+    return "epoch", nanoseconds(found["seconds"], found["fraction"])

@@ -14,13 +14,12 @@ import csv
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import NamedTuple
 
-from tlsprobe.captures.printed_packet import Unreadable, port_of
+from tlsprobe.captures.printed_packet import Unreadable
+from tlsprobe.captures.printed_values import clock_time, nanoseconds, packed, port_of
 from tlsprobe.packets.packet import named
 
-_SECOND = 10**9
 _WRAP = 1 << 32
 _MOST_COLUMNS = 400
 """Characters before Info: what stands further in is no packet list."""
@@ -191,30 +190,20 @@ def _port(word: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _host(word: str) -> bytes:
-    try:
-        return ip_address(word.strip("[]")).packed
-    except ValueError:
-        return named(word)
+    address = packed(word.strip("[]"))
+    return named(word) if address is None else address
 
 
 def _time(front: re.Match[str]) -> tuple[str | None, int]:
     if front["seconds"]:
         whole, _, fraction = front["seconds"].replace(",", ".").partition(".")
-        time_ns = abs(int(whole)) * _SECOND + int(fraction.ljust(9, "0"))
         if whole.startswith("-"):
             return "start", 0
-        return ("epoch" if len(whole) == 10 else "start"), time_ns
+        return ("epoch" if len(whole) == 10 else "start"), nanoseconds(whole, fraction)
     if not front["clock"]:
         return None, 0
-    hour, minute, second = (int(front[name]) for name in ("hour", "minute", "second"))
-    if hour > 23 or minute > 59 or second > 60:
-        return None, 0
-    of_day = (hour * 3600 + minute * 60 + second) * _SECOND
-    of_day += int((front["fraction"] or "0").ljust(9, "0"))
-    date = _date(front)
-    if date is None:
-        return "day", of_day
-    return "epoch", max(int(date.timestamp()) * _SECOND + of_day, 0)
+    fraction = front["fraction"] or "0"
+    return clock_time(front["hour"], front["minute"], front["second"], fraction, _date(front))
 
 
 def _date(front: re.Match[str]) -> datetime | None:

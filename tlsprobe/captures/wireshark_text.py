@@ -15,6 +15,7 @@ numbers held a FIN, the next ones know.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tlsprobe.captures.printed_packet import Printed, Unreadable
@@ -138,7 +139,7 @@ class PacketList:
         if _WITHOUT_TCP.fullmatch(row.protocol):
             return None
         spans = self._spans.get(_both_ways((row.src, row.dst)), {})
-        return self._unnumbered(row, self._way_of(row, list(spans.values())))
+        return self._unnumbered(row, self._way_of(row, spans.values()))
 
     def has(self, row: Row) -> bool:
         """Whether a row is to be counted: no prose that looks like one, nor told in full, too."""
@@ -215,7 +216,7 @@ class PacketList:
         own.next = (own.next + bool(fin)) % _WRAP
         return _printed(row, way, numbers, length)._replace(carries=carried(row.protocol, row.info))
 
-    def _way_of(self, row: Row, spans: list[_Span]) -> _Way:
+    def _way_of(self, row: Row, spans: Collection[_Span]) -> _Way:
         """The connection that a row without numbers belongs to, in the row's direction."""
         if row.ports is not None:
             return (row.src, row.ports[0]), (row.dst, row.ports[1])
