@@ -17,6 +17,7 @@ from ipaddress import ip_address
 import trio
 
 from tlsprobe.campaign.again import calm, uncrowd
+from tlsprobe.campaign.capturing import capturing
 from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.descriptors import room_for
@@ -53,7 +54,7 @@ from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations, spoken
-from tlsprobe.sniff import capture as sniffer
+from tlsprobe.sniff.capture import Capture
 
 _Opened = trio.TaskStatus[None]
 
@@ -99,18 +100,8 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         stop, lambda: reach(target, converse, settings), "before anything was measured"
     )
     host, port = numeric(reached.address)
-    async with sniffer.open_capture(
-        settings.capture,
-        host,
-        port,
-        require=settings.require_capture,
-        interface=settings.interface,
-        pcapng=settings.pcapng,
-        namespace=settings.namespace,
-    ) as capture:
+    async with capturing(settings, host, port, watcher.warned) as capture:
         capture.open_with(settings.identity.keylog)
-        if capture.warning:
-            watcher.warned(capture.warning)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)
         plans = plan(sequences, settings)
@@ -128,7 +119,7 @@ class _Campaign:
         reached: Reached,
         settings: Settings,
         watcher: Watcher,
-        capture: sniffer.Capture,
+        capture: Capture,
         facts: FactsStore,
     ) -> None:
         self.protocol = protocol

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import trio
 
+from tlsprobe.campaign.capturing import capturing
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import Reached, numeric
 from tlsprobe.facts.file import FactsInMemory, FactsStore
@@ -16,7 +17,6 @@ from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
 from tlsprobe.model.facts import ReachedFact
 from tlsprobe.model.target import Target, endpoint
-from tlsprobe.sniff import capture as sniffer
 
 Stores = Callable[[Target], FactsStore]
 """Gives each target the place for its facts."""
@@ -45,18 +45,9 @@ class Shared:
         """A target with its capture; the first one's goes to a file. Raises CannotMeasure."""
         run, (host, port) = self.run, numeric(reached.address)
         capture = await captures.enter_async_context(
-            sniffer.open_capture(
-                run.capture,
-                host,
-                port,
-                require=run.require_capture,
-                interface=run.interface,
-                pcapng=run.pcapng,
-            )
+            capturing(run, host, port, self.watcher.warned)
         )
         self.run = replace(run, pcapng=None)
-        if capture.warning:
-            self.watcher.warned(capture.warning)
         facts = self.facts(target)
         facts.append(ReachedFact(endpoint(host, port), {}))
         parts = self.counts, self.pace, self.working, self.tell, facts
