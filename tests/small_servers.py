@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ class WhenIdle(Enum):
     """What becomes of a connection whose idle timeout is over."""
 
     ENDS = "ends"
+    ABORTS = "aborts"
     FORGETS = "forgets"
     FALLS_SILENT = "falls silent"
 
@@ -87,6 +89,10 @@ class SmallServer:
         match self.when_idle:
             case WhenIdle.ENDS:
                 _end(tls)
+            case WhenIdle.ABORTS:
+                raw = socket.socket(fileno=tls.detach())
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raw.close()
             case WhenIdle.FORGETS:  # gone without a packet, as if a box had lost its entry
                 tls.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
             case WhenIdle.FALLS_SILENT:
@@ -111,13 +117,13 @@ def _end(tls: ssl.SSLSocket) -> None:
 
 
 @contextmanager
-def running(server: SmallServer, folder: Path) -> Iterator[int]:
-    """Its port on 127.0.0.1, while the block runs."""
+def running(server: SmallServer, folder: Path, host: str = "127.0.0.1") -> Iterator[int]:
+    """Its port, while the block runs."""
     pem = folder / "server.pem"
     pem.write_bytes(self_signed())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+    with socket.create_server((host, 0), backlog=512) as listener:
         listener.settimeout(0.1)
         over = threading.Event()
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.judge.playbook import C, S, play, silence, step
-from tests.small_servers import SmallServer, WhenFull, running
+from tests.small_servers import SmallServer, WhenFull, WhenIdle, running
 from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
@@ -61,8 +61,18 @@ def run(server: SmallServer, folder: Path, *names: str, **options: object) -> tu
 
     with running(server, folder) as port:
         found = trio.run(measured, port)
+    kept_its_word(found)
     lags = (fact.load.lag_ns for fact in facts.read() if isinstance(fact, TrialFact) and fact.load)
     return found, max(lags) > SLOW_NS
+
+
+def kept_its_word(found: Measured) -> None:
+    """Holds what was spent against the bound that was told for it."""
+    assert found.plan is not None and found.spent is not None
+    crowded = found.judged.crowding is not None
+    told = found.plan.if_crowded if crowded else found.plan.with_repeats
+    assert told is not None
+    assert found.spent.connections <= told
 
 
 def test_a_timeout_that_our_own_connections_shorten_is_measured_again(tmp_path: Path) -> None:
@@ -116,6 +126,23 @@ def test_a_server_with_room_is_not_said_to_be_crowded(tmp_path: Path) -> None:
     assert found.judged.crowding is None
     verdicts = {cell.verdict for cell in found.cells}
     assert verdicts == {Verdict.PASS} or (was_slow and verdicts <= NOTHING_WRONG)
+
+
+@pytest.mark.packet_socket
+def test_an_idle_timer_that_resets_gets_a_control(tmp_path: Path) -> None:
+    """What the half request left unread had no part in it: a whole one is reset as well."""
+    server = SmallServer(when_idle=WhenIdle.ABORTS)
+    found, was_slow = run(server, tmp_path, "idle-partial-request", trials=4, capture="packet")
+    asked, control = found.cells
+    assert (asked.sequence, control.sequence, control.role) == (
+        *("idle-partial-request", "idle-expiry", "control"),
+    )
+    if was_slow:
+        return
+    assert set(asked.causes) == {"deliberate-abort"}
+    mine = (one for one in found.trials if one.trial.sequence == asked.sequence)
+    controls = [reset.control for one in mine for reset in one.judgement.resets]
+    assert [control and control.name for control in controls] == ["idle-expiry"] * 4
 
 
 # --- which trials --------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 
-from tlsprobe.campaign.guess_protocol import recognised, speaks_http
+from tlsprobe.campaign.guess_protocol import guess, recognised
 from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.target import Target, TlsVersion
@@ -33,6 +35,7 @@ def test_a_server_that_answers_a_get_speaks_http() -> None:
         assert (profile.name, target.profile, target.protocol) == ("https", "https", "http1")
         assert found.command == ("--target", "x", "--profile", "https"), "resumed without a look"
         assert len(said) == 1
+        assert found.spent == (2,), "a connection in each TLS version"
 
     trio.run(main)
 
@@ -42,15 +45,15 @@ def test_a_server_that_answers_none_is_probed_for_its_tls(name: str) -> None:
     async def main() -> None:
         async with running((name,)) as ports:
             found = await recognised(asked(ports[name]), lambda _: None)
-        assert found == asked(ports[name])
+        assert found == replace(asked(ports[name]), spent=(2,))
 
     trio.run(main)
 
 
 def test_a_profile_that_was_given_is_not_doubted() -> None:
     given = asked(1, "redis")
-    assert trio.run(recognised, given, lambda _: None) == given
+    assert trio.run(recognised, given, lambda _: None) == replace(given, spent=(0,))
 
 
 def test_where_nothing_listens_nothing_speaks_http() -> None:
-    assert not trio.run(speaks_http, unknown(1), SETTINGS)
+    assert not trio.run(guess, unknown(1), SETTINGS).speaks_http

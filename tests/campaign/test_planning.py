@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.campaign.planning import Pacing, plan_of
+from tlsprobe.campaign.planning import Pacing, Room, plan_of
 from tlsprobe.campaign.progress import cost_of
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import catalogue
@@ -29,7 +29,7 @@ def cells(*names: str, trials: int = 3) -> dict[CellPlan, int]:
 
 
 def planned(*names: str, settings: Settings = SETTINGS, trials: int = 3) -> Plan:
-    return plan_of(cells(*names, trials=trials), settings, QUICK, 32, 16, 2)
+    return plan_of(cells(*names, trials=trials), settings, QUICK, Room(32, 16), begun=2)
 
 
 def patient(plan: Plan) -> float:
@@ -75,9 +75,63 @@ def test_patience_never_shortens_a_run(names: list[str], trials: int, idle: floa
     assert 0 < plan.seconds <= patient(plan)
 
 
+def test_what_may_come_on_top_is_bounded() -> None:
+    """Nothing to control, and nothing to repeat beyond the trials: twice, and the paths."""
+    plan = planned("abort")
+    assert plan.connections == 2 + 3 + 1
+    assert plan.with_repeats == plan.connections + 2 * 3 + 2 + 4  # and four looks at the room
+    assert plan.if_crowded == plan.with_repeats + 3 * (3 + 3 + 4)  # with 8, 2, 1 open
+
+
+def test_each_control_that_may_be_wanted_is_counted_once() -> None:
+    """The goodbye alone for both, and the alert alone; what is asked for is no control."""
+    one, two, asked = (
+        planned(*names)
+        for names in (
+            ("terminate-close-notify",),
+            ("terminate-close-notify", "terminate-close-notify-fin"),
+            ("terminate-close-notify", "terminate"),
+        )
+    )
+    repeats = 2 * 3 + 2
+    assert on_top(one) == repeats + 4 + 2 * (3 + 3)
+    assert on_top(two) == 2 * repeats + 4 + 2 * (3 + 3)
+    assert on_top(asked) == 2 * repeats + 4 + 1 * (3 + 3)
+
+
+def on_top(plan: Plan) -> int:
+    assert plan.with_repeats is not None
+    return plan.with_repeats - plan.connections
+
+
+@given(st.sampled_from(sorted(catalogue())), st.integers(1, 300), st.integers(1, 64))
+def test_the_bounds_are_in_order(name: str, trials: int, most: int) -> None:
+    room = Room(most, max(1, most // 2))
+    plan = plan_of(cells(name, trials=trials), SETTINGS, QUICK, room, begun=0)
+    assert plan.with_repeats is not None and plan.if_crowded is not None
+    assert plan.connections < plan.with_repeats <= plan.if_crowded
+
+
+def test_smaller_rounds_take_more_connections() -> None:
+    """Each has one that sees the expiry come."""
+    tens, twos = (
+        plan_of(cells("idle-expiry-meet", trials=20), SETTINGS, QUICK, Room(32, 16, size), begun=0)
+        for size in (10, 2)
+    )
+    assert twos.connections == tens.connections - 2 + 10
+
+
 def test_both_are_told_where_they_differ() -> None:
     assert cost_of(Plan(12, 4, 3.2, 3.4)) == "12 connections, at most 4 open at once, about 3 s"
     assert cost_of(Plan(12, 4, 26.0, 95.2)) == (
         "12 connections, at most 4 open at once, about 26 s, up to 1 min 35 s if the server leaves"
         " connections open"
+    )
+
+
+def test_what_may_come_on_top_is_told() -> None:
+    plan = Plan(12, 4, 3.2, 3.4, with_repeats=40, if_crowded=90)
+    assert cost_of(plan) == (
+        "12 connections (at most 40 with controls and with what comes late, 90 if the server has"
+        " no room for 4 at once), at most 4 open at once, about 3 s"
     )

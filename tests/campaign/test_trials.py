@@ -158,6 +158,8 @@ def test_the_plan_is_told_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     once = 1 + 3 * 7 + 3
     assert found.plan.connections == once + 1  # an idle timeout so short is measured alone as well
     assert found.spent.connections == once + sum(cell.repeated for cell in found.cells)
+    assert found.plan.with_repeats is not None
+    assert found.spent.connections <= found.plan.with_repeats
     assert found.plan.most_open == found.spent.most_open == 8
 
 

@@ -47,6 +47,9 @@ IDLE_TRIALS = 2
 TIMES_ALONE = 3
 """How often a timeout must be longer alone: a busy machine delays timers, but not thrice alike."""
 
+LOOKS_ALONE = 1 + TIMES_ALONE
+"""Connections that one look at whether a server has room for us takes, at most."""
+
 
 class Measuring(Protocol):
     """The campaign, as far as repeating a part of it takes."""

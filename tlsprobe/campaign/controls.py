@@ -17,11 +17,24 @@ CONTROL_TRIALS = 3
 """Connections spent on a control that the user did not ask for."""
 
 
+def possible_controls(cell: CellPlan) -> Iterator[CellPlan]:
+    """Every control that some answer to a cell could ask for."""
+    if cell.role == CONTROL:
+        return
+    sequence = cell.sequence
+    for control in (control_of(sequence), alert_only(sequence), alert_alone(sequence)):
+        if control is not None:
+            yield _planned(control, cell)
+
+
 def controls_for(cell: CellPlan, said: Collection[Judgement]) -> Iterator[CellPlan]:
     """The controls that would tell more about a cell, of whose trials this was said."""
     for control in _wanted(cell.sequence, said):
-        steps = format_groups(control.groups)
-        yield CellPlan(control, steps, cell.tls, CONTROL_TRIALS, CONTROL)
+        yield _planned(control, cell)
+
+
+def _planned(control: Sequence, cell: CellPlan) -> CellPlan:
+    return CellPlan(control, format_groups(control.groups), cell.tls, CONTROL_TRIALS, CONTROL)
 
 
 def _wanted(sequence: Sequence, said: Collection[Judgement]) -> Iterator[Sequence]:

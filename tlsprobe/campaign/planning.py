@@ -2,7 +2,8 @@
 
 Two times are told: that of a server that ends each connection soon after we do, as quickly as it
 did in the preflight, and that of one that ends none, so that each wait costs our patience. Most
-servers do one here and the other there. What comes late is driven again, which nobody can foresee.
+servers do one here and the other there. What comes late is driven again and an RST may need a
+control, which nobody can foresee: for the connections that these take there are bounds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from math import ceil
 
+from tlsprobe.campaign.repeats import most_if_crowded, most_repeats
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.spoiled import SHORT_S, TIMED
 from tlsprobe.model.run import CellPlan, Plan
@@ -74,21 +76,36 @@ def _paced(check: Drive) -> Pacing:
     return Pacing((check.mark.time_ns - times[0]) / 1e9, ending / 1e9)
 
 
-def plan_of(  # noqa: PLR0917 - all that a plan depends on
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many connections may be open at once, how many of them without waiting idle.
+
+    ``a_round`` is how many race the same expiry together.
+    """
+
+    most: int
+    working: int
+    a_round: int = 10
+
+
+def plan_of(
     missing: Mapping[CellPlan, int],
     settings: Settings,
     pacing: Pacing,
-    most: int,
-    working: int,
+    room: Room,
+    *,
     begun: int,
+    measurable: Mapping[CellPlan, int] | None = None,
 ) -> Plan:
     """What the trials that are still missing will take; ``begun`` connections are spent already.
 
-    ``most`` may be open at once, ``working`` of them without waiting idle.
+    ``measurable`` are all trials that may have to be driven once more; None: the missing ones.
     """
+    most, working = room.most, room.working
     cells = {cell: count for cell, count in missing.items() if count}
     idle = {cell: count for cell, count in cells.items() if cell.sequence.is_idle}
-    rounds = {cell: ceil(count / 10) for cell, count in idle.items() if cell.sequence.is_race}
+    races = {cell: count for cell, count in idle.items() if cell.sequence.is_race}
+    rounds = {cell: ceil(count / room.a_round) for cell, count in races.items()}
     connections = begun + sum(cells.values()) + len(cells) + sum(rounds.values())
     if settings.expected_idle <= SHORT_S and any(c.sequence.name == TIMED for c in idle):
         connections += 1  # the timeout once more, alone
@@ -101,7 +118,15 @@ def plan_of(  # noqa: PLR0917 - all that a plan depends on
     )
     least = connections / settings.rate if settings.rate else 0.0
     seconds, patient = (round(max(span, least), 1) for span in spans)
-    return Plan(connections, at_once, seconds, max(seconds, patient))
+    again = cells if measurable is None else measurable
+    return Plan(
+        connections,
+        at_once,
+        seconds,
+        max(seconds, patient),
+        with_repeats=connections + most_repeats(again, room.a_round),
+        if_crowded=connections + most_if_crowded(again, most),
+    )
 
 
 def _patient(pacing: Pacing, settings: Settings) -> Pacing:

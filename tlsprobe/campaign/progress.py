@@ -75,7 +75,17 @@ def cost_of(plan: Plan) -> str:
     long = f"about {_how_long(plan.seconds)}"
     if plan.patient_seconds is not None and round(plan.patient_seconds) > round(plan.seconds):
         long += f", up to {_how_long(plan.patient_seconds)} if the server leaves connections open"
-    return f"{plan.connections} connections, {at_once}, {long}"
+    return f"{plan.connections} connections{_more(plan)}, {at_once}, {long}"
+
+
+def _more(plan: Plan) -> str:
+    """What may come on top of it."""
+    if plan.with_repeats is None or plan.with_repeats == plan.connections:
+        return ""
+    more = f" (at most {plan.with_repeats} with controls and with what comes late"
+    if plan.if_crowded is not None and plan.if_crowded > plan.with_repeats:
+        more += f", {plan.if_crowded} if the server has no room for {plan.most_open} at once"
+    return f"{more})"
 
 
 def _how_long(seconds: float) -> str:

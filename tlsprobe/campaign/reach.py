@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import cast
 
 import trio
@@ -21,6 +23,9 @@ from tlsprobe.tls import client_context
 CHECK = parse("request; close_notify; fin; drain 200ms", "path check")
 """One whole, orderly connection: the preflight, and the proof that a path is alive."""
 
+RATE_ELSEWHERE = 20.0
+"""New connections a second, unless the user says otherwise; on loopback as many as come."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reached:
@@ -36,17 +41,39 @@ class Reached:
     server_says: str = ""
     checks: tuple[Drive, ...] = ()
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the server is on this machine."""
+        return ip_address(numeric(self.address)[0].partition("%")[0]).is_loopback
+
+
+def rate_to(reached: Iterable[Reached], settings: Settings) -> float | None:
+    """New connections a second to these servers together, None for as many as come."""
+    near = all(one.is_near for one in reached)
+    return settings.rate or (None if near else RATE_ELSEWHERE)
+
 
 async def reach(target: Target, converse: Conversations, settings: Settings) -> Reached:
     """Find an address that answers and learn how each TLS version fares there.
 
     Raises CannotMeasure, with the reason and a hint, when no version gets through.
     """
+    reached = await look(target, converse, settings)
+    if not reached.routes:
+        raise _cannot(target, reached.checks)
+    return reached
+
+
+async def look(target: Target, converse: Conversations, settings: Settings) -> Reached:
+    """The same, without any route if no version gets through.
+
+    Raises CannotMeasure when the name cannot be resolved.
+    """
     identity, name, alpn = settings.identity, server_name(target, settings), converse().alpn
     certified = name or target.host
     contexts = {v: client_context(v, identity, name, alpn, certified) for v in settings.tls}
-    failures: list[Drive] = []
     checks: list[Drive] = []
+    reached: Reached | None = None
     for address in await _resolve(target):
         template = {
             version: Route(
@@ -58,9 +85,9 @@ async def reach(target: Target, converse: Conversations, settings: Settings) -> 
         reached = await _try(address, template)
         checks += reached.checks
         if reached.routes:
-            return replace(reached, checks=tuple(checks))
-        failures += reached.refused.values()
-    raise _cannot(target, failures)
+            break
+    assert reached is not None, "a name that resolves has an address"
+    return replace(reached, checks=tuple(checks))
 
 
 def numeric(address: Address) -> tuple[str, int]:
@@ -116,7 +143,7 @@ def _tickets(found: Drive) -> int:
     return sum(record.kind is RecordKind.TICKET for record in found.records)
 
 
-def _cannot(target: Target, failures: list[Drive]) -> CannotMeasure:
+def _cannot(target: Target, failures: tuple[Drive, ...]) -> CannotMeasure:
     """The failure that says most: the one that came furthest."""
     order = list(Stage)
     furthest = max(failures, key=lambda found: order.index(found.stage))

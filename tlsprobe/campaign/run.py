@@ -45,7 +45,9 @@ class Probed:
 
 def jobs_of(asked: RunSettings) -> list[Job]:
     """What is to be done for each target. Raises UsageError for what does not fit."""
-    return [_job(target, profile, asked) for target, profile in asked.targets]
+    spent = asked.spent or (0,) * len(asked.targets)
+    pairs = zip(asked.targets, spent, strict=True)
+    return [_job(target, profile, asked, already) for (target, profile), already in pairs]
 
 
 async def probe_all(asked: RunSettings, jobs: list[Job], progress: Progress) -> Probed:
@@ -76,13 +78,14 @@ async def _probe_each(asked: RunSettings, jobs: list[Job], progress: Progress) -
 # --- One target -----------------------------------------------------------------------------------
 
 
-def _job(target: Target, profile: Profile, asked: RunSettings) -> Job:
+def _job(target: Target, profile: Profile, asked: RunSettings, spent: int) -> Job:
     """One target with its results folder, what that holds, and its baseline."""
     settings = replace(
         asked.each,
         connections=asked.each.connections or profile.connections,
         patience=replace(asked.each.patience, idle=_idle(asked, profile)),
         idle_s=profile.idle_s,
+        spent=spent,
     )
     name = settings.identity.sni or target.host
     converse = make_conversation(profile, name, asked.login, target.port)

@@ -31,7 +31,8 @@ class Settings:
 
     ``connections`` is how many may be open at once, ``rate`` how many are opened a second; None: as
     many as suits where the server is. ``concurrency`` is how many do not wait idle. ``idle_s`` is
-    the idle timeout that is documented, if one is.
+    the idle timeout that is documented, if one is. ``spent`` connections were opened before, to see
+    what the server speaks.
     With a ``seed`` the cells are measured in a shuffled order and each connection starts a little
     late; the same seed gives the same order and the same delays. ``namespace`` is the network
     namespace that everything happens in, empty for our own.
@@ -51,6 +52,7 @@ class Settings:
     seed: int | None = None
     namespace: str = ""
     idle_s: float | None = None
+    spent: int = 0
 
     @property
     def expected_idle(self) -> float:
@@ -62,7 +64,8 @@ class Settings:
 class RunSettings:
     """What ``tlsprobe run`` is asked to do: whom it probes, how, and where the results go.
 
-    ``targets`` come with their profiles, and ``each`` is measured alike. ``sequences`` are names,
+    ``targets`` come with their profiles, and ``each`` is measured alike; ``spent`` are the
+    connections that were opened to each of them before, none if empty. ``sequences`` are names,
     files or steps; none of them means those of the profile. ``idle_s`` is how long idle sequences
     wait, in seconds; None: as long as the profile says. Of several targets, ``out_dir``, ``resume``
     and ``expect`` hold a folder each. ``delay_close`` is the process whose close() is held up.
@@ -80,6 +83,7 @@ class RunSettings:
     delay_close: int | None = None
     command: tuple[str, ...] = ()
     typed: str = ""
+    spent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

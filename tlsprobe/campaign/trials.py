@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import ip_address
 
 import trio
 
@@ -23,8 +22,9 @@ from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
 from tlsprobe.campaign.pace import Pace, Place, cancel_at, unless_stopped
-from tlsprobe.campaign.planning import LONG_IDLE, pacing_of, plan_of
-from tlsprobe.campaign.reach import CHECK, Reached, numeric, reach
+from tlsprobe.campaign.planning import LONG_IDLE, Room, pacing_of, plan_of
+from tlsprobe.campaign.reach import CHECK, Reached, numeric, rate_to, reach
+from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import (
     Measured,
     Settings,
@@ -58,9 +58,6 @@ from tlsprobe.sniff.capture import Capture
 
 _Opened = trio.TaskStatus[None]
 
-PATH_TRIES = 3
-"""Connections that may run out of time before a path counts as dead."""
-
 A_ROUND = 10
 """Connections that race the same expiry together."""
 
@@ -69,9 +66,6 @@ BETWEEN_ROUNDS = 0.4
 
 ON_LOOPBACK, ELSEWHERE = 32, 16
 """Connections that may be open at once, unless the user says otherwise."""
-
-RATE_ELSEWHERE = 20.0
-"""New connections a second, unless the user says otherwise; on loopback as many as come."""
 
 APART = 0.01
 """Seconds between connections that have something to do when the server's idle timer fires.
@@ -138,24 +132,19 @@ class _Campaign:
         self.pace = Pace(self.rate)
         self.apart = Pace(1 / APART)
         self.gauge = Gauge()
-        self.gauge.opened = len(reached.checks)
+        self.gauge.opened = settings.spent + len(reached.checks)
         self.begun = trio.current_time()
         self.told: Plan | None = None
         self.notes = [capture.warning] if capture.warning else []
 
     def most_asked(self) -> int:
         """How many connections may be open at once, by the user or by where the server is."""
-        return self.settings.connections or (ON_LOOPBACK if self.is_near else ELSEWHERE)
-
-    @property
-    def is_near(self) -> bool:
-        """Whether the server is on this machine."""
-        return ip_address(numeric(self.reached.address)[0].partition("%")[0]).is_loopback
+        return self.settings.connections or (ON_LOOPBACK if self.reached.is_near else ELSEWHERE)
 
     @property
     def rate(self) -> float | None:
         """New connections a second, None for as many as come."""
-        return self.settings.rate or (None if self.is_near else RATE_ELSEWHERE)
+        return rate_to((self.reached,), self.settings)
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -199,9 +188,11 @@ class _Campaign:
     def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:
         """What the trials that are missing will cost."""
         pacing = pacing_of(self.reached.checks)
-        settings, limits = replace(self.settings, rate=self.rate), self.limits
-        begun = len(self.reached.checks)
-        return plan_of(missing, settings, pacing, limits.most, limits.working, begun)
+        settings = replace(self.settings, rate=self.rate)
+        room = Room(self.limits.most, self.limits.working, self.round_size())
+        measurable = {c: c.trials for c in missing if TlsVersion(c.tls) in self.routes}
+        begun = self.gauge.opened
+        return plan_of(missing, settings, pacing, room, begun=begun, measurable=measurable)
 
     # --- facts --------------------------------------------------------------------------------
 
@@ -252,20 +243,32 @@ class _Campaign:
             await self.cell(cell)
 
     async def controls(self) -> None:
-        """Measure the controls that would tell an RST's cause and that nobody asked for."""
+        """Measure the controls that would tell an RST's cause and that nobody asked for.
+
+        Those that wait for an idle timer wait side by side.
+        """
+        async with trio.open_nursery() as nursery:
+            for cell in self.wanted_controls():
+                if cell.sequence.is_idle:
+                    nursery.start_soon(self.cell, cell)
+                else:
+                    await self.cell(cell)
+
+    def wanted_controls(self) -> Iterator[CellPlan]:
+        """The controls that were begun before, and those that what was measured asks for."""
         plans = self.judgement.plans
         known = {(cell.sequence.groups, cell.tls) for cell in plans}
         for cell in plans:
-            if cell.role == CONTROL:  # begun before
-                await self.cell(cell)
+            if cell.role == CONTROL:
+                yield cell
                 continue
             said = [trial.judgement for trial in self.judgement.trials(cell)]
             for added in controls_for(cell, said):
-                if (added.sequence.groups, added.tls) in known or added.sequence.is_idle:
+                if (added.sequence.groups, added.tls) in known:
                     continue
                 known.add((added.sequence.groups, added.tls))
                 self.note(PlanFact((_planned(added),)))
-                await self.cell(added)
+                yield added
 
     async def cell(
         self, cell: CellPlan, *, task_status: _Opened = trio.TASK_STATUS_IGNORED

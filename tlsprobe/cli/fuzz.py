@@ -13,7 +13,7 @@ from typing import Annotated
 import trio
 import typer
 
-from tlsprobe.campaign.guess_protocol import HTTP, speaks_http
+from tlsprobe.campaign.guess_protocol import HTTP, guess
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out
@@ -191,7 +191,7 @@ def fuzz(options: FuzzOptions) -> None:
     job = options.job()
     guessed = options.profile is None
     unknown = guessed and job.target.profile == UNKNOWN
-    if unknown and trio.run(speaks_http, job.target, job.settings.run):
+    if unknown and trio.run(guess, job.target, job.settings.run).speaks_http:
         job = replace(options, profile=HTTP).job()
     from tlsprobe.fuzz.run import fuzz_into_folder  # hypothesis, which takes its time
 

@@ -64,7 +64,7 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
         stop, lambda: _reach_all(places, settings.run), "before anything was tried"
     )
     async with AsyncExitStack() as captures:
-        shared = Shared(settings, watcher, facts)
+        shared = Shared(settings, reached, watcher, facts)
         probers = [
             await shared.prober(place.target, found, captures)
             for place, found in zip(places, reached, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ import trio
 
 from tlsprobe.campaign.capturing import capturing
 from tlsprobe.campaign.pace import Pace
-from tlsprobe.campaign.reach import Reached, numeric
+from tlsprobe.campaign.reach import Reached, numeric, rate_to
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
@@ -31,13 +31,17 @@ class Shared:
     """What the targets of a fuzz run share: its bounds, and the count of what was done."""
 
     def __init__(
-        self, settings: FuzzSettings, watcher: FuzzWatcher, facts: Stores = in_memory
+        self,
+        settings: FuzzSettings,
+        reached: Iterable[Reached],
+        watcher: FuzzWatcher,
+        facts: Stores = in_memory,
     ) -> None:
         self.run = settings.run
         self.watcher = watcher
         self.facts = facts
         self.counts = Counts()
-        self.pace = Pace(settings.run.rate)
+        self.pace = Pace(rate_to(reached, settings.run))
         self.working = trio.CapacityLimiter(settings.run.concurrency)
         self.told: Tell = lambda _seen, _why: None
 

@@ -388,13 +388,17 @@ class Plan:
     """What a run costs its server: connections, how many of them at once at most, and how long.
 
     ``seconds`` is the time of the measurement, without what comes before and after it. A plan says
-    in ``patient_seconds`` how long it is if the server ends nothing and our patience has to.
+    in ``patient_seconds`` how long it is if the server ends nothing and our patience has to, in
+    ``with_repeats`` how many connections it may come to with controls and with what is driven once
+    more, and in ``if_crowded`` with what is measured again should the server have no room for us.
     """
 
     connections: int
     most_open: int
     seconds: float
     patient_seconds: float | None = None
+    with_repeats: int | None = None
+    if_crowded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
