@@ -110,6 +110,7 @@ class Given:
             if half is None:
                 half = summary.halves[key] = Half(key, packet.number, packet.time_ns)
             half.flags |= packet.flags
+            half.last_ns = packet.time_ns
             half.last = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
             if packet.flags & (SYN | FIN | RST):
                 summary.mark(

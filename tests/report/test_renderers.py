@@ -35,6 +35,7 @@ from tlsprobe.report.blocks import (
     Paragraph,
     Strong,
     Table,
+    Timeline,
     marks_in,
 )
 from tlsprobe.report.render_markdown import ACROSS, render_markdown
@@ -68,6 +69,7 @@ def page_of(said: str) -> Page:
         Table((Column(said), Column(said, breaks=True)), ((said, text), (said, ""))),
         Legend(((Mark(Verdict.PASS), said), (Code("ok"), said))),
         Ladder(LADDER, text, said, said),
+        Timeline((0, 3, 1), said, said, text),
         CodeBlock((said,)),
     )
 

@@ -70,11 +70,14 @@ def err(*, no_color: bool = False) -> Console:
     return _console(no_color, error=True)
 
 
-def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
-    """A check of an option that is one of these words, for choices that are a list elsewhere."""
+def one_of(words: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    """A check of an option that is one of these words, for choices that are a list elsewhere.
 
-    def checked(word: str) -> str:
-        if word not in words:
+    An option that was not given, and has no default, is none of them, and right.
+    """
+
+    def checked(word: str | None) -> str | None:
+        if word is not None and word not in words:
             raise typer.BadParameter(f"{word!r} is not one of {', '.join(words)}.")
         return word
 

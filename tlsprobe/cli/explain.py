@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlsprobe.cli.console import one_of, out
 from tlsprobe.errors import UsageError
+from tlsprobe.model.causes import Cause, cause_named
 from tlsprobe.model.explanation import Explanation
+from tlsprobe.model.trace import Side
 from tlsprobe.report.formats import PAGE_FORMATS, renderer
 
+if TYPE_CHECKING:
+    from tlsprobe.explain.wanted import Moment
+
+_TIMES = "2026-11-26T12:00:00Z, 12:00:00 (UTC), or seconds from the first packet"
+
 FOUND = 1
-"""Exit code when a reset was found."""
+"""Exit code when a reset was found, or other trouble at the end of a connection."""
 
-MOST = 20
-"""So many kinds of reset go into a ticket, which is about one or two."""
-
+TOP, TOP_OF_PAGES = 2, 20
+"""So many kinds of reset are shown packet by packet on a terminal, and on a page."""
 
 TERMINAL, JSON = "terminal", "json"
 FORMATS = (TERMINAL, *PAGE_FORMATS, JSON)
+CAUSES = tuple(str(cause) for cause in Cause)
+SIDES = tuple(str(side) for side in Side)
 
 
 def explain(  # noqa: PLR0917 - the options of the command line are its arguments
@@ -44,8 +52,50 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
         int | None,
         typer.Option("--port", min=0, max=65535, help="Only connections with this port."),
     ] = None,
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            "--flow", metavar="CLIENT:PORT", help="Only the connection with this end, in full."
+        ),
+    ] = None,
+    packet: Annotated[
+        int | None,
+        typer.Option("--packet", metavar="N", min=1, help="Only the connection of packet N."),
+    ] = None,
+    cause: Annotated[
+        str | None,
+        typer.Option("--cause", callback=one_of(CAUSES), help="Only resets of this cause."),
+    ] = None,
+    side: Annotated[
+        str | None,
+        typer.Option(
+            "--side",
+            metavar="|".join(SIDES),
+            callback=one_of(SIDES),
+            help="Only resets that this side sent.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help=f"Only what happened from then on: {_TIMES}"),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="TIME", help="Only what happened until then."),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            metavar="N",
+            min=0,
+            help=f"Show N kinds of reset packet by packet. Default: {TOP}, on a page"
+            f" {TOP_OF_PAGES}.",
+        ),
+    ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Also list the connections without a reset.")
+        bool,
+        typer.Option("--all", help="Show every kind of reset, and connections with nothing amiss."),
     ] = False,
     how: Annotated[
         str,
@@ -59,31 +109,46 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
 ) -> None:
-    """Explain every reset in a capture: who sent it, what provoked it, the cause, what helps.
+    """Explain how connections in a capture ended: who sent each reset, why, whom it hurts.
+
+    First an overview, then other trouble than resets, then the kinds of reset, the worst first.
 
     To capture from the first SYN on: tcpdump -i any -n -w trace.pcap 'host db and port 5432'
 
     Then: tlsprobe explain trace.pcap, or: tcpdump -n -r trace.pcap | tlsprobe explain -
 
-    Exit codes: 0 no reset was found; 1 a reset was found; 2 the input could not be read.
+    Exit codes: 0 nothing amiss was found; 1 a reset or other trouble was found; 2 the input could
+    not be read, or the command line is wrong.
     """
     from tlsprobe.captures.reader import open_capture_file
-    from tlsprobe.explain import Filter
     from tlsprobe.explain import explain as explained
+    from tlsprobe.explain.wanted import Filter
 
     chosen = JSON if json else how
     key_logs = [_read(path) for path in keys or ()]
-    wanted = Filter(host=_address(host), port=port, quiet=every or chosen == JSON)
+    wanted = Filter(
+        host=_address(host),
+        port=port,
+        quiet=every,
+        flow=_endpoint(flow),
+        packet=packet,
+        cause=cause_named(cause) if cause else None,
+        side=Side(side) if side else None,
+        since=_moment("--since", since),
+        until=_moment("--until", until),
+    )
     reading = open_capture_file(file)
     try:
         explanation = explained(reading, wanted, key_logs)
     finally:
         reading.close()
-    _show(explanation, chosen, no_color)
+    usual = TOP if chosen == TERMINAL else TOP_OF_PAGES
+    most = None if every else usual if top is None else top
+    _show(explanation, chosen, most, no_color)
     raise typer.Exit(FOUND if explanation.found else 0)
 
 
-def _show(explanation: Explanation, how: str, no_color: bool) -> None:
+def _show(explanation: Explanation, how: str, most: int | None, no_color: bool) -> None:
     if how == JSON:
         from tlsprobe.report.explain_document import encode_explanation
 
@@ -92,14 +157,14 @@ def _show(explanation: Explanation, how: str, no_color: bool) -> None:
     elif how in PAGE_FORMATS:
         from tlsprobe.report.pages.explain import explain_page
 
-        text = renderer(how)(explain_page(explanation, most=MOST), diagrams=True)
+        text = renderer(how)(explain_page(explanation, most), diagrams=True)
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     else:
         from tlsprobe.report.pages.explain import explain_page
         from tlsprobe.report.render_terminal import print_page
 
-        print_page(out(no_color=no_color), explain_page(explanation))
+        print_page(out(no_color=no_color), explain_page(explanation, most))
 
 
 def _address(host: str | None) -> str | None:
@@ -112,6 +177,28 @@ def _address(host: str | None) -> str | None:
         return str(ip_address(host.strip("[]")))
     except ValueError:
         return host
+
+
+def _endpoint(flow: str | None) -> str | None:
+    """An end of a connection as captures print it."""
+    if flow is None:
+        return None
+    host, colon, port = flow.rpartition(":")
+    if not colon or not port.isdigit():
+        raise UsageError(f"--flow '{flow}' is not ADDRESS:PORT", "for example 192.0.2.1:40000")
+    address = _address(host) or ""
+    return f"[{address}]:{int(port)}" if ":" in address else f"{address}:{int(port)}"
+
+
+def _moment(option: str, typed: str | None) -> Moment | None:
+    from tlsprobe.explain.wanted import read_moment
+
+    if typed is None:
+        return None
+    found = read_moment(typed)
+    if found is None:
+        raise UsageError(f"{option} '{typed}' is not a time", f"write {_TIMES}")
+    return found
 
 
 def _read(path: Path) -> bytes:

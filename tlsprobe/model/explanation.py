@@ -2,12 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import LadderLine, Reader, Reset
+from tlsprobe.model.trace import Side
 
 EXPLAIN_SCHEMA = "tlsprobe.explain/1"
+
+
+class Harm(StrEnum):
+    """What an RST does to somebody, the worst first.
+
+    LOST: a request or what was in flight is lost. ERROR: a read or connect() fails where nothing
+    was wrong. UNCLEAR: the packets do not tell. NOBODY: only counters notice.
+    """
+
+    LOST = "lost"
+    ERROR = "error"
+    UNCLEAR = "unclear"
+    NOBODY = "nobody"
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst."""
+        return _WORST_FIRST.index(self)
+
+
+_WORST_FIRST = tuple(Harm)
+
+
+class TroubleKind(StrEnum):
+    """What can go wrong at the end of a connection that nobody resets, the worst first."""
+
+    CUT_SHORT = "cut-short"
+    VANISHED = "peer-vanished"
+    UNANSWERED = "no-answer"
+    ZERO_WINDOW = "zero-window"
+    HALF_CLOSED = "half-closed"
+    SLOW_CLOSE = "slow-close"
+    NO_CLOSE_NOTIFY = "no-close-notify"
+    REPEATED = "repeated"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One such thing. ``side`` is whose doing or whose loss it is; ``packets`` show it.
+
+    ``seconds`` is how long it took, ``octets`` how many bytes are owed (None: not known),
+    ``what`` tells kinds of one kind apart: what was cut short, what was repeated. ``sure`` says
+    that it was read, and not inferred from sizes.
+    """
+
+    kind: TroubleKind
+    side: Side
+    packets: tuple[int, ...]
+    time_ns: int
+    seconds: float | None = None
+    octets: int | None = None
+    what: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +71,8 @@ class InputFacts:
     """What was read, and what could not be.
 
     ``packets`` counts the input's packets, TCP or not; ``other`` those that are not TCP. The
-    sentences are None where there is nothing to say.
+    sentences are None where there is nothing to say. ``first_ns`` and ``last_ns`` are the times of
+    the first and the last TCP packet, None where the input tells no times.
     """
 
     name: str
@@ -26,12 +83,15 @@ class InputFacts:
     first_skipped: str | None = None
     truncated: str | None = None
     notes: tuple[str, ...] = ()
+    first_ns: int | None = None
+    last_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedReset:
     """An RST with what provoked it (a packet number) and what would tell the causes apart.
 
+    ``experiment`` is a command line; where none helps, ``capture`` says which capture would.
     ``remedy`` is whom it hurts and what helps, None where no more is known than its cause.
     """
 
@@ -39,6 +99,8 @@ class ExplainedReset:
     trigger: int | None = None
     experiment: str | None = None
     remedy: Remedy | None = None
+    harm: Harm = Harm.UNCLEAR
+    capture: str | None = None
 
     @property
     def helps(self) -> Remedy:
@@ -50,8 +112,8 @@ class ExplainedReset:
 class ExplainedFlow:
     """One connection. ``complete`` says that the capture lacks nothing of it.
 
-    ``client`` and ``server`` are printed endpoints. Only an example of many like it has a
-    ``ladder``.
+    ``client`` and ``server`` are printed endpoints, ``sni`` is the name that the client asked for.
+    Only an example of many like it has a ``ladder``.
     """
 
     client: str
@@ -63,21 +125,46 @@ class ExplainedFlow:
     tls: str | None = None
     ladder: tuple[LadderLine, ...] = ()
     notes: tuple[str, ...] = ()
+    sni: str | None = None
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Hashable, ...]:
+        """Its kinds of resets, each once."""
+        return tuple(dict.fromkeys(told.reset.kind for told in self.resets))
+
+    @property
+    def likeness(self) -> Hashable:
+        """What connections that were reset alike have in common, to whatever server.
+
+        A version of TLS keeps them apart, and so does whom it hurts: see `Reset.kind`.
+        """
+        helps = tuple(dict.fromkeys(told.helps for told in self.resets))
+        return self.tls, self.kinds, helps
+
+    @property
+    def harm(self) -> Harm:
+        """The worst that its resets do."""
+        return min((told.harm for told in self.resets), key=lambda h: h.rank, default=Harm.NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The whole answer. Of the connections without a reset some, or all, are only counted.
 
-    ``quiet`` is how many those are, ``not_shown`` how many with a reset found no room.
+    ``quiet`` is how many those are, ``not_shown`` how many with a reset found no room, ``passed``
+    how many with a reset were not asked for. ``unlooked`` of the quiet ones were not looked at
+    closely: nothing is known of troubles of theirs.
     """
 
     source: InputFacts
     flows: tuple[ExplainedFlow, ...]
     quiet: int = 0
     not_shown: int = 0
+    passed: int = 0
+    unlooked: int = 0
 
     @property
     def found(self) -> bool:
-        """Whether any reset was found."""
-        return self.not_shown > 0 or any(flow.resets for flow in self.flows)
+        """Whether anything is amiss: a reset, or trouble without one."""
+        return self.not_shown > 0 or any(flow.resets or flow.troubles for flow in self.flows)

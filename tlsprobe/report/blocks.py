@@ -165,6 +165,16 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeline:
+    """How often something happened in equal parts of a time from ``begin`` to ``end``."""
+
+    counts: tuple[int, ...]
+    begin: str
+    end: str
+    caption: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CodeBlock:
     """Lines to be copied as they are: never wrapped."""
 
@@ -172,7 +182,16 @@ class CodeBlock:
 
 
 Block: TypeAlias = (
-    Heading | Paragraph | Note | Fields | BulletList | Table | Legend | Ladder | CodeBlock
+    Heading
+    | Paragraph
+    | Note
+    | Fields
+    | BulletList
+    | Table
+    | Legend
+    | Ladder
+    | Timeline
+    | CodeBlock
 )
 Page: TypeAlias = tuple[Block, ...]
 

@@ -1,16 +1,17 @@
-"""An explanation as the groups that people read.
+"""An explanation as what people read: an overview first, then groups that are alike.
 
 A thousand connections that were reset for the same reason are one group with a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.explanation import ExplainedFlow, Explanation
-from tlsprobe.model.judgement import Reader
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, Harm, InputFacts
+from tlsprobe.model.judgement import Provoked, Reader
 from tlsprobe.model.trace import Side
 
 _SERVERS = "the server's: "
@@ -36,38 +37,211 @@ def reader_of(flow: ExplainedFlow) -> str:
 
 
 NAMED = 5
-"""So many clients of a group are named."""
+"""So many clients of a group, or names in a list, are written out."""
+
+
+def server_of(flow: ExplainedFlow) -> str:
+    """The server, with the name that its client asked for."""
+    return f"{flow.server} ({flow.sni})" if flow.sni else flow.server
+
+
+def first_of_each(flow: ExplainedFlow) -> list[ExplainedReset]:
+    """The first reset of each side and cause: echoes of it say nothing new."""
+    first: dict[object, ExplainedReset] = {}
+    for explained in flow.resets:
+        first.setdefault((explained.reset.side, explained.reset.cause), explained)
+    return list(first.values())
+
+
+# --- groups ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Connections to one server that ended alike, the first of them the example."""
+    """Connections that ended alike, one of them the example.
+
+    ``clients`` are some of the others, ``servers`` all servers with how many connections each.
+    """
 
     example: ExplainedFlow
-    others: tuple[str, ...]
+    clients: tuple[str, ...]
+    servers: tuple[tuple[str, int], ...]
     count: int
 
+    @property
+    def harm(self) -> Harm:
+        """The worst that was done to them."""
+        return self.example.harm
 
-def groups_of(explanation: Explanation) -> list[Group]:
-    """The connections that were reset, those that are alike together, in order of appearance."""
-    return _grouped(flow for flow in explanation.flows if flow.resets)
+
+def groups_of(flows: Iterable[ExplainedFlow]) -> list[Group]:
+    """Connections that were reset alike together: whom it hurts most first, then the most.
+
+    What differs from another in the version of TLS alone comes behind all that says something new.
+    """
+    found: dict[object, list[ExplainedFlow]] = {}
+    for flow in flows:
+        if flow.resets:
+            found.setdefault(flow.likeness, []).append(flow)
+    ranked = sorted(map(_group, found.values()), key=lambda group: (group.harm.rank, -group.count))
+    news: dict[object, Group] = {}
+    for group in ranked:
+        news.setdefault(group.example.kinds, group)
+    firsts = list(news.values())
+    return firsts + [group for group in ranked if all(group is not first for first in firsts)]
 
 
 def quiet_of(explanation: Explanation) -> list[Group]:
-    """The connections without a reset that are shown, likewise."""
-    return _grouped(flow for flow in explanation.flows if not flow.resets)
-
-
-def _grouped(flows: Iterator[ExplainedFlow]) -> list[Group]:
+    """The connections with nothing amiss that are shown, likewise, by what went over the wire."""
     found: dict[object, list[ExplainedFlow]] = {}
+    for flow in explanation.flows:
+        if not flow.resets and not flow.troubles:
+            found.setdefault((flow.server, flow.signature, flow.tls), []).append(flow)
+    return list(map(_group, found.values()))
+
+
+def _group(alike: list[ExplainedFlow]) -> Group:
+    """The example is one whose packets are all there, of those that were drawn."""
+    example = min(alike, key=lambda flow: (not flow.ladder, not flow.complete))
+    others = tuple(flow.client for flow in alike if flow is not example)
+    servers = Counter(server_of(flow) for flow in alike)
+    return Group(example, others[:NAMED], tuple(servers.most_common()), len(alike))
+
+
+# --- scans ----------------------------------------------------------------------------------------
+
+SCANNED = 10
+"""Whoever knocks at so many servers, and says nothing to any, scans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One host that knocked at many servers; ``refused`` of them let nobody in."""
+
+    client: str
+    servers: int
+    hosts: int
+    refused: int
+    first_ns: int
+    last_ns: int
+    example: int
+
+
+def without_scans(flows: Iterable[ExplainedFlow]) -> tuple[list[Scan], list[ExplainedFlow]]:
+    """The scans among connections that were reset, and what is left."""
+    knocks: dict[str, list[ExplainedFlow]] = {}
+    rest: list[ExplainedFlow] = []
     for flow in flows:
-        causes = tuple(explained.reset.kind for explained in flow.resets)
-        found.setdefault((flow.server, causes or flow.signature), []).append(flow)
-    return [
-        Group(
-            next((f for f in alike if f.ladder), alike[0]),
-            tuple(f.client for f in alike[1 : 1 + NAMED]),
-            len(alike),
-        )
-        for alike in found.values()
-    ]
+        if _is_knock(flow):
+            knocks.setdefault(_host(flow.client), []).append(flow)
+        else:
+            rest.append(flow)
+    scans = []
+    for client, tried in knocks.items():
+        if len({flow.server for flow in tried}) >= SCANNED:
+            scans.append(_scan(client, tried))
+        else:
+            rest += tried
+    return scans, rest
+
+
+def _is_knock(flow: ExplainedFlow) -> bool:
+    """Whether nothing was said: refused, or given up while it connected."""
+    resets = [told.reset for told in flow.resets]
+    silent = not set(flow.signature.lower()) - set("r ")
+    return silent and all(
+        r.cause is Cause.REFUSED or r.provoked in {Provoked.SYN, None} for r in resets
+    )
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.rpartition(":")[0] or endpoint
+
+
+def _scan(client: str, tried: list[ExplainedFlow]) -> Scan:
+    times = [told.reset.time_ns for flow in tried for told in flow.resets]
+    servers = {flow.server for flow in tried}
+    closed = {f.server for f in tried if any(t.reset.cause is Cause.REFUSED for t in f.resets)}
+    return Scan(
+        client=client,
+        servers=len(servers),
+        hosts=len(set(map(_host, servers))),
+        refused=len(closed),
+        first_ns=min(times),
+        last_ns=max(times),
+        example=min(told.reset.packet for flow in tried for told in flow.resets),
+    )
+
+
+# --- the overview ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The resets of one cause that one side sent, between any client and one server."""
+
+    cause: Cause
+    side: Side
+    server: str
+    harm: Harm
+    resets: int
+    connections: int
+    first_ns: int
+    last_ns: int
+
+
+def overview_of(flows: Iterable[ExplainedFlow]) -> list[Row]:
+    """The resets by cause, side, server and whom they hurt: the worst first, then the most."""
+    found: dict[tuple[Cause, Side, str, Harm], list[tuple[ExplainedFlow, ExplainedReset]]] = {}
+    for flow in flows:
+        for told in flow.resets:
+            key = told.reset.cause, told.reset.side, server_of(flow), told.harm
+            found.setdefault(key, []).append((flow, told))
+    rows = [_row(*key, of) for key, of in found.items()]
+    return sorted(rows, key=lambda row: (row.harm.rank, -row.connections, row.first_ns))
+
+
+def _row(
+    cause: Cause,
+    side: Side,
+    server: str,
+    harm: Harm,
+    of: list[tuple[ExplainedFlow, ExplainedReset]],
+) -> Row:
+    times = [told.reset.time_ns for _, told in of]
+    connections = len({id(flow) for flow, _ in of})
+    return Row(cause, side, server, harm, len(of), connections, min(times), max(times))
+
+
+BINS = 46
+"""Bars of a time line."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverTime:
+    """How many RSTs fell into each of `BINS` equal parts of the time of a capture."""
+
+    counts: tuple[int, ...]
+    first_ns: int
+    last_ns: int
+
+
+def over_time(source: InputFacts, flows: Iterable[ExplainedFlow]) -> OverTime | None:
+    """The resets over time; None where there are none, no times are told, or no time passed."""
+    first, last = source.first_ns, source.last_ns
+    if first is None or last is None or last <= first:
+        return None
+    counts = [0] * BINS
+    for flow in flows:
+        for told in flow.resets:
+            at = (told.reset.time_ns - first) * BINS // (last - first + 1)
+            counts[max(0, min(BINS - 1, at))] += 1
+    return OverTime(tuple(counts), first, last) if any(counts) else None
+
+
+def list_of(names: Iterable[str]) -> Iterator[str]:
+    """The first few names, and how many more there are."""
+    every = list(names)
+    yield from every[:NAMED]
+    if len(every) > NAMED:
+        yield f"and {len(every) - NAMED} more"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,14 +13,17 @@ from tlsprobe.model.explanation import (
     ExplainedFlow,
     ExplainedReset,
     Explanation,
+    Harm,
     InputFacts,
+    Trouble,
+    TroubleKind,
 )
 from tlsprobe.model.judgement import Confidence, Provoked, Reader
 from tlsprobe.model.trace import Side
+from tlsprobe.report.clock import clock
 from tlsprobe.report.escape import printable
-
-_DAY_NS = 86_400 * 10**9
-_CLOCK_NS = 10**9 * 60 * 60 * 24 * 365
+from tlsprobe.report.explain import Row, overview_of
+from tlsprobe.report.troubles import trouble_sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,53 @@ class InputDocument:
     first_skipped: str | UnsetType = UNSET
     truncated: str | UnsetType = UNSET
     notes: tuple[str, ...] | UnsetType = UNSET
+    first: str | UnsetType | None = UNSET
+    last: str | UnsetType | None = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class RowDocument:
+    """A row of the overview: the RSTs of one cause that one side sent, to or from one server.
+
+    ``connections`` is in how many, ``first`` and ``last`` are the times of two of the RSTs,
+    ``harm`` says whether anybody was hurt.
+    """
+
+    cause: Cause
+    side: Side
+    server: str
+    harm: Harm
+    resets: int
+    connections: int
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleDocument:
+    """What is amiss without a reset. ``packets`` show it, counted from 1 in the input's order.
+
+    ``side`` is whose doing, or whose loss, it is; ``seconds`` how long it took, ``octets`` how many
+    bytes are owed, ``text`` the sentence that says so. ``sure`` is false where sizes alone tell.
+    """
+
+    kind: TroubleKind
+    side: Side
+    packets: tuple[int, ...]
+    time: str | None
+    text: str
+    sure: bool
+    seconds: float | UnsetType = UNSET
+    octets: int | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class ResetDocument:
     """An RST. ``packet`` and ``trigger``, what provoked it, count from 1 in the input's order.
 
-    ``provoked`` says what the trigger carried, ``hurts`` whom the reset hurts; ``text`` is what the
-    RST itself carries.
+    ``provoked`` says what the trigger carried, ``hurts`` whom the reset hurts and ``harm`` how
+    badly; ``text`` is what the RST itself carries. ``experiment`` is a command line that would
+    settle what is open, ``capture`` says which capture would.
     """
 
     side: Side
@@ -57,13 +98,18 @@ class ResetDocument:
     remedy: tuple[str, ...]
     provoked: Provoked | None = None
     hurts: str = ""
+    harm: Harm = Harm.UNCLEAR
     experiment: str | UnsetType = UNSET
+    capture: str | UnsetType = UNSET
     text: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class FlowDocument:
-    """A connection. ``complete``: the capture lacks nothing of it."""
+    """A connection. ``complete``: the capture lacks nothing of it.
+
+    ``sni`` is the name that the client asked for; ``troubles`` is what is amiss beside resets.
+    """
 
     client: str
     server: str
@@ -73,14 +119,18 @@ class FlowDocument:
     complete: bool
     resets: tuple[ResetDocument, ...]
     notes: tuple[str, ...] | UnsetType = UNSET
+    sni: str | UnsetType = UNSET
+    troubles: tuple[TroubleDocument, ...] | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainDocument:
     """What was found.
 
-    ``quiet`` connections without a reset and ``not_shown`` ones with a reset are not in it; both
-    are left out where they are 0.
+    ``overview`` adds the resets up, the worst first. ``quiet`` connections with nothing amiss are
+    not in it unless they are asked for, nor are ``not_shown`` ones with a reset for which there was
+    no room, and ``passed`` ones that were not asked for; ``unlooked`` of the quiet ones were not
+    looked at closely. Each is left out where it is 0.
     """
 
     schema: str
@@ -88,6 +138,9 @@ class ExplainDocument:
     flows: tuple[FlowDocument, ...]
     quiet: int | UnsetType = UNSET
     not_shown: int | UnsetType = UNSET
+    passed: int | UnsetType = UNSET
+    unlooked: int | UnsetType = UNSET
+    overview: tuple[RowDocument, ...] | UnsetType = UNSET
 
 
 def encode_explanation(explanation: Explanation) -> bytes:
@@ -103,6 +156,22 @@ def explanation_document(explanation: Explanation) -> ExplainDocument:
         tuple(map(_flow, explanation.flows)),
         explanation.quiet or UNSET,
         explanation.not_shown or UNSET,
+        explanation.passed or UNSET,
+        explanation.unlooked or UNSET,
+        tuple(map(_row, overview_of(explanation.flows))) or UNSET,
+    )
+
+
+def _row(row: Row) -> RowDocument:
+    return RowDocument(
+        row.cause,
+        row.side,
+        printable(row.server),
+        row.harm,
+        row.resets,
+        row.connections,
+        clock(row.first_ns),
+        clock(row.last_ns),
     )
 
 
@@ -115,6 +184,8 @@ def _input(source: InputFacts) -> InputDocument:
         first_skipped=printable(source.first_skipped) if source.first_skipped else UNSET,
         truncated=printable(source.truncated) if source.truncated else UNSET,
         notes=_sentences(source.notes) or UNSET,
+        first=UNSET if source.first_ns is None else clock(source.first_ns),
+        last=UNSET if source.last_ns is None else clock(source.last_ns),
     )
 
 
@@ -128,6 +199,21 @@ def _flow(flow: ExplainedFlow) -> FlowDocument:
         flow.complete,
         tuple(map(_reset, flow.resets)),
         notes=_sentences(flow.notes) or UNSET,
+        sni=printable(flow.sni) if flow.sni else UNSET,
+        troubles=tuple(_trouble(flow, one) for one in flow.troubles) or UNSET,
+    )
+
+
+def _trouble(flow: ExplainedFlow, trouble: Trouble) -> TroubleDocument:
+    return TroubleDocument(
+        trouble.kind,
+        trouble.side,
+        trouble.packets,
+        clock(trouble.time_ns),
+        printable(trouble_sentence(flow, trouble)),
+        trouble.sure,
+        seconds=UNSET if trouble.seconds is None else trouble.seconds,
+        octets=UNSET if trouble.octets is None else trouble.octets,
     )
 
 
@@ -146,22 +232,12 @@ def _reset(found: ExplainedReset) -> ResetDocument:
         remedy.sentences,
         provoked=reset.provoked,
         hurts=remedy.hurts,
+        harm=found.harm,
         experiment=printable(found.experiment) if found.experiment else UNSET,
+        capture=found.capture or UNSET,
         text=printable(reset.text) if reset.text else UNSET,
     )
 
 
 def _sentences(sentences: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(printable, sentences))
-
-
-def clock(time_ns: int) -> str | None:
-    """An absolute time in UTC, a time of day as it was printed, None where the input has none."""
-    if time_ns >= _CLOCK_NS:
-        whole, rest = divmod(time_ns, 10**9)
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(whole, 250_000_000_000))
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-    if time_ns < 10**6:  # packets of an input without times are numbered in nanoseconds
-        return None
-    seconds, rest = divmod(time_ns % _DAY_NS, 10**9)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest // 1000:06d}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tlsprobe.model.judgement import Verdict
@@ -14,7 +14,10 @@ from tlsprobe.report.blocks import Mark
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """A set of signs: a mark for each verdict, arrows, a bullet, a dot and the micro sign."""
+    """A set of signs: a mark for each verdict, arrows, a bullet, a dot, the micro sign.
+
+    ``bars`` are those of a time line, from nothing to the highest.
+    """
 
     marks: dict[Verdict, str]
     to_server: str
@@ -23,11 +26,18 @@ class Glyphs:
     dot: str
     micro: str
     more: str
+    bars: str
 
     def mark(self, mark: Mark, *, aligned: bool = False) -> str:
         """Mark, code and counts: ``!RST 3/20``; aligned, the code fills four places."""
         code = f"{mark.code:>4}" if aligned else mark.code
         return f"{self.marks[mark.verdict]}{code} {mark.counts}".rstrip()
+
+    def sparkline(self, counts: Sequence[int]) -> str:
+        """A bar for each count; what is not nothing is seen."""
+        most = max(counts, default=0) or 1
+        steps = len(self.bars) - 1
+        return "".join(self.bars[-(-count * steps // most)] for count in counts)
 
     def arrow(self, side: Side) -> str:
         """From left (us) to right (the server), or back."""
@@ -50,6 +60,7 @@ UNICODE = Glyphs(
     dot="·",
     micro="µ",
     more="…",
+    bars=" ▁▂▃▄▅▆▇█",
 )
 
 ASCII = Glyphs(
@@ -60,6 +71,7 @@ ASCII = Glyphs(
     dot="-",
     micro="u",
     more="...",
+    bars=" .:-=+*#@",
 )
 
 

@@ -32,6 +32,7 @@ from tlsprobe.report.blocks import (
     Strong,
     Table,
     Text,
+    Timeline,
     marks_in,
 )
 from tlsprobe.report.escape import (
@@ -75,6 +76,8 @@ def _lines(block: Block, diagrams: bool) -> Iterable[str]:  # noqa: PLR0911 - on
             return (f"- {_sign(sign)} {markdown_text(meaning)}" for sign, meaning in block.entries)
         case Ladder():
             return _diagram(block) if diagrams else _ladder(block)
+        case Timeline():
+            return _timeline(block)
         case CodeBlock():
             return _fenced(block.lines)
         case _:
@@ -158,6 +161,12 @@ def _ladder(ladder: Ladder) -> Iterator[str]:
     if ladder.caption:
         yield f"{_text(ladder.caption)}\n"
     yield from _fenced(tuple(aligned(rungs_of(ladder.lines))), "text")
+
+
+def _timeline(line: Timeline) -> Iterator[str]:
+    if line.caption:
+        yield f"{_text(line.caption)}\n"
+    yield from _fenced((f"{line.begin} {UNICODE.sparkline(line.counts)}| {line.end}",), "text")
 
 
 def _fenced(lines: Sequence[str], language: str = "") -> Iterator[str]:

@@ -40,6 +40,7 @@ from tlsprobe.report.blocks import (
     Strong,
     Table,
     Text,
+    Timeline,
     marks_in,
 )
 from tlsprobe.report.escape import printable
@@ -105,7 +106,7 @@ class _Terminal:
         self.encoding = console.encoding
         self.glyphs: Glyphs = glyphs_for(console.encoding)
 
-    def show(self, block: Block) -> None:
+    def show(self, block: Block) -> None:  # noqa: PLR0912 - one per kind
         """Print one block."""
         match block:
             case Heading():
@@ -126,6 +127,8 @@ class _Terminal:
                 self._print(self._legend(block))
             case Ladder():
                 self._ladder(block)
+            case Timeline():
+                self._timeline(block)
             case CodeBlock():
                 for line in block.lines:
                     self.console.print(self._styled(f"  {line}", CODE), soft_wrap=True)
@@ -271,6 +274,13 @@ class _Terminal:
             self._print(grid)
 
     # --- Ladders ----------------------------------------------------------------------------------
+
+    def _timeline(self, line: Timeline) -> None:
+        if line.caption:
+            self._print(self._text(line.caption))
+        bars = self.glyphs.sparkline(line.counts)
+        text = self._styled(f"  {line.begin} ").append(bars, "red")
+        self._print(text.append_text(self._styled(f"| {line.end}")))
 
     def _ladder(self, ladder: Ladder) -> None:
         if ladder.caption:

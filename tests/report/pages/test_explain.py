@@ -9,13 +9,16 @@ import pytest
 
 from tests.report.drawn import in_order, on_terminal, words
 from tests.report.explanations import EXPLANATIONS
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import Explanation
 from tlsprobe.report.pages.explain import explain_page
 from tlsprobe.report.render_markdown import render_markdown
 
 
-def shown(explanation: Explanation, width: int = 80, encoding: str = "utf-8") -> list[str]:
-    page = explain_page(explanation)
+def shown(
+    explanation: Explanation, width: int = 80, encoding: str = "utf-8", most: int | None = None
+) -> list[str]:
+    page = explain_page(explanation, most)
     return on_terminal(page, width=width, encoding=encoding).splitlines()
 
 
@@ -90,9 +93,29 @@ def test_a_capture_without_a_reset_says_so() -> None:
 
 def test_what_is_left_out_is_counted() -> None:
     one = EXPLANATIONS["unread"]
-    several = tuple(replace(one.flows[0], server=f"10.0.0.{n}:443") for n in range(5))
+    (flow,) = one.flows
+    several = tuple(replace(flow, tls=f"1.{n}") for n in range(5))
     page = explain_page(replace(one, flows=several, not_shown=7), most=3)
     text = render_markdown(page)
     assert "12 connections with a reset (7 of them not shown), 0 connections without one" in text
-    assert "2 more kinds of reset are left out." in text
+    assert "## 2 more kinds of reset\n\n- 1 times, TLS 1.3: the server's unread-data" in text
     assert text.count("- because:") == 3
+    everything = render_markdown(explain_page(replace(one, flows=several)))
+    assert everything.count("- because:") == 5
+    assert "more kind" not in everything
+
+
+def test_a_crowd_fits_on_a_page_of_paper() -> None:
+    """Many connections, kinds, servers: the overview, two kinds in full, a line for each other."""
+    (one,) = EXPLANATIONS["unread"].flows
+    (told,) = one.resets
+    flows = []
+    for n in range(600):
+        cause = list(Cause)[n % len(Cause)]
+        server = f"10.0.{n % 50}.1:443"
+        like = replace(told, reset=replace(told.reset, cause=cause, packet=n + 1), remedy=None)
+        flows.append(replace(one, server=server, resets=(like,), tls=f"1.{n % 4}"))
+    lines = shown(replace(EXPLANATIONS["many"], flows=tuple(flows)), most=2)
+    assert len(lines) <= 110
+    assert sum("because" in line for line in lines) == 2
+    assert "600 connections with a reset" in "".join(lines)

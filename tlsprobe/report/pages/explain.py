@@ -1,16 +1,17 @@
-"""The page of an explained capture: for each kind of reset its cause, what helps, the packets."""
+"""The page of an explained capture: an overview, other trouble, then each kind of reset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, InputFacts
-from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, Harm, InputFacts
+from tlsprobe.model.judgement import Provoked, Verdict
 from tlsprobe.report.blocks import (
     Block,
     BulletList,
     Code,
     CodeBlock,
+    Column,
     Field,
     Fields,
     Heading,
@@ -20,30 +21,97 @@ from tlsprobe.report.blocks import (
     Page,
     Paragraph,
     Strong,
+    Table,
     Text,
+    Timeline,
 )
-from tlsprobe.report.explain import Group, groups_of, quiet_of, reader_of
+from tlsprobe.report.clock import clock_in, day_of
+from tlsprobe.report.explain import (
+    Group,
+    Row,
+    Scan,
+    first_of_each,
+    groups_of,
+    list_of,
+    over_time,
+    overview_of,
+    quiet_of,
+    reader_of,
+    without_scans,
+)
 from tlsprobe.report.plurals import counted
+from tlsprobe.report.troubles import trouble_sentences
+
+MOST_ROWS = 8
+"""Rows of the overview, unless more are asked for."""
+
+_HURTS = {
+    Harm.LOST: "data is lost",
+    Harm.ERROR: "a read or connect fails",
+    Harm.UNCLEAR: "unclear",
+    Harm.NOBODY: "nobody",
+}
+_HURTS_SHORT = {
+    Harm.LOST: "data is lost",
+    Harm.ERROR: "a read or connect fails",
+    Harm.UNCLEAR: "whom it hurts is unclear",
+    Harm.NOBODY: "hurts nobody",
+}
+_BYTES = {
+    Provoked.DATA: "data",
+    Provoked.BEHIND_END: "data behind the end",
+    Provoked.GOODBYE: "a goodbye",
+    Provoked.CLOSE_NOTIFY: "a close_notify",
+    Provoked.ALERT: "an alert",
+    Provoked.HANDSHAKE: "handshake messages",
+    Provoked.FIN: "a FIN",
+    Provoked.SYN: "a SYN",
+}
+_VERDICTS = {
+    Harm.LOST: Verdict.FAIL,
+    Harm.ERROR: Verdict.FAIL,
+    Harm.UNCLEAR: Verdict.WARN,
+    Harm.NOBODY: Verdict.INFO,
+}
 
 
 def explain_page(explanation: Explanation, most: int | None = None) -> Page:
-    """The whole page; of no more than ``most`` kinds of reset, where a reader wants one or two."""
+    """The whole page; of no more than ``most`` kinds of reset and rows, if that is given."""
     return tuple(_blocks(explanation, most))
 
 
 def _blocks(explanation: Explanation, most: int | None) -> Iterator[Block]:
-    yield Heading(1, "Why these connections were reset")
+    loud = [flow for flow in explanation.flows if flow.resets]
+    scans, told = without_scans(loud)
+    groups = groups_of(told)
+    yield Heading(1, _headline(explanation, bool(loud)))
     yield BulletList(tuple(_source(explanation.source)))
     yield Paragraph((Strong(_summary(explanation)),))
-    groups = groups_of(explanation)
+    if len(loud) > 1:
+        yield from _overview(explanation, told, most)
+    if scans:
+        yield BulletList(tuple(_scan(scan, explanation.source) for scan in scans[:most]))
+    yield from _troubles(explanation, most)
     for group in groups[:most]:
         yield from _group(group)
     if most is not None and len(groups) > most:
-        yield Note(f"{len(groups) - most} more kinds of reset are left out.")
-    quiet = quiet_of(explanation)[:most]
+        yield from _more(groups[most:])
+    quiet = quiet_of(explanation)
     if quiet:
-        yield Heading(2, "Without a reset")
-        yield BulletList(tuple(map(_quiet, quiet)))
+        yield Heading(2, "Nothing amiss")
+        yield BulletList(tuple(map(_quiet, quiet[:most])))
+        for group in quiet[:most]:
+            if group.example.ladder:
+                yield _ladder(group.example)
+
+
+def _headline(explanation: Explanation, is_reset: bool) -> str:
+    if is_reset or not any(flow.troubles for flow in explanation.flows):
+        return "Why these connections were reset"
+    return "How these connections ended"
+
+
+# --- what was read, and what there is in it -------------------------------------------------------
 
 
 def _source(source: InputFacts) -> Iterator[str]:
@@ -59,19 +127,104 @@ def _source(source: InputFacts) -> Iterator[str]:
 
 
 def _summary(explanation: Explanation) -> str:
-    """How many connections were reset, and how many were not."""
+    """How many connections were reset, how many had other trouble, and how many neither."""
     shown = sum(bool(flow.resets) for flow in explanation.flows)
-    quiet = explanation.quiet + len(explanation.flows) - shown
+    troubled = sum(bool(flow.troubles) and not flow.resets for flow in explanation.flows)
+    quiet = explanation.quiet + len(explanation.flows) - shown - troubled
     loud = shown + explanation.not_shown
     said = f"{counted(loud, 'connection')} with a reset" if loud else "no reset"
     hidden = f" ({explanation.not_shown} of them not shown)" if explanation.not_shown else ""
-    return f"{said}{hidden}, {counted(quiet, 'connection')} without one"
+    passed = explanation.passed
+    aside = f"; {counted(passed, 'reset connection')} not asked for" if passed else ""
+    if not troubled:
+        return f"{said}{hidden}, {counted(quiet, 'connection')} without one{aside}"
+    return f"{said}{hidden}, {troubled} with other trouble, {quiet} with neither{aside}"
+
+
+def _overview(
+    explanation: Explanation, flows: list[ExplainedFlow], most: int | None
+) -> Iterator[Block]:
+    rows = overview_of(flows)
+    shown = rows if most is None else rows[: max(most, MOST_ROWS)]
+    if shown:
+        heads = "resets", "hurts", "cause", "server", "when"
+        cells = tuple(_row(row, explanation.source) for row in shown)
+        yield Table(tuple(map(Column, heads)), cells)
+    if len(shown) < len(rows):
+        resets = sum(row.resets for row in rows[len(shown) :])
+        yield Note(f"{len(rows) - len(shown)} more rows with {counted(resets, 'reset')}: --all")
+    times = over_time(explanation.source, flows)
+    if times is not None:
+        source = explanation.source
+        day = day_of(times.first_ns)
+        caption = f"{counted(sum(times.counts), 'reset')} over time{f', {day}' if day else ''}"
+        first, last = (clock_in(source, at) for at in (times.first_ns, times.last_ns))
+        yield Timeline(times.counts, first, last, caption)
+
+
+def _row(row: Row, source: InputFacts) -> tuple[Text, ...]:
+    where = "" if row.connections == row.resets else f" in {row.connections}"
+    first, last = clock_in(source, row.first_ns), clock_in(source, row.last_ns)
+    when = first if first == last else f"{first} to {last}"
+    whose = f"{row.side}: {row.cause}"
+    return f"{row.resets}{where}", _HURTS[row.harm], whose, row.server, when
+
+
+def _scan(scan: Scan, source: InputFacts) -> str:
+    first, last = clock_in(source, scan.first_ns), clock_in(source, scan.last_ns)
+    open_ = scan.servers - scan.refused
+    return (
+        f"a scan: {scan.client} tried {counted(scan.servers, 'port')} of"
+        f" {counted(scan.hosts, 'host')} from {first} to {last}, {scan.refused} refused it and"
+        f" {open_} took the connection, which it gave up at once (packet {scan.example} is one)"
+    )
+
+
+def _troubles(explanation: Explanation, most: int | None) -> Iterator[Block]:
+    sentences = trouble_sentences(explanation)
+    if not sentences:
+        return
+    yield Heading(2, "Without a reset, and yet trouble")
+    shown = sentences if most is None else sentences[: max(most, MOST_ROWS)]
+    yield BulletList(tuple(shown))
+    if len(shown) < len(sentences):
+        yield Note(f"{len(sentences) - len(shown)} more kinds of trouble: --all")
+    if explanation.unlooked:
+        yield Note(
+            f"{counted(explanation.unlooked, 'connection')} more without a reset were not looked at"
+            " closely: --host, --port or --flow asks for fewer"
+        )
+
+
+def _more(left: list[Group]) -> Iterator[Block]:
+    """The kinds of reset that are not shown packet by packet, a line each."""
+    yield Heading(2, f"{counted(len(left), 'more kind')} of reset")
+    yield BulletList(tuple(map(_in_short, left[:MOST_ROWS])))
+    further = len(left) - MOST_ROWS
+    behind = f"; {further} further ones are not in this list" if further > 0 else ""
+    yield Note(f"--packet N shows one of them, --top N more, --all all{behind}.")
+
+
+def _in_short(group: Group) -> str:
+    flow = group.example
+    version = f", TLS {flow.tls}" if flow.tls else ""
+    resets = ", then ".join(_briefly(told) for told in first_of_each(flow))
+    return f"{group.count} times{version}: {resets} (packet {flow.resets[0].reset.packet})"
+
+
+def _briefly(told: ExplainedReset) -> str:
+    reset = told.reset
+    drawn = f" drawn by {_BYTES[reset.provoked]}" if reset.provoked in _BYTES else ""
+    return f"the {reset.side}'s {reset.cause}{drawn}: {_HURTS_SHORT[told.harm]}"
+
+
+# --- one kind of reset ----------------------------------------------------------------------------
 
 
 def _group(group: Group) -> Iterator[Block]:
     flow = group.example
     yield Heading(2, _title(group))
-    resets = _first_of_each(flow)
+    resets = first_of_each(flow)
     fields = [Field("ended", (Code(flow.signature),))] if flow.signature else []
     for explained in resets:
         fields += _reset(explained)
@@ -82,30 +235,29 @@ def _group(group: Group) -> Iterator[Block]:
     fields += [Field("note", note) for note in flow.notes]
     if group.count > 1:
         fields.append(Field("alike", _others(group)))
+    captures = dict.fromkeys(e.capture for e in resets if e.capture)
+    fields += [Field("to be sure", capture) for capture in captures]
     yield Fields(tuple(fields))
     experiments = dict.fromkeys(e.experiment for e in resets if e.experiment)
     if experiments:
         yield Paragraph("What would settle it:")
         yield CodeBlock(tuple(experiments))
     if flow.ladder:
-        yield Ladder(flow.ladder, client=flow.client, server=flow.server)
+        yield _ladder(flow)
+
+
+def _ladder(flow: ExplainedFlow) -> Ladder:
+    return Ladder(flow.ladder, client=flow.client, server=flow.server)
 
 
 def _title(group: Group) -> tuple[Inline, ...]:
     flow = group.example
-    more = [f"TLS {flow.tls}"] if flow.tls else []
+    more = [flow.sni] if flow.sni else []
+    more += [f"TLS {flow.tls}"] if flow.tls else []
     more += [] if flow.complete else ["captured in part"]
     more += [f"{group.count} times"] if group.count > 1 else []
     ends = (Code(flow.client), " to ", Code(flow.server))
     return (*ends, "".join(f", {words}" for words in more))
-
-
-def _first_of_each(flow: ExplainedFlow) -> list[ExplainedReset]:
-    """The first reset of each side and cause: echoes of it say nothing new."""
-    first: dict[object, ExplainedReset] = {}
-    for explained in flow.resets:
-        first.setdefault((explained.reset.side, explained.reset.cause), explained)
-    return list(first.values())
 
 
 def _reset(explained: ExplainedReset) -> Iterator[Field]:
@@ -118,7 +270,7 @@ def _reset(explained: ExplainedReset) -> Iterator[Field]:
             Strong(reset.cause),
             f" ({reset.confidence} confidence)",
         ),
-        verdict=Verdict.FAIL if reset.before_fin else Verdict.WARN,
+        verdict=_VERDICTS[explained.harm],
     )
     if explained.trigger is not None:
         yield Field("provoked by", f"packet {explained.trigger}")
@@ -129,8 +281,12 @@ def _reset(explained: ExplainedReset) -> Iterator[Field]:
 
 
 def _others(group: Group) -> str:
-    more = ", ..." if group.count > len(group.others) + 1 else ""
-    return f"{group.count} connections; besides this one {', '.join(group.others)}{more}"
+    more = ", ..." if group.count > len(group.clients) + 1 else ""
+    told = f"{group.count} connections; besides this one {', '.join(group.clients)}{more}"
+    if len(group.servers) == 1:
+        return told
+    servers = ", ".join(list_of(f"{server}: {count}" for server, count in group.servers))
+    return f"{told}; to {servers}"
 
 
 def _quiet(group: Group) -> Text:

@@ -1,0 +1,55 @@
+"""Whom an RST hurts, in a word: the same as the sentences say."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from tlsprobe.judge.harm import harm_of
+from tlsprobe.judge.remedies import remedy_of, situation_of
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.explanation import Harm
+from tlsprobe.model.judgement import Confidence, Provoked, Reset
+from tlsprobe.model.trace import Side
+
+EVERY = list(product(Cause, Side, (None, *Provoked), (False, True)))
+
+
+def reset(cause: Cause, side: Side, provoked: Provoked | None, after_idle: bool = False) -> Reset:
+    return Reset(
+        side=side,
+        packet=1,
+        time_ns=1,
+        before_fin=cause.row.before_fin is not False,
+        cause=cause,
+        confidence=Confidence.HIGH,
+        evidence=(),
+        provoked=provoked,
+        after_idle=after_idle,
+    )
+
+
+@pytest.mark.parametrize(("cause", "side", "provoked", "after_idle"), EVERY)
+def test_the_word_and_the_sentence_agree(
+    cause: Cause, side: Side, provoked: Provoked | None, after_idle: bool
+) -> None:
+    one = reset(cause, side, provoked, after_idle)
+    hurts, harm = remedy_of(situation_of(one)).hurts, harm_of(one)
+    assert hurts.startswith(("Nobody", "No reader")) == (harm is Harm.NOBODY) or (
+        # What is lost to a client that had closed: the general sentence begins with the others.
+        cause is Cause.DATA_AFTER_CLOSE and side is Side.CLIENT
+    )
+    assert hurts.startswith("Unclear") == (harm is Harm.UNCLEAR)
+
+
+def test_a_request_is_lost_and_an_alert_is_not() -> None:
+    asked = reset(Cause.DATA_AFTER_CLOSE, Side.SERVER, Provoked.DATA)
+    answered = reset(Cause.DATA_AFTER_CLOSE, Side.SERVER, Provoked.CLOSE_NOTIFY)
+    assert harm_of(asked) is Harm.LOST
+    assert harm_of(answered) is Harm.NOBODY
+
+
+def test_the_worst_comes_first() -> None:
+    assert sorted(Harm, key=lambda harm: harm.rank) == list(Harm)
+    assert Harm.LOST.rank == 0

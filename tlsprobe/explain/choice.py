@@ -1,0 +1,139 @@
+"""Which connections of a capture are worth a close look, told from one quick pass over it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tlsprobe.captures.reading import Reading
+from tlsprobe.captures.summary import Half, Summary
+from tlsprobe.explain.wanted import Filter, Window
+from tlsprobe.flows.connection import Connection
+from tlsprobe.model.knowledge import NatEntry
+from tlsprobe.model.trace import Flag
+from tlsprobe.packets.packet import Endpoint, endpoints, reverse, text
+
+_SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
+
+MOST_QUIET = 1_000
+"""So many connections without a reset are listed, if they are asked for."""
+
+MOST_KNOWN = 50_000
+"""Of so many connections of a text it is remembered where they stand."""
+
+
+class Others:
+    """What is remembered of connections that are not kept themselves."""
+
+    def __init__(self) -> None:
+        self.nat_entries: list[NatEntry] = []
+        self.peers: Counter[Endpoint] = Counter()
+
+    def note(self, connection: Connection) -> None:
+        """One more connection."""
+        if len(self.nat_entries) < MOST_KNOWN:
+            self.peers.update(connection.ends)
+            self.nat_entries += _nat_entry_of(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the first pass found: whom to look at, how many not, and what to compare with.
+
+    ``others`` are connections of a text, of which there is no first pass: they are noted as they
+    come. ``quiet`` connections are not looked at; of ``unlooked`` ones among them something may be
+    amiss.
+    """
+
+    keys: frozenset[bytes] = frozenset()
+    quiet: int = 0
+    unlooked: int = 0
+    summary: Summary = field(default_factory=Summary)
+    window: Window = field(default_factory=Window)
+    others: Others = field(default_factory=Others)
+
+    def nat_entries(self) -> Iterator[NatEntry]:
+        """Where every connection that shook hands stands."""
+        for half, other in self.summary.pairs():
+            if other is not None and (entry := _nat_entry(half, other)) is not None:
+                yield entry
+        yield from self.others.nat_entries
+
+    def peers(self) -> Counter[Endpoint]:
+        """With how many others each endpoint talks."""
+        counts: Counter[Endpoint] = Counter(self.others.peers)
+        for half, _ in self.summary.pairs():
+            counts.update(endpoints(half.key))
+        return counts
+
+
+def key_of_packet(reading: Reading, number: int) -> tuple[bytes, int] | None:
+    """The `flow_key` and the time of a packet; None if it is not TCP, or there is none."""
+    for packet in reading.packets():
+        if packet.number == number:
+            return packet.key, packet.time_ns or packet.number
+        if packet.number > number:
+            break
+    return None
+
+
+def span_of(summary: Summary) -> tuple[int, int] | None:
+    """The times of the first and the last packet; None where there are none."""
+    halves = summary.halves.values()
+    if not halves:
+        return None
+    return min(h.first_ns for h in halves), max(h.last_ns for h in halves)
+
+
+def choose(summary: Summary, wanted: Filter, only: bytes | None = None) -> Choice:
+    """Those with a reset, and of the others as many as may be listed.
+
+    ``only`` is the `flow_key` of a packet whose connection alone is asked for.
+    """
+    keys: set[bytes] = set()
+    quiet = listed = 0
+    span = span_of(summary)
+    window = Window.of(wanted, span[0] if span else None)
+    takes_all = not wanted.is_about_ends
+    for half, other in summary.pairs():
+        if not (takes_all or wanted.takes(endpoints(half.key))):
+            continue
+        if only is not None and only not in {half.key, reverse(half.key)}:
+            continue
+        if not window.meets(half.first_ns, max(half.last_ns, other.last_ns if other else 0)):
+            continue
+        if not (half.flags | (other.flags if other else 0)) & _RST:
+            if not wanted.lists_quiet or listed >= MOST_QUIET:
+                quiet += 1
+                continue
+            listed += 1
+        keys |= {half.key, reverse(half.key)}
+    return Choice(frozenset(keys), quiet + summary.retired // 2, 0, summary, window)
+
+
+def _nat_entry(half: Half, other: Half) -> NatEntry | None:
+    """From the latest acknowledgements: each is the next number of the other side.
+
+    A bare RST has none; its sender's own number is near enough then.
+    """
+    client, server = half, other
+    for candidate, peer in ((half, other), (other, half)):
+        if any(mark.flags & (_SYN | _ACK) == _SYN for mark in candidate.marks):
+            client, server = candidate, peer
+            break
+    else:
+        return None
+    src, dst = endpoints(client.key)
+    numbers = server.ack or client.seq, client.ack or server.seq
+    return NatEntry(text(src), text(dst), *numbers, client.last_ns)
+
+
+def _nat_entry_of(connection: Connection) -> Iterable[NatEntry]:
+    way = connection.opener
+    if way is None:
+        return
+    numbers = [connection.number(w, connection.streams[w].reached) for w in (way, 1 - way)]
+    if numbers[0] is not None and numbers[1] is not None:
+        client, server = text(connection.ends[way]), text(connection.ends[1 - way])
+        yield NatEntry(client, server, numbers[0], numbers[1], connection.last_ns)

@@ -1,0 +1,43 @@
+"""Whether an RST hurts anybody: by its cause, by who sent it and by what drew it.
+
+The sentences of `tlsprobe.judge.remedies` say whom; a test holds that both agree.
+"""
+
+from __future__ import annotations
+
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.explanation import Harm
+from tlsprobe.model.judgement import Provoked, Reset
+from tlsprobe.model.trace import Side
+
+_HARM = {
+    Cause.UNREAD_AT_CLOSE: Harm.ERROR,
+    Cause.UNREAD_AFTER_FIN: Harm.NOBODY,
+    Cause.DATA_AFTER_CLOSE: Harm.NOBODY,
+    Cause.CLOSED_ALREADY: Harm.NOBODY,
+    Cause.KEEPALIVE: Harm.NOBODY,
+    Cause.NO_STATE: Harm.ERROR,
+    Cause.DELIBERATE: Harm.ERROR,
+    Cause.REFUSED: Harm.ERROR,
+    Cause.MIDDLEBOX: Harm.ERROR,
+    Cause.UNKNOWN: Harm.UNCLEAR,
+}
+
+_LOSES_DATA = frozenset({
+    (Cause.UNREAD_AT_CLOSE, Side.SERVER),
+    (Cause.UNREAD_AFTER_FIN, Side.SERVER),
+    (Cause.DATA_AFTER_CLOSE, Side.SERVER),
+    (Cause.DATA_AFTER_CLOSE, Side.CLIENT),
+    (Cause.NO_STATE, Side.SERVER),
+    (Cause.NO_STATE, Side.CLIENT),
+})  # fmt: skip
+"""Who, for which cause, loses what the peer had sent, if that was data."""
+
+
+def harm_of(reset: Reset) -> Harm:
+    """The worst that it does."""
+    if reset.provoked is Provoked.DATA and (reset.cause, reset.side) in _LOSES_DATA:
+        return Harm.LOST
+    if reset.provoked is Provoked.SYN and reset.cause is Cause.NO_STATE:
+        return Harm.NOBODY  # no connection had come about
+    return _HARM[reset.cause]
