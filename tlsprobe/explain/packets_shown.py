@@ -13,7 +13,7 @@ from tlsprobe.model.trace import Mark, Segment, Side, Trace
 MOST_LETTERS = 120
 """Characters of a signature; of a longer one the end is told."""
 
-BEFORE, AFTER = 12, 6
+BEFORE, AFTER = 9, 4
 """Lines of a ladder before the first RST, and from it on."""
 
 _LOOK_BACK, _LOOK_ON = 60, 40

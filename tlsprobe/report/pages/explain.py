@@ -42,8 +42,8 @@ from tlsprobe.report.explain import (
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.troubles import trouble_sentences
 
-MOST_ROWS = 8
-"""Rows of the overview, unless more are asked for."""
+MOST_ROWS = 6
+"""Rows of the overview and of the lists, unless more are asked for."""
 
 _HURTS = {
     Harm.LOST: "data is lost",
