@@ -25,7 +25,7 @@ from tests.explain.talk import (
 )
 from tests.explain.test_explain import as_text, only
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import Confidence, Provoked
+from tlsprobe.model.judgement import Confidence, Provoked, Reader
 from tlsprobe.model.trace import Side
 from tlsprobe.report.explain import reader_of
 from tlsprobe.report.explain_document import encode_explanation
@@ -192,3 +192,104 @@ def test_seven_bytes_of_a_protocol_without_tls_are_no_alert() -> None:
     talk = Talk().open().c(PSH | ACK, bytes(14)).s(PSH | ACK, bytes(5)).c(PSH | ACK, bytes(14))
     flow = flow_of(as_text(talk.s(PSH | ACK, bytes(7)).s(RST | ACK)), kind="text")
     assert "a" not in flow.signature
+
+
+# --- what ended nothing ---------------------------------------------------------------------------
+
+
+def forged_before_the_answer() -> Talk:
+    """An RST and a FIN in the server's name, the client's answer to them, and all goes on."""
+    talk = refused(Talk().c(SYN)).s(FIN | ACK, seq=0)
+    talk.seqs[1] -= 1
+    talk.bare_rst(0)
+    return talk.s(SYN | ACK).c().c(PSH | ACK, DATA).s(PSH | ACK, DATA).c()
+
+
+def test_ends_before_the_answer_hurt_nobody_where_all_goes_on() -> None:
+    """The client's answer to the forged FIN got the remedies of a NAT that forgets."""
+    flow = flow_of(forged_before_the_answer())
+    forged, answer = (told.reset for told in flow.resets)
+    assert (forged.cause, answer.side, answer.cause) == (
+        *(Cause.MIDDLEBOX, Side.CLIENT, Cause.NO_STATE),
+    )
+    assert not forged.heeded and not answer.heeded
+    assert flow.reader is Reader.TIMEOUT, "the server's end is not in the capture"
+    page = render_markdown(explain_page(explained(forged_before_the_answer())))
+    assert "Nobody: its receiver went on" in page
+    assert "NAT" not in page
+
+
+def test_an_rst_in_the_midst_that_nobody_heeds_is_no_end() -> None:
+    talk = Talk().open().c(PSH | ACK, DATA).s(PSH | ACK, DATA).c()
+    talk.s(RST, seq=99_000, ack=None, window=0, ttl=250, ip_id=0, df=False)
+    flow = flow_of(talk.s(PSH | ACK, DATA).c().s(FIN | ACK).c(FIN | ACK))
+    assert not only(flow).reset.heeded
+    assert flow.reader is Reader.EOF
+
+
+def test_one_whose_receiver_says_no_more_is_heeded() -> None:
+    """Acknowledgements of what came before it prove nothing."""
+    talk = Talk().open().c(PSH | ACK, DATA).s(PSH | ACK, DATA).s(RST | ACK).c()
+    flow = flow_of(talk)
+    assert only(flow).reset.heeded
+    assert flow.reader is Reader.RESET
+
+
+def test_what_came_behind_its_own_sides_reset_is_no_lost_state() -> None:
+    """A scanner's half-open connection, and other data on the same ports later."""
+    talk = Talk().c(SYN).s(SYN | ACK).bare_rst(0).wait(15).c(PSH | ACK, DATA).bare_rst()
+    scan, late = (told.reset for told in flow_of(talk).resets)
+    assert (scan.provoked, late.provoked) == (Provoked.SYN, Provoked.BEHIND_RESET)
+    page = render_markdown(explain_page(explained(talk)))
+    assert "NAT" not in page
+    assert "such as a scanner" in page
+
+
+# --- alerts that nothing seals --------------------------------------------------------------------
+
+PLAIN_NOTIFY = bytes.fromhex("15030100020100")
+PLAIN_FAILURE = bytes.fromhex("15030300020228")
+
+
+@pytest.mark.parametrize(
+    ("talk", "signature"),
+    [
+        (Talk().open().c(PSH | ACK, PLAIN_NOTIFY).s(PSH | ACK, PLAIN_FAILURE), "N a"),
+        (
+            Talk().open().c(PSH | ACK, PLAIN_NOTIFY + CLIENT_HELLO).s(PSH | ACK, PLAIN_FAILURE),
+            "NH a",
+        ),
+        (Talk().open().c(PSH | ACK, PLAIN_NOTIFY).c(PSH | ACK, CLIENT_HELLO), "N H"),
+        (Talk().open().c(PSH | ACK, CLIENT_HELLO + PLAIN_NOTIFY), "N"),
+        (Talk().open().c(PSH | ACK, CLIENT_HELLO).s(PSH | ACK, PLAIN_FAILURE), "a"),
+        (
+            Talk().open().c(PSH | ACK, CLIENT_HELLO).s(PSH | ACK, PLAIN_FAILURE + PLAIN_NOTIFY),
+            "an",
+        ),
+        (
+            Talk().open().c(PSH | ACK, PLAIN_NOTIFY[:6]).c(PSH | ACK, PLAIN_NOTIFY[6:]),
+            "N",
+        ),
+        (Talk().open().c(PSH | ACK, PLAIN_NOTIFY + b"HELO there"), "D"),
+    ],
+    ids=[
+        *("before any hello", "with the hello behind it", "a hello after it"),
+        *("behind the hello", "the server's whole answer", "two", "cut", "not TLS at all"),
+    ],
+)
+def test_an_alert_that_nothing_seals_is_one_wherever_it_stands(talk: Talk, signature: str) -> None:
+    """Only one alone in its segment, at the very beginning, was known as one."""
+    assert flow_of(talk).signature == signature
+
+
+def test_the_servers_flight_is_a_handshake_though_the_client_never_finished() -> None:
+    """It was data, where the client's alert came with its hello."""
+    talk = Talk().open().c(PSH | ACK, CLIENT_HELLO + PLAIN_NOTIFY)
+    talk.s(PSH | ACK, server_hello() + CCS + sealed(800)).c().s(FIN | ACK)
+    assert flow_of(talk).signature == "N h f"
+
+
+def test_a_handshake_that_fails_at_once_is_an_alert_in_text_too() -> None:
+    """All that the server says is seven bytes: it was called a handshake."""
+    talk = Talk().open().c(PSH | ACK, bytes(217)).s(PSH | ACK, bytes(7)).s(FIN | ACK)
+    assert flow_of(as_text(talk), kind="text").signature == "a f"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -221,6 +222,7 @@ def _named(
         yield Record(side, 0, min(walk.plain_to, first.start), RecordKind.PLAIN, first.time_ns)
     found = walk.found
     sealed_13 = session.server is not None and session.server.version == TLS13
+    unshaken = sealed_13 and side is Side.SERVER and shaken is None
     maybe_13 = session.server is None and not any(r.kind == ALERT for r in found)
     tickets = _tickets(found, side, shaken)
     last = _first_of_the_last_alerts(found, sealed_13 or maybe_13, known)
@@ -228,7 +230,7 @@ def _named(
         kind, alert = RecordKind.DATA, None
         if record.place in known and _is_understood(known[record.place]):
             kind, alert = _opened_kind(known[record.place])
-        elif _is_handshake(record, side, shaken):
+        elif _is_handshake(record, side, shaken) or (unshaken and record.size != _ALERT_BODY):
             kind = RecordKind.HANDSHAKE
         elif record.place in tickets:
             kind = RecordKind.TICKET
@@ -322,7 +324,7 @@ def _by_size(
         kind = RecordKind.DATA
         if last and segment.length in ALERT_SIZES:
             kind = RecordKind.CLOSE_NOTIFY
-        elif last and segment.length == _PLAIN_ALERT and _begins_like_tls(segments):
+        elif infer and is_last and _may_be_plain_alert(segment, segments):
             kind = RecordKind.ALERT
         yield Record(side, segment.start, segment.end, kind, segment.time_ns)
 
@@ -348,11 +350,12 @@ def _told_version(segments: Sequence[Segment], carried: Mapping[int, Carried]) -
     return next((tls for tls in told if tls), None)
 
 
-def _begins_like_tls(segments: Sequence[Segment]) -> bool:
-    """Whether the client's first words have the size of a ClientHello."""
+def _may_be_plain_alert(segment: Segment, segments: Sequence[Segment]) -> bool:
+    """Whether it has the size of an alert, and the client's first words before it of a hello."""
     said = (s for s in segments if s.side is Side.CLIENT and s.length and not s.syn)
     first = next(said, None)
-    return first is not None and first.length >= _HELLO_BYTES
+    begins_like_tls = first is not None and first.length >= _HELLO_BYTES
+    return segment.length == _PLAIN_ALERT and begins_like_tls and segment is not first
 
 
 # --- where the close begins -----------------------------------------------------------------------
@@ -375,11 +378,15 @@ def _mark(trace: Trace) -> Mark:
         for segment in trace.segments:
             if segment.side is Side.SERVER and segment.start < record.end <= segment.end:
                 return Mark(segment.time_ns, segment.ack or 0, record.end)
-    shaken = {
-        side: max((r.end for r in trace.drive.records if r.side is side and _opens(r)), default=0)
-        for side in Side
-    }
-    return Mark(_first_ns(trace), shaken[Side.CLIENT], shaken[Side.SERVER])
+    shaken = [_opened_to(trace, side, until) for side in (Side.CLIENT, Side.SERVER)]
+    return Mark(_first_ns(trace), *shaken)
+
+
+def _opened_to(trace: Trace, side: Side, until: int) -> int:
+    """The offset of a side behind its handshake, as far as it went before anything ended."""
+    own = [r for r in trace.drive.records if r.side is side and r.time_ns <= until]
+    opening = takewhile(lambda record: record.kind not in ALERTS, own)
+    return max((r.end for r in opening if _opens(r)), default=0)
 
 
 def _opens(record: Record) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tlsprobe.judge.owed import ServerEnd, data_end
+from tlsprobe.judge.unheeded import unheeded_ends
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd, Word
 from tlsprobe.model.trace import (
     Coverage,
@@ -74,13 +75,15 @@ class Closing:
     """The wire_events after the opening exchange, with the first of each kind at hand.
 
     ``server_end`` is where the server ended its TCP write side: its first FIN or RST;
-    ``server_began`` where it first ended anything: with an alert, a FIN or an RST.
+    ``server_began`` where it first ended anything: with an alert, a FIN or an RST. FINs and RSTs in
+    ``unheeded`` packets are among the events and ended nothing.
     """
 
     wire_events: tuple[WireEvent, ...]
     firsts: dict[tuple[Side, str], WireEvent]
     server_end: WireEvent | None = None
     server_began: WireEvent | None = None
+    unheeded: frozenset[int] = frozenset()
 
     def first(self, side: Side, *letters: str) -> WireEvent | None:
         """The first wire_event of ``side`` with one of these letters."""
@@ -93,19 +96,20 @@ class Closing:
 
     def until(self, event: WireEvent) -> Closing:
         """What went before one of its events."""
-        return _closing(self.wire_events[: event.place])
+        return _closing(self.wire_events[: event.place], self.unheeded)
 
 
-def _closing(events: tuple[WireEvent, ...]) -> Closing:
-    firsts = {(e.side, e.letter): e for e in reversed(events)}
+def _closing(events: tuple[WireEvent, ...], unheeded: frozenset[int]) -> Closing:
+    heeded = [e for e in events if e.letter not in _ENDS or e.packet not in unheeded]
+    firsts = {(e.side, e.letter): e for e in reversed(heeded)}
     ended = began = None
-    for event in events:
+    for event in heeded:
         if event.side is Side.SERVER and event.letter in _ENDING:
             began = began or event
             if event.letter in _ENDS:
                 ended = event
                 break
-    return Closing(events, firsts, ended, began)
+    return Closing(events, firsts, ended, began, unheeded)
 
 
 _ENDS = frozenset({FIN, RST})
@@ -122,7 +126,7 @@ def closing_of(trace: Trace) -> Closing:
     from_wire = trace.coverage is Coverage.WHOLE or not trace.drive.events
     found = _seen(trace) if from_wire else _told(trace.drive)
     events = tuple(WireEvent(*event, place) for place, event in enumerate(found))
-    return _closing(events)
+    return _closing(events, unheeded_ends(trace))
 
 
 def axes_of(trace: Trace, closing: Closing) -> Axes:

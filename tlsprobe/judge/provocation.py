@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlsprobe.judge.unheeded import unheeded_ends
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.judgement import Provoked, Reset
 from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Trace
@@ -29,11 +30,13 @@ def with_provocation(trace: Trace, resets: tuple[Reset, ...]) -> tuple[Reset, ..
     if not resets:
         return resets
     by_number = {segment.number: segment for segment in trace.segments}
+    unheeded = unheeded_ends(trace)
     return tuple(
         replace(
             reset,
             provoked=_provoked(trace, by_number.get(reset.trigger or 0)),
             after_idle=_after_idle(trace, reset),
+            heeded=reset.packet not in unheeded,
         )
         for reset in resets
     )
@@ -45,6 +48,8 @@ def _provoked(trace: Trace, trigger: Segment | None) -> Provoked | None:
         return None
     if trigger.syn:
         return Provoked.SYN
+    if any(s.rst and s.side is trigger.side and s.number < trigger.number for s in trace.segments):
+        return Provoked.BEHIND_RESET
     if not trigger.length:
         return Provoked.FIN if trigger.fin else Provoked.ACK
     theirs = [r for r in trace.drive.records if r.side is trigger.side]

@@ -23,7 +23,7 @@ class Situation:
     """What a remedy depends on.
 
     ``protocol`` is the adapter's name, empty where nobody knows; ``family`` is the server's, None
-    where it does not name itself.
+    where it does not name itself. ``heeded`` as in `Reset`.
     """
 
     cause: Cause
@@ -32,15 +32,19 @@ class Situation:
     after_idle: bool = False
     protocol: str = ""
     family: Family | None = None
+    heeded: bool = True
 
 
 def situation_of(reset: Reset, protocol: str = "", family: Family | None = None) -> Situation:
     """What the remedies of a reset depend on."""
-    return Situation(reset.cause, reset.side, reset.provoked, reset.after_idle, protocol, family)
+    about = reset.provoked, reset.after_idle, protocol, family, reset.heeded
+    return Situation(reset.cause, reset.side, *about)
 
 
 def remedy_of(situation: Situation) -> Remedy:
     """Whom such a reset hurts, and what helps."""
+    if not situation.heeded:
+        return _UNHEEDED
     choose = _ROWS.get((situation.cause, situation.side))
     chosen = None if choose is None else choose(situation)
     return chosen or situation.cause.remedy(situation.side)
@@ -67,6 +71,28 @@ _IN_BETWEEN = (
 
 _WHO_CONNECTS = Advice(
     Party.ANYBODY, "Look who scans the port, or gives up while it still connects."
+)
+
+_UNHEEDED = Remedy(
+    "Nobody: its receiver went on, and the connection with it.",
+    (
+        Advice(
+            Party.PATH,
+            "look for what injects packets: capture on both sides of each hop, and see where this"
+            " RST, or the packet that it answers, is born.",
+        ),
+    ),
+)
+
+_BEHIND_RESET = Remedy(
+    "Nobody: the side that drew it had reset the connection itself before.",
+    (
+        Advice(
+            Party.ANYBODY,
+            "Nothing need be done where what drew it was still under way; where it came much later,"
+            " look what else sends from those ports, such as a scanner.",
+        ),
+    ),
 )
 
 _NOTHING_BEHIND = Advice(
@@ -201,6 +227,8 @@ def _deliberate(situation: Situation) -> Remedy | None:
 def _no_state(situation: Situation) -> Remedy | None:
     if situation.provoked is Provoked.SYN:
         return Remedy("Nobody: no connection had come about.", (_WHO_CONNECTS,))
+    if situation.provoked is Provoked.BEHIND_RESET:
+        return _BEHIND_RESET
     if situation.provoked is not Provoked.DATA:
         return None
     general = situation.cause.remedy(situation.side)

@@ -132,7 +132,7 @@ class Provoked(StrEnum):
     """What the bytes were that drew an RST, or that its sender had left unread.
 
     BEHIND_END is data that was sent after its sender's own close_notify or goodbye: nobody is to
-    act on it, and nobody misses it.
+    act on it, and nobody misses it. BEHIND_RESET is what came after an RST of the same side.
     """
 
     DATA = "data"
@@ -144,6 +144,7 @@ class Provoked(StrEnum):
     FIN = "fin"
     ACK = "ack"
     SYN = "syn"
+    BEHIND_RESET = "behind-reset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ class Reset:
     the packet that provoked it, None where the sender gave up by itself; ``control`` is there where
     a control told its cause. ``provoked`` is what the trigger carried; ``after_idle``: it had been
     quiet when the sender began to end the connection. ``text`` is what the RST carries: a box may
-    name itself there (RFC 9293 section 3.5.2).
+    name itself there (RFC 9293 section 3.5.2). ``heeded``: nothing shows that its receiver went on
+    regardless.
     """
 
     side: Side
@@ -171,11 +173,13 @@ class Reset:
     provoked: Provoked | None = None
     after_idle: bool = False
     text: str = ""
+    heeded: bool = True
 
     @property
     def kind(self) -> tuple[object, ...]:
         """What resets that are alike have in common."""
-        return self.side, self.cause, self.before_fin, self.provoked, self.after_idle
+        about = self.provoked, self.after_idle, self.heeded
+        return self.side, self.cause, self.before_fin, *about
 
 
 class Level(StrEnum):

@@ -248,11 +248,18 @@ class RecordWalk:
             return False
         if self._from_start and not self.first:
             hello = data[0] == HANDSHAKE and data[5] in (_CLIENT_HELLO, _SERVER_HELLO)
-            return hello or (data[0] == ALERT and len(data) == _HEADER + ALERT_SIZE)
+            return hello or _is_plain_alert(data)
         behind = _HEADER + int.from_bytes(data[3:5], "big")
         if behind >= len(data):
             return data[1:3] == b"\x03\x03" or data[0] == HANDSHAKE
         return _plausible(data[behind:]) or len(data) - behind < _HEADER
+
+
+def _is_plain_alert(data: bytes) -> bool:
+    """Whether it begins with an alert that nothing seals, and goes on in records if at all."""
+    behind = data[_HEADER + ALERT_SIZE :]
+    is_alert = data[0] == ALERT and int.from_bytes(data[3:5], "big") == ALERT_SIZE
+    return is_alert and (len(behind) < _HEADER or _plausible(behind))
 
 
 def _plausible(head: bytes | bytearray) -> bool:
