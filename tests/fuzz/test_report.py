@@ -10,8 +10,16 @@ import msgspec
 import pytest
 
 from tests.report.drawn import on_terminal
+from tlsprobe.fuzz.rates import rate_of
 from tlsprobe.language import parse
-from tlsprobe.model.fuzz import Example, FuzzCause, FuzzCoverage, FuzzFailure, FuzzRun
+from tlsprobe.model.fuzz import (
+    Example,
+    FuzzCause,
+    FuzzCoverage,
+    FuzzFailure,
+    FuzzRun,
+    Unrepeated,
+)
 from tlsprobe.model.judgement import Confidence, LadderLine
 from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
@@ -91,9 +99,7 @@ def test_a_corpus_file_reads_back() -> None:
     ("confirmed", "words"),
     [
         ("5/5", "5/5"),
-        ("2/5", "2/5: a race"),
-        ("0/5", "0/5: seen, and not again"),
-        ("0/0", "seen, and not run again"),
+        ("0/0", "it cannot be run again"),
     ],
 )
 def test_what_was_confirmed_in_words(confirmed: str, words: str) -> None:
@@ -105,3 +111,22 @@ def test_the_page_has_close_packets_cause_and_file() -> None:
     for said in (FAILURE.steps, "RST with ACK", "unread-data-at-close", FAILURE.file, "read on"):
         assert said in text
     assert headline(RUN) == "1 failure in 10 examples, 20 connections, seed 4"
+
+
+def test_a_race_is_told_with_its_rate() -> None:
+    race = replace(FAILURE, confirmed="10/50", rate=rate_of(10, 50))
+    assert describe_confirmation(race) == "a race: 10 of 50 runs, 20 % (11.2 % to 33.0 %)"
+
+
+def test_what_did_not_show_again_is_listed_and_is_no_failure() -> None:
+    once = Unrepeated("ends", "INTEROP-LEAK", "fin; drain", "1.3", "F", "it stayed open", 1, 58)
+    run = replace(RUN, failures=(), unrepeated=(once,))
+    page = on_terminal(fuzz_page(run))
+    assert "seen once, tried again 58 times" in page
+    assert "no failure in 10 examples" in headline(run)
+    jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
+
+
+def test_a_run_that_came_to_nothing_says_so() -> None:
+    starved = replace(RUN, failures=(), starved=True, ended_by="time")
+    assert headline(starved).startswith("too little was tried to say anything: 10 examples")

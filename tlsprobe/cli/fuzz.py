@@ -13,6 +13,7 @@ from typing import Annotated
 import trio
 import typer
 
+from tlsprobe.campaign.circumstances import process_age
 from tlsprobe.campaign.guess_protocol import HTTP, guess
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
@@ -49,8 +50,8 @@ from tlsprobe.report.fuzz_document import encode_fuzz_line
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
 
-_BEGUN = perf_counter()
-"""When this process started, or nearly so: ``--time`` counts from here."""
+_BEGUN = perf_counter() - process_age()
+"""When this process started: ``--time`` counts from here."""
 
 IDLE_PAUSES = 20
 """How many idle timeouts must fit into --time for pauses to reach them by default."""
@@ -77,8 +78,7 @@ class FuzzOptions:
         typer.Option(
             "--property",
             metavar="NAME",
-            help="Property to check, see above; repeatable. Default: all but no-reset-after-fin"
-            " and rules.",
+            help="Property to check, see above; repeatable. Default: all but no-reset-after-fin.",
         ),
     ] = None
     examples: Annotated[
@@ -185,8 +185,8 @@ def fuzz(options: FuzzOptions) -> None:
 
     Example: tlsprobe fuzz --target db.example:5432 --profile postgres --user me --time 60
 
-    Exit codes: 0 no failure; 1 failures found; 2 wrong command line;
-    3 nothing could be measured; 130 interrupted, results so far are kept.
+    Exit codes: 0 no failure; 1 confirmed failures; 2 wrong command line;
+    3 too little could be measured; 130 interrupted, results so far are kept.
     """
     job = options.job()
     guessed = options.profile is None
@@ -261,4 +261,4 @@ def _exit_code(run: FuzzRun) -> int:
         return 130
     if run.failures:
         return 1
-    return 3 if run.examples == run.unmeasured else 0
+    return 3 if run.starved or run.examples == run.unmeasured else 0

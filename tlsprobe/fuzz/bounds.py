@@ -12,9 +12,6 @@ from tlsprobe.fuzz.trying import Counts
 LATE = (1 + OVER) / 2
 """How far beyond its bounds a run still shrinks; what is left then is for confirming."""
 
-_ENDING = 0.8
-"""Seconds that ending takes, which is part of the time too."""
-
 _BETWEEN = 0.5
 
 
@@ -22,28 +19,36 @@ _BETWEEN = 0.5
 class Bounds:
     """The bounds of a run whose time is counted from ``begun``, on trio's clock.
 
-    ``under_way`` examples are being tried and not counted yet.
+    What was found late may take ``over`` seconds more. ``under_way`` examples are being tried and
+    not counted yet.
     """
 
     examples: int
     seconds: float
+    over: float
     counts: Counts
     begun: float
     under_way: int = 0
 
     def at(self, part: float) -> float:
-        """When this part of the time is over, on trio's clock."""
-        return self.begun + part * self.seconds
+        """When this part of the time is over, on trio's clock; beyond 1 of what comes after it."""
+        beyond = max(0.0, part - 1) / (OVER - 1)
+        return self.begun + min(part, 1) * self.seconds + beyond * self.over
 
     @property
     def last(self) -> float:
         """When everything is dropped, whatever is unfinished."""
-        return max(self.at(1), self.at(OVER) - _ENDING)
+        return self.at(OVER)
 
     def may(self, part: float) -> bool:
         """Whether both bounds, this much of each, leave room for another example."""
         tried = len(self.counts.examples) + self.under_way
         return tried < part * self.examples and trio.current_time() < self.at(part)
+
+    @property
+    def may_finish(self) -> bool:
+        """Whether there is time to confirm more."""
+        return trio.current_time() < self.last
 
     def time_to_confirm(self, count: int, patience: float) -> float:
         """When shrinking has to end so that as many failures can still be confirmed.

@@ -19,18 +19,19 @@ from tlsprobe.campaign.pace import cancel_at, unless_stopped
 from tlsprobe.campaign.reach import Reached, reach
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.fuzz.alphabet import Alphabet, alphabet, simplicity
+from tlsprobe.fuzz.alphabet import Alphabet, Simplicity, alphabet, simplicity
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.confirming import Confirmer
 from tlsprobe.fuzz.death import DEATH
+from tlsprobe.fuzz.failures import failures_of, unrepeated_of
 from tlsprobe.fuzz.losses import Losses
-from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, broken_by
+from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, broken_by, violations
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared, Stores, in_memory
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.strategies import generate, homeless
-from tlsprobe.fuzz.suspects import Suspects, failures_of
+from tlsprobe.fuzz.suspects import Suspects
 from tlsprobe.fuzz.trying import Counts, Prober
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.target import Target, endpoint
@@ -71,7 +72,7 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
         ]
         letters = _letters(probers, converse, settings)
         campaign = _Campaign(probers, letters, settings, watcher, shared.counts, begun)
-        shared.told = campaign.tell
+        shared.told[:] = (campaign.tell, campaign.tell_of_other)[: len(probers)]
         await campaign.run(stop)
     return campaign.answer(interrupted=stop.is_set())
 
@@ -113,9 +114,12 @@ class _Campaign:
         self.taken = 0
         self.pause = False
         self.over = False
-        self.bounds = Bounds(settings.examples, settings.seconds, counts, begun)
+        self.bounds = Bounds(settings.examples, settings.seconds, settings.over, counts, begun)
         self.asked = tuple(PROPERTIES[name] for name in settings.properties)
-        self.suspects = Suspects(self.asked, counts, self.found)
+        self.suspects = Suspects(
+            self.asked, lambda: len(counts.examples), self.simplicity, self.found
+        )
+        self.prober.worst = lambda seen: len(violations(seen, self.asked))
         self.losses = Losses(
             *(self.prober, self.suspects, self.recent, DEATH.name in settings.properties),
             *(self.hold, watcher.warned),
@@ -124,14 +128,19 @@ class _Campaign:
         parts = self.prober, self.comparer
         self.shrinker = Shrinker(letters, *parts, self.suspects, self.losses, self.bounds)
         self.confirmer = Confirmer(
-            *(*parts, self.asked, settings.confirm), lambda example: simplicity(letters, example)
+            *(*parts, self.asked, settings.confirm), lambda: self.bounds.may_finish
         )
+
+    def simplicity(self, example: Example) -> Simplicity:
+        """What examples are sorted by."""
+        return simplicity(self.letters, example)
 
     async def run(self, stop: trio.Event) -> None:
         """Until everything that was asked for is done, or ``stop``."""
         with homeless():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
+                nursery.start_soon(self.prober.gauge.watch)
                 with trio.move_on_at(self.bounds.last):
                     async with self.generated() as source:
                         while not (self.over or self.losses.is_gone):
@@ -139,14 +148,22 @@ class _Campaign:
                             await self.look_into()
                 nursery.cancel_scope.cancel()
 
+    @property
+    def ended_by(self) -> str:
+        """What ended the run, in words."""
+        if self.losses.is_gone:
+            return "the server was gone"
+        if len(self.counts.examples) >= self.settings.examples:
+            return "examples"
+        return "time" if not self.bounds.may(1) else "nothing new to try"
+
     def hold(self) -> None:
         """Stop exploring: something has to be looked into first."""
         self.pause = True
 
     def found(self) -> None:
-        """A fault of a new kind was seen."""
+        """Something was seen that no failure accounts for."""
         self.hold()
-        self.watcher.failed(self.answer(interrupted=True))
 
     # --- exploring ----------------------------------------------------------------------------
 
@@ -177,7 +194,6 @@ class _Campaign:
                 for _ in range(self.settings.run.concurrency):
                     nursery.start_soon(self.work, source)
         self.bounds.under_way = 0
-        self.suspects.in_doubt.clear()
         self.over = self.over or not (self.pause and self.bounds.may(1))
 
     async def work(self, source: trio.MemoryReceiveChannel[Example]) -> None:
@@ -205,39 +221,54 @@ class _Campaign:
         is_new = self.counts.signatures[seen.judgement.signature] == 1
         if is_new:
             self.watcher.interesting(example, seen.judgement.signature)
-        self.suspects.note_all(seen)
         for asked in self.asked:
             if _is_turn_of(asked.needs, number, is_new):
-                self.suspects.note(await self.comparer.compare(example, asked.needs), seen)
+                found = await self.comparer.compare(example, asked.needs)
+                if found is not None:
+                    self.suspects.note(found)
         left = max(0.0, self.bounds.at(1) - trio.current_time())
-        self.watcher.progressed(len(self.counts.examples), len(self.suspects.every()), left)
+        self.watcher.progressed(len(self.counts.examples), len(self.suspects.failures), left)
 
     # --- looking into what was seen -----------------------------------------------------------
 
     async def look_into(self) -> None:
         """What became of the server, if it was lost; and the shortest of every new failure."""
-        while True:
+        while not self.losses.is_gone:
             if self.losses.lost:
                 await self.losses.survey()
-            pending = self.suspects.pending()
-            if not pending:
+                continue
+            await self.make_sure()
+            suspect = self.suspects.next()
+            if suspect is None:
                 return
-            suspect = pending[0]
             patience = self.prober.patience
-            with trio.move_on_at(self.bounds.time_to_confirm(len(pending), patience)):
-                if not self.suspects.is_explained(suspect):
-                    await self.shrinker.shorten(suspect)
+            with trio.move_on_at(self.bounds.time_to_confirm(1, patience)):
+                await self.shrinker.shorten(suspect)
             if self.losses.lost:
+                self.suspects.current = None
                 continue  # the server died meanwhile, which comes first
-            await self.confirmer.confirm(suspect)
-            suspect.done = True
-            if not suspect.broke and DEATH.kind in self.suspects.kinds:
-                self.suspects.drop(suspect)  # it was the server dying
-            self.watcher.failed(self.answer(interrupted=True))
+            confirmed = await self.confirmer.confirm(suspect)
+            self.suspects.settle(suspect, confirmed=confirmed)
+            if confirmed:
+                self.watcher.failed(self.answer(interrupted=True))
+
+    async def make_sure(self) -> None:
+        """Try again, and wait longer, what had not ended when we left."""
+        in_doubt, self.suspects.in_doubt = self.suspects.in_doubt, {}
+        async with trio.open_nursery() as nursery:
+            for example in in_doubt:
+                if self.bounds.may(1):
+                    nursery.start_soon(self.prober.patiently, example, "make sure")
 
     # --- what was found -----------------------------------------------------------------------
 
     def tell(self, seen: Observation, why: str) -> None:
+        """Every connection comes by here, whatever it was made for."""
+        self.watcher.tried(seen, why, broken_by(seen, self.asked))
+        self.suspects.note_all(seen)
+
+    def tell_of_other(self, seen: Observation, why: str) -> None:
+        """What the second target does wrong by itself is not asked here."""
         self.watcher.tried(seen, why, broken_by(seen, self.asked))
 
     def answer(self, interrupted: bool) -> Fuzzed:
@@ -248,7 +279,8 @@ class _Campaign:
             notes.append(f"the capture ended early: {capture.broken}")
         address = next(iter(self.prober.routes.values())).server
         return Fuzzed(
-            failures_of(self.suspects.every()),
+            failures_of(self.suspects),
+            unrepeated_of(self.suspects),
             len(self.counts.examples),
             self.counts.connections,
             self.counts.unmeasured,
@@ -256,6 +288,7 @@ class _Campaign:
             capture.facts(),
             endpoint(*address),
             interrupted,
+            "interrupted" if interrupted else self.ended_by,
             (*notes, *self.losses.notes),
         )
 

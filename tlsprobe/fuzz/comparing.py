@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from dataclasses import replace
 
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
@@ -11,8 +12,10 @@ from tlsprobe.fuzz.properties import (
     Property,
     Violation,
     differ,
+    is_comparable,
     violations,
 )
+from tlsprobe.fuzz.suspects import Sighting
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
 
@@ -42,10 +45,10 @@ class Comparer:
         self.asked = asked
         self.is_news = is_news
 
-    async def compare(self, example: Example, needs: Needs) -> Violation | None:
+    async def compare(self, example: Example, needs: Needs) -> Sighting | None:
         """Whether this example ends differently where it should end alike."""
         one = await self.prober.observe(example, "compare")
-        if self.is_known(needs, one):
+        if not is_comparable(one) or self.is_known(needs, one):
             return None
         other = await self.counterpart(example, needs)
         if other is None or not differ(one, other) or self.is_known(needs, other):
@@ -62,7 +65,7 @@ class Comparer:
             Needs.VERSIONS: (f"TLS {example.tls}", f"TLS {other.example.tls}"),
             Needs.TARGETS: (self.prober.target.name, self.other.target.name),
         }
-        return _unlike(needs, one, other, *names[needs])
+        return Sighting(_unlike(needs, one, other, *names[needs]), one, other)
 
     def is_known(self, needs: Needs, *ended: Observation) -> bool:
         """Whether a difference would be a fault that one of them shows by itself."""
@@ -77,7 +80,12 @@ class Comparer:
         return differ(one, again) or once_more is None or differ(other, once_more)
 
     async def counterpart(
-        self, example: Example, needs: Needs, *, patient: bool = False
+        self,
+        example: Example,
+        needs: Needs,
+        *,
+        patient: bool = False,
+        told: Container[str] | None = None,
     ) -> Observation | None:
         """The connection that should end like this example's; None where there is none."""
         prober = self.prober
@@ -87,9 +95,11 @@ class Comparer:
             others = [version for version in self.versions if version != example.tls]
             if not others:
                 return None
-            example = Example(example.sequence, others[0])
+            example = replace(example, tls=others[0])
             if not patient:
                 return await prober.observe(example, "compare", self.is_news)
+        if told is not None:
+            return await prober.once(example, "compare", patient=True, told=told)
         if patient:
             return await prober.patiently(example, "compare")
         return await prober.once(example, "compare")

@@ -1,24 +1,31 @@
-"""Whether the shortest close really shows its fault: it is run again, outside of hypothesis."""
+"""Whether a fault shows again: run as it is, outside of hypothesis, and counted.
+
+What shows in most of a few runs is confirmed. What does not may be a race, which is run so often
+that its rate can be told; or it takes other connections beside it, as many as there were when it
+was seen. Runs of which nothing can be said, since a step of ours was late, are not counted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
+from dataclasses import replace
 
 import trio
 
-from tlsprobe.catalogue import alert_alone, control_of
-from tlsprobe.fuzz.alphabet import Simplicity
+from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import comes_back, kills
 from tlsprobe.fuzz.properties import (
     ANSWERS_BEHIND_ALERT,
     PROPERTIES,
     Needs,
+    Observation,
     Property,
     differ,
     violations,
 )
+from tlsprobe.fuzz.rates import rate_of
 from tlsprobe.fuzz.suspects import Suspect
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.judge.causes import is_open
@@ -30,12 +37,26 @@ from tlsprobe.model.sequence import Sequence
 CONTROLS = 3
 """Connections spent on settling the cause of an RST."""
 
-_TRIED = 6
-"""Other examples that are tried, once the shortest turns out to have been luck."""
+MOST_OF = 3 / 5
+"""The part of the confirming runs that have to show a fault."""
+
+REPEATS = (50, 100, 200)
+"""How often a race is run: more often only if it was lost, and too seldom to be sure."""
+
+LEAST_LOST = 3
+"""How often a race has to be lost to be a failure: once is luck, and so may be twice."""
+
+_AT_ONCE = 4
+"""Repeats of a race at a time: few enough not to be a crowd."""
+
+_LEAST_CROWD, _CROWDS = 4, 2
 
 
 class Confirmer:
-    """Runs the shortest of a fault so many ``times`` again; ``asked`` are the properties."""
+    """Runs the shortest of a fault so many ``times`` again; ``asked`` are the properties.
+
+    ``may_go_on`` says whether there is time for more.
+    """
 
     def __init__(
         self,
@@ -43,82 +64,166 @@ class Confirmer:
         comparer: Comparer,
         asked: Ordered[Property],
         times: int,
-        simplicity: Callable[[Example], Simplicity],
+        may_go_on: Callable[[], bool],
     ) -> None:
         self.prober = prober
         self.comparer = comparer
         self.asked = tuple(asked)
         self.times = times
-        self.simplicity = simplicity
+        self.may_go_on = may_go_on
 
-    async def confirm(self, suspect: Suspect) -> None:
-        """Run the shortest again, outside of hypothesis; if it was luck, others that showed it."""
-        if suspect.done:
-            return
-        await self.run_again(suspect)
-        shortest = suspect.shortest
-        others = sorted({suspect.found, *suspect.others}, key=self.simplicity)
-        for other in [example for example in others if example != shortest][:_TRIED]:
-            if suspect.broke:
-                return
-            suspect.shortest, suspect.shrunk = other, False
-            await self.run_again(suspect)
-        if not suspect.broke:
-            suspect.shortest = suspect.found
-
-    async def run_again(self, suspect: Suspect) -> None:
-        """Run the shortest so often, and count how often it shows the fault."""
-        suspect.runs = suspect.broke = 0
-        suspect.ends.clear()
+    async def confirm(self, suspect: Suspect) -> bool:
+        """Whether the shortest shows the fault again, or else what was found; as a race at last."""
         needs = PROPERTIES[suspect.violation.name].needs
+        for number, example in enumerate(dict.fromkeys((suspect.shortest, suspect.found))):
+            suspect.shortest, suspect.shrunk = example, suspect.shrunk and number == 0
+            suspect.begin()
+            await self.run_again(suspect, needs, self.times)
+            if suspect.runs and suspect.broke >= MOST_OF * suspect.runs:
+                return await self.is_its_own(suspect)
+        if needs is Needs.ONE and not suspect.broke and await self.is_crowd(suspect):
+            return True
+        if needs is not Needs.ONE and needs is not Needs.RUNS:
+            return False
+        return await self.is_race(suspect, needs) and await self.is_its_own(suspect)
+
+    async def is_crowd(self, suspect: Suspect) -> bool:
+        """Whether it takes others beside it: none shows it alone, and of a crowd half of them do.
+
+        Half as many are tried next, as long as that is enough.
+        """
+        alone, together = suspect.shortest, suspect.sighting.seen.beside
+        enough: Example | None = None
+        while together >= _LEAST_CROWD and self.may_go_on():
+            suspect.shortest = replace(alone, together=together)
+            suspect.begin()
+            await self.crowd_again(suspect)
+            if not suspect.runs or suspect.broke < suspect.runs / 2:
+                break
+            enough, together = suspect.shortest, together // 2
+        suspect.shortest = enough or alone
+        if enough is None:
+            return False
+        suspect.begin()
+        await self.crowd_again(suspect)
+        suspect.versions[alone.tls] = None
+        return bool(suspect.runs) and suspect.broke >= suspect.runs / 2
+
+    async def crowd_again(self, suspect: Suspect) -> None:
+        """Run so many together, twice, and count how many of them show the fault."""
+        for _ in range(_CROWDS):
+            each = await self.prober.each(suspect.shortest, "confirm", patient=True, told=())
+            for seen in each:
+                self.count(suspect, seen, None, Needs.ONE)
+
+    async def run_again(self, suspect: Suspect, needs: Needs, times: int) -> None:
+        """Run the shortest so often more, and count how often it shows the fault."""
         if needs is Needs.PATH:
-            for _ in range(self.times):
+            for _ in range(times):
                 broke = await kills(self.prober, suspect.shortest, "confirm")
                 suspect.tally("dead" if broke else "alive", broke=broke)
             await comes_back(self.prober)
             return
+        limit = trio.CapacityLimiter(_AT_ONCE if times > self.times else times)
         async with trio.open_nursery() as nursery:
-            for _ in range(self.times):
-                nursery.start_soon(self.once_again, suspect, needs)
-        if needs is Needs.RUNS:  # the runs that did not end like most of them
-            suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
+            for _ in range(times):
+                await limit.acquire_on_behalf_of(token := object())
+
+                async def once(token: object = token) -> None:
+                    try:
+                        await self.once_again(suspect, needs)
+                    finally:
+                        limit.release_on_behalf_of(token)
+
+                nursery.start_soon(once)
+
+    async def is_race(self, suspect: Suspect, needs: Needs) -> bool:
+        """Whether it is lost often enough, in so many runs, to be sure that it can be."""
+        for repeats in REPEATS:
+            if suspect.runs < repeats and self.may_go_on():
+                await self.run_again(suspect, needs, repeats - suspect.runs)
+            if needs is Needs.RUNS:
+                suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
+            if not suspect.broke or suspect.broke >= LEAST_LOST:
+                break
+        if suspect.broke < LEAST_LOST or suspect.runs < REPEATS[0]:
+            return False
+        suspect.rate = rate_of(suspect.broke, suspect.runs)
+        return True
+
+    async def is_its_own(self, suspect: Suspect) -> bool:
+        """Settle the cause, and whether our close_notify alone draws the same answer."""
         if suspect.violation.name == ANSWERS_BEHIND_ALERT:
-            await self.ask_alert_alone(suspect)
+            alone = alert_alone(suspect.shortest.sequence)
+            if alone is not None and (await self.tallied(alone, suspect)).spoke:
+                return False
         await self.ask_control(suspect)
+        await self.ask_versions(suspect)
+        return True
 
     async def once_again(self, suspect: Suspect, needs: Needs) -> None:
         """One more run of the shortest, or one more comparison."""
         run = self.prober.once
         seen = await run(suspect.shortest, "confirm", patient=True, told=())
+        other: Observation | None = None
+        if seen.counts and needs is not Needs.ONE and needs is not Needs.RUNS:
+            other = await self.comparer.counterpart(suspect.shortest, needs, patient=True, told=())
+        self.count(suspect, seen, other, needs)
+
+    def count(
+        self, suspect: Suspect, seen: Observation, other: Observation | None, needs: Needs
+    ) -> None:
+        """Count a run, if anything can be said of it, and whether it showed the fault."""
         if not seen.counts:
             return
+        kinds = [violation.kind(seen) for violation in violations(seen, self.asked)]
         if needs is Needs.ONE:
-            broken = {v.kind[:2] for v in violations(seen, self.asked)}
-            broke = suspect.violation.kind[:2] in broken
-        elif needs is Needs.RUNS:
-            again = await run(suspect.shortest, "confirm", patient=True, told=())
-            suspect.tally(again.end, broke=False)
-            broke = False
+            broke = any(kind.is_like(suspect.kind) for kind in kinds)
         else:
-            other = await self.comparer.counterpart(suspect.shortest, needs, patient=True)
             broke = other is not None and differ(seen, other)
-        suspect.tally(seen.end, broke=broke)
-        if broke or suspect.observed.example != seen.example:
-            suspect.observed = seen
+        suspect.tally(seen.end, broke=broke, kinds=kinds)
+        if broke:
+            suspect.observed, suspect.other = seen, other
+        elif needs is Needs.RUNS and differ(seen, suspect.observed):
+            suspect.other = seen
 
     async def ask_control(self, suspect: Suspect) -> None:
         """Tell an ambiguous cause by a control: the same close with nothing left unread."""
-        control = control_of(suspect.shortest.sequence)
-        if control is None or not any(map(is_open, suspect.observed.judgement.resets)):
+        sequence = suspect.shortest.sequence
+        if not any(map(is_open, suspect.observed.judgement.resets)):
             return
-        known = (await self.tallied(control, suspect)).as_control(control.name)
-        suspect.observed = self.prober.with_control(suspect.observed, known)
+        control, only, alone = control_of(sequence), alert_only(sequence), alert_alone(sequence)
+        if only is not None:
+            await self.tallied(only, suspect)
+        known = told = None
+        if control is not None:
+            known = (await self.tallied(control, suspect)).as_control(control.name)
+        if alone is not None:
+            told = (await self.tallied(alone, suspect)).as_alert_alone(alone.name)
+        suspect.observed = self.prober.with_knowledge(suspect.observed, known, told)
 
-    async def ask_alert_alone(self, suspect: Suspect) -> None:
-        """Let go of a suspect that says to our close_notify alone what it says here."""
-        alone = alert_alone(suspect.shortest.sequence)
-        if alone is not None and (await self.tallied(alone, suspect)).spoke:
-            suspect.broke = 0
+    async def ask_versions(self, suspect: Suspect) -> None:
+        """In which TLS versions the very same close does the very same."""
+        example = suspect.shortest
+        suspect.versions[example.tls] = None
+        if PROPERTIES[suspect.violation.name].needs is not Needs.ONE:
+            return
+        for version in self.prober.routes:
+            if version == example.tls:
+                continue
+            runs = self.times if suspect.rate is None else REPEATS[0]
+            lost = 0
+            for _ in range(runs):
+                seen = await self.prober.once(
+                    replace(example, tls=str(version)), "confirm", patient=True
+                )
+                broken = violations(seen, self.asked)
+                lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
+                if lost >= LEAST_LOST:
+                    suspect.versions[str(version)] = None
+                    break
+                if suspect.rate is None and not lost:
+                    break
 
     async def tallied(self, control: Sequence, suspect: Suspect) -> Tally:
         """How connections of a control end."""

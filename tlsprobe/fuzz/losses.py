@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from tlsprobe.fuzz.death import DEATH, comes_back, culprit
-from tlsprobe.fuzz.suspects import Suspect, Suspects
+from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
 
@@ -57,13 +57,18 @@ class Losses:
         lost, self.lost = self.lost, []
         last = self.last_words() or lost
         is_dead = not await self.prober.works()
-        if self.is_asked and DEATH.kind not in self.suspects.kinds:
+        if self.is_asked and not self.is_known(last):
             await self.find_culprit(last, is_dead=is_dead)
         elif is_dead and not await comes_back(self.prober):
             self.give_up()
         self.hiccups += not is_dead
         if self.hiccups == _MOST_HICCUPS:
             self.notes.append(f"{_MOST_HICCUPS} times the server refused for a moment")
+
+    def is_known(self, last: list[Example]) -> bool:
+        """Whether one of the last examples is known to kill the server."""
+        kinds = [k for k in self.suspects.sightings if k.name == DEATH.name]
+        return any(self.suspects.is_explained(kind, example) for kind in kinds for example in last)
 
     def last_words(self) -> list[Example]:
         """The last examples, that first which spoke last before the server was lost."""
@@ -75,35 +80,32 @@ class Losses:
         """Which of the last examples it was, if the server is there to be asked."""
         if is_dead:
             self.warned("the server does not answer any more: looking for the cause")
-            self.suspect_death(last[0], tuple(last))
             if not await comes_back(self.prober):
                 self.give_up()
+                self.blame(last)
                 return
         elif self.searches == _SEARCHES:
             return
         self.searches += 1
         found = await culprit(self.prober, last)
-        self.suspects.kinds.pop(DEATH.kind, None)
         if found is not None:
-            self.suspect_death(found, ())
+            self.suspects.forget(self.recent)
+            self.suspects.note(Sighting(DEATH, self.prober.memory[found]))
         elif is_dead:
             self.notes.append(
                 "the server stopped answering for a while; none of the last examples does it alone"
             )
 
-    def suspect_death(self, example: Example, suspects: tuple[Example, ...]) -> None:
-        """Record that the server died; what its last connections showed was its dying."""
-        for other in self.suspects.pending():
-            if other.found in self.recent:
-                self.suspects.drop(other)
-        tried, seen = len(self.suspects.counts.examples), self.prober.memory[example]
-        suspect = Suspect(DEATH, example, tried, seen)
-        suspect.suspects = tuple(f"TLS {other.tls}: {other.steps}" for other in suspects)
-        self.suspects.add(suspect)
+    def blame(self, last: list[Example]) -> None:
+        """The server is gone for good: a failure that nobody can repeat, with what it may be."""
+        self.suspects.forget(self.recent)
+        sighting = Sighting(DEATH, self.prober.memory[last[0]])
+        suspect = Suspect(sighting, DEATH.kind(sighting.seen), self.suspects.tried())
+        suspect.suspects = tuple(f"TLS {other.tls}: {other.steps}" for other in last)
+        self.suspects.note(sighting)
+        self.suspects.settle(suspect, confirmed=True)
 
     def give_up(self) -> None:
         """The server did not come back."""
         self.notes.append("the server stopped answering and did not come back")
         self.is_gone = True
-        for suspect in self.suspects.pending():
-            suspect.done = True

@@ -9,27 +9,62 @@ known that they are none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from typing import NamedTuple
 
 from tlsprobe.judge.rules import IGNORE_AFTER, RULES
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.judgement import Judgement, LadderLine, Result, TcpEnd
+from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Provoked, Reset, Result, TcpEnd
 from tlsprobe.model.knowledge import Digest
 from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
+_END_NOW = (
+    *("HTTP-CLOSE", "PG-TERMINATE", "SMTP-221", "MQTT-DISCONNECT"),
+    *("TLS-FATAL-CLOSES", "H2-ERROR-CLOSES"),
+)
+"""Rules that say when a server has to end a connection."""
+
 ANSWERS_BEHIND_ALERT = "no-answer-after-alert"
 """The property that a control has to confirm: our alert alone may draw the same answer."""
 
 _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
+_PHASES = {"g": "goodbye", "n": "close_notify", "a": "alert", "f": "fin", "r": "reset"}
+_BEHIND_GOODBYE = {"n": Provoked.CLOSE_NOTIFY, "d": Provoked.BEHIND_END}
+_SERVER_ENDS = dict.fromkeys("nfar", "open")
+_ABOUT_MORE = {"runs-alike", "versions-alike", "targets-alike", "next-connection"}
+"""Properties that no single connection breaks."""
 _BROKEN = {Result.FAIL, Result.WARN}
 
 
-Kind = tuple[str, str, str]
-"""Property, rule and sort of a violation."""
+class Kind(NamedTuple):
+    """What tells one fault from another: faults of one kind may be the same, others are not.
+
+    ``rule`` is without its TLS version, ``cause`` what the server's first RST was, ``provoked``
+    what drew it, ``phase`` which end of ours the server answered, ``shape`` its letters from its
+    first end on. For two ends that differ, ``cause`` holds both.
+    """
+
+    name: str
+    rule: str
+    cause: str
+    provoked: str
+    phase: str
+    shape: str
+    tls: str
+
+    @property
+    def in_any_version(self) -> Kind:
+        """The same fault in whatever TLS version."""
+        return self._replace(tls="")
+
+    def is_like(self, other: Kind) -> bool:
+        """Whether these are one fault to somebody who confirms it: in the same words, anywhere."""
+        return self[:3] == other[:3]
 
 
 class Needs(StrEnum):
@@ -50,7 +85,9 @@ class Observation:
     ``blind``: it sent what our side never read, since the sequence ended before it could.
     ``patient``: it was given the time of a normal run, so that open means open. ``spoke_ns`` is
     when we sent the last of it. ``number`` is its trial's in the facts, ``digest`` what it tells
-    about others; ``ladder`` is there for the first that showed its signature.
+    about others; ``ladder`` is there for the first that showed its signature. ``beside`` is how
+    many connections of ours were open at once, ``over_before`` how many of its last groups met a
+    connection that the server had ended already.
     """
 
     example: Example
@@ -63,13 +100,20 @@ class Observation:
     number: int = 0
     digest: Digest | None = None
     ladder: tuple[LadderLine, ...] = ()
+    beside: int = 1
+    over_before: int = 0
 
     @property
     def counts(self) -> bool:
-        """Whether anything can be said: it got through, nothing was lost, we did as we say."""
+        """Whether anything can be said: it got through, nothing was lost, we did as we say.
+
+        We were in time, too: a step that came late, or a machine that was busy, says nothing.
+        """
         self_check = any(r.result is Result.ERROR for r in self.judgement.results)
         reached = self.failure is None and self.judgement.outcome.reached
-        return reached and self.judgement.conclusive and not self_check and not self.late
+        doubt = self.judgement.doubt
+        doubtful = doubt is not None and (doubt.spoils or doubt.may_pass or doubt is Doubt.CROWDED)
+        return reached and not doubtful and not self_check and not self.late
 
     @property
     def is_open(self) -> bool:
@@ -87,10 +131,49 @@ class Observation:
         return any(word.side is Side.CLIENT and letter in word.letters for word in words)
 
     @property
-    def sort(self) -> str:
+    def reset(self) -> Reset | None:
+        """The server's first RST."""
+        return next((r for r in self.judgement.resets if r.side is Side.SERVER), None)
+
+    @property
+    def cause(self) -> str:
         """What the server's first RST was, as far as packets alone can tell one from another."""
-        reset = next((r for r in self.judgement.resets if r.side is Side.SERVER), None)
+        reset = self.reset
         return "" if reset is None else "active" if reset.cause in _ACTIVE else str(reset.cause)
+
+    @property
+    def provoked(self) -> str:
+        """What drew the server's first RST, or was left unread by it.
+
+        Of what shared a segment with our goodbye, the last.
+        """
+        reset = self.reset
+        if reset is None or reset.provoked is None:
+            return ""
+        if reset.provoked is Provoked.GOODBYE:
+            ours = (w.letters for w in self.judgement.words if w.side is Side.CLIENT)
+            behind = next((word.rpartition("g")[2] for word in ours if "g" in word), "")
+            return str(_BEHIND_GOODBYE.get(behind[:1], reset.provoked))
+        return str(reset.provoked)
+
+    @property
+    def phase(self) -> str:
+        """The first end of ours that came before the server ended anything; else: open."""
+        for word in self.judgement.words:
+            letters = _PHASES if word.side is Side.CLIENT else _SERVER_ENDS
+            found = next((letters[letter] for letter in word.letters if letter in letters), None)
+            if found is not None:
+                return found
+        return "open"
+
+    @property
+    def shape(self) -> str:
+        """The server's letters from its first end on, however they were cut into segments."""
+        words = self.judgement.words
+        letters = "".join(word.letters for word in words if word.side is Side.SERVER)
+        begins = next((n for n, letter in enumerate(letters) if letter in _SERVER_ENDS), None)
+        behind = "" if begins is None else letters[begins:]
+        return "".join(letter for letter, _ in groupby(behind))
 
     @property
     def end(self) -> str:
@@ -103,19 +186,21 @@ class Observation:
 class Violation:
     """A property broken: the rule that says so, and what was seen.
 
-    ``sort`` tells faults of one property apart before they are shrunk: what the reset was, or
-    the two ends that differ.
+    ``ends`` are the two ends that differ, for a property that compares.
     """
 
     name: str
     rule: str
     text: str
-    sort: str = ""
+    ends: str = ""
 
-    @property
-    def kind(self) -> Kind:
-        """Violations of one kind are taken for one fault."""
-        return self.name, self.rule, self.sort
+    def kind(self, seen: Observation) -> Kind:
+        """What this is, seen on that connection."""
+        rule = self.rule.removeprefix("TLS12-").removeprefix("TLS13-")
+        if self.name in _ABOUT_MORE:
+            return Kind(self.name, rule, self.ends, "", "", "", "")
+        what = seen.cause, seen.provoked, seen.phase, seen.shape, seen.example.tls
+        return Kind(self.name, rule, *what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +235,17 @@ def broken_by(seen: Observation, properties: Iterable[Property]) -> tuple[str, .
 
 def differ(one: Observation, other: Observation) -> bool:
     """Whether two connections, both of which can be judged, ended unlike."""
-    comparable = all(seen.counts and not seen.we_reset and not seen.blind for seen in (one, other))
-    return comparable and one.end != other.end
+    return is_comparable(one) and is_comparable(other) and one.end != other.end
+
+
+def is_comparable(seen: Observation) -> bool:
+    """Whether how it ended is the server's own doing: no junk, no race of ours, nothing unread.
+
+    Which of two things that cross on the way comes first is nobody's habit.
+    """
+    if not seen.counts or seen.we_reset or seen.blind:
+        return False
+    return _is_plain(seen) and not seen.example.sequence.uploads
 
 
 def _broken(name: str, *rules: str) -> Callable[[Observation], Iterable[Violation]]:
@@ -173,11 +267,6 @@ def _answers_behind_alert(seen: Observation) -> Iterable[Violation]:
             yield Violation(ANSWERS_BEHIND_ALERT, result.rule, text)
 
 
-def _reset_before_fin(seen: Observation) -> Iterable[Violation]:
-    for violation in _broken("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN")(seen):
-        yield replace(violation, sort=seen.sort)
-
-
 def _is_plain(seen: Observation) -> bool:
     """Whether all that we sent made sense; nobody has to answer, or even notice, half of it."""
     steps = seen.example.sequence.steps
@@ -196,9 +285,15 @@ def _data_lost(seen: Observation) -> Iterable[Violation]:
 
 
 def _ends(seen: Observation) -> Iterable[Violation]:
-    """After our FIN; after a goodbye alone only if that is what it must have looked like."""
+    """After our FIN; after a goodbye alone only if that is what it must have looked like.
+
+    A rule that names the very occasion says more than that the connection leaked.
+    """
     closed = seen.we("f") or _is_plain(seen)
-    return _broken("ends", "INTEROP-LEAK")(seen) if closed else ()
+    if not closed:
+        return ()
+    named = tuple(_broken("ends", *_END_NOW)(seen)) if seen.is_open else ()
+    return named[:1] or _broken("ends", "INTEROP-LEAK")(seen)
 
 
 def _notifies(seen: Observation) -> Iterable[Violation]:
@@ -210,24 +305,28 @@ def _deliberate(seen: Observation) -> Iterable[Violation]:
     words = [step.verb for step in seen.example.sequence.steps if step.verb in SPEAKS]
     if not _is_plain(seen) or any(verb in ANNOUNCES for verb in words[:-1]):
         return
-    reset = next((r for r in seen.judgement.resets if r.side is Side.SERVER), None)
+    reset = seen.reset
     if reset is not None and reset.cause is Cause.DELIBERATE and not seen.we_reset:
         text = "the server reset though it had read everything"
-        yield Violation("no-deliberate-abort", "TCP-RST-ON-UNREAD", text, seen.sort)
+        yield Violation("no-deliberate-abort", "INTEROP-RESET-BEFORE-FIN", text)
 
 
 def _reset_after_fin(seen: Observation) -> Iterable[Violation]:
     if seen.judgement.axes.tcp is TcpEnd.FIN_RESET and not seen.we_reset:
         text = "the server reset after its FIN: readers saw EOF, reset metrics count it"
-        yield Violation("no-reset-after-fin", "INTEROP-RESET-AFTER-FIN", text, seen.sort)
+        yield Violation("no-reset-after-fin", "INTEROP-RESET-AFTER-FIN", text)
 
 
-_ASKED_ELSEWHERE = {*_NOTIFY, *IGNORE_AFTER, "INTEROP-RESET-BEFORE-FIN", "INTEROP-DATA-LOST"}
-_OTHERS = tuple(rule for rule in RULES if rule not in _ASKED_ELSEWHERE | {"INTEROP-LEAK"})
+_ASKED_ELSEWHERE = {
+    *(*_NOTIFY, *IGNORE_AFTER, "INTEROP-RESET-BEFORE-FIN", "INTEROP-RESET-AFTER-FIN"),
+    *("INTEROP-DATA-LOST", "INTEROP-LEAK"),
+}
+_OTHERS = tuple(rule for rule in RULES if rule not in _ASKED_ELSEWHERE)
 
 
 def _other_rules(seen: Observation) -> Iterable[Violation]:
-    return _broken("rules", *_OTHERS)(seen)
+    named = {violation.rule for violation in _ends(seen)}
+    return (found for found in _broken("rules", *_OTHERS)(seen) if found.rule not in named)
 
 
 _ALL = (
@@ -235,7 +334,7 @@ _ALL = (
         "no-reset-before-fin",
         "INTEROP-RESET-BEFORE-FIN",
         "The server does not reset before its FIN: a reader gets EOF, not ECONNRESET.",
-        check=_reset_before_fin,
+        check=_broken("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN"),
         reads=False,
     ),
     Property(
@@ -265,7 +364,7 @@ _ALL = (
     ),
     Property(
         "no-deliberate-abort",
-        "TCP-RST-ON-UNREAD",
+        "INTEROP-RESET-BEFORE-FIN",
         "The server does not reset when it has nothing left unread.",
         check=_deliberate,
     ),
@@ -306,7 +405,6 @@ _ALL = (
         "",
         "No other rule is broken ('tlsprobe rules').",
         check=_other_rules,
-        asked=False,
     ),
 )
 

@@ -15,10 +15,16 @@ from tlsprobe.fuzz.campaign import fuzz
 from tlsprobe.fuzz.folder import FuzzFolder, fuzz_folder
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.fuzz.rejudging import example_line
-from tlsprobe.fuzz.settings import Fuzzed, FuzzJob, FuzzWatcher
+from tlsprobe.fuzz.settings import LEAST_EXAMPLES, OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
 from tlsprobe.model.fuzz import FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
+
+_LEAST = 1.0
+"""Seconds that a run goes on whatever starting took."""
+
+_ENDING = 0.3
+"""Seconds that ending takes at least, which is part of the time too."""
 
 
 class FuzzProgress(Protocol):
@@ -43,14 +49,21 @@ async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
             return folder.save(_document(job, fuzzed, started))
 
         own = replace(job.settings.run, pcapng=folder.capture)
-        left = job.settings.seconds - (perf_counter() - job.begun)
-        settings = replace(job.settings, run=own, seconds=max(1.0, left))
+        settings = _within(job.settings, perf_counter() - job.begun)
+        settings = replace(settings, run=own)
         watcher = _watcher(folder, progress, save)
         parts = job.target, job.converse, settings, watcher
         with plain_errors():
             async with interruptible(progress.note) as stop:
                 fuzzed = await fuzz(*parts, stop, job.against, folder.store)
         return save(fuzzed)
+
+
+def _within(settings: FuzzSettings, starting: float) -> FuzzSettings:
+    """The bounds of what is left of the time: ending takes some, too, as starting did."""
+    ending = _ENDING + starting / 5
+    left = settings.seconds - starting - ending
+    return replace(settings, seconds=max(_LEAST, left), over=(OVER - 1) * settings.seconds)
 
 
 def _watcher(
@@ -77,6 +90,7 @@ def _watcher(
 
 
 def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
+    measured = fuzzed.examples - fuzzed.unmeasured
     return FuzzRun(
         tool=TOOL,
         started=stamp(started),
@@ -90,6 +104,9 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         connections=fuzzed.connections,
         failures=fuzzed.failures,
         coverage=fuzzed.coverage,
+        unrepeated=fuzzed.unrepeated,
+        ended_by=fuzzed.ended_by,
+        starved=measured < min(LEAST_EXAMPLES, job.settings.examples),
         against=job.against.target if job.against else None,
         unmeasured=fuzzed.unmeasured,
         interrupted=fuzzed.interrupted,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.fuzz.properties import Observation, by_default
-from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure
+from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure, Unrepeated
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
@@ -17,19 +17,24 @@ OVER = 1.1
 """How far a run may go beyond what was asked, to shrink and confirm what it found late."""
 
 
+LEAST_EXAMPLES = 100
+"""Fewer measured examples than this say nothing about a server, unless no more were asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class FuzzSettings:
     """The bounds of a fuzz run: ``examples`` and ``seconds`` over all, shrinking included.
 
-    ``goodbye``: the protocol has one. ``idle`` is the server's idle timeout in seconds, if pauses
-    are to reach it. ``known`` are
-    sequences to begin with. ``confirm`` is how often the shortest of a failure is run again.
-    ``run`` holds what fuzzing has in common with every run.
+    What was found late may take ``over`` seconds more. ``goodbye``: the protocol has one. ``idle``
+    is the server's idle timeout in seconds, if pauses are to reach it. ``known`` are sequences to
+    begin with. ``confirm`` is how often the shortest of a failure is run again. ``run`` holds what
+    fuzzing has in common with every run.
     """
 
     run: Settings
     examples: int = 1000
     seconds: float = 60.0
+    over: float = 6.0
     seed: int = 0
     properties: tuple[str, ...] = field(default_factory=lambda: by_default(two_targets=False))
     goodbye: bool = False
@@ -69,6 +74,7 @@ class Fuzzed:
     """What a fuzz run found; ``interrupted`` says that it was cut short, or still goes on."""
 
     failures: tuple[FuzzFailure, ...]
+    unrepeated: tuple[Unrepeated, ...]
     examples: int
     connections: int
     unmeasured: int
@@ -76,6 +82,7 @@ class Fuzzed:
     capture: CaptureFacts
     address: str
     interrupted: bool
+    ended_by: str = ""
     notes: tuple[str, ...] = ()
 
 

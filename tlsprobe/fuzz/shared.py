@@ -43,7 +43,7 @@ class Shared:
         self.counts = Counts()
         self.pace = Pace(rate_to(reached, settings.run))
         self.working = trio.CapacityLimiter(settings.run.concurrency)
-        self.told: Tell = lambda _seen, _why: None
+        self.told: list[Tell] = []
 
     async def prober(self, target: Target, reached: Reached, captures: AsyncExitStack) -> Prober:
         """A target with its capture; the first one's goes to a file. Raises CannotMeasure."""
@@ -54,9 +54,10 @@ class Shared:
         self.run = replace(run, pcapng=None)
         facts = self.facts(target)
         facts.append(ReachedFact(endpoint(host, port), {}))
-        parts = self.counts, self.pace, self.working, self.tell, facts
-        return Prober(target, reached, capture, *parts)
+        number = len(self.told)
+        self.told.append(lambda _seen, _why: None)
 
-    def tell(self, seen: Observation, why: str) -> None:
-        """Hand on to whoever listens by then."""
-        self.told(seen, why)
+        def tell(seen: Observation, why: str) -> None:
+            self.told[number](seen, why)  # whoever listens by then
+
+        return Prober(target, reached, capture, self.counts, self.pace, self.working, tell, facts)

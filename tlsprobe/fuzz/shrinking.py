@@ -9,7 +9,7 @@ from tlsprobe.fuzz.bounds import LATE, Bounds
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import kills
 from tlsprobe.fuzz.losses import Losses
-from tlsprobe.fuzz.properties import PROPERTIES, Needs, Violation, violations
+from tlsprobe.fuzz.properties import PROPERTIES, Needs, violations
 from tlsprobe.fuzz.strategies import Enough, shrink
 from tlsprobe.fuzz.suspects import Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
@@ -50,7 +50,8 @@ class Shrinker:
             suspect.shortest = example
 
         start = suspect.shortest
-        again = [await self.shows(suspect.violation, start) for _ in range(_SURE)]
+        again = [await self.shows(suspect, start) for _ in range(_SURE)]
+        suspect.tried += len(again)
         suspect.is_race = not all(again)
         await trio.to_thread.run_sync(shrink, self.letters, start, fails, better)
         suspect.shrunk = self.bounds.may(LATE)
@@ -59,34 +60,35 @@ class Shrinker:
         """Whether this example breaks the property in the same way; None: nothing more may run.
 
         What always fails must fail twice, so that no lucky loser passes for the shortest; of a
-        race it is enough to lose it once.
+        race it is enough to lose it once. What a failure that is known accounts for is not it.
         """
         if self.losses.lost or not self.bounds.may(LATE):
             return None
         if example in suspect.answers:
             return suspect.answers[example]
+        if self.suspects.is_explained(suspect.kind, example):
+            return False
         self.bounds.counts.examples.add(example)
         attempts = _RACES if suspect.is_race else _TWICE
         answer = not suspect.is_race
         for _ in range(attempts):
-            if await self.shows(suspect.violation, example) is suspect.is_race:
+            if await self.shows(suspect, example) is suspect.is_race:
                 answer = suspect.is_race
                 break
         suspect.answers[example] = answer
         return answer
 
-    async def shows(self, violation: Violation, example: Example) -> bool:
+    async def shows(self, suspect: Suspect, example: Example) -> bool:
         """Whether one more run of this example breaks the property in the same way."""
-        needs = PROPERTIES[violation.name].needs
+        needs = PROPERTIES[suspect.violation.name].needs
         if needs is Needs.PATH:
             return await kills(self.prober, example, "shrink")
         if needs is not Needs.ONE:
             found = await self.comparer.compare(example, needs)
-            return found is not None and found.kind == violation.kind
+            return found is not None and found.violation.kind(found.seen) == suspect.kind
         seen = await self.prober.once(example, "shrink")
         if not seen.counts:
             seen = await self.prober.patiently(example, "shrink")
         if seen.failure is not None:
             self.losses.lose(example)
-        self.suspects.note_all(seen)
-        return any(v.kind == violation.kind for v in violations(seen, self.suspects.asked))
+        return any(v.kind(seen) == suspect.kind for v in violations(seen, self.suspects.asked))

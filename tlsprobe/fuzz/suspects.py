@@ -1,194 +1,247 @@
-"""From faults that were seen to the failures of the report.
+"""What was seen to be broken, from the first sighting to a failure of the report.
 
-What was seen is kept from the moment in which it was seen.
+Every violation of every connection is a *sighting*, kept with its example from the moment in which
+it was seen. One that no failure explains becomes a *suspect*, which is made shorter and confirmed.
+A confirmed one is a *failure*, and explains the sightings that are of its kind and whose examples
+hold its own. So a second fault of the same property stays a suspect of its own, and no failure
+counts what it does not share.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from tlsprobe.fuzz.alike import holds
+from tlsprobe.fuzz.alphabet import Simplicity
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
     Kind,
+    Needs,
     Observation,
     Property,
     Violation,
     violations,
 )
-from tlsprobe.fuzz.trying import Counts
-from tlsprobe.judge.remedies import remedy_of, situation_of
-from tlsprobe.model.fuzz import Example, FuzzCause, FuzzFailure
-from tlsprobe.model.judgement import Reset
-from tlsprobe.model.trace import Side
+from tlsprobe.model.fuzz import Example, Rate
 
-_OTHERS = 40
-"""Examples that are kept of a fault, for the case that the shortest of it was luck."""
+TRIES = 3
+"""So many examples of a kind are looked into that come to nothing, before it is left alone."""
+
+
+class Sighting(NamedTuple):
+    """A violation, and the connection that showed it; for two that differ, the other as well."""
+
+    violation: Violation
+    seen: Observation
+    other: Observation | None = None
 
 
 @dataclass(slots=True)
 class Suspect:
-    """A fault from the moment it was seen until it is confirmed.
+    """A fault from the moment it was seen until it is confirmed, or is not.
 
-    ``observed`` is the connection that shows it; ``shortest`` becomes shorter while hypothesis
-    works on it; ``others`` showed the fault too. ``runs``, ``broke`` and ``ends`` count the
-    confirming runs; ``answers`` is what hypothesis was told. ``is_race``: not every run of what
-    was found showed it.
+    ``observed`` is the connection that shows it (``other``: the one that it differs from);
+    ``shortest`` becomes shorter while hypothesis works on it. ``runs`` and ``broke`` count the
+    confirming runs, ``tried`` all that were made to see it again, ``ends`` how they ended; ``rate``
+    is there for a race. ``kinds`` is what its runs showed, most of those that showed the fault.
+    ``versions`` are the TLS versions that show it, ``answers`` what hypothesis was told.
     """
 
-    violation: Violation
-    found: Example
+    sighting: Sighting
+    kind: Kind
     examples: int
-    observed: Observation
+    found: Example = field(init=False)
     shortest: Example = field(init=False)
-    seen: int = 1
+    observed: Observation = field(init=False)
+    other: Observation | None = field(init=False)
     shrunk: bool = False
-    done: bool = False
     runs: int = 0
     broke: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    also: dict[Kind, None] = field(default_factory=dict)
-    suspects: tuple[str, ...] = ()
-    others: dict[Example, None] = field(default_factory=dict)
+    tried: int = 0
+    rate: Rate | None = None
     is_race: bool = False
+    ends: Counter[str] = field(default_factory=Counter)
+    shown: Counter[Kind] = field(default_factory=Counter)
+    kinds: set[Kind] = field(default_factory=set)
+    versions: dict[str, None] = field(default_factory=dict)
+    suspects: tuple[str, ...] = ()
     answers: dict[Example, bool] = field(default_factory=dict)
+    held: set[Example] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.shortest = self.found
+        self.observed, self.other = self.sighting.seen, self.sighting.other
+        self.found = self.shortest = self.observed.example
 
-    def tally(self, end: str, *, broke: bool) -> None:
-        """Count a confirming run."""
+    @property
+    def violation(self) -> Violation:
+        """What is broken."""
+        return self.sighting.violation
+
+    def begin(self) -> None:
+        """Nothing of what was confirmed before counts any more."""
+        self.runs = self.broke = 0
+        self.ends.clear()
+        self.shown.clear()
+
+    def tally(self, end: str, *, broke: bool, kinds: Iterable[Kind] = ()) -> None:
+        """Count a confirming run, and what else it showed if it showed the fault."""
         self.runs += 1
+        self.tried += 1
         self.broke += broke
         self.ends[end] += 1
+        if broke:
+            self.shown.update(set(kinds))
+
+    def explains(self, kind: Kind, example: Example) -> bool:
+        """Whether what was seen on this example is this fault."""
+        if kind not in self.kinds:
+            both = kind.tls in self.versions and len(self.versions) > 1
+            if not both or kind.in_any_version not in {own.in_any_version for own in self.kinds}:
+                return False
+        return example in self.held or holds(example, self.shortest)
 
 
 class Suspects:
-    """The faults that were seen so far, by their kinds; ``found`` is called for each new one.
+    """Everything that was seen to be broken so far; ``found`` is called for what is new.
 
-    ``asked`` are the properties that matter.
+    ``asked`` are the properties that matter, ``tried`` says how many examples were tried by now,
+    ``simplicity`` which of two examples is the simpler one.
     """
 
     def __init__(
-        self, asked: Sequence[Property], counts: Counts, found: Callable[[], None]
+        self,
+        asked: Sequence[Property],
+        tried: Callable[[], int],
+        simplicity: Callable[[Example], Simplicity],
+        found: Callable[[], None],
     ) -> None:
         self.asked = tuple(asked)
-        self.counts = counts
+        self.tried = tried
+        self.simplicity = simplicity
         self.found = found
-        self.kinds: dict[Kind, Suspect] = {}
-        self.in_doubt: set[Kind] = set()
+        self.sightings: defaultdict[Kind, dict[Example, Sighting]] = defaultdict(dict)
+        self.failures: list[Suspect] = []
+        self.dropped: list[Suspect] = []
+        self.current: Suspect | None = None
+        self.in_doubt: dict[Example, None] = {}
+        self._looked_into: Counter[Kind] = Counter()
+
+    # --- seeing -------------------------------------------------------------------------------
 
     def is_news(self, seen: Observation) -> bool:
-        """Whether this would be the first of its kind; one connection at a time makes sure."""
-        kinds = {v.kind for v in violations(seen, self.asked)}
-        news = kinds - self.kinds.keys() - self.in_doubt
-        self.in_doubt |= news
-        return bool(news)
+        """Whether this connection shows anything that is not explained yet."""
+        kinds = (violation.kind(seen) for violation in violations(seen, self.asked))
+        return any(self._is_news(kind, seen.example) for kind in kinds)
 
     def note_all(self, seen: Observation) -> None:
-        """Keep every fault of a connection."""
+        """Keep every violation of a connection, whatever it was made for."""
         for violation in violations(seen, self.asked):
-            self.note(violation, seen)
+            self.note(Sighting(violation, seen))
 
-    def note(self, violation: Violation | None, seen: Observation) -> None:
-        """Keep what was seen, from this moment on."""
-        if violation is None:
-            return
-        known = self.kinds.get(violation.kind)
-        if known is not None:
-            known.seen += 1
-            if len(known.others) < _OTHERS:
-                known.others[seen.example] = None
-            return
+    def note(self, sighting: Sighting) -> None:
+        """Keep what was seen, from this moment on.
+
+        What was open when we left in haste may have ended a moment later: it is tried again.
+        """
+        violation, seen, _ = sighting
+        kind = violation.kind(seen)
+        news = self._is_news(kind, seen.example)
         if seen.is_open and not seen.patient:
-            return  # somebody is making sure of it
-        self.add(Suspect(violation, seen.example, len(self.counts.examples), seen))
+            if news:
+                self.in_doubt[seen.example] = None
+            return
+        self.sightings[kind].setdefault(seen.example, sighting)
+        if news:
+            self.found()
 
-    def add(self, suspect: Suspect) -> None:
-        """Keep a fault of a new kind."""
-        self.kinds[suspect.violation.kind] = suspect
-        self.in_doubt.discard(suspect.violation.kind)
-        self.found()
+    def _is_news(self, kind: Kind, example: Example) -> bool:
+        if example in self.sightings.get(kind, ()) or self._looked_into[kind] >= TRIES:
+            return False
+        if self.current is not None and self.current.kind == kind:
+            return False
+        return not self.is_explained(kind, example)
+
+    def is_explained(self, kind: Kind, example: Example) -> bool:
+        """Whether a failure accounts for this."""
+        return any(failure.explains(kind, example) for failure in self.failures)
+
+    # --- looking into it ----------------------------------------------------------------------
+
+    def next(self) -> Suspect | None:
+        """The gravest of what is not explained, on the simplest example that showed it."""
+        kinds = [kind for kind in self.sightings if self._looked_into[kind] < TRIES]
+        left = [(kind, example) for kind in kinds for example in self.unexplained(kind)]
+        if not left:
+            return None
+        kind, example = min(left, key=lambda one: (severity(one[0]), self.simplicity(one[1])))
+        self.current = Suspect(self.sightings[kind][example], kind, self.tried())
+        return self.current
+
+    def unexplained(self, kind: Kind) -> list[Example]:
+        """The examples that showed this kind, and no failure accounts for."""
+        gone = {suspect.found for suspect in self.dropped if suspect.kind == kind}
+        every = (example for example in self.sightings[kind] if example not in gone)
+        return [example for example in every if not self.is_explained(kind, example)]
+
+    def settle(self, suspect: Suspect, *, confirmed: bool) -> None:
+        """A suspect was looked into: it is a failure, one that was known already, or nothing."""
+        self.current = None
+        if not confirmed:
+            self._looked_into[suspect.kind] += 1
+            self.dropped.append(suspect)
+            return
+        suspect.kinds |= {kind for kind, n in suspect.shown.items() if 2 * n > suspect.broke}
+        suspect.kinds.add(suspect.kind)
+        same = next((known for known in self.failures if _is_same(known, suspect)), None)
+        if same is None:
+            suspect.held.add(suspect.found)
+            self.failures.append(suspect)
+            return
+        same.kinds |= suspect.kinds
+        same.held.add(suspect.found)
+
+    def forget(self, examples: Iterable[Example]) -> None:
+        """Forget what these showed, and nobody has looked into: it was the server dying."""
+        for kind, seen in self.sightings.items():
+            for example in examples:
+                if example in seen and not self.is_explained(kind, example):
+                    del seen[example]
+
+    def seen(self, failure: Suspect) -> int:
+        """How many examples showed what this failure is, and hold its own."""
+        shown = {
+            example
+            for kind, examples in self.sightings.items()
+            for example in examples
+            if failure.explains(kind, example)
+        }
+        return len(shown)
 
     def every(self) -> list[Suspect]:
-        """Every suspect once, the gravest first, though one may stand for several kinds."""
-        once = {id(suspect): suspect for suspect in self.kinds.values()}
-        return sorted(once.values(), key=lambda suspect: _severity(suspect.violation))
+        """The failures, the gravest first."""
+        return sorted(self.failures, key=lambda failure: severity(failure.kind))
 
-    def pending(self) -> list[Suspect]:
-        """Those that were not looked into yet, the gravest first."""
-        return [suspect for suspect in self.every() if not suspect.done]
-
-    def is_explained(self, suspect: Suspect) -> bool:
-        """Whether the shortest of another failure breaks this property too: then they are one."""
-        for other in self.every():
-            shown = violations(other.observed, self.asked) if other.done else ()
-            kinds = [violation.kind for violation in shown]
-            if suspect.violation.kind in kinds:
-                other.also[suspect.violation.kind] = None
-                other.seen += suspect.seen
-                self.kinds[suspect.violation.kind] = other
-                suspect.done = True
-                return True
-        return False
-
-    def drop(self, suspect: Suspect) -> None:
-        """Forget a fault that was something else."""
-        for kind in [kind for kind, other in self.kinds.items() if other is suspect]:
-            del self.kinds[kind]
+    def left(self) -> Iterator[tuple[Sighting, int, int]]:
+        """What no failure accounts for: where it was seen first, how often, how often tried."""
+        for kind in sorted(self.sightings, key=severity):
+            examples = [e for e in self.sightings[kind] if not self.is_explained(kind, e)]
+            if examples:
+                tried = sum(suspect.tried for suspect in self.dropped if suspect.kind == kind)
+                first = self.sightings[kind][min(examples, key=self.simplicity)]
+                yield first, len(examples), tried
 
 
-def failures_of(suspects: Iterable[Suspect]) -> tuple[FuzzFailure, ...]:
-    """The failures, those with the same signature and cause taken together."""
-    clusters: dict[str, FuzzFailure] = {}
-    for suspect in suspects:
-        failure = _failure(suspect)
-        known = clusters.setdefault(failure.cluster, failure)
-        if known is not failure:
-            itself = f"{known.property} ({known.rule})"
-            also = (*known.also, f"{failure.property} ({failure.rule})", *failure.also)
-            others = tuple(name for name in dict.fromkeys(also) if name != itself)
-            clusters[failure.cluster] = replace(known, also=others, seen=known.seen + failure.seen)
-    return tuple(clusters.values())
+def severity(kind: Kind) -> tuple[bool, int]:
+    """What suspects are sorted by; a server that dies comes first, since it takes all with it."""
+    dies = PROPERTIES[kind.name].needs is Needs.PATH
+    return not dies, list(PROPERTIES).index(kind.name)
 
 
-def _failure(suspect: Suspect) -> FuzzFailure:
-    violation, judgement = suspect.violation, suspect.observed.judgement
-    reset = next((r for r in judgement.resets if r.side is Side.SERVER), None)
-    what = reset.cause if reset is not None else _what(violation)
-    return FuzzFailure(
-        property=violation.name,
-        rule=violation.rule,
-        steps=suspect.shortest.steps,
-        tls=suspect.shortest.tls,
-        signature=judgement.signature,
-        confirmed=f"{suspect.broke}/{suspect.runs}",
-        file="",
-        cluster=f"{what}: {judgement.signature}",
-        text=violation.text,
-        cause=_cause(reset) if reset is not None else None,
-        also=tuple(f"{name} ({rule})" for name, rule, _ in suspect.also),
-        found=suspect.found.steps,
-        examples=suspect.examples,
-        seen=suspect.seen,
-        shrunk=suspect.shrunk,
-        ends=dict(suspect.ends.most_common()) if len(suspect.ends) > 1 else {},
-        suspects=suspect.suspects,
-        ladder=suspect.observed.ladder,
-    )
-
-
-def _what(violation: Violation) -> str:
-    """What names a fault without a reset: comparisons and deaths are faults of their own."""
-    told_apart = {"next-connection", "runs-alike", "versions-alike", "targets-alike"}
-    return violation.name if violation.name in told_apart else "no-reset"
-
-
-def _cause(reset: Reset) -> FuzzCause:
-    remedies = remedy_of(situation_of(reset)).sentences
-    return FuzzCause(str(reset.cause), reset.confidence, reset.evidence, remedies)
-
-
-def _severity(violation: Violation) -> tuple[int, str]:
-    return list(PROPERTIES).index(violation.name), violation.rule
+def _is_same(known: Suspect, suspect: Suspect) -> bool:
+    """Whether two came out as one close that does one thing."""
+    mine, theirs = suspect.shortest, known.shortest
+    same_close = (mine.sequence, mine.together) == (theirs.sequence, theirs.together)
+    return same_close and suspect.kind.is_like(known.kind) and mine.tls in known.versions

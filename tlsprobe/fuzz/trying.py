@@ -7,7 +7,7 @@ what then looks as if the server would never end is tried again with the patienc
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -23,11 +23,12 @@ from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsStore
 from tlsprobe.fuzz.properties import Observation
-from tlsprobe.judge.digest import digest_of
+from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import Control, TcpEnd
+from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Trial
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Trace
@@ -50,6 +51,7 @@ class Counts:
     """What a fuzz run has done so far."""
 
     connections: int = 0
+    compared: int = 0
     unmeasured: int = 0
     examples: set[Example] = field(default_factory=set)
     signatures: Counter[str] = field(default_factory=Counter)
@@ -66,6 +68,7 @@ class Counts:
         return FuzzCoverage(*every)
 
 
+_THEIR_END = {EventKind.EOF, EventKind.RESET}
 _ENDS = {EventKind.EOF, EventKind.RESET, EventKind.BROKEN_PIPE, EventKind.CLOSED, EventKind.ABORTED}
 
 
@@ -74,12 +77,12 @@ def observation_of(
     fact: TrialFact,
     patient: bool,
     shown: Container[str] = (),
-    control: Control | None = None,
+    knowledge: Knowledge | None = None,
 ) -> Observation:
     """A recorded connection, judged: with its ladder, unless its signature was ``shown`` before."""
     trace = fact.trace
     drive = trace.drive
-    judgement = judge(trace, replace(alone(fact), control=control))
+    judgement = judge(trace, knowledge or replace(alone(fact), offered=example.tls))
     known = judgement.signature in shown
     return Observation(
         example,
@@ -92,7 +95,18 @@ def observation_of(
         number=fact.trial.index,
         digest=digest_of(trace),
         ladder=() if known else ladder_for(trace, judgement),
+        beside=max(fact.load.at_start, fact.load.at_end),
+        over_before=_over_before(drive),
     )
+
+
+def _over_before(found: Drive) -> int:
+    """How many steps, but for the last wait, came when we knew that the server had ended it."""
+    over = next((e.time_ns for e in found.events if e.kind in _THEIR_END), None)
+    if over is None:
+        return 0
+    steps = [e for e in found.events if e.kind is EventKind.STEP and e.time_ns > over]
+    return max(0, len(steps) - 1)
 
 
 def _knew_of_the_end(found: Drive) -> bool:
@@ -141,7 +155,9 @@ class Prober:
         self.facts = facts
         self.gauge = Gauge()
         self.memory: dict[Example, Observation] = {}
+        self.tallies: defaultdict[Example, Tally] = defaultdict(Tally)
         self.shown: set[str] = set()
+        self.worst: Callable[[Observation], int] = lambda _: 0
 
     async def observe(
         self,
@@ -185,7 +201,37 @@ class Prober:
         patient: bool = False,
         told: Container[str] | None = None,
     ) -> Observation:
-        """Drive this example now, whatever is known of it; write it down, and judge it."""
+        """Drive this example now, whatever is known of it; write it down, and judge it.
+
+        Of several connections together the answer is the one that ended worst.
+        """
+        return max(await self.each(example, why, patient=patient, told=told), key=self.worst)
+
+    async def each(
+        self,
+        example: Example,
+        why: str,
+        *,
+        patient: bool = False,
+        told: Container[str] | None = None,
+    ) -> list[Observation]:
+        """All the connections of an example, which is one unless it says how many together."""
+        seen: list[Observation] = []
+
+        async def one_of_them() -> None:
+            seen.append(await self._drive(example, why, patient, told))
+
+        if example.together == 1:
+            await one_of_them()
+            return seen
+        async with trio.open_nursery() as nursery:
+            for _ in range(example.together):
+                nursery.start_soon(one_of_them)
+        return seen
+
+    async def _drive(
+        self, example: Example, why: str, patient: bool, told: Container[str] | None
+    ) -> Observation:
         await self.pace.turn()
         async with self.working:
             self.counts.connections += 1
@@ -200,14 +246,33 @@ class Prober:
         self.facts.append(fact)
         seen = observation_of(example, fact, patient, self.shown if told is None else told)
         self.shown.add(seen.judgement.signature)
+        if seen.digest is not None:
+            self.tallies[example].count(seen.digest)
         self.tell(seen, why)
         return seen
 
-    def with_control(self, seen: Observation, control: Control | None) -> Observation:
-        """The same connection, judged with what its control did."""
+    def with_knowledge(
+        self, seen: Observation, control: Control | None, alone_: AlertAlone | None
+    ) -> Observation:
+        """The same connection, judged with what its controls and all others did."""
         trials = (fact for fact in self.facts.read() if isinstance(fact, TrialFact))
         fact = next(fact for fact in trials if fact.trial.index == seen.number)
-        return observation_of(seen.example, fact, seen.patient, control=control)
+        ends = {e: t.as_cell_ends(e.steps, e.tls) for e, t in self.tallies.items() if t.trials}
+        knowledge = replace(
+            alone(fact),
+            offered=seen.example.tls,
+            control=control,
+            alert_alone=alone_,
+            cell_ends=tuple(ends.values()),
+            own=ends.get(seen.example),
+            aborts_after=any(
+                tally.aborts_after
+                for example, tally in self.tallies.items()
+                if example.tls == seen.example.tls
+            ),
+        )
+        again = observation_of(seen.example, fact, seen.patient, knowledge=knowledge)
+        return replace(again, beside=seen.beside)
 
     async def works(self, attempts: int = _ATTEMPTS) -> bool:
         """Whether an ordinary connection works; the answer is no after so many attempts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tlsprobe.model.judgement import Confidence, LadderLine
 from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
@@ -14,15 +15,28 @@ FUZZ_SCHEMA = "tlsprobe.fuzz/1"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One thing to try: a sequence in one TLS version. Equal values are the same example."""
+    """One thing to try: a sequence in one TLS version. Equal values are the same example.
+
+    ``together``: on so many connections at the same time.
+    """
 
     sequence: Sequence
     tls: str
+    together: int = 1
 
     @property
     def steps(self) -> str:
         """The sequence as text, which is also its name."""
         return self.sequence.name
+
+
+class Rate(NamedTuple):
+    """How often something happens: counted, and the interval that holds it (95 %), as parts."""
+
+    broke: int
+    runs: int
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +54,14 @@ class FuzzFailure:
     """A property that a server broke, with the shortest close that breaks it.
 
     ``confirmed`` is ``k/n``: in how many of the runs made of this very sequence, after it was
-    found and shrunk, the property was broken again. ``cluster`` names failures with one signature
-    and cause; ``also`` are other properties that it breaks, with their rules. ``found`` is the
-    sequence as it was generated, ``examples`` how many had been tried by then, ``seen`` how many
-    of the run's examples broke the property in this way. ``ends`` counts how its runs ended where
-    they did not all end alike.
+    found and shrunk, the property was broken again; where that was not most of them, ``rate`` says
+    how often it is, with the interval that holds it (95 %). ``cluster`` names failures with one
+    signature and cause; ``also`` are other properties that it breaks, with their rules. ``found``
+    is the sequence as it was generated, ``examples`` how many had been tried by then, ``seen`` how
+    many of the run's examples hold this one and showed what it shows. ``versions`` are the TLS
+    versions in which it was confirmed, ``together`` the connections that were open at once.
+    ``provoked`` is what drew the reset or was left unread. ``ends`` counts how its runs ended where
+    they did not all end alike; ``other`` is the ladder of the one that it differs from.
     """
 
     property: str
@@ -64,7 +81,29 @@ class FuzzFailure:
     shrunk: bool = True
     ends: dict[str, int] = field(default_factory=dict)
     suspects: tuple[str, ...] = ()
+    rate: Rate | None = None
+    versions: tuple[str, ...] = ()
+    together: int = 1
+    provoked: str = ""
     ladder: tuple[LadderLine, ...] = ()
+    other: tuple[LadderLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unrepeated:
+    """What broke a property in ``seen`` examples and did not when it was tried again.
+
+    ``tried`` is how often it was, all ways of trying together; 0: there was no time for it.
+    """
+
+    property: str
+    rule: str
+    steps: str
+    tls: str
+    signature: str
+    text: str
+    seen: int
+    tried: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +121,9 @@ class FuzzRun:
 
     ``examples`` counts different sequences (in different TLS versions) that were tried,
     ``connections`` what that took; ``unmeasured`` those of which nothing can be said, since
-    packets were lost or the connection did not come about.
+    packets were lost or the connection did not come about. ``unrepeated`` is what was seen and did
+    not show again, which is no failure. ``ended_by`` says what ended the run; ``starved``: it had
+    come to too few examples by then for its silence to mean anything.
     """
 
     tool: Tool
@@ -97,6 +138,9 @@ class FuzzRun:
     connections: int
     failures: tuple[FuzzFailure, ...]
     coverage: FuzzCoverage
+    unrepeated: tuple[Unrepeated, ...] = ()
+    ended_by: str = ""
+    starved: bool = False
     against: Target | None = None
     unmeasured: int = 0
     interrupted: bool = False

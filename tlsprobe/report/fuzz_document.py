@@ -19,11 +19,15 @@ EXAMPLES_FILE = "examples.jsonl"
 
 _FACTS = ("schema", "tool", "started", "finished", "host", "target", "capture", "seed")
 _COUNTS = ("properties", "examples", "connections", "unmeasured")
-FUZZ_KEYS = (*_FACTS, *_COUNTS, "failures", "coverage")
+FUZZ_KEYS = (*_FACTS, *_COUNTS, "failures", "unrepeated", "ended_by", "starved", "coverage")
 _FAILURE = ("property", "rule", "steps", "tls", "signature", "confirmed", "file", "cluster", "text")
 FAILURE_KEYS = (*_FAILURE, "ladder")
 _OPTIONAL = ("against", "interrupted", "notes", "command")
-_MORE = ("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects")
+_ANSWER = ("unrepeated", "ended_by", "starved", "coverage")
+_MORE = (
+    *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
+    *("rate", "versions", "together", "provoked", "other"),
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ExampleLine)
@@ -64,7 +68,7 @@ def fuzz_document(run: FuzzRun) -> dict[str, Any]:
     return {
         **{key: document[key] for key in (*_FACTS, *_COUNTS)},
         "failures": [_failure(failure) for failure in document["failures"]],
-        "coverage": document["coverage"],
+        **{key: document[key] for key in _ANSWER},
         **{key: document[key] for key in _OPTIONAL if document[key]},
     }
 
@@ -101,5 +105,7 @@ def _comment(line: str) -> str:
 def _failure(failure: dict[str, Any]) -> dict[str, Any]:
     kept = {key: failure[key] for key in _FAILURE}
     kept |= {key: failure[key] for key in _MORE if failure[key] not in (None, [], {}, "")}
-    ladder = [{k: v for k, v in line.items() if v is not None} for line in failure["ladder"]]
-    return {**kept, "ladder": ladder}
+    for name in ("ladder", "other"):
+        lines = [{k: v for k, v in line.items() if v is not None} for line in failure[name]]
+        kept |= {name: lines} if lines or name == "ladder" else {}
+    return kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.model.fuzz import FuzzFailure, FuzzRun
+from tlsprobe.model.fuzz import FuzzFailure, FuzzRun, Unrepeated
 from tlsprobe.report.blocks import (
     Block,
     Code,
@@ -35,6 +35,7 @@ def fuzz_page(run: FuzzRun) -> Page:
             for number, failure in enumerate(run.failures, 1)
             for block in _failure(number, failure)
         ),
+        *_unrepeated(run),
         Heading(2, "Seen"),
         Fields(tuple(_seen(run))),
     )
@@ -46,21 +47,40 @@ def headline(run: FuzzRun) -> str:
     against = f" against {run.against.name}" if run.against else ""
     examples, connections = counted(run.examples, "example"), counted(run.connections, "connection")
     tried = f"{examples}{against}, {connections}"
-    return f"{found} in {tried}, seed {run.seed}" + (", interrupted" if run.interrupted else "")
+    ended = ", interrupted" if run.interrupted else ""
+    if run.starved and not run.failures:
+        return f"too little was tried to say anything: {tried}, ended by {run.ended_by}"
+    return f"{found} in {tried}, seed {run.seed}{ended}"
 
 
 def describe_confirmation(failure: FuzzFailure) -> str:
-    """How often it happened again: ``5/5``, ``2/5: a race``."""
-    broke, runs = map(int, failure.confirmed.split("/"))
-    if not runs:
-        return "seen, and not run again"
-    if broke == 0:
-        return f"{failure.confirmed}: seen, and not again"
-    return failure.confirmed if broke == runs else f"{failure.confirmed}: a race"
+    """How often it happened again: ``5/5``, or the rate of a race."""
+    if failure.confirmed == "0/0":
+        return "it cannot be run again"
+    if failure.rate is None:
+        return failure.confirmed
+    broke, runs, least, most = failure.rate
+    share, between = f"{100 * broke / runs:.0f} %", f"{100 * least:.1f} % to {100 * most:.1f} %"
+    return f"a race: {broke} of {runs} runs, {share} ({between})"
+
+
+def _unrepeated(run: FuzzRun) -> Iterator[Block]:
+    """What was seen and is no failure, in a line each."""
+    if run.unrepeated:
+        yield Heading(2, "Seen, not repeated")
+        yield Fields(tuple(map(_unrepeated_field, run.unrepeated)))
+
+
+def _unrepeated_field(one: Unrepeated) -> Field:
+    tried = f"tried again {counted(one.tried, 'time')}" if one.tried else "no time to try it again"
+    how_often = "once" if one.seen == 1 else f"in {one.seen} examples"
+    what = f"{one.rule or one.property}, TLS {one.tls}: {one.text}"
+    return Field(one.property, f"seen {how_often}, {tried}", (what, one.steps))
 
 
 def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
-    yield Heading(2, f"{number}. {failure.property} ({failure.rule}), TLS {failure.tls}")
+    versions = " and ".join(failure.versions or (failure.tls,))
+    yield Heading(2, f"{number}. {failure.property} ({failure.rule}), TLS {versions}")
     yield CodeBlock((failure.steps,))
     yield Fields(tuple(_facts(failure)))
     if failure.ladder:
@@ -70,6 +90,8 @@ def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
 def _facts(failure: FuzzFailure) -> Iterator[Field]:
     yield Field("broken", failure.text)
     yield Field("confirmed", describe_confirmation(failure))
+    if failure.together > 1:
+        yield Field("together", f"only with {failure.together} connections at the same time")
     signature: Text = (Code(failure.signature),) if failure.signature else "nothing more was sent"
     yield Field("signature", signature)
     if failure.ends:
@@ -97,6 +119,7 @@ def _seen(run: FuzzRun) -> Iterator[Field]:
     yield _counts("pairs", coverage.pairs)
     yield _counts("signatures", coverage.signatures)
     yield Field("asked", ", ".join(run.properties))
+    yield Field("ended by", run.ended_by)
     if run.unmeasured:
         yield Field("unmeasured", f"{run.unmeasured} examples without a result")
     yield from (Field("note", note) for note in run.notes)

@@ -1,0 +1,133 @@
+"""Nothing that was seen is lost, and no failure counts what it does not share."""
+
+from __future__ import annotations
+
+from tests.fuzz.test_properties import seen
+from tlsprobe.fuzz.properties import PROPERTIES, Observation, Violation
+from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.judgement import TcpEnd
+
+ALL = tuple(PROPERTIES.values())
+RESET = Violation("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN", "it reset")
+
+
+def length(example: Example) -> tuple[int, int, list[int], list[int]]:
+    return len(example.sequence.steps), 0, [], []
+
+
+def reset(steps: str, signature: str = "G N n r", tls: str = "1.3") -> Observation:
+    one = seen(
+        steps,
+        "INTEROP-RESET-BEFORE-FIN",
+        tcp=TcpEnd.RESET,
+        cause=Cause.UNREAD_AT_CLOSE,
+        signature=signature,
+    )
+    return Observation(Example(one.example.sequence, tls), one.judgement)
+
+
+def noted(*observations: Observation) -> Suspects:
+    suspects = Suspects(ALL, lambda: 7, length, lambda: None)
+    for one in observations:
+        suspects.note_all(one)
+    return suspects
+
+
+def confirmed(suspects: Suspects, *versions: str) -> Suspect:
+    suspect = suspects.next()
+    assert suspect is not None
+    for _ in range(5):
+        suspect.tally("it", broke=True, kinds=[suspect.kind])
+    suspect.versions = dict.fromkeys(versions or (suspect.shortest.tls,))
+    suspects.settle(suspect, confirmed=True)
+    return suspect
+
+
+SHORT = reset("terminate; close_notify; drain")
+LONG = reset("request; terminate; close_notify; fin; drain")
+
+
+def test_the_simplest_example_of_a_kind_is_looked_into_and_explains_the_others() -> None:
+    suspects = noted(LONG, SHORT)
+    failure = confirmed(suspects)
+    assert failure.shortest == SHORT.example
+    assert suspects.next() is None
+    assert suspects.seen(failure) == 2
+    assert not list(suspects.left())
+
+
+def test_a_second_fault_of_the_same_property_is_a_failure_of_its_own() -> None:
+    other = reset("close_notify; send; drain", "N D n r")
+    suspects = noted(SHORT, other)
+    failures = [confirmed(suspects), confirmed(suspects)]
+    assert {failure.shortest for failure in failures} == {SHORT.example, other.example}
+    assert [suspects.seen(failure) for failure in failures] == [1, 1]
+
+
+def test_what_does_not_hold_the_failure_s_close_is_not_counted_as_it() -> None:
+    suspects = noted(SHORT)
+    failure = confirmed(suspects)
+    suspects.note_all(reset("terminate; send; drain"))  # the same kind, on another close
+    assert suspects.seen(failure) == 1
+    second = suspects.next()
+    assert second is not None
+    assert second.found.steps == "terminate; send; drain"
+
+
+def test_the_other_tls_version_is_explained_only_where_it_was_confirmed() -> None:
+    other = reset("terminate; close_notify; fin; drain", tls="1.2")
+    one = noted(SHORT, other)
+    confirmed(one, "1.3")
+    assert one.next() is not None
+    both = noted(SHORT, other)
+    confirmed(both, "1.3", "1.2")
+    assert both.next() is None
+
+
+def test_what_does_not_show_again_is_listed_with_how_often_it_was_tried() -> None:
+    suspects = noted(SHORT)
+    suspect = suspects.next()
+    assert suspect is not None
+    suspect.tally("it", broke=False)
+    suspects.settle(suspect, confirmed=False)
+    assert suspects.next() is None, "the same example is not tried twice"
+    ((sighting, count, tried),) = suspects.left()
+    assert (sighting.seen, count, tried) == (SHORT, 1, 1)
+
+
+def test_a_kind_that_never_shows_again_is_left_alone_at_last() -> None:
+    suspects = noted()
+    for number in range(TRIES + 2):
+        suspects.note_all(reset("send; " * number + "terminate; close_notify; drain"))
+        suspect = suspects.next()
+        assert (suspect is None) is (number >= TRIES)
+        if suspect is not None:
+            suspects.settle(suspect, confirmed=False)
+
+
+def test_what_was_open_in_haste_is_tried_again_before_it_counts() -> None:
+    hasty = seen("fin; drain", "INTEROP-LEAK", tcp=TcpEnd.OPEN, signature="F")
+    suspects = noted(hasty)
+    assert suspects.next() is None
+    assert list(suspects.in_doubt) == [hasty.example]
+    patient = Observation(hasty.example, hasty.judgement, patient=True)
+    suspects.note_all(patient)
+    assert suspects.next() is not None
+
+
+def test_what_a_dying_server_showed_is_forgotten() -> None:
+    suspects = noted(SHORT, LONG)
+    suspects.forget([SHORT.example])
+    suspect = suspects.next()
+    assert suspect is not None
+    assert suspect.found == LONG.example
+
+
+def test_two_that_differ_are_one_kind_whatever_they_are() -> None:
+    unlike = Violation("versions-alike", "FUZZ-VERSIONS-ALIKE", "unlike", "fin / reset")
+    suspects = noted()
+    suspects.note(Sighting(unlike, SHORT, LONG))
+    suspects.note(Sighting(unlike, LONG, SHORT))
+    assert len(suspects.sightings) == 1

@@ -1,0 +1,36 @@
+"""Whether an example holds another, shorter one: then the same fault may show on it."""
+
+from __future__ import annotations
+
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import TAKES_TIME, Form, Limit, Step, Verb
+
+
+def holds(example: Example, shorter: Example) -> bool:
+    """Whether all steps of the shorter one come in this one, in their order.
+
+    A wait is held by one that is as long; a request that is awaited is also one that is sent, and
+    what is sent in two segments is sent.
+    """
+    steps = iter(example.sequence.steps)
+    return all(any(_is(step, wanted) for step in steps) for wanted in _said(shorter))
+
+
+def _said(example: Example) -> tuple[Step, ...]:
+    """Its steps, but for the last wait: every example ends with one."""
+    steps = example.sequence.steps
+    return steps[:-1] if steps and steps[-1].verb is Verb.DRAIN else steps
+
+
+def _is(step: Step, wanted: Step) -> bool:
+    if wanted.verb is Verb.SEND and step.verb is Verb.REQUEST:
+        return wanted.payload is None and step.form is wanted.form
+    if wanted.verb in TAKES_TIME and wanted.verb is not Verb.REQUEST:
+        return step.verb in TAKES_TIME and _seconds(step) >= _seconds(wanted)
+    forms = {step.form, Form.WHOLE} if step.form is Form.SPLIT else {step.form}
+    return step.verb is wanted.verb and wanted.form in forms and step.payload == wanted.payload
+
+
+def _seconds(step: Step) -> float:
+    """How long a wait lasts at most; one for a limit of the run is longer than any."""
+    return float("inf") if isinstance(step.wait, Limit) else step.wait
