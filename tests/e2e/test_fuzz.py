@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
+from tests.fuzz.seeded import seeded
 from tests.servers import GENEROUS_S, Nginx, Postgres
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import WRITES, Verb
@@ -110,6 +111,7 @@ def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None
     assert (cell.steps, cell.trials) == (found["steps"], 2)
     assert set(again.outcomes(cell.sequence, cell.tls)) <= {"reset-before-fin"}
     assert document(ran)["examples"] <= 88
+    assert all(one["confirmed"][0] >= "3" for one in document(ran)["failures"])
     assert len(connections(ran.folder)) == document(ran)["connections"]
     assert {path.name for path in tmp_path.iterdir()} == {"out", "again"}
 
@@ -141,6 +143,34 @@ def test_two_targets_that_end_unlike_are_told_apart(tmp_path: Path) -> None:
     assert ran.code == 1, ran.err
     assert {one["property"] for one in failures} == {"targets-alike"}
     assert any(one["steps"] in {"fin; drain", "close_notify; drain"} for one in failures)
+
+
+def test_what_was_starved_is_no_success(tmp_path: Path) -> None:
+    with reference("polite") as ports:
+        ran = fuzz(ports["polite"], "--profile", "reference", "--time", "1", cwd=tmp_path)
+    assert ran.code == 3, ran.out
+    assert document(ran)["starved"]
+    assert "too little was tried" in ran.out
+
+
+def test_a_fault_that_shows_seldom_is_a_race_with_its_rate(tmp_path: Path) -> None:
+    words = ("--profile", "reference", "--time", "600", "--examples", "30", "--seed", "1")
+    with seeded("abort-1-in-5") as port:
+        ran = fuzz(port, *words, "--property", "no-reset-before-fin", cwd=tmp_path)
+    races = [one for one in document(ran)["failures"] if "rate" in one]
+    assert ran.code == 1, ran.err
+    assert races
+    assert all(broke >= 3 and runs >= 50 for broke, runs, *_ in (one["rate"] for one in races))
+    assert "a race: " in ran.out
+
+
+def test_a_fault_that_takes_a_crowd_says_so(tmp_path: Path) -> None:
+    words = ("--profile", "reference", "--time", "600", "--examples", "30", "--seed", "1")
+    with seeded("abort-in-a-crowd") as port:
+        ran = fuzz(port, *words, "--property", "no-reset-before-fin", cwd=tmp_path)
+    assert ran.code == 1, ran.err
+    assert all(one["together"] > 6 for one in document(ran)["failures"])
+    assert "connections at the same time" in ran.out
 
 
 def deadly(folder: Path) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from tlsprobe.model.sequence import TAKES_TIME, Form, Limit, Step, Verb
 def holds(example: Example, shorter: Example) -> bool:
     """Whether all steps of the shorter one come in this one, in their order.
 
-    A wait is held by one that is as long; a request that is awaited is also one that is sent, and
-    what is sent in two segments is sent.
+    A wait is held by one that is as long; a request that is awaited is also one that is sent, what
+    is sent in two segments is sent, and where a few bytes do it, whatever is sent has some.
     """
     steps = iter(example.sequence.steps)
     return all(any(_is(step, wanted) for step in steps) for wanted in _said(shorter))
@@ -23,8 +23,9 @@ def _said(example: Example) -> tuple[Step, ...]:
 
 
 def _is(step: Step, wanted: Step) -> bool:
-    if wanted.verb is Verb.SEND and step.verb is Verb.REQUEST:
-        return wanted.payload is None and step.form is wanted.form
+    if wanted.verb is Verb.SEND and step.verb in {Verb.SEND, Verb.REQUEST}:
+        anything = wanted.payload is not None and wanted.form is Form.WHOLE
+        return anything or (step.form, step.payload) == (wanted.form, wanted.payload)
     if wanted.verb in TAKES_TIME and wanted.verb is not Verb.REQUEST:
         return step.verb in TAKES_TIME and _seconds(step) >= _seconds(wanted)
     forms = {step.form, Form.WHOLE} if step.form is Form.SPLIT else {step.form}

@@ -46,6 +46,8 @@ REPEATS = (50, 100, 200)
 LEAST_LOST = 3
 """How often a race has to be lost to be a failure: once is luck, and so may be twice."""
 
+_ATTEMPTS = 3
+
 _AT_ONCE = 4
 """Repeats of a race at a time: few enough not to be a crowd."""
 
@@ -78,8 +80,10 @@ class Confirmer:
         for number, example in enumerate(dict.fromkeys((suspect.shortest, suspect.found))):
             suspect.shortest, suspect.shrunk = example, suspect.shrunk and number == 0
             suspect.begin()
-            await self.run_again(suspect, needs, self.times)
-            if suspect.runs and suspect.broke >= MOST_OF * suspect.runs:
+            for _ in range(_ATTEMPTS):  # what came late is not counted
+                if suspect.runs < self.times and self.may_go_on():
+                    await self.run_again(suspect, needs, self.times - suspect.runs)
+            if suspect.broke >= MOST_OF * self.times:
                 return await self.is_its_own(suspect)
         if needs is Needs.ONE and not suspect.broke and await self.is_crowd(suspect):
             return True
@@ -213,7 +217,9 @@ class Confirmer:
                 continue
             runs = self.times if suspect.rate is None else REPEATS[0]
             lost = 0
-            for _ in range(runs):
+            for number in range(runs):
+                if lost + runs - number < LEAST_LOST:
+                    break
                 seen = await self.prober.once(
                     replace(example, tls=str(version)), "confirm", patient=True
                 )
@@ -221,8 +227,6 @@ class Confirmer:
                 lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
                 if lost >= LEAST_LOST:
                     suspect.versions[str(version)] = None
-                    break
-                if suspect.rate is None and not lost:
                     break
 
     async def tallied(self, control: Sequence, suspect: Suspect) -> Tally:

@@ -106,7 +106,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         coverage=fuzzed.coverage,
         unrepeated=fuzzed.unrepeated,
         ended_by=fuzzed.ended_by,
-        starved=measured < min(LEAST_EXAMPLES, job.settings.examples),
+        starved=measured < min(LEAST_EXAMPLES, job.settings.examples / 2),
         against=job.against.target if job.against else None,
         unmeasured=fuzzed.unmeasured,
         interrupted=fuzzed.interrupted,

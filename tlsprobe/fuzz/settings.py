@@ -18,7 +18,7 @@ OVER = 1.1
 
 
 LEAST_EXAMPLES = 100
-"""Fewer measured examples than this say nothing about a server, unless no more were asked for."""
+"""Fewer measured examples say nothing about a server, unless it is half of those asked for."""
 
 
 @dataclass(frozen=True, slots=True)

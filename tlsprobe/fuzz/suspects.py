@@ -201,6 +201,7 @@ class Suspects:
             self.failures.append(suspect)
             return
         same.kinds |= suspect.kinds
+        same.versions |= suspect.versions
         same.held.add(suspect.found)
 
     def forget(self, examples: Iterable[Example]) -> None:
@@ -241,7 +242,12 @@ def severity(kind: Kind) -> tuple[bool, int]:
 
 
 def _is_same(known: Suspect, suspect: Suspect) -> bool:
-    """Whether two came out as one close that does one thing."""
+    """Whether two came out as one close that does one thing, be it cut into other segments."""
     mine, theirs = suspect.shortest, known.shortest
-    same_close = (mine.sequence, mine.together) == (theirs.sequence, theirs.together)
-    return same_close and suspect.kind.is_like(known.kind) and mine.tls in known.versions
+    if not suspect.kind.is_like(known.kind) or mine.together != theirs.together:
+        return False
+    if mine.sequence == theirs.sequence:
+        return True
+    as_long = len(mine.sequence.steps) == len(theirs.sequence.steps)
+    alike = suspect.kind[4:6] == known.kind[4:6]  # its phase and its shape
+    return as_long and alike and holds(mine, theirs)

@@ -234,15 +234,14 @@ class Prober:
     ) -> Observation:
         await self.pace.turn()
         async with self.working:
-            self.counts.connections += 1
-            number = self.counts.connections
             dropped = self.capture.dropped
             route = self._route(example.tls, patient)
             found, load = await self.gauge.driving(lambda: drive(route, example.sequence))
             await self.capture.settle()
             lost = self.capture.dropped != dropped
             trace = bounded(trace_of(self.capture, found, lost, self.protocol))
-        fact = TrialFact(Trial(example.steps, example.tls, number), trace, load)
+        self.counts.connections += 1  # what was cut short by the end of the time is none
+        fact = TrialFact(Trial(example.steps, example.tls, self.counts.connections), trace, load)
         self.facts.append(fact)
         seen = observation_of(example, fact, patient, self.shown if told is None else told)
         self.shown.add(seen.judgement.signature)
