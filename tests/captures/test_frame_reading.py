@@ -116,6 +116,13 @@ def test_both_passes_agree_on_every_link_type(link: int, order: str) -> None:
         frames.LINUX_COOKED_2: b"\x08\x00" + bytes(18),
         frames.NULL: struct.pack(f"{order}I", 2),
         frames.LOOP: struct.pack(">I", 2),
+        frames.PPP: b"\xff\x03\x00\x21",
+        frames.PPP_SERIAL: b"\x21",
+        frames.PPP_WITH_DIRECTION: b"\1\x00\x21",
+        frames.PPPOE: struct.pack(">HHHH", 0x1100, 1, 60, 0x21),
+        frames.NFLOG: struct.pack(f"{order}IHHIHH", 2, 8, 1, 0, 84, 9),
+        frames.PKTAP: struct.pack("<III", 108, 1, frames.RAW) + bytes(96),
+        frames.PKTAP_OF_OLD: struct.pack("<III", 108, 1, frames.RAW) + bytes(96),
     }.get(link, b"")
     data = pcap([before + packet for packet in CLOSED], link=link, order=order)
     with open_capture_file(io.BytesIO(data)) as reading:

@@ -136,7 +136,10 @@ def test_options_that_were_cut_off_are_unknown() -> None:
     frame = ipv4(tcp(b"x", options=bytes([1] * 12)))
     found = decoder.find(frame[:45], frames.RAW, len(frame), 0)
     assert found is not None
-    cut, whole = decoder.segment(found, 1, 0, 0), decoder.segment((frame, *found[1:]), 1, 0, 0)
+    cut, whole = (
+        decoder.segment(found, 1, 0, 0),
+        decoder.segment(found._replace(frame=frame), 1, 0, 0),
+    )
     assert (cut.options, cut.timestamps) == (None, True)
     assert (whole.options, whole.timestamps) == (bytes([1] * 12), False)
 

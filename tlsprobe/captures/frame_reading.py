@@ -91,6 +91,9 @@ class FrameReading(Counts):
         if unfinished := self._decoder.fragments.unfinished:
             self._skip(f"{self.name}: a fragmented IP packet of which parts are missing", 0)
             self.notes.append(f"{unfinished} fragmented IP packets are not complete")
+        if closed := self._decoder.closed.most_common():
+            kinds = ", ".join(f"{count} of {kind}" for kind, count in closed)
+            self.notes.append(f"frames that were not looked into: {kinds}")
         for name, count in filter(itemgetter(1), walker.dropped.values()):
             where = f" on {name}" if name else ""
             self.notes.append(f"the capture lost {count} packets{where}: the kernel dropped them")
@@ -160,8 +163,8 @@ class FrameReading(Counts):
         found = self._find(frame, batch.interface.link, length, time_ns, number)
         if found is None:
             return None
-        whole, _, (tcp, _, _, _, _, _) = found
-        return _key(found), whole[tcp + 4 : tcp + 12], whole[tcp + 13]
+        whole, tcp = found.frame, found.transport[0]
+        return found.key, whole[tcp + 4 : tcp + 12], whole[tcp + 13]
 
     def _segments(self, batch: Batch, wanted: Wanted | None) -> Iterator[Packet]:
         layout = _layout(batch.order, batch.interface.link)
@@ -190,8 +193,9 @@ class FrameReading(Counts):
                     yield packet
                 continue
             found = self._find(frame, link, length, time_ns, number)
-            if found is not None and wanted(_key(found)):
-                yield decoder.segment(found, number, time_ns, decoder.place(frame, link, index))
+            if found is not None and wanted(found.key):
+                place = decoder.place(frame, link, index, found.tunnel)
+                yield decoder.segment(found, number, time_ns, place)
 
     def _decode(
         self, frame: bytes, interface: CapturedInterface, length: int, time_ns: int, number: int
@@ -220,11 +224,6 @@ class FrameReading(Counts):
         return found
 
 
-def _key(found: FoundTransport) -> bytes:
-    frame, _, (tcp, _, source, destination, _, _) = found
-    return source + destination + frame[tcp : tcp + 4]
-
-
 class _Layout:
     """A record with a plain IPv4 packet in it, as one structure.
 
@@ -234,7 +233,7 @@ class _Layout:
     """
 
     def __init__(self, order: str, link: int) -> None:
-        gap, size, self.kind = _BEFORE_IP[link]
+        gap, size, self.kind = _BEFORE_IP.get(link, _NO_LAYOUT)
         self.least = size + 40
         self.fragment_mask = 0x3FFF if order == ">" else 0xFF3F
         self.read = struct.Struct(f"{order}IIII{gap}B5xHxB2x12s8sBB").unpack_from
@@ -247,8 +246,11 @@ _BEFORE_IP = {
     frames.LINUX_COOKED_2: ("2s18x", 20, b"\x08\x00"),
     frames.NULL: ("0s4x", 4, b""),
     frames.LOOP: ("0s4x", 4, b""),
-    **dict.fromkeys(frames.LINKS - {0, 1, 108, 113, 276}, ("0s", 0, b"")),
+    **dict.fromkeys((frames.PPP, frames.PPP_SERIAL), ("4s", 4, b"\xff\x03\x00\x21")),
+    **dict.fromkeys(frames.BARE, ("0s", 0, b"")),
 }
+_NO_LAYOUT = "0s", 0, b"none"
+"""For link types whose header has no fixed size: nothing looks like this."""
 
 
 @lru_cache

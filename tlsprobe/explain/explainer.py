@@ -98,6 +98,7 @@ class Explainer:
             tls=trace.drive.tls,
             notes=tuple(_notes(connection, why, len(resets))),
             sni=_asked_for(connection, way),
+            tunnels=connection.tunnels,
         )
         return self._with_ladder(flow, trace)
 

@@ -35,6 +35,9 @@ What is lost on the way to the capture is less. Initial numbers grow with time (
 3.4.1), so that a connection's lie above those of the one before it on the same ports.
 """
 
+TUNNELS = 4
+"""So many tunnels of a connection are named: there and back may differ, and so do mirrors."""
+
 _ITSELF, _ITSELF_WITH_BODIES = 16, 240
 _WAITING_BYTES = 256
 _DISORDER_NS = 10**9
@@ -57,8 +60,8 @@ class Connection:
     ``opener`` is the way (0 or 1) that the SYN went, None if none was seen; ``opened_ns`` is its
     time. ``rsts`` counts RSTs, ``left_out`` the segments that were let go. ``presumed`` says that
     a bare RST's number could not be compared and was taken to fit; ``doubtful`` that a packet may
-    as well be of another connection between the same endpoints. With ``released`` set, segments
-    are followed and no longer kept.
+    as well be of another connection between the same endpoints. ``tunnels`` names what its packets
+    came through. With ``released`` set, segments are followed and no longer kept.
     """
 
     __slots__ = (
@@ -82,6 +85,7 @@ class Connection:
         "released",
         "rsts",
         "streams",
+        "tunnels",
         "walks",
     )
 
@@ -108,6 +112,7 @@ class Connection:
             if walks
             else ()
         )
+        self.tunnels: tuple[str, ...] = ()
         self.opener: int | None = None
         self.opened_ns: int | None = None
         self.first_ns = self.last_ns = first.time_ns
@@ -176,7 +181,8 @@ class Connection:
     def add(self, packet: Packet, way: int) -> None:  # noqa: PLR0912 - the hot end of the wire
         """One more packet; ``way`` is 0 if the first of the ends sent it."""
         (number, time_ns, _, seq, told_ack, flags, window, length, payload,
-         ttl, ip_id, timestamps, df, window_scale, options, _, relative, _) = packet  # fmt: skip
+         ttl, ip_id, timestamps, df, window_scale, options, _, relative, _,
+         tunnel) = packet  # fmt: skip
         streams = self.streams
         own, peer = streams[way], streams[1 - way]
         if flags & _SYN:
@@ -201,6 +207,8 @@ class Connection:
                 ack = told_ack - peer.base
                 if ack != peer.reached:
                     ack = offset(told_ack, peer.base, peer.reached)
+        if tunnel and tunnel not in self.tunnels and len(self.tunnels) < TUNNELS:
+            self.tunnels += (tunnel,)
         if flags & _RST:
             self.rsts += 1
             text = payload[:RST_TEXT]

@@ -112,7 +112,8 @@ class ExplainedReset:
 class ExplainedFlow:
     """One connection. ``complete`` says that the capture lacks nothing of it.
 
-    ``client`` and ``server`` are printed endpoints, ``sni`` is the name that the client asked for.
+    ``client`` and ``server`` are printed endpoints, ``sni`` is the name that the client asked for,
+    ``tunnels`` is what the capture saw its packets in, each from the innermost outwards.
     Only an example of many like it has a ``ladder``.
     """
 
@@ -127,6 +128,7 @@ class ExplainedFlow:
     notes: tuple[str, ...] = ()
     sni: str | None = None
     troubles: tuple[Trouble, ...] = ()
+    tunnels: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> tuple[Hashable, ...]:

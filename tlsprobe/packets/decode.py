@@ -1,18 +1,21 @@
 """From one captured frame to the TCP segment in it: for the sniffer's frames as for a file's.
 
-`frames` finds TCP; added here are fragments, cut-off frames, copies of the same packet, and a
-reason for what is unreadable. Nearly every frame is plain Ethernet and IPv4: `Decoder.decode`
-looks for those first, and goes header by header through all others.
+`frames` and `tunnels` know the headers; added here are fragments, cut-off frames, copies of the
+same packet, and a reason for what is unreadable. Nearly every frame is plain Ethernet and IPv4:
+`Decoder.decode` looks for those first, and goes header by header through all others.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from typing import NamedTuple
 
-from tlsprobe.packets import frames
+from tlsprobe.packets import frames, tunnels
 from tlsprobe.packets.copies import Copies
-from tlsprobe.packets.fragments import Fragments, ipv4_piece, ipv6_piece
+from tlsprobe.packets.fragments import Fragments, Piece, ipv4_piece, ipv6_piece
 from tlsprobe.packets.options import (
     TIMESTAMPS,
     USUAL,
@@ -21,13 +24,15 @@ from tlsprobe.packets.options import (
     read_options,
 )
 from tlsprobe.packets.packet import Packet
+from tlsprobe.packets.tunnels import Inner
 
 _TCP, _FRAGMENT = 6, 44
+_MAY_HOLD_TCP = frozenset({_TCP, *tunnels.CARRIERS, 0, 43, 51, 60})
+"""Protocols of fragmented packets: in IPv6 the first header may still be an extension."""
 _TCP_FIXED = struct.Struct("!4xIIBBH")
 _TCP_BYTES = 20
 _ANY_FRAGMENT, _DF = 0x3FFF, 0x4000
 _SYN, _ACK = 0x02, 0x10
-_OUTGOING = 4
 
 _ipv4 = struct.Struct("!16xHHHBB14xIIBBH").unpack_from
 _ipv6 = struct.Struct("!18xHBB36xIIBBH").unpack_from
@@ -40,8 +45,29 @@ _new = tuple.__new__
 
 PLACE_LIMIT = 4096
 
-FoundTransport = tuple[bytes, int, frames.Transport]
-"""A frame or a packet put together of several, where its IP header is, and where TCP is."""
+STEPS = 16
+"""So many headers of a frame are stepped over in front of TCP; tunnels in tunnels take a few."""
+
+NAME_LIMIT, CLOSED_LIMIT = 4096, 64
+"""So many tunnels have a name at once, and so many kinds of what stays closed are told apart."""
+
+
+class FoundTransport(NamedTuple):
+    """TCP in a frame, or in a packet put together of several.
+
+    ``ip`` is where its IP header is; ``tunnel`` what it came through, the innermost first.
+    """
+
+    frame: bytes
+    ip: int
+    transport: frames.Transport
+    tunnel: str = ""
+
+    @property
+    def key(self) -> bytes:
+        """The `flow_key` of the segment."""
+        tcp, _, source, destination, _, _ = self.transport
+        return source + destination + self.frame[tcp : tcp + 4]
 
 
 class Malformed(ValueError):  # noqa: N818 - it says what the frame is
@@ -49,12 +75,17 @@ class Malformed(ValueError):  # noqa: N818 - it says what the frame is
 
 
 class Decoder:
-    """Holds what one frame alone does not tell: fragments, places, the packets of a moment ago."""
+    """Holds what one frame alone does not tell: fragments, places, the packets of a moment ago.
+
+    ``closed`` counts the frames that may hold TCP and are not looked into, by kind.
+    """
 
     def __init__(self) -> None:
         self.fragments = Fragments()
+        self.closed: Counter[str] = Counter()
         self._is_copy = Copies().has
-        self._places: dict[tuple[int, int, bool], int] = {}
+        self._places: dict[tuple[object, ...], int] = {}
+        self._names: dict[tuple[str, str, bytes], str] = {}
 
     def decode(  # noqa: PLR0917 - called once a frame, where names cost time
         self, frame: bytes, link: int, length: int, time_ns: int, number: int, index: int = 0
@@ -112,12 +143,14 @@ class Decoder:
                         self._is_copy(
                             (frame[ends : at + 16], end - start, ip_id), time_ns, index, ip_id
                         ),
+                        "",
                     ),
                 )
         found = self.find(frame, link, length, time_ns)
         if found is None:
             return None
-        return self.segment(found, number, time_ns, self.place(frame, link, index))
+        place = self.place(frame, link, index, found.tunnel)
+        return self.segment(found, number, time_ns, place)
 
     def find(self, frame: bytes, link: int, length: int, time_ns: int) -> FoundTransport | None:
         """TCP in the frame, or in the packet that it completes; None if it holds none.
@@ -125,60 +158,110 @@ class Decoder:
         ``length`` is the frame's on the wire. Raises Malformed.
         """
         try:
-            at = frames.network_header(frame, link)
-            return self._in_ip(frame, at, length, time_ns) if at < len(frame) else None
+            kind, at = frames.first_header(frame, link)
+            return self._find(frame, kind, at, length, time_ns)
         except (struct.error, IndexError):
             raise Malformed("its headers are cut off") from None
 
-    def _in_ip(self, frame: bytes, at: int, length: int, time_ns: int) -> FoundTransport | None:
-        version = frame[at] >> 4
-        if version == 4 and (frame[at + 6] & 0x3F or frame[at + 7]):
-            if frame[at + 9] != _TCP:
+    def _find(
+        self, frame: bytes, kind: int, at: int, length: int, time_ns: int
+    ) -> FoundTransport | None:
+        """From header to header until TCP is reached, or nothing that could hold it."""
+        tunnel = ""
+        for _ in range(STEPS):
+            ends = b""
+            if kind in frames.IP:
+                whole = self._unfragmented(frame, at, time_ns) if at < len(frame) else None
+                if whole is not None and whole is not frame:
+                    frame, at, length = whole, 0, len(whole)
+                found = None if whole is None else frames.inside_ip(frame, at, length)
+                if found is None:
+                    return None
+                protocol, transport = found
+                if protocol == _TCP:
+                    self._check(frame, at, transport)
+                    return FoundTransport(frame, at, transport, tunnel)
+                behind, end, source, destination = transport[:4]
+                ends = min(source, destination) + max(source, destination)
+                outer = 4 if len(source) == 4 else 6
+                step = tunnels.behind_protocol(frame, protocol, outer, behind, end)
+            else:
+                step = tunnels.behind_type(frame, kind, at)
+            if not isinstance(step, Inner):
+                if step is not None:
+                    self._count(step.kind)
                 return None
-            whole = self.fragments.add(ipv4_piece(frame, at), time_ns)
-            return None if whole is None else self._in_whole(whole)
-        found = frames.transport(frame, at, length)
-        if found is None:
-            return self._in_ipv6_fragment(frame, at, time_ns) if version == 6 else None
-        self._check(frame, found)
-        return frame, at, found
+            kind, at, name = step
+            if name:
+                tunnel = self._through(tunnel, name, ends)
+        self._count("more tunnels in each other than are followed")
+        return None
 
-    def _in_ipv6_fragment(self, frame: bytes, at: int, time_ns: int) -> FoundTransport | None:
-        protocol, behind = frames.behind_extensions(frame, frame[at + 6], at + 40)
-        if protocol != _FRAGMENT or not self._may_be_tcp(frame, behind):
-            return None
-        whole = self.fragments.add(ipv6_piece(frame, at, behind), time_ns)
-        return None if whole is None else self._in_whole(whole)
+    def _count(self, kind: str) -> None:
+        if kind in self.closed or len(self.closed) < CLOSED_LIMIT:
+            self.closed[kind] += 1
+        else:
+            self.closed["other kinds"] += 1
 
-    def _may_be_tcp(self, frame: bytes, behind: int) -> bool:
-        """The first header in the fragments may still be an extension in front of TCP."""
-        return frame[behind] == _TCP or frame[behind] in (0, 43, 51, 60)
+    def _through(self, outer: str, name: str, ends: bytes) -> str:
+        """What is inside ``outer``, with the two ends of the tunnel where it has any."""
+        known = self._names
+        text = known.get((outer, name, ends))
+        if text is None:
+            text = name
+            if ends:
+                size = len(ends) // 2
+                text += f" between {ip_address(ends[:size])} and {ip_address(ends[size:])}"
+            if outer:
+                text += f", inside {outer}"
+            if len(known) >= NAME_LIMIT:
+                known.clear()
+            known[outer, name, ends] = text
+        return text
 
-    def _in_whole(self, whole: bytes) -> FoundTransport | None:
-        found = frames.transport(whole, 0, len(whole))
-        if found is None:
-            return None
-        self._check(whole, found)
-        return whole, 0, found
+    def _unfragmented(self, frame: bytes, at: int, time_ns: int) -> bytes | None:
+        """The frame itself if its IP packet is whole, or the packet that it completes, or None."""
+        version = frame[at] >> 4
+        if version == 4:
+            if not (frame[at + 6] & 0x3F or frame[at + 7]):
+                return frame
+            piece, behind = ipv4_piece(frame, at), at + (frame[at] & 0x0F) * 4
+        elif version == 6:
+            protocol, behind = frames.behind_extensions(frame, frame[at + 6], at + 40)
+            if protocol != _FRAGMENT:
+                return frame
+            piece, behind = ipv6_piece(frame, at, behind), behind + 8
+        else:
+            return frame
+        return (
+            self.fragments.add(piece, time_ns) if self._may_hold_tcp(piece, frame, behind) else None
+        )
 
-    def _check(self, frame: bytes, found: frames.Transport) -> None:
-        at, end = found[0], found[1]
-        size = (frame[at + 12] >> 4) * 4
-        if len(frame) < at + _TCP_BYTES:
+    def _may_hold_tcp(self, piece: Piece, frame: bytes, behind: int) -> bool:
+        """Whether the packet of a fragment may; of one in UDP only its first fragment tells."""
+        protocol = piece.key[2]
+        if protocol != tunnels.UDP:
+            return protocol in _MAY_HOLD_TCP
+        if piece.start:
+            return self.fragments.waits_for(piece)
+        return tunnels.is_tunnels_port(frame, behind)
+
+    def _check(self, frame: bytes, ip: int, transport: frames.Transport) -> None:
+        at, end, *_ = transport
+        if at + _TCP_BYTES > len(frame):
             raise Malformed("its TCP header is cut off")
+        size = frame[at + 12] >> 2 & 0x3C
         if size < _TCP_BYTES:
             raise Malformed(f"a TCP header of {size} bytes")
         if end < at + size:
             raise Malformed("its IP length is less than its headers")
 
-    def place(self, frame: bytes, link: int, index: int) -> int:
-        """Tells apart the places where a capture looked: interface, device and direction."""
-        if link == frames.LINUX_COOKED:
-            where = index, 0, frame[0:2] == b"\0\x04"
-        elif link == frames.LINUX_COOKED_2:
-            where = index, int.from_bytes(frame[4:8], "big"), frame[10] == _OUTGOING
-        else:
+    def place(self, frame: bytes, link: int, index: int, tunnel: str = "") -> int:
+        """Tells apart the places where a capture looked: interface, device, direction, tunnel."""
+        within = frames.place_in(frame, link)
+        if not within and not tunnel:
             return index
+        where = (index, *within, tunnel)
         known = self._places
         place = known.get(where)
         if place is None:
@@ -190,7 +273,7 @@ class Decoder:
 
     def segment(self, found: FoundTransport, number: int, time_ns: int, place: int) -> Packet:
         """The segment with all that is known of it."""
-        frame, ip, (at, end, source, destination, ttl, ip_id) = found
+        frame, ip, (at, end, source, destination, ttl, ip_id), tunnel = found
         seq, ack, size, flags, window = _TCP_FIXED.unpack_from(frame, at)
         start = at + (size >> 2 & 0x3C)
         kinds, scale = read_options(frame[at + _TCP_BYTES : start])
@@ -214,6 +297,7 @@ class Decoder:
             options=None if cut else kinds,
             interface=place,
             copy=self._is_copy(shared, time_ns, place, ip_id),
+            tunnel=tunnel,
         )
 
 

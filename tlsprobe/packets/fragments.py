@@ -60,6 +60,10 @@ class Fragments:
         """Packets of which something is missing, given up or not."""
         return self.incomplete + len(self._waiting)
 
+    def waits_for(self, piece: Piece) -> bool:
+        """Whether another fragment of the same packet was taken in."""
+        return piece.key in self._waiting
+
     def add(self, piece: Piece, time_ns: int) -> bytes | None:
         """The whole packet, from its IP header on, if this fragment completes it."""
         waiting = self._waiting.get(piece.key)

@@ -47,7 +47,9 @@ class Packet(NamedTuple):
         relative: Text only: ``seq`` and ``ack`` count from a start of the flow that the text does
             not tell. They compare with each other, not with numbers that are not relative.
         copy: The very packet of a moment ago seen at another place (in and out, bridge and port,
-            both ends of loopback): a capture's doing, not a retransmission.
+            both ends of loopback, in a tunnel and outside): a capture's doing, not a
+            retransmission.
+        tunnel: What it came through, the innermost tunnel first; empty if through none.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Packet(NamedTuple):
     interface: int
     relative: bool = False
     copy: bool = False
+    tunnel: str = ""
 
     @property
     def src(self) -> Endpoint:

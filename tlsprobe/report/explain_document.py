@@ -108,7 +108,8 @@ class ResetDocument:
 class FlowDocument:
     """A connection. ``complete``: the capture lacks nothing of it.
 
-    ``sni`` is the name that the client asked for; ``troubles`` is what is amiss beside resets.
+    ``sni`` is the name that the client asked for; ``troubles`` is what is amiss beside resets;
+    ``tunnels`` is what its packets came through, each from the innermost tunnel outwards.
     """
 
     client: str
@@ -121,6 +122,7 @@ class FlowDocument:
     notes: tuple[str, ...] | UnsetType = UNSET
     sni: str | UnsetType = UNSET
     troubles: tuple[TroubleDocument, ...] | UnsetType = UNSET
+    tunnels: tuple[str, ...] | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def _flow(flow: ExplainedFlow) -> FlowDocument:
         notes=_sentences(flow.notes) or UNSET,
         sni=printable(flow.sni) if flow.sni else UNSET,
         troubles=tuple(_trouble(flow, one) for one in flow.troubles) or UNSET,
+        tunnels=_sentences(flow.tunnels) or UNSET,
     )
 
 

@@ -232,6 +232,8 @@ def _group(group: Group) -> Iterator[Block]:
     for remedy in dict.fromkeys(e.helps for e in resets):
         fields.append(Field("hurts", remedy.hurts))
         fields.append(Field("remedy", items=remedy.sentences))
+    if flow.tunnels:
+        fields.append(Field("through", items=flow.tunnels))
     fields += [Field("note", note) for note in flow.notes]
     if group.count > 1:
         fields.append(Field("alike", _others(group)))
@@ -290,5 +292,7 @@ def _others(group: Group) -> str:
 
 
 def _quiet(group: Group) -> Text:
-    signature = group.example.signature
-    return (*_title(group), ": ", Code(signature)) if signature else _title(group)
+    flow = group.example
+    through = f", through {'; '.join(flow.tunnels)}" if flow.tunnels else ""
+    title = *_title(group), through
+    return (*title, ": ", Code(flow.signature)) if flow.signature else title
