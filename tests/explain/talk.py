@@ -94,7 +94,7 @@ class Given:
     def __init__(self, packets: Iterable[Packet], kind: Kind, secrets: Sequence[bytes]) -> None:
         self.truncated: str | None = None
         self.first_skipped: str | None = None
-        self.other = self.skipped = self.disordered = 0
+        self.other = self.skipped = self.disordered = self.lost = 0
         self._packets = list(packets)
         self.kind = kind
         self.total = len(self._packets)
@@ -110,6 +110,7 @@ class Given:
             if half is None:
                 half = summary.halves[key] = Half(key, packet.number, packet.time_ns)
             half.flags |= packet.flags
+            half.packets += 1
             half.last_ns = packet.time_ns
             half.last = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
             if packet.flags & (SYN | FIN | RST):

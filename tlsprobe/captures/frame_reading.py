@@ -95,6 +95,7 @@ class FrameReading(Counts):
             kinds = ", ".join(f"{count} of {kind}" for kind, count in closed)
             self.notes.append(f"frames that were not looked into: {kinds}")
         for name, count in filter(itemgetter(1), walker.dropped.values()):
+            self.lost += count
             where = f" on {name}" if name else ""
             self.notes.append(f"the capture lost {count} packets{where}: the kernel dropped them")
         if self.total and self.skipped == self.total and self._unknown_links:

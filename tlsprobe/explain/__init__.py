@@ -14,6 +14,7 @@ from tlsprobe.captures.reading import Reading
 from tlsprobe.errors import UsageError
 from tlsprobe.explain.choice import Choice, choose, key_of_packet, span_of
 from tlsprobe.explain.explainer import MOST_FLOWS, MOST_RESETS, Explainer
+from tlsprobe.explain.plain_http import PlainHttp
 from tlsprobe.explain.wanted import Filter, Window
 from tlsprobe.flows.connection import Connection
 from tlsprobe.flows.tracker import HELD, connections
@@ -43,9 +44,10 @@ def explain(
         return _explain_text(reading, wanted, key_logs, only)
     choice = choose(reading.summary(), wanted, only[0] if only else None)
     key_log = read_key_log([*key_logs, *reading.secrets])
-    explainer = Explainer(choice, wanted, key_log, reading.carried)
+    plain_http, lossy = PlainHttp(), bool(reading.lost)
+    explainer = Explainer(choice, wanted, key_log, reading.carried, plain_http, lossy=lossy)
     if choice.keys:
-        packets = reading.packets(choice.keys.__contains__)
+        packets = plain_http.watch(reading.packets(choice.keys.__contains__))
         for connection in connections(packets, keep_bodies=bool(key_log)):
             if _is_meant(connection, wanted, choice.window, only):
                 explainer.take(connection)
@@ -95,12 +97,17 @@ def _explain_text(
             quiet += 1
     span = (first_ns, last_ns) if first_ns is not None and last_ns is not None else None
     window = Window.of(wanted, first_ns)
-    choice = Choice(quiet=quiet, window=window, others=choice.others)
-    explainer = Explainer(choice, wanted, read_key_log(key_logs), reading.carried)
+    choice = Choice(
+        quiet=quiet, unlooked=quiet, window=window, others=choice.others, until_ns=last_ns or 0
+    )
+    lossy = bool(reading.skipped or reading.disordered)
+    explainer = Explainer(
+        choice, wanted, read_key_log(key_logs), reading.carried, PlainHttp(), lossy=lossy
+    )
     explainer.not_shown = not_shown
     for connection in kept:
         # What was not read, or stands elsewhere, may be what provoked its RST.
-        connection.doubtful |= bool(reading.skipped or reading.disordered)
+        connection.doubtful |= lossy
         if _is_meant(connection, wanted, window, only):
             explainer.take(connection)
     return _concluded(reading, choice, explainer, span)
@@ -112,10 +119,10 @@ def _concluded(
     return Explanation(
         source=_source(reading, choice.summary.forgotten // 2, span),
         flows=tuple(sorted(explainer.flows, key=_first_reset)),
-        quiet=choice.quiet + explainer.quiet,
+        quiet=explainer.quiet,
         not_shown=explainer.not_shown,
         passed=explainer.passed,
-        unlooked=choice.unlooked,
+        unlooked=explainer.unlooked,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from tlsprobe.captures.reading import Reading
 from tlsprobe.captures.summary import Half, Summary
+from tlsprobe.explain.screening import Suspicion, suspicion
 from tlsprobe.explain.wanted import Filter, Window
 from tlsprobe.flows.connection import Connection
 from tlsprobe.model.knowledge import NatEntry
@@ -18,6 +19,9 @@ _SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
 
 MOST_QUIET = 1_000
 """So many connections without a reset are listed, if they are asked for."""
+
+MOST_LOOKED = 1_000
+"""So many connections without a reset are looked at closely for other trouble."""
 
 MOST_KNOWN = 50_000
 """Of so many connections of a text it is remembered where they stand."""
@@ -42,8 +46,8 @@ class Choice:
     """What the first pass found: whom to look at, how many not, and what to compare with.
 
     ``others`` are connections of a text, of which there is no first pass: they are noted as they
-    come. ``quiet`` connections are not looked at; of ``unlooked`` ones among them something may be
-    amiss.
+    come. ``quiet`` connections are not looked at; with ``unlooked`` ones among them something may
+    be amiss. ``until_ns`` is the time of the last packet.
     """
 
     keys: frozenset[bytes] = frozenset()
@@ -52,6 +56,7 @@ class Choice:
     summary: Summary = field(default_factory=Summary)
     window: Window = field(default_factory=Window)
     others: Others = field(default_factory=Others)
+    until_ns: int = 0
 
     def nat_entries(self) -> Iterator[NatEntry]:
         """Where every connection that shook hands stands."""
@@ -87,29 +92,46 @@ def span_of(summary: Summary) -> tuple[int, int] | None:
 
 
 def choose(summary: Summary, wanted: Filter, only: bytes | None = None) -> Choice:
-    """Those with a reset, and of the others as many as may be listed.
+    """Those with a reset, those that something else may be amiss with, and those to be listed.
 
     ``only`` is the `flow_key` of a packet whose connection alone is asked for.
     """
-    keys: set[bytes] = set()
-    quiet = listed = 0
     span = span_of(summary)
     window = Window.of(wanted, span[0] if span else None)
-    takes_all = not wanted.is_about_ends
+    until_ns = span[1] if span else 0
+    loud: list[Half] = []
+    others: dict[Suspicion, list[Half]] = {level: [] for level in Suspicion}
+    for half, other in _asked_for(summary, wanted, window, only):
+        if (half.flags | (other.flags if other else 0)) & _RST:
+            loud.append(half)
+        else:
+            others[suspicion(half, other, until_ns)].append(half)
+    suspects = [*others[Suspicion.LIKELY], *others[Suspicion.POSSIBLE]]
+    most = 0 if wanted.is_about_resets else MOST_LOOKED
+    looked = suspects[:most]
+    if wanted.lists_quiet:
+        looked = [*looked, *suspects[most:], *others[Suspicion.NONE]][: max(most, MOST_QUIET)]
+    retired = summary.retired // 2
+    return Choice(
+        keys=frozenset(key for half in (*loud, *looked) for key in (half.key, reverse(half.key))),
+        quiet=sum(map(len, others.values())) - len(looked) + retired,
+        unlooked=0 if wanted.is_about_resets else max(0, len(suspects) - len(looked)) + retired,
+        summary=summary,
+        window=window,
+        until_ns=until_ns,
+    )
+
+
+def _asked_for(
+    summary: Summary, wanted: Filter, window: Window, only: bytes | None
+) -> Iterator[tuple[Half, Half | None]]:
     for half, other in summary.pairs():
-        if not (takes_all or wanted.takes(endpoints(half.key))):
+        if wanted.is_about_ends and not wanted.takes(endpoints(half.key)):
             continue
         if only is not None and only not in {half.key, reverse(half.key)}:
             continue
-        if not window.meets(half.first_ns, max(half.last_ns, other.last_ns if other else 0)):
-            continue
-        if not (half.flags | (other.flags if other else 0)) & _RST:
-            if not wanted.lists_quiet or listed >= MOST_QUIET:
-                quiet += 1
-                continue
-            listed += 1
-        keys |= {half.key, reverse(half.key)}
-    return Choice(frozenset(keys), quiet + summary.retired // 2, 0, summary, window)
+        if window.meets(half.first_ns, max(half.last_ns, other.last_ns if other else 0)):
+            yield half, other
 
 
 def _nat_entry(half: Half, other: Half) -> NatEntry | None:

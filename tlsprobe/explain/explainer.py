@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from tlsprobe.captures.wireshark_info import Carried
-from tlsprobe.explain.choice import MOST_QUIET, Choice
+from tlsprobe.explain.choice import MOST_LOOKED, MOST_QUIET, Choice
 from tlsprobe.explain.experiment import experiment_for, help_for
 from tlsprobe.explain.packets_shown import ladder, last_words
+from tlsprobe.explain.plain_http import PlainHttp
+from tlsprobe.explain.remains import remains_of
 from tlsprobe.explain.trace import KeyLog, client_hello_way, trace_of
 from tlsprobe.explain.wanted import Filter, takes_reset
 from tlsprobe.flows.connection import Connection
@@ -18,7 +21,8 @@ from tlsprobe.judge.closing import axes_of, closing_of, words_of
 from tlsprobe.judge.harm import harm_of
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.rewritten import NatIndex
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset
+from tlsprobe.judge.troubles import troubles_of
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Trouble
 from tlsprobe.model.judgement import Reset, Word, signature
 from tlsprobe.model.knowledge import Knowledge, Rewritten
 from tlsprobe.model.trace import Coverage, Side, Trace
@@ -32,24 +36,46 @@ MOST_RESETS = 20
 """So many RSTs of one connection are told: behind the first few come echoes."""
 
 
+class _Seen(NamedTuple):
+    """A connection with what a close look at it gives; ``why`` tells how its client is known."""
+
+    connection: Connection
+    way: int
+    why: str | None
+    trace: Trace
+    client: str
+    server: str
+
+
 class Explainer:
     """Turns connections into what is said of them, and counts what is not said.
 
-    ``quiet`` ones had no reset, ``not_shown`` ones with a reset found no room, ``passed`` ones were
-    not asked for.
+    ``quiet`` ones had nothing amiss, ``not_shown`` ones with a reset found no room, ``passed`` ones
+    with a reset were not asked for; ``unlooked`` ones among the quiet were not looked at.
     """
 
     def __init__(
-        self, choice: Choice, wanted: Filter, key_log: KeyLog, carried: Mapping[int, Carried]
+        self,
+        choice: Choice,
+        wanted: Filter,
+        key_log: KeyLog,
+        carried: Mapping[int, Carried],
+        plain_http: PlainHttp,
+        *,
+        lossy: bool = False,
     ) -> None:
+        """``lossy``: the capture lacks packets that passed."""
         self.flows: list[ExplainedFlow] = []
-        self.quiet = self.not_shown = self.passed = 0
+        self.quiet, self.unlooked = choice.quiet, choice.unlooked
+        self.not_shown = self.passed = 0
         self._choice = choice
         self._wanted = wanted
         self._key_log = key_log
         self._carried = carried
+        self._plain_http = plain_http
+        self._lossy = lossy
         self._drawn: set[object] = set()
-        self._loud = self._silent = 0
+        self._loud = self._looked = 0
         self._nat_index: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
 
@@ -63,42 +89,71 @@ class Explainer:
             self._take_loud(connection)
 
     def _take_quiet(self, connection: Connection) -> None:
-        if not self._wanted.lists_quiet or self._silent >= MOST_QUIET:
+        """One without a reset: a close look, but no judgement of what there is none of."""
+        listed = self._wanted.lists_quiet
+        if self._looked >= (MOST_QUIET if listed else MOST_LOOKED):
+            self.quiet += 1
+            self.unlooked += 1
+            return
+        if self._wanted.is_about_resets:
             self.quiet += 1
             return
-        self._silent += 1
-        self.flows.append(self._flow(connection))
+        self._looked += 1
+        seen = self._see(connection)
+        troubles = self._troubles(seen)
+        if troubles or listed:
+            self.flows.append(self._flow(seen, (), troubles))
+        else:
+            self.quiet += 1
 
     def _take_loud(self, connection: Connection) -> None:
-        flow = self._flow(connection)
-        if not any(
-            takes_reset(self._wanted, self._choice.window, told.reset) for told in flow.resets
-        ):
+        seen = self._see(connection)
+        knowledge = Knowledge(rewritten=self._rewritten(seen))
+        resets = with_provocation(seen.trace, resets_of(seen.trace, knowledge))
+        window = self._choice.window
+        if not any(takes_reset(self._wanted, window, reset) for reset in resets):
             self.passed += 1
             return
         self._loud += 1
-        self.flows.append(flow)
+        self.flows.append(self._flow(seen, resets, self._troubles(seen)))
 
-    def _flow(self, connection: Connection) -> ExplainedFlow:
+    def _see(self, connection: Connection) -> _Seen:
         way, why = self._client_way(connection)
         trace = trace_of(connection, way, self._key_log, self._carried)
+        ends = connection.ends
+        return _Seen(connection, way, why, trace, text(ends[way]), text(ends[1 - way]))
+
+    def _troubles(self, seen: _Seen) -> tuple[Trouble, ...]:
+        remains = remains_of(
+            seen.connection,
+            seen.way,
+            seen.trace,
+            self._plain_http,
+            self._choice.until_ns,
+            lossy=self._lossy,
+        )
+        found = troubles_of(seen.trace, remains)
+        return tuple(one for one in found if self._choice.window.holds(one.time_ns))
+
+    def _flow(
+        self, seen: _Seen, resets: tuple[Reset, ...], troubles: tuple[Trouble, ...]
+    ) -> ExplainedFlow:
+        trace, server = seen.trace, seen.server
         closing = closing_of(trace)
         axes, words = axes_of(trace, closing), words_of(closing)
         last = last_words(words)
-        client, server = text(connection.ends[way]), text(connection.ends[1 - way])
-        rewritten = self._rewritten(connection, trace, client, server)
-        resets = with_provocation(trace, resets_of(trace, Knowledge(rewritten=rewritten)))
         flow = ExplainedFlow(
-            client=client,
+            client=seen.client,
             server=server,
             signature=("... " if last != words else "") + signature(last),
             reader=axes.reader,
             complete=trace.coverage is Coverage.WHOLE,
             resets=tuple(_told(trace, r, server, last) for r in resets[:MOST_RESETS]),
             tls=trace.drive.tls,
-            notes=tuple(_notes(connection, why, len(resets))),
-            sni=_asked_for(connection, way),
-            tunnels=connection.tunnels,
+            notes=tuple(_notes(seen.connection, seen.why, len(resets))),
+            sni=_asked_for(seen.connection, seen.way),
+            troubles=troubles,
+            tunnels=seen.connection.tunnels,
         )
         return self._with_ladder(flow, trace)
 
@@ -126,23 +181,21 @@ class Explainer:
             return int(first > second), "it talks with more endpoints"
         return int(connection.ends[0][1] < connection.ends[1][1]), "its port is the lower one"
 
-    def _rewritten(
-        self, connection: Connection, trace: Trace, client: str, server: str
-    ) -> Rewritten | None:
+    def _rewritten(self, seen: _Seen) -> Rewritten | None:
         """Whose connection this one goes on with, if it never shook hands itself."""
+        connection, way = seen.connection, seen.way
         if connection.opener is not None:
             return None
-        first = next((s for s in trace.segments if s.side is Side.CLIENT and not s.rst), None)
+        first = next((s for s in seen.trace.segments if s.side is Side.CLIENT and not s.rst), None)
         if first is None or first.ack is None:
             return None
-        way = 0 if text(connection.ends[0]) == client else 1
         seq = connection.number(way, first.start)
         ack = connection.number(1 - way, first.ack)
         if seq is None or ack is None:
             return None
         if self._nat_index is None:
             self._nat_index = NatIndex(self._choice.nat_entries())
-        return self._nat_index.continued_by(client, server, seq, ack)
+        return self._nat_index.continued_by(seen.client, seen.server, seq, ack)
 
 
 def _told(trace: Trace, reset: Reset, server: str, words: tuple[Word, ...]) -> ExplainedReset:

@@ -91,6 +91,23 @@ class RecordWalk:
         return [*self.first, *self.latest]
 
     @property
+    def reached(self) -> int:
+        """The offset up to which the stream was walked."""
+        return self._reached
+
+    @property
+    def owed(self) -> int:
+        """At least so many bytes are missing from the record that was begun last.
+
+        0 if none was, or if nobody can tell because the walk has lost its footing.
+        """
+        if self.lost or not self._walking or not (self._from_start or len(self.first) > 1):
+            return 0
+        if len(self._head) == _HEADER:
+            return self._end - self._reached
+        return _HEADER - len(self._head) if self._head else 0
+
+    @property
     def speaks_tls(self) -> bool:
         """Whether any record was found."""
         return bool(self.first)

@@ -202,18 +202,18 @@ def _flow(flow: ExplainedFlow) -> FlowDocument:
         tuple(map(_reset, flow.resets)),
         notes=_sentences(flow.notes) or UNSET,
         sni=printable(flow.sni) if flow.sni else UNSET,
-        troubles=tuple(_trouble(flow, one) for one in flow.troubles) or UNSET,
+        troubles=tuple(map(_trouble, flow.troubles)) or UNSET,
         tunnels=_sentences(flow.tunnels) or UNSET,
     )
 
 
-def _trouble(flow: ExplainedFlow, trouble: Trouble) -> TroubleDocument:
+def _trouble(trouble: Trouble) -> TroubleDocument:
     return TroubleDocument(
         trouble.kind,
         trouble.side,
         trouble.packets,
         clock(trouble.time_ns),
-        printable(trouble_sentence(flow, trouble)),
+        trouble_sentence(trouble),
         trouble.sure,
         seconds=UNSET if trouble.seconds is None else trouble.seconds,
         octets=UNSET if trouble.octets is None else trouble.octets,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlsprobe.model.explanation import ExplainedFlow, Explanation, Trouble, TroubleKind
 from tlsprobe.report.explain import server_of
-from tlsprobe.report.glyphs import seconds  # noqa: F401
+from tlsprobe.report.glyphs import seconds
 from tlsprobe.report.plurals import counted
 
 _ORDER = tuple(TroubleKind)
@@ -23,12 +23,85 @@ def trouble_sentences(explanation: Explanation) -> list[str]:
 
 def _of_all(of: list[tuple[ExplainedFlow, Trouble]]) -> str:
     flow, trouble = max(of, key=lambda one: one[1].seconds or 0)
-    said = f"{flow.client} to {server_of(flow)}: {trouble_sentence(flow, trouble)}"
+    said = f"{flow.client} to {server_of(flow)}: {trouble_sentence(trouble)}"
     if len(of) == 1:
         return said
     return f"{said}; {counted(len(of) - 1, 'more connection')} to this server likewise"
 
 
-def trouble_sentence(flow: ExplainedFlow, trouble: Trouble) -> str:
+def trouble_sentence(trouble: Trouble) -> str:
     """What is amiss, with the packets that show it."""
-    return ""
+    if trouble.kind is TroubleKind.SLOW_CLOSE:
+        return _slow(trouble)
+    key = trouble.kind, trouble.what
+    template = _SENTENCES.get(key) or _SENTENCES[trouble.kind, ""]
+    numbers = ", ".join(map(str, trouble.packets))
+    return template.format(
+        side=trouble.side,
+        peer=trouble.side.peer,
+        packets=f"packet{'' if len(trouble.packets) == 1 else 's'} {numbers}",
+        took=_took(trouble),
+        octets=counted(trouble.octets or 0, "byte"),
+        how="" if trouble.sure else ", by the sizes of its records",
+    )
+
+
+_VANISHED = "the {side} vanished: the {peer} sent "
+_ZERO = "the {side}'s window was 0 for {took} ({packets}): the {peer} could "
+_SENTENCES = {
+    (TroubleKind.CUT_SHORT, "record"): (
+        "the {side} ended ({packets}) in the middle of a TLS record: at least {octets} of it are"
+        " missing"
+    ),
+    (TroubleKind.CUT_SHORT, "content-length"): (
+        "the {side} ended ({packets}) {octets} short of the Content-Length of its message"
+    ),
+    (TroubleKind.CUT_SHORT, "chunks"): (
+        "the {side} ended ({packets}) before the last chunk of its message"
+    ),
+    (TroubleKind.VANISHED, "data"): (
+        f"{_VANISHED}the same bytes again for {{took}} ({{packets}}) and heard nothing more"
+    ),
+    (TroubleKind.VANISHED, "probes"): (
+        f"{_VANISHED}probe after probe for {{took}} ({{packets}}) and heard nothing more"
+    ),
+    (TroubleKind.UNANSWERED, ""): (
+        "the {side} did not answer: the {peer} sent its SYN again for {took} ({packets})"
+    ),
+    (TroubleKind.ZERO_WINDOW, "never-opened"): f"{_ZERO}neither send the rest nor close",
+    (TroubleKind.ZERO_WINDOW, "opened-late"): f"{_ZERO}close only when it opened",
+    (TroubleKind.HALF_CLOSED, ""): (
+        "the {side} never closed: the {peer}'s FIN is {packets}, and nothing followed for {took},"
+        " until the capture ends"
+    ),
+    (TroubleKind.HALF_CLOSED, "data"): (
+        "the {side} never closed: the {peer}'s FIN is {packets}, and the {side}'s last data came"
+        " {took} before the capture ends"
+    ),
+    (TroubleKind.NO_CLOSE_NOTIFY, ""): (
+        "the {side} closed without close_notify ({packets}){how}: the {peer} cannot tell the end"
+        " from a truncation"
+    ),
+    (TroubleKind.REPEATED, "FIN"): (
+        "the {side} sent its FIN again for {took} ({packets}) before it was acknowledged"
+    ),
+    (TroubleKind.REPEATED, "RST"): "the {side} sent RST after RST for {took} ({packets})",
+}
+
+
+def _took(trouble: Trouble) -> str:
+    return seconds(round(trouble.seconds or 0, 2))
+
+
+def _slow(trouble: Trouble) -> str:
+    side, peer, took = trouble.side, trouble.side.peer, _took(trouble)
+    first, last = trouble.packets
+    notice = "close_notify" if trouble.sure else "close_notify, probably,"
+    if trouble.what == "alert-own-fin":
+        return (
+            f"the {peer}'s {notice} is packet {first}, its FIN came {took} later (packet {last}):"
+            f" the {side} had neither answered nor closed"
+        )
+    notice = notice if trouble.what == "alert-fin" else "FIN"
+    said = f"the {peer}'s {notice} is packet {first}, the {side}'s FIN packet {last}"
+    return f"the close took {took}, waiting for the {side}: {said}"

@@ -182,17 +182,16 @@ def _scan(scan: Scan, source: InputFacts) -> str:
 
 def _troubles(explanation: Explanation, most: int | None) -> Iterator[Block]:
     sentences = trouble_sentences(explanation)
-    if not sentences:
-        return
-    yield Heading(2, "Without a reset, and yet trouble")
-    shown = sentences if most is None else sentences[: max(most, MOST_ROWS)]
-    yield BulletList(tuple(shown))
-    if len(shown) < len(sentences):
-        yield Note(f"{len(sentences) - len(shown)} more kinds of trouble: --all")
+    if sentences:
+        yield Heading(2, "Trouble other than resets")
+        shown = sentences if most is None else sentences[: max(most, MOST_ROWS)]
+        yield BulletList(tuple(shown))
+        if len(shown) < len(sentences):
+            yield Note(f"{len(sentences) - len(shown)} more kinds of trouble: --all")
     if explanation.unlooked:
         yield Note(
-            f"{counted(explanation.unlooked, 'connection')} more without a reset were not looked at"
-            " closely: --host, --port or --flow asks for fewer"
+            f"{counted(explanation.unlooked, 'connection')} without a reset were not looked at"
+            " closely: --host, --port, --flow, --since and --until ask for fewer."
         )
 
 
