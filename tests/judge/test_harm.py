@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -48,6 +49,12 @@ def test_a_request_is_lost_and_an_alert_is_not() -> None:
     answered = reset(Cause.DATA_AFTER_CLOSE, Side.SERVER, Provoked.CLOSE_NOTIFY)
     assert harm_of(asked) is Harm.LOST
     assert harm_of(answered) is Harm.NOBODY
+
+
+def test_what_its_receiver_did_not_heed_hurts_nobody() -> None:
+    one = replace(reset(Cause.MIDDLEBOX, Side.SERVER, None), heeded=False)
+    assert harm_of(one) is Harm.NOBODY
+    assert remedy_of(situation_of(one)).hurts.startswith("Nobody")
 
 
 def test_the_worst_comes_first() -> None:

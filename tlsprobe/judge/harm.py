@@ -33,11 +33,16 @@ _LOSES_DATA = frozenset({
 })  # fmt: skip
 """Who, for which cause, loses what the peer had sent, if that was data."""
 
+_NO_CONNECTION = frozenset({Provoked.SYN, Provoked.BEHIND_RESET})
+"""What reached a sender without the connection when there was none yet, or none any more."""
+
 
 def harm_of(reset: Reset) -> Harm:
     """The worst that it does."""
+    if not reset.heeded:
+        return Harm.NOBODY  # its receiver went on
     if reset.provoked is Provoked.DATA and (reset.cause, reset.side) in _LOSES_DATA:
         return Harm.LOST
-    if reset.provoked is Provoked.SYN and reset.cause is Cause.NO_STATE:
-        return Harm.NOBODY  # no connection had come about
+    if reset.cause is Cause.NO_STATE and reset.provoked in _NO_CONNECTION:
+        return Harm.NOBODY
     return _HARM[reset.cause]

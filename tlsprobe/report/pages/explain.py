@@ -66,6 +66,7 @@ _BYTES = {
     Provoked.HANDSHAKE: "handshake messages",
     Provoked.FIN: "a FIN",
     Provoked.SYN: "a SYN",
+    Provoked.BEHIND_RESET: "what followed its peer's RST",
 }
 _VERDICTS = {
     Harm.LOST: Verdict.FAIL,
