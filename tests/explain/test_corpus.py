@@ -116,7 +116,11 @@ def test_what_tcpdump_prints_has_the_same_causes(words: tuple[str, ...]) -> None
         printed = subprocess.run(command, capture_output=True, check=True).stdout
         with open_capture_file(io.BytesIO(printed)) as reading:
             from_text = causes(explain(reading))
-        assert from_text == causes(explained(path)), path.stem
+        whole = causes(explained(path))
+        if "-v" not in words:  # no TTL is printed, and then a decision may be a box's
+            left = {key: found | {Cause.MIDDLEBOX} for key, found in whole.items()}
+            whole = {k: left[k] if from_text.get(k) == left[k] else whole[k] for k in whole}
+        assert from_text == whole, path.stem
 
 
 def causes(explanation: Explanation) -> dict[tuple[str, int], frozenset[Cause]]:

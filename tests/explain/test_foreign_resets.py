@@ -293,3 +293,29 @@ def test_a_handshake_that_fails_at_once_is_an_alert_in_text_too() -> None:
     """All that the server says is seven bytes: it was called a handshake."""
     talk = Talk().open().c(PSH | ACK, bytes(217)).s(PSH | ACK, bytes(7)).s(FIN | ACK)
     assert flow_of(as_text(talk), kind="text").signature == "a f"
+
+
+# --- what a text leaves out -----------------------------------------------------------------------
+
+
+def answered_then_reset() -> Talk:
+    talk = Talk().open().c(PSH | ACK, bytes(200)).s(PSH | ACK, bytes(300)).c()
+    return talk.s(RST | ACK)
+
+
+def test_without_a_hop_limit_a_box_cannot_be_excluded() -> None:
+    """As in tcpdump's and Wireshark's lines: the reset may be anybody's."""
+    seen = only(flow_of(answered_then_reset()))
+    unseen = only(flow_of(as_text(answered_then_reset()), kind="text"))
+    assert seen.reset.cause is unseen.reset.cause is Cause.DELIBERATE
+    assert Cause.MIDDLEBOX not in seen.reset.alternatives
+    assert Cause.MIDDLEBOX in unseen.reset.alternatives
+    assert any("hop limit" in sentence for sentence in unseen.reset.evidence)
+
+
+@pytest.mark.parametrize(("ack", "foreign"), [(1401, False), (1150, True), (9000, True)])
+def test_an_odd_acknowledgement_may_be_a_boxs(ack: int, *, foreign: bool) -> None:
+    """It covers less than its sender had acknowledged before, or more than the peer had sent."""
+    talk = Talk().open().c(PSH | ACK, bytes(200)).s(PSH | ACK, bytes(300)).c(PSH | ACK, bytes(200))
+    told = only(flow_of(as_text(talk.s(RST | ACK, ack=ack)), kind="text"))
+    assert (Cause.MIDDLEBOX in told.reset.alternatives) is foreign

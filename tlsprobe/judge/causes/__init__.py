@@ -82,11 +82,26 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
         confidence = found.confidence.at_most_medium
         left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
         found = replace(found, confidence=confidence, alternatives=tuple(left))
+    if _may_be_foreign(found, context):
+        left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
+        found = replace(found, alternatives=tuple(left))
+        evidence = (*evidence, wording.NO_HOP_LIMIT)
     renamed = context.rewritten is not None and found.cause is Cause.NO_STATE
     if context.coverage is not Coverage.HOLES or renamed:
         return replace(found, evidence=evidence)
     evidence = (*evidence, wording.missing(context))
     return replace(found, confidence=found.confidence.lowered, evidence=evidence)
+
+
+def _may_be_foreign(found: Diagnosis, context: ResetContext) -> bool:
+    """Whether a decision may be another machine's, since the input tells no hop limit.
+
+    One that leaves unread data behind is its sender's, unless its acknowledgement is odd too.
+    """
+    if context.rst.ttl is not None or context.passive:
+        return False
+    unread = found.cause in {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN}
+    return found.cause is Cause.DELIBERATE or (unread and context.has_odd_ack)
 
 
 def _by_far_side(found: Diagnosis, context: ResetContext, far: FarFact | None) -> Diagnosis | None:

@@ -99,6 +99,15 @@ class ResetContext:
         return next((s for s in reversed(self.prior) if s.side is peer and s.syn), None)
 
     @property
+    def has_odd_ack(self) -> bool:
+        """Whether it acknowledges more than was sent, or less than its sender had before."""
+        acks = (s.ack for s in self.prior if s.side is self.sender and s.ack is not None)
+        ack = self.rst.ack
+        if ack is None or self.peer_unseen:
+            return False
+        return ack > self.peer_sent + 1 or ack < max(acks, default=0)
+
+    @property
     def is_behind_an_end(self) -> bool:
         """Whether all bytes that it left unread came behind an end that it had acted upon."""
         return self.ended_at is not None and self.ended_at <= self.answered_to

@@ -376,6 +376,10 @@ def goes_on_sending(rst: Segment) -> str:
     return f"the {rst.side} continues sending data after it"
 
 
+NO_HOP_LIMIT = (
+    "the input shows no hop limit (TTL), which would tell whether the sender's own machine made it"
+)
+
 NUMBER_OF_NOBODY = (
     "its sequence number is neither the sender's next byte nor one that the peer acknowledged"
 )
