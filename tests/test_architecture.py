@@ -74,6 +74,7 @@ FENCES: Final = {
     "hypothesis": ("fuzz",),
     "scramp": ("protocols.postgres",),
     "cryptography": ("certificates", "reference", "records.secrets"),
+    "backports": ("captures.packing",),
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
 }

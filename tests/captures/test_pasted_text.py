@@ -153,7 +153,7 @@ def test_what_is_shown_is_escaped() -> None:
         ("Dear all,\nit does not work.\n", "among its 2 lines is no packet"),
         (f"IP {A} > {B}: tcp 37\n", "of 1 packets none could be read"),
         (b"\x7fELF" + bytes(100), "neither pcap, pcapng nor text"),
-        (b"BZh91AY&SY", "neither pcap, pcapng nor text"),
+        (b"BZh91AY&SY", "its bzip2 data end in the middle"),
     ],
 )
 def test_nothing_to_read(content: str | bytes, why: str) -> None:

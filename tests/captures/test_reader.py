@@ -69,11 +69,15 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         (GZIPPED_RUBBISH, "neither pcap, pcapng nor text"),
         (b"\x1f\x8b\x08\x00rubbish", "gzip data"),
         (bytes(100), "neither pcap, pcapng nor text"),
-        (b"\xfd7zXZ\0rest", "neither"),
+        (b"\xfd7zXZ\0rest", "xz data"),
+        (b"BZh9rest", "bzip2 data"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd data"),
         (pcap([])[:20], "ends in the middle"),
         (pcap([]) + struct.pack("<IIII", 0, 0, 1 << 31, 0), "a packet of 2147483648 bytes"),
         (pcapng()[:4] + bytes(50), "without a byte order"),
-        (pcap([bytes(60)], link=127), "link type 127"),
+        (pcap([bytes(60)], link=127), r"link type 127 \(802.11 with radiotap\)"),
+        (pcap([bytes(60)], link=9999), "link type 9999, which"),
+        (b"snoop\0\0\0" + bytes(40), "neither"),
     ],
 )
 def test_what_cannot_be_read_at_all(data: bytes, what: str) -> None:

@@ -12,6 +12,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import BinaryIO
 
+from tlsprobe.captures.foreign import CONVERT, link_text
+from tlsprobe.captures.packing import Packing
 from tlsprobe.captures.pcap import RECORD_HEAD, Batch, CapturedInterface, Walker
 from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
@@ -25,9 +27,9 @@ class FrameReading(Counts):
     """A pcap or pcapng file."""
 
     def __init__(
-        self, name: str, file: BinaryIO, kind: Kind, *, zipped: bool, cut: str | None
+        self, name: str, file: BinaryIO, kind: Kind, *, packing: Packing | None, cut: str | None
     ) -> None:
-        super().__init__(name, file, zipped=zipped, cut=cut)
+        super().__init__(name, file, packing=packing, cut=cut)
         self.kind = kind
         self._decoder = Decoder()
 
@@ -58,7 +60,7 @@ class FrameReading(Counts):
         """All packets; ``total`` counts those before the batch, and at the end all."""
         self._begin()
         walker = Walker(self.name)
-        pieces = Pieces(self._file, zipped=self._zipped)
+        pieces = Pieces(self._file, packing=self._packing)
         for piece in pieces:
             for batch in walker.feed(piece):
                 yield batch
@@ -99,15 +101,15 @@ class FrameReading(Counts):
             where = f" on {name}" if name else ""
             self.notes.append(f"the capture lost {count} packets{where}: the kernel dropped them")
         if self.total and self.skipped == self.total and self._unknown_links:
-            raise CaptureUnreadable(self.first_skipped or "", HINT)
+            raise CaptureUnreadable(self.first_skipped or "", CONVERT)
 
     def _pass_over(self, batch: Batch) -> None:
         """Packets of a link type that is not understood."""
         link, number = batch.interface.link, self.total + 1
         if link not in self._unknown_links and len(self._unknown_links) < 100:
             self._unknown_links.add(link)
-            self.notes.append(f"link type {link} is not one that tlsprobe reads")
-        what = f"{self.name}: packet {number} is of link type {link}, which tlsprobe does not read"
+            self.notes.append(f"{link_text(link)} is not one that tlsprobe reads; {CONVERT}")
+        what = f"{self.name}: packet {number} is of {link_text(link)}, which tlsprobe does not read"
         self._skip(what, len(batch.offsets))
 
     def _summarise(self, batch: Batch, summary: Summary) -> None:

@@ -1,58 +1,58 @@
-"""An input from its start, unpacked if it is gzipped, in pieces of bounded size."""
+"""An input from its start, unpacked if it is compressed, in pieces of bounded size."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from tlsprobe.captures.packing import Damaged, Packing, unpacked
+
 CHUNK = 1 << 20
-GZIP = b"\x1f\x8b"
+
+FREE, RATIO = 256 << 20, 300
+"""Beyond so many bytes, data that unpack to so many times their size are taken for a bomb."""
 
 
 class Pieces:
     """The input from its start, unpacked, in pieces of bounded size.
 
     ``broken`` is a sentence if it could not be read to its end: all before that was handed out.
+    ``is_bomb`` says that there is more than anybody would want.
     """
 
-    def __init__(self, file: BinaryIO, *, zipped: bool, size: int = CHUNK) -> None:
+    def __init__(self, file: BinaryIO, *, packing: Packing | None, size: int = CHUNK) -> None:
         self._file = file
-        self._zipped = zipped
+        self._packing = packing
         self._size = size
+        self._taken = 0
         self.broken: str | None = None
+        self.is_bomb = False
 
     def __iter__(self) -> Iterator[bytes]:
         self.broken = None
         try:
             self._file.seek(0)
-            yield from self._unzipped() if self._zipped else self._plain()
+            yield from self._plain() if self._packing is None else self._unpacked(self._packing)
+        except Damaged as error:
+            self.broken = str(error)
         except OSError as error:
             self.broken = f"it cannot be read on: {error.strerror or error}"
-        except zlib.error as error:
-            self.broken = f"its gzip data are damaged ({error})"
 
     def _plain(self) -> Iterator[bytes]:
+        self._taken = 0
         while data := self._file.read(self._size):
+            self._taken += len(data)
             yield data
 
-    def _unzipped(self) -> Iterator[bytes]:
-        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        fresh = False
-        for packed in self._plain():
-            data = packed
-            while data:
-                if unpack.eof:
-                    # Another member may follow; zeros and whatever else does are padding.
-                    if not data.startswith(GZIP):
-                        return
-                    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                piece = unpack.decompress(data, self._size)
-                fresh = not unpack.eof
-                data = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-                if piece:
-                    yield piece
-        while fresh and (piece := unpack.decompress(b"", self._size)):
+    def _unpacked(self, packing: Packing) -> Iterator[bytes]:
+        given = 0
+        for piece in unpacked(packing, self._plain(), self._size):
+            given += len(piece)
+            if given > FREE and given > RATIO * self._taken:
+                self.is_bomb = True
+                self.broken = (
+                    f"its {packing.name} data unpack to more than {RATIO} times their size; it"
+                    f" was read up to {given >> 20} MiB: unpack it first if that is right"
+                )
+                return
             yield piece
-        if fresh and not unpack.eof:
-            self.broken = "its gzip data end in the middle"

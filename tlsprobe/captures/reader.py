@@ -1,4 +1,4 @@
-"""Opens whatever holds packets: pcap, pcapng, either gzipped, or what tcpdump printed.
+"""Opens whatever holds packets: pcap, pcapng, either compressed, or what tcpdump printed.
 
     with open_capture_file(path) as reading:        # or an open binary stream, or "-"
         facts = reading.summary()                   # one quick pass: light facts of every flow
@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from tlsprobe.captures.archive import ARCHIVE, begins_archive, members
+from tlsprobe.captures.foreign import FOREIGN
 from tlsprobe.captures.frame_reading import FrameReading
+from tlsprobe.captures.packing import Packing, packing_of
 from tlsprobe.captures.pasted_text import is_text
 from tlsprobe.captures.pcap import PCAP_MAGICS
-from tlsprobe.captures.pieces import CHUNK, GZIP, Pieces
+from tlsprobe.captures.pieces import CHUNK, Pieces
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Kind, Reading
 from tlsprobe.captures.text_reading import TextReading
 
@@ -28,15 +32,6 @@ SPOOL_LIMIT = 8 << 30
 
 _HEAD = 1 << 16
 _SECTION = b"\x0a\x0d\x0d\x0a"
-_FOREIGN = {
-    b"(\xb5/\xfd": "it is compressed with zstd: unpack it first (`unzstd`)",
-    b"\xfd7zX": "it is compressed with xz: unpack it first (`unxz`)",
-    b"BZh": "it is compressed with bzip2: unpack it first (`bunzip2`)",
-    b"PK\x03\x04": "it is a zip archive: unpack it first (`unzip`)",
-    b"\xa1\xb2\xcd\x34": "it is a modified pcap: `tshark -r FILE -F pcapng -w NEW` rewrites it",
-    b"\x34\xcd\xb2\xa1": "it is a modified pcap: `tshark -r FILE -F pcapng -w NEW` rewrites it",
-    b"snoop\0": "it is a snoop file: `tshark -r FILE -F pcapng -w NEW` rewrites it",
-}
 
 
 def open_capture_file(source: str | Path | BinaryIO) -> Reading:
@@ -49,25 +44,72 @@ def open_capture_file(source: str | Path | BinaryIO) -> Reading:
         raise
 
 
-def _recognised(name: str, file: BinaryIO, cut: str | None) -> Reading:
-    head = next(iter(Pieces(file, zipped=False, size=_HEAD)), b"")
+class Captures:
+    """All captures in an input: the input itself, or each file of a tar archive.
+
+    Each is a reading of its own, whose name says which it is; close it before the next one.
+    ``passed_over`` says of files of an archive why they are no captures.
+    """
+
+    def __init__(self, source: str | Path | BinaryIO) -> None:
+        self._source = source
+        self.is_archive = False
+        self.passed_over: list[CaptureUnreadable] = []
+
+    def __iter__(self) -> Iterator[Reading]:
+        """Raises CaptureUnreadable where there is not one."""
+        name, file, cut = _opened(self._source)
+        try:
+            head, packing = _head(name, file)
+            self.is_archive = begins_archive(head)
+            if self.is_archive:
+                yield from self._members(name, file, packing)
+            else:
+                yield _recognised(name, file, cut)
+        finally:
+            file.close()
+
+    def _members(self, name: str, file: BinaryIO, packing: Packing | None) -> Iterator[Reading]:
+        found = 0
+        for member, opened in members(name, file, packing):
+            try:
+                reading = _recognised(f"{name}: {member}", opened, None)
+            except CaptureUnreadable as error:
+                self.passed_over.append(error)
+                continue
+            found += 1
+            yield reading
+        if not found:
+            raise CaptureUnreadable(f"{name}: no file of this archive is a capture", HINT)
+
+
+def _head(name: str, file: BinaryIO) -> tuple[bytes, Packing | None]:
+    """How the input begins, unpacked, and what it is compressed with. Raises CaptureUnreadable."""
+    head = next(iter(Pieces(file, packing=None, size=_HEAD)), b"")
     if not head:
         raise CaptureUnreadable(f"{name}: it is empty", HINT)
-    zipped = head.startswith(GZIP)
-    if zipped:
-        pieces = Pieces(file, zipped=True, size=_HEAD)
+    packing = packing_of(head)
+    if packing is not None:
+        pieces = Pieces(file, packing=packing, size=_HEAD)
         head = next(iter(pieces), b"")
         if not head:
             raise CaptureUnreadable(f"{name}: {pieces.broken or 'it is empty'}", HINT)
+    return head, packing
+
+
+def _recognised(name: str, file: BinaryIO, cut: str | None) -> Reading:
+    head, packing = _head(name, file)
     if head[:4] in PCAP_MAGICS or head.startswith(_SECTION):
         kind: Kind = "pcapng" if head.startswith(_SECTION) else "pcap"
-        return FrameReading(name, file, kind, zipped=zipped, cut=cut)
-    for magic, hint in _FOREIGN.items():
+        return FrameReading(name, file, kind, packing=packing, cut=cut)
+    if begins_archive(head):
+        raise CaptureUnreadable(f"{name}: this is an archive of files", ARCHIVE)
+    for magic, hint in FOREIGN.items():
         if head.startswith(magic):
             raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", hint)
     if not is_text(head):
         raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", HINT)
-    reading = TextReading(name, file, zipped=zipped, cut=cut)
+    reading = TextReading(name, file, packing=packing, cut=cut)
     reading.learn()
     return reading
 

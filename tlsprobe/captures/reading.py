@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Literal, Protocol, Self
 
+from tlsprobe.captures.packing import Packing
 from tlsprobe.captures.summary import Summary
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.errors import UsageError
@@ -15,8 +16,8 @@ Wanted = Callable[[bytes], bool]
 """Told a `flow_key`, whether its segments are wanted; ``a_set.__contains__`` is the quickest."""
 
 HINT = (
-    "tlsprobe reads pcap, pcapng, either gzipped, and the lines that tcpdump, tshark and"
-    " Wireshark print"
+    "tlsprobe reads pcap, pcapng, either compressed or in a tar archive, and the lines that"
+    " tcpdump, tshark and Wireshark print"
 )
 
 
@@ -73,10 +74,12 @@ class Counts:
 
     kind: Kind
 
-    def __init__(self, name: str, file: BinaryIO, *, zipped: bool, cut: str | None) -> None:
+    def __init__(
+        self, name: str, file: BinaryIO, *, packing: Packing | None, cut: str | None
+    ) -> None:
         self.name = name
         self._file = file
-        self._zipped = zipped
+        self._packing = packing
         self._cut = cut
         self._begin()
 

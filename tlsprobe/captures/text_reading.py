@@ -66,7 +66,7 @@ class TextReading(Counts):
     def _printed(self) -> Iterator[Printed]:
         self._begin()
         pasted = PastedText(self._packet_list)
-        pieces = Pieces(self._file, zipped=self._zipped)
+        pieces = Pieces(self._file, packing=self._packing)
         for piece in pieces:
             yield from self._noted(pasted.feed(piece))
         yield from self._noted(pasted.finish())

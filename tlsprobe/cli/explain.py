@@ -16,6 +16,7 @@ from tlsprobe.model.trace import Side
 from tlsprobe.report.formats import PAGE_FORMATS, renderer
 
 if TYPE_CHECKING:
+    from tlsprobe.explain import Filter
     from tlsprobe.explain.wanted import Moment
 
 _TIMES = "2026-11-26T12:00:00Z, 12:00:00 (UTC), or seconds from the first packet"
@@ -37,8 +38,8 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
         str,
         typer.Argument(
             metavar="FILE",
-            help="pcap or pcapng, gzipped or not, or what tcpdump, tshark or Wireshark's packet"
-            " list printed; '-' is stdin.",
+            help="pcap or pcapng, compressed or not, a tar archive of these, or what tcpdump,"
+            " tshark or Wireshark's packet list printed; '-' is stdin.",
         ),
     ],
     keys: Annotated[
@@ -120,8 +121,6 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     Exit codes: 0 nothing amiss was found; 1 a reset or other trouble was found; 2 the input could
     not be read, or the command line is wrong.
     """
-    from tlsprobe.captures.reader import open_capture_file
-    from tlsprobe.explain import explain as explained
     from tlsprobe.explain.wanted import Filter
 
     chosen = JSON if json else how
@@ -137,34 +136,57 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
         since=_moment("--since", since),
         until=_moment("--until", until),
     )
-    reading = open_capture_file(file)
-    try:
-        explanation = explained(reading, wanted, key_logs)
-    finally:
-        reading.close()
     usual = TOP if chosen == TERMINAL else TOP_OF_PAGES
     most = None if every else usual if top is None else top
-    _show(explanation, chosen, most, no_color)
-    raise typer.Exit(FOUND if explanation.found else 0)
+    explanations = _explained(file, wanted, key_logs)
+    _show(explanations, chosen, most, no_color)
+    raise typer.Exit(FOUND if any(one.found for one in explanations) else 0)
 
 
-def _show(explanation: Explanation, how: str, most: int | None, no_color: bool) -> None:
+def _explained(file: str, wanted: Filter, key_logs: list[bytes]) -> list[Explanation]:
+    """One for each capture in the file; what an archive holds besides is told on stderr."""
+    from tlsprobe.captures.reader import Captures
+    from tlsprobe.captures.reading import CaptureUnreadable
+    from tlsprobe.explain import explain as explained
+
+    found: list[Explanation] = []
+    captures = Captures(file)
+    for reading in captures:
+        try:
+            found.append(explained(reading, wanted, key_logs))
+        except CaptureUnreadable as error:
+            if not captures.is_archive:
+                raise
+            captures.passed_over.append(error)
+        finally:
+            reading.close()
+    if not found:
+        raise captures.passed_over[0]
+    for left_out in captures.passed_over:
+        typer.echo(f"left out: {left_out.message}", err=True)
+    return found
+
+
+def _show(explanations: list[Explanation], how: str, most: int | None, no_color: bool) -> None:
     if how == JSON:
         from tlsprobe.report.explain_document import encode_explanation
 
-        sys.stdout.buffer.write(encode_explanation(explanation))
+        for explanation in explanations:
+            sys.stdout.buffer.write(encode_explanation(explanation))
         sys.stdout.buffer.flush()
     elif how in PAGE_FORMATS:
         from tlsprobe.report.pages.explain import explain_page
 
-        text = renderer(how)(explain_page(explanation, most), diagrams=True)
+        page = tuple(block for one in explanations for block in explain_page(one, most))
+        text = renderer(how)(page, diagrams=True)
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     else:
         from tlsprobe.report.pages.explain import explain_page
         from tlsprobe.report.render_terminal import print_page
 
-        print_page(out(no_color=no_color), explain_page(explanation, most))
+        for explanation in explanations:
+            print_page(out(no_color=no_color), explain_page(explanation, most))
 
 
 def _address(host: str | None) -> str | None:
