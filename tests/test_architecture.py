@@ -50,7 +50,7 @@ DIETS: Final = {
     "model": (),
     "judge": ("model", "model.*", "errors"),
     "report": (
-        *("model", "model.*", "errors", "spelling"),
+        *("model", "model.*", "errors", "spelling", "version"),
         *("judge.rules", "judge.families", "judge.remedies"),
         *("catalogue", "catalogue.*"),
     ),
@@ -71,6 +71,7 @@ FENCES: Final = {
     "rich": ("cli", "report.render_terminal"),
     "typer": ("cli",),
     "jinja2": ("report.render_html",),
+    "markupsafe": ("report.render_html",),
     "hypothesis": ("fuzz",),
     "scramp": ("protocols.postgres",),
     "cryptography": ("certificates", "reference", "records.secrets"),

@@ -1,4 +1,7 @@
-"""Every kind of block and inline, on a terminal and in Markdown; hostile words stay words."""
+"""Every kind of block and inline, on a terminal and in Markdown; hostile words stay words.
+
+HTML: test_html.py, with the same page.
+"""
 
 from __future__ import annotations
 

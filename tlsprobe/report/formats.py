@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from tlsprobe.report.blocks import Page
 
-PAGE_FORMATS = ("markdown",)
+PAGE_FORMATS = ("markdown", "html")
 """NAME is the function ``render_NAME`` of the module ``render_NAME``, imported when it is used."""
 
 

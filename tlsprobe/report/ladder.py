@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tlsprobe.model.judgement import LadderLine
+from tlsprobe.model.trace import Side
 from tlsprobe.report.glyphs import UNICODE, Glyphs, duration
 
 REPEATS = 3
@@ -17,6 +18,7 @@ REPEATS = 3
 class Rung:
     """One row: words for each column; ``reset`` marks an RST."""
 
+    side: Side
     time: str
     arrow: str
     letters: str
@@ -53,14 +55,16 @@ def _shortened(lines: list[LadderLine], glyphs: Glyphs) -> Iterator[Rung]:
         return
     yield _rung(lines[0], glyphs)
     between = f"{glyphs.more} {len(lines) - 2} more like it"
-    yield Rung("", glyphs.arrow(lines[0].side), lines[0].letters, between, "", reset=False)
+    side = lines[0].side
+    yield Rung(side, "", glyphs.arrow(side), lines[0].letters, between, "", reset=False)
     yield _rung(lines[-1], glyphs)
 
 
 def _rung(line: LadderLine, glyphs: Glyphs) -> Rung:
     packet = "" if line.packet is None else f"#{line.packet}"
     time = duration(line.time_us, glyphs)
-    return Rung(time, glyphs.arrow(line.side), line.letters, line.text, packet, is_reset(line))
+    arrow = glyphs.arrow(line.side)
+    return Rung(line.side, time, arrow, line.letters, line.text, packet, is_reset(line))
 
 
 def is_reset(line: LadderLine) -> bool:

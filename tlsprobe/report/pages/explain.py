@@ -173,12 +173,19 @@ def _row(row: Row, source: InputFacts) -> tuple[Text, ...]:
 
 def _scan(scan: Scan, source: InputFacts) -> str:
     first, last = clock_in(source, scan.first_ns), clock_in(source, scan.last_ns)
-    open_ = scan.servers - scan.refused
+    let_in = scan.servers - scan.refused
+    open_ = f", and was let in by {let_in} that it gave up at once" if let_in else ""
     return (
         f"a scan: {scan.client} tried {counted(scan.servers, 'port')} of"
-        f" {counted(scan.hosts, 'host')} from {first} to {last}, {scan.refused} refused it and"
-        f" {open_} took the connection, which it gave up at once (packet {scan.example} is one)"
+        f" {counted(scan.hosts, 'host')}{_between(first, last)}: {scan.refused} refused it{open_}"
+        f" (packet {scan.example} is one)"
     )
+
+
+def _between(first: str, last: str) -> str:
+    if not first:
+        return ""
+    return f" at {first}" if first == last else f" from {first} to {last}"
 
 
 def _troubles(explanation: Explanation, most: int | None) -> Iterator[Block]:
