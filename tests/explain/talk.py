@@ -94,7 +94,7 @@ class Given:
     def __init__(self, packets: Iterable[Packet], kind: Kind, secrets: Sequence[bytes]) -> None:
         self.truncated: str | None = None
         self.first_skipped: str | None = None
-        self.other = self.skipped = self.disordered = self.lost = 0
+        self.other = self.skipped = self.disordered = self.lacking = self.lost = 0
         self._packets = list(packets)
         self.kind = kind
         self.total = len(self._packets)

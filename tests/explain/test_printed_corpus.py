@@ -8,8 +8,12 @@ text's is said with high confidence.
 from __future__ import annotations
 
 import csv
+import html
 import io
+import json
+import re
 import subprocess
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +37,21 @@ FIELDS = [word for column in COLUMNS for word in ("-e", f"_ws.col.{column}")]
 CSV = ["-T", "fields", "-E", "header=y", "-E", "separator=,", "-E", "quote=d", *FIELDS]
 
 
+NUMBERS = [
+    *("frame.number", "frame.time_epoch", "ip.src", "ipv6.src", "tcp.srcport", "ip.dst"),
+    *("ipv6.dst", "tcp.dstport", "tcp.stream", "tcp.flags.str", "tcp.seq_raw", "tcp.ack_raw"),
+    *("tcp.len", "tcp.window_size_value", "tls.record.content_type", "tls.alert_message.desc"),
+]
+WITH_TIMES = WITH_PORTS.replace('"Source"', '"Delta","%Tt","Absolute","%Yt","Source"')
+WITH_STREAM = WITH_PORTS.replace('"Source"', '"Stream","%Cus:tcp.stream:0:R","Source"')
+
+
+def fields(how: str, *names: str) -> list[str]:
+    asked = [word for name in names for word in ("-e", name)]
+    options = [word for option in how.split() for word in ("-E", option)]
+    return ["-T", "fields", *options, *asked]
+
+
 def as_it_is(text: str) -> str:
     return text
 
@@ -44,6 +63,30 @@ def as_table(text: str) -> str:
 
 def quoted(text: str) -> str:
     return "".join(f"> {line}\r\n" for line in text.splitlines())
+
+
+def by_a_terminal(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join(line[at : at + 80] for line in lines for at in range(0, len(line), 80))
+
+
+def by_a_mailer(text: str) -> str:
+    lines = text.splitlines()
+    return quoted("\n".join(textwrap.fill(line, 76, break_on_hyphens=False) for line in lines))
+
+
+def compact(text: str) -> str:
+    """As ``jq -c`` prints it, all on one line."""
+    return json.dumps(json.loads(text, object_pairs_hook=dict), separators=(",", ":"))
+
+
+def on_a_web_page(text: str) -> str:
+    rows = (line.replace("\t", "</td><td>") for line in html.escape(text).splitlines())
+    return "\n".join(f"<tr><td>{row}</td></tr>" for row in rows)
+
+
+def in_german(text: str) -> str:
+    return re.sub(r"(\d{4})-(\d\d)-(\d\d) ", r"\3. Nov. \1 ", text)
 
 
 PRINTED: list[tuple[list[str], Callable[[str], str]]] = [
@@ -58,6 +101,22 @@ PRINTED: list[tuple[list[str], Callable[[str], str]]] = [
     (["-T", "pdml"], as_it_is),
     (["-T", "json"], as_it_is),
     (["-T", "ek"], as_it_is),
+    (fields("header=y", *NUMBERS), as_it_is),
+    (fields("header=y separator=;", *NUMBERS), as_it_is),
+    (fields("header=y separator=, quote=d occurrence=l", *NUMBERS), as_it_is),
+    (fields("header=y separator=|", *NUMBERS, "_ws.col.Info"), as_it_is),
+    (["-T", "json", *fields("", *NUMBERS)[2:]], as_it_is),
+    (["-T", "ek", *fields("", *NUMBERS)[2:]], as_it_is),
+    (["-T", "json"], compact),
+    (["-T", "json", "-x"], as_it_is),
+    (["-T", "psml", "-o", WITH_PORTS], as_it_is),
+    (["-T", "tabs", "-o", WITH_PORTS], on_a_web_page),
+    (["-o", WITH_TIMES, "-t", "r"], as_it_is),
+    (["-o", WITH_STREAM], as_it_is),
+    (["-o", WITH_PORTS, "-t", "adoy"], as_it_is),
+    (["-o", WITH_PORTS, "-t", "ud"], in_german),
+    (["-o", WITH_PORTS], by_a_terminal),
+    (["-o", WITH_PORTS], by_a_mailer),
 ]
 
 
@@ -73,9 +132,14 @@ def resets(explanation: Explanation) -> dict[int, Reset]:
     return {told.reset.packet: told.reset for flow in explanation.flows for told in flow.resets}
 
 
-@pytest.mark.parametrize("place", range(len(CAPTURES)), ids=[path.stem for path in CAPTURES])
-def test_a_packet_list_is_explained_as_its_capture(place: int) -> None:
-    capture = CAPTURES[place]
+FORMATS_EACH = 2
+"""Each capture in so many formats, each format from several captures."""
+PLACES = range(FORMATS_EACH * len(CAPTURES))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_printed_is_explained_as_its_capture(place: int) -> None:
+    capture = CAPTURES[place % len(CAPTURES)]
     whole = explained(capture)
     options, form = PRINTED[place % len(PRINTED)]
     text = printed(capture, options, form)

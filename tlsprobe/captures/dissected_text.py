@@ -13,23 +13,26 @@ import re
 from collections.abc import Iterator
 
 from tlsprobe.captures.printed_packet import Printed, Unreadable
-from tlsprobe.captures.printed_values import nanoseconds, packed
+from tlsprobe.captures.printed_times import time_of
+from tlsprobe.captures.printed_values import packed
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.model.trace import RecordKind
 from tlsprobe.records.walk import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE
 
 _WRAP = 1 << 32
+_RST, _ACK = 0x04, 0x10
 
 _PACKET = re.compile(
-    r"\s*(?:<packet>|\"_index\": \"|\{\"timestamp\":"
+    r"\s*(?:<packet>|\{?\s*\"_index\"\s*:\s*\"|\{\"timestamp\":|\{\"frame\":\s*\{\"frame\."
     r"|Frame (?P<number>\d{1,10}): \d{1,9} bytes? on wire)"
 )
-_PDML = re.compile(r"<field name=\"([\w.]{2,60})\".{0,400}? show=\"([^\"]{0,100})\"")
+_PDML = re.compile(r"<field name=\"([\w.]{2,60})\"(?: value|.{0,400}? show)=\"([^\"]{0,100})\"")
 _JSON = re.compile(
     r"\"((?:ip|ipv6|tcp|tls|frame|icmp|icmpv6)[._][\w.]{2,80})\": ?"
     r"(?:\"([^\"]{0,100})\"|\[([^\[\]]{0,2000})\]|(true|false))"
 )
 _OPENS_LIST = re.compile(r"\s*\"([\w.]{2,80})\": \[\s*")
+_BARE_NUMBER = re.compile(r",\s*\d")
 _ELEMENT = re.compile(r"\s*\"([^\"]{0,100})\",?\s*")
 _VERBOSE = (
     ("frame.protocols", re.compile(r"\s+\[Protocols in frame: ([\w:.-]{1,200})\]")),
@@ -55,10 +58,15 @@ _VERBOSE = (
     ("icmp.type", re.compile(r"Internet Control Message Protocol(?: v6)?(\s*)$")),
 )
 
+_FLAG_NAMES = {"fin": 0x01, "syn": 0x02, "reset": 0x04, "push": 0x08, "ack": 0x10, "urg": 0x20}
+_FLAG_LETTERS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20}
+
 _NEEDED = frozenset(
     {
         *(name for name, _ in _VERBOSE if name != "ip.addr"),
         *("frame.number", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "ipv6.hlim", "icmpv6.type"),
+        *("frame.time", "frame.time_relative", "frame.time_delta", "tcp.flags.str", "tcp.port"),
+        *("tcp.window_size", *(f"tcp.flags.{name}" for name in _FLAG_NAMES)),
     }
 )
 _BY_ELASTIC = {name.replace(".", "_"): name for name in _NEEDED}
@@ -88,6 +96,8 @@ class Dissected:
             self._keep(self._listed, element[1])
             return True
         opens = _OPENS_LIST.fullmatch(line)
+        if self._listed in self._fields and _BARE_NUMBER.match("," + line):
+            self._forget(self._listed)
         self._listed = opens[1] if opens else ""
         for name, value in _fields_of(line):
             self._keep(name, value)
@@ -96,13 +106,13 @@ class Dissected:
 
     def packet(self) -> Printed | None:
         """The packet, None if it holds no TCP, or only the quotation of ICMP. Raises Unreadable."""
-        fields = self._fields
-        protocols = fields.get("frame.protocols", [""])[0].split(":")
-        if "icmp.type" in fields or "icmpv6.type" in fields:
-            return None
-        if "tcp.srcport" not in fields and protocols != [""] and "tcp" not in protocols:
-            return None
-        return _printed(fields)
+        return packet_of(self._fields)
+
+    def _forget(self, name: str) -> None:
+        """The latest value was the bytes of the field; their place follows."""
+        self._fields[name].pop()
+        if not self._fields[name]:
+            del self._fields[name]
 
     def _keep(self, name: str, value: str) -> None:
         if self._kept >= _MOST_FIELDS or name not in _NEEDED:
@@ -115,14 +125,29 @@ class Dissected:
         self._kept += 1
 
 
+def packet_of(fields: dict[str, list[str]]) -> Printed | None:
+    """The packet of fields by Wireshark's names, None if it is not TCP, or only quoted by ICMP.
+
+    Raises Unreadable.
+    """
+    protocols = fields.get("frame.protocols", [""])[0].split(":")
+    if "icmp.type" in fields or "icmpv6.type" in fields or {"icmp", "icmpv6"} & set(protocols):
+        return None
+    if "tcp.srcport" not in fields and "tcp" not in protocols != [""]:
+        return None
+    return _printed(fields)
+
+
 def _fields_of(line: str) -> Iterator[tuple[str, str]]:
     """The fields that a line holds, by Wireshark's names."""
     if "<field " in line:
         yield from _PDML.findall(line)
     elif '": "' in line or '":"' in line:
         for name, one, several, truth in _JSON.findall(line):
+            if several and _BARE_NUMBER.search(several):
+                continue  # the bytes of a field and their place, as ``-x`` adds them
             # Elasticsearch's names have the protocol in front and no dots: tcp_tcp_seq_raw.
-            known = _BY_ELASTIC.get(name.partition("_")[2])
+            known = _BY_ELASTIC.get(name.partition("_")[2]) or _BY_ELASTIC.get(name)
             for value in several.split(",") if several else (one or truth,):
                 yield (name if "." in name else known or name), value.strip().strip('"')
     elif line[:1] in " I\t":
@@ -138,16 +163,21 @@ def _fields_of(line: str) -> Iterator[tuple[str, str]]:
 def _printed(every: dict[str, list[str]]) -> Printed:
     first = {name: values[0] for name, values in every.items()}
     source, target = _host(first, "src"), _host(first, "dst")
-    ports = _number(first, "tcp.srcport"), _number(first, "tcp.dstport")
+    ports = _ports(every)
     seq = _number(first, "tcp.seq_raw", "tcp.seq")
-    flags, length = _number(first, "tcp.flags"), _number(first, "tcp.len")
+    flags, length = _flags(first), _number(first, "tcp.len")
     if source is None or target is None or ports[0] is None or ports[1] is None:
         raise Unreadable("the packet's addresses or ports are not there")
     if seq is None or flags is None or length is None:
-        names = [name for name in ("tcp.seq", "tcp.flags", "tcp.len") if name not in first]
+        told = {"tcp.seq": seq, "tcp.flags": flags, "tcp.len": length}
+        names = [name for name, number in told.items() if number is None]
         raise Unreadable(f"the packet has no {' and no '.join(names)}")
     ack = _number(first, "tcp.ack_raw" if "tcp.seq_raw" in first else "tcp.ack")
+    if flags & _ACK and ack is None:
+        raise Unreadable("an acknowledgement is announced and not there")
     clock, time_ns = _time(first)
+    window = _number(first, "tcp.window_size_value", "tcp.window_size")
+    in_full = window is not None and not {"ip.ttl", "ipv6.hlim"}.isdisjoint(first)
     return Printed(
         number=_number(first, "frame.number") or 0,
         clock=clock,
@@ -155,17 +185,18 @@ def _printed(every: dict[str, list[str]]) -> Printed:
         src=(source, ports[0]),
         dst=(target, ports[1]),
         seq=seq,
-        ack=ack if flags & 0x10 else None,
+        ack=ack if flags & _ACK else None,
         flags=flags & 0xFF,
-        window=(_number(first, "tcp.window_size_value") or 0) & 0xFFFF,
+        window=_window(window, flags),
         length=length,
         ttl=_number(first, "ip.ttl", "ipv6.hlim"),
         ip_id=_number(first, "ip.id"),
         df=_is_set(first.get("ip.flags.df")),
-        timestamps="tcp.options.timestamp.tsval" in first,
+        timestamps="tcp.options.timestamp.tsval" in first or (False if in_full else None),
         window_scale=_number(first, "tcp.options.wscale.shift"),
         interface="",
         carries=_carried(every),
+        lacking=window is None and bool(flags & _RST),
     )
 
 
@@ -204,7 +235,35 @@ def _is_set(value: str | None) -> bool | None:
 
 
 def _time(first: dict[str, str]) -> tuple[str | None, int]:
-    whole, _, fraction = first.get("frame.time_epoch", "").partition(".")
-    if not whole.isdigit() or not fraction.isdigit() or len(whole) > 10:
-        return None, 0
-    return "epoch", nanoseconds(whole, fraction)
+    for name in ("frame.time_epoch", "frame.time", "frame.time_relative", "frame.time_delta"):
+        clock, time_ns = time_of(first.get(name, ""))
+        if clock is not None:
+            return clock, time_ns
+    return None, 0
+
+
+def _window(told: int | None, flags: int) -> int:
+    """Without a word of it, what an ordinary segment has: 0 in an RST that answers a segment."""
+    if told is None:
+        return 0 if flags & (_RST | _ACK) == _RST else 0xFFFF
+    return min(told, 0xFFFF)
+
+
+def _ports(every: dict[str, list[str]]) -> tuple[int | None, int | None]:
+    both = every.get("tcp.port", ())
+    first = {name: values[0] for name, values in every.items() if values}
+    if "tcp.srcport" not in first and len(both) == 2:
+        first |= {"tcp.srcport": both[0], "tcp.dstport": both[1]}
+    return _number(first, "tcp.srcport"), _number(first, "tcp.dstport")
+
+
+def _flags(first: dict[str, str]) -> int | None:
+    """The flags as a number, as letters, or one by one."""
+    if "tcp.flags" in first:
+        return _number(first, "tcp.flags")
+    letters = first.get("tcp.flags.str")
+    if letters is not None:
+        return sum(_FLAG_LETTERS.get(letter, 0) for letter in set(letters))
+    if not all(f"tcp.flags.{name}" in first for name in ("fin", "syn", "reset", "ack")):
+        return None
+    return sum(bit for name, bit in _FLAG_NAMES.items() if _is_set(first.get(f"tcp.flags.{name}")))

@@ -8,8 +8,6 @@ looks like a packet and cannot be read is counted, and the first such place is k
 
 from __future__ import annotations
 
-import codecs
-import html
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -25,43 +23,15 @@ from tlsprobe.captures.printed_packet import (
     with_flags,
     without_flags,
 )
-from tlsprobe.captures.wireshark_line import read_row
-from tlsprobe.captures.wireshark_text import PacketList
+from tlsprobe.captures.rejoining import Rejoining
+from tlsprobe.captures.text_learning import FLAGS_OF_TCPDUMP, LearnedLists, Table
+from tlsprobe.captures.text_lines import Line, TextLines
+from tlsprobe.captures.wireshark_line import Row
 
-LINE_LIMIT = 1 << 16
-"""Longer lines are cut there, like any other wrapped line."""
 _WINDOW = 1 << 17
 _HELD_BACK = 4096
 """A packet with all its options is shorter, however it is wrapped."""
 _EXCERPT = 60
-_FLAGS = "Flags ["
-
-# Word processors, chat programs and blogs turn one into the other.
-_TYPOGRAPHY = str.maketrans(
-    {
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
-        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008", " "),
-        **dict.fromkeys("\u2009\u200a\u202f\u205f\u3000\t\f\v", " "),
-        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f", ""),
-        **dict.fromkeys("\u203a\u2192\u27a4\uff1e\u21d2", ">"),
-        **dict.fromkeys("\u00b7\u2022\u2024", "."),
-        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb`", '"'),
-        **dict.fromkeys("\u2018\u2019", "'"),
-        "\uff1a": ":",
-        "\u2236": ":",
-        "\uff0c": ",",
-        "\uff3b": "[",
-        "\uff3d": "]",
-        "\u2502": "|",
-        "\u2503": "|",
-        "\r": " ",
-        "\x00": " ",
-    }
-)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_ESCAPES = re.compile(r"\\([\[\]>.|_*#-])|\*\*")
-_QUOTED = re.compile(r" *(?:[>|] ?)+")
-_ONLY_WRAPPED = re.compile(r"[\w.:%-]+ *:(?: |$)")
 
 _ANCHOR = re.compile(
     rf"(?P<flags>{FLAGS_WORD})"
@@ -71,97 +41,72 @@ _ANCHOR = re.compile(
 )
 
 
-def is_text(head: bytes) -> bool:
-    """Whether an input that begins like this is text."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return True
-    odd = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f\b\x1b")
-    return bool(head) and odd * 100 <= len(head) and b"\0" not in head
-
-
 class PastedText:
     """Give it bytes of text, get the packets printed there.
 
-    ``packet_list`` learns in the first pass over a text, when it is ``None`` to begin with, and is
-    given to the next ones. ``inferred`` counts lines of it whose numbers follow from others,
-    ``disordered`` packets whose number is below that of one before.
-    ``total`` counts whatever looks like a packet, ``other`` those of other protocols, ``skipped``
-    TCP that could not be read, ``cut`` packets that lack an end which tells nothing new.
+    ``learned`` is what `learn` found in the same text. ``inferred`` counts lines of a packet list
+    whose numbers follow from others, ``disordered`` packets whose number is below that of one
+    before. ``total`` counts whatever looks like a packet, ``other`` those of other protocols,
+    ``skipped`` TCP that could not be read, ``cut`` packets that lack an end which tells nothing
+    new, ``lacking`` RSTs of which the text leaves out what tells one kind from another.
     """
 
-    def __init__(self, packet_list: PacketList | None = None) -> None:
-        self.packet_list = packet_list or PacketList()
-        self._learning = packet_list is None
-        if packet_list is not None:
-            packet_list.begin()
+    def __init__(self, learned: LearnedLists) -> None:
+        self.packet_list = learned.packet_list
+        self.packet_list.begin()
+        self._lists_any = learned.lists_any
+        self._table = Table()
+        self._lines = TextLines()
+        self._rejoining = Rejoining(learned.wrapping)
         self._number = self._highest = 0
         self._dissected: Dissected | None = None
         self._dissected_at = 0
-        self.inferred = 0
-        self.disordered = 0
-        self._decoder: codecs.IncrementalDecoder | None = None
-        self._line = ""
         # Lines that may still belong to a packet, and the number and column where each begins.
         self._pending: list[str] = []
         self._places: list[tuple[int, int]] = []
         self._size = 0
-        self._quotes = 0
-        self.lines = 0
-        self.total = 0
-        self.other = 0
-        self.skipped = 0
-        self.cut = 0
+        self.inferred = self.disordered = self.lacking = 0
+        self.total = self.other = self.skipped = self.cut = 0
         self.first_skipped: str | None = None
+
+    @property
+    def lines(self) -> int:
+        """How many lines there were so far."""
+        return self._lines.count
 
     def feed(self, data: bytes) -> list[Printed]:
         """The packets that are complete, in the order of the text."""
-        if self._decoder is None:
-            self._decoder = codecs.getincrementaldecoder(_encoding(data))("replace")
-        found: list[Printed] = []
-        *whole, self._line = (self._line + self._decoder.decode(data)).split("\n")
-        for line in whole:
-            found += self._add(line)
-        if len(self._line) > LINE_LIMIT:
-            # A line without an end is taken as wrapped; its last part may still grow.
-            last, self._line = self._line, ""
-            found += self._add(last)
-        return found
+        return [packet for line in self._lines.feed(data) for packet in self._take(line)]
 
     def finish(self) -> list[Printed]:
         """The packets that only the end of the text completes."""
-        last, self._line = self._line, ""
-        found = self._add(last) if last else []
+        found = [packet for line in self._lines.finish() for packet in self._take(line)]
+        found += [packet for line in self._rejoining.finish() for packet in self._add(line)]
         return [*found, *self._read(final=True), *self._end_dissected()]
 
-    def _add(self, line: str) -> list[Printed]:
-        self.lines += 1
-        found: list[Printed] = []
-        for start in range(0, max(len(line), 1), LINE_LIMIT):
-            plain, removed, self._quotes = _plain(line[start : start + LINE_LIMIT], self._quotes)
-            if self._learning:
-                self._learn(plain)
-                continue
-            listed = self._dissect(plain)
-            if listed is None:
-                listed = self._listed(plain)
-            if listed is not None:
-                found += listed
-                continue
-            self._pending.append(plain)
-            self._places.append((self.lines, start + removed + 1))
-            self._size += len(plain) + 1
-            if self._size > _WINDOW:
-                found += self._read(final=False)
-        return found
+    def _take(self, line: Line) -> Iterator[Printed]:
+        for whole in self._rejoining.feed(line):
+            yield from self._add(whole)
 
-    def _dissect(self, plain: str) -> list[Printed] | None:
+    def _add(self, line: Line) -> list[Printed]:
+        listed = self._dissect(line)
+        if listed is None and self._lists_any and FLAGS_OF_TCPDUMP not in line.text:
+            listed = self._listed(line)
+        if listed is not None:
+            return listed
+        self._pending.append(line.text)
+        self._places.append((line.number, line.column))
+        self._size += len(line.text) + 1
+        return list(self._read(final=False)) if self._size > _WINDOW else []
+
+    def _dissect(self, line: Line) -> list[Printed] | None:
         """What is complete now that a dissected packet begins; None if the line is of no such."""
-        begins = begins_packet(plain)
+        begins = begins_packet(line.text)
         found: list[Printed] = []
         if begins is not None:
             found = [*self._read(final=True), *self._end_dissected()]
-            self._dissected, self._dissected_at = Dissected(begins), self.lines
-        told = self._dissected is not None and self._dissected.read(plain)
+            self._dissected, self._dissected_at = Dissected(begins), line.number
+        told = self._dissected is not None and self._dissected.read(line.text)
         return found if begins is not None or told else None
 
     def _end_dissected(self) -> list[Printed]:
@@ -178,49 +123,37 @@ class PastedText:
         self.other += packet is None
         return [] if packet is None else [self._numbered(packet)]
 
-    def _listed(self, plain: str) -> list[Printed] | None:
-        """What a line of a packet list tells, and the packets before it; None if it is none."""
-        if not self.packet_list.found or _FLAGS in plain:
-            return None
-        refused, row = "", None
+    def _listed(self, line: Line) -> list[Printed] | None:
+        """What a row of a list or a table tells, and the packets before it; None if it is none."""
+        refused, told = "", None
         try:
-            row = read_row(plain)
+            told = self._table.read(line)
         except Unreadable as why:
             refused = str(why)
-        if not refused and (row is None or not self.packet_list.has(row)):
+        if told is None and not refused:
+            return None
+        if isinstance(told, Row) and not self.packet_list.has(told):
             return None
         found = [*self._read(final=True), *self._end_dissected()]
         packet = None
         self.total += 1
         try:
-            packet = self.packet_list.packet(row) if row is not None else None
+            packet = self.packet_list.packet(told) if isinstance(told, Row) else told
         except Unreadable as why:
             refused = str(why)
-        if packet is not None:
-            self.inferred += row is not None and row.tcp is None
+        if isinstance(packet, Printed):
+            self.inferred += isinstance(told, Row) and told.tcp is None
             found.append(self._numbered(packet))
         elif refused:
-            self._skip_here(self.lines, 1, plain, refused)
+            self._skip_here(line.number, 1, line.text, refused)
         else:
             self.other += 1
         return found
 
-    def _learn(self, plain: str) -> None:
-        """What a line of a packet list tells of its connection."""
-        frame = begins_packet(plain)
-        if frame is not None and frame["number"] and len(self.packet_list.dissected) < LINE_LIMIT:
-            self.packet_list.dissected.add(int(frame["number"]))
-        try:
-            row = None if _FLAGS in plain else read_row(plain)
-        except Unreadable:
-            self.packet_list.found = True  # it looks like a line of a list, and is to be counted
-            return
-        if row is not None:
-            self.packet_list.saw(row)
-
     def _numbered(self, packet: Printed) -> Printed:
         """With the number that the text gives it, or one more than the packet before."""
         self.disordered += 0 < packet.number < self._highest
+        self.lacking += packet.lacking
         self._highest = max(packet.number, self._highest)
         self._number = max(packet.number, self._number + 1)
         return packet._replace(number=self._number)
@@ -292,29 +225,3 @@ class PastedText:
         if self.first_skipped is None:
             shown = excerpt[:_EXCERPT].encode("unicode_escape").decode("ascii")
             self.first_skipped = f"line {line}, column {column}: {why}: {shown}"
-
-
-def _encoding(head: bytes) -> str:
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
-
-
-def _plain(line: str, quotes: int) -> tuple[str, int, int]:
-    """The line without what word processors, mail and chat did to it.
-
-    Also how many characters were taken from its front, and how many quotation marks those are;
-    ``quotes`` is how many the line before had.
-    """
-    if "&" in line:
-        line = html.unescape(html.unescape(line))
-    line = line.replace("\n", " ").translate(_TYPOGRAPHY)
-    line = _ESCAPES.sub(lambda found: found[1] or "", _COLOURS.sub("", line))
-    quoted = _QUOTED.match(line)
-    removed = quoted.end() if quoted else 0
-    marks = line.count(">", 0, removed) + line.count("|", 0, removed)
-    if marks > quotes and _ONLY_WRAPPED.match(line, removed):
-        # Wrapped in front of the receiver: the last arrow belongs to the packet.
-        removed, marks = max(line.rfind(">", 0, removed), 0), quotes
-    line = line[removed:]
-    # The edge of a table, if there is one. No regular expression: they try each blank in turn.
-    edge = line.rstrip(" |")
-    return edge if "|" in line[len(edge) :] else line, removed, marks

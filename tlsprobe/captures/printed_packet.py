@@ -88,7 +88,8 @@ class Printed(NamedTuple):
     ``number`` is 0 until whoever reads the text counts it. ``clock`` says what ``time_ns`` counts
     from: "epoch", "day" (midnight, or the packet before), "start" (the first packet, or the one
     before) or None. ``interface`` is the device and direction that ``-i any`` prints. ``carries``
-    is what the text calls the contents, where it does.
+    is what the text calls the contents, where it does. ``lacking`` says that it is an RST of which
+    the text leaves out what tells one kind from another.
     """
 
     number: int
@@ -108,6 +109,7 @@ class Printed(NamedTuple):
     window_scale: int | None
     interface: str
     carries: Carried | None = None
+    lacking: bool = False
 
 
 class Look(NamedTuple):

@@ -21,10 +21,10 @@ from tlsprobe.captures.archive import ARCHIVE, begins_archive, members
 from tlsprobe.captures.foreign import FOREIGN
 from tlsprobe.captures.frame_reading import FrameReading
 from tlsprobe.captures.packing import Packing, packing_of
-from tlsprobe.captures.pasted_text import is_text
 from tlsprobe.captures.pcap import PCAP_MAGICS
 from tlsprobe.captures.pieces import CHUNK, Pieces
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Kind, Reading
+from tlsprobe.captures.text_lines import is_text
 from tlsprobe.captures.text_reading import TextReading
 
 SPOOL_LIMIT = 8 << 30

@@ -31,7 +31,8 @@ class Reading(Protocol):
     ``total`` counts the frames (or printed packets) of the input, ``other`` those that were read
     and are not TCP, ``skipped`` what could not be read at all: ``first_skipped`` is a sentence
     about the first such place; ``disordered`` counts printed packets that stand behind later ones,
-    ``lost`` those that the capture itself says it lost.
+    ``lacking`` printed RSTs without what tells one kind from another, ``lost`` those that the
+    capture itself says it lost.
     ``truncated`` is a sentence if the input ended or broke off in the
     middle: what came before it was read. ``secrets`` are TLS key logs embedded in the file.
     ``carried`` is what a text calls the contents of its packets, by their numbers.
@@ -45,6 +46,7 @@ class Reading(Protocol):
     other: int
     skipped: int
     disordered: int
+    lacking: int
     lost: int
     first_skipped: str | None
     truncated: str | None
@@ -84,7 +86,7 @@ class Counts:
         self._begin()
 
     def _begin(self) -> None:
-        self.total = self.other = self.skipped = self.disordered = self.lost = 0
+        self.total = self.other = self.skipped = self.disordered = self.lacking = self.lost = 0
         self.first_skipped: str | None = None
         self.truncated: str | None = self._cut
         self.secrets: list[bytes] = []

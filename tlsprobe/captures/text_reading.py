@@ -9,8 +9,8 @@ from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.printed_packet import Printed
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import Summary
+from tlsprobe.captures.text_learning import learn
 from tlsprobe.captures.text_scales import Learned, place
-from tlsprobe.captures.wireshark_text import PacketList
 from tlsprobe.packets.packet import Packet
 
 CARRIED_LIMIT = 100_000
@@ -24,9 +24,7 @@ class TextReading(Counts):
 
     def learn(self) -> None:
         """Finds out what the numbers count from, and who sent what. Raises CaptureUnreadable."""
-        self._packet_list: PacketList | None = None
-        for _ in self._printed():
-            pass
+        self._lists = learn(Pieces(self._file, packing=self._packing))
         self._learned = Learned()
         for printed in self._printed():
             self._learned.saw(printed)
@@ -65,12 +63,11 @@ class TextReading(Counts):
 
     def _printed(self) -> Iterator[Printed]:
         self._begin()
-        pasted = PastedText(self._packet_list)
+        pasted = PastedText(self._lists)
         pieces = Pieces(self._file, packing=self._packing)
         for piece in pieces:
             yield from self._noted(pasted.feed(piece))
         yield from self._noted(pasted.finish())
-        self._packet_list = pasted.packet_list
         self._lines = pasted.lines
         self.total, self.other, self.skipped = pasted.total, pasted.other, pasted.skipped
         if pasted.first_skipped is not None:
@@ -84,6 +81,12 @@ class TextReading(Counts):
             self.notes.append(
                 f"{pasted.disordered} packets stand behind others with higher numbers: put them in"
                 " order, or what came first is not told"
+            )
+        self.lacking = pasted.lacking
+        if pasted.lacking:
+            self.notes.append(
+                f"{pasted.lacking} RSTs stand without their window, which tells kinds of RST apart"
+                " (`-e tcp.window_size_value` prints it)"
             )
         if pasted.inferred:
             self.notes.append(

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import csv
 import re
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 from tlsprobe.captures.printed_packet import Unreadable
-from tlsprobe.captures.printed_values import clock_time, nanoseconds, packed, port_of
+from tlsprobe.captures.printed_times import TIME, time_of_match
+from tlsprobe.captures.printed_values import packed, port_of
 from tlsprobe.packets.packet import named
 
 _WRAP = 1 << 32
@@ -39,21 +39,15 @@ _TCP = re.compile(
 _REMARKS = re.compile(r"(?: {0,3}\[[^\]]{1,80}\])+ {0,3}$")
 _NUMBERS = re.compile(r"\b(Ack|Win|Len|WS)=(\d{1,11})(?!\d)", re.IGNORECASE)
 _TIMESTAMPS = re.compile(r"\bTS(?:val|ecr|V|ER)=", re.IGNORECASE)
-_CLOCK = (
-    r"(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
-    r"(?:Z|[+-]\d\d:?\d\d)?(?: (?:[+-]\d{4}|UTC|GMT|BST|WES?T|CES?T|EES?T|MSK|[IJK]ST|[ECMP][SD]T)"
-    r"(?= ))?"
-)
-_DATE = (
-    r"(?:(?P<year>\d{4})[-/.](?P<month>\d\d)[-/.](?P<day>\d\d)[ T,]{1,2}"
-    r"|(?P<name>[A-Z][a-z]{2}) {1,2}(?P<of_month>\d{1,2}), {0,2}(?P<in_year>\d{4}) {1,2})?"
-)
-_FRONT = re.compile(
-    r" {0,20}(?:(?P<number>\d{1,10})(?= ) {1,20})?"
-    rf"(?:(?P<clock>{_DATE}{_CLOCK})(?= )"
-    r"|(?P<seconds>-?\d{1,10}[.,]\d{1,9})(?: ?s)?(?= )|\*REF\*(?= ))?"
-    r" {0,20}"
-)
+_NUMBER = re.compile(r" {0,20}(?:(\d{1,10})(?= ) {1,20})?")
+_STREAM = re.compile(r"\d{1,7} {1,20}")
+_WORDS = re.compile(r"\[[^\]]{0,80}\]|\S+")
+_NUMBER_OR_REMARK = re.compile(r"[A-Za-z_]{2,12}=\w+|SACK_PERM|\[[^\]]{0,80}\]")
+_QUOTED_CELLS = ('","', '";"')
+_PLAIN_CELLS = re.compile(r" {0,8}\d{1,10}([;,])(?:[^;,]{1,100}\1){4}(?:\d{1,6}\1)?")
+"""The first cells of a line of CSV without quotation marks: number, time, both ends, protocol."""
+_BLANKS = re.compile(r" {0,20}")
+_MOST_TIMES = 4
 _HOST = r"[\w.:%\[\]-]{1,100}"
 _ENDS = re.compile(
     rf"(?P<src>{_HOST}) {{1,40}}(?:(?P<sport>\d{{1,5}}) {{1,40}})?(?:-?> {{1,40}})?"
@@ -61,7 +55,14 @@ _ENDS = re.compile(
     r"(?P<protocol>(?:\d{0,4}[A-Za-z][\w./-]{1,24}|802\.11))"
     r"(?: {1,40}(?P<size>\d{1,6}))?(?P<info> .*| *$)"
 )
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+_WORD = r"(?!\d+(?: |$))[\w.:%-]{1,100}"
+_SOURCE = re.compile(
+    rf"({_WORD})(?: {{1,40}}(?:\d{{1,5}} {{1,40}})?(?:-?> {{1,40}})?{_WORD}(?: |$)|(?<=[\da-f]) *$)"
+)
+_OF_TCPDUMP = frozenset({"IP", "IP6", "ARP,", "In", "Out"})
+_ABSOLUTE = frozenset({"epoch", "day"})
 
 
 class TcpNumbers(NamedTuple):
@@ -113,19 +114,18 @@ def read_row(line: str) -> Row | None:
         columns = _REMARKS.sub(" ", columns)
         if len(columns) > _MOST_COLUMNS:
             return None
-    front = _FRONT.match(columns)
-    ends = _ENDS.match(columns, front.end()) if front else None
-    if front is None or ends is None:
+    front = _front(columns)
+    ends = _ends(columns, front.end)
+    if ends is None:
         if found:
             raise Unreadable("no source and destination stand before the ports")
         return None
     numbers = _tcp(found) if found else None
-    clock, time_ns = _time(front)
     ports = (int(ends["sport"]), int(ends["dport"])) if ends["sport"] and ends["dport"] else None
     return Row(
-        int(front["number"]) if front["number"] else None,
-        clock,
-        time_ns,
+        front.number,
+        front.clock,
+        front.time_ns,
         _host(ends["src"]),
         _host(ends["dst"]),
         ports if ports is None or max(ports) < 1 << 16 else None,
@@ -136,11 +136,88 @@ def read_row(line: str) -> Row | None:
     )
 
 
+class _Front(NamedTuple):
+    """What stands in front of the source, and where that begins."""
+
+    number: int | None
+    clock: str | None
+    time_ns: int
+    end: int
+
+
+def _front(columns: str) -> _Front:
+    """The number and the time; of several columns of time the one that tells most."""
+    counted = _NUMBER.match(columns)
+    at = counted.end() if counted else 0
+    clock: str | None = None
+    time_ns = 0
+    for _ in range(_MOST_TIMES):
+        found = TIME.match(columns, at)
+        if found is None:
+            break
+        told = time_of_match(found)
+        if clock is None or (told[0] in _ABSOLUTE and clock not in _ABSOLUTE):
+            clock, time_ns = told
+        blanks = _BLANKS.match(columns, found.end())
+        at = blanks.end() if blanks else found.end()
+    number = int(counted[1]) if counted and counted[1] else None
+    return _Front(number, clock, time_ns, at)
+
+
+def _ends(columns: str, at: int) -> re.Match[str] | None:
+    """Source and destination; perhaps behind a column with the number of the connection."""
+    ends = _ENDS.match(columns, at)
+    if ends is None and (stream := _STREAM.match(columns, at)):
+        ends = _ENDS.match(columns, stream.end())
+    return ends
+
+
+def begins_row(line: str) -> bool:
+    """Whether a line begins as one of a packet list does: number or time, and a source."""
+    front = _front(line)
+    source = _SOURCE.match(line, front.end)
+    if source is None or (front.number is None and front.clock is None):
+        return False
+    return source[1] not in _OF_TCPDUMP
+
+
+def is_clean(line: str, until: int) -> bool:
+    """Whether no word of a TCP segment's line that begins before ``until`` is broken or too much.
+
+    The line is one that `read_row` reads.
+    """
+    found = _TCP.search(line)
+    if found is None:
+        return False
+    columns = _REMARKS.sub(" ", line[: found.start()])
+    ends = _ends(columns, _front(columns).end)
+    if ends is None or ends["protocol"] != "TCP" or ends["info"].strip():
+        return False
+    if bool(ends["sport"]) is not bool(ends["dport"]):
+        return False
+    if not all(_is_host(ends[end]) for end in ("src", "dst")):
+        return False
+    rest, start = found["rest"], found.start("rest")
+    if rest and not rest.startswith(" "):
+        return False
+    words = _WORDS.finditer(rest)
+    return all(_NUMBER_OR_REMARK.fullmatch(w[0]) for w in words if start + w.start() <= until)
+
+
+def _is_host(word: str) -> bool:
+    """Whether a word that looks like an address is one."""
+    looks = not word.strip("0123456789.") or ":" in word
+    return not looks or packed(word.strip("[]").partition("%")[0]) is not None
+
+
 def _joined(line: str) -> str:
     """The cells of CSV or of a Markdown table with blanks between them."""
-    if line.count('","') >= 3:
-        cells = next(csv.reader([line.strip()]), [])
-        return "  ".join(cell.strip() for cell in cells)
+    for mark in _QUOTED_CELLS:
+        if line.count(mark) >= 3:
+            cells = next(csv.reader([line.strip()], delimiter=mark[1]), [])
+            return "  ".join(cell.strip() for cell in cells)
+    if plain := _PLAIN_CELLS.match(line):
+        return "  ".join([*plain[0].split(plain[1])[:-1], line[plain.end() :]])
     return line.replace("|", " ") if line.count("|") >= 3 else line
 
 
@@ -192,29 +269,3 @@ def _port(word: str) -> int:
 def _host(word: str) -> bytes:
     address = packed(word.strip("[]"))
     return named(word) if address is None else address
-
-
-def _time(front: re.Match[str]) -> tuple[str | None, int]:
-    if front["seconds"]:
-        whole, _, fraction = front["seconds"].replace(",", ".").partition(".")
-        if whole.startswith("-"):
-            return "start", 0
-        return ("epoch" if len(whole) == 10 else "start"), nanoseconds(whole, fraction)
-    if not front["clock"]:
-        return None, 0
-    fraction = front["fraction"] or "0"
-    return clock_time(front["hour"], front["minute"], front["second"], fraction, _date(front))
-
-
-def _date(front: re.Match[str]) -> datetime | None:
-    try:
-        if front["year"]:
-            parts = [int(front[name]) for name in ("year", "month", "day")]
-        elif front["name"] in _MONTHS:
-            month = _MONTHS.index(front["name"]) + 1
-            parts = [int(front["in_year"]), month, int(front["of_month"])]
-        else:
-            return None
-        return datetime(parts[0], parts[1], parts[2], tzinfo=UTC)
-    except ValueError:
-        return None

@@ -73,7 +73,6 @@ class _Span:
 class PacketList:
     """What a whole packet list tells of its connections."""
 
-    found: bool = False
     dissected: set[int] = field(default_factory=set)
     """Frames that the same text also prints in full (``tshark -P -V``)."""
     _ways: dict[_Way, _Direction] = field(default_factory=dict)
@@ -90,7 +89,6 @@ class PacketList:
         self._place += 1
         hosts = row.src, row.dst
         if row.tcp is not None:
-            self.found = True
             self._saw_numbers(row, row.tcp)
         elif _both_ways(hosts) not in self._spans and len(self._before) < FLOW_LIMIT:
             frames, octets = self._before.get(hosts, (0, 0))

@@ -100,7 +100,7 @@ def _explain_text(
     choice = Choice(
         quiet=quiet, unlooked=quiet, window=window, others=choice.others, until_ns=last_ns or 0
     )
-    lossy = bool(reading.skipped or reading.disordered)
+    lossy = bool(reading.skipped or reading.disordered or reading.lacking)
     explainer = Explainer(
         choice, wanted, read_key_log(key_logs), reading.carried, PlainHttp(), lossy=lossy
     )

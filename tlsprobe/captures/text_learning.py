@@ -1,0 +1,107 @@
+"""What the lists and tables of a text tell of themselves, learned before any packet is read.
+
+A packet list leaves out numbers that follow from other lines, so the whole of it is looked at
+first (`tlsprobe.captures.wireshark_text`); how it was wrapped is told by its first lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from tlsprobe.captures.dissected_text import begins_packet
+from tlsprobe.captures.named_columns import Columns, named_columns
+from tlsprobe.captures.printed_packet import Printed, Unreadable
+from tlsprobe.captures.rejoining import Rejoining, Wrapping, wrapping_of
+from tlsprobe.captures.text_lines import Line, TextLines
+from tlsprobe.captures.wireshark_line import Row, read_row
+from tlsprobe.captures.wireshark_text import PacketList
+
+FLAGS_OF_TCPDUMP = "Flags ["
+"""What each TCP packet of tcpdump's has, and no line of a list."""
+
+_MOST_NUMBERS = 1 << 16
+_LOOKED_AT = 5000
+"""Lines from which is told how a text was wrapped."""
+
+
+class NoTcp(Enum):
+    """A row of a table that is of another protocol."""
+
+    ROW = "row"
+
+
+class Table:
+    """Reads rows: those of plain packet lists, and of tables whose columns a line has named."""
+
+    def __init__(self) -> None:
+        self._columns: Columns | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a line has named the columns."""
+        return self._columns is not None
+
+    def read(self, line: Line) -> Printed | Row | NoTcp | None:
+        """What a row tells; None if the line is no row. Raises Unreadable for one that lacks."""
+        if line.torn:
+            raise Unreadable("it is wrapped, and where a word was broken is not clear")
+        columns = self._columns
+        if columns is not None and columns.is_row(line):
+            return columns.read(line) or NoTcp.ROW
+        named = named_columns(line)
+        if named is not None:
+            self._columns = named
+            return None
+        return read_row(line.text)
+
+
+@dataclass(slots=True)
+class LearnedLists:
+    """What `learn` found: the packet list, how it was wrapped, and whether there is any."""
+
+    packet_list: PacketList
+    wrapping: Wrapping | None = None
+    lists_any: bool = False
+
+
+def learn(pieces: Iterable[bytes]) -> LearnedLists:
+    """What the lists of a text tell, read from its start to its end."""
+    learned = LearnedLists(PacketList())
+    lines, table = TextLines(), Table()
+    rejoining: Rejoining | None = None
+    for piece in pieces:
+        fresh = list(lines.feed(piece))
+        if rejoining is None:
+            learned.wrapping = wrapping_of([line.text for line in fresh[:_LOOKED_AT]])
+            rejoining = Rejoining(learned.wrapping)
+        for line in fresh:
+            for whole in rejoining.feed(line):
+                _saw(learned, table, whole)
+    rejoining = rejoining or Rejoining(None)
+    for line in lines.finish():
+        for whole in rejoining.feed(line):
+            _saw(learned, table, whole)
+    for whole in rejoining.finish():
+        _saw(learned, table, whole)
+    return learned
+
+
+def _saw(learned: LearnedLists, table: Table, line: Line) -> None:
+    """What one line tells of its connection."""
+    listed = learned.packet_list
+    frame = begins_packet(line.text)
+    if frame is not None and frame["number"] and len(listed.dissected) < _MOST_NUMBERS:
+        listed.dissected.add(int(frame["number"]))
+    if FLAGS_OF_TCPDUMP in line.text:
+        return
+    try:
+        told = table.read(line)
+    except Unreadable:
+        learned.lists_any = True  # it looks like a row, and is to be counted
+        return
+    learned.lists_any |= table.is_named
+    if isinstance(told, Row):
+        learned.lists_any |= told.tcp is not None
+        listed.saw(told)

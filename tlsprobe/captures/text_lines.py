@@ -1,0 +1,161 @@
+"""Bytes of a text become lines without what word processors, mail, chat and web pages did to them.
+
+Quotation marks of mail, the edges of tables, colours of terminals, HTML's entities and tags, and
+typography are taken away; where a line began in the text is kept, so that it can be shown.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+LINE_LIMIT = 1 << 16
+"""Longer lines are cut there, like any other wrapped line."""
+_LOOK_BACK = 4096
+
+# Word processors, chat programs and blogs turn one into the other.
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008", " "),
+        **dict.fromkeys("\u2009\u200a\u202f\u205f\u3000\f\v", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f", ""),
+        **dict.fromkeys("\u203a\u2192\u27a4\uff1e\u21d2", ">"),
+        **dict.fromkeys("\u00b7\u2022\u2024", "."),
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb`", '"'),
+        **dict.fromkeys("\u2018\u2019", "'"),
+        "\uff1a": ":",
+        "\u2236": ":",
+        "\uff0c": ",",
+        "\uff3b": "[",
+        "\uff3d": "]",
+        "\u2502": "|",
+        "\u2503": "|",
+        "\r": " ",
+        "\x00": " ",
+    }
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ESCAPES = re.compile(r"\\([\[\]>.|_*#-])|\*\*")
+_CELLS = re.compile(r"</t[dh]>[ \t]{0,8}<t[dh]\b[^<>]{0,200}>", re.IGNORECASE)
+_TAGS = re.compile(
+    r"</?(?:pre|code|br|p|div|span|t[rdh]|table|tbody|thead|samp|tt|li)\b[^<>]{0,200}>",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"[ \t]*(?:[>|] ?)+")
+_ONLY_WRAPPED = re.compile(
+    r"[\w.:%-]+ *:(?: |$)"
+    r"|[A-Za-z0-9][\w.+-]{0,40}(?:\(\d{1,5}\))? {1,3}\[(?:[A-Z]{3}|<N)"
+    r"|[\w.:%-]{1,80}[.:][\w.:%-]{1,80} {1,20}(?:\d{1,5} {1,20})?(?!IP6? )[A-Z]{2}[\w.]{0,20} "
+)
+"""How a line goes on behind an arrow that belongs to a packet, not to mail."""
+_JSON_PACKET = re.compile(r"\{[ \t]{0,8}\"_index\"[ \t]{0,8}:")
+
+
+class Line(NamedTuple):
+    """A plain line, with the place where it began; ``tabbed`` still has its tabs.
+
+    ``torn`` says that it was wrapped, and that how is not clear enough to put it together.
+    """
+
+    text: str
+    number: int
+    column: int
+    tabbed: str
+    torn: bool = False
+
+
+def is_text(head: bytes) -> bool:
+    """Whether an input that begins like this is text."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    odd = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f\b\x1b")
+    return bool(head) and odd * 100 <= len(head) and b"\0" not in head
+
+
+class TextLines:
+    """Give it bytes of text, get lines. ``count`` is how many there were so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._rest = ""
+        self._quotes = 0
+
+    def feed(self, data: bytes) -> Iterator[Line]:
+        """The lines that are complete."""
+        if self._decoder is None:
+            self._decoder = codecs.getincrementaldecoder(_encoding(data))("replace")
+        *whole, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        for line in whole:
+            yield from self._line(line)
+        if len(self._rest) > LINE_LIMIT:
+            # A line without an end is taken as wrapped; its last part may still grow.
+            *ready, self._rest = _pieces(self._rest)
+            yield from self._line("", ready)
+
+    def finish(self) -> Iterator[Line]:
+        """The line that only the end of the text completes."""
+        last, self._rest = self._rest, ""
+        if last:
+            yield from self._line(last)
+
+    def _line(self, line: str, pieces: list[str] | None = None) -> Iterator[Line]:
+        self.count += 1
+        start = 0
+        for piece in _pieces(line) if pieces is None else pieces:
+            plain, removed, self._quotes = _plain(piece, self._quotes)
+            text = plain.replace("\t", " ") if "\t" in plain else plain
+            yield Line(text, self.count, start + removed + 1, plain)
+            start += len(piece)
+
+
+def _pieces(line: str) -> list[str]:
+    """The line, in pieces if it is very long or holds several packets of JSON."""
+    if len(line) <= LINE_LIMIT and line.count('"_index"') < 2:
+        return [line]
+    begins = [found.start() for found in _JSON_PACKET.finditer(line)]
+    pieces: list[str] = []
+    for start, end in zip([0, *begins], [*begins, len(line)], strict=True):
+        at = start
+        while end - at > LINE_LIMIT:
+            # Between words, where there are any: a number in two halves could be two numbers.
+            until = at + LINE_LIMIT
+            blank = max(line.rfind(mark, until - _LOOK_BACK, until) for mark in " ,")
+            until = blank + 1 or until
+            pieces.append(line[at:until])
+            at = until
+        if at < end:
+            pieces.append(line[at:end])
+    return pieces or [""]
+
+
+def _encoding(head: bytes) -> str:
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+
+
+def _plain(line: str, quotes: int) -> tuple[str, int, int]:
+    """The line without what word processors, mail and chat did to it.
+
+    Also how many characters were taken from its front, and how many quotation marks those are;
+    ``quotes`` is how many the line before had.
+    """
+    if "&" in line:
+        line = html.unescape(html.unescape(line))
+    line = line.replace("\n", " ").translate(_TYPOGRAPHY)
+    if "</" in line or "<br" in line or "<pre" in line:
+        line = _TAGS.sub(" ", _CELLS.sub("\t", line))
+    line = _ESCAPES.sub(lambda found: found[1] or "", _COLOURS.sub("", line))
+    quoted = _QUOTED.match(line)
+    removed = quoted.end() if quoted else 0
+    marks = line.count(">", 0, removed) + line.count("|", 0, removed)
+    if marks > quotes and _ONLY_WRAPPED.match(line, removed):
+        # Wrapped in front of the receiver: the last arrow belongs to the packet.
+        removed, marks = max(line.rfind(">", 0, removed), 0), quotes
+    line = line[removed:]
+    # The edge of a table, if there is one. No regular expression: they try each blank in turn.
+    edge = line.rstrip(" |")
+    return edge if "|" in line[len(edge) :] else line, removed, marks
