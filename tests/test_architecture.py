@@ -74,7 +74,7 @@ FENCES: Final = {
     "markupsafe": ("report.render_html",),
     "hypothesis": ("fuzz",),
     "scramp": ("protocols.postgres",),
-    "cryptography": ("certificates", "reference", "records.secrets"),
+    "cryptography": ("certificates", "reference", "records.secrets", "records.suites"),
     "backports": ("captures.packing",),
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),

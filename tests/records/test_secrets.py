@@ -19,6 +19,14 @@ SUITES_12 = [
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES128-CCM",
+    "ECDHE-ECDSA-AES256-CCM",
+    "ECDHE-ECDSA-AES128-CCM8",
+    "ECDHE-ECDSA-AES256-CCM8",
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-ECDSA-AES128-SHA256",
+    "ECDHE-ECDSA-AES256-SHA384",
 ]
 
 
@@ -65,13 +73,9 @@ class Session:
         assert client is not None
         assert server is not None
         log = read_key_log([self.key_log.read_bytes()])
-        return [
-            content
-            for content in opened(
-                walks[side].found, side, client, server, log[client.random]
-            ).values()
-            if content.kind == 21
-        ]
+        found = {each: walk.found for each, walk in walks.items()}
+        contents = opened(found, client, server, log, lost=False)[side].values()
+        return [content for content in contents if content.kind == 21]
 
 
 def talked(session: Session) -> None:
@@ -99,6 +103,44 @@ def test_a_close_notify_of_tls_1_2(pki: Pki, tmp_path: Path, side: Side, suite: 
     assert session.alerts(side) == []
     session.step(side, session.ends[side].unwrap)
     assert session.alerts(side) == [Opened(21, b"\x01\x00")]
+
+
+@pytest.mark.parametrize(
+    ("version", "suite"),
+    [
+        (ssl.TLSVersion.TLSv1_3, None),
+        (ssl.TLSVersion.TLSv1_2, SUITES_12[0]),
+        (ssl.TLSVersion.TLSv1_2, SUITES_12[2]),
+        (ssl.TLSVersion.TLSv1_2, SUITES_12[-1]),
+    ],
+)
+def test_an_alert_behind_records_that_were_lost(
+    pki: Pki, tmp_path: Path, version: ssl.TLSVersion, suite: str | None
+) -> None:
+    session = Session(pki, tmp_path, version, suite)
+    before = {side: len(session.sent[side]) for side in Side}
+    for _ in range(5):
+        talked(session)
+    gone = len(session.sent[Side.CLIENT])
+    talked(session)
+    session.step(Side.CLIENT, session.ends[Side.CLIENT].unwrap)
+    walks = {side: RecordWalk(from_start=True, keep_bodies=True) for side in Side}
+    for side, walk in walks.items():
+        sent = session.sent[side]
+        walk.feed(0, sent[: before[side]], before[side], 1, 1)
+        if side is Side.CLIENT:
+            walk.feed(gone, sent[gone:], len(sent) - gone, 2, 2)
+        walk.finish()
+    client, server = (read_hello(walks[side].found[0].body) for side in Side)
+    assert client is not None
+    assert server is not None
+    log = read_key_log([session.key_log.read_bytes()])
+    found = {side: walk.found for side, walk in walks.items()}
+    assert walks[Side.CLIENT].lost
+    assert (
+        Opened(21, b"\x01\x00")
+        in opened(found, client, server, log, lost=True)[Side.CLIENT].values()
+    )
 
 
 @pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_PARTIAL_FLUSH, zlib.Z_FULL_FLUSH])

@@ -167,12 +167,13 @@ def _known(
 ) -> dict[Side, dict[int, Opened]]:
     """What the key log opens."""
     client, server = session
-    secrets = key_log.get(client.random) if client else None
-    if client is None or server is None or secrets is None:
+    if client is None or server is None or client.random not in key_log:
         return {side: {} for side in Side}
     from tlsprobe.records.secrets import opened  # noqa: PLC0415 - brings cryptography
 
-    return {side: opened(walks[side].found, side, client, server, secrets) for side in Side}
+    found = {side: walk.found for side, walk in walks.items()}
+    lost = any(walk.lost for walk in walks.values())
+    return opened(found, client, server, key_log, lost=lost)
 
 
 def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> FoundRecord | None:

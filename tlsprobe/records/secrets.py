@@ -2,25 +2,22 @@
 
 The key log (SSLKEYLOGFILE, draft-ietf-tls-keylogfile) has the traffic secrets of TLS 1.3 and the
 master secret of TLS 1.2; from there it is the key schedule of RFC 8446 section 7.3 or the PRF of
-RFC 5246 section 5, and the nonce of section 5.3, RFC 5288 or RFC 7905. AEAD ciphers only: older
-ones stay closed. A record's sequence number is its place in the direction, so a capture that lost
-records can be opened up to the loss.
+RFC 5246 section 5. A record's sequence number is its place behind the change of keys; where records
+were lost, a few more are tried. A renegotiation (TLS 1.2) has hellos of its own, sealed with the
+keys before it, and secrets of its own in the key log.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from tlsprobe.model.trace import Side
 from tlsprobe.records.key_log import Opened, Secrets
+from tlsprobe.records.suites import SUITES, Keys, Suite, nonce_of
 from tlsprobe.records.walk import (
     ALERT,
     ALERT_SIZE,
@@ -30,79 +27,87 @@ from tlsprobe.records.walk import (
     TLS13,
     FoundRecord,
     Hello,
+    read_hello,
 )
 
-_TAG = 16
 _MOST_HANDSHAKE_RECORDS = 24
+_MOST_NEGOTIATIONS = 8
+_MOST_LOST = 256
+"""So many records may be missing in front of one, if any are."""
+
 _KEY_UPDATE = 24
-_Aead = type[AESGCM] | type[ChaCha20Poly1305] | type[AESCCM]
+_TLS12 = 0x0303
 
-
-class Suite(NamedTuple):
-    """A cipher suite: the AEAD, its key length and the hash of its key schedule."""
-
-    aead: _Aead
-    key: int
-    hashed: type[HashAlgorithm]
-    tag: int = _TAG
-
-
-_AES128, _AES256 = Suite(AESGCM, 16, SHA256), Suite(AESGCM, 32, SHA384)
-_CHACHA = Suite(ChaCha20Poly1305, 32, SHA256)
-_SUITES = {
-    0x1301: _AES128, 0x1302: _AES256, 0x1303: _CHACHA,
-    0x1304: Suite(AESCCM, 16, SHA256), 0x1305: Suite(AESCCM, 16, SHA256, 8),
-    0x009C: _AES128, 0x009E: _AES128, 0xC02B: _AES128, 0xC02F: _AES128,
-    0x009D: _AES256, 0x009F: _AES256, 0xC02C: _AES256, 0xC030: _AES256,
-    0xCCA8: _CHACHA, 0xCCA9: _CHACHA, 0xCCAA: _CHACHA,
-}  # fmt: skip
+Found = Mapping[Side, Sequence[FoundRecord]]
+Contents = dict[Side, dict[int, Opened]]
+"""The records that could be opened, by their place in each direction."""
 
 
 def opened(
-    found: Sequence[FoundRecord], side: Side, client: Hello, server: Hello, secrets: Secrets
-) -> dict[int, Opened]:
-    """The small records of one direction that could be opened, by their index."""
-    suite = _SUITES.get(server.cipher or 0)
-    if suite is None:
-        return {}
+    found: Found, client: Hello, server: Hello, key_log: Mapping[bytes, Secrets], *, lost: bool
+) -> Contents:
+    """The small records of both directions that could be opened.
+
+    ``lost`` says that records are missing between those that were found.
+    """
+    contents: Contents = {side: {} for side in Side}
+    secrets = key_log.get(client.random)
+    suite = SUITES.get(server.cipher or 0)
+    if secrets is None or suite is None:
+        return contents
     if server.version == TLS13:
-        secret = secrets.get(f"{side.upper()}_TRAFFIC_SECRET_0")
-        return _opened_13(found, suite, secret) if secret else {}
-    master = secrets.get("CLIENT_RANDOM")
-    randoms = server.random + client.random
-    return _opened_12(found, side, suite, master, randoms) if master else {}
+        for side in Side:
+            secret = secrets.get(f"{side.upper()}_TRAFFIC_SECRET_0")
+            if secret and suite.aead is not None:
+                contents[side] = _opened_13(found.get(side, ()), suite, secret, lost=lost)
+    elif server.version == _TLS12:
+        _open_12(found, client, server, key_log, contents, lost=lost)
+    return contents
 
 
 # --- TLS 1.3 --------------------------------------------------------------------------------------
 
 
-def _opened_13(found: Sequence[FoundRecord], suite: Suite, secret: bytes) -> dict[int, Opened]:
+def _opened_13(
+    found: Sequence[FoundRecord], suite: Suite, secret: bytes, *, lost: bool
+) -> dict[int, Opened]:
     contents: dict[int, Opened] = {}
     others = sum(record.kind != APPLICATION_DATA for record in found)
-    sealed = [record for record in found if record.kind == APPLICATION_DATA]
-    shifts: Iterable[int] = range(_MOST_HANDSHAKE_RECORDS)  # records sealed with earlier secrets
-    for record in sealed:
+    keys = _keys_13(suite, secret)
+    # Records sealed with earlier secrets come first; how many, the first that opens tells.
+    shift: int | None = None
+    for record in found:
         place = record.place - others
-        if not record.whole or place < 0:
+        if record.kind != APPLICATION_DATA or not record.whole or place < 0:
             continue
-        for shift in shifts:
-            inner = _open_13(record, suite, secret, place - shift)
+        for candidate in _shifts(shift, lost=lost):
+            inner = _open_13(record, keys, place - candidate)
             if inner is not None:
                 contents[record.place] = inner
-                shifts = (shift,)
+                shift = candidate
                 if inner.kind == HANDSHAKE and inner.content[:1] == bytes([_KEY_UPDATE]):
                     secret = _label(suite, secret, b"traffic upd", suite.hashed().digest_size)
-                    shifts = (place + 1,)
+                    keys, shift = _keys_13(suite, secret), place + 1
                 break
     return contents
 
 
-def _open_13(record: FoundRecord, suite: Suite, secret: bytes, sequence: int) -> Opened | None:
+def _shifts(known: int | None, *, lost: bool) -> Iterable[int]:
+    """By how much a record's place may differ from its number; less than before, after a loss."""
+    if known is None:
+        return range(-_MOST_LOST if lost else 0, _MOST_HANDSHAKE_RECORDS)
+    return range(known, known - _MOST_LOST, -1) if lost else (known,)
+
+
+def _keys_13(suite: Suite, secret: bytes) -> Keys:
+    return Keys(suite, _label(suite, secret, b"key", suite.key), _label(suite, secret, b"iv", 12))
+
+
+def _open_13(record: FoundRecord, keys: Keys, sequence: int) -> Opened | None:
     if sequence < 0:
         return None
-    key, iv = _label(suite, secret, b"key", suite.key), _label(suite, secret, b"iv", 12)
     head = b"\x17\x03\x03" + record.size.to_bytes(2, "big")
-    plain = _unseal(suite, key, _nonce(iv, sequence), record.body, head)
+    plain = keys.unseal(nonce_of(keys.iv, sequence), record.body, head)
     if plain is None:
         return None
     inner = plain.rstrip(b"\0")
@@ -119,25 +124,70 @@ def _label(suite: Suite, secret: bytes, label: bytes, length: int) -> bytes:
 # --- TLS 1.2 --------------------------------------------------------------------------------------
 
 
+def _open_12(
+    found: Found,
+    client: Hello,
+    server: Hello,
+    key_log: Mapping[bytes, Secrets],
+    contents: Contents,
+    *,
+    lost: bool,
+) -> None:
+    """From one negotiation to the next: what each seals, up to the next change of keys."""
+    for number in range(_MOST_NEGOTIATIONS):
+        suite = SUITES.get(server.cipher or 0)
+        secrets = key_log.get(client.random)
+        if suite is None or secrets is None or "CLIENT_RANDOM" not in secrets:
+            return
+        both = _keys_12(suite, secrets["CLIENT_RANDOM"], client, server)
+        hellos: dict[Side, Hello] = {}
+        for side in Side:
+            for record, inner in _opened_12(found.get(side, ()), both[side], number, lost=lost):
+                if record.kind == ALERT:
+                    contents[side][record.place] = Opened(ALERT, expanded(inner))
+                elif (hello := read_hello(inner)) is not None:
+                    hellos[side] = hello
+        if len(hellos) < len(Side):
+            return
+        client, server = hellos[Side.CLIENT], hellos[Side.SERVER]
+
+
 def _opened_12(
-    found: Sequence[FoundRecord], side: Side, suite: Suite, master: bytes, randoms: bytes
-) -> dict[int, Opened]:
-    changed = next((r.place for r in found if r.kind == CHANGE_CIPHER_SPEC), None)
-    if changed is None:
-        return {}
-    fixed = 12 if suite.aead is ChaCha20Poly1305 else 4
-    block = _prf(suite, master, b"key expansion" + randoms, 2 * 44)
-    mine = int(side is Side.SERVER)
-    key = block[mine * suite.key :][: suite.key]
-    iv = block[2 * suite.key + mine * fixed :][:fixed]
-    contents = {}
+    found: Sequence[FoundRecord], keys: Keys, number: int, *, lost: bool
+) -> Iterator[tuple[FoundRecord, bytes]]:
+    """Alerts and handshake messages behind the ``number``-th change of keys, up to the next."""
+    changes = [record.place for record in found if record.kind == CHANGE_CIPHER_SPEC]
+    if number >= len(changes):
+        return
+    until = changes[number + 1] if number + 1 < len(changes) else 1 << 62
+    missing = 0
     for record in found:
-        if record.kind != ALERT or record.place <= changed or not record.whole:
+        sequence = record.place - changes[number] - 1
+        if record.kind not in {ALERT, HANDSHAKE} or sequence < 0 or record.place > until:
             continue
-        plain = _open_12(record, suite, key, iv, record.place - changed - 1)
-        if plain is not None:
-            contents[record.place] = Opened(record.kind, expanded(plain))
-    return contents
+        if not record.whole:
+            continue
+        head = bytes((record.kind, 3, 3))
+        for more in range(missing, missing + _MOST_LOST) if lost else (0,):
+            inner = keys.open(head, sequence + more, record.body)
+            if inner is not None:
+                missing = more
+                yield record, inner
+                break
+
+
+def _keys_12(suite: Suite, master: bytes, client: Hello, server: Hello) -> dict[Side, Keys]:
+    """The key block: MAC keys, keys and nonces, the client's first (RFC 5246 section 6.3)."""
+    sizes = suite.mac_key, suite.key, suite.fixed_iv
+    seed = b"key expansion" + server.random + client.random
+    block = _prf(suite, master, seed, 2 * sum(sizes))
+    keys = {}
+    for at, side in enumerate((Side.CLIENT, Side.SERVER)):
+        mac_key, key, iv = (
+            block[2 * sum(sizes[:n]) + at * size :][:size] for n, size in enumerate(sizes)
+        )
+        keys[side] = Keys(suite, key, iv, mac_key)
+    return keys
 
 
 def expanded(content: bytes) -> bytes:
@@ -155,21 +205,6 @@ def expanded(content: bytes) -> bytes:
     return alert if len(alert) == ALERT_SIZE else content
 
 
-def _open_12(
-    record: FoundRecord, suite: Suite, key: bytes, iv: bytes, sequence: int
-) -> bytes | None:
-    sealed = record.body
-    if len(iv) == 12:
-        nonce = _nonce(iv, sequence)
-    else:
-        nonce, sealed = iv + sealed[:8], sealed[8:]
-    size = len(sealed) - suite.tag
-    if size < 0:
-        return None
-    head = sequence.to_bytes(8, "big") + bytes((record.kind, 3, 3)) + size.to_bytes(2, "big")
-    return _unseal(suite, key, nonce, sealed, head)
-
-
 def _prf(suite: Suite, secret: bytes, seed: bytes, length: int) -> bytes:
     """P_hash of RFC 5246 section 5."""
     out, chained = b"", seed
@@ -183,18 +218,3 @@ def _hmac(suite: Suite, key: bytes, data: bytes) -> bytes:
     mac = HMAC(key, suite.hashed())
     mac.update(data)
     return mac.finalize()
-
-
-# --- both -----------------------------------------------------------------------------------------
-
-
-def _nonce(iv: bytes, sequence: int) -> bytes:
-    return (int.from_bytes(iv, "big") ^ sequence).to_bytes(12, "big")
-
-
-def _unseal(suite: Suite, key: bytes, nonce: bytes, sealed: bytes, head: bytes) -> bytes | None:
-    cipher = AESCCM(key, suite.tag) if suite.aead is AESCCM else suite.aead(key)
-    try:
-        return cipher.decrypt(nonce, sealed, head)
-    except (InvalidTag, ValueError):  # not this key or place; or too short for a tag
-        return None

@@ -28,8 +28,12 @@ TLS13 = 0x0304
 FIRST, LATEST = 32, 256
 """So many records are remembered from the beginning, and from the end, of a direction."""
 
-HELLO_BYTES = 8192
-"""Of handshake records so many bytes are kept in all: enough for the hellos."""
+HELLO_BYTES, HELLO_BYTES_WITH_KEYS = 8192, 32768
+"""Of handshake records so many bytes are kept in all: enough for the hellos, of a renegotiation
+too where somebody has its keys."""
+
+ALERT_BYTES = 512
+"""Of an alert so many: padding makes one of 280 bytes, at most, out of two."""
 
 SMALL_BYTES = 128
 """Of application data so many, for who has the keys: alerts are small, however padded."""
@@ -73,7 +77,7 @@ class RecordWalk:
         self.plain_to = 0
         self.lost = False
         self._keep_data = SMALL_BYTES if keep_bodies else 0
-        self._keep_hellos = HELLO_BYTES
+        self._keep_hellos = HELLO_BYTES_WITH_KEYS if keep_bodies else HELLO_BYTES
         self._from_start = from_start
         self._walking = False
         self._reached = 0
@@ -236,9 +240,12 @@ class RecordWalk:
 
     def _wanted(self) -> int:
         """How many bytes of this record's body to keep."""
-        if self._head[0] == HANDSHAKE:
+        kind = self._head[0]
+        if kind == HANDSHAKE:
             return max(self._keep_hellos, SMALL_BYTES)
-        return self._keep_data if self._head[0] == APPLICATION_DATA else SMALL_BYTES
+        if kind == APPLICATION_DATA:
+            return self._keep_data
+        return ALERT_BYTES if kind == ALERT else SMALL_BYTES
 
     def _complete(self, time_ns: int, number: int) -> None:
         whole = len(self._body) == self._end - self._begin - _HEADER
