@@ -113,7 +113,20 @@ def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None
     assert document(ran)["examples"] <= 88
     assert all(one["confirmed"][0] >= "3" for one in document(ran)["failures"])
     assert len(connections(ran.folder)) == document(ran)["connections"]
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "again"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "again", ".tlsprobe"}
+
+
+def test_the_next_run_tries_old_failures_first(tmp_path: Path) -> None:
+    words = ("--profile", "reference", "--examples", "12", "--seed", "1", "--concurrency", "1")
+    asked = ("--property", "notify-before-fin", "--time", "600")
+    (tmp_path / "known").mkdir()
+    (tmp_path / "known/one.toml").write_text('steps = "send; sleep 0.3s; send; fin; drain"')
+    with seeded("silent-after-pause") as port:
+        ran = fuzz(port, *words, *asked, "--corpus", "known", cwd=tmp_path)
+        again = fuzz(port, *words, *asked, "--out", str(tmp_path / "again"), cwd=tmp_path)
+    assert ran.code == again.code == 1, ran.err + again.err
+    first = connections(tmp_path / "again")[0]["steps"]
+    assert first in {one["steps"] for one in document(ran)["failures"]}
 
 
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:

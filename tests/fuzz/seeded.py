@@ -229,7 +229,7 @@ async def _drops_tail(peer: Seeded, words: bytes) -> Occasion | None:
     """A large response of which the rest is forgotten if the client's end is there already."""
     if not words.startswith(b"get "):
         return await peer.answer_as_usual(words)
-    with trio.move_on_after(0.002):
+    with trio.move_on_after(0.02):
         await trio.lowlevel.wait_readable(peer._socket)
         await peer.half_of(words.partition(b"\n")[0] + b"\n")
         return Occasion.CUT

@@ -72,7 +72,7 @@ def test_the_newer_tls_version_is_the_simpler_one() -> None:
     assert simplicity(LETTERS, newer) < simplicity(LETTERS, older)
 
 
-@pytest.mark.parametrize("steps", ["connect; fin; drain", "fin", 'send "yes"; fin; drain'])
+@pytest.mark.parametrize("steps", ["await end idle; drain", "fin", 'send "yes"; fin; drain'])
 def test_what_the_alphabet_cannot_say_is_told(steps: str) -> None:
     assert encode(LETTERS, example(steps)) is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tlsprobe.fuzz.properties import (
@@ -10,6 +12,7 @@ from tlsprobe.fuzz.properties import (
     Observation,
     by_default,
     differ,
+    is_comparable,
     violations,
 )
 from tlsprobe.judge.rules import RULES
@@ -20,6 +23,7 @@ from tlsprobe.model.judgement import (
     Axes,
     Confidence,
     DataEnd,
+    Doubt,
     Judgement,
     Level,
     Outcome,
@@ -96,6 +100,51 @@ def test_a_broken_rule_breaks_its_property(rule: str, name: str) -> None:
 )
 def test_nobody_has_to_make_sense_of_nonsense(steps: str, rule: str) -> None:
     assert names(seen(steps, rule)) == []
+
+
+def test_who_breaks_a_handshake_off_and_goes_on_writing_is_not_read() -> None:
+    reset = {"tcp": TcpEnd.RESET, "cause": Cause.UNREAD_AT_CLOSE, "signature": "N r"}
+    rule = "INTEROP-RESET-BEFORE-FIN"
+    once = seen("connect; close_notify; fin; drain", rule, **reset)  # type: ignore[arg-type]
+    twice = seen("connect; close_notify; close_notify; drain", rule, **reset)  # type: ignore[arg-type]
+    assert names(once) == ["no-reset-before-fin"]
+    assert names(twice) == []
+
+
+def test_the_rule_that_names_the_occasion_is_the_one_that_is_broken() -> None:
+    rules = ("INTEROP-LEAK", "HTTP-CLOSE")
+    leak = seen("terminate; drain", *rules, tcp=TcpEnd.OPEN, signature="G d")
+    found = [(one.name, one.rule) for one in violations(leak, ALL)]
+    assert found == [("ends", "HTTP-CLOSE")]
+
+
+def test_what_came_late_says_nothing() -> None:
+    reset = seen("fin; drain", "INTEROP-RESET-BEFORE-FIN", tcp=TcpEnd.RESET)
+    late = Observation(reset.example, replace(reset.judgement, doubt=Doubt.LATE))
+    assert names(reset) == ["no-reset-before-fin"]
+    assert names(late) == []
+
+
+def test_only_what_makes_sense_is_compared() -> None:
+    assert is_comparable(seen("close_notify; fin; drain"))
+    assert not is_comparable(seen('send "x"; fin; drain'))
+    assert not is_comparable(seen("send part; fin; drain"))
+
+
+@pytest.mark.parametrize(
+    ("signature", "phase", "shape"),
+    [
+        ("G N n r", "goodbye", "nr"),
+        ("G n N r", "goodbye", "nr"),
+        ("D d F nf", "fin", "nf"),
+        ("D d n f N", "open", "nf"),
+        ("N D n d d f", "close_notify", "ndf"),
+        ("F", "fin", ""),
+    ],
+)
+def test_what_tells_one_fault_from_another(signature: str, phase: str, shape: str) -> None:
+    one = seen("fin; drain", signature=signature)
+    assert (one.phase, one.shape) == (phase, shape)
 
 
 def test_what_was_sent_and_not_read_is_not_called_missing() -> None:

@@ -53,6 +53,9 @@ from tlsprobe.report.render_terminal import print_page
 _BEGUN = perf_counter() - process_age()
 """When this process started: ``--time`` counts from here."""
 
+REMEMBERED = Path(".tlsprobe", "fuzz")
+"""Where failures are kept, so that the next run tries them first."""
+
 IDLE_PAUSES = 20
 """How many idle timeouts must fit into --time for pauses to reach them by default."""
 
@@ -175,6 +178,7 @@ class FuzzOptions:
             properties=_asked(self.property_, self.against),
             goodbye=has_goodbye(profile),
             idle=self.idle_limit or _affordable(profile.idle_s, self.time),
+            remembered=REMEMBERED,
             known=_known(self.corpus, profile, converse),
         )
 

@@ -24,6 +24,7 @@ from tlsprobe.model.sequence import (
     Awaited,
     Form,
     Group,
+    Place,
     Sequence,
     Step,
     Verb,
@@ -45,7 +46,7 @@ WAITS = (0.005, 0.05, 0.2)
 """Seconds that generated reading lasts at most."""
 
 _OF_IDLE = (0.5, 0.98, 1.0, 1.05)
-_AWAITED = (Awaited.RESPONSE, Awaited.DATA, Awaited.CLOSE_NOTIFY, Awaited.FIN)
+_AWAITED = (Awaited.RESPONSE, Awaited.DATA, Awaited.CLOSE_NOTIFY, Awaited.FIN, Awaited.FLIGHT)
 _ASKS_FOR_AN_END = ENDS | ANNOUNCES
 _DRAIN: Group = (Step(Verb.DRAIN),)
 _FIN: Group = (Step(Verb.FIN),)
@@ -113,19 +114,22 @@ def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> I
         case Verb.TERMINATE:
             yield Move(3, 7, (whole,))
         case Verb.REQUEST:
-            yield Move(4, 5, (whole,))
-        case Verb.PAUSE:
-            yield Move(6, 5, tuple(Step(verb, wait=pause) for pause in pauses))
-        case Verb.SLEEP:
-            yield Move(7, 3, tuple(Step(verb, wait=pause) for pause in pauses))
+            large = (Step(verb, form=Form.LARGE),) if Form.LARGE in offered else ()
+            yield Move(4, 5, (whole, whole, *large))
+        case Verb.PAUSE | Verb.SLEEP:
+            rank, weight = (6, 5) if verb is Verb.PAUSE else (7, 3)
+            yield Move(rank, weight, tuple(Step(verb, wait=pause) for pause in pauses))
         case Verb.DRAIN:
             yield Move(8, 2, tuple(Step(verb, wait=wait) for wait in WAITS))
         case Verb.AWAIT:
             yield Move(9, 3, tuple(_await(event, wait) for event in _AWAITED for wait in WAITS))
         case Verb.ABORT:
             yield Move(10, 3, (whole, whole, Step(Verb.CLOSE)))
-        case Verb.CLOSE | Verb.CONNECT | Verb.HELLO | Verb.ANSWER | Verb.MEET:
-            pass  # drawn with ``abort``; no session yet; needs a round that starts together
+        case Verb.CONNECT | Verb.HELLO:
+            forms = (whole, whole, Step(verb, form=Form.PART)) if verb is Verb.HELLO else (whole,)
+            yield Move(11 + (verb is Verb.HELLO), 2 * len(forms), forms)
+        case Verb.CLOSE | Verb.ANSWER | Verb.MEET:
+            pass  # drawn with ``abort``; needs a round that starts together
         case _:
             assert_never(verb)
 
@@ -236,9 +240,23 @@ def _await(event: Awaited, wait: float) -> Step:
 
 def _may_follow(step: Step, before: list[Step]) -> bool:
     """Whether the language has this step here, and there is still a socket to do it with."""
-    if any(made.verb in RELEASES for made in before):
+    if any(made.verb in RELEASES for made in before) or not _has_its_place(step, before):
         return False
     return not (step.verb in NEEDS_OUR_HALF and any(made.verb in ENDS for made in before))
+
+
+def _has_its_place(step: Step, before: list[Step]) -> bool:
+    """Whether the handshake is where this step needs it: whole, in our own hands, or to begin."""
+    in_hand = bool(before) and before[0].verb is Verb.CONNECT
+    match step.verb.row.place:
+        case Place.FIRST:
+            return not before
+        case Place.IN_HANDSHAKE:
+            return in_hand and all(made.verb is not step.verb for made in before)
+        case Place.IN_SESSION:
+            return not in_hand
+        case _:
+            return step.event is not Awaited.FLIGHT or in_hand
 
 
 def _joins(last: Step, step: Step) -> bool:

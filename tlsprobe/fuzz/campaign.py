@@ -10,8 +10,7 @@ time, of the server, or of the user's patience costs only what was still to come
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import trio
 
@@ -30,18 +29,26 @@ from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, broken_by, 
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared, Stores, in_memory
 from tlsprobe.fuzz.shrinking import Shrinker
-from tlsprobe.fuzz.strategies import generate, homeless
+from tlsprobe.fuzz.sources import Sources
+from tlsprobe.fuzz.starting import first_examples
+from tlsprobe.fuzz.strategies import homeless
 from tlsprobe.fuzz.suspects import Suspects
 from tlsprobe.fuzz.trying import Counts, Prober
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
 
-COMPARED = 4
+COMPARED = 8
 """Of so many examples one is run a second time, and one in the other TLS version."""
 
-_DRAWN = 20
-"""Examples drawn for each that is wanted: many are drawn twice, and tried once."""
+MOST_COMPARED = 4
+"""Until something is found, no more than one of so many connections is spent on comparing."""
+
+_CALM = 2
+"""Connections at a time where it matters that nothing is late."""
+
+_IDLE = 3.0
+"""Seconds that a wait for the server's idle timer lasts, where nobody knows how long that is."""
 
 
 async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
@@ -70,8 +77,8 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
             await shared.prober(place.target, found, captures)
             for place, found in zip(places, reached, strict=True)
         ]
-        letters = _letters(probers, converse, settings)
-        campaign = _Campaign(probers, letters, settings, watcher, shared.counts, begun)
+        sources = _sources(_letters(probers, converse, settings), converse, settings)
+        campaign = _Campaign(probers, sources, settings, watcher, shared.counts, begun)
         shared.told[:] = (campaign.tell, campaign.tell_of_other)[: len(probers)]
         await campaign.run(stop)
     return campaign.answer(interrupted=stop.is_set())
@@ -92,24 +99,34 @@ def _letters(probers: list[Prober], converse: Conversations, settings: FuzzSetti
     return alphabet(versions, offers(converse), settings.goodbye, settings.idle)
 
 
+def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings) -> Sources:
+    """What is tried: failures of earlier runs, what is known, and what every run begins with."""
+    idle = settings.idle
+    wait = min(_IDLE, settings.seconds / 20) if idle is None else 1.1 * idle + 0.2
+    goodbye = settings.goodbye
+    first = first_examples(letters.versions, offers(converse), round(wait, 3), has_goodbye=goodbye)
+    known = [example for example in settings.known if example.tls in letters.versions]
+    return Sources(letters, dict.fromkeys((*known, *first)), known, settings.seed)
+
+
 class _Campaign:
     """The state of a fuzz run, whose time is counted from ``begun``."""
 
     def __init__(  # noqa: PLR0917 - the parts of a campaign, in their order
         self,
         probers: list[Prober],
-        letters: Alphabet,
+        sources: Sources,
         settings: FuzzSettings,
         watcher: FuzzWatcher,
         counts: Counts,
         begun: float,
     ) -> None:
         self.prober = probers[0]
-        self.letters = letters
+        self.letters = letters = sources.letters
         self.settings = settings
         self.watcher = watcher
         self.counts = counts
-        self.waiting: deque[Example] = deque(settings.known)
+        self.sources = sources
         self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
         self.taken = 0
         self.pause = False
@@ -142,9 +159,9 @@ class _Campaign:
                 nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
                 nursery.start_soon(self.prober.gauge.watch)
                 with trio.move_on_at(self.bounds.last):
-                    async with self.generated() as source:
+                    async with self.sources.open(self.settings.examples):
                         while not (self.over or self.losses.is_gone):
-                            await self.explore(source)
+                            await self.explore()
                             await self.look_into()
                 nursery.cancel_scope.cancel()
 
@@ -167,42 +184,23 @@ class _Campaign:
 
     # --- exploring ----------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def generated(self) -> AsyncIterator[trio.MemoryReceiveChannel[Example]]:
-        """Hypothesis's examples, from a thread that is never further ahead than one."""
-        send, receive = trio.open_memory_channel[Example](0)
-        most = _DRAWN * self.settings.examples
-
-        def take(example: Example) -> None:
-            trio.from_thread.run(send.send, example)
-
-        async def work() -> None:
-            async with send:
-                seed = self.settings.seed
-                await trio.to_thread.run_sync(generate, self.letters, seed, most, take)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(work)
-            yield receive
-            nursery.cancel_scope.cancel()
-
-    async def explore(self, source: trio.MemoryReceiveChannel[Example]) -> None:
+    async def explore(self) -> None:
         """Try examples side by side until something is seen that has to be looked into."""
         self.pause = False
         with trio.move_on_at(self.bounds.at(1)):
             async with trio.open_nursery() as nursery:
                 for _ in range(self.settings.run.concurrency):
-                    nursery.start_soon(self.work, source)
+                    nursery.start_soon(self.work)
         self.bounds.under_way = 0
         self.over = self.over or not (self.pause and self.bounds.may(1))
 
-    async def work(self, source: trio.MemoryReceiveChannel[Example]) -> None:
+    async def work(self) -> None:
         while not self.pause and self.bounds.may(1):
             self.bounds.under_way += 1
             try:
-                example = self.waiting.popleft() if self.waiting else await source.receive()
+                example = await self.sources.next()
                 self.taken += 1
-                if example not in self.prober.memory:
+                if example not in self.prober.memory and not self.sources.is_dead(example):
                     await self.consider(example, self.taken % COMPARED)
             except trio.EndOfChannel:
                 return
@@ -219,15 +217,24 @@ class _Campaign:
         if not seen.counts:
             return
         is_new = self.counts.signatures[seen.judgement.signature] == 1
+        self.sources.learn(seen, is_new=is_new)
         if is_new:
             self.watcher.interesting(example, seen.judgement.signature)
         for asked in self.asked:
-            if _is_turn_of(asked.needs, number, is_new):
+            if _is_turn_of(asked.needs, number) and self.may_compare(asked.needs):
                 found = await self.comparer.compare(example, asked.needs)
                 if found is not None:
                     self.suspects.note(found)
         left = max(0.0, self.bounds.at(1) - trio.current_time())
         self.watcher.progressed(len(self.counts.examples), len(self.suspects.failures), left)
+
+    def may_compare(self, needs: Needs) -> bool:
+        """Whether comparing has not had its part of the connections yet, until it found anything.
+
+        Two targets are there to be compared.
+        """
+        part = MOST_COMPARED * self.counts.compared <= self.counts.connections
+        return part or bool(self.suspects.failures) or needs is Needs.TARGETS
 
     # --- looking into what was seen -----------------------------------------------------------
 
@@ -253,12 +260,18 @@ class _Campaign:
                 self.watcher.failed(self.answer(interrupted=True))
 
     async def make_sure(self) -> None:
-        """Try again, and wait longer, what had not ended when we left."""
+        """Try again, few at a time, what had not ended when we left, or was seen too late."""
         in_doubt, self.suspects.in_doubt = self.suspects.in_doubt, {}
+        limit = trio.CapacityLimiter(_CALM)
+
+        async def again(example: Example) -> None:
+            async with limit:
+                if self.bounds.may(1):
+                    await self.prober.again(example, "make sure")
+
         async with trio.open_nursery() as nursery:
             for example in in_doubt:
-                if self.bounds.may(1):
-                    nursery.start_soon(self.prober.patiently, example, "make sure")
+                nursery.start_soon(again, example)
 
     # --- what was found -----------------------------------------------------------------------
 
@@ -293,11 +306,11 @@ class _Campaign:
         )
 
 
-def _is_turn_of(needs: Needs, number: int, is_new: bool) -> bool:
+def _is_turn_of(needs: Needs, number: int) -> bool:
     """Whether this example is one of those that are driven once more, to compare."""
     turns = {
         Needs.TARGETS: True,
-        Needs.RUNS: is_new or number == 0,
-        Needs.VERSIONS: is_new or number == COMPARED // 2,
+        Needs.RUNS: number == 0,
+        Needs.VERSIONS: number == COMPARED // 2,
     }
     return turns.get(needs, False)

@@ -216,18 +216,26 @@ class Confirmer:
             if version == example.tls:
                 continue
             runs = self.times if suspect.rate is None else REPEATS[0]
-            lost = 0
-            for number in range(runs):
-                if lost + runs - number < LEAST_LOST:
-                    break
-                seen = await self.prober.once(
-                    replace(example, tls=str(version)), "confirm", patient=True
-                )
-                broken = violations(seen, self.asked)
-                lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
-                if lost >= LEAST_LOST:
-                    suspect.versions[str(version)] = None
-                    break
+            lost = await self.lost(suspect, replace(example, tls=str(version)), runs)
+            if lost >= LEAST_LOST:
+                suspect.versions[str(version)] = None
+
+    async def lost(self, suspect: Suspect, example: Example, runs: int) -> int:
+        """In how many runs of this example the same is broken."""
+        lost = 0
+        limit = trio.CapacityLimiter(max(_AT_ONCE, self.times))
+
+        async def once() -> None:
+            nonlocal lost
+            async with limit:
+                seen = await self.prober.once(example, "confirm", patient=True)
+            broken = violations(seen, self.asked)
+            lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(runs):
+                nursery.start_soon(once)
+        return lost
 
     async def tallied(self, control: Sequence, suspect: Suspect) -> Tally:
         """How connections of a control end."""

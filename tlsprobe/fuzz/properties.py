@@ -17,9 +17,18 @@ from typing import NamedTuple
 from tlsprobe.judge.rules import IGNORE_AFTER, RULES
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.judgement import Doubt, Judgement, LadderLine, Provoked, Reset, Result, TcpEnd
+from tlsprobe.model.judgement import (
+    Doubt,
+    Judgement,
+    LadderLine,
+    Outcome,
+    Provoked,
+    Reset,
+    Result,
+    TcpEnd,
+)
 from tlsprobe.model.knowledge import Digest
-from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, Form
+from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, WRITES, Form, Verb
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
@@ -36,6 +45,9 @@ _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _PHASES = {"g": "goodbye", "n": "close_notify", "a": "alert", "f": "fin", "r": "reset"}
 _BEHIND_GOODBYE = {"n": Provoked.CLOSE_NOTIFY, "d": Provoked.BEHIND_END}
 _SERVER_ENDS = dict.fromkeys("nfar", "open")
+_BAD_ENDS = {
+    *(Outcome.NO_CLOSE_NOTIFY, Outcome.RESET_BEFORE_FIN, Outcome.DATA_LOST, Outcome.OPEN),
+}
 _ABOUT_MORE = {"runs-alike", "versions-alike", "targets-alike", "next-connection"}
 """Properties that no single connection breaks."""
 _BROKEN = {Result.FAIL, Result.WARN}
@@ -114,6 +126,12 @@ class Observation:
         doubt = self.judgement.doubt
         doubtful = doubt is not None and (doubt.spoils or doubt.may_pass or doubt is Doubt.CROWDED)
         return reached and not doubtful and not self_check and not self.late
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it ended badly, and only our own lateness keeps us from saying so."""
+        doubt = self.judgement.doubt
+        return doubt is not None and doubt.may_pass and self.judgement.outcome in _BAD_ENDS
 
     @property
     def is_open(self) -> bool:
@@ -222,7 +240,7 @@ class Property:
 
 def violations(seen: Observation, properties: Iterable[Property]) -> tuple[Violation, ...]:
     """The properties that this one connection broke; none where nothing can be said."""
-    if not seen.counts:
+    if not seen.counts or _babbles(seen):
         return ()
     can_say = [asked for asked in properties if not (asked.reads and seen.blind)]
     return tuple(found for asked in can_say for found in asked.check(seen))
@@ -271,6 +289,15 @@ def _is_plain(seen: Observation) -> bool:
     """Whether all that we sent made sense; nobody has to answer, or even notice, half of it."""
     steps = seen.example.sequence.steps
     return all(s.payload is None and s.form not in {Form.PART, Form.CUT} for s in steps)
+
+
+def _babbles(seen: Observation) -> bool:
+    """Whether we went on writing in a handshake that we had broken off: nobody has to read that."""
+    if not seen.example.sequence.is_handshake:
+        return False
+    verbs = [step.verb for step in seen.example.sequence.steps]
+    ours = [verb for verb in verbs if verb in WRITES]
+    return Verb.CLOSE_NOTIFY in ours[:-1]
 
 
 def _is_tls(seen: Observation) -> bool:

@@ -12,11 +12,13 @@ from tlsprobe.campaign.circumstances import TOOL, this_host, where_reached
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.errors import plain_errors
 from tlsprobe.fuzz.campaign import fuzz
+from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.folder import FuzzFolder, fuzz_folder
 from tlsprobe.fuzz.properties import Observation
 from tlsprobe.fuzz.rejudging import example_line
 from tlsprobe.fuzz.settings import LEAST_EXAMPLES, OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
-from tlsprobe.model.fuzz import FuzzRun
+from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example, FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
 
@@ -50,13 +52,24 @@ async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
 
         own = replace(job.settings.run, pcapng=folder.capture)
         settings = _within(job.settings, perf_counter() - job.begun)
-        settings = replace(settings, run=own)
+        database = _database(job)
+        before = database.read() if database is not None else ()
+        settings = replace(settings, run=own, known=(*before, *settings.known))
         watcher = _watcher(folder, progress, save)
         parts = job.target, job.converse, settings, watcher
         with plain_errors():
             async with interruptible(progress.note) as stop:
                 fuzzed = await fuzz(*parts, stop, job.against, folder.store)
+        if database is not None:
+            for failure in fuzzed.failures:
+                database.add(Example(parse(failure.steps), failure.tls, failure.together))
         return save(fuzzed)
+
+
+def _database(job: FuzzJob) -> Database | None:
+    """Where failures are remembered, by the kind of server."""
+    folder = job.settings.remembered
+    return None if folder is None else Database(folder, job.target.profile)
 
 
 def _within(settings: FuzzSettings, starting: float) -> FuzzSettings:

@@ -27,8 +27,9 @@ class FuzzSettings:
 
     What was found late may take ``over`` seconds more. ``goodbye``: the protocol has one. ``idle``
     is the server's idle timeout in seconds, if pauses are to reach it. ``known`` are sequences to
-    begin with. ``confirm`` is how often the shortest of a failure is run again. ``run`` holds what
-    fuzzing has in common with every run.
+    begin with. ``confirm`` is how often the shortest of a failure is run again. ``remembered`` is
+    the folder with the failures of earlier runs, which are tried first. ``run`` holds what fuzzing
+    has in common with every run.
     """
 
     run: Settings
@@ -41,6 +42,7 @@ class FuzzSettings:
     idle: float | None = None
     known: tuple[Example, ...] = ()
     confirm: int = 5
+    remembered: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import trio
 
-from tlsprobe.fuzz.alphabet import Alphabet
+from tlsprobe.fuzz.alphabet import Alphabet, encode, example_of, simplicity
 from tlsprobe.fuzz.bounds import LATE, Bounds
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import kills
@@ -16,6 +18,7 @@ from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
 
 _SURE, _TWICE, _RACES = 2, 2, 4
+_BATCH, _BATCHES, _MOST_RUNS, _MOST_PARTS = 4, 5, 60, 12
 
 
 class Shrinker:
@@ -53,8 +56,50 @@ class Shrinker:
         again = [await self.shows(suspect, start) for _ in range(_SURE)]
         suspect.tried += len(again)
         suspect.is_race = not all(again)
+        if suspect.is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE:
+            await self.shorten_race(suspect)
+            return
         await trio.to_thread.run_sync(shrink, self.letters, start, fails, better)
         suspect.shrunk = self.bounds.may(LATE)
+
+    async def shorten_race(self, suspect: Suspect) -> None:
+        """Take one or two of its segments alone, each as often as it takes to lose the race.
+
+        How often that is, is told by the whole; whatever is lost once is enough.
+        """
+        start = suspect.shortest
+        lost = sum([await self.shows_in(suspect, start, _BATCH) for _ in range(_BATCHES)])
+        suspect.tried += _BATCH * _BATCHES
+        runs = min(_MOST_RUNS, 3 * _BATCH * _BATCHES // max(1, lost))
+        for shorter in self.parts(start):
+            if not self.bounds.may(LATE) or self.losses.lost:
+                return
+            self.bounds.counts.examples.add(shorter)
+            for _ in range(0, runs, _BATCH):
+                if await self.shows_in(suspect, shorter, _BATCH):
+                    suspect.shortest, suspect.shrunk = shorter, True
+                    return
+
+    def parts(self, start: Example) -> list[Example]:
+        """The examples of one or two of its segments, the simplest first."""
+        groups = start.sequence.groups[:-1]
+        chosen = (some for size in (1, 2) for some in combinations(groups, size))
+        made = {example_of(tuple(some), start.tls) for some in chosen}
+        known = [one for one in made if encode(self.letters, one) is not None and one != start]
+        return sorted(known, key=lambda one: simplicity(self.letters, one))[:_MOST_PARTS]
+
+    async def shows_in(self, suspect: Suspect, example: Example, runs: int) -> int:
+        """In how many of so many runs, side by side, the example shows the suspect."""
+        shown = 0
+
+        async def once() -> None:
+            nonlocal shown
+            shown += await self.shows(suspect, example)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(runs):
+                nursery.start_soon(once)
+        return shown
 
     async def still_fails(self, suspect: Suspect, example: Example) -> bool | None:
         """Whether this example breaks the property in the same way; None: nothing more may run.

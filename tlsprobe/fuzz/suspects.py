@@ -30,6 +30,9 @@ from tlsprobe.model.fuzz import Example, Rate
 TRIES = 3
 """So many examples of a kind are looked into that come to nothing, before it is left alone."""
 
+MANY = 8
+"""So many examples in doubt are worth a break to try them again."""
+
 
 class Sighting(NamedTuple):
     """A violation, and the connection that showed it; for two that differ, the other as well."""
@@ -128,6 +131,7 @@ class Suspects:
         self.current: Suspect | None = None
         self.in_doubt: dict[Example, None] = {}
         self._looked_into: Counter[Kind] = Counter()
+        self._calmed: set[Example] = set()
 
     # --- seeing -------------------------------------------------------------------------------
 
@@ -137,7 +141,15 @@ class Suspects:
         return any(self._is_news(kind, seen.example) for kind in kinds)
 
     def note_all(self, seen: Observation) -> None:
-        """Keep every violation of a connection, whatever it was made for."""
+        """Keep every violation of a connection, whatever it was made for.
+
+        What looks bad and was seen by a busy machine says nothing: it is tried again in peace.
+        """
+        if seen.is_doubtful and seen.example not in self._calmed:
+            self._calmed.add(seen.example)
+            self.in_doubt[seen.example] = None
+            if len(self.in_doubt) >= MANY:
+                self.found()
         for violation in violations(seen, self.asked):
             self.note(Sighting(violation, seen))
 

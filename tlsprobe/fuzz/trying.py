@@ -174,7 +174,7 @@ class Prober:
             return known
         seen = await self.once(example, why)
         if not seen.counts or (seen.is_open and is_news(seen)):
-            seen = await self.patiently(example, why, was_open=seen.is_open)
+            seen = await self.patiently(example, why, was_open=seen.is_open, attempts=1)
         self.memory[example] = seen
         self.counts.examples.add(example)
         if seen.counts:
@@ -183,9 +183,20 @@ class Prober:
             self.counts.unmeasured += 1
         return seen
 
-    async def patiently(self, example: Example, why: str, *, was_open: bool = False) -> Observation:
+    async def again(self, example: Example, why: str) -> None:
+        """Try an example again that was tried in haste, or while the machine was busy."""
+        before = self.memory.get(example)
+        seen = await self.patiently(example, why)
+        if before is not None and seen.counts and not before.counts:
+            self.memory[example] = seen
+            self.counts.unmeasured -= 1
+            self.counts.signatures[seen.judgement.signature] += 1
+
+    async def patiently(
+        self, example: Example, why: str, *, was_open: bool = False, attempts: int = _ATTEMPTS
+    ) -> Observation:
         """Try with the patience of a normal run, again if nothing can be said."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(attempts):
             seen = await self.once(example, why, patient=True)
             if seen.counts:
                 break
@@ -240,6 +251,7 @@ class Prober:
             await self.capture.settle()
             lost = self.capture.dropped != dropped
             trace = bounded(trace_of(self.capture, found, lost, self.protocol))
+        self.counts.compared += why == "compare"
         self.counts.connections += 1  # what was cut short by the end of the time is none
         fact = TrialFact(Trial(example.steps, example.tls, self.counts.connections), trace, load)
         self.facts.append(fact)

@@ -1,0 +1,72 @@
+"""What is tried: the short closes first, then what is drawn, and changes of what was new."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from tests.fuzz.test_properties import seen
+from tlsprobe.fuzz.alphabet import alphabet
+from tlsprobe.fuzz.database import Database
+from tlsprobe.fuzz.mutation import mutant
+from tlsprobe.fuzz.sources import Sources
+from tlsprobe.fuzz.starting import first_examples
+from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import Form, Verb
+
+VERSIONS = ("1.3", "1.2")
+LETTERS = alphabet(VERSIONS, frozenset({Form.LARGE}), has_goodbye=True, idle=2.0)
+
+
+def first(*, has_goodbye: bool = True) -> tuple[Example, ...]:
+    return first_examples(VERSIONS, frozenset({Form.LARGE}), 3.0, has_goodbye=has_goodbye)
+
+
+def test_every_close_of_one_step_and_of_two_comes_first_in_both_versions() -> None:
+    made = {(example.steps, example.tls) for example in first()}
+    for asked in ("", "request; ", "send; ", "request large; ", "send large; ", "send part; "):
+        for close in ("fin", "close_notify", "terminate", "close_notify; fin", "terminate; send"):
+            for version in VERSIONS:
+                assert (f"{asked}{close}; drain", version) in made
+    assert len(made) == len(first())
+
+
+def test_a_protocol_without_a_goodbye_is_told_none() -> None:
+    assert not any(e.sequence.uses(Verb.TERMINATE) for e in first(has_goodbye=False))
+
+
+def test_a_mutant_is_valid_and_never_its_parent() -> None:
+    chance = random.Random(1)
+    parents = list(first())
+    for _ in range(500):
+        made = mutant(LETTERS, parents, chance)
+        assert parse(made.steps) == made.sequence
+        assert made.sequence.steps[-1].verb is Verb.DRAIN
+
+
+def test_what_is_new_has_offspring_and_what_came_too_late_none() -> None:
+    async def given() -> None:
+        sources = Sources(LETTERS, first()[:1], (), 7)
+        async with sources.open(10):
+            assert await sources.next() == first()[0]
+            drawn = await sources.next()
+            new = seen("close_notify; sleep 0.1s; send; drain")
+            sources.learn(replace(new, over_before=1), is_new=True)
+            assert drawn.sequence.steps
+            assert sources.parents == [new.example]
+            assert sources.is_dead(new.example)
+            assert not sources.is_dead(seen("close_notify; sleep 0.1s; drain").example)
+            assert await sources.next() != new.example
+
+    trio.run(given)
+
+
+def test_failures_are_remembered_by_profile(tmp_path: Path) -> None:
+    example = Example(parse("terminate; close_notify; drain"), "1.2", 8)
+    Database(tmp_path, "postgres").add(example)
+    assert Database(tmp_path, "postgres").read() == (example,)
+    assert Database(tmp_path, "nginx").read() == ()

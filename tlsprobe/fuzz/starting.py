@@ -1,0 +1,82 @@
+"""What every fuzz run begins with, before anything is drawn: the closes that find most.
+
+Short closes first, since what a short one shows need not be shrunk: every one of one step, then of
+two, behind each kind of request; then the named sequences, and waits for an idle timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from tlsprobe.catalogue import default_sequences, lacks
+from tlsprobe.errors import SequenceError
+from tlsprobe.language import format_groups, format_wait, parse
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import Form, Limit, Sequence
+
+_ASKED = ("", "request; ", "send; ", "request large; ", "send large; ", "send part; ", 'send "x"; ')
+_ENDS = ("fin", "close_notify", "terminate", "abort")
+_FIRST = ("close_notify", "terminate")
+_SECOND = ("close_notify", "fin", "terminate", "send", "abort", "close")
+_MORE = (
+    *("send; send; fin", "send large + fin", "send + close_notify + fin", "close_notify + fin"),
+    *("send + close_notify", "send + terminate", "terminate + close_notify", "terminate + send"),
+    *("close_notify split", "send cut; fin", "send upload", "send upload; fin"),
+    *("sleep 0.1s; fin", "sleep 0.3s; fin", "request; sleep 0.3s; close_notify"),
+    *("request; sleep 0.3s; terminate", "close_notify; sleep 30ms; fin"),
+    *("terminate; sleep 30ms; close_notify", "close_notify; sleep 30ms; send"),
+    *("send; terminate; send", "send; send; close_notify", "send; send; terminate"),
+    *("connect; fin", "connect; close_notify; fin", "connect; hello part; fin"),
+    *("connect; hello; fin", "connect; hello; await flight; fin"),
+    *("connect; hello; await flight; close_notify; fin", "connect; hello; close_notify; fin"),
+)
+_IDLE = (
+    *("await end {}", "request; await end {}", "send part; await end {}"),
+    *("await close_notify {}; close_notify", "request; await close_notify {}; close_notify"),
+    *("request; await close_notify {}; sleep 50ms; close_notify",),
+    *("request; await close_notify {}; send", "request; await close_notify {}; fin"),
+)
+
+
+def first_examples(
+    versions: tuple[str, ...], offered: frozenset[Form], idle: float, *, has_goodbye: bool
+) -> tuple[Example, ...]:
+    """The examples of a protocol with these forms of request, each once, the simplest first.
+
+    ``idle`` is how long a wait for the server's idle timer may take, in seconds.
+    """
+    made = dict.fromkeys(
+        Example(sequence, version)
+        for sequence in _sequences(offered, idle, has_goodbye=has_goodbye)
+        for version in versions
+        if lacks(sequence, offered, has_goodbye=has_goodbye) is None
+    )
+    return tuple(made)
+
+
+def _sequences(offered: frozenset[Form], idle: float, *, has_goodbye: bool) -> Iterator[Sequence]:
+    yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[:2], _ENDS))
+    yield from _parsed(_MORE)
+    yield from _parsed(f"{one}; {two}" for one, two in product(_FIRST, _SECOND))
+    yield from _parsed(text.format(format_wait(idle)) for text in _IDLE)
+    yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[2:], _ENDS))
+    yield from _named(offered, has_goodbye=has_goodbye)
+    pairs = product(_ASKED[1:], _FIRST, _SECOND)
+    yield from _parsed(f"{asked}{one}; {two}" for asked, one, two in pairs)
+
+
+def _named(offered: frozenset[Form], *, has_goodbye: bool) -> Iterator[Sequence]:
+    """The catalogue but for what waits as long as the run says, which is drawn otherwise."""
+    for sequence in default_sequences(offered, has_goodbye=has_goodbye):
+        if not sequence.is_race and not any(step.wait is Limit.IDLE for step in sequence.steps):
+            yield Sequence(format_groups(sequence.groups), sequence.groups)
+
+
+def _parsed(texts: Iterator[str] | tuple[str, ...]) -> Iterator[Sequence]:
+    """Those of the texts that the language allows: nothing is written behind our own end."""
+    for text in texts:
+        try:
+            yield parse(f"{text}; drain")
+        except SequenceError:
+            continue
