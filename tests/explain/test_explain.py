@@ -99,7 +99,9 @@ def test_tls_that_begins_in_the_middle() -> None:
     talk.c(PSH | ACK, sealed(69)).c(PSH | ACK, DATA).s(PSH | ACK, DATA)
     flow = flow_of(postgres_end(talk, ALERT_13))
     assert flow.signature == "D N n r"
-    assert "--profile postgres --sequence 'request; terminate; c" in (only(flow).experiment or "")
+    assert "--profile postgres --tls 1.3 --sequence 'request; terminate; c" in (
+        only(flow).experiment or ""
+    )
 
 
 def test_records_cut_by_the_snap_length() -> None:
@@ -384,7 +386,7 @@ def test_the_clients_reset_is_the_clients() -> None:
 def test_the_experiment_repeats_what_the_client_did_and_leaves_the_rest_out() -> None:
     talk = postgres_end(tls13(Talk(server=(SERVER[0], 5432))), ALERT_13)
     assert only(flow_of(talk)).experiment == (
-        "tlsprobe run --target 192.0.2.2:5432"
+        "tlsprobe run --target 192.0.2.2:5432 --profile postgres --tls 1.3"
         " --sequence 'request; terminate; close_notify; drain 2s'"
         " --sequence 'request; terminate; drain 2s'"
     )

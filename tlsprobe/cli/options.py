@@ -18,9 +18,9 @@ import typer
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.protocols import HTTP, UNKNOWN
+from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
-from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.profiles.guess import profile_for_port
 from tlsprobe.sniff.capture import CHOICES
 
 TARGET_PANEL, TLS_PANEL, CAPTURE_PANEL, OUTPUT_PANEL = "Target", "TLS", "Capture", "Output"
@@ -238,18 +238,9 @@ def parse_target(text: str, profile: Profile) -> Target:
 
 
 def guess_profile(text: str) -> str:
-    """The protocol whose port this is, by its profile; ``raw`` where the port tells nothing.
-
-    A port names a protocol and no vendor: one that is like another does not count, nor one of the
-    many servers of HTTP, which may listen anywhere.
-    """
+    """The profile of a target's port, see `profile_for_port`; ``https`` where it names none."""
     port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else "443"
-    if port in {"8443", "443"}:
-        return "https"
-    known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
-    others = [profile for profile in known if profile.protocol not in HTTP]
-    names = [profile.name for profile in others if str(profile.port) == port]
-    return names[0] if len(names) == 1 else UNKNOWN
+    return profile_for_port(int(port)) if port.isdecimal() else UNKNOWN
 
 
 def password_in(variable: str | None) -> str | None:

@@ -43,7 +43,7 @@ VERBS = {
     "explain": Verb(
         "explain",
         "explain",
-        "Explain every reset in a capture: who sent it, what provoked it, the cause, what helps.",
+        "Explain how connections in a capture ended: who sent each reset, why, whom it hurts.",
     ),
     "fuzz": Verb(
         "fuzz",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain.choice import MOST_LOOKED, MOST_QUIET, Choice
-from tlsprobe.explain.experiment import experiment_for, help_for
+from tlsprobe.explain.experiment import capture_for, experiment_for, help_for
 from tlsprobe.explain.packets_shown import ladder, last_words
 from tlsprobe.explain.plain_http import PlainHttp
 from tlsprobe.explain.remains import remains_of
@@ -139,6 +139,7 @@ class Explainer:
         self, seen: _Seen, resets: tuple[Reset, ...], troubles: tuple[Trouble, ...]
     ) -> ExplainedFlow:
         trace, server = seen.trace, seen.server
+        sni = _asked_for(seen.connection, seen.way)
         closing = closing_of(trace)
         axes, words = axes_of(trace, closing), words_of(closing)
         last = last_words(words)
@@ -148,10 +149,10 @@ class Explainer:
             signature=("... " if last != words else "") + signature(last),
             reader=axes.reader,
             complete=trace.coverage is Coverage.WHOLE,
-            resets=tuple(_told(trace, r, server, last) for r in resets[:MOST_RESETS]),
+            resets=tuple(_told(trace, r, server, last, sni) for r in resets[:MOST_RESETS]),
             tls=trace.drive.tls,
             notes=tuple(_notes(seen.connection, seen.why, len(resets))),
-            sni=_asked_for(seen.connection, seen.way),
+            sni=sni,
             troubles=troubles,
             tunnels=seen.connection.tunnels,
         )
@@ -198,13 +199,17 @@ class Explainer:
         return self._nat_index.continued_by(seen.client, seen.server, seq, ack)
 
 
-def _told(trace: Trace, reset: Reset, server: str, words: tuple[Word, ...]) -> ExplainedReset:
+def _told(
+    trace: Trace, reset: Reset, server: str, words: tuple[Word, ...], sni: str | None
+) -> ExplainedReset:
+    experiment = experiment_for(trace, reset, server, words, sni)
     return ExplainedReset(
         reset,
         reset.trigger,
-        experiment_for(trace, reset, server, words),
+        experiment,
         help_for(reset, server),
         harm_of(reset),
+        None if experiment else capture_for(trace, reset),
     )
 
 
