@@ -82,6 +82,23 @@ def test_an_answer_to_the_close_notify_then_a_reset_is_deliberate() -> None:
     assert only(flow_of(talk)).reset.cause is Cause.DELIBERATE
 
 
+@pytest.mark.parametrize(
+    ("opening", "alert", "version"),
+    [(tls13, ALERT_13, "TLS 1.2 or 1.3"), (tls12, ALERT_12, "TLS 1.2 or older")],
+)
+@pytest.mark.parametrize("kept", [2, 3, 4, 5])
+def test_tls_without_a_hello_is_inferred_and_it_is_said(
+    opening: type, alert: bytes, version: str, kept: int
+) -> None:
+    talk = postgres_end(opening(), alert)
+    talk.packets = talk.packets[-kept - 1 :]
+    flow = flow_of(talk)
+    assert flow.tls is None
+    assert flow.signature.endswith("n r")
+    assert f"{version}, from its records; the handshake is not in the capture" in flow.notes
+    assert only(flow).reset.confidence is not Confidence.HIGH
+
+
 def test_data_after_close() -> None:
     talk = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst()
     flow = flow_of(talk)

@@ -88,6 +88,67 @@ def test_a_walk_may_begin_in_the_middle() -> None:
     assert kinds(walked([(700, DATA + DATA), (1110, ALERT_12)], from_start=False)) == [23, 23, 21]
 
 
+def test_a_walk_that_begins_within_a_record_finds_the_next_one() -> None:
+    """Neither a hello nor a header at the beginning of a segment, as in a long download."""
+    stream = sealed(9000) + sealed(9000) + sealed(700) + sealed(19)
+    for begin in (1, 4, 5, 6, 700, 3000, 9004, 9005, 9006):
+        walk = walked([(at, d) for at, d in cut(stream[begin:], 1448)], from_start=False)
+        assert [r.size for r in walk.found][-2:] == [700, 19]
+        assert not walk.has_hello
+        assert walk.speaks_tls
+
+
+def test_a_lost_hello_does_not_hide_the_rest() -> None:
+    """The SYN is in the capture, and then something is missing."""
+    pieces = [(2000, DATA + DATA), (2000 + 2 * len(DATA), ALERT_12)]
+    assert kinds(walked(pieces, from_start=True)) == [23, 23, 21]
+
+
+def test_behind_a_hole_headers_within_segments_are_found() -> None:
+    stream = CLIENT_HELLO + b"".join(sealed(1000 + n) for n in range(20)) + ALERT_12
+    holed = [p for p in cut(stream, 700) if not 3000 < p[0] < 9000]
+    walk = walked(holed)
+    assert kinds(walk)[-1] == 21
+    assert walk.lost
+    assert len(walk.found) > 10
+
+
+def test_a_header_that_nothing_confirms_is_not_believed() -> None:
+    fake = b"\x17\x03\x03\x00\x64"
+    walk = walked([(0, b"x" * 50 + fake + b"y" * 500), (555, b"z" * 300)], from_start=False)
+    assert not walk.speaks_tls
+    walk = walked([(0, fake + b"y" * 50), (55, b"z" * 300)], from_start=False)
+    assert not walk.speaks_tls
+
+
+HTTP = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + bytes(range(256)) * 20
+POSTGRES = b"".join(
+    b"D" + (17 + n % 23).to_bytes(4, "big") + b"\0\2" + bytes([n % 256]) * (11 + n % 23)
+    for n in range(300)
+)
+SSH = b"".join(
+    (60 + n % 40).to_bytes(4, "big") + random.Random(n).randbytes(60 + n % 40) for n in range(200)
+)
+VERSIONED = b"\x17\x03\x03" * 3000
+"""What looks like the beginning of a header everywhere."""
+
+
+@pytest.mark.parametrize("data", [HTTP, POSTGRES, SSH, VERSIONED, bytes(9000), b"\x17" * 9000])
+@pytest.mark.parametrize("size", [100, 777, 1448])
+def test_what_is_no_tls_is_not_taken_for_it(data: bytes, size: int) -> None:
+    for begin in (0, 1, 2, 3, 50):
+        assert not walked(cut(data[begin:], size), from_start=False).speaks_tls
+
+
+def test_random_bytes_are_not_taken_for_tls() -> None:
+    """A hundred million bytes were, once, with none taken; here are fewer."""
+    chance = random.Random(7)
+    walk = RecordWalk(from_start=False)
+    for n in range(4000):
+        walk.feed(n * 1448, chance.randbytes(1448), 1448, n, n)
+    assert not walk.speaks_tls
+
+
 def test_memory_is_bounded() -> None:
     walk = walked(cut(CLIENT_HELLO + DATA * 2000, 1000))
     assert len(walk.found) == FIRST + LATEST

@@ -28,6 +28,7 @@ from tlsprobe.model.knowledge import Knowledge, Rewritten
 from tlsprobe.model.trace import Coverage, Side, Trace
 from tlsprobe.packets.packet import Endpoint, text
 from tlsprobe.records.server_name import server_name
+from tlsprobe.records.walk import ALERT, ALERT_SIZE
 
 MOST_FLOWS = 10_000
 """So many connections with a reset are told; more are only counted."""
@@ -221,7 +222,19 @@ def _asked_for(connection: Connection, way: int) -> str | None:
     return next(map(server_name, bodies), None)
 
 
+def _inferred(connection: Connection) -> str | None:
+    """How TLS is known, where no hello tells."""
+    walks = [walk for walk in connection.walks if walk.speaks_tls]
+    if not walks or any(walk.has_hello for walk in walks):
+        return None
+    sealed = any(r.kind == ALERT and r.size > ALERT_SIZE for w in walks for r in w.found)
+    version = "TLS 1.2 or older" if sealed else "TLS 1.2 or 1.3"
+    return f"{version}, from its records; the handshake is not in the capture"
+
+
 def _notes(connection: Connection, why: str | None, resets: int) -> Iterator[str]:
+    if (inferred := _inferred(connection)) is not None:
+        yield inferred
     if why is not None:
         yield f"no SYN was captured; who is the server was guessed: {why}"
     if connection.presumed:

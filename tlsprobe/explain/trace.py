@@ -220,7 +220,9 @@ def _named(
     """
     if walk.plain_to and walk.first:
         first = walk.first[0]
-        yield Record(side, 0, min(walk.plain_to, first.start), RecordKind.PLAIN, first.time_ns)
+        # Without a hello it is the rest of a record that began before the capture.
+        kind = RecordKind.PLAIN if walk.has_hello else RecordKind.DATA
+        yield Record(side, 0, min(walk.plain_to, first.start), kind, first.time_ns)
     found = walk.found
     sealed_13 = session.server is not None and session.server.version == TLS13
     unshaken = sealed_13 and side is Side.SERVER and shaken is None

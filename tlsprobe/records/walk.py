@@ -2,13 +2,18 @@
 
 A record tells its own length (RFC 8446 section 5.1, RFC 5246 section 6.2.1), so five bytes in
 every sixteen thousand are enough to walk from one to the next. Bytes may come out of order, twice,
-or never: a walk that lost its footing looks for a header at the beginning of later segments, where
-servers begin their records. What precedes TLS (PostgreSQL's SSLRequest, SMTP until STARTTLS) is
-passed over: TLS begins at the first hello.
+or never. What precedes TLS (PostgreSQL's SSLRequest, SMTP until STARTTLS) is passed over: TLS
+begins at the first hello.
+
+Where the beginning of the stream is not in the capture, or a walk has lost its footing in a hole,
+it looks for something like a header, first where a segment begins. Such a header is believed, and
+its record kept, once another one follows where it says, or its record ends where a segment does:
+random bytes pass once in about 10**9 segments.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import NamedTuple
 
@@ -37,6 +42,9 @@ ALERT_BYTES = 512
 
 SMALL_BYTES = 128
 """Of application data so many, for who has the keys: alerts are small, however padded."""
+
+_SEALED = re.compile(rb"[\x15\x17]\x03\x03[\x00-\x48]", re.DOTALL)
+"""How a record that is sealed begins, in TLS 1.2 and 1.3."""
 
 _WAITING_PIECES, _WAITING_BYTES = 64, 1 << 18
 
@@ -67,7 +75,7 @@ class RecordWalk:
     """The records of one direction. ``keep_bodies`` keeps small ciphertexts, for who has the keys.
 
     ``first`` and ``latest`` hold the records, ``left_out`` counts those between them. ``plain_to``
-    is the offset up to which no TLS was found.
+    is the offset up to which no TLS was found, ``lost`` that records may be missing.
     """
 
     def __init__(self, *, from_start: bool, keep_bodies: bool = False) -> None:
@@ -80,6 +88,7 @@ class RecordWalk:
         self._keep_hellos = HELLO_BYTES_WITH_KEYS if keep_bodies else HELLO_BYTES
         self._from_start = from_start
         self._walking = False
+        self._doubted: list[FoundRecord] | None = None
         self._reached = 0
         self._scrap = b""
         self._begin = 0
@@ -115,6 +124,14 @@ class RecordWalk:
     def speaks_tls(self) -> bool:
         """Whether any record was found."""
         return bool(self.first)
+
+    @property
+    def has_hello(self) -> bool:
+        """Whether TLS is known from a hello; without one it is inferred from its records."""
+        first = self.first[0] if self.first else None
+        return (
+            first is not None and first.kind == HANDSHAKE and first.body[:1] in (b"\x01", b"\x02")
+        )
 
     def feed(self, start: int, payload: bytes, length: int, time_ns: int, number: int) -> None:
         """A segment's payload at offset ``start``; of its ``length`` bytes some may be missing."""
@@ -176,21 +193,32 @@ class RecordWalk:
             self._reached = offset
             if offset == self._end:
                 self._complete(time_ns, number)
+                self._believe()
             return
+        self._lose()
+        self._from_start = False
+        self._scrap = b""
+        self._reached = offset
+
+    def _lose(self) -> None:
+        """The footing: what was only believed until now was no TLS."""
         if self._walking:
             self.lost = True
         self._walking = False
+        self._doubted = None
         self._head.clear()
-        self._scrap = b""
-        self._reached = offset
 
     # --- walking ---------------------------------------------------------------------------------
 
     def _walk(self, data: bytes, time_ns: int, number: int) -> None:
-        if not self._walking:
-            data = self._footing(data)
-            if not data:
-                return
+        while data:
+            if not self._walking:
+                data = self._footing(data)
+            if data:
+                data = self._follow(data, time_ns, number)
+
+    def _follow(self, data: bytes, time_ns: int, number: int) -> bytes:
+        """From record to record; returns what is left where the next header is none."""
         at, size = 0, len(data)
         while at < size:
             if len(self._head) < _HEADER:
@@ -201,9 +229,8 @@ class RecordWalk:
                 at += len(taken)
                 self._reached += len(taken)
                 if len(self._head) == _HEADER and not self._open():
-                    self._walking, self.lost = False, True
-                    self._reached += size - at
-                    return
+                    self._lose()
+                    break
                 continue
             step = min(self._end - self._reached, size - at)
             room = self._wanted() - len(self._body)
@@ -213,27 +240,62 @@ class RecordWalk:
             self._reached += step
             if self._reached == self._end:
                 self._complete(time_ns, number)
+                if at == size:
+                    self._believe()
+        return data[at:]
 
     def _footing(self, data: bytes) -> bytes:
         """The data from a first header on, with the scrap of it that came before; or nothing."""
         whole = self._scrap + data
-        self._reached += len(data)
-        if len(whole) <= _HEADER and CHANGE_CIPHER_SPEC <= whole[0] <= _HEARTBEAT:
-            self._scrap = whole
-            return b""
         self._scrap = b""
-        if not self._is_foothold(whole):
-            if not self.first:
+        at = self._foothold_in(whole)
+        if at is None:
+            self._reached += len(data)
+            if len(whole) <= _HEADER and CHANGE_CIPHER_SPEC <= whole[0] <= _HEARTBEAT:
+                self._scrap = whole
+            elif not self.first:
                 self.plain_to = self._reached
             return b""
+        self._reached += len(data) - len(whole) + at
+        if at and not self.first:
+            self.plain_to = self._reached
         self._walking = True
-        self._head.clear()
-        self._reached -= len(whole)
-        return whole
+        self._doubted = None if self._needs_hello else []
+        return whole[at:]
+
+    @property
+    def _needs_hello(self) -> bool:
+        """Whether all bytes so far are there, so that TLS cannot have begun unseen."""
+        return self._from_start and not self.first
+
+    def _foothold_in(self, data: bytes) -> int | None:
+        """Where TLS begins, or goes on, in these bytes."""
+        if self._is_foothold(data):
+            return 0
+        if self._needs_hello:
+            return None
+        for found in _SEALED.finditer(data, 1):
+            at, header = found.start(), data[found.start() : found.start() + _HEADER]
+            if not _plausible(header):
+                continue
+            behind = at + _HEADER + int.from_bytes(header[3:5], "big")
+            goes_on = behind > len(data) and header[0] == APPLICATION_DATA
+            if goes_on or behind == len(data) or _plausible(data[behind : behind + _HEADER]):
+                return at
+        return None
+
+    def _believe(self) -> None:
+        """The records since the footing are what they look like."""
+        if self._doubted is not None:
+            believed, self._doubted = self._doubted, None
+            for record in believed:
+                self._keep(record)
 
     def _open(self) -> bool:
         if not _plausible(self._head):
             return False
+        if self._doubted:
+            self._believe()
         self._end = self._begin + _HEADER + int.from_bytes(self._head[3:5], "big")
         self._body.clear()
         return True
@@ -252,12 +314,16 @@ class RecordWalk:
         body = bytes(self._body)
         if self._head[0] == HANDSHAKE:
             self._keep_hellos = max(0, self._keep_hellos - len(body))
-        place = len(self.first) + len(self.latest) + self.left_out
-        record = FoundRecord(
-            self._begin, self._end, self._head[0], time_ns, number, body, whole, place
-        )
+        record = FoundRecord(self._begin, self._end, self._head[0], time_ns, number, body, whole)
         self._head.clear()
         self._body.clear()
+        if self._doubted is None:
+            self._keep(record)
+        else:
+            self._doubted.append(record)
+
+    def _keep(self, found: FoundRecord) -> None:
+        record = found._replace(place=len(self.first) + len(self.latest) + self.left_out)
         if len(self.first) < FIRST:
             self.first.append(record)
             return
@@ -270,7 +336,7 @@ class RecordWalk:
         """Whether TLS begins, or goes on, with the first byte of ``data``."""
         if len(data) < _HEADER + 1 or not _plausible(data):
             return False
-        if self._from_start and not self.first:
+        if self._needs_hello:
             hello = data[0] == HANDSHAKE and data[5] in (_CLIENT_HELLO, _SERVER_HELLO)
             return hello or _is_plain_alert(data)
         behind = _HEADER + int.from_bytes(data[3:5], "big")
@@ -288,7 +354,7 @@ def _is_plain_alert(data: bytes) -> bool:
 
 def _plausible(head: bytes | bytearray) -> bool:
     """Whether a record could begin like this."""
-    if not CHANGE_CIPHER_SPEC <= head[0] <= _HEARTBEAT or len(head) < _HEADER:
+    if len(head) < _HEADER or not CHANGE_CIPHER_SPEC <= head[0] <= _HEARTBEAT:
         return False
     size = int.from_bytes(head[3:5], "big")
     return head[1] == 3 and head[2] <= 4 and 0 < size <= _MAX_BODY
