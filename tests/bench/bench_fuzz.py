@@ -1,246 +1,273 @@
-"""How fast faults are found and shrunk, next to plain random generation without shrinking.
+"""How much of what is there the fuzzer finds, after how many connections, and how short it gets it.
 
-``make bench`` prints it. The proofs are asserted: over ten seeds each faulty reference server's
-fault is found and shrunk to its shortest form within 200 examples; the polite one keeps every
-property, asked for or not, for 2,000; and PostgreSQL and nginx give their faults away.
+    .venv/bin/python -m tests.bench.bench_fuzz [--seeds N] [--seconds S] [--log FILE] [FAULT...]
+    .venv/bin/python -m tests.bench.bench_fuzz --page FILE --log FILE
+
+Each seeded fault of ``tests/fuzz/seeded.py`` is looked for with each seed at the default budget; a
+run ends as soon as a failure of its kind is confirmed. The same number of connections is spent on
+examples drawn evenly from the same alphabet, and on the named sequences, over and over. Each result
+is a line of the log, from which the page is made; what the log holds is not measured again. Faults
+come from seeds in turn, so that a run that is ended has something of everything.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import json
+import platform
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
 from functools import partial
-from statistics import mean
+from itertools import cycle, islice
+from os import cpu_count
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
 
-import pytest
 import trio
 
-from tests.servers import Nginx, Postgres
+from tests.fuzz.seeded import FAULTS, Fault, seeded
+from tlsprobe.campaign.reach import reach
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.catalogue import default_sequences
 from tlsprobe.drive.script import Patience
 from tlsprobe.fuzz.alphabet import alphabet, decode
 from tlsprobe.fuzz.campaign import fuzz
-from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation
+from tlsprobe.fuzz.properties import PROPERTIES, Observation, violations
 from tlsprobe.fuzz.settings import Fuzzed, FuzzSettings, FuzzWatcher
-from tlsprobe.language import parse
+from tlsprobe.fuzz.shared import Shared
+from tlsprobe.language import format_groups, parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import Form, Verb
+from tlsprobe.model.sequence import Form, Limit, Sequence
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, make_conversation
-from tlsprobe.reference.server import running
 
-pytestmark = pytest.mark.packet_socket
+if TYPE_CHECKING:
+    from tlsprobe.fuzz.trying import Prober
 
-SEEDS = range(10)
-EXAMPLES = 200
-
-FAULTS = {
-    "silent": ("notify-before-fin", 2),
-    "hasty": ("no-reset-before-fin", 3),
-    "rude": ("no-reset-before-fin", 3),
-    "aborting": ("no-deliberate-abort", 2),
-    "mute": ("ends", 2),
-    "truncating": ("no-data-lost", 3),
-    "half-closing": ("no-reset-after-fin", 3),
-    "answering": ("no-answer-after-alert", 3),
-    "failing-open": ("ends", 2),
-    "canceling-only": ("notify-before-fin", 2),
-    "grave": ("rules", 2),
-}
-"""Each server's fault as a property, and the steps of the shortest close that shows it."""
+VERSIONS = ("1.3", "1.2")
+SEEDS, SECONDS = 5, 60.0
+_OWN = Settings(patience=Patience(5.0, 5.0), require_capture=True)
 
 
-@dataclass(slots=True)
-class Run:
-    """A fuzz run with the time it took, and when the first violation was seen."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One fault and one seed: whether it was found, at what cost, and how short it was made.
 
-    fuzzed: Fuzzed
+    ``connections`` had been made when the fault was first seen (None: it was not), ``spent`` when
+    it was confirmed or the time was over. ``random`` and ``named`` say after how many connections
+    plain random and the named sequences saw it, of ``spent``; None: not.
+    """
+
+    fault: str
+    about: str
+    seed: int
+    confirmed: str | None
+    steps: str | None
+    shortest: str
+    connections: int | None
+    spent: int
     seconds: float
-    tried: list[tuple[Observation, str, tuple[str, ...]]] = field(default_factory=list)
-
-    def steps_of(self, name: str) -> list[str]:
-        """The shortest closes of the failures that break a property."""
-        return [
-            failure.steps
-            for failure in self.fuzzed.failures
-            if failure.property == name
-            or any(also.startswith(f"{name} (") for also in failure.also)
-        ]
-
-    def examples_to(self, name: str) -> int | None:
-        """Different examples tried until one broke the property."""
-        seen: set[Example] = set()
-        for observation, _, broke in self.tried:
-            seen.add(observation.example)
-            if name in broke:
-                return len(seen)
-        return None
+    random: int | None
+    named: int | None
 
 
-async def run(  # noqa: PLR0917 - a benchmark's parameters, in their order
-    target: Target,
-    converse: Conversations,
-    seed: int,
-    properties: tuple[str, ...],
-    known: tuple[Example, ...] = (),
-    examples: int = EXAMPLES,
-    seconds: float = 600.0,
-) -> Run:
-    settings = FuzzSettings(
-        Settings(patience=Patience(5.0, 5.0), require_capture=True),
-        examples=examples,
-        seconds=seconds,
-        seed=seed,
-        properties=properties,
-        goodbye=True,
-        known=known,
-    )
-    tried: list[tuple[Observation, str, tuple[str, ...]]] = []
-    begun = time.monotonic()
-    stop = trio.Event()
-
-    def failed(so_far: Fuzzed) -> None:
-        """What was asked for is there: the rest of the examples would only take time."""
-        if len(properties) == 1 and all(f.confirmed != "0/0" for f in so_far.failures):
-            stop.set()
-
-    watcher = FuzzWatcher(tried=lambda *told: tried.append(told), failed=failed)
-    fuzzed = await fuzz(target, converse, settings, watcher, stop)
-    return Run(fuzzed, time.monotonic() - begun, tried)
-
-
-def reference(name: str, port: int) -> tuple[Target, Conversations]:
+def place(port: int) -> tuple[Target, Conversations]:
     profile = load_profile("reference")
-    target = Target(name, "127.0.0.1", port, profile.name, profile.protocol)
+    target = Target("seeded", "127.0.0.1", port, profile.name, profile.protocol)
     return target, make_conversation(profile, target.host, Login(), port)
 
 
-def plain_random(seed: int, count: int) -> tuple[Example, ...]:
+async def search(port: int, fault: Fault, seed: int, seconds: float) -> tuple[Fuzzed, int | None]:
+    """A fuzz run that ends with the first failure of the fault's kind."""
+    stop, seen = trio.Event(), [0, 0]
+
+    def tried(_: Observation, __: str, broke: tuple[str, ...]) -> None:
+        seen[0] += 1
+        if not seen[1] and set(broke) & set(fault.breaks):
+            seen[1] = seen[0]
+
+    def failed(so_far: Fuzzed) -> None:
+        if any(one.property in fault.breaks for one in so_far.failures):
+            stop.set()
+
+    settings = FuzzSettings(_OWN, seconds=seconds, over=seconds / 10, seed=seed, goodbye=True)
+    fuzzed = await fuzz(*place(port), settings, FuzzWatcher(tried=tried, failed=failed), stop)
+    return fuzzed, seen[1] or None
+
+
+async def spend(port: int, fault: Fault, examples: Iterable[Example], seconds: float) -> int | None:
+    """After how many connections of these examples the fault is seen, sixteen at a time."""
+    target, converse = place(port)
+    reached = await reach(target, converse, _OWN)
+    asked = [PROPERTIES[name] for name in fault.breaks]
+    shared = Shared(FuzzSettings(_OWN), [reached], FuzzWatcher())
+    left, done, found = iter(examples), [0], list[int]()
+
+    async def work(prober: Prober) -> None:
+        for example in left:
+            if found:
+                return
+            seen = await prober.once(example, "explore", patient=True)
+            done[0] += 1
+            works = "next-connection" not in fault.breaks or await prober.works(attempts=1)
+            if not works or violations(seen, asked):
+                found.append(done[0])
+
+    async with AsyncExitStack() as captures:
+        prober = await shared.prober(target, reached, captures)
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for _ in range(_OWN.concurrency):
+                    nursery.start_soon(work, prober)
+    return found[0] if found else None
+
+
+def plain_random(seed: int) -> Iterator[Example]:
     """Examples of the same alphabet, drawn evenly by a random number generator."""
-    letters = alphabet(("1.3", "1.2"), frozenset({Form.LARGE}), has_goodbye=True)
-    source = random.Random(seed)
-    made = (decode(letters, lambda most: source.randint(0, most)) for _ in range(20 * count))
-    return tuple(dict.fromkeys(made))[:count]
+    letters = alphabet(VERSIONS, frozenset({Form.LARGE}), has_goodbye=True)
+    chance = random.Random(seed)
+    while True:
+        yield decode(letters, lambda most: chance.randint(0, most))
 
 
-def steps(text: str) -> int:
-    return len(parse(text).steps)
+def named() -> Iterator[Example]:
+    """The named sequences in both versions, over and over."""
+    every = default_sequences(frozenset({Form.LARGE}), has_goodbye=True)
+    quick = [s for s in every if not s.is_race and all(x.wait is not Limit.IDLE for x in s.steps)]
+    steps = [Sequence(format_groups(s.groups), s.groups) for s in quick]
+    return cycle([Example(sequence, tls) for sequence in steps for tls in VERSIONS])
 
 
-def told(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
-    with capsys.disabled():
-        print("\n" + "\n".join(lines))
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_found_and_shrunk(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    asked, length = FAULTS[name]
-    properties = (asked,)
-
-    async def all_seeds() -> list[Run]:
-        async with running((name,)) as ports:
-            return [await run(*reference(name, ports[name]), seed, properties) for seed in SEEDS]
-
-    runs = trio.run(all_seeds)
-    shortest = [min(one.steps_of(asked), key=steps, default="") for one in runs]
-    found = [one.examples_to(asked) for one in runs]
-    rate = sum(one.fuzzed.examples for one in runs) / sum(one.seconds for one in runs)
-    told(
-        capsys,
-        f"{name}: {asked} after {found} examples, {rate:.0f} examples/s",
-        f"  {sorted(set(shortest))}",
+def measure(fault: Fault, seed: int, seconds: float) -> Found:
+    begun = time.monotonic()
+    with seeded(fault.name) as port:
+        fuzzed, first = trio.run(partial(search, port, fault, seed, seconds))
+    took = time.monotonic() - begun
+    ours = [one for one in fuzzed.failures if one.property in fault.breaks]
+    best = min(ours, key=lambda one: len(parse(one.steps).steps), default=None)
+    others = []
+    for examples in (plain_random(seed), named()):
+        with seeded(fault.name) as port:
+            part = islice(examples, fuzzed.connections)
+            others.append(trio.run(partial(spend, port, fault, part, seconds)))
+    return Found(
+        fault=fault.name,
+        about=fault.about,
+        seed=seed,
+        confirmed=best.confirmed if best is not None else None,
+        steps=best.steps if best is not None else None,
+        shortest=fault.shortest,
+        connections=first,
+        spent=fuzzed.connections,
+        seconds=round(took, 1),
+        random=others[0],
+        named=others[1],
     )
-    assert all(text and steps(text) <= length for text in shortest), shortest
-    assert all(one.fuzzed.examples <= 1.1 * EXAMPLES for one in runs)
-    if name == "rude":
-        for text in shortest:
-            first = parse(text).steps[0].verb
-            assert first in {Verb.TERMINATE, Verb.CLOSE_NOTIFY}
 
 
-def test_nothing_is_found_where_nothing_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    everything = tuple(n for n, asked in PROPERTIES.items() if asked.needs is not Needs.TARGETS)
+# --- The page -------------------------------------------------------------------------------------
 
-    async def once() -> Run:
-        async with running(("polite",)) as ports:
-            where = reference("polite", ports["polite"])
-            return await run(*where, 1, everything, examples=2000)
 
-    one = trio.run(once)
-    fuzzed = one.fuzzed
-    told(
-        capsys,
-        f"polite: {fuzzed.examples} examples, {fuzzed.connections} connections,"
-        f" {len(fuzzed.coverage.signatures)} signatures, {len(fuzzed.failures)} failures,"
-        f" {fuzzed.examples / one.seconds:.0f} examples/s, {os.cpu_count()} CPUs",
+def page(found: list[Found]) -> str:
+    """The results as Markdown: what was found over all, then fault by fault."""
+    share = _share(found, lambda one: one.confirmed is not None)
+    seeds = len({one.seed for one in found})
+    lines = [
+        "# What the fuzzer finds",
+        "",
+        f"{len({one.fault for one in found})} servers with one seeded fault each"
+        f" (`tests/fuzz/seeded.py`), {seeds} seeds, {SECONDS:.0f} s at most, as"
+        f" `python -m tests.bench.bench_fuzz` measured it on {platform.machine()} with"
+        f" {cpu_count()} processors. *Found*: confirmed as a failure of the property that the fault"
+        " breaks. *Seen after*, *random* and *named*: the median number of connections until it was"
+        " seen first; plain random over the same alphabet and the named sequences had as many"
+        " connections as the fuzzer had spent when it was done, and need not confirm anything."
+        " *Steps*: the median of the shortest close that was reported, beside the known minimum.",
+        "",
+        "| | fuzzer | plain random | named sequences |",
+        "|---|---|---|---|",
+        f"| found, of {len(found)} pairs of fault and seed | {share} |"
+        f" {_share(found, lambda one: one.random is not None)} |"
+        f" {_share(found, lambda one: one.named is not None)} |",
+        f"| connections until it was seen, median | {_median(one.connections for one in found)} |"
+        f" {_median(one.random for one in found)} | {_median(one.named for one in found)} |",
+        "",
+        "| fault | about | found | seen after | random | named | steps | minimum | reported as |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(
+            _row([one for one in found if one.fault == name])
+            for name in FAULTS
+            if _has(found, name)
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _has(found: list[Found], name: str) -> bool:
+    return any(one.fault == name for one in found)
+
+
+def _row(runs: list[Found]) -> str:
+    one = runs[0]
+    reported = sorted({run.steps for run in runs if run.steps}, key=len)
+    cells = (
+        *(f"`{one.fault}`", one.about, _share(runs, lambda run: run.confirmed is not None)),
+        _median(run.connections for run in runs),
+        *(_seen(run.random for run in runs), _seen(run.named for run in runs)),
+        _median(len(parse(run.steps).steps) for run in runs if run.steps),
+        str(len(parse(one.shortest).steps)),
+        f"`{reported[0]}`" if reported else "",
     )
-    assert fuzzed.failures == ()
-    assert fuzzed.examples >= 2000
+    return f"| {' | '.join(cells)} |"
 
 
-@pytest.mark.parametrize("name", ["rude", "answering", "truncating", "half-closing"])
-def test_beside_plain_random(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    asked, _ = FAULTS[name]
-
-    async def both() -> tuple[list[Run], list[Run]]:
-        async with running((name,)) as ports:
-            where = reference(name, ports[name])
-            ours = [await run(*where, seed, (asked,)) for seed in SEEDS]
-            theirs = [
-                await run(*where, seed, (asked,), plain_random(seed, EXAMPLES)) for seed in SEEDS
-            ]
-        return ours, theirs
-
-    ours, theirs = trio.run(both)
-    lines = [f"{name}, {asked}, {len(SEEDS)} seeds:"]
-    measures: dict[str, tuple[list[Run], Callable[[Run], list[str]]]] = {
-        "hypothesis": (ours, lambda one: one.steps_of(asked)),
-        "plain random": (theirs, lambda one: [f.found for f in one.fuzzed.failures]),
-    }
-    for who, (runs, words) in measures.items():
-        found = [count for one in runs if (count := one.examples_to(asked)) is not None]
-        sizes = [steps(text) for one in runs for text in words(one)[:1]]
-        lines.append(
-            f"  {who:13} found in {len(found)}/{len(runs)}, after {mean(found):.0f} examples"
-            f" (most {max(found)}); steps to read {mean(sizes):.1f} (most {max(sizes)})"
-        )
-    told(capsys, *lines)
+def _share(runs: list[Found], is_found: Callable[[Found], bool]) -> str:
+    count = sum(map(is_found, runs))
+    return f"{count}/{len(runs)}" + (f" ({100 * count / len(runs):.0f} %)" if len(runs) > 9 else "")
 
 
-@pytest.mark.server("postgres")
-def test_postgresql_within_a_minute(postgres: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
-    profile = load_profile("postgres")
-    target = Target("postgres", "127.0.0.1", postgres.port, profile.name, profile.protocol)
-    login = Login(postgres.trust_user, postgres.database)
-    converse = make_conversation(profile, target.host, login, target.port)
-    asked = ("no-reset-before-fin",)
-    for seed in (1, 2):
-        one = trio.run(partial(run, target, converse, seed, asked, seconds=60.0))
-        (failure, *_) = one.fuzzed.failures
-        told(
-            capsys,
-            f"postgres: '{failure.steps}' ({failure.confirmed}, {failure.cause})",
-            f"  after {one.examples_to(asked[0])} examples of {one.fuzzed.examples},"
-            f" {one.seconds:.1f} s in all",
-        )
-        assert one.seconds < 66
-        assert steps(failure.steps) <= 3
-        assert failure.cause is not None
-        assert failure.cause.cause == "unread-data-at-close"
+def _seen(counts: Iterable[int | None]) -> str:
+    every = list(counts)
+    seen = sum(count is not None for count in every)
+    return f"{_median(every)} ({seen}/{len(every)})" if seen else f"- (0/{len(every)})"
 
 
-@pytest.mark.server("nginx")
-def test_nginx_and_the_unanswered_close_notify(
-    nginx: Nginx, capsys: pytest.CaptureFixture[str]
-) -> None:
-    profile = load_profile("nginx")
-    target = Target("nginx", "127.0.0.1", nginx.port, profile.name, profile.protocol)
-    converse = make_conversation(profile, target.host, Login(), target.port)
-    one = trio.run(run, target, converse, 1, ("notify-before-fin",))
-    for failure in one.fuzzed.failures:
-        told(capsys, f"nginx: {failure.rule} '{failure.steps}' TLS {failure.tls}")
-    assert "close_notify; drain" in one.steps_of("notify-before-fin")
+def _median(counts: Iterable[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    return f"{median(known):.0f}" if known else "-"
+
+
+def _read(log: Path) -> list[Found]:
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [Found(**json.loads(line)) for line in lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("faults", nargs="*", metavar="FAULT")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--log", type=Path, default=Path("fuzz-bench.jsonl"))
+    parser.add_argument("--page", type=Path)
+    given = parser.parse_args()
+    if given.page is not None:
+        given.page.write_text(page(_read(given.log)), encoding="utf-8")
+        return
+    done = {(one.fault, one.seed) for one in _read(given.log)}
+    for seed in range(1, given.seeds + 1):
+        for name in given.faults or FAULTS:
+            if (name, seed) not in done:
+                found = measure(FAULTS[name], seed, given.seconds)
+                print(json.dumps(asdict(found)), flush=True)
+                with given.log.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(asdict(found)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import msgspec
 import pytest
 
 from tests.report.drawn import on_terminal
+from tlsprobe.cli.fuzz import fuzz_exit
+from tlsprobe.fuzz.folder import read_replay
 from tlsprobe.fuzz.rates import rate_of
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import (
@@ -18,12 +22,14 @@ from tlsprobe.model.fuzz import (
     FuzzCoverage,
     FuzzFailure,
     FuzzRun,
+    Replay,
     Unrepeated,
 )
 from tlsprobe.model.judgement import Confidence, LadderLine
 from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
+from tlsprobe.report.fuzz_ci import counting, github_lines, render_fuzz_junit
 from tlsprobe.report.fuzz_document import corpus_toml, encode_fuzz, encode_fuzz_line, failure_toml
 from tlsprobe.report.pages.fuzz import describe_confirmation, fuzz_page, headline
 from tlsprobe.report.schema import closed, fuzz_schema
@@ -45,6 +51,19 @@ FAILURE = FuzzFailure(
     seen=12,
     ends={"silent, reset, data none": 5},
     ladder=(LadderLine(12.5, Side.SERVER, "r", "RST with ACK", 9),),
+)
+REPLAY = Replay(
+    Example(parse(FAILURE.steps), "1.3", 8),
+    FAILURE.property,
+    FAILURE.rule,
+    FAILURE.text,
+    cause="active",
+    target="db:5432",
+    profile="mine",
+    profile_text='[protocol]\nadapter = "raw"\n',
+    patience=2.5,
+    seed=4,
+    expect="5/5",
 )
 TARGET = Target("db:5432", "db", 5432, "postgres", "postgres")
 RUN = FuzzRun(
@@ -79,14 +98,57 @@ def test_the_document_keeps_its_schema(run: FuzzRun) -> None:
 
 
 def test_a_failure_is_a_sequence_file() -> None:
-    table = tomllib.loads(failure_toml(FAILURE, "fuzz-1", str(TARGET), "postgres"))
-    assert table == {"name": "fuzz-1", "steps": FAILURE.steps, "tls": "1.3"}
+    table = tomllib.loads(failure_toml(FAILURE, "fuzz-1", REPLAY))
+    assert (table["name"], table["steps"], table["tls"]) == ("fuzz-1", FAILURE.steps, "1.3")
+    assert (table["property"], table["together"], table["seed"]) == (FAILURE.property, 8, 4)
     assert parse(table["steps"]).uses(parse("terminate").steps[0].verb)
 
 
 def test_words_of_a_peer_do_not_leave_their_comment() -> None:
     evil = replace(FAILURE, text='ends\nsteps = "abort"\r')
-    assert tomllib.loads(failure_toml(evil, "x", "h:1", "raw"))["steps"] == FAILURE.steps
+    assert tomllib.loads(failure_toml(evil, "x", REPLAY))["steps"] == FAILURE.steps
+
+
+def test_a_failure_s_file_is_all_that_it_takes_to_replay_it(tmp_path: Path) -> None:
+    file = tmp_path / "fuzz-1.toml"
+    file.write_text(failure_toml(FAILURE, "fuzz-1", REPLAY))
+    assert read_replay(file) == REPLAY
+    file.write_text('steps = "fin; drain"')
+    assert read_replay(file) is None
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "level", "known", "counts"),
+    [
+        ("warn", "interop", False, 1),
+        ("warn", "interop", True, 0),
+        ("fail", "interop", False, 0),
+        ("fail", "MUST", False, 1),
+        ("never", "MUST", False, 0),
+    ],
+)
+def test_which_failures_count(fail_on: str, level: str, known: bool, counts: int) -> None:
+    run = replace(RUN, failures=(replace(FAILURE, level=level, known=known),))
+    assert len(counting(run, fail_on)) == counts
+    (suite,) = ET.fromstring(render_fuzz_junit(run, fail_on))
+    assert (suite.get("tests"), suite.get("failures")) == ("1", str(counts))
+    assert fuzz_exit(run, fail_on) == counts
+
+
+def test_a_starved_run_is_an_error_for_a_build_server() -> None:
+    starved = replace(RUN, failures=(), starved=True, ended_by="time")
+    (suite,) = ET.fromstring(render_fuzz_junit(starved, "warn"))
+    assert [case[0].tag for case in suite] == ["error"]
+    assert fuzz_exit(starved, "warn") == 3
+
+
+def test_a_forge_gets_a_line_for_each_failure() -> None:
+    evil = replace(FAILURE, text="100 %\n::error::no")
+    (line,) = github_lines(replace(RUN, failures=(evil,)), "warn")
+    assert line.startswith("::error title=no-reset-before-fin (INTEROP-RESET-BEFORE-FIN)::")
+    assert "100 %25%0A::error::no" in line
+    (line,) = github_lines(replace(RUN, failures=(replace(evil, known=True),)), "warn")
+    assert line.startswith("::notice ")
 
 
 def test_a_corpus_file_reads_back() -> None:

@@ -31,6 +31,7 @@ from tlsprobe.cli.options import (
     RateOption,
     TlsOption,
     guess_profile,
+    must_be_one_of,
     parse_target,
     taking,
 )
@@ -41,12 +42,15 @@ from tlsprobe.fuzz.folder import default_fuzz_folder, read_corpus
 from tlsprobe.fuzz.properties import PROPERTIES, Needs, by_default
 from tlsprobe.fuzz.settings import Against, FuzzJob, FuzzSettings
 from tlsprobe.model.fuzz import Example, FuzzRun
+from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target, TlsVersion
+from tlsprobe.profiles import FILE as PROFILE_FILE
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
-from tlsprobe.report.fuzz_document import encode_fuzz_line
+from tlsprobe.report.fuzz_ci import counting, github_lines, render_fuzz_junit
+from tlsprobe.report.fuzz_document import encode_fuzz_line, read_fuzz
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
 
@@ -126,6 +130,46 @@ class FuzzOptions:
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None
+    keylog: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append TLS secrets to this file and add them to the capture.",
+            envvar="SSLKEYLOGFILE",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BASELINE",
+            help="An earlier fuzz run's folder: failures that it has are known, and do not count.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            metavar="fail|warn|never",
+            help="Exit with 1 for broken MUST rules alone (fail), for every failure, or never.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = "warn"
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write JUnit XML to this file, for a build server.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    github: Annotated[
+        bool,
+        typer.Option(
+            "--github",
+            help="Print an annotation for each failure, as GitHub Actions reads them.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False
     json: Annotated[
         bool,
         typer.Option("--json", help="Print only the fuzz document.", rich_help_panel=OUTPUT_PANEL),
@@ -136,6 +180,7 @@ class FuzzOptions:
     def job(self) -> FuzzJob:
         """What they ask for. Raises UsageError."""
         self.capturing.check()
+        must_be_one_of("--fail-on", self.fail_on, tuple(FAIL_ON))
         profile = load_profile(self.profile or guess_profile(self.target))
         login = self.login.login()
         target, converse = self._reaches(self.target, profile, login)
@@ -150,6 +195,8 @@ class FuzzOptions:
             begun=_BEGUN,
             against=against,
             corpus=self.corpus,
+            profile_text=_text_of(self.profile),
+            expect=read_fuzz(self.expect)[0].failures if self.expect is not None else (),
             command=tuple(sys.argv[1:]),
         )
 
@@ -165,7 +212,7 @@ class FuzzOptions:
             rate=self.rate,
             tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
             patience=Patience(self.patience, self.patience),
-            identity=self.identity.identity(),
+            identity=self.identity.identity(self.keylog),
             capture=self.capturing.capture,
             require_capture=self.capturing.require_capture,
             interface=self.capturing.interface,
@@ -210,7 +257,7 @@ def fuzz(options: FuzzOptions) -> None:
     with plain_errors(), progress.shown():
         run = trio.run(fuzz_into_folder, job, progress)
     _present(run, options)
-    raise typer.Exit(_exit_code(run))
+    raise typer.Exit(fuzz_exit(run, options.fail_on))
 
 
 fuzz.__doc__ = f"{fuzz.__doc__}\n\n    Properties:\n" + "".join(
@@ -253,16 +300,46 @@ def _known(corpus: Path | None, profile: Profile, converse: Conversations) -> tu
 
 
 def _present(run: FuzzRun, options: FuzzOptions) -> None:
-    if options.json:
+    present_fuzz(run, json=options.json, no_color=options.no_color)
+    if options.junit is not None:
+        write_fuzz_junit(options.junit, run, options.fail_on)
+    if options.github and not options.json:
+        for line in github_lines(run, options.fail_on):
+            out(no_color=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def present_fuzz(run: FuzzRun, *, json: bool, no_color: bool) -> None:
+    """Print the document or the page."""
+    if json:
         sys.stdout.buffer.write(encode_fuzz_line(run))
         sys.stdout.flush()
         return
-    print_page(out(no_color=options.no_color), fuzz_page(run))
+    print_page(out(no_color=no_color), fuzz_page(run))
 
 
-def _exit_code(run: FuzzRun) -> int:
+def write_fuzz_junit(file: Path, run: FuzzRun, fail_on: str) -> None:
+    """Write the report for a build server. Raises UsageError."""
+    try:
+        file.write_bytes(render_fuzz_junit(run, fail_on))
+    except OSError as error:
+        hint = "the run itself is in the results folder; give --junit another file"
+        raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
+
+
+def fuzz_exit(run: FuzzRun, fail_on: str) -> int:
+    """What a fuzz run means for whoever started it."""
     if run.interrupted:
         return 130
-    if run.failures:
+    if counting(run, fail_on):
         return 1
-    return 3 if run.starved or run.examples == run.unmeasured else 0
+    nothing = run.starved or run.examples == run.unmeasured
+    return 3 if nothing and not run.failures else 0
+
+
+def _text_of(profile: str | None) -> str:
+    """A profile that does not come with tlsprobe, so that a failure can be replayed anywhere."""
+    if profile is None or not ("/" in profile or profile.endswith(".toml")):
+        return ""
+    path = Path(profile).expanduser()
+    path = path / PROFILE_FILE if path.is_dir() else path
+    return path.read_text(encoding="utf-8")

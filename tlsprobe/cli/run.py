@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from time import perf_counter
 from typing import Annotated
 
 import trio
@@ -40,6 +41,7 @@ from tlsprobe.cli.progress import ProgressView
 from tlsprobe.cli.typed import behind_run, command_line, resumed_arguments, run_again, without
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
+from tlsprobe.model.fuzz import Replay
 from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import Target, TlsVersion
@@ -235,6 +237,9 @@ def run(options: RunOptions) -> None:
     """
     if options.resume is not None and not options.target and _RESUMED not in options.context.meta:
         return _resume(options.context, options.resume)
+    failure = _failure_in(options.sequence)
+    if failure is not None:
+        raise typer.Exit(_replay(failure, options))
     asked = options.settings()
     progress = ProgressView(err(no_color=options.no_color), options.quiet)
     if options.profile is None:
@@ -249,6 +254,27 @@ def run(options: RunOptions) -> None:
     if probed.interrupted:
         progress.note(f"continue with: tlsprobe run --resume {quote(str(probed.folder))}")
     raise typer.Exit(_exit_code(probed, options))
+
+
+def _failure_in(sequences: list[str] | None) -> Replay | None:
+    """The failure that a fuzz run wrote into this file, if it is all that is to be driven."""
+    if not sequences or len(sequences) > 1 or not sequences[0].endswith(".toml"):
+        return None
+    from tlsprobe.fuzz.folder import read_replay
+
+    return read_replay(Path(sequences[0]))
+
+
+def _replay(failure: Replay, options: RunOptions) -> int:
+    """Drive it, say whether it shows, and give the exit code: 1 if it does, 0 if it is cured."""
+    from tlsprobe.cli.fuzz import fuzz_exit, present_fuzz, write_fuzz_junit
+    from tlsprobe.cli.replay import replayed
+
+    done = replayed(failure, options, perf_counter())
+    present_fuzz(done, json=options.json, no_color=options.no_color)
+    if options.junit is not None:
+        write_fuzz_junit(options.junit, done, options.fails_on)
+    return fuzz_exit(done, options.fails_on)
 
 
 def _resume(context: typer.Context, resume: Path) -> None:

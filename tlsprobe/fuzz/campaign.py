@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import trio
 
@@ -25,16 +26,23 @@ from tlsprobe.fuzz.confirming import Confirmer
 from tlsprobe.fuzz.death import DEATH
 from tlsprobe.fuzz.failures import failures_of, unrepeated_of
 from tlsprobe.fuzz.losses import Losses
-from tlsprobe.fuzz.properties import PROPERTIES, Needs, Observation, broken_by, violations
+from tlsprobe.fuzz.properties import (
+    PROPERTIES,
+    Needs,
+    Observation,
+    Violation,
+    broken_by,
+    violations,
+)
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared, Stores, in_memory
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.sources import Sources
 from tlsprobe.fuzz.starting import first_examples
 from tlsprobe.fuzz.strategies import homeless
-from tlsprobe.fuzz.suspects import Suspects
+from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Counts, Prober
-from tlsprobe.model.fuzz import Example
+from tlsprobe.model.fuzz import Example, Replay
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
 
@@ -160,6 +168,9 @@ class _Campaign:
                 nursery.start_soon(self.prober.gauge.watch)
                 with trio.move_on_at(self.bounds.last):
                     async with self.sources.open(self.settings.examples):
+                        if self.settings.replay is not None:
+                            await self.replay(self.settings.replay)
+                            self.over = True
                         while not (self.over or self.losses.is_gone):
                             await self.explore()
                             await self.look_into()
@@ -272,6 +283,16 @@ class _Campaign:
         async with trio.open_nursery() as nursery:
             for example in in_doubt:
                 nursery.start_soon(again, example)
+
+    async def replay(self, known: Replay) -> None:
+        """Whether a failure that is known still shows."""
+        seen = await self.prober.observe(known.example, "replay")
+        violation = Violation(known.property, known.rule, known.text)
+        kind = violation.kind(seen)._replace(cause=known.cause)
+        suspect = Suspect(Sighting(violation, replace(seen, example=known.example)), kind, 1)
+        suspect.shrunk = True
+        shows = await self.confirmer.still_shows(suspect)
+        self.suspects.settle(suspect, confirmed=shows)
 
     # --- what was found -----------------------------------------------------------------------
 

@@ -91,6 +91,14 @@ class Confirmer:
             return False
         return await self.is_race(suspect, needs) and await self.is_its_own(suspect)
 
+    async def still_shows(self, suspect: Suspect) -> bool:
+        """Whether a failure that is known shows again, as it is: alone, or together."""
+        if suspect.shortest.together == 1:
+            return await self.confirm(suspect)
+        suspect.begin()
+        await self.crowd_again(suspect)
+        return bool(suspect.runs) and suspect.broke >= suspect.runs / 2
+
     async def is_crowd(self, suspect: Suspect) -> bool:
         """Whether it takes others beside it: none shows it alone, and of a crowd half of them do.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tlsprobe.fuzz.suspects import Suspect, Suspects
 from tlsprobe.judge.remedies import remedy_of, situation_of
+from tlsprobe.judge.rules import RULES
 from tlsprobe.model.fuzz import FuzzCause, FuzzFailure, Unrepeated
 from tlsprobe.model.judgement import Reset
 
@@ -53,6 +54,8 @@ def _failure(suspects: Suspects, suspect: Suspect) -> FuzzFailure:
         versions=tuple(suspect.versions),
         together=suspect.shortest.together,
         provoked=observed.provoked,
+        kind_of_reset=suspect.kind.cause,
+        level=str(RULES[violation.rule].level) if violation.rule in RULES else "",
         ladder=observed.ladder,
         other=suspect.other.ladder if suspect.other is not None else (),
     )

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tlsprobe.campaign.circumstances import TOOL
 from tlsprobe.campaign.results import dated_folder, give_back, replace_file, slug, unused, writing
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile
+from tlsprobe.fuzz.settings import FuzzJob
 from tlsprobe.language import parse
 from tlsprobe.model.facts import FactsHeader
-from tlsprobe.model.fuzz import Example, ExampleLine, FuzzRun
+from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun, Replay
 from tlsprobe.model.run import stamp
 from tlsprobe.model.target import Target, TlsVersion
+from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.fuzz_document import (
     EXAMPLES_FILE,
     FUZZ_FILE,
@@ -26,6 +29,10 @@ from tlsprobe.report.fuzz_document import (
     encode_fuzz,
     failure_toml,
 )
+from tlsprobe.report.pages.fuzz import fuzz_page
+
+PAGE_FILE = "fuzz.md"
+"""The page, for whoever opens the folder."""
 
 AGAINST = "against"
 """The folder with the facts of the second target."""
@@ -38,9 +45,11 @@ MOST_KEPT = 500
 class FuzzFolder:
     """One fuzz run's folder. Every connection is on disk when ``add`` returns."""
 
-    def __init__(self, path: Path, target: Target, corpus: Path | None) -> None:
+    def __init__(self, path: Path, job: FuzzJob) -> None:
         self.path = path
-        self.target = target
+        self.target, corpus = job.target, job.corpus
+        self.profile_text = job.profile_text
+        self.patience = job.settings.run.patience.server
         self.corpus = corpus or path / CORPUS
         self.kept = 0
         self._stores: list[FactsFile] = []
@@ -82,12 +91,29 @@ class FuzzFolder:
             for number, failure in enumerate(run.failures, 1):
                 name = f"fuzz-{number}"
                 file = self.path / f"{name}.toml"
-                text = failure_toml(failure, name, str(self.target), self.target.profile)
-                file.write_text(text, encoding="utf-8")
+                replay = self.replay_of(failure, run.seed)
+                file.write_text(failure_toml(failure, name, replay), encoding="utf-8")
                 failures.append(replace(failure, file=str(file)))
         named = replace(run, failures=tuple(failures))
         replace_file(self.path / FUZZ_FILE, encode_fuzz(named))
+        replace_file(self.path / PAGE_FILE, page_for_folder(fuzz_page(named)).encode())
         return named
+
+    def replay_of(self, failure: FuzzFailure, seed: int) -> Replay:
+        """All that it takes to see a failure again somewhere else."""
+        return Replay(
+            Example(parse(failure.steps), failure.tls, failure.together),
+            failure.property,
+            failure.rule,
+            failure.text,
+            cause=failure.kind_of_reset,
+            target=str(self.target),
+            profile=self.target.profile,
+            profile_text=self.profile_text,
+            patience=self.patience,
+            seed=seed,
+            expect=failure.confirmed,
+        )
 
     def close(self) -> None:
         """Close the files; give the folder to the user who called sudo."""
@@ -99,12 +125,12 @@ class FuzzFolder:
 
 
 @contextmanager
-def fuzz_folder(path: Path, target: Target, corpus: Path | None) -> Iterator[FuzzFolder]:
+def fuzz_folder(path: Path, job: FuzzJob) -> Iterator[FuzzFolder]:
     """A new folder for a fuzz run. Raises UsageError if it cannot be written, or is taken."""
     if (path / FUZZ_FILE).exists():
         hint = "choose another folder with --out DIR"
         raise UsageError(f"{path} already holds the results of a fuzz run", hint)
-    folder = FuzzFolder(path, target, corpus)
+    folder = FuzzFolder(path, job)
     try:
         yield folder
     finally:
@@ -114,6 +140,25 @@ def fuzz_folder(path: Path, target: Target, corpus: Path | None) -> Iterator[Fuz
 def default_fuzz_folder(target: Target) -> Path:
     """``results/<UTC time>-fuzz-<target>``."""
     return unused(dated_folder(f"fuzz-{slug(str(target))}"))
+
+
+def read_replay(file: Path) -> Replay | None:
+    """What a failure's file says; None for a sequence that breaks nothing. Raises UsageError."""
+    table = _table(file)
+    if "property" not in table:
+        return None
+    try:
+        texts = ("property", "rule", "text", "cause", "target", "profile", "profile_text", "expect")
+        return Replay(
+            replace(_read(file), together=int(table.get("together", 1))),
+            **{key: str(table.get(key, "")) for key in texts},
+            patience=float(table.get("patience", 5.0)),
+            seed=int(table.get("seed", 0)),
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{file}: {error}", "restore the file as 'tlsprobe fuzz' wrote it"
+        ) from error
 
 
 def read_corpus(folder: Path) -> tuple[Example, ...]:
@@ -126,11 +171,7 @@ def read_corpus(folder: Path) -> tuple[Example, ...]:
 
 
 def _read(file: Path) -> Example:
-    hint = 'delete the file, or correct it: steps = "close_notify; fin; drain"'
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file}: {error}", hint) from error
+    table, hint = _table(file), _HINT
     steps, tls = table.get("steps"), table.get("tls", str(TlsVersion.TLS13))
     if not isinstance(steps, str) or tls not in tuple(TlsVersion):
         raise UsageError(f"{file}: 'steps' or 'tls' is missing or wrong", hint)
@@ -138,3 +179,13 @@ def _read(file: Path) -> Example:
         return Example(parse(steps), str(tls))
     except SequenceError as error:
         raise UsageError(f"{file}: {error.message}", hint) from error
+
+
+_HINT = 'delete the file, or correct it: steps = "close_notify; fin; drain"'
+
+
+def _table(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file}: {error}", _HINT) from error

@@ -18,7 +18,7 @@ from tlsprobe.fuzz.properties import Observation
 from tlsprobe.fuzz.rejudging import example_line
 from tlsprobe.fuzz.settings import LEAST_EXAMPLES, OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
 from tlsprobe.language import parse
-from tlsprobe.model.fuzz import Example, FuzzRun
+from tlsprobe.model.fuzz import Example, FuzzFailure, FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
 
@@ -45,7 +45,7 @@ async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
     Raises TlsprobeError.
     """
     started = datetime.now(UTC)
-    with fuzz_folder(job.folder, job.target, job.corpus) as folder:
+    with fuzz_folder(job.folder, job) as folder:
 
         def save(fuzzed: Fuzzed) -> FuzzRun:
             return folder.save(_document(job, fuzzed, started))
@@ -102,6 +102,13 @@ def _watcher(
     return FuzzWatcher(tried, progress.progressed, folder.keep, failed, warned)
 
 
+def _known(failure: FuzzFailure, expect: tuple[FuzzFailure, ...]) -> FuzzFailure:
+    """The failure, marked if a baseline has it: the same broken by the same close."""
+    rule = failure.property, failure.rule, failure.steps, failure.kind_of_reset
+    known = any(rule == (e.property, e.rule, e.steps, e.kind_of_reset) for e in expect)
+    return replace(failure, known=known)
+
+
 def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
     measured = fuzzed.examples - fuzzed.unmeasured
     return FuzzRun(
@@ -115,7 +122,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         properties=job.settings.properties,
         examples=fuzzed.examples,
         connections=fuzzed.connections,
-        failures=fuzzed.failures,
+        failures=tuple(_known(failure, job.expect) for failure in fuzzed.failures),
         coverage=fuzzed.coverage,
         unrepeated=fuzzed.unrepeated,
         ended_by=fuzzed.ended_by,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.fuzz.properties import Observation, by_default
-from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure, Unrepeated
+from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure, Replay, Unrepeated
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
@@ -28,8 +28,9 @@ class FuzzSettings:
     What was found late may take ``over`` seconds more. ``goodbye``: the protocol has one. ``idle``
     is the server's idle timeout in seconds, if pauses are to reach it. ``known`` are sequences to
     begin with. ``confirm`` is how often the shortest of a failure is run again. ``remembered`` is
-    the folder with the failures of earlier runs, which are tried first. ``run`` holds what fuzzing
-    has in common with every run.
+    the folder with the failures of earlier runs, which are tried first. ``replay``: nothing is
+    looked for, but whether this failure still shows. ``run`` holds what fuzzing has in common with
+    every run.
     """
 
     run: Settings
@@ -43,6 +44,7 @@ class FuzzSettings:
     known: tuple[Example, ...] = ()
     confirm: int = 5
     remembered: Path | None = None
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class FuzzJob:
     """One fuzz run with everything that it takes.
 
     ``corpus`` is where examples are kept, None: in the results folder. ``begun`` is when its time
-    began, by ``time.perf_counter``; ``command`` are the words behind ``tlsprobe``.
+    began, by ``time.perf_counter``; ``profile_text`` is the profile, unless it comes with tlsprobe;
+    ``expect`` are failures that are known. ``command`` are the words behind ``tlsprobe``.
     """
 
     target: Target
@@ -68,6 +71,8 @@ class FuzzJob:
     begun: float
     against: Against | None = None
     corpus: Path | None = None
+    profile_text: str = ""
+    expect: tuple[FuzzFailure, ...] = ()
     command: tuple[str, ...] = ()
 
 

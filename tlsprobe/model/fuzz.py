@@ -60,8 +60,10 @@ class FuzzFailure:
     is the sequence as it was generated, ``examples`` how many had been tried by then, ``seen`` how
     many of the run's examples hold this one and showed what it shows. ``versions`` are the TLS
     versions in which it was confirmed, ``together`` the connections that were open at once.
-    ``provoked`` is what drew the reset or was left unread. ``ends`` counts how its runs ended where
-    they did not all end alike; ``other`` is the ladder of the one that it differs from.
+    ``provoked`` is what drew the reset or was left unread, ``kind_of_reset`` what the packets alone
+    say of it. ``level`` is how binding the rule is, ``known``: a baseline has it. ``ends`` counts
+    how its runs ended where they did not all end alike; ``other`` is the ladder of the one that it
+    differs from.
     """
 
     property: str
@@ -85,8 +87,33 @@ class FuzzFailure:
     versions: tuple[str, ...] = ()
     together: int = 1
     provoked: str = ""
+    kind_of_reset: str = ""
+    level: str = ""
+    known: bool = False
     ladder: tuple[LadderLine, ...] = ()
     other: tuple[LadderLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a file of a failure says: what to drive, what it breaks, and how it was driven.
+
+    ``cause`` is what the server's first RST was, empty for none. ``target`` is where it was found,
+    ``profile`` the name of the profile and ``profile_text`` the profile itself, unless it comes
+    with tlsprobe. ``patience`` is in seconds, ``expect`` says how often it showed.
+    """
+
+    example: Example
+    property: str
+    rule: str
+    text: str = ""
+    cause: str = ""
+    target: str = ""
+    profile: str = ""
+    profile_text: str = ""
+    patience: float = 5.0
+    seed: int = 0
+    expect: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tlsprobe.errors import UsageError
-from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun
+from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun, Replay
 from tlsprobe.spelling import speakable
 
 FUZZ_FILE = "fuzz.json"
@@ -26,7 +26,7 @@ _OPTIONAL = ("against", "interrupted", "notes", "command")
 _ANSWER = ("unrepeated", "ended_by", "starved", "coverage")
 _MORE = (
     *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
-    *("rate", "versions", "together", "provoked", "other"),
+    *("rate", "versions", "together", "provoked", "kind_of_reset", "level", "other"),
 )
 
 _encoder = msgspec.json.Encoder()
@@ -73,15 +73,30 @@ def fuzz_document(run: FuzzRun) -> dict[str, Any]:
     }
 
 
-def failure_toml(failure: FuzzFailure, name: str, target: str, profile: str) -> str:
-    """A failure's sequence as a file for ``tlsprobe run --sequence``."""
-    replay = f"tlsprobe run --target {target} --profile {profile} --tls {failure.tls}"
+def failure_toml(failure: FuzzFailure, name: str, replay: Replay) -> str:
+    """A failure as a file for ``tlsprobe run --sequence``, which says whether it still shows."""
     head = [
         f"# {failure.property} ({failure.rule}): {failure.text}",
         f"# broken in {failure.confirmed} runs; signature: {failure.signature}",
-        f"# {replay} --sequence {name}.toml",
+        f"# tlsprobe run --sequence {name}.toml: exit 1 if it shows again, 0 if it is cured",
     ]
-    return "\n".join([*map(_comment, head), *_sequence(name, failure.steps, failure.tls)])
+    values: dict[str, object] = {
+        "property": replay.property,
+        "rule": replay.rule,
+        "text": replay.text,
+        "cause": replay.cause,
+        "expect": replay.expect,
+        "together": replay.example.together,
+        "target": replay.target,
+        "profile": replay.profile,
+        "profile_text": replay.profile_text,
+        "patience": replay.patience,
+        "seed": replay.seed,
+    }
+    said = {key: value for key, value in values.items() if value not in {"", None}}
+    how = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in said.items()]
+    steps = _sequence(name, failure.steps, failure.tls)
+    return "\n".join([*map(_comment, head), *steps[:-1], *how, ""])
 
 
 def corpus_toml(example: Example, name: str, signature: str) -> str:
@@ -105,6 +120,8 @@ def _comment(line: str) -> str:
 def _failure(failure: dict[str, Any]) -> dict[str, Any]:
     kept = {key: failure[key] for key in _FAILURE}
     kept |= {key: failure[key] for key in _MORE if failure[key] not in (None, [], {}, "")}
+    if failure["known"]:
+        kept["known"] = True
     for name in ("ladder", "other"):
         lines = [{k: v for k, v in line.items() if v is not None} for line in failure[name]]
         kept |= {name: lines} if lines or name == "ladder" else {}
