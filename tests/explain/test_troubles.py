@@ -26,7 +26,7 @@ from tests.explain.talk import (
     tls12,
     tls13,
 )
-from tlsprobe.explain import Filter
+from tlsprobe.explain import Filter, choice
 from tlsprobe.model.explanation import Explanation, Trouble, TroubleKind
 from tlsprobe.model.trace import Side
 from tlsprobe.report.troubles import trouble_sentences
@@ -427,3 +427,25 @@ def test_like_troubles_are_one_sentence() -> None:
 def test_resets_alone_leave_other_trouble_out() -> None:
     talk = tls13().s(ACK | FIN).c(ACK | FIN).s()
     assert explained(talk, wanted=Filter(side=Side.SERVER)).flows == ()
+
+
+# --- much -----------------------------------------------------------------------------------------
+
+
+def test_of_very_many_the_suspicious_are_looked_at_and_the_others_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choice, "POSSIBLE_PACKETS", 100)
+    busy = [tls13(Talk(client=(CLIENT[0], 41000 + i), seqs=[i, i])) for i in range(20)]
+    for talk in busy:
+        talk.s(ACK | FIN).c(ACK | FIN).s()
+    other = tls13(Talk(server=(SERVER[0], 8443))).s(ACK | FIN).c(ACK | FIN).s()
+    slow = tls13(Talk(client=OTHER)).s(PSH | ACK | FIN, ALERT_13).c().wait(5)
+    slow.c(PSH | ACK | FIN, ALERT_13).s()
+    explanation = found(other, *busy, slow)
+    servers = [flow.server for flow in explanation.flows]
+    assert "192.0.2.2:8443" in servers
+    assert any(t.kind is TroubleKind.SLOW_CLOSE for f in explanation.flows for t in f.troubles)
+    assert len(servers) < 10
+    assert explanation.unlooked == 22 - len(servers)
+    assert explanation.quiet == explanation.unlooked

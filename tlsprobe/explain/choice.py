@@ -23,6 +23,9 @@ MOST_QUIET = 1_000
 MOST_LOOKED = 1_000
 """So many connections without a reset are looked at closely for other trouble."""
 
+LIKELY_PACKETS, POSSIBLE_PACKETS = 100_000, 20_000
+"""So many packets these have, at most: those that are likely to show something, and the others."""
+
 MOST_KNOWN = 50_000
 """Of so many connections of a text it is remembered where they stand."""
 
@@ -106,20 +109,44 @@ def choose(summary: Summary, wanted: Filter, only: bytes | None = None) -> Choic
             loud.append(half)
         else:
             others[suspicion(half, other, until_ns)].append(half)
-    suspects = [*others[Suspicion.LIKELY], *others[Suspicion.POSSIBLE]]
-    most = 0 if wanted.is_about_resets else MOST_LOOKED
-    looked = suspects[:most]
+    likely, possible = others[Suspicion.LIKELY], others[Suspicion.POSSIBLE]
+    looked: list[Half] = []
     if wanted.lists_quiet:
-        looked = [*looked, *suspects[most:], *others[Suspicion.NONE]][: max(most, MOST_QUIET)]
+        looked = [*likely, *possible, *others[Suspicion.NONE]][:MOST_QUIET]
+    elif not wanted.is_about_resets:
+        looked = _within(likely, LIKELY_PACKETS)
+        looked += _within(_by_turns(possible), POSSIBLE_PACKETS)[: MOST_LOOKED - len(looked)]
     retired = summary.retired // 2
+    suspects = len(likely) + len(possible) + retired
     return Choice(
         keys=frozenset(key for half in (*loud, *looked) for key in (half.key, reverse(half.key))),
         quiet=sum(map(len, others.values())) - len(looked) + retired,
-        unlooked=0 if wanted.is_about_resets else max(0, len(suspects) - len(looked)) + retired,
+        unlooked=0 if wanted.is_about_resets else max(0, suspects - len(looked)),
         summary=summary,
         window=window,
         until_ns=until_ns,
     )
+
+
+def _within(halves: Iterable[Half], packets: int) -> list[Half]:
+    """As many of them as have no more packets in all; a long one may find no room."""
+    chosen: list[Half] = []
+    for half in halves:
+        if 2 * half.packets <= packets and len(chosen) < MOST_LOOKED:
+            packets -= 2 * half.packets
+            chosen.append(half)
+    return chosen
+
+
+def _by_turns(halves: list[Half]) -> list[Half]:
+    """One of each server, then another one of each: no server's many hide another's few."""
+    seen: Counter[Endpoint] = Counter()
+    turns: list[tuple[int, int]] = []
+    for place, half in enumerate(halves):
+        server = endpoints(half.key)[1]
+        turns.append((seen[server], place))
+        seen[server] += 1
+    return [halves[place] for _, place in sorted(turns)]
 
 
 def _asked_for(

@@ -19,9 +19,6 @@ from tlsprobe.model.causes import Cause, Remedy
 from tlsprobe.model.judgement import Confidence, Provoked, Reset, Word
 from tlsprobe.model.protocols import ASKS_FOR_TLS, GOODBYE_PORTS, HTTP, UNKNOWN
 from tlsprobe.model.trace import ALERTS, Coverage, RecordKind, Side, Trace
-from tlsprobe.profiles import load_profile
-from tlsprobe.profiles.guess import profile_for_port
-from tlsprobe.protocols import has_goodbye
 
 _OPEN_PAIR = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DELIBERATE}
 _IDLE_S = 1.0
@@ -72,12 +69,24 @@ class _Server:
 @lru_cache
 def _says_goodbye(profile: str) -> bool:
     """HTTP's is a request like any other, and a client that only asked did not say it."""
+    from tlsprobe.profiles import load_profile  # noqa: PLC0415 - brings every protocol
+    from tlsprobe.protocols import has_goodbye  # noqa: PLC0415 - the same
+
     loaded = load_profile(profile)
     return loaded.protocol not in HTTP and has_goodbye(loaded)
 
 
 @lru_cache
+def _is_http(profile: str) -> bool:
+    from tlsprobe.profiles import load_profile  # noqa: PLC0415 - brings every protocol
+
+    return load_profile(profile).protocol in HTTP
+
+
+@lru_cache
 def _profile_for(port: int) -> str:
+    from tlsprobe.profiles.guess import profile_for_port  # noqa: PLC0415 - brings every protocol
+
     return profile_for_port(port)
 
 
@@ -110,24 +119,19 @@ def _server(trace: Trace, server: str, sni: str | None) -> _Server | None:
     target = _TARGET.fullmatch(server)
     if target is None or int(target[1]) >= 1 << 16:
         return None
-    asked = _asked_for_tls(trace)
-    guessed = asked or _profile_for(int(target[1]))
-    profile = None if guessed == UNKNOWN else guessed
-    if not _speaks_tls(trace, profile) or trace.drive.tls not in {None, *_VERSIONS}:
+    kinds = {record.kind for record in trace.drive.records}
+    is_shown = bool(trace.drive.tls or kinds & {RecordKind.HANDSHAKE, RecordKind.TICKET})
+    if trace.drive.tls not in {None, *_VERSIONS} or not (is_shown or kinds & ALERTS):
         return None
+    guessed = _asked_for_tls(trace) or _profile_for(int(target[1]))
+    profile = None if guessed == UNKNOWN else guessed
+    if not is_shown and profile is None:
+        return None  # a text shows sizes alone: that of an alert, on a port that is nobody's
     begins_plain = any(r.kind is RecordKind.PLAIN for r in trace.drive.records)
-    if begins_plain and (profile is None or load_profile(profile).protocol in HTTP):
+    if begins_plain and (profile is None or _is_http(profile)):
         return None  # nobody knows how TLS is asked for
     host = server.rpartition(":")[0].strip("[]")
     return _Server(server, profile, sni if sni != host else None, trace.drive.tls)
-
-
-def _speaks_tls(trace: Trace, profile: str | None) -> bool:
-    """Whether records say so; of a text alerts by their size do, on a port of a known protocol."""
-    kinds = {record.kind for record in trace.drive.records}
-    if trace.drive.tls or kinds & {RecordKind.HANDSHAKE, RecordKind.TICKET}:
-        return True
-    return profile is not None and bool(kinds & ALERTS)
 
 
 def _asked_for_tls(trace: Trace) -> str | None:

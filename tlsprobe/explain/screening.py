@@ -45,8 +45,12 @@ def suspicion(half: Half, other: Half | None, until_ns: int) -> Suspicion:
 
 
 def _is_probed(half: Half, other: Half) -> bool:
-    """Whether its latest packet repeats the byte before what the other acknowledged last."""
-    return (half.seq + 1) & _MASK == other.ack and half.packets > 1 and other.packets > 1
+    """Whether its latest packet repeats the byte before what the other acknowledged last.
+
+    So does a FIN, or a SYN: they count as a byte.
+    """
+    is_mark = bool(half.marks) and half.marks[-1].seq == half.seq
+    return (half.seq + 1) & _MASK == other.ack and not is_mark
 
 
 def _goes_on_alone(half: Half, other: Half) -> bool:

@@ -85,7 +85,7 @@ _SENTENCES = {
     (TroubleKind.REPEATED, "FIN"): (
         "the {side} sent its FIN again for {took} ({packets}) before it was acknowledged"
     ),
-    (TroubleKind.REPEATED, "RST"): "the {side} sent RST after RST for {took} ({packets})",
+    (TroubleKind.REPEATED, "RST"): "the {side} sent RST after RST ({packets})",
 }
 
 
