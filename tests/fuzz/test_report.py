@@ -175,6 +175,14 @@ def test_the_page_has_close_packets_cause_and_file() -> None:
     assert headline(RUN) == "1 failure in 10 examples, 20 connections, seed 4"
 
 
+def test_two_that_differ_are_shown_both() -> None:
+    other = (LadderLine(7.0, Side.SERVER, "f", "FIN, seen otherwise", 3),)
+    unlike = replace(FAILURE, property="versions-alike", other=other)
+    page = on_terminal(fuzz_page(replace(RUN, failures=(unlike,))), encoding="ascii")
+    assert "RST with ACK" in page
+    assert "FIN, seen otherwise" in page
+
+
 def test_a_race_is_told_with_its_rate() -> None:
     race = replace(FAILURE, confirmed="10/50", rate=rate_of(10, 50))
     assert describe_confirmation(race) == "a race: 10 of 50 runs, 20 % (11.2 % to 33.0 %)"

@@ -18,6 +18,7 @@ from tlsprobe.fuzz.properties import (
 from tlsprobe.fuzz.suspects import Sighting
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
+from tlsprobe.model.judgement import DataEnd, TcpEnd, TlsEnd
 
 _NAMES = {
     Needs.RUNS: "runs-alike",
@@ -64,8 +65,8 @@ class Comparer:
             return None  # which is another property's
         names = {
             Needs.RUNS: ("once", "another time"),
-            Needs.VERSIONS: (f"TLS {example.tls}", f"TLS {other.example.tls}"),
-            Needs.TARGETS: (self.prober.target.name, self.other.target.name),
+            Needs.VERSIONS: (f"in TLS {example.tls}", f"in TLS {other.example.tls}"),
+            Needs.TARGETS: (f"at {self.prober.target.name}", f"at {self.other.target.name}"),
         }
         return Sighting(_unlike(needs, one, other, *names[needs]), one, other)
 
@@ -114,5 +115,25 @@ def _unlike(needs: Needs, one: Observation, other: Observation, here: str, there
     turned = needs is Needs.VERSIONS and one.example.tls > other.example.tls
     if turned or (needs is Needs.RUNS and one.end > other.end):
         ends = other.end, one.end
-    text = f"{here} it ended with {one.end}, {there} with {other.end}"
+    text = f"{here} the server {_how(one)}; {there} it {_how(other)}"
     return Violation(name, PROPERTIES[name].rule, text, " / ".join(ends))
+
+
+def _how(seen: Observation) -> str:
+    """How a connection ended, in words."""
+    axes = seen.judgement.axes
+    cut = ", with the response cut short" if axes.data is DataEnd.TRUNCATED else ""
+    return f"{_TLS[axes.tls]} and {_TCP[axes.tcp]}{cut}"
+
+
+_TLS = {
+    TlsEnd.NOTIFIED: "sent a close_notify",
+    TlsEnd.SILENT: "sent no close_notify",
+    TlsEnd.ALERT: "sent a fatal alert",
+}
+_TCP = {
+    TcpEnd.FIN: "a FIN",
+    TcpEnd.RESET: "an RST in place of a FIN",
+    TcpEnd.FIN_RESET: "a FIN, and then an RST",
+    TcpEnd.OPEN: "left the connection open",
+}

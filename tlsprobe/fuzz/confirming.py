@@ -48,6 +48,9 @@ LEAST_LOST = 3
 
 _ATTEMPTS = 3
 
+_IN_TIME = 0.02
+"""Seconds by which a run of ours may be late for it to count in a race."""
+
 _AT_ONCE = 4
 """Repeats of a race at a time: few enough not to be a crowd."""
 
@@ -73,6 +76,7 @@ class Confirmer:
         self.asked = tuple(asked)
         self.times = times
         self.may_go_on = may_go_on
+        self.races = False
 
     async def confirm(self, suspect: Suspect) -> bool:
         """Whether the shortest shows the fault again, or else what was found; as a race at last."""
@@ -123,16 +127,19 @@ class Confirmer:
 
     async def crowd_again(self, suspect: Suspect) -> None:
         """Run so many together, twice, and count how many of them show the fault."""
+        self.races = True
         for _ in range(_CROWDS):
             each = await self.prober.each(suspect.shortest, "confirm", patient=True, told=())
             for seen in each:
                 self.count(suspect, seen, None, Needs.ONE)
+        self.races = False
 
     async def run_again(self, suspect: Suspect, needs: Needs, times: int) -> None:
         """Run the shortest so often more, and count how often it shows the fault."""
         if needs is Needs.PATH:
             for _ in range(times):
                 broke = await kills(self.prober, suspect.shortest, "confirm")
+                suspect.tried += 1
                 suspect.tally("dead" if broke else "alive", broke=broke)
             await comes_back(self.prober)
             return
@@ -151,9 +158,19 @@ class Confirmer:
 
     async def is_race(self, suspect: Suspect, needs: Needs) -> bool:
         """Whether it is lost often enough, in so many runs, to be sure that it can be."""
+        self.races = True
+        try:
+            return await self.is_lost_often(suspect, needs)
+        finally:
+            self.races = False
+
+    async def is_lost_often(self, suspect: Suspect, needs: Needs) -> bool:
+        """Whether it is, in runs in which we were in time."""
+        suspect.begin()
         for repeats in REPEATS:
-            if suspect.runs < repeats and self.may_go_on():
-                await self.run_again(suspect, needs, repeats - suspect.runs)
+            for _ in range(_ATTEMPTS):
+                if suspect.runs < repeats and self.may_go_on():
+                    await self.run_again(suspect, needs, repeats - suspect.runs)
             if needs is Needs.RUNS:
                 suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
             if not suspect.broke or suspect.broke >= LEAST_LOST:
@@ -185,8 +202,13 @@ class Confirmer:
     def count(
         self, suspect: Suspect, seen: Observation, other: Observation | None, needs: Needs
     ) -> None:
-        """Count a run, if anything can be said of it, and whether it showed the fault."""
-        if not seen.counts:
+        """Count a run, if anything can be said of it, and whether it showed the fault.
+
+        Of a race we must not be the reason: where we were late, it might be our own time that
+        makes the difference.
+        """
+        suspect.tried += 1
+        if not seen.counts or (self.races and seen.delayed_s > _IN_TIME):
             return
         kinds = [violation.kind(seen) for violation in violations(seen, self.asked)]
         if needs is Needs.ONE:
@@ -237,6 +259,8 @@ class Confirmer:
             nonlocal lost
             async with limit:
                 seen = await self.prober.once(example, "confirm", patient=True)
+            if suspect.rate is not None and seen.delayed_s > _IN_TIME:
+                return
             broken = violations(seen, self.asked)
             lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
 

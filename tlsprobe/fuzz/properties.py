@@ -99,7 +99,7 @@ class Observation:
     when we sent the last of it. ``number`` is its trial's in the facts, ``digest`` what it tells
     about others; ``ladder`` is there for the first that showed its signature. ``beside`` is how
     many connections of ours were open at once, ``over_before`` how many of its last groups met a
-    connection that the server had ended already.
+    connection that the server had ended already. ``delayed_s`` is how late we were at most.
     """
 
     example: Example
@@ -114,6 +114,7 @@ class Observation:
     ladder: tuple[LadderLine, ...] = ()
     beside: int = 1
     over_before: int = 0
+    delayed_s: float = 0.0
 
     @property
     def counts(self) -> bool:

@@ -92,7 +92,6 @@ class Suspect:
     def tally(self, end: str, *, broke: bool, kinds: Iterable[Kind] = ()) -> None:
         """Count a confirming run, and what else it showed if it showed the fault."""
         self.runs += 1
-        self.tried += 1
         self.broke += broke
         self.ends[end] += 1
         if broke:

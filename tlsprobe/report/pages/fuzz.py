@@ -85,6 +85,9 @@ def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
     yield Fields(tuple(_facts(failure)))
     if failure.ladder:
         yield Ladder(failure.ladder)
+    if failure.other:
+        yield Heading(3, "The other, which it differs from")
+        yield Ladder(failure.other)
 
 
 def _facts(failure: FuzzFailure) -> Iterator[Field]:
