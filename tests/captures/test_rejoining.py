@@ -41,3 +41,9 @@ def test_a_wrapped_list(width: int, hard: bool) -> None:
 def test_prose_behind_a_row_is_not_its_rest() -> None:
     reading, found = read("\n".join([*LIST, "and what does that mean? Ack=5 is odd"]))
     assert (reading.skipped, facts(found)) == (0, EXPECTED)
+
+
+def test_a_long_line_of_blanks_takes_no_time_to_speak_of() -> None:
+    """Steps of the reader grow with the length of a line, not with its square."""
+    reading, found = read(" " * 60_000 + "\n" + "\n".join(LIST))
+    assert (reading.skipped, facts(found)) == (0, EXPECTED)

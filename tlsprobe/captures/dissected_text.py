@@ -23,7 +23,7 @@ _WRAP = 1 << 32
 _RST, _ACK = 0x04, 0x10
 
 _PACKET = re.compile(
-    r"\s*(?:<packet>|\{?\s*\"_index\"\s*:\s*\"|\{\"timestamp\":|\{\"frame\":\s*\{\"frame\."
+    r"\s*(?:<packet>|(?:\{\s{0,8})?\"_index\"\s{0,8}:\s{0,8}\"|\{\"timestamp\":|\{\"frame\":\s{0,8}\{\"frame\."
     r"|Frame (?P<number>\d{1,10}): \d{1,9} bytes? on wire)"
 )
 _PDML = re.compile(r"<field name=\"([\w.]{2,60})\"(?: value|.{0,400}? show)=\"([^\"]{0,100})\"")

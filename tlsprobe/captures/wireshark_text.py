@@ -15,8 +15,8 @@ numbers held a FIN, the next ones know.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from tlsprobe.captures.printed_packet import Printed, Unreadable
 from tlsprobe.captures.wireshark_info import carried
@@ -35,6 +35,8 @@ _WITHOUT_TCP = re.compile(
     r"|SNMP|Syslog|DTLS.*|RTP|RTCP|STUN|ESP|WireGuard|OSPF|VRRP|802\.11|LLC|GTP|VXLAN|SCTP",
     re.IGNORECASE,
 )
+_CUT_OFF = re.compile(r"-?> {0,3}[\w.()+-]{1,60} {1,3}\[[A-Z]{3}")
+"""How a segment's own line begins that lacks its numbers: `read_row` would have found them."""
 _GAP = re.compile(r"\[TCP (?:Previous segment|Out-Of-Order|ACKed unseen)", re.IGNORECASE)
 _AGAIN = re.compile(r"\[TCP (?:Fast |Spurious )?Retransmission", re.IGNORECASE)
 
@@ -70,13 +72,44 @@ class _Span:
 
 
 @dataclass(slots=True)
+class _Spans:
+    """The connections between two hosts, and which of them go on at a place.
+
+    Places are asked for in order: ``begun`` of the connections have begun, and of those ``going``
+    holds the ones that have not ended, the first to end in front.
+    """
+
+    every: dict[_Way, _Span] = field(default_factory=dict)
+    begun: int = 0
+    going: list[tuple[int, int]] = field(default_factory=list)
+    _ordered: list[_Span] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Begin a pass: all connections are known."""
+        self.begun = 0
+        self.going.clear()
+        self._ordered = sorted(self.every.values(), key=lambda span: span.begin)
+
+    def only_one_at(self, place: int) -> _Span | None:
+        """The connection that goes on there, or the only one that had begun; None if several."""
+        while self.begun < len(self._ordered) and self._ordered[self.begun].begin <= place:
+            heappush(self.going, (self._ordered[self.begun].end, self.begun))
+            self.begun += 1
+        while self.going and self.going[0][0] < place:
+            heappop(self.going)
+        if self.going:
+            return self._ordered[self.going[0][1]] if len(self.going) == 1 else None
+        return self._ordered[0] if self.begun == 1 else None
+
+
+@dataclass(slots=True)
 class PacketList:
     """What a whole packet list tells of its connections."""
 
     dissected: set[int] = field(default_factory=set)
     """Frames that the same text also prints in full (``tshark -P -V``)."""
     _ways: dict[_Way, _Direction] = field(default_factory=dict)
-    _spans: dict[_Hosts, dict[_Way, _Span]] = field(default_factory=dict)
+    _spans: dict[_Hosts, _Spans] = field(default_factory=dict)
     _before: dict[_Hosts, tuple[int, int]] = field(default_factory=dict)
     _fins: set[int] = field(default_factory=set)
     _acks: dict[int, int] = field(default_factory=dict)
@@ -106,7 +139,7 @@ class PacketList:
         head = _head(row, tcp)
         if head is not None:
             own.head = min(head, own.head or head)
-        spans = self._spans.setdefault(_both_ways((row.src, row.dst)), {})
+        spans = self._spans.setdefault(_both_ways((row.src, row.dst)), _Spans()).every
         span = spans.get(_one_way(way))
         if span is not None:
             span.end = self._place
@@ -123,6 +156,8 @@ class PacketList:
         """Begin a pass over the rows that were all `saw`n."""
         self._place = 0
         self._before.clear()
+        for spans in self._spans.values():
+            spans.begin()
         for way, own in self._ways.items():
             own.acked, own.hidden, own.next = None, None, own.first
             head = self._head_of(way)
@@ -136,8 +171,9 @@ class PacketList:
             return self._numbered(row, row.tcp)
         if _WITHOUT_TCP.fullmatch(row.protocol):
             return None
-        spans = self._spans.get(_both_ways((row.src, row.dst)), {})
-        return self._unnumbered(row, self._way_of(row, spans.values()))
+        if _CUT_OFF.search(row.info):
+            raise Unreadable("it is cut off before its numbers")
+        return self._unnumbered(row, self._way_of(row))
 
     def has(self, row: Row) -> bool:
         """Whether a row is to be counted: no prose that looks like one, nor told in full, too."""
@@ -214,19 +250,17 @@ class PacketList:
         own.next = (own.next + bool(fin)) % _WRAP
         return _printed(row, way, numbers, length)._replace(carries=carried(row.protocol, row.info))
 
-    def _way_of(self, row: Row, spans: Collection[_Span]) -> _Way:
+    def _way_of(self, row: Row) -> _Way:
         """The connection that a row without numbers belongs to, in the row's direction."""
         if row.ports is not None:
             return (row.src, row.ports[0]), (row.dst, row.ports[1])
         if row.src == row.dst:
             raise Unreadable("both ends have one address: which of them sent it is not told")
-        place = self._place
-        going = [span for span in spans if span.begin <= place <= span.end]
-        going = going or [span for span in spans if span.begin <= place]
-        if len(going) != 1:
+        spans = self._spans.get(_both_ways((row.src, row.dst)))
+        span = None if spans is None else spans.only_one_at(self._place)
+        if span is None:
             raise Unreadable("which connection between these two hosts it belongs to is not told")
-        way = going[0].way
-        return way if way[0][0] == row.src else way[::-1]
+        return span.way if span.way[0][0] == row.src else span.way[::-1]
 
     def _length(self, row: Row, way: _Way, least: int = 1) -> int:
         head = self._head_of(way)
