@@ -489,6 +489,15 @@ def test_a_request_meets_the_expiry(lines: tuple[Line, ...], expected: Result) -
     assert result("INTEROP-IDLE-RACE", met) is expected
 
 
+@pytest.mark.parametrize("event", [EventKind.MEETS, EventKind.STEP])
+def test_a_request_behind_a_response_that_ends_the_connection_meets_no_expiry(
+    event: EventKind,
+) -> None:
+    """It was said to have met the idle expiry, and to have been refused cleanly, with EOF."""
+    ended = play(silence(0.001), S.notify(), silence(2), C.request())
+    assert result("INTEROP-IDLE-RACE", with_event(ended, event)) is NOT_APPLICABLE
+
+
 def test_a_request_that_never_left_meets_nothing() -> None:
     gone = with_event(play(silence(60), S.rst(active=True)), EventKind.MEETS)
     assert result("INTEROP-IDLE-RACE", gone) is Result.NOT_APPLICABLE

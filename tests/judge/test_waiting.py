@@ -104,6 +104,13 @@ def test_a_request_that_met_the_expiry_is_an_answer_whatever_came_of_it() -> Non
 # --- ends that are no timer's ---------------------------------------------------------------------
 
 
+def test_a_racer_behind_a_response_that_ends_the_connection_met_no_expiry() -> None:
+    """It passed: the request was said to have been refused cleanly at the idle expiry."""
+    trace = play(silence(0.001), S.notify(), silence(2), C.request())
+    events = (*trace.drive.events, DriverEvent(0, EventKind.MEETS, "1000"))
+    assert judge(driven(trace, events=events), WAITS).doubt is Doubt.WITH_RESPONSE
+
+
 @pytest.mark.parametrize("kind", [RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED])
 def test_a_response_that_closes_is_no_idle_timeout(kind: RemarkKind) -> None:
     """A machine that is busy may take its time to close."""

@@ -15,7 +15,15 @@ from tlsprobe.judge.closing import Closing, WireEvent
 from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.knowledge import Knowledge, Silence, Timer
 from tlsprobe.model.sequence import Verb
-from tlsprobe.model.trace import CLOSING_REMARKS, Coverage, EventKind, Mark, Side, Trace
+from tlsprobe.model.trace import (
+    CLOSING_REMARKS,
+    Coverage,
+    EventKind,
+    Mark,
+    RemarkKind,
+    Side,
+    Trace,
+)
 
 _MOMENT_NS = 50_000_000
 """An end that follows so soon belongs to what came before it: no server has a shorter timer."""
@@ -36,8 +44,10 @@ def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | No
         return None
     if not knowledge.waits_idle:
         return Doubt.OVERTAKEN if _is_overtaken(trace, closing) else None
-    if _is_in_time(trace) or _asked_on_idle(trace):
+    if _asked_on_idle(trace):
         return None
+    if _is_in_time(trace):
+        return Doubt.WITH_RESPONSE if met_no_timer(trace, closing) else None
     if _is_not_reached(trace, closing):
         return Doubt.NOT_REACHED
     return Doubt.WITH_RESPONSE if ends_with_response(trace, closing) else None
@@ -90,6 +100,21 @@ def ends_with_response(trace: Trace, closing: Closing) -> bool:
     if end is None or mark is None or _acted_before(closing, end):
         return False
     return _is_with_response(trace, _silence(trace, mark, closing, end))
+
+
+def met_no_timer(trace: Trace, closing: Closing) -> bool:
+    """Whether the end came so soon behind the last exchange, or by its rules, that no timer fired.
+
+    What a server announces when its timer does fire is no such rule. Where a request of ours was
+    under way, nobody knows which timer it met.
+    """
+    end, mark = closing.server_began, trace.drive.mark
+    if end is None or mark is None:
+        return False
+    if any(event.side is Side.CLIENT for event in closing.wire_events[: end.place]):
+        return False
+    implied = any(remark.kind is RemarkKind.CLOSE_IMPLIED for remark in trace.drive.remarks)
+    return implied or _silence(trace, mark, closing, end).since_exchange < _MOMENT_NS
 
 
 def _is_with_response(trace: Trace, quiet: Silence) -> bool:

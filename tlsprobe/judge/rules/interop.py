@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
+from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
@@ -141,6 +142,8 @@ def expiry_outcome(given: RuleInput) -> ExpiryOutcome | None:
         return None
     if given.trace.drive.answered_to >= request.end:
         return ExpiryOutcome.ANSWERED
+    if met_no_timer(given.trace, given.closing):
+        return None
     if given.axes.tcp is TcpEnd.RESET:
         return ExpiryOutcome.LOST
     ended = given.closing.server_end is not None or given.axes.tls is TlsEnd.NOTIFIED
