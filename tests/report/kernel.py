@@ -15,6 +15,7 @@ of facts that are too many to be kept: more trials of the sequences in which the
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,12 @@ from pathlib import Path
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.lab.kernel_comparison import Paired, endpoint_of, with_kernel
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import Fact, KernelFact, ReachedFact
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.trace import Side
-from tlsprobe.report.blocks import Block, Column, Heading, Page, Paragraph, Table
+from tlsprobe.report.blocks import Block, BulletList, Column, Heading, Page, Paragraph, Table
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.plurals import counted
 
@@ -37,7 +39,8 @@ class Agreement:
 
     ``right``: it allows the first choice; ``by_alternative``: only one that was left open;
     ``wrong``: none that was named. ``high`` counts those with that confidence, ``high_wrong`` those
-    of them of which the first choice is not right.
+    of them of which the first choice is not right, ``meant`` those that are aborts on purpose by
+    our word and the kernel's.
     """
 
     resets: int = 0
@@ -46,12 +49,14 @@ class Agreement:
     wrong: int = 0
     high: int = 0
     high_wrong: int = 0
+    meant: int = 0
     against: list[Paired] = field(default_factory=list)
 
     def count(self, one: Paired) -> None:
         """Count one RST."""
         self.resets += 1
         self.right += one.agrees
+        self.meant += one.agrees and one.reset.cause is Cause.DELIBERATE
         self.by_alternative += one.agrees_by_alternative
         self.wrong += not (one.agrees or one.agrees_by_alternative)
         if one.reset.confidence is Confidence.HIGH:
@@ -62,7 +67,7 @@ class Agreement:
 
     def add(self, other: Agreement) -> None:
         """Count what another has counted."""
-        for name in ("resets", "right", "by_alternative", "wrong", "high", "high_wrong"):
+        for name in ("resets", "right", "by_alternative", "wrong", "high", "high_wrong", "meant"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.against += other.against
 
@@ -123,6 +128,44 @@ def _blocks(servers: dict[str, dict[Side, Agreement]], runs: str) -> Iterator[Bl
         rows = [_row(name, found[side]) for name, found in servers.items() if found[side].resets]
         if rows:
             yield Table(tuple(map(Column, _HEADS)), tuple(rows))
+        told = tuple(_unsettled({name: found[side] for name, found in servers.items()}))
+        if told:
+            yield Paragraph("Where the first choice is not the kernel's word:")
+            yield BulletList(told)
+
+
+def _unsettled(servers: dict[str, Agreement]) -> Iterator[str]:
+    """For each server, which of our words stood against which of the kernel's, how often, and why.
+
+    Linux looks for unread data before it looks at SO_LINGER (tcp_close), so that it names unread
+    data where both are so.
+    """
+    for name, found in servers.items():
+        pairs = Counter((str(one.reset.cause), _reason(one)) for one in found.against)
+        said = [
+            f"{cause} against {reason} {counted(n, 'time')}" for (cause, reason), n in pairs.items()
+        ]
+        if said:
+            both = found.meant > 0 and pairs.keys() <= {(Cause.DELIBERATE, _UNREAD)}
+            why = _both(found.meant) if both else ""
+            yield f"{name}: {', '.join(said)}{why}."
+
+
+_UNREAD = "TCP_ABORT_ON_CLOSE"
+
+
+def _both(meant: int) -> str:
+    return (
+        f". In {counted(meant, 'other connection')} the kernel confirms that this server resets"
+        " also where it has read everything (SO_LINGER with a time of zero). Here something was"
+        " unread as well, and the kernel, which looks for that first, names it. The packets are the"
+        " same either way: whether the application had read the last bytes is not on the wire"
+    )
+
+
+def _reason(one: Paired) -> str:
+    assert one.kernel is not None
+    return one.kernel.reason
 
 
 def _sentence(total: Agreement) -> str:

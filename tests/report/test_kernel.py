@@ -53,6 +53,22 @@ def test_each_side_is_counted_for_itself() -> None:
     assert "None of which the kernel told the reason." in page
 
 
+def test_what_the_wire_cannot_tell_is_said_in_words() -> None:
+    """Unread data and linger 0 at once: the kernel names the first, whatever was meant."""
+    fins = play(C.fin(), S.notify(), S.rst(active=True))
+    meant = agreement(lambda: facts(fins, "TCP_STATE"))
+    for _ in range(3):
+        meant[Side.SERVER].add(agreement(lambda: facts(fins, "TCP_STATE"))[Side.SERVER])
+    unread = agreement(lambda: facts(fins, "TCP_ABORT_ON_CLOSE"))
+    alone = render_markdown(kernel_page({"some": unread}))
+    assert "deliberate-abort against TCP_ABORT_ON_CLOSE 1 time" in alone
+    assert "not on the wire" not in alone
+    unread[Side.SERVER].add(meant[Side.SERVER])
+    both = render_markdown(kernel_page({"some": unread}))
+    assert "In 4 other connections the kernel confirms" in both
+    assert "not on the wire" in both
+
+
 def test_a_run_without_the_kernels_word_tells_nothing() -> None:
     silent = facts(UNREAD, "TCP_STATE")[:2]
     assert all(found.resets == 0 for found in agreement(lambda: silent).values())
