@@ -5,25 +5,29 @@ atheris is no dependency of the project. In an environment of its own:
     python -m venv FOLDER && FOLDER/bin/pip install atheris .
     FOLDER/bin/python tests/bench/fuzz_readers.py pcap [CORPUS] -max_total_time=600
 
-The first word is what to feed: ``pcap`` (both formats, gzipped too) or ``text``; all others are
-libFuzzer's. Without a corpus folder it starts from a few small inputs of its own. An exception
-other than CaptureUnreadable is a crash; so is an input that takes more than five seconds or
-512 MiB (``-timeout``, ``-rss_limit_mb``).
+The first word is what to feed: ``pcap`` (both formats, link types and tunnels), ``packed`` (what is
+compressed or in an archive), ``frame`` (an Ethernet frame alone, its tunnels and what is in it) or
+``text``; all others are libFuzzer's. Without a corpus folder it starts from a few small inputs of
+its own. An exception other than CaptureUnreadable is a crash; so is an input that takes more than
+five seconds or 512 MiB (``-timeout``, ``-rss_limit_mb``).
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import importlib
 import io
+import lzma
 import struct
 import sys
+import tarfile
 import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-ETHERNET, RAW, LINUX_COOKED_2 = 1, 101, 276
+ETHERNET, PPP, RAW, NFLOG, PKTAP, LINUX_COOKED_2 = 1, 9, 101, 239, 258, 276
 
 LINE = (
     "12:00:00.000001 IP 127.0.0.1.36252 > 127.0.0.1.5432: Flags [P.], seq 1:38, ack 1, win 512, "
@@ -63,15 +67,87 @@ def pcap(order: str, link: int, *datas: bytes) -> bytes:
     return head + b"".join(records)
 
 
+def in_tunnels() -> list[bytes]:
+    """Ethernet frames with TCP in one tunnel or another."""
+    outer = bytes(12) + b"\x08\0" + bytes.fromhex("4500 0100 0001 0000 40") + b"%s\0\0" + bytes(8)
+    inner = bytes(12) + b"\x08\0" + IPV4
+    udp = b"\x11", b"\xd4\x31%s\x01\0\0\0"
+    by_udp = {
+        4789: b"\x08\0\0\0\0\0\x2a\0" + inner,
+        6081: b"\x02\0\x65\x58\0\0\x2a\0" + bytes(8) + inner,
+        2152: b"\x34\xff\0\x40\0\0\0\x2a\0\0\0\x85\1\0\1\0" + IPV4,
+        3544: b"\0\1\0\0" + bytes(17) + IPV6,
+        6635: b"\0\x06\x41\x40" + IPV4,
+    }
+    gre = [
+        b"\0\0\x08\0" + IPV4,
+        b"\xb0\0\x65\x58" + bytes(12) + inner,
+        b"\x10\0\x88\xbe" + bytes(4) + b"\x10\0\0\5" + bytes(4) + inner,
+        b"\x10\0\x22\xeb" + bytes(4) + b"\x20\0\0\5" + bytes(7) + b"\1" + bytes(8) + inner,
+        b"\x30\x81\x88\x0b\0\x40\0\1" + bytes(8) + b"\xff\x03\0\x21" + IPV4,
+    ]
+    frames = [outer % udp[0] + udp[1] % port.to_bytes(2, "big") + d for port, d in by_udp.items()]
+    frames += [outer % b"\x2f" + data for data in gre]
+    frames += [outer % b"\x04" + IPV4, outer % b"\x29" + IPV6]
+    frames.append(bytes(12) + b"\x88\x64\x11\0\0\1\0\x40\0\x21" + IPV4)
+    frames.append(bytes(12) + b"\x81\0\0\1\x88\x47\0\x01\0\0\0\x06\x41\x40" + IPV4)
+    return frames
+
+
+def packed() -> list[bytes]:
+    """Captures in all that they may be packed in."""
+    whole = pcap("<", RAW, IPV4, IPV6)
+    zstd = importlib.import_module("backports.zstd")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in ("a.pcap", "long" * 40):
+            member = tarfile.TarInfo(name)
+            member.size = len(whole)
+            tar.addfile(member, io.BytesIO(whole))
+    plain = archive.getvalue()
+    every = [pack(whole) for pack in (gzip.compress, zstd.compress, lzma.compress, bz2.compress)]
+    return [*every, plain[: 4 * 1024], gzip.compress(plain), every[0] * 2]
+
+
 def seeds(what: str) -> list[bytes]:
     """Where the fuzzer starts."""
+    if what == "frame":
+        return in_tunnels()
+    if what == "packed":
+        return packed()
     if what == "text":
         return [LINE.encode(), VERBOSE.encode(), OLD.encode(), (LINE + VERBOSE).encode("utf-16")]
     ethernet = [bytes(12) + kind + ip for kind, ip in ((b"\x08\0", IPV4), (b"\x86\xdd", IPV6))]
     cooked = [b"\x08\0" + bytes(18) + IPV4, b"\x86\xdd" + bytes(8) + b"\4" + bytes(9) + IPV6]
     found = [captured(ETHERNET, *ethernet), captured(LINUX_COOKED_2, *cooked)]
     found += [pcap("<", RAW, IPV4, *FRAGMENTS), pcap(">", ETHERNET, *ethernet)]
-    return [*found, gzip.compress(found[0])]
+    found += [captured(ETHERNET, *in_tunnels()), pcap("<", PPP, b"\xff\x03\0\x21" + IPV4)]
+    found.append(pcap("<", NFLOG, b"\2\0\0\0" + struct.pack("<HH", len(IPV4) + 4, 9) + IPV4))
+    pktap = struct.pack("<III", 108, 1, ETHERNET) + bytes(96) + ethernet[0]
+    return [*found, pcap("<", PKTAP, pktap), gzip.compress(found[0])]
+
+
+def one_frame(decode: Any, data: bytes) -> None:
+    """A frame alone, twice: a fragment may complete another."""
+    decoder = decode.Decoder()
+    for number in (1, 2):
+        try:
+            found = decoder.decode(data, ETHERNET, len(data), number, number)
+        except decode.Malformed as why:
+            assert str(why)
+        else:
+            assert found is None or found.length >= 0
+
+
+def every_capture(captures: Any, data: bytes) -> None:
+    """All captures in one input."""
+    try:
+        for reading in captures.Captures(io.BytesIO(data)):
+            with reading:
+                for _ in reading.packets():
+                    pass
+    except captures.CaptureUnreadable as error:
+        assert error.message
 
 
 def one(captures: Any, packet: Any, tracker: Any, data: bytes) -> None:
@@ -105,13 +181,14 @@ def main() -> None:
         captures = importlib.import_module("tlsprobe.captures.reader")
         packet = importlib.import_module("tlsprobe.packets.packet")
         tracker = importlib.import_module("tlsprobe.flows.tracker")
+        decode = importlib.import_module("tlsprobe.packets.decode")
+    ways = {"frame": partial(one_frame, decode), "packed": partial(every_capture, captures)}
     with tempfile.TemporaryDirectory() as folder:
         for n, seed in enumerate(seeds(what)):
             (Path(folder) / f"seed{n}").write_bytes(seed)
         limits = ["-timeout=5", "-rss_limit_mb=512", "-max_len=4096"]
-        atheris.Setup(
-            [sys.argv[0], *limits, *options, folder], partial(one, captures, packet, tracker)
-        )
+        way = ways.get(what, partial(one, captures, packet, tracker))
+        atheris.Setup([sys.argv[0], *limits, *options, folder], way)
         atheris.Fuzz()
 
 

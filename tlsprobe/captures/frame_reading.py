@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from tlsprobe.captures.foreign import CONVERT, link_text
 from tlsprobe.captures.packing import Packing
-from tlsprobe.captures.pcap import RECORD_HEAD, Batch, CapturedInterface, Walker
+from tlsprobe.captures.pcap import RECORD_HEAD, Batch, Walker
 from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import Summary
@@ -172,8 +172,8 @@ class FrameReading(Counts):
     def _segments(self, batch: Batch, wanted: Wanted | None) -> Iterator[Packet]:
         layout = _layout(batch.order, batch.interface.link)
         read, plain, mask, least = layout.brief, layout.kind, layout.fragment_mask, layout.least
-        buffer, decoder = batch.buffer, self._decoder
-        link, index = batch.interface.link, batch.interface.index
+        buffer, decoder, high_ns, low_ns = batch.buffer, self._decoder, batch.high_ns, batch.low_ns
+        link, index, decode = batch.interface.link, batch.interface.index, self._decoder.decode
         number = self.total
         for at in batch.offsets:
             number += 1
@@ -189,30 +189,23 @@ class FrameReading(Counts):
                 continue
             start = at + RECORD_HEAD
             frame = buffer[start : start + captured]
-            time_ns = high * batch.high_ns + low * batch.low_ns
+            time_ns = high * high_ns + low * low_ns
             if is_plain or wanted is None:
-                packet = self._decode(frame, batch.interface, length, time_ns, number)
+                # Not by a function of its own, which would be called for each frame.
+                try:
+                    packet = decode(frame, link, length, time_ns, number, index)
+                except Malformed as why:
+                    self._skip(f"{self.name}: packet {number}: {why}")
+                    continue
                 if packet is not None:
                     yield packet
+                else:
+                    self.other += 1
                 continue
             found = self._find(frame, link, length, time_ns, number)
             if found is not None and wanted(found.key):
                 place = decoder.place(frame, link, index, found.tunnel)
                 yield decoder.segment(found, number, time_ns, place)
-
-    def _decode(
-        self, frame: bytes, interface: CapturedInterface, length: int, time_ns: int, number: int
-    ) -> Packet | None:
-        try:
-            packet = self._decoder.decode(
-                frame, interface.link, length, time_ns, number, interface.index
-            )
-        except Malformed as why:
-            self._skip(f"{self.name}: packet {number}: {why}")
-            return None
-        if packet is None:
-            self.other += 1
-        return packet
 
     def _find(
         self, frame: bytes, link: int, length: int, time_ns: int, number: int

@@ -61,7 +61,8 @@ class Connection:
     time. ``rsts`` counts RSTs, ``left_out`` the segments that were let go. ``presumed`` says that
     a bare RST's number could not be compared and was taken to fit; ``doubtful`` that a packet may
     as well be of another connection between the same endpoints. ``tunnels`` names what its packets
-    came through. With ``released`` set, segments are followed and no longer kept.
+    came through, ``held`` is what it takes in memory, in segments. With ``released`` set, segments
+    are followed and no longer kept.
     """
 
     __slots__ = (
@@ -72,10 +73,10 @@ class Connection:
         "_only_syns",
         "_opening",
         "_printed",
-        "_weight",
         "doubtful",
         "ended",
         "first_ns",
+        "held",
         "key",
         "last_ns",
         "left_out",
@@ -122,7 +123,7 @@ class Connection:
         self._only_syns = True
         self._initial: int | None = None
         self._printed = printed
-        self._weight = _ITSELF_WITH_BODIES if keep_bodies else _ITSELF
+        self.held = _ITSELF_WITH_BODIES if keep_bodies else _ITSELF
         self._most = latest
         self._opening: list[Segment] = []
         self._latest: deque[Segment] | None = None
@@ -131,15 +132,6 @@ class Connection:
     def ends(self) -> tuple[Endpoint, Endpoint]:
         """Its two endpoints, that of way 0 first."""
         return endpoints(self.key)
-
-    @property
-    def held(self) -> int:
-        """What it takes in memory, in segments."""
-        weight = self._weight
-        for walk in self.walks:
-            if walk.waiting_bytes:
-                weight += walk.waiting_bytes // _WAITING_BYTES
-        return weight
 
     # --- whether a packet belongs to it -----------------------------------------------------------
 
@@ -178,7 +170,7 @@ class Connection:
 
     # --- what it adds -----------------------------------------------------------------------------
 
-    def add(self, packet: Packet, way: int) -> None:  # noqa: PLR0912 - the hot end of the wire
+    def add(self, packet: Packet, way: int) -> None:  # noqa: PLR0912, PLR0915 - the hot end of the wire
         """One more packet; ``way`` is 0 if the first of the ends sent it."""
         (number, time_ns, _, seq, told_ack, flags, window, length, payload,
          ttl, ip_id, timestamps, df, window_scale, options, _, relative, _,
@@ -220,7 +212,10 @@ class Connection:
             if length or flags & _SYN_FIN or start != own.reached:
                 own.saw(first, first + length, flags & _FIN)
                 if length and self.walks:
-                    self.walks[way].feed(first, payload, length, time_ns, number)
+                    walk = self.walks[way]
+                    self.held -= walk.waiting_bytes // _WAITING_BYTES
+                    walk.feed(first, payload, length, time_ns, number)
+                    self.held += walk.waiting_bytes // _WAITING_BYTES
         if time_ns < self.last_ns:
             self._disorder_ns = max(self._disorder_ns, self.last_ns - time_ns)
         self.last_ns = time_ns
@@ -230,7 +225,7 @@ class Connection:
         ))  # fmt: skip
         if len(self._opening) < OPENING and not self.released:
             self._opening.append(segment)
-            self._weight += 1
+            self.held += 1
         else:
             self._keep(segment)
 
@@ -245,7 +240,7 @@ class Connection:
             self._latest.popleft()
             self.left_out += 1
         else:
-            self._weight += 1
+            self.held += 1
 
     def _opens(self, packet: Packet, way: int) -> None:
         grown = self.streams[way].opens((packet.seq + 1) & MASK)

@@ -46,6 +46,9 @@ SMALL_BYTES = 128
 _SEALED = re.compile(rb"[\x15\x17]\x03\x03[\x00-\x48]", re.DOTALL)
 """How a record that is sealed begins, in TLS 1.2 and 1.3."""
 
+_OPENINGS = frozenset({ALERT, HANDSHAKE})
+"""With one of these TLS begins."""
+
 _WAITING_PIECES, _WAITING_BYTES = 64, 1 << 18
 
 
@@ -211,6 +214,11 @@ class RecordWalk:
     # --- walking ---------------------------------------------------------------------------------
 
     def _walk(self, data: bytes, time_ns: int, number: int) -> None:
+        if self._needs_hello and not self._scrap and data[0] not in _OPENINGS and not self._walking:
+            # No hello begins here: most of what is no TLS is told by its first byte.
+            self._reached += len(data)
+            self.plain_to = self._reached
+            return
         while data:
             if not self._walking:
                 data = self._footing(data)
