@@ -7,10 +7,11 @@ first (`tlsprobe.captures.wireshark_text`); how it was wrapped is told by its fi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tlsprobe.captures.dissected_text import begins_packet
+from tlsprobe.captures.logs import Logs
 from tlsprobe.captures.named_columns import Columns, named_columns
 from tlsprobe.captures.printed_packet import Printed, Unreadable
 from tlsprobe.captures.rejoining import Rejoining, Wrapping, wrapping_of
@@ -59,11 +60,12 @@ class Table:
 
 @dataclass(slots=True)
 class LearnedLists:
-    """What `learn` found: the packet list, how it was wrapped, and whether there is any."""
+    """What `learn` found: the packet list, how it was wrapped, whether there is any, and logs."""
 
     packet_list: PacketList
     wrapping: Wrapping | None = None
     lists_any: bool = False
+    logs: Logs = field(default_factory=Logs)
 
 
 def learn(pieces: Iterable[bytes]) -> LearnedLists:
@@ -102,6 +104,11 @@ def _saw(learned: LearnedLists, table: Table, line: Line) -> None:
         learned.lists_any = True  # it looks like a row, and is to be counted
         return
     learned.lists_any |= table.is_named
-    if isinstance(told, Row):
+    if told is None:
+        learned.logs.saw(line.number, line.tabbed)
+    elif isinstance(told, Row):
         learned.lists_any |= told.tcp is not None
         listed.saw(told)
+        if told.tcp is None and not listed.has(told):
+            # Words of a log in the places of columns.
+            learned.logs.saw(line.number, line.tabbed)

@@ -29,6 +29,10 @@ class TextReading(Counts):
         for printed in self._printed():
             self._learned.saw(printed)
         self._learned.conclude()
+        logs = self._lists.logs
+        if not self.total and logs.seen:
+            said = f"{self.name}: it holds no packet, but lines of a log\n{logs.answer()}"
+            raise CaptureUnreadable(said, logs.hint())
         if not self.total:
             where = f"among its {self._lines} lines is no packet that tcpdump or Wireshark printed"
             raise CaptureUnreadable(f"{self.name}: {where}", HINT)
@@ -82,6 +86,8 @@ class TextReading(Counts):
                 f"{pasted.disordered} packets stand behind others with higher numbers: put them in"
                 " order, or what came first is not told"
             )
+        if logs := self._lists.logs.counted:
+            self.notes.append(f"it holds lines of logs, too: {logs}")
         self.lacking = pasted.lacking
         if pasted.lacking:
             self.notes.append(

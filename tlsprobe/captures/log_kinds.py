@@ -1,0 +1,189 @@
+"""What programs write when a connection is reset: how each is recognised, and what it shows.
+
+A log shows what one program met, never a packet. Which side sent an RST is said only where the
+line shows it: ECONNRESET at a reader says that an RST came from the other end of its socket or
+from something in between. The first kind that matches a line is the one that is counted.
+
+Source: the programs' own words; HAProxy's manual, 8.5, "Session state at disconnection"; Envoy's
+"Response flags"; the kernel's snmp counters (Documentation/networking/snmp_counter.rst).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_PEER = r"(?P<peer>\[[0-9a-fA-F:]{2,45}\]:\d{1,5}|[\w.-]{1,100}:\d{1,5})"
+_READER = "the program read ECONNRESET: an RST came from the other end, or from something between"
+_NOT_WHY = "nor what provoked it, nor whether a close_notify or a FIN came first"
+
+
+class LogKind(NamedTuple):
+    """Lines of one kind. ``pattern`` may name the other end ``peer``.
+
+    ``shows`` and ``hides`` are what such a line tells and what it cannot.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    shows: str
+    hides: str = _NOT_WHY
+
+
+def _kind(name: str, pattern: str, shows: str, hides: str = _NOT_WHY) -> LogKind:
+    return LogKind(name, re.compile(pattern, re.IGNORECASE), shows, hides)
+
+
+LOG_KINDS = (
+    _kind(
+        "strace, linger 0",
+        r"setsockopt\(.{0,60}SO_LINGER, \{l?_?onoff=1, l?_?linger=0\}",
+        "the traced program set SO_LINGER with a time of 0: its close() sends an RST on purpose",
+        "which connections it closed so",
+    ),
+    _kind(
+        "strace, ECONNRESET",
+        r"\b(?:recv|read|readv|recvfrom|recvmsg)\(.{0,300}= -1 ECONNRESET",
+        "the traced program's read met an RST that the other end, or something between, had sent",
+    ),
+    _kind(
+        "strace, EPIPE",
+        r"\b(?:send|write|writev|sendto|sendmsg)\(.{0,300}= -1 (?:EPIPE|ECONNRESET)",
+        "the traced program wrote to a connection that had already been reset or closed",
+    ),
+    _kind(
+        "kernel trace of tcp_send_reset",
+        r"\btcp_send_reset:.{0,300}",
+        "this machine's kernel sent an RST; newer kernels print the reason (reason=...)",
+        "the packets before it",
+    ),
+    _kind(
+        "kubectl port-forward",
+        r"error copying from (?:remote stream to local|local connection to remote)"
+        r"|error forwarding port \d{1,5} to pod|lost connection to pod",
+        "a forwarded connection broke, at the local program's side (the line names the local"
+        " connection) or at the pod's; some versions of kubectl end all others with it",
+    ),
+    _kind(
+        "nginx, upstream reset",
+        r"\(104: .{0,60}?\) while .{0,60}?upstream"
+        rf"(?:.{{0,600}}?upstream: \"\w+://{_PEER})?",
+        "nginx read ECONNRESET from its upstream: the RST came from there, or from between",
+    ),
+    _kind(
+        "nginx, client or shutdown",
+        r"\(104: .{0,60}?\) while|SSL_shutdown\(\) failed|SSL_(?:read|write)\(\) failed"
+        r"|upstream prematurely closed connection",
+        "nginx met the end of a connection before it expected one",
+    ),
+    _kind(
+        "HAProxy",
+        r" (?:[SC][DHCRQL][-A-Z]{2}) \d{1,9}/\d{1,9}/\d{1,9}/\d{1,9}/\+?\d{1,9} ",
+        "the first of the four flags tells who ended it (S: the server, C: the client), the second"
+        " when (D: in the data, H: before the headers, C: while connecting)",
+        "whether it was an RST or a FIN",
+    ),
+    _kind(
+        "Envoy",
+        r"upstream_reset_before_response_started\{\w{1,60}|\" \d{3} (?:[A-Z]{2,6},){0,4}"
+        r"(?:UC|UPE|DC|UR|LR|UF)(?:,[A-Z]{2,6}){0,4} ",
+        "response flags: UC the upstream ended the connection, UPE its answer broke the protocol,"
+        " DC the client ended it, UR a stream was reset",
+        "whether it was an RST or a FIN",
+    ),
+    _kind(
+        "Apache httpd",
+        r"\bAH\d{5}: .{0,300}?reset by peer|\(104\)Connection reset by peer: ",
+        "httpd read ECONNRESET: an RST came from the client or backend that the line names",
+    ),
+    _kind(
+        "PostgreSQL",
+        r"could not (?:receive data from|send data to) client: |unexpected EOF on client connection"
+        r"|SSL SYSCALL error: |SSL connection has been closed unexpectedly",
+        "PostgreSQL, or its client, met the end of the connection where more was expected",
+    ),
+    _kind(
+        "Java",
+        r"closing inbound before receiving peer's close_notify"
+        r"|SocketException: (?:Connection reset|Broken pipe)",
+        "a Java program met a FIN without close_notify (the first), or an RST (SocketException)",
+    ),
+    _kind(
+        "Python",
+        r"ConnectionResetError|UNEXPECTED_EOF_WHILE_READING|EOF occurred in violation of protocol"
+        r"|SSLEOFError|BrokenPipeError",
+        "a Python program met an RST (ConnectionResetError) or a FIN without close_notify (EOF)",
+    ),
+    _kind(
+        "Ruby",
+        r"Errno::(?:ECONNRESET|EPIPE)",
+        "a Ruby program met an RST, or wrote to what was closed",
+    ),
+    _kind("Node.js", r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b|socket hang up", _READER),
+    _kind(
+        "Go",
+        rf"\b(?:read|write) tcp[46]? .{{1,100}}?->{_PEER}: (?:read|write): "
+        r"(?:connection reset by peer|broken pipe)",
+        _READER,
+    ),
+    _kind(
+        "OpenSSL or curl, no close_notify",
+        r"unexpected eof while reading|0A000126",
+        "the other end sent a FIN without a close_notify: the data may be cut short",
+        "who ended the connection first",
+    ),
+    _kind(
+        "curl or OpenSSL, reset",
+        r"(?:Recv|Send) failure: |curl: \((?:35|52|55|56)\)|(?:read|write):errno=(?:104|32)"
+        r"|OpenSSL SSL_(?:read|write|connect): ",
+        _READER,
+    ),
+    _kind(
+        "conntrack",
+        r"\btcp {1,12}6 .{0,60}\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"
+        r" dport=(?P<port>\d{1,5})",
+        "what the connection tracker of this machine knows; CLOSE: it saw an RST",
+        "who sent the RST; a connection that it forgot is not in the list",
+    ),
+    _kind(
+        "ss or netstat, sockets",
+        r"^ {0,8}(?:tcp6? {1,12}\d{1,9} {1,12}\d{1,9} |(?:ESTAB|TIME-WAIT|FIN-WAIT-[12]|CLOSE-WAIT"
+        r"|LAST-ACK|CLOSING|SYN-SENT|SYN-RECV) {1,20}\d{1,9} )",
+        "sockets as they are now: Recv-Q above 0 at a close() makes an RST; CLOSE-WAIT: the peer"
+        " has closed and this program has not; FIN-WAIT-2: the other way round",
+        "what happened to connections that are gone, as those that were reset are",
+    ),
+    _kind(
+        "counters of the kernel",
+        r"TCPAbort(?:On)?\w{1,20}|\bTcp(?:OutRsts|EstabResets)\b|connections reset due to |"
+        r"\bresets (?:sent|received)\b|connection resets received",
+        "RSTs of the whole machine: TCPAbortOnClose counts close() with data unread, TCPAbortOnData"
+        " data that came after close() or linger 0, TCPAbortOnTimeout peers that vanished,"
+        " TCPAbortOnLinger an expired linger, OutRsts all that it sent, EstabResets connections",
+        "which connections they belong to",
+    ),
+    _kind(
+        "ngrep, snoop or pktmon",
+        r"^T .{3,60}:\d{1,5} -> .{3,60}:\d{1,5} \[[A-Z]{1,8}\]|\bTCP D=\d{1,5} S=\d{1,5} "
+        r"|PktGroupId \d",
+        "packets, but without the numbers that tell what provoked an RST",
+        "which segment an RST answers",
+    ),
+    _kind(
+        "tshark -T fields without names",
+        r"^(?=[^g-wyz]{0,200}$)(?:[^\t,;|]{0,60}[\t,;|]){1,30}?(?:\d{1,3}\.){3}\d{1,3}[\t,;|]"
+        r"(?:[^\t,;|]{0,60}[\t,;|]){0,6}(?:\d{1,3}\.){3}\d{1,3}[\t,;|]",
+        "cells whose columns nothing names: print them with `-E header=y`",
+        "which cell is which",
+    ),
+    _kind("a program's log", r"connection reset by peer|\bECONNRESET\b|errno 104\b", _READER),
+)
+
+SUSPICIOUS = re.compile(
+    r"reset|104|errno|eof|epipe|broken pipe|linger|lost connection|close_notify|shutdown|closed"
+    r"|failure|curl: |upstream|TCPAbort|OutRsts|[SC][DHCRQL]--? |hang up|ConnectionReset|SSL"
+    r"| UC | DC |UPE|tcp +6 |^ *tcp6? |WAIT|ESTAB|LAST-ACK|CLOSING|^T |TCP D=|PktGroupId"
+    r"|\d\.\d{1,3}[\t,;|]",
+    re.IGNORECASE,
+)
+"""What every line of these kinds has: a quick look at each line of a text."""
