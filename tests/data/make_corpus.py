@@ -214,23 +214,27 @@ MORE: tuple[Scene, ...] = (
 
 
 class Recorder:
-    """The frames of the loopback interface, each once, with the kernel's time."""
+    """The frames of the loopback interface, each once, with the kernel's time.
 
-    def __init__(self) -> None:
+    ``snap`` bytes of each are kept. ``is_going``: it has not been stopped.
+    """
+
+    def __init__(self, snap: int = SNAP) -> None:
+        self._snap = snap
         self.frames: list[tuple[int, bytes, int]] = []
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
         self._socket.bind(("lo", 0))
         self._socket.settimeout(0.05)
-        self._going = True
+        self.is_going = True
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        while self._going:
+        while self.is_going:
             try:
-                data, extra, flags, sender = self._socket.recvmsg(SNAP, 64, socket.MSG_TRUNC)
+                data, extra, flags, sender = self._socket.recvmsg(self._snap, 64, socket.MSG_TRUNC)
             except TimeoutError:
                 continue
             if sender[2] == _OUTGOING:  # on loopback every frame passes twice
@@ -241,7 +245,7 @@ class Recorder:
 
     def stop(self) -> None:
         time.sleep(_SETTLE_S)
-        self._going = False
+        self.is_going = False
         self._thread.join()
         self._socket.close()
 

@@ -163,7 +163,8 @@ def _vanished(ends: _Ends) -> Iterator[Trouble]:
         if not _is_enough(tries) or not own.heard or own.heard[0].time_ns > tries[0].time_ns:
             continue
         silent = own.heard[-1].time_ns <= tries[0].time_ns
-        if silent and own.sent[-1] is tries[-1] and own.acked > 0:
+        was_there = any(not s.syn for s in own.heard)
+        if silent and was_there and own.sent[-1] is tries[-1]:
             yield Trouble(
                 TroubleKind.VANISHED,
                 side.peer,
