@@ -118,6 +118,14 @@ def test_the_rule_that_names_the_occasion_is_the_one_that_is_broken() -> None:
     assert found == [("ends", "HTTP-CLOSE")]
 
 
+def test_who_talks_on_behind_half_a_message_talks_nonsense() -> None:
+    rules = ("INTEROP-RESET-BEFORE-FIN", "TLS13-NOTIFY")
+    for steps in ('send "x"; terminate; drain', "send part; request; fin; drain"):
+        assert names(seen(steps, *rules)) == []
+    for steps in ('terminate; send "x"; drain', 'close_notify; send "x"; send; drain'):
+        assert len(names(seen(steps, *rules))) == 2
+
+
 def test_what_came_late_says_nothing() -> None:
     reset = seen("fin; drain", "INTEROP-RESET-BEFORE-FIN", tcp=TcpEnd.RESET)
     late = Observation(reset.example, replace(reset.judgement, doubt=Doubt.LATE))

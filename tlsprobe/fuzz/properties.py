@@ -28,7 +28,7 @@ from tlsprobe.model.judgement import (
     TcpEnd,
 )
 from tlsprobe.model.knowledge import Digest
-from tlsprobe.model.sequence import ANNOUNCES, SPEAKS, WRITES, Form, Verb
+from tlsprobe.model.sequence import ANNOUNCES, ENDS, SPEAKS, WRITES, Form, Verb
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
@@ -244,6 +244,8 @@ def violations(seen: Observation, properties: Iterable[Property]) -> tuple[Viola
     if not seen.counts or _babbles(seen):
         return ()
     can_say = [asked for asked in properties if not (asked.reads and seen.blind)]
+    if _confuses(seen):
+        can_say = [asked for asked in can_say if asked.name == "ends"]
     return tuple(found for asked in can_say for found in asked.check(seen))
 
 
@@ -299,6 +301,22 @@ def _babbles(seen: Observation) -> bool:
     verbs = [step.verb for step in seen.example.sequence.steps]
     ours = [verb for verb in verbs if verb in WRITES]
     return Verb.CLOSE_NOTIFY in ours[:-1]
+
+
+def _confuses(seen: Observation) -> bool:
+    """Whether we went on talking behind half a message or a few bytes: then all of it is nonsense.
+
+    A server may give such a connection up as it likes. What comes behind our close_notify or our
+    FIN is no part of the conversation.
+    """
+    half = False
+    for step in seen.example.sequence.steps:
+        if step.verb is Verb.CLOSE_NOTIFY or step.verb in ENDS:
+            return False
+        if half and step.verb in SPEAKS:
+            return True
+        half = half or step.payload is not None or step.form in {Form.PART, Form.CUT}
+    return False
 
 
 def _is_tls(seen: Observation) -> bool:
