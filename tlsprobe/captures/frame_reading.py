@@ -60,7 +60,7 @@ class FrameReading(Counts):
         """All packets; ``total`` counts those before the batch, and at the end all."""
         self._begin()
         walker = Walker(self.name)
-        pieces = Pieces(self._file, packing=self._packing)
+        pieces = Pieces(self._file, packing=self._packing, watch=self.watch)
         for piece in pieces:
             for batch in walker.feed(piece):
                 yield batch

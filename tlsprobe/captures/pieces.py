@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from tlsprobe.captures.packing import Damaged, Packing, unpacked
 
 CHUNK = 1 << 20
+
+Watch = Callable[[int], None]
+"""Told now and then how many bytes of the input, as it is, were taken in this pass."""
 
 FREE, RATIO = 256 << 20, 300
 """Beyond so many bytes, data that unpack to so many times their size are taken for a bomb."""
@@ -20,11 +23,19 @@ class Pieces:
     ``is_bomb`` says that there is more than anybody would want.
     """
 
-    def __init__(self, file: BinaryIO, *, packing: Packing | None, size: int = CHUNK) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        packing: Packing | None,
+        size: int = CHUNK,
+        watch: Watch | None = None,
+    ) -> None:
         self._file = file
         self._packing = packing
         self._size = size
         self._taken = 0
+        self._watch = watch
         self.broken: str | None = None
         self.is_bomb = False
 
@@ -42,6 +53,8 @@ class Pieces:
         self._taken = 0
         while data := self._file.read(self._size):
             self._taken += len(data)
+            if self._watch is not None:
+                self._watch(self._taken)
             yield data
 
     def _unpacked(self, packing: Packing) -> Iterator[bytes]:

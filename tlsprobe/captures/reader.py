@@ -22,7 +22,7 @@ from tlsprobe.captures.foreign import FOREIGN
 from tlsprobe.captures.frame_reading import FrameReading
 from tlsprobe.captures.packing import Packing, packing_of
 from tlsprobe.captures.pcap import PCAP_MAGICS
-from tlsprobe.captures.pieces import CHUNK, Pieces
+from tlsprobe.captures.pieces import CHUNK, Pieces, Watch
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Kind, Reading
 from tlsprobe.captures.text_lines import is_text
 from tlsprobe.captures.text_reading import TextReading
@@ -48,11 +48,13 @@ class Captures:
     """All captures in an input: the input itself, or each file of a tar archive.
 
     Each is a reading of its own, whose name says which it is; close it before the next one.
-    ``passed_over`` says of files of an archive why they are no captures.
+    ``passed_over`` says of files of an archive why they are no captures. ``watch`` is told how far
+    the pass over a capture file is.
     """
 
-    def __init__(self, source: str | Path | BinaryIO) -> None:
+    def __init__(self, source: str | Path | BinaryIO, watch: Watch | None = None) -> None:
         self._source = source
+        self._watch = watch
         self.is_archive = False
         self.passed_over: list[CaptureUnreadable] = []
 
@@ -65,7 +67,7 @@ class Captures:
             if self.is_archive:
                 yield from self._members(name, file, packing)
             else:
-                yield _recognised(name, file, cut)
+                yield _recognised(name, file, cut, self._watch)
         finally:
             file.close()
 
@@ -97,11 +99,13 @@ def _head(name: str, file: BinaryIO) -> tuple[bytes, Packing | None]:
     return head, packing
 
 
-def _recognised(name: str, file: BinaryIO, cut: str | None) -> Reading:
+def _recognised(name: str, file: BinaryIO, cut: str | None, watch: Watch | None = None) -> Reading:
     head, packing = _head(name, file)
     if head[:4] in PCAP_MAGICS or head.startswith(_SECTION):
         kind: Kind = "pcapng" if head.startswith(_SECTION) else "pcap"
-        return FrameReading(name, file, kind, packing=packing, cut=cut)
+        capture = FrameReading(name, file, kind, packing=packing, cut=cut)
+        capture.watch = watch
+        return capture
     if begins_archive(head):
         raise CaptureUnreadable(f"{name}: this is an archive of files", ARCHIVE)
     for magic, hint in FOREIGN.items():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Literal, Protocol, Self
 
 from tlsprobe.captures.packing import Packing
+from tlsprobe.captures.pieces import Watch
 from tlsprobe.captures.summary import Summary
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.errors import UsageError
@@ -72,9 +73,10 @@ class Reading(Protocol):
 
 
 class Counts:
-    """What every reading tells of its latest pass."""
+    """What every reading tells of its latest pass; ``watch`` is told how far that is."""
 
     kind: Kind
+    watch: Watch | None = None
 
     def __init__(
         self, name: str, file: BinaryIO, *, packing: Packing | None, cut: str | None

@@ -147,10 +147,12 @@ def _explained(file: str, wanted: Filter, key_logs: list[bytes]) -> list[Explana
     """One for each capture in the file; what an archive holds besides is told on stderr."""
     from tlsprobe.captures.reader import Captures
     from tlsprobe.captures.reading import CaptureUnreadable
+    from tlsprobe.cli.reading_view import ReadingView
     from tlsprobe.explain import explain as explained
 
     found: list[Explanation] = []
-    captures = Captures(file)
+    view = ReadingView(file)
+    captures = Captures(file, view.watch)
     for reading in captures:
         try:
             found.append(explained(reading, wanted, key_logs))
@@ -159,6 +161,7 @@ def _explained(file: str, wanted: Filter, key_logs: list[bytes]) -> list[Explana
                 raise
             captures.passed_over.append(error)
         finally:
+            view.clear()
             reading.close()
     if not found:
         raise captures.passed_over[0]
