@@ -183,6 +183,14 @@ def test_only_beside_others_can_a_connection_be_turned_away_for_want_of_room() -
     assert away.judged.trial.index == 1
 
 
+def test_on_a_busy_machine_nobody_is_said_to_turn_connections_away() -> None:
+    """One that was refused in a quick moment made a polite server a crowded one."""
+    slow = Load(9, 3, 10 * SLOW_NS)
+    refused = driven(REFUSED, load=Load(9, 3))
+    assert turned_away(refused)
+    assert turned_away([*refused, *driven(*[IN_TIME] * 4, load=slow)]) == []
+
+
 def test_a_server_that_refuses_an_upload_has_room() -> None:
     """It ends the connection before the upload is whole, which is before our sequence begins."""
     early = play(C.request(), S.notify(), S.fin(), asked=False, ended_early=True)

@@ -23,6 +23,9 @@ SHORTENED = 0.8
 SLOW_NS = 50_000_000
 """Lag of our event loop from which on short times mean nothing."""
 
+OFTEN_SLOW = 0.1
+"""The share of slow trials from which on the machine is too busy to tell who has no room."""
+
 _SLACK_S = 1.0
 """Many servers look for idle clients once a second, or when something else wakes them."""
 
@@ -76,10 +79,14 @@ def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
 def turned_away(driven: Iterable[Driven]) -> list[Driven]:
     """Trials that the server ended or refused before they began, with others of ours open.
 
-    If we were slow ourselves, its idle timer may have ended them. Who refuses an upload turns that
-    away, and no connection.
+    If we were slow ourselves, its idle timer may have ended them; where much of a run was slow, the
+    server was too, and nothing is concluded from any. Who refuses an upload turns that away, and no
+    connection.
     """
-    beside = (o for o in driven if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads)
+    seen = list(driven)
+    if sum(one.is_slow for one in seen) > OFTEN_SLOW * len(seen):
+        return []
+    beside = (o for o in seen if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads)
     return [one for one in beside if _was_turned_away(one.judged)]
 
 
