@@ -38,6 +38,24 @@ VERBOSE = (
     "    ::1.443 > ::1.40000: Flags [R], cksum 0x0001 (correct), seq 38, win 0, length 0\n"
 )
 OLD = "> 1 00:00:00.1 IP a.b.1 > c.d.2: P 1:25(24) ack 1 win 229 <nop,nop,timestamp 1 2>\n"
+LISTED = (
+    "1 0.000 192.0.2.7 198.51.100.9 TCP 66 40000 > 443 [SYN] Seq=0 Win=1 Len=0 TSval=1\n"
+    "2 0.001 192.0.2.7 198.51.100.9 TLSv1.2 97 Encrypted Alert\n"
+    "3 0.002 198.51.100.9 192.0.2.7 TCP 54 443 > 40000 [RST, ACK] Seq=1\n Ack=32 Win=0 Len=0\n"
+)
+TABLE = (
+    "frame.number;frame.time;ip.src;tcp.srcport;ip.dst;tcp.dstport;tcp.flags;tcp.seq;tcp.ack;tcp.len\n"
+    "1;Nov 21, 2026 01:00:00.5 UTC;192.0.2.7;5;192.0.2.9;443;0x0018;1;1;9\n"
+)
+IN_JSON = (
+    '[{"_index":"p","_source":{"layers":{"frame.number":["1"],"ip.src":["::1"],"ip.dst":["::2"],'
+    '"tcp.srcport":["1"],"tcp.dstport":["2"],"tcp.flags.str":["A"],"tcp.seq_raw":["1"]}}}]\n'
+)
+LOGGED = (
+    "read tcp 192.0.2.1:50000->[2001:db8::9]:443: read: connection reset by peer\n"
+    "recvfrom(3, 0x7f, 10, 0, NULL, NULL) = -1 ECONNRESET (Connection reset by peer)\n"
+    "tcp      6 10 CLOSE src=192.0.2.1 dst=192.0.2.9 sport=5 dport=5432 [ASSURED]\n"
+)
 TCP = bytes.fromhex("9c40 01bb 000003e8 000007d0 8018 0200 0000 0000 0101080a 00000001 00000002")
 IPV4 = bytes.fromhex("4500 0036 0007 4000 3f06 0000 7f000001 c0000207") + TCP + b"hi"
 IPV6 = bytes.fromhex("60000000 0022 06 40") + bytes(15) + b"\1" + bytes(15) + b"\1" + TCP + b"hi"
@@ -116,7 +134,8 @@ def seeds(what: str) -> list[bytes]:
     if what == "packed":
         return packed()
     if what == "text":
-        return [LINE.encode(), VERBOSE.encode(), OLD.encode(), (LINE + VERBOSE).encode("utf-16")]
+        texts = [LINE, VERBOSE, OLD, LISTED, TABLE, IN_JSON, LOGGED]
+        return [*(text.encode() for text in texts), (LINE + VERBOSE).encode("utf-16")]
     ethernet = [bytes(12) + kind + ip for kind, ip in ((b"\x08\0", IPV4), (b"\x86\xdd", IPV6))]
     cooked = [b"\x08\0" + bytes(18) + IPV4, b"\x86\xdd" + bytes(8) + b"\4" + bytes(9) + IPV6]
     found = [captured(ETHERNET, *ethernet), captured(LINUX_COOKED_2, *cooked)]

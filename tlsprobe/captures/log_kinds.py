@@ -85,7 +85,8 @@ LOG_KINDS = (
     ),
     _kind(
         "Envoy",
-        r"upstream_reset_before_response_started\{\w{1,60}|\" \d{3} (?:[A-Z]{2,6},){0,4}"
+        r"upstream_reset_before_response_started\{\w{1,60}|reset before headers\. reset reason: "
+        r"|\" \d{3} (?:[A-Z]{2,6},){0,4}"
         r"(?:UC|UPE|DC|UR|LR|UF)(?:,[A-Z]{2,6}){0,4} ",
         "response flags: UC the upstream ended the connection, UPE its answer broke the protocol,"
         " DC the client ended it, UR a stream was reset",

@@ -118,8 +118,10 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 
     Then: tlsprobe explain trace.pcap, or: tcpdump -n -r trace.pcap | tlsprobe explain -
 
+    Of a log it tells what its lines show, and which capture or run to make next.
+
     Exit codes: 0 nothing amiss was found; 1 a reset or other trouble was found; 2 the input could
-    not be read, or the command line is wrong.
+    not be read or holds no packet, or the command line is wrong.
     """
     from tlsprobe.explain.wanted import Filter
 
