@@ -46,10 +46,11 @@ def server_of(flow: ExplainedFlow) -> str:
 
 
 def first_of_each(flow: ExplainedFlow) -> list[ExplainedReset]:
-    """The first reset of each side and cause: echoes of it say nothing new."""
+    """The first reset of each side, cause and harm: echoes of it say nothing new."""
     first: dict[object, ExplainedReset] = {}
     for explained in flow.resets:
-        first.setdefault((explained.reset.side, explained.reset.cause), explained)
+        key = explained.reset.side, explained.reset.cause, explained.harm
+        first.setdefault(key, explained)
     return list(first.values())
 
 

@@ -98,7 +98,7 @@ def test_what_is_left_out_is_counted() -> None:
     page = explain_page(replace(one, flows=several, not_shown=7), most=3)
     text = render_markdown(page)
     assert "12 connections with a reset (7 of them not shown), 0 connections without one" in text
-    assert "## 2 more kinds of reset\n\n- 1 times, TLS 1.3: the server's unread-data" in text
+    assert "## 2 more kinds of reset\n\n- once, TLS 1.3: the server's unread-data" in text
     assert text.count("- because:") == 3
     everything = render_markdown(explain_page(replace(one, flows=several)))
     assert everything.count("- because:") == 5

@@ -164,7 +164,8 @@ def _overview(
 
 
 def _row(row: Row, source: InputFacts) -> tuple[Text, ...]:
-    where = "" if row.connections == row.resets else f" in {row.connections}"
+    several = row.connections != row.resets
+    where = f" in {counted(row.connections, 'connection')}" if several else ""
     first, last = clock_in(source, row.first_ns), clock_in(source, row.last_ns)
     when = first if first == last else f"{first} to {last}"
     whose = f"{row.side}: {row.cause}"
@@ -216,7 +217,8 @@ def _in_short(group: Group) -> str:
     flow = group.example
     version = f", TLS {flow.tls}" if flow.tls else ""
     resets = ", then ".join(_briefly(told) for told in first_of_each(flow))
-    return f"{group.count} times{version}: {resets} (packet {flow.resets[0].reset.packet})"
+    often = "once" if group.count == 1 else f"{group.count} times"
+    return f"{often}{version}: {resets} (packet {flow.resets[0].reset.packet})"
 
 
 def _briefly(told: ExplainedReset) -> str:
