@@ -16,6 +16,7 @@ from tlsprobe.campaign.spoiled import (
     SLOW_NS,
     Driven,
     hasty_timer,
+    is_shortened,
     is_steady,
     outlasts,
     spoiled,
@@ -223,6 +224,18 @@ def test_a_connection_that_failed_has_no_timeout_to_outlast() -> None:
     assert longest.judged.judgement.doubt is Doubt.NOT_REACHED
     assert outlasts(longest, shortest)
     assert not outlasts(longest, failed)
+
+
+@pytest.mark.parametrize(("lag_s", "found"), [(0.0, True), (0.2, True), (2.0, False)])
+def test_a_timeout_is_shortened_by_more_than_a_slow_machine_delays(
+    lag_s: float, *, found: bool
+) -> None:
+    """A lag of 0.15 s hid that 5 s alone were 0.24 s together: the short one passed as measured."""
+    quick = play(step("await"), silence(0.24), S.notify(), S.fin(), C.fin())
+    waited = play(step("await"), silence(5), S.notify(), S.fin(), C.fin())
+    (crowded,) = driven(quick, name="idle-expiry", load=Load(20, 20))
+    (alone,) = driven(waited, name="idle-expiry", load=Load(1, 1, round(lag_s * 1e9)))
+    assert is_shortened(crowded, alone) is found
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ async def _crowded(
     hasty = hasty_timer(seen, expected_s)
     if hasty is None or hasty.idle_s is None:
         return None
-    first = opened_alone(one for one in seen if not one.is_slow)
+    first = opened_alone(seen)
     alone: list[Driven] = []
     while len(alone) < TIMES_ALONE:
         # Who looks for idle clients at every tick ends each of ours just when the next one begins.

@@ -23,6 +23,9 @@ SHORTENED = 0.8
 SLOW_NS = 50_000_000
 """Lag of our event loop from which on short times mean nothing."""
 
+TIMES_LAG = 4
+"""A server may be late by so many times the longest lag of our own event loop."""
+
 OFTEN_SLOW = 0.1
 """The share of slow trials from which on the machine is too busy to tell who has no room."""
 
@@ -42,6 +45,11 @@ class Driven(NamedTuple):
         """After how many seconds of silence the server ended it, if it did."""
         span = self.judged.judgement.timing_us.get("idle_to_end")
         return None if span is None else span / 1e6
+
+    @property
+    def late_s(self) -> float:
+        """By how much a slow machine may have delayed the server: some times what delayed us."""
+        return TIMES_LAG * self.load.lag_ns / 1e9
 
     @property
     def is_slow(self) -> bool:
@@ -135,16 +143,19 @@ def _idle_s(one: Driven) -> float:
 
 def is_shortened(crowded: Driven, alone: Driven) -> bool:
     """Whether a timeout was shorter than the same one with no other connection of ours open."""
-    return not alone.is_slow and outlasts(alone, crowded)
+    return outlasts(alone, crowded)
 
 
 def outlasts(one: Driven, other: Driven) -> bool:
-    """Whether a timeout is so much longer than another that neither ticks nor chance made it so."""
+    """Whether a timeout is so much longer than another that neither ticks nor chance made it so.
+
+    Nor a machine that was slow: a server may fire late by more than our event loop was.
+    """
     if other.idle_s is None:
         return False
     if one.judged.judgement.doubt is Doubt.NOT_REACHED:
-        return True  # it did not fire even while we waited
-    return one.idle_s is not None and other.idle_s < _least(one.idle_s)
+        return not one.is_slow  # it did not fire even while we waited
+    return one.idle_s is not None and other.idle_s < _least(one.idle_s - one.late_s)
 
 
 def is_steady(alone: Iterable[Driven]) -> bool:
