@@ -29,6 +29,7 @@ LAYERS: Final = (
         *("records", "facts"),
     },
     {"flows", "captures", "sniff", "judge"},
+    {"behaviours"},
     {"drive", "lab", "reference", "report"},
     {"campaign", "explain", "fuzz"},
     {"cli"},
@@ -52,7 +53,7 @@ DIETS: Final = {
     "report": (
         *("model", "model.*", "errors", "spelling", "version"),
         *("judge.rules", "judge.families", "judge.remedies"),
-        *("catalogue", "catalogue.*"),
+        *("behaviours", "catalogue", "catalogue.*"),
     ),
 }
 STDLIB_ONLY: Final = {"model", "judge"}

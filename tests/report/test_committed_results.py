@@ -6,6 +6,7 @@ all that is committed takes a while: `make check` leaves it out.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -21,6 +22,8 @@ from tests.report.committed import (
     readme,
     write,
 )
+from tlsprobe.behaviours import behaviours_of
+from tlsprobe.model.behaviour import Harm, Phase, Tried
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_matrix
 from tlsprobe.report.document import encode_run_line
@@ -64,3 +67,20 @@ def test_readme_shows_the_summary_of_them() -> None:
 
 def test_no_committed_run_was_interrupted() -> None:
     assert [name for name, run in committed_runs().items() if run.interrupted] == []
+
+
+def test_waiting_for_postgres_alert_was_tried_and_does_not_help() -> None:
+    found = behaviours_of(committed_runs()["postgres"])
+    goodbye = next(one for one in found if one.phase is Phase.GOODBYE)
+    tried = {one.tried for one in goodbye.to_do if one.seen}
+    assert goodbye.harm is Harm.BREAKS
+    assert tried == {Tried.HELPS, Tried.HELPS_NOT}
+
+
+def test_the_levels_divide_the_servers_that_were_measured() -> None:
+    worst = Counter(
+        found[0].harm if (found := behaviours_of(run)) else Harm.NONE
+        for run in committed_runs().values()
+    )
+    assert max(worst.values()) < 0.6 * worst.total()
+    assert all(worst[harm] for harm in Harm)

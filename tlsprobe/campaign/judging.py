@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.digest import Tally, digest_of
@@ -102,7 +103,7 @@ def judged_run(facts: Callable[[], Iterable[Fact]]) -> JudgedRun:
 
 def with_judgement(run: Run, judged: JudgedRun) -> Run:
     """The document of a run, with what is said of its facts."""
-    return replace(
+    told = replace(
         run,
         cells=judged.cells,
         idle=judged.idle,
@@ -112,6 +113,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
         lateness=judged.lateness,
         crowding=judged.crowding,
     )
+    return replace(told, behaviours=behaviours_of(told))
 
 
 def alone(fact: TrialFact) -> Knowledge:

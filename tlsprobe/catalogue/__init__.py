@@ -13,6 +13,7 @@ from typing import assert_never
 
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.language import parse
+from tlsprobe.model.behaviour import Who
 from tlsprobe.model.sequence import (
     ANNOUNCES,
     ENDS,
@@ -30,12 +31,17 @@ from tlsprobe.model.sequence import (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A sequence of the catalogue with what it asks, why, and the rules it can decide."""
+    """A sequence of the catalogue with what it asks, why, and the rules it can decide.
+
+    ``who`` closes like that, for ``example``.
+    """
 
     sequence: Sequence
     group: str
     asks: str
     why: str
+    who: Who
+    example: str
     decides: tuple[str, ...]
 
 
@@ -230,6 +236,8 @@ def _entry(name: str, table: dict[str, object]) -> Entry:
         str(table["group"]),
         str(table["asks"]),
         str(table["why"]),
+        Who(str(table["who"])),
+        str(table["example"]),
         tuple(map(str, decides)),
     )
 

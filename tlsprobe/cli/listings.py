@@ -99,6 +99,7 @@ def _sequence_fields(entry: Entry) -> Iterator[Field]:
     yield Field("steps", format_groups(entry.sequence.groups))
     yield Field("asks", entry.asks)
     yield Field("why", entry.why)
+    yield Field("who", f"{entry.who}: {entry.example}")
     nothing = "nothing by itself; it shows in the next connection"
     yield Field("decides", ", ".join(entry.decides) or nothing)
 

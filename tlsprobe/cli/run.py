@@ -46,8 +46,9 @@ from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.profiles import load_profile
+from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import encode_run_line
-from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.pages.run import brief_page, run_page
 from tlsprobe.report.render_terminal import print_page
 
 _RESUMED = "tlsprobe.resumed"
@@ -175,6 +176,14 @@ class RunOptions:
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            help="Print the whole page: every sequence, finding and cause.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False
     quiet: QuietOption = False
     no_color: NoColorOption = False
 
@@ -296,11 +305,18 @@ def _present(probed: Probed, options: RunOptions) -> None:
             sys.stdout.buffer.write(encode_run_line(done))
         sys.stdout.flush()
     elif probed.runs:
-        print_page(out(no_color=options.no_color), run_page(probed.runs))
+        print_page(out(no_color=options.no_color), _page(probed, options))
     if options.junit is not None:
         _write_junit(options.junit, probed, options.fails_on)
     for failure in probed.failures:
         complain(failure)
+
+
+def _page(probed: Probed, options: RunOptions) -> Page:
+    """The page in full, or what one has to know of one target."""
+    if options.verbose or len(probed.runs) > 1:
+        return run_page(probed.runs)
+    return brief_page(probed.runs[0], str(probed.folder))
 
 
 def _write_junit(file: Path, probed: Probed, fail_on: str) -> None:

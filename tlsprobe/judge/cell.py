@@ -14,7 +14,16 @@ from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.judge.spread import spread
 from tlsprobe.model.causes import Cause, Remedy
-from tlsprobe.model.judgement import Confidence, Doubt, Judgement, Reader, Reset, Result, Verdict
+from tlsprobe.model.judgement import (
+    Confidence,
+    Doubt,
+    Judgement,
+    Provoked,
+    Reader,
+    Reset,
+    Result,
+    Verdict,
+)
 from tlsprobe.model.run import (
     BeforeAfter,
     CauseFacts,
@@ -252,12 +261,15 @@ def _why(measured: MeasuredCell, reached: list[Judgement]) -> list[CauseFacts]:
     first: dict[_Kind, Reset] = {}
     counts: Counter[_Kind] = Counter()
     remedies: defaultdict[_Kind, dict[Remedy, None]] = defaultdict(dict)
+    provoked: defaultdict[_Kind, dict[Provoked, None]] = defaultdict(dict)
     for judgement in reached:
         resets = [r for r in judgement.resets if not (asked and r.side is Side.CLIENT)]
         kinds = {(r.side, r.cause, r.confidence): r for r in reversed(resets)}
         counts.update(kinds.keys())
         first = kinds | first
         for kind, reset in kinds.items():
+            if reset.provoked is not None:
+                provoked[kind][reset.provoked] = None
             if reset.side is Side.SERVER:
                 situation = situation_of(reset, measured.protocol, measured.family)
                 remedies[kind][remedy_of(situation)] = None
@@ -270,6 +282,13 @@ def _why(measured: MeasuredCell, reached: list[Judgement]) -> list[CauseFacts]:
             evidence=first[side, cause, confidence].evidence,
             remedy=_each_once(remedies[side, cause, confidence]),
             hurts=tuple(remedy.hurts for remedy in remedies[side, cause, confidence]),
+            provoked=tuple(sorted(provoked[side, cause, confidence])),
+            tried_by={
+                str(advice): advice.tried_by
+                for remedy in remedies[side, cause, confidence]
+                for advice in remedy.advice
+                if advice.tried_by
+            },
         )
         for (side, cause, confidence), count in counts.most_common()
     ]

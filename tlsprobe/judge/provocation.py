@@ -70,16 +70,23 @@ def _is_behind_end(theirs: list[Record], inside: list[Record]) -> bool:
 
 
 def _after_idle(trace: Trace, reset: Reset) -> bool:
-    """Whether it had been quiet when the sender began to end the connection."""
+    """Whether it had been quiet when the sender began to end the connection.
+
+    What it says first, as servers do that name their timeout in a last message, belongs to its end.
+    """
     if reset.time_ns - trace.segments[0].time_ns < LONG_NS:
         return False
     records = trace.drive.records
     alert = min((r.start for r in records if r.side is reset.side and r.kind in ALERTS), default=-1)
-    since = None
+    since, quiet = None, False
     for segment in trace.segments:
-        begins = segment.ends or (0 <= alert < segment.end)
-        if segment.side is reset.side and begins:
-            return since is not None and segment.time_ns - since >= LONG_NS
+        own = segment.side is reset.side
+        if since is not None and segment.time_ns - since >= LONG_NS:
+            quiet = own
+        elif segment.length and not own:
+            quiet = False
+        if own and (segment.ends or (0 <= alert < segment.end)):
+            return quiet
         if segment.length and not segment.syn:
             since = segment.time_ns
     return False

@@ -61,7 +61,9 @@ _FORWARDER = Advice(
 )
 
 _IDLE_BELOW = Advice(
-    Party.CLIENT, "set its idle timeout below the server's, so that it closes first."
+    Party.CLIENT,
+    "set its idle timeout below the server's, so that it closes first.",
+    tried_by=("close-notify-fin",),
 )
 
 _IN_BETWEEN = (
@@ -96,7 +98,9 @@ _BEHIND_RESET = Remedy(
 )
 
 _NOTHING_BEHIND = Advice(
-    Party.CLIENT, "send nothing after its own close_notify or goodbye: nobody is to act on it."
+    Party.CLIENT,
+    "send nothing after its own close_notify or goodbye: nobody is to act on it.",
+    tried_by=("close-notify-fin", "terminate"),
 )
 
 

@@ -29,10 +29,15 @@ class Party(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One thing that helps, as a sentence for one party."""
+    """One thing that helps, as a sentence for one party.
+
+    ``tried_by`` names sequences of the catalogue whose client does as it says: how the server takes
+    them tells whether it helps.
+    """
 
     party: Party
     text: str
+    tried_by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """With the party in front, where it is for one."""
@@ -148,8 +153,13 @@ class Cause(StrEnum):
                     ),
                     Advice(
                         Party.CLIENT,
-                        "send the goodbye without a close_notify after it, or wait for the"
-                        " server's alert before answering.",
+                        "send the goodbye without a close_notify after it.",
+                        tried_by=("terminate",),
+                    ),
+                    Advice(
+                        Party.CLIENT,
+                        "wait for the server's close_notify before sending its own.",
+                        tried_by=("server-close-reply",),
                     ),
                     Advice(
                         Party.FORWARDER,
@@ -220,6 +230,7 @@ class Cause(StrEnum):
                     Advice(
                         Party.CLIENT,
                         "set its idle timeout below the server's, so that it closes first.",
+                        tried_by=("close-notify-fin",),
                     ),
                     _NO_ALARM,
                 ),

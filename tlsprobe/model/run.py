@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from tlsprobe.model.behaviour import Behaviour
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,
@@ -15,6 +16,7 @@ from tlsprobe.model.judgement import (
     LadderLine,
     Level,
     Outcome,
+    Provoked,
     Reset,
     Result,
     RuleResult,
@@ -163,6 +165,7 @@ class CauseFacts:
     """Why the resets of a cell were sent: the surest instance, in sentences.
 
     ``remedy`` and ``hurts`` go by what drew them: an alert that nobody misses, or a request.
+    ``provoked`` says what that was, ``tried_by`` which sequences do what a remedy asks a client to.
     """
 
     cause: str
@@ -172,6 +175,8 @@ class CauseFacts:
     evidence: tuple[str, ...]
     remedy: tuple[str, ...] = ()
     hurts: tuple[str, ...] = ()
+    provoked: tuple[Provoked, ...] = ()
+    tried_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +425,7 @@ class Run:
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
     where no baseline was given. ``server_says`` is what the server calls itself: a ``Server``
     header, a greeting, a version. ``server`` and ``truth`` are there for what the lab started.
+    ``behaviours`` is what the server does, each thing once, the most harmful first.
     ``plan`` is what was told before it started, ``spent`` what it came to; ``lateness`` is how late
     our steps were on the wire, in microseconds: of each trial the one that was latest.
     """
@@ -445,4 +451,5 @@ class Run:
     spent: Plan | None = None
     lateness: Spread = Spread(0)
     crowding: Crowding | None = None
+    behaviours: tuple[Behaviour, ...] = ()
     schema: str = RUN_SCHEMA

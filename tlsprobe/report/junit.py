@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
+from tlsprobe.behaviours import behaviours_of
 from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Result, Verdict
 from tlsprobe.model.run import Cell, Deviation, Finding, Run
 from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
+from tlsprobe.report.pages.behaviours import describe
 from tlsprobe.report.sentences import describe_capture, describe_host
 
 _BAD = (Result.FAIL, Result.WARN, Result.ERROR)
@@ -61,6 +63,9 @@ def _properties(run: Run) -> Iterator[tuple[str, str]]:
     yield "profile", run.target.profile
     yield "host", describe_host(run)
     yield "capture", describe_capture(run.capture)
+    for number, one in enumerate(behaviours_of(run), 1):
+        told = f"{one.harm}: {describe(one)} ({one.count}/{one.trials})"
+        yield f"behaviour.{number}", told
 
 
 def _case(run: Run, cell: Cell, fail_on: str) -> ET.Element:

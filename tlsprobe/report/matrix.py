@@ -7,13 +7,23 @@ where they agree. A cell shows an outcome alone only if every trial of it ended 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.run import Cell, Run
-from tlsprobe.report.blocks import Code, Column, Legend, Mark, Table, Text, marks_in
+from tlsprobe.report.blocks import (
+    Code,
+    Column,
+    Inline,
+    Legend,
+    Mark,
+    Table,
+    Text,
+    marks_in,
+)
 
 MEANINGS: dict[Verdict, str] = {
     Verdict.PASS: "pass",
@@ -83,6 +93,37 @@ def by_version(run: Run) -> Matrix:
         for sequence in sequences
     ]
     return _matrix(heads, rows, run.cells, versions)
+
+
+def folded(run: Run, chapter: Callable[[str], str]) -> tuple[Table, Text]:
+    """One target, in few rows, and what its codes mean, in a line.
+
+    Sequences of a chapter that went alike share the row of the first; in how many trials is left
+    out. ``chapter`` says where a sequence belongs.
+    """
+    versions = _versions([run])
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for sequence in dict.fromkeys(cell.sequence for cell in run.cells if cell.role == "asked"):
+        cells = {cell.tls: cell for cell in run.cells if cell.sequence == sequence}
+        marks = tuple(_bare(mark_of(cells[v])) if v in cells else None for v in versions)
+        groups.setdefault((chapter(sequence), *marks), []).append(sequence)
+    shown: list[tuple[Text, ...]] = [
+        (_and_more(names), *((mark,) if isinstance(mark, Mark) else "" for mark in marks))
+        for (_, *marks), names in groups.items()
+    ]
+    table = _matrix(tuple(f"TLS {version}" for version in versions), shown, run.cells, versions)
+    return table.table, tuple(_in_a_line(table.legend))
+
+
+def _bare(mark: Mark) -> Mark:
+    """The mark without how often: ``n/N`` tells that not all trials ended so."""
+    return replace(mark, counts="n/N" if mark.counts else "")
+
+
+def _in_a_line(legend: Legend) -> Iterator[Inline]:
+    """What the marks mean, each in its first words."""
+    for number, (what, meaning) in enumerate(legend.entries):
+        yield from (" · " if number else "", what, " " + re.split("[:;]", meaning)[0])
 
 
 def by_target(runs: Sequence[Run], names: Sequence[str] = (), absent: Sequence[str] = ()) -> Matrix:
@@ -219,6 +260,10 @@ def _version_row(cells: list[Cell], versions: Sequence[str]) -> tuple[Text, ...]
     ending = _folded([(cell.tls, describe_outcomes(cell)) for cell in measured])
     wire = _folded([(cell.tls, describe_wire(cell)) for cell in measured])
     return (_label(cells[0]), *marks, ending, (Code(wire),) if wire else "")
+
+
+def _and_more(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} (+{len(names) - 1})"
 
 
 def _label(cell: Cell) -> str:

@@ -31,6 +31,12 @@ def rule_fields(rule_id: str, protocol: str = "", server_says: str = "") -> Iter
         yield Field("remedy", items=remedy.sentences)
 
 
+def rule_source(rule_id: str) -> tuple[Inline, ...]:
+    """Where a rule is written, in parentheses, as links; nothing for one that is not known here."""
+    rule = RULES.get(rule_id)
+    return () if rule is None else (f" ({rule.level}: ", *linked(rule.source), ")")
+
+
 def cause_fields(facts: CauseFacts) -> Iterator[Field]:
     """Whom a reset of this cause hurts, and the remedies.
 

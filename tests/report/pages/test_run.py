@@ -25,7 +25,7 @@ from tests.report.drawn import in_order, on_terminal, table_rows, words
 from tlsprobe.model.judgement import Confidence, Verdict
 from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Plan, Run, Spread
 from tlsprobe.report.matrix import matrix_of
-from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.pages.run import brief_page, run_page
 from tlsprobe.report.render_markdown import render_markdown
 
 
@@ -57,16 +57,17 @@ def test_a_reset_has_its_cause_its_victim_and_its_remedy() -> None:
         words(shown([postgres_run()])),
         [
             "How postgres at 127.0.0.1:5432 ends TLS connections",
+            "postgres at 127.0.0.1:5432: 1 behaviour to know, it breaks things.",
             "4 cells: 2 pass, 2 warn.",
             "terminate-close-notify ! RST ! RST reset-before-fin G N n r",
             "RST reset-before-fin: ",
+            "1 breaks: RST in place of a FIN behind the goodbye: unread-data-at-close",
+            "who most clients close like that: libpq",
+            "• Packet 24 is RST+ACK with a live window",
+            "again tlsprobe run --target 127.0.0.1:5432",
             "Findings WARN INTEROP-RESET-BEFORE-FIN (interop)",
-            "where terminate-close-notify (20/20 each, TLS 1.2 and 1.3)",
             "seen The server reset the connection instead of ending it with a FIN",
             "why unread-data-at-close (confidence high, in 40 trials)",
-            "• Packet 24 is RST+ACK with a live window",
-            "hurts Anyone who reads between client and server: the read fails with ECONNRESET",
-            "remedy • Send Terminate and close without a close_notify.",
             "pass TCP-RST-ON-UNREAD",
             "Examples terminate-close-notify, TLS 1.2, trial 7: G N n r",
             "0 µs client ──▶ server G #21 Terminate (5 bytes)",
@@ -89,7 +90,7 @@ def test_the_page_says_what_when_how_and_with_what() -> None:
 
 def test_the_matrix_is_a_table_with_a_legend() -> None:
     page = written([postgres_run()])
-    assert table_rows(page) == [
+    assert table_rows(page)[3:] == [
         ["sequence", "TLS 1.2", "TLS 1.3", "server's ending", "on the wire"],
         ["---"] * 5,
         ["terminate", "✓ok", "✓ok", "clean", "`G nf F`"],
@@ -243,7 +244,32 @@ def test_nine_targets_come_in_bands_that_keep_their_names_whole(width: int, band
 
 def test_one_sequence_fits_one_screen() -> None:
     run = make_run(postgres_reset("1.2"), postgres_reset("1.3"))
-    assert shown([run]).count("\n") <= 56
+    assert on_terminal(brief_page(run, "results/here"), width=80).count("\n") <= 56
+
+
+def test_a_brief_page_has_the_verdict_first_and_last() -> None:
+    lines = on_terminal(brief_page(postgres_run(), "results/here"), width=80).splitlines()
+    verdict = "postgres at 127.0.0.1:5432: 1 behaviour to know, it breaks things."
+    assert lines[0] == lines[-1] == verdict
+    assert any(line.startswith("  results  results/here") for line in lines)
+
+
+def test_a_brief_page_counts_what_was_not_measured() -> None:
+    gone = replace(clean(), verdict=Verdict.INCONCLUSIVE, reason="the capture had ended by then")
+    text = words(on_terminal(brief_page(make_run(gone)), width=80))
+    assert "inconclusive 1 cell: the capture had ended by then" in text
+
+
+def test_a_server_without_behaviours_has_nothing_to_report() -> None:
+    text = words(on_terminal(brief_page(make_run(clean())), width=80))
+    assert text.startswith("postgres at 127.0.0.1:5432: nothing to report.")
+
+
+def test_sequences_that_went_alike_share_a_row() -> None:
+    run = make_run(*(clean(name) for name in ("terminate", "terminate-fin", "fin-only")))
+    text = on_terminal(brief_page(run), width=80)
+    assert "terminate (+1)" in text
+    assert "fin-only " in text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
@@ -281,7 +307,7 @@ def test_nasty_text_is_shown_and_not_obeyed(encoding: str) -> None:
 def test_nasty_text_makes_no_markdown() -> None:
     page = written([nasty_run()], NASTY)
     assert not {"\x1b", "\u202e", "\udcff"} & set(page)
-    assert {len(row) for row in table_rows(page)} == {5}
+    assert {len(row) for row in table_rows(page)} == {4, 5}
     assert "<b>" not in re.sub(r"```.*?```|``text.*?``|`+[^\n]*`+", "", page, flags=re.DOTALL)
     headings = [line for line in page.splitlines() if line.startswith("#")]
     assert all(line.split()[1] != "head" for line in headings)

@@ -49,7 +49,7 @@ def examples_section(runs: Sequence[Run], limit: int) -> Iterator[Block]:
     if worst[:limit]:
         yield Heading(2, "Examples")
     for run, cell in worst[:limit]:
-        yield from _example(cell, f"{run.target.name}: " if len(runs) > 1 else "")
+        yield from example_blocks(cell, f"{run.target.name}: " if len(runs) > 1 else "")
 
 
 def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
@@ -86,7 +86,8 @@ def _where(places: Sequence[Place], several: bool) -> Field:
     return Field("where", (Names(place_names(places, several=several)),))
 
 
-def _example(cell: Cell, target: str) -> Iterator[Block]:
+def example_blocks(cell: Cell, target: str = "") -> Iterator[Block]:
+    """The trial that shows a cell best, packet by packet."""
     if cell.example is not None:
         trial = f"{target}{cell.sequence}, TLS {cell.tls}, trial {cell.example.trial}: "
         yield Heading(3, (trial, Code(cell.example.signature)))

@@ -7,11 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tlsprobe.behaviours import behaviours_of, phase_of
+from tlsprobe.model.behaviour import Behaviour, Harm
 from tlsprobe.model.run import Run
-from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Page, Paragraph
-from tlsprobe.report.matrix import matrix_of
+from tlsprobe.report.blocks import (
+    Block,
+    Code,
+    Field,
+    Fields,
+    Heading,
+    Note,
+    Page,
+    Paragraph,
+    Strong,
+)
+from tlsprobe.report.findings import findings_of
+from tlsprobe.report.matrix import folded, matrix_of
+from tlsprobe.report.pages.behaviours import (
+    behaviours_section,
+    verdict_of,
+    verdict_section,
+    verdicts_section,
+)
 from tlsprobe.report.pages.deviations import deviations_section
-from tlsprobe.report.pages.findings import examples_section, findings_section
+from tlsprobe.report.pages.findings import (
+    example_blocks,
+    examples_section,
+    findings_section,
+)
+from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import (
     count_verdicts,
     describe_capture,
@@ -26,6 +50,9 @@ from tlsprobe.report.sentences import (
     undecided_rules,
 )
 
+MOST_TOLD = 2
+"""So many behaviours are told in a brief page; the rest are lines of its first table."""
+
 
 def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Page:
     """The whole page.
@@ -36,9 +63,11 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
     matrix = matrix_of(runs)
     return (
         Heading(1, f"How {_subject(runs)} TLS connections"),
+        *(verdict_section(runs[0]) if len(runs) == 1 else verdicts_section(runs)),
         Paragraph(f"{count_verdicts(runs)}."),
         matrix.table,
         matrix.legend,
+        *(_behaviours(runs[0]) if len(runs) == 1 else ()),
         *findings_section(runs),
         *examples_section(runs, ladders),
         *idle_section(runs),
@@ -46,6 +75,55 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
         Fields(measured_fields(runs, command)),
         *(block for run in runs for block in deviations_section(run)),
     )
+
+
+def _behaviours(run: Run) -> Iterator[Block]:
+    if behaviours_of(run):
+        yield Heading(2, "Behaviours")
+        yield from behaviours_section(run)
+
+
+def brief_page(run: Run, folder: str = "") -> Page:
+    """What one has to know of a run, in about a screen: the verdict first and last.
+
+    ``folder`` is where the results are, with all the rest.
+    """
+    found = behaviours_of(run)
+    harmful = sum(one.harm in {Harm.BREAKS, Harm.MAY_BREAK} for one in found)
+    table, meaning = folded(run, lambda name: str(phase_of(name) or name))
+    return (
+        *verdict_section(run),
+        *behaviours_section(run, min(max(harmful, 1), MOST_TOLD)),
+        *(_proof(found[0], run) if found else ()),
+        table,
+        Note(meaning),
+        *_last_lines(run, folder),
+    )
+
+
+def _proof(one: Behaviour, run: Run) -> Iterator[Block]:
+    """The trial that shows the worst behaviour."""
+    first = one.seen[0]
+    for cell in run.cells:
+        if (cell.sequence, cell.tls) == (first.sequence, first.tls) and cell.example is not None:
+            yield from example_blocks(cell)
+
+
+def _last_lines(run: Run, folder: str) -> Iterator[Block]:
+    rows = [Field("idle", describe_idle(run.idle))] if run.idle else []
+    rows += [Field(label, words) for label, words in _circumstances(run, is_brief=True)]
+    if run.capture.backend != "none" and not run.capture.dropped:
+        rows.append(Field("capture", describe_capture(run.capture)))
+    if run.spent is not None:
+        rows.append(Field("cost", describe_cost(run.spent)))
+    for gap in findings_of([run]).unanswered:
+        cells = counted(len(gap.places), "cell")
+        rows.append(Field(str(gap.verdict), f"{cells}: {gap.reason or 'no reason was recorded'}"))
+    if folder:
+        rows.append(Field("results", (Code(folder), " (--verbose prints what its matrix.md says)")))
+    rows.append(Field("summary", count_verdicts([run])))
+    yield Fields(tuple(rows))
+    yield Paragraph((Strong(verdict_of(run, behaviours_of(run))),))
 
 
 def idle_section(runs: Sequence[Run]) -> Iterator[Block]:

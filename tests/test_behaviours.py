@@ -1,0 +1,151 @@
+"""What a server does, told once: what becomes one behaviour, how bad it is, and what was tried.
+
+ARCHITECTURE, "Rooms" and "Glossary": behaviour, harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.report.builders import clean, make_run, postgres_reset
+from tlsprobe.behaviours import behaviours_of
+from tlsprobe.catalogue import catalogue
+from tlsprobe.model.behaviour import Harm, Phase, Tried, Who
+from tlsprobe.model.judgement import Level, Provoked, Result, Verdict
+from tlsprobe.model.run import BeforeAfter, Cell, Finding, ResetCounts
+
+ADVICE = "Client: send the goodbye alone."
+
+
+def resetting(sequence: str, count: int = 20, drew: Provoked = Provoked.CLOSE_NOTIFY) -> Cell:
+    cell = postgres_reset()
+    facts = replace(
+        cell.why[0],
+        count=count,
+        remedy=(ADVICE,),
+        provoked=(drew,),
+        tried_by={ADVICE: ("terminate",)},
+    )
+    finding = next(f for f in cell.findings if f.rule == "INTEROP-RESET-BEFORE-FIN")
+    return replace(
+        cell,
+        sequence=sequence,
+        resets=ResetCounts(server=BeforeAfter(before_fin=count)),
+        findings=(replace(finding, count=count),),
+        why=(facts,),
+    )
+
+
+def breaking(rule: str, sequence: str = "close-notify-fin", tls: str = "1.3") -> Cell:
+    finding = Finding(rule, Level.MUST, Result.FAIL, 20, f"what breaks {rule}")
+    return replace(clean(sequence, tls), verdict=Verdict.FAIL, findings=(finding,))
+
+
+# --- how bad it is --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sequence", "count", "harm"),
+    [
+        ("terminate-close-notify", 20, Harm.BREAKS),
+        ("terminate-close-notify", 3, Harm.MAY_BREAK),
+        ("idle-expiry-race", 20, Harm.MAY_BREAK),
+        ("terminate-with-close-notify", 20, Harm.MAY_BREAK),
+        ("close-notify-twice", 20, Harm.NOISE),
+        ("close-notify-split", 20, Harm.NONE),
+        ("fin-after-hello", 20, Harm.NOISE),
+    ],
+)
+def test_harm_is_what_it_does_times_who_closes_so(sequence: str, count: int, harm: Harm) -> None:
+    (found,) = behaviours_of(make_run(resetting(sequence, count)))
+    assert found.harm is harm
+    assert found.who is catalogue()[sequence].who
+
+
+def test_somebodys_own_sequence_counts_as_that_of_some() -> None:
+    (found,) = behaviours_of(make_run(resetting("request; close_notify; drain 3s")))
+    assert (found.harm, found.who, found.phase) == (Harm.MAY_BREAK, Who.SOME, None)
+
+
+def test_a_broken_must_that_hurts_nobody_ranks_below_a_reset() -> None:
+    run = make_run(breaking("TLS13-NOTIFY"), resetting("terminate-close-notify"))
+    assert [(one.kind, one.harm) for one in behaviours_of(run)] == [
+        ("reset-before-fin", Harm.BREAKS),
+        ("no-close-notify", Harm.NOISE),
+    ]
+
+
+def test_in_http_few_end_the_connection_before_the_response() -> None:
+    run = make_run(resetting("terminate-close-notify"))
+    target = replace(run.target, profile="https", protocol="http1")
+    (found,) = behaviours_of(replace(run, target=target))
+    assert (found.harm, found.who) == (Harm.MAY_BREAK, Who.SOME)
+
+
+# --- what becomes one -----------------------------------------------------------------------------
+
+
+def test_cells_that_show_the_same_are_one() -> None:
+    names = ("terminate-close-notify", "terminate-close-notify-fin")
+    (found,) = behaviours_of(make_run(*map(resetting, names)))
+    assert [seen.sequence for seen in found.seen] == list(names)
+    assert (found.count, found.trials, found.phase) == (40, 40, Phase.GOODBYE)
+
+
+def test_phases_that_hurt_are_told_apart() -> None:
+    run = make_run(resetting("terminate-close-notify"), resetting("idle-expiry-reply"))
+    assert {one.phase for one in behaviours_of(run)} == {Phase.GOODBYE, Phase.IDLE}
+
+
+def test_what_drew_it_is_told_apart() -> None:
+    behind = resetting("data-after-close-notify", drew=Provoked.BEHIND_END)
+    run = make_run(resetting("close-notify-twice"), behind)
+    assert len(behaviours_of(run)) == 2
+
+
+def test_both_versions_of_a_rule_are_one() -> None:
+    cells = (breaking("TLS12-NOTIFY", tls="1.2"), breaking("TLS13-NOTIFY"))
+    (found,) = behaviours_of(make_run(*cells))
+    assert found.rules == ("TLS12-NOTIFY", "TLS13-NOTIFY")
+
+
+def test_what_follows_from_a_reset_is_not_told_beside_it() -> None:
+    cell = resetting("idle-expiry")
+    silent = Finding("HTTP-IDLE-GRACEFUL", Level.SHOULD, Result.WARN, 20, "ended by a reset")
+    run = make_run(replace(cell, findings=(*cell.findings, silent)))
+    assert [one.kind for one in behaviours_of(run)] == ["reset-before-fin"]
+
+
+def test_controls_are_nobodys_behaviour() -> None:
+    assert behaviours_of(make_run(replace(resetting("terminate"), role="control"))) == ()
+
+
+def test_an_orderly_server_has_none() -> None:
+    assert behaviours_of(make_run(clean())) == ()
+
+
+# --- what to do -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tried", "result"),
+    [
+        (clean("terminate"), Tried.HELPS),
+        (resetting("terminate"), Tried.HELPS_NOT),
+        (resetting("terminate", 2), Tried.IN_PART),
+        (replace(clean("terminate"), signatures={}, trials=0), Tried.NOT_TRIED),
+    ],
+)
+def test_a_remedy_says_what_came_of_it_here(tried: Cell, result: Tried) -> None:
+    found = behaviours_of(make_run(resetting("terminate-close-notify"), tried))[0]
+    assert [(one.text, one.tried) for one in found.to_do] == [(ADVICE, result)]
+
+
+# --- the catalogue --------------------------------------------------------------------------------
+
+
+def test_every_sequence_says_who_closes_so() -> None:
+    assert all(entry.example for entry in catalogue().values())
+    assert {entry.who for entry in catalogue().values()} == set(Who)

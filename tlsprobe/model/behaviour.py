@@ -1,0 +1,113 @@
+"""What a server does alike in many cells, told once: how badly it hurts, and whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tlsprobe.model.judgement import Confidence
+from tlsprobe.model.trace import Side
+
+
+class Who(StrEnum):
+    """Who closes a connection as a sequence does."""
+
+    MOST = "most clients"
+    SOME = "some"
+    BROKEN = "broken ones"
+    TESTER = "nobody but a tester"
+
+
+class Harm(StrEnum):
+    """How bad a behaviour is, the worst first.
+
+    BREAKS: most clients get an error, lose a response or leak a connection. MAY_BREAK: some do, or
+    most do now and then. NOISE: logs and metrics count it. NONE: it matters to authors of servers.
+    """
+
+    BREAKS = "breaks"
+    MAY_BREAK = "may break"
+    NOISE = "noise"
+    NONE = "none"
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst."""
+        return list(Harm).index(self)
+
+
+class Phase(StrEnum):
+    """Which part of a connection's life a behaviour belongs to."""
+
+    HANDSHAKE = "handshake"
+    CLIENT_FIRST = "client first"
+    GOODBYE = "goodbye"
+    IDLE = "idle"
+
+
+class Tried(StrEnum):
+    """What came of a remedy in the same run."""
+
+    HELPS = "helps"
+    IN_PART = "helps in part"
+    HELPS_NOT = "does not help"
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """In ``count`` of the ``trials`` of a cell."""
+
+    sequence: str
+    tls: str
+    count: int
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class WhatToDo:
+    """A remedy, and what came of it in this run.
+
+    ``seen``: where it was tried, with how often the behaviour came all the same.
+    """
+
+    text: str
+    tried: Tried = Tried.NOT_TRIED
+    seen: tuple[Seen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One thing that a server does, wherever it did it.
+
+    ``kind`` is a word for what happened (``reset-before-fin``, ``data-lost``, or the id of the rule
+    that it breaks), ``phase`` is None where it is the same in several. ``seen`` names its cells,
+    the most harmful first: the first is the proof, and shows it again. ``who`` closes like that
+    there, for ``example``. ``cause``, ``confidence`` and ``evidence`` belong to a reset;
+    ``also`` are the rules that the same trials break for the same reason.
+    """
+
+    kind: str
+    sentence: str
+    harm: Harm
+    who: Who
+    example: str
+    side: Side
+    seen: tuple[Seen, ...]
+    phase: Phase | None = None
+    hurts: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    cause: str = ""
+    confidence: Confidence | None = None
+    evidence: tuple[str, ...] = ()
+    to_do: tuple[WhatToDo, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """In how many trials it was seen."""
+        return sum(seen.count for seen in self.seen)
+
+    @property
+    def trials(self) -> int:
+        """How many trials those cells had."""
+        return sum(seen.trials for seen in self.seen)

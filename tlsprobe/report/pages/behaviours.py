@@ -1,0 +1,170 @@
+"""What a server does and whom it hurts: the verdict in a few lines, then each behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from shlex import quote
+
+from tlsprobe.behaviours import behaviours_of
+from tlsprobe.catalogue import catalogue
+from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Seen, Tried, WhatToDo, Who
+from tlsprobe.model.run import Run
+from tlsprobe.report.blocks import (
+    Block,
+    BulletList,
+    Code,
+    Column,
+    Field,
+    Fields,
+    Heading,
+    Inline,
+    Names,
+    Paragraph,
+    Strong,
+    Table,
+    Text,
+)
+from tlsprobe.report.findings import Place
+from tlsprobe.report.plurals import counted
+from tlsprobe.report.rulebook import rule_source
+from tlsprobe.report.sentences import place_names, target_title
+
+AT = {
+    Phase.HANDSHAKE: "while the client connects",
+    Phase.CLIENT_FIRST: "when the client ends first",
+    Phase.GOODBYE: "behind the goodbye",
+    Phase.IDLE: "at idle expiry",
+}
+"""When a behaviour of one phase comes."""
+
+WHO = {
+    Who.MOST: "most clients close like that",
+    Who.SOME: "some clients close like that",
+    Who.BROKEN: "only broken clients close like that",
+    Who.TESTER: "nobody but a tester closes like that",
+}
+
+
+FEW_REMEDIES = 3
+"""So many remedies a brief page tells, first those that were tried."""
+
+
+def verdict_section(run: Run) -> Iterator[Block]:
+    """How many behaviours a server has, how many of them do harm, and the list."""
+    found = behaviours_of(run)
+    yield Paragraph((Strong(verdict_of(run, found)),))
+    if found:
+        columns = (Column("#"), Column("harm"), Column("what it does"), Column("seen"))
+        yield Table(columns, tuple(_row(number, one) for number, one in enumerate(found, 1)))
+
+
+def verdicts_section(runs: Sequence[Run]) -> Iterator[Block]:
+    """The same of several servers, in a line each."""
+    yield BulletList(tuple(verdict_of(run, behaviours_of(run)) for run in runs))
+
+
+def verdict_of(run: Run, found: Sequence[Behaviour]) -> str:
+    """How many behaviours a server has and how bad they are, in a sentence with its name."""
+    name = server_name(run)
+    if not found:
+        measured = any(cell.signatures for cell in run.cells)
+        nothing = "nothing to report" if measured else "nothing could be measured"
+        return f"{name}: {nothing}."
+    worst = found[0].harm
+    share = sum(one.harm is worst for one in found)
+    said = f"{name}: {counted(len(found), 'behaviour')} to know"
+    which = "it" if len(found) == 1 else f"{share} of them"
+    match worst:
+        case Harm.BREAKS:
+            return f"{said}, {which} break{'s' if share == 1 else ''} things."
+        case Harm.MAY_BREAK:
+            return f"{said}, {which} may break things."
+        case Harm.NOISE | Harm.NONE:
+            return f"{said}, none of which breaks anything."
+
+
+def server_name(run: Run) -> str:
+    """What the server is, and where: as the lab knows it, or as it calls itself."""
+    if run.server is not None:
+        version = f" {run.server.version}" if run.server.version else ""
+        return f"{run.server.title}{version} at {run.target}"
+    if run.server_says:
+        return f"{run.server_says} at {run.target}"
+    return target_title(run)
+
+
+def behaviours_section(run: Run, limit: int | None = None) -> Iterator[Block]:
+    """Each behaviour of a server: whom it hurts, why it comes, what to do, how to see it again.
+
+    ``limit``: only so many, and of those only what one has to know.
+    """
+    for number, one in enumerate(behaviours_of(run)[:limit], 1):
+        yield Heading(3, (Strong(f"{number} {one.harm}"), f": {describe(one)}"))
+        yield Fields(tuple(_fields(one, run, is_brief=limit is not None)))
+
+
+def describe(one: Behaviour) -> str:
+    """The behaviour in a sentence: what, when, and for a reset why."""
+    when = f" {AT[one.phase]}" if one.phase else ""
+    why = f": {one.cause}" if one.cause else ""
+    return f"{one.sentence}{when}{why}"
+
+
+def _row(number: int, one: Behaviour) -> tuple[Text, ...]:
+    harm: Text = (Strong(str(one.harm)),) if one.harm is Harm.BREAKS else str(one.harm)
+    return (str(number), harm, describe(one), f"{one.count}/{one.trials}")
+
+
+def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
+    yield from (Field("hurts", sentence) for sentence in one.hurts[: 1 if is_brief else None])
+    if not is_brief:
+        example = f": {one.example}" if one.example else ""
+        yield Field("who", f"{WHO[one.who]}{example}")
+        places = [Place(run.target.name, s.sequence, s.tls, s.count, s.trials) for s in one.seen]
+        yield Field("where", (Names(place_names(places)),))
+        if one.evidence:
+            yield Field("why", f"{one.cause} (confidence {one.confidence})", one.evidence)
+        yield from (Field("rule", (rule, *rule_source(rule))) for rule in one.rules)
+    to_do = one.to_do
+    if is_brief:
+        ranked = sorted(to_do, key=lambda what: what.tried is Tried.NOT_TRIED)
+        to_do = tuple(what for what in to_do if what in ranked[:FEW_REMEDIES])
+    if to_do:
+        yield Field("do", items=tuple(_to_do(to_do, is_brief=is_brief)))
+    yield Field("again", (Code(command_for(one, run)),))
+
+
+def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
+    for one in to_do:
+        tried: tuple[Inline, ...] = ()
+        if one.tried is not Tried.NOT_TRIED:
+            tried = (" ", Strong(f"Tried here: {one.tried}"), f" ({_tried_words(one.seen)}).")
+        elif not is_brief:
+            tried = (" Not tried.",)
+        yield (one.text, *tried)
+
+
+def _tried_words(seen: Sequence[Seen]) -> str:
+    by_sequence: dict[str, tuple[int, int]] = {}
+    for one in seen:
+        count, trials = by_sequence.get(one.sequence, (0, 0))
+        by_sequence[one.sequence] = count + one.count, trials + one.trials
+    return ", ".join(
+        f"{sequence}: seen in {count} of {trials}"
+        for sequence, (count, trials) in by_sequence.items()
+    )
+
+
+def command_for(one: Behaviour, run: Run) -> str:
+    """The command line that shows the behaviour again, as far as the document tells it."""
+    first = one.seen[0]
+    words = ["tlsprobe", "run", "--target", str(run.target), "--profile", run.target.profile]
+    words += ["--sequence", _sequence_words(first.sequence, run), "--tls", first.tls]
+    return " ".join(map(quote, words))
+
+
+def _sequence_words(name: str, run: Run) -> str:
+    """The sequence as the command line takes it: its name, or its steps if it is nobody's."""
+    if name in catalogue():
+        return name
+    return next(cell.steps for cell in run.cells if cell.sequence == name)
