@@ -30,7 +30,7 @@ def test_the_table_is_complete_and_in_order() -> None:
     headings = re.findall(r"^\[(.+)\]$", text, re.MULTILINE)
     assert list(catalogue()) == headings  # TOML itself refuses a name that is there twice
     for name, table in tomllib.loads(text).items():
-        assert set(table) == {"group", "steps", "asks", "why", "decides"}, name
+        assert set(table) == {"group", "steps", "asks", "why", "who", "example", "decides"}, name
 
 
 @pytest.mark.parametrize("name", list(catalogue()))
