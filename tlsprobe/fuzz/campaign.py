@@ -273,16 +273,19 @@ class _Campaign:
     async def make_sure(self) -> None:
         """Try again, few at a time, what had not ended when we left, or was seen too late."""
         in_doubt, self.suspects.in_doubt = self.suspects.in_doubt, {}
-        limit = trio.CapacityLimiter(_CALM)
+        few, many = (trio.CapacityLimiter(n) for n in (_CALM, self.settings.run.concurrency))
 
-        async def again(example: Example) -> None:
+        async def again(example: Example, limit: trio.CapacityLimiter) -> None:
             async with limit:
                 if self.bounds.may(1):
                     await self.prober.again(example, "make sure")
 
         async with trio.open_nursery() as nursery:
-            for example in in_doubt:
-                nursery.start_soon(again, example)
+            for example, kind in in_doubt.items():
+                if kind is None:
+                    nursery.start_soon(again, example, few)
+                elif kind not in self.suspects.sightings:  # or one of its kind was waited for
+                    nursery.start_soon(again, example, many)
 
     async def replay(self, known: Replay) -> None:
         """Whether a failure that is known still shows."""

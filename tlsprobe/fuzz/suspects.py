@@ -128,7 +128,7 @@ class Suspects:
         self.failures: list[Suspect] = []
         self.dropped: list[Suspect] = []
         self.current: Suspect | None = None
-        self.in_doubt: dict[Example, None] = {}
+        self.in_doubt: dict[Example, Kind | None] = {}
         self._looked_into: Counter[Kind] = Counter()
         self._calmed: set[Example] = set()
 
@@ -161,8 +161,8 @@ class Suspects:
         kind = violation.kind(seen)
         news = self._is_news(kind, seen.example)
         if seen.is_open and not seen.patient:
-            if news:
-                self.in_doubt[seen.example] = None
+            if news and kind not in self.in_doubt.values():
+                self.in_doubt[seen.example] = kind
             return
         self.sightings[kind].setdefault(seen.example, sighting)
         if news:
