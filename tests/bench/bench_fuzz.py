@@ -45,6 +45,7 @@ from tlsprobe.model.sequence import Form, Limit, Sequence
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, make_conversation
+from tlsprobe.report.plurals import counted
 
 if TYPE_CHECKING:
     from tlsprobe.fuzz.trying import Prober
@@ -173,21 +174,22 @@ def measure(fault: Fault, seed: int, seconds: float) -> Found:
 # --- The page -------------------------------------------------------------------------------------
 
 
-def page(found: list[Found]) -> str:
+def page(found: list[Found], note: str) -> str:
     """The results as Markdown: what was found over all, then fault by fault."""
     share = _share(found, lambda one: one.confirmed is not None)
-    seeds = len({one.seed for one in found})
+    seeds = counted(len({one.seed for one in found}), "seed")
     lines = [
         "# What the fuzzer finds",
         "",
         f"{len({one.fault for one in found})} servers with one seeded fault each"
-        f" (`tests/fuzz/seeded.py`), {seeds} seeds, {SECONDS:.0f} s at most, as"
+        f" (`tests/fuzz/seeded.py`), {seeds}, {SECONDS:.0f} s at most, as"
         f" `python -m tests.bench.bench_fuzz` measured it on {platform.machine()} with"
         f" {cpu_count()} processors. *Found*: confirmed as a failure of the property that the fault"
         " breaks. *Seen after*, *random* and *named*: the median number of connections until it was"
         " seen first; plain random over the same alphabet and the named sequences had as many"
         " connections as the fuzzer had spent when it was done, and need not confirm anything."
         " *Steps*: the median of the shortest close that was reported, beside the known minimum.",
+        *(("", note) if note else ()),
         "",
         "| | fuzzer | plain random | named sequences |",
         "|---|---|---|---|",
@@ -255,9 +257,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--log", type=Path, default=Path("fuzz-bench.jsonl"))
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--note", default="", help="what else is to be known, for the page")
     given = parser.parse_args()
     if given.page is not None:
-        given.page.write_text(page(_read(given.log)), encoding="utf-8")
+        given.page.write_text(page(_read(given.log), given.note), encoding="utf-8")
         return
     done = {(one.fault, one.seed) for one in _read(given.log)}
     for seed in range(1, given.seeds + 1):

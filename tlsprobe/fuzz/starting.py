@@ -57,8 +57,8 @@ def first_examples(
 
 def _sequences(offered: frozenset[Form], idle: float, *, has_goodbye: bool) -> Iterator[Sequence]:
     yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[:2], _ENDS))
-    yield from _parsed(_MORE)
     yield from _parsed(f"{one}; {two}" for one, two in product(_FIRST, _SECOND))
+    yield from _parsed(_MORE)
     yield from _parsed(text.format(format_wait(idle)) for text in _IDLE)
     yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[2:], _ENDS))
     yield from _named(offered, has_goodbye=has_goodbye)
