@@ -97,7 +97,7 @@ def test_the_run_documents_are_still_printed_one_a_line(measured: Path) -> None:
     ("words", "said"),
     [
         (("out", "--json", "--format", "csv"), "exclude each other"),
-        (("out", "--format", "html"), "--format"),
+        (("out", "--format", "docx"), "--format"),
         (("nowhere",), "no such file"),
         (("out", "--format", "csv", "--out", "no/such/folder.csv"), "cannot write"),
     ],

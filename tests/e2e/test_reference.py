@@ -157,7 +157,14 @@ def test_the_documents_fit_their_schema(demo: Ran, name: str) -> None:
     document = json.loads((demo.folder / name / "run.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, closed(run_schema()))
     folder = {path.name for path in (demo.folder / name).iterdir()}
-    assert folder == {"run.json", "trials.jsonl", "facts.jsonl.gz", "capture.pcapng", "matrix.md"}
+    assert folder == {
+        "run.json",
+        "trials.jsonl",
+        "facts.jsonl.gz",
+        "capture.pcapng",
+        "matrix.md",
+        "report.html",
+    }
 
 
 def test_several_folders_make_one_matrix(demo: Ran, tmp_path: Path) -> None:

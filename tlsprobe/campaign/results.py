@@ -28,11 +28,13 @@ from tlsprobe.report.document import (
     encode_trial,
     trial_line,
 )
-from tlsprobe.report.formats import page_for_folder
+from tlsprobe.report.formats import page_for_folder, renderer
 from tlsprobe.report.pages.run import run_page
 
 CAPTURE_FILE = "capture.pcapng"
 RUN_PAGE = "matrix.md"
+HTML_PAGE = "report.html"
+"""The pages of a run in its folder: for a ticket, and to be shared."""
 
 
 class ResultsFolder:
@@ -91,6 +93,7 @@ def write_documents(
     if trials is not None:
         replace_file(folder / TRIALS_FILE, b"".join(encode_trial(trial_line(t)) for t in trials))
     replace_file(folder / RUN_PAGE, page_of(run, typed))
+    replace_file(folder / HTML_PAGE, html_of(run, typed))
 
 
 def keep_summary(measured: Path, kept: Path, run: Run, typed: str) -> None:
@@ -117,6 +120,11 @@ def keep_facts(measured: Path, kept: Path) -> None:
 def page_of(run: Run, typed: str) -> bytes:
     """The page of a run; it names ``typed`` as the command line that it comes from."""
     return page_for_folder(run_page([run], typed)).encode()
+
+
+def html_of(run: Run, typed: str = "") -> bytes:
+    """The same page as one HTML file."""
+    return renderer("html")(run_page([run], typed), diagrams=True).encode()
 
 
 def replace_file(path: Path, document: bytes) -> None:

@@ -360,8 +360,8 @@ class _Campaign:
 
     def round_size(self) -> int:
         """How many race together: as many as may wait beside their pacemaker, and start in time."""
-        started = int(SPREAD * self.rate) if self.rate else A_ROUND
-        return max(1, min(A_ROUND, self.limits.idle - 1, started))
+        started = SPREAD * self.rate if self.rate else A_ROUND
+        return int(max(1, min(A_ROUND, self.limits.idle - 1, started)))
 
     async def round(self, cell: CellPlan, trials: list[Trial]) -> None:
         route, count = self.routes[TlsVersion(cell.tls)], len(trials) + 1

@@ -40,6 +40,11 @@ VERBS = {
         "matrix",
         "Put the results of several runs into one compatibility matrix.",
     ),
+    "report": Verb(
+        "report",
+        "report",
+        "Write the page to share into results folders: one HTML file, which needs no other.",
+    ),
     "explain": Verb(
         "explain",
         "explain",

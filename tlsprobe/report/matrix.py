@@ -95,8 +95,8 @@ def by_version(run: Run) -> Matrix:
     return _matrix(heads, rows, run.cells, versions)
 
 
-def folded(run: Run, chapter: Callable[[str], str]) -> tuple[Table, Text]:
-    """One target, in few rows, and what its codes mean, in a line.
+def folded(run: Run, chapter: Callable[[str], str]) -> Matrix:
+    """One target, in few rows.
 
     Sequences of a chapter that went alike share the row of the first; in how many trials is left
     out. ``chapter`` says where a sequence belongs.
@@ -111,8 +111,7 @@ def folded(run: Run, chapter: Callable[[str], str]) -> tuple[Table, Text]:
         (_and_more(names), *((mark,) if isinstance(mark, Mark) else "" for mark in marks))
         for (_, *marks), names in groups.items()
     ]
-    table = _matrix(tuple(f"TLS {version}" for version in versions), shown, run.cells, versions)
-    return table.table, tuple(_in_a_line(table.legend))
+    return _matrix(tuple(f"TLS {version}" for version in versions), shown, run.cells, versions)
 
 
 def _bare(mark: Mark) -> Mark:
@@ -120,10 +119,12 @@ def _bare(mark: Mark) -> Mark:
     return replace(mark, counts="n/N" if mark.counts else "")
 
 
-def _in_a_line(legend: Legend) -> Iterator[Inline]:
-    """What the marks mean, each in its first words."""
-    for number, (what, meaning) in enumerate(legend.entries):
-        yield from (" · " if number else "", what, " " + re.split("[:;]", meaning)[0])
+def in_a_line(legend: Legend) -> tuple[Inline, ...]:
+    """What the marks mean, each in its first words, for where there is little room."""
+    said: list[Inline] = []
+    for what, meaning in legend.entries:
+        said += [" · " if said else "", what, " " + re.split("[:;]", meaning)[0]]
+    return tuple(said)
 
 
 def by_target(runs: Sequence[Run], names: Sequence[str] = (), absent: Sequence[str] = ()) -> Matrix:

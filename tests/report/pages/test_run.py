@@ -22,6 +22,7 @@ from tests.report.builders import (
     unsupported,
 )
 from tests.report.drawn import in_order, on_terminal, table_rows, words
+from tlsprobe.catalogue import catalogue
 from tlsprobe.model.judgement import Confidence, Verdict
 from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Plan, Run, Spread
 from tlsprobe.report.matrix import matrix_of
@@ -58,13 +59,13 @@ def test_a_reset_has_its_cause_its_victim_and_its_remedy() -> None:
         [
             "How postgres at 127.0.0.1:5432 ends TLS connections",
             "postgres at 127.0.0.1:5432: 1 behaviour to know, it breaks things.",
-            "4 cells: 2 pass, 2 warn.",
-            "terminate-close-notify ! RST ! RST reset-before-fin G N n r",
-            "RST reset-before-fin: ",
             "1 breaks: RST in place of a FIN behind the goodbye: unread-data-at-close",
             "who most clients close like that: libpq",
             "• Packet 24 is RST+ACK with a live window",
             "again tlsprobe run --target 127.0.0.1:5432",
+            "4 cells: 2 pass, 2 warn.",
+            "terminate-close-notify ! RST ! RST reset-before-fin G N n r",
+            "RST reset-before-fin: ",
             "Findings WARN INTEROP-RESET-BEFORE-FIN (interop)",
             "seen The server reset the connection instead of ending it with a FIN",
             "why unread-data-at-close (confidence high, in 40 trials)",
@@ -266,10 +267,12 @@ def test_a_server_without_behaviours_has_nothing_to_report() -> None:
 
 
 def test_sequences_that_went_alike_share_a_row() -> None:
-    run = make_run(*(clean(name) for name in ("terminate", "terminate-fin", "fin-only")))
+    goodbyes = [name for name, entry in catalogue().items() if entry.group == "goodbye"]
+    first = [name for name, entry in catalogue().items() if entry.group == "client-first"]
+    run = make_run(*map(clean, (*first[:5], *goodbyes)))
     text = on_terminal(brief_page(run), width=80)
-    assert "terminate (+1)" in text
-    assert "fin-only " in text
+    assert f"{first[0]} (+4)" in text
+    assert f"{goodbyes[0]} (+{len(goodbyes) - 1})" in text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])

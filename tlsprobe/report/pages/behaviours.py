@@ -117,7 +117,10 @@ def _row(number: int, one: Behaviour) -> tuple[Text, ...]:
 
 def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
     yield from (Field("hurts", sentence) for sentence in one.hurts[: 1 if is_brief else None])
-    if not is_brief:
+    if is_brief:
+        why = f"{one.cause} (confidence {one.confidence}); " if one.cause else ""
+        yield Field("why", f"{why}{', '.join(one.rules)}")
+    else:
         example = f": {one.example}" if one.example else ""
         yield Field("who", f"{WHO[one.who]}{example}")
         places = [Place(run.target.name, s.sequence, s.tls, s.count, s.trials) for s in one.seen]

@@ -22,7 +22,7 @@ from tlsprobe.report.blocks import (
     Strong,
 )
 from tlsprobe.report.findings import findings_of
-from tlsprobe.report.matrix import folded, matrix_of
+from tlsprobe.report.matrix import by_version, folded, in_a_line, matrix_of
 from tlsprobe.report.pages.behaviours import (
     behaviours_section,
     verdict_of,
@@ -50,6 +50,9 @@ from tlsprobe.report.sentences import (
     undecided_rules,
 )
 
+FEW_SEQUENCES = 12
+"""So many have a row each, with counts and what went over the wire."""
+
 MOST_TOLD = 2
 """So many behaviours are told in a brief page; the rest are lines of its first table."""
 
@@ -64,10 +67,10 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
     return (
         Heading(1, f"How {_subject(runs)} TLS connections"),
         *(verdict_section(runs[0]) if len(runs) == 1 else verdicts_section(runs)),
+        *(_behaviours(runs[0]) if len(runs) == 1 else ()),
         Paragraph(f"{count_verdicts(runs)}."),
         matrix.table,
         matrix.legend,
-        *(_behaviours(runs[0]) if len(runs) == 1 else ()),
         *findings_section(runs),
         *examples_section(runs, ladders),
         *idle_section(runs),
@@ -81,6 +84,7 @@ def _behaviours(run: Run) -> Iterator[Block]:
     if behaviours_of(run):
         yield Heading(2, "Behaviours")
         yield from behaviours_section(run)
+        yield Heading(2, "Matrix")
 
 
 def brief_page(run: Run, folder: str = "") -> Page:
@@ -90,13 +94,15 @@ def brief_page(run: Run, folder: str = "") -> Page:
     """
     found = behaviours_of(run)
     harmful = sum(one.harm in {Harm.BREAKS, Harm.MAY_BREAK} for one in found)
-    table, meaning = folded(run, lambda name: str(phase_of(name) or name))
+    few = len({cell.sequence for cell in run.cells}) <= FEW_SEQUENCES
+    matrix = by_version(run) if few else folded(run, lambda name: str(phase_of(name) or name))
     return (
         *verdict_section(run),
         *behaviours_section(run, min(max(harmful, 1), MOST_TOLD)),
         *(_proof(found[0], run) if found else ()),
-        table,
-        Note(meaning),
+        matrix.table,
+        Note(in_a_line(matrix.legend)),
+        *deviations_section(run),
         *_last_lines(run, folder),
     )
 
