@@ -169,7 +169,14 @@ def test_a_killed_run_is_gone_on_with(
     assert any("capture-2.pcapng" in note for note in run.notes)
     names = {path.name for path in folder.iterdir()}
     captures = {"capture.pcapng", "capture-2.pcapng"}
-    assert names == {"run.json", "trials.jsonl", "facts.jsonl.gz", "matrix.md", *captures}
+    assert names == {
+        "run.json",
+        "trials.jsonl",
+        "facts.jsonl.gz",
+        "matrix.md",
+        "report.html",
+        *captures,
+    }
 
 
 def test_a_run_that_is_killed_again_and_again_loses_nothing_finished(

@@ -111,7 +111,7 @@ def keep_facts(measured: Path, kept: Path) -> None:
     with writing(kept):
         kept.mkdir(parents=True, exist_ok=True)
         pack(measured / FACTS_FILE, kept / FACTS_FILE)
-        for name in (RUN_FILE, TRIALS_FILE):
+        for name in (RUN_FILE, TRIALS_FILE, HTML_PAGE):
             (kept / name).unlink(missing_ok=True)
         for capture in kept.glob("*.pcapng"):
             capture.unlink()
