@@ -11,7 +11,7 @@ This is a step between the judge and the pages: it reads a judged run and adds n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from tlsprobe.judge.families import Family, family_of
 from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Seen, Tried, WhatToDo, Who
-from tlsprobe.model.causes import Advice, cause_named
+from tlsprobe.model.causes import Remedy, cause_named
 from tlsprobe.model.judgement import Confidence, Provoked, Result
 from tlsprobe.model.protocols import HTTP
 from tlsprobe.model.run import CauseFacts, Cell, Finding, Run
@@ -144,11 +144,16 @@ class _Showing:
         return entry.who
 
     @property
+    def share(self) -> float:
+        """In what part of its trials the cell shows it."""
+        return self.count / max(self.cell.trials, 1)
+
+    @property
     def is_often(self) -> bool:
         """Whether it comes as a rule, and not in a race with the clock."""
         entry = _entry(self.cell)
         races = entry is not None and entry.group == "race"
-        return not races and self.count >= OFTEN * self.cell.trials
+        return not races and self.share >= OFTEN
 
     @property
     def given_up(self) -> bool:
@@ -279,7 +284,9 @@ def _joined(groups: dict[_Key, list[_Showing]]) -> dict[_Key, list[_Showing]]:
     """Groups that differ in their phase alone become one if they hurt alike."""
     alike: dict[tuple[_Key, Harm], list[_Key]] = {}
     for key, shown in groups.items():
-        alike.setdefault((key._replace(phase=None), _worst(shown).harm), []).append(key)
+        alike.setdefault((key._replace(phase=None), min(shown, key=_worst_first).harm), []).append(
+            key
+        )
     joined: dict[_Key, list[_Showing]] = {}
     for (bare, harm), keys in alike.items():
         if len(keys) == 1 or harm in {Harm.BREAKS, Harm.MAY_BREAK}:
@@ -292,12 +299,12 @@ def _joined(groups: dict[_Key, list[_Showing]]) -> dict[_Key, list[_Showing]]:
 # --- from a group to a behaviour ------------------------------------------------------------------
 
 
-def _worst(shown: Iterable[_Showing]) -> _Showing:
-    return min(shown, key=lambda one: (one.harm.rank, -one.count / max(one.cell.trials, 1)))
+def _worst_first(one: _Showing) -> tuple[int, float]:
+    return one.harm.rank, -one.share
 
 
 def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
-    ranked = sorted(shown, key=lambda one: (one.harm.rank, -one.count / max(one.cell.trials, 1)))
+    ranked = sorted(shown, key=_worst_first)
     worst = ranked[0]
     facts = [one.facts for one in shown if one.facts is not None]
     surest = min(facts, key=lambda f: list(Confidence).index(f.confidence), default=None)
@@ -332,20 +339,22 @@ def _hurts(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> tuple[st
     if facts:
         first = worst.facts or facts[0]
         return first.hurts
-    rule = RULES.get(worst.finding.rule)
-    remedy = remedy_of_rule(rule, told.run.target.protocol, told.family) if rule else None
+    remedy = _remedy(worst, told)
     return (remedy.hurts,) if remedy else ()
+
+
+def _remedy(worst: _Showing, told: _Run) -> Remedy | None:
+    """What there is to say of a breach of the rule, on the server at hand."""
+    rule = RULES.get(worst.finding.rule)
+    return remedy_of_rule(rule, told.run.target.protocol, told.family) if rule else None
 
 
 def _advice(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> dict[str, tuple[str, ...]]:
     """What helps in the worst cell, with the sequences that try it."""
     told_by = [worst.facts] if worst.facts else facts
     said = {text: facts.tried_by.get(text, ()) for facts in told_by for text in facts.remedy}
-    rule = RULES.get(worst.finding.rule)
-    if not said and rule is not None:
-        remedy = remedy_of_rule(rule, told.run.target.protocol, told.family)
-        advice: tuple[Advice, ...] = remedy.advice if remedy else ()
-        said = {str(one): one.tried_by for one in advice}
+    if not said and (remedy := _remedy(worst, told)) is not None:
+        said = {str(one): one.tried_by for one in remedy.advice}
     return said
 
 
@@ -378,5 +387,4 @@ def _tried(seen: Sequence[Seen], worst: _Showing) -> Tried:
     count, trials = sum(one.count for one in seen), sum(one.trials for one in seen)
     if not count:
         return Tried.HELPS
-    before = worst.count / max(worst.cell.trials, 1)
-    return Tried.IN_PART if count / max(trials, 1) < OFTEN * before else Tried.HELPS_NOT
+    return Tried.IN_PART if count / max(trials, 1) < OFTEN * worst.share else Tried.HELPS_NOT

@@ -20,6 +20,7 @@ from tlsprobe.facts.file import FACTS_FILE, FactsFile, pack
 from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.run import JudgedTrial, Run
 from tlsprobe.model.target import Target
+from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
@@ -92,8 +93,9 @@ def write_documents(
     replace_file(folder / RUN_FILE, encode_run(run))
     if trials is not None:
         replace_file(folder / TRIALS_FILE, b"".join(encode_trial(trial_line(t)) for t in trials))
-    replace_file(folder / RUN_PAGE, page_of(run, typed))
-    replace_file(folder / HTML_PAGE, html_of(run, typed))
+    page = run_page([run], typed)
+    replace_file(folder / RUN_PAGE, page_for_folder(page).encode())
+    replace_file(folder / HTML_PAGE, _html(page))
 
 
 def keep_summary(measured: Path, kept: Path, run: Run, typed: str) -> None:
@@ -122,9 +124,13 @@ def page_of(run: Run, typed: str) -> bytes:
     return page_for_folder(run_page([run], typed)).encode()
 
 
-def html_of(run: Run, typed: str = "") -> bytes:
-    """The same page as one HTML file."""
-    return renderer("html")(run_page([run], typed), diagrams=True).encode()
+def html_of(run: Run) -> bytes:
+    """The page of a run as one HTML file."""
+    return _html(run_page([run]))
+
+
+def _html(page: Page) -> bytes:
+    return renderer("html")(page, diagrams=True).encode()
 
 
 def replace_file(path: Path, document: bytes) -> None:

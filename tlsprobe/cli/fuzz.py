@@ -23,6 +23,7 @@ from tlsprobe.cli.options import (
     TARGET_PANEL,
     CaptureOptions,
     IdentityOptions,
+    JunitOption,
     LoginOptions,
     NoColorOption,
     PatienceOption,
@@ -154,14 +155,7 @@ class FuzzOptions:
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = "warn"
-    junit: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write JUnit XML to this file, for a build server.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None
+    junit: JunitOption = None
     github: Annotated[
         bool,
         typer.Option(

@@ -70,6 +70,15 @@ ProfileOption = Annotated[
 LeanOption = Annotated[bool, typer.Option("--lean", hidden=True)]
 """``--summary-only`` by its old name."""
 
+JunitOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write JUnit XML to this file, for a build server.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", help="Print no progress and no notes.", rich_help_panel=OUTPUT_PANEL),

@@ -25,6 +25,7 @@ from tlsprobe.cli.options import (
     CaptureOptions,
     ConnectionsOption,
     IdentityOptions,
+    JunitOption,
     LoginOptions,
     NoColorOption,
     PatienceOption,
@@ -152,14 +153,7 @@ class RunOptions:
         bool,
         typer.Option("--json", help="Print only the run document.", rich_help_panel=OUTPUT_PANEL),
     ] = False
-    junit: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write JUnit XML to this file, for a build server.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None
+    junit: JunitOption = None
     fail_on: Annotated[
         str | None,
         typer.Option(

@@ -49,9 +49,8 @@ FEW_REMEDIES = 3
 """So many remedies a brief page tells, first those that were tried."""
 
 
-def verdict_section(run: Run) -> Iterator[Block]:
+def verdict_section(run: Run, found: Sequence[Behaviour]) -> Iterator[Block]:
     """How many behaviours a server has, how many of them do harm, and the list."""
-    found = behaviours_of(run)
     yield Paragraph((Strong(verdict_of(run, found)),))
     if found:
         columns = (Column("#"), Column("harm"), Column("what it does"), Column("seen"))
@@ -93,14 +92,16 @@ def server_name(run: Run) -> str:
     return target_title(run)
 
 
-def behaviours_section(run: Run, limit: int | None = None) -> Iterator[Block]:
+def behaviours_section(
+    run: Run, found: Sequence[Behaviour], *, is_brief: bool = False
+) -> Iterator[Block]:
     """Each behaviour of a server: whom it hurts, why it comes, what to do, how to see it again.
 
-    ``limit``: only so many, and of those only what one has to know.
+    ``is_brief``: only what one has to know.
     """
-    for number, one in enumerate(behaviours_of(run)[:limit], 1):
+    for number, one in enumerate(found, 1):
         yield Heading(3, (Strong(f"{number} {one.harm}"), f": {describe(one)}"))
-        yield Fields(tuple(_fields(one, run, is_brief=limit is not None)))
+        yield Fields(tuple(_fields(one, run, is_brief=is_brief)))
 
 
 def describe(one: Behaviour) -> str:
@@ -117,8 +118,9 @@ def _row(number: int, one: Behaviour) -> tuple[Text, ...]:
 
 def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
     yield from (Field("hurts", sentence) for sentence in one.hurts[: 1 if is_brief else None])
+    cause = f"{one.cause} (confidence {one.confidence})"
     if is_brief:
-        why = f"{one.cause} (confidence {one.confidence}); " if one.cause else ""
+        why = f"{cause}; " if one.cause else ""
         yield Field("why", f"{why}{', '.join(one.rules)}")
     else:
         example = f": {one.example}" if one.example else ""
@@ -126,7 +128,7 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
         places = [Place(run.target.name, s.sequence, s.tls, s.count, s.trials) for s in one.seen]
         yield Field("where", (Names(place_names(places)),))
         if one.evidence:
-            yield Field("why", f"{one.cause} (confidence {one.confidence})", one.evidence)
+            yield Field("why", cause, one.evidence)
         yield from (Field("rule", (rule, *rule_source(rule))) for rule in one.rules)
     to_do = one.to_do
     if is_brief:

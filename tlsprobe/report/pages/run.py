@@ -66,8 +66,7 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
     matrix = matrix_of(runs)
     return (
         Heading(1, f"How {_subject(runs)} TLS connections"),
-        *(verdict_section(runs[0]) if len(runs) == 1 else verdicts_section(runs)),
-        *(_behaviours(runs[0]) if len(runs) == 1 else ()),
+        *(_behaviours(runs[0]) if len(runs) == 1 else verdicts_section(runs)),
         Paragraph(f"{count_verdicts(runs)}."),
         matrix.table,
         matrix.legend,
@@ -81,9 +80,11 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
 
 
 def _behaviours(run: Run) -> Iterator[Block]:
-    if behaviours_of(run):
+    found = behaviours_of(run)
+    yield from verdict_section(run, found)
+    if found:
         yield Heading(2, "Behaviours")
-        yield from behaviours_section(run)
+        yield from behaviours_section(run, found)
         yield Heading(2, "Matrix")
 
 
@@ -97,13 +98,14 @@ def brief_page(run: Run, folder: str = "") -> Page:
     few = len({cell.sequence for cell in run.cells}) <= FEW_SEQUENCES
     matrix = by_version(run) if few else folded(run, lambda name: str(phase_of(name) or name))
     return (
-        *verdict_section(run),
-        *behaviours_section(run, min(max(harmful, 1), MOST_TOLD)),
+        *verdict_section(run, found),
+        *behaviours_section(run, found[: min(max(harmful, 1), MOST_TOLD)], is_brief=True),
         *(_proof(found[0], run) if found else ()),
         matrix.table,
         Note(in_a_line(matrix.legend)),
         *deviations_section(run),
         *_last_lines(run, folder),
+        Paragraph((Strong(verdict_of(run, found)),)),
     )
 
 
@@ -129,7 +131,6 @@ def _last_lines(run: Run, folder: str) -> Iterator[Block]:
         rows.append(Field("results", (Code(folder), " (--verbose prints what its matrix.md says)")))
     rows.append(Field("summary", count_verdicts([run])))
     yield Fields(tuple(rows))
-    yield Paragraph((Strong(verdict_of(run, behaviours_of(run))),))
 
 
 def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
