@@ -324,6 +324,7 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
         confidence=surest.confidence if surest else None,
         evidence=surest.evidence if surest else (),
         to_do=tuple(_to_do(text, tried_by, key, worst, told) for text, tried_by in advice.items()),
+        drawn_by=key.provoked or "",
     )
 
 

@@ -1,4 +1,4 @@
-"""``tlsprobe matrix`` on runs of the built-in servers, and ``run --junit``, as users call them."""
+"""``tlsprobe matrix`` on runs of the built-in servers, and ``run`` for build servers."""
 
 from __future__ import annotations
 
@@ -110,20 +110,35 @@ def test_what_cannot_be_done_is_said(measured: Path, words: tuple[str, ...], sai
 
 
 @pytest.mark.packet_socket
-def test_junit_has_a_case_for_each_cell(tmp_path: Path) -> None:
+def test_every_build_server_gets_its_report(tmp_path: Path) -> None:
     with reference("polite", "silent") as ports:
         targets = [f"127.0.0.1:{port}" for port in ports.values()]
         asked = ("--profile", "reference", "--sequence", "fin-only", "--tls", "1.3")
         ran = tlsprobe(
             *("run", "--target", targets[0], "--target", targets[1], *asked, "--trials", "1"),
             *("--out", "out", "--junit", "tests.xml", "--require-capture"),
+            *("--sarif", "tests.sarif", "--gitlab", "quality.json"),
             cwd=tmp_path,
+            env={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")},
         )
     assert ran.code == 1
     root = ET.fromstring((tmp_path / "tests.xml").read_text(encoding="utf-8"))
     assert [suite.get("name") for suite in root] == targets
-    assert {case.get("name") for case in root.iter("testcase")} == {"fin-only TLS 1.3"}
+    assert [case.get("name") for case in root.iter("testcase")] == [
+        "fin-only TLS 1.3",
+        "fin-only TLS 1.3: ends without a close_notify",
+    ]
     assert [len(list(suite.iter("failure"))) for suite in root] == [0, 1]
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("::")]
+    assert line.startswith(
+        f"::error title={targets[1].replace(':', '%3A')}%3A ends without a close"
+    )
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert all(target in summary for target in targets)
+    (result,) = json.loads((tmp_path / "tests.sarif").read_bytes())["runs"][0]["results"]
+    assert (result["ruleId"], result["level"]) == ("no-close-notify", "error")
+    (issue,) = json.loads((tmp_path / "quality.json").read_bytes())
+    assert issue["check_name"] == "no-close-notify"
 
 
 @pytest.fixture
@@ -136,12 +151,14 @@ def deaf_port() -> Iterator[int]:
 
 def test_junit_says_that_nothing_was_measured(deaf_port: int, tmp_path: Path) -> None:
     asked = ("--sequence", "fin-only", "--trials", "1", "--capture", "none", "--junit", "tests.xml")
+    unwritable = ("--sarif", "no/such/folder", "--github")
     ran = tlsprobe(
-        *("run", "--target", f"127.0.0.1:{deaf_port}", "--profile", "raw", *asked),
+        *("run", "--target", f"127.0.0.1:{deaf_port}", "--profile", "raw", *asked, *unwritable),
         *("--out", str(tmp_path / "out")),
         cwd=tmp_path,
     )
-    assert ran.code == 3
+    assert ran.code == 2
+    assert "cannot write no/such/folder: No such file" in ran.err
     root = ET.fromstring((tmp_path / "tests.xml").read_text(encoding="utf-8"))
     assert list(root.iter("error")) != []
     assert list(root.iter("failure")) == []

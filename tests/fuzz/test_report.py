@@ -29,7 +29,9 @@ from tlsprobe.model.judgement import Confidence, LadderLine
 from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
-from tlsprobe.report.fuzz_ci import counting, github_lines, render_fuzz_junit
+from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
+from tlsprobe.report.ci.github import github_lines
+from tlsprobe.report.ci.of_fuzz import counting, notices_of_fuzz
 from tlsprobe.report.fuzz_document import corpus_toml, encode_fuzz, encode_fuzz_line, failure_toml
 from tlsprobe.report.pages.fuzz import describe_confirmation, fuzz_page, headline
 from tlsprobe.report.schema import closed, fuzz_schema
@@ -144,10 +146,12 @@ def test_a_starved_run_is_an_error_for_a_build_server() -> None:
 
 def test_a_forge_gets_a_line_for_each_failure() -> None:
     evil = replace(FAILURE, text="100 %\n::error::no")
-    (line,) = github_lines(replace(RUN, failures=(evil,)), "warn")
-    assert line.startswith("::error title=no-reset-before-fin (INTEROP-RESET-BEFORE-FIN)::")
+    (line,) = github_lines(notices_of_fuzz(replace(RUN, failures=(evil,)), "warn"))
+    assert line.startswith("::error title=")
+    assert "no-reset-before-fin (INTEROP-RESET-BEFORE-FIN)::" in line
     assert "100 %25%0A::error::no" in line
-    (line,) = github_lines(replace(RUN, failures=(replace(evil, known=True),)), "warn")
+    known = replace(RUN, failures=(replace(evil, known=True),))
+    (line,) = github_lines(notices_of_fuzz(known, "warn"))
     assert line.startswith("::notice ")
 
 

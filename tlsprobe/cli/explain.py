@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlsprobe.cli.console import one_of, out
+from tlsprobe.cli.machines import GithubOption, GitlabOption, MachineOptions, SarifOption
 from tlsprobe.errors import UsageError
 from tlsprobe.model.causes import Cause, cause_named
 from tlsprobe.model.explanation import Explanation
@@ -107,6 +108,9 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             help="Output format.",
         ),
     ] = TERMINAL,
+    sarif: SarifOption = None,
+    gitlab: GitlabOption = None,
+    github: GithubOption = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
 ) -> None:
@@ -142,6 +146,7 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     most = None if every else usual if top is None else top
     explanations = _explained(file, wanted, key_logs)
     _show(explanations, chosen, most, no_color)
+    _tell_machines(explanations, MachineOptions(None, sarif, gitlab, github), most)
     raise typer.Exit(FOUND if any(one.found for one in explanations) else 0)
 
 
@@ -192,6 +197,20 @@ def _show(explanations: list[Explanation], how: str, most: int | None, no_color:
 
         for explanation in explanations:
             print_page(out(no_color=no_color), explain_page(explanation, most))
+
+
+def _tell_machines(
+    explanations: list[Explanation], machines: MachineOptions, most: int | None
+) -> None:
+    """Write what was asked for build servers. Raises UsageError."""
+    if not machines.wanted:
+        return
+    from tlsprobe.report.ci.of_explanation import notices_of_explanation
+    from tlsprobe.report.pages.explain import explain_page
+
+    notices = [notice for one in explanations for notice in notices_of_explanation(one)]
+    page = tuple(block for one in explanations for block in explain_page(one, most))
+    machines.write(notices, page)
 
 
 def _address(host: str | None) -> str | None:

@@ -18,12 +18,10 @@ from tlsprobe.campaign.guess_protocol import HTTP, guess
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out
+from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
-    OUTPUT_PANEL,
-    TARGET_PANEL,
     CaptureOptions,
     IdentityOptions,
-    JunitOption,
     LoginOptions,
     NoColorOption,
     PatienceOption,
@@ -36,6 +34,7 @@ from tlsprobe.cli.options import (
     parse_target,
     taking,
 )
+from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL
 from tlsprobe.cli.progress import FuzzProgressView
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError, plain_errors
@@ -50,7 +49,7 @@ from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.profiles import FILE as PROFILE_FILE
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
-from tlsprobe.report.fuzz_ci import counting, github_lines, render_fuzz_junit
+from tlsprobe.report.ci.of_fuzz import counting
 from tlsprobe.report.fuzz_document import encode_fuzz_line, read_fuzz
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
@@ -155,15 +154,7 @@ class FuzzOptions:
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = "warn"
-    junit: JunitOption = None
-    github: Annotated[
-        bool,
-        typer.Option(
-            "--github",
-            help="Print an annotation for each failure, as GitHub Actions reads them.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False
+    machines: MachineOptions
     json: Annotated[
         bool,
         typer.Option("--json", help="Print only the fuzz document.", rich_help_panel=OUTPUT_PANEL),
@@ -295,11 +286,7 @@ def _known(corpus: Path | None, profile: Profile, converse: Conversations) -> tu
 
 def _present(run: FuzzRun, options: FuzzOptions) -> None:
     present_fuzz(run, json=options.json, no_color=options.no_color)
-    if options.junit is not None:
-        write_fuzz_junit(options.junit, run, options.fail_on)
-    if options.github and not options.json:
-        for line in github_lines(run, options.fail_on):
-            out(no_color=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    tell_machines(run, options.machines, options.fail_on)
 
 
 def present_fuzz(run: FuzzRun, *, json: bool, no_color: bool) -> None:
@@ -311,13 +298,14 @@ def present_fuzz(run: FuzzRun, *, json: bool, no_color: bool) -> None:
     print_page(out(no_color=no_color), fuzz_page(run))
 
 
-def write_fuzz_junit(file: Path, run: FuzzRun, fail_on: str) -> None:
-    """Write the report for a build server. Raises UsageError."""
-    try:
-        file.write_bytes(render_fuzz_junit(run, fail_on))
-    except OSError as error:
-        hint = "the run itself is in the results folder; give --junit another file"
-        raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
+def tell_machines(run: FuzzRun, machines: MachineOptions, fail_on: str) -> None:
+    """Write what was asked for build servers. Raises UsageError."""
+    from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
+    from tlsprobe.report.ci.of_fuzz import notices_of_fuzz
+
+    if machines.junit is not None:
+        write_report("--junit", machines.junit, render_fuzz_junit(run, fail_on))
+    machines.write(notices_of_fuzz(run, fail_on), fuzz_page(run))
 
 
 def fuzz_exit(run: FuzzRun, fail_on: str) -> int:

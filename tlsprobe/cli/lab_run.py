@@ -16,6 +16,7 @@ from tlsprobe.campaign.lab import VendorsMeasured, measure_vendors
 from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import LabSettings
 from tlsprobe.cli.console import err, out
+from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
     LeanOption,
     NoColorOption,
@@ -100,6 +101,7 @@ class LabOptions:
             help="Compare with the folder of an earlier lab; exit with 1 on change.",
         ),
     ] = None
+    machines: MachineOptions
     json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False
     quiet: QuietOption = False
     no_color: NoColorOption = False
@@ -142,6 +144,7 @@ def run(options: LabOptions) -> None:
     with plain_errors(), progress.shown():
         outcome = trio.run(measure_vendors, picked, options.settings(), progress)
     _present(outcome, options)
+    _tell_machines(outcome, options.machines)
     if outcome.matrix is not None:
         progress.note(f"written to {outcome.folder}")
     if outcome.interrupted:
@@ -168,3 +171,17 @@ def _present(outcome: VendorsMeasured, options: LabOptions) -> None:
     elif outcome.matrix is not None:
         changes = (block for done in outcome.runs for block in deviations_section(done))
         print_page(out(no_color=options.no_color), (*compatibility_page(outcome.matrix), *changes))
+
+
+def _tell_machines(outcome: VendorsMeasured, machines: MachineOptions) -> None:
+    """Write what was asked for build servers; a change alone fails a lab. Raises UsageError."""
+    if outcome.matrix is None:
+        return
+    from tlsprobe.report.ci.junit import render_junit
+    from tlsprobe.report.ci.of_run import notices_of_runs
+
+    if machines.junit is not None:
+        write_report("--junit", machines.junit, render_junit(outcome.runs, "never"))
+    places = [None] * len(outcome.runs)
+    notices = notices_of_runs(outcome.runs, "never", allow_unmeasured=True, places=places)
+    machines.write(notices, compatibility_page(outcome.matrix))

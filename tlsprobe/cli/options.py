@@ -16,15 +16,13 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from tlsprobe.cli.panels import CAPTURE_PANEL, OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
 from tlsprobe.profiles.guess import profile_for_port
 from tlsprobe.sniff.capture import CHOICES
-
-TARGET_PANEL, TLS_PANEL, CAPTURE_PANEL, OUTPUT_PANEL = "Target", "TLS", "Capture", "Output"
-"""The headings under which ``--help`` lists them."""
 
 ConnectionsOption = Annotated[
     int | None,
@@ -69,15 +67,6 @@ ProfileOption = Annotated[
 
 LeanOption = Annotated[bool, typer.Option("--lean", hidden=True)]
 """``--summary-only`` by its old name."""
-
-JunitOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Write JUnit XML to this file, for a build server.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
 
 QuietOption = Annotated[
     bool,

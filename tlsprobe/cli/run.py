@@ -18,14 +18,11 @@ from tlsprobe.campaign.run import Probed, jobs_of, probe_all
 from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.cli.console import complain, err, out
 from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
+from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
-    OUTPUT_PANEL,
-    TARGET_PANEL,
-    TLS_PANEL,
     CaptureOptions,
     ConnectionsOption,
     IdentityOptions,
-    JunitOption,
     LoginOptions,
     NoColorOption,
     PatienceOption,
@@ -38,6 +35,7 @@ from tlsprobe.cli.options import (
     parse_target,
     taking,
 )
+from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.cli.progress import ProgressView
 from tlsprobe.cli.typed import behind_run, command_line, resumed_arguments, run_again, without
 from tlsprobe.drive.script import Patience
@@ -153,7 +151,7 @@ class RunOptions:
         bool,
         typer.Option("--json", help="Print only the run document.", rich_help_panel=OUTPUT_PANEL),
     ] = False
-    junit: JunitOption = None
+    machines: MachineOptions
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -270,13 +268,12 @@ def _failure_in(sequences: list[str] | None) -> Replay | None:
 
 def _replay(failure: Replay, options: RunOptions) -> int:
     """Drive it, say whether it shows, and give the exit code: 1 if it does, 0 if it is cured."""
-    from tlsprobe.cli.fuzz import fuzz_exit, present_fuzz, write_fuzz_junit
+    from tlsprobe.cli.fuzz import fuzz_exit, present_fuzz, tell_machines
     from tlsprobe.cli.replay import replayed
 
     done = replayed(failure, options, perf_counter())
     present_fuzz(done, json=options.json, no_color=options.no_color)
-    if options.junit is not None:
-        write_fuzz_junit(options.junit, done, options.fails_on)
+    tell_machines(done, options.machines, options.fails_on)
     return fuzz_exit(done, options.fails_on)
 
 
@@ -300,10 +297,9 @@ def _present(probed: Probed, options: RunOptions) -> None:
         sys.stdout.flush()
     elif probed.runs:
         print_page(out(no_color=options.no_color), _page(probed, options))
-    if options.junit is not None:
-        _write_junit(options.junit, probed, options.fails_on)
     for failure in probed.failures:
         complain(failure)
+    _tell_machines(probed, options)
 
 
 def _page(probed: Probed, options: RunOptions) -> Page:
@@ -313,15 +309,28 @@ def _page(probed: Probed, options: RunOptions) -> Page:
     return brief_page(probed.runs[0], str(probed.folder))
 
 
-def _write_junit(file: Path, probed: Probed, fail_on: str) -> None:
-    from tlsprobe.report.junit import render_junit
+def _tell_machines(probed: Probed, options: RunOptions) -> None:
+    """Write what was asked for build servers. Raises UsageError."""
+    from tlsprobe.report.ci.junit import render_junit
+    from tlsprobe.report.ci.of_run import notice_of_failure, notices_of_runs
 
-    failed = probed.failures[-1].message if probed.failures else ""
-    try:
-        file.write_bytes(render_junit(list(probed.runs), fail_on, failed))
-    except OSError as error:
-        hint = "the run itself is in the results folder; give --junit another file"
-        raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
+    machines, failed = options.machines, [failure.message for failure in probed.failures]
+    if machines.junit is not None:
+        report = render_junit(list(probed.runs), options.fails_on, " ".join(failed))
+        write_report("--junit", machines.junit, report)
+    notices = notices_of_runs(
+        probed.runs,
+        options.fails_on,
+        allow_unmeasured=options.allow_unmeasured,
+        places=[None] * len(probed.runs),
+    )
+    unmeasured = [notice_of_failure("tlsprobe", why) for why in failed]
+    machines.write([*unmeasured, *notices], _summary(probed))
+
+
+def _summary(probed: Probed) -> Page:
+    """The page for a step summary: what one has to know of each target."""
+    return tuple(block for run in probed.runs for block in brief_page(run))
 
 
 def _exit_code(probed: Probed, options: RunOptions) -> int:

@@ -83,8 +83,8 @@ class Behaviour:
     ``kind`` is a word for what happened (``reset-before-fin``, ``data-lost``, or the id of the rule
     that it breaks), ``phase`` is None where it is the same in several. ``seen`` names its cells,
     the most harmful first: the first is the proof, and shows it again. ``who`` closes like that
-    there, for ``example``. ``cause``, ``confidence`` and ``evidence`` belong to a reset;
-    ``also`` are the rules that the same trials break for the same reason.
+    there, for ``example``. ``cause``, ``confidence``, ``evidence`` and ``drawn_by`` (``request``,
+    ``behind-end``, ``handshake``, ``ending``) belong to a reset.
     """
 
     kind: str
@@ -101,6 +101,17 @@ class Behaviour:
     confidence: Confidence | None = None
     evidence: tuple[str, ...] = ()
     to_do: tuple[WhatToDo, ...] = ()
+    drawn_by: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other behaviours of a server, the same in every run.
+
+        Its kind, phase, cause and what drew it, as far as it has them:
+        ``reset-before-fin/goodbye/unread-data-at-close/ending``.
+        """
+        phase = self.phase.replace(" ", "-") if self.phase else ""
+        return "/".join(part for part in (self.kind, phase, self.cause, self.drawn_by) if part)
 
     @property
     def count(self) -> int:

@@ -37,6 +37,13 @@ def rule_source(rule_id: str) -> tuple[Inline, ...]:
     return () if rule is None else (f" ({rule.level}: ", *linked(rule.source), ")")
 
 
+def rule_url(rule_id: str) -> str:
+    """Where the first section that a rule's source names can be read; empty for none."""
+    rule = RULES.get(rule_id)
+    links = (part.url for part in linked(rule.source) if isinstance(part, Link)) if rule else ()
+    return next(iter(links), "")
+
+
 def cause_fields(facts: CauseFacts) -> Iterator[Field]:
     """Whom a reset of this cause hurts, and the remedies.
 

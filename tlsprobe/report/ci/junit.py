@@ -1,5 +1,8 @@
 """JUnit XML, which build servers read: a suite for each target, a case for each cell.
 
+A case that passed is named by its sequence and TLS version; the name of one that did not says what
+happened as well, since many build servers list names alone.
+
 XML cannot hold most control characters, not even escaped, so that all text goes through
 ``printable`` first: it spells them out.
 """
@@ -10,8 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
 from tlsprobe.behaviours import behaviours_of
+from tlsprobe.model.behaviour import Behaviour
 from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Result, Verdict
 from tlsprobe.model.run import Cell, Deviation, Finding, Run
+from tlsprobe.report.ci.of_run import ladder_lines
 from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
 from tlsprobe.report.pages.behaviours import describe
@@ -38,7 +43,8 @@ def render_junit(runs: Sequence[Run], fail_on: str = "fail", unmeasured: str = "
 
 
 def _suite(run: Run, fail_on: str) -> ET.Element:
-    cases = [*(_case(run, cell, fail_on) for cell in run.cells), *_elsewhere(run)]
+    found = behaviours_of(run)
+    cases = [*(_case(run, cell, fail_on, found) for cell in run.cells), *_elsewhere(run)]
     kinds = [child.tag for case in cases for child in case]
     suite = ET.Element(
         "testsuite",
@@ -51,36 +57,51 @@ def _suite(run: Run, fail_on: str) -> ET.Element:
         hostname=printable(run.target.host),
     )
     properties = ET.SubElement(suite, "properties")
-    for name, value in _properties(run):
+    for name, value in _properties(run, found):
         ET.SubElement(properties, "property", name=name, value=printable(value))
     suite.extend(cases)
     return suite
 
 
-def _properties(run: Run) -> Iterator[tuple[str, str]]:
+def _properties(run: Run, found: Sequence[Behaviour]) -> Iterator[tuple[str, str]]:
     yield "tlsprobe", run.tool.version
     yield "target", str(run.target)
     yield "profile", run.target.profile
     yield "host", describe_host(run)
     yield "capture", describe_capture(run.capture)
-    for number, one in enumerate(behaviours_of(run), 1):
+    for number, one in enumerate(found, 1):
         told = f"{one.harm}: {describe(one)} ({one.count}/{one.trials})"
         yield f"behaviour.{number}", told
 
 
-def _case(run: Run, cell: Cell, fail_on: str) -> ET.Element:
-    case = _element(run, cell.sequence, cell.tls)
+def _case(run: Run, cell: Cell, fail_on: str, found: Sequence[Behaviour]) -> ET.Element:
     change = [one for one in _certain(run) if (one.sequence, one.tls) == (cell.sequence, cell.tls)]
     kind = "failure" if change else _kind(cell, fail_on)
-    if kind is None:
-        ET.SubElement(case, "system-out").text = _text(_lines(cell))
-        return case
-    message = _describe_change(change[0]) if change else _message(cell)
-    said = ET.SubElement(case, kind, message=printable(message))
-    if kind != "skipped":
-        said.set("type", str(change[0].change if change else cell.verdict))
-        said.text = _text(_lines(cell))
+    happened = "" if kind in {None, "skipped"} else _happened(cell, change, found)
+    case = _element(run, cell.sequence, cell.tls, happened)
+    if kind is not None:
+        message = _describe_change(change[0]) if change else _message(cell)
+        said = ET.SubElement(case, kind, message=printable(message))
+        if kind != "skipped":
+            said.set("type", str(change[0].change if change else cell.verdict))
+            said.text = _text(_lines(cell))
+    packets = [] if cell.example is None else list(ladder_lines(cell))
+    shown = [*(_lines(cell) if kind is None else ()), *packets]
+    if shown:
+        ET.SubElement(case, "system-out").text = _text(shown)
     return case
+
+
+def _happened(cell: Cell, change: Sequence[Deviation], found: Sequence[Behaviour]) -> str:
+    """What a cell showed, in a few words: a change, or its worst behaviour."""
+    if change:
+        return f"{change[0].change} since the baseline"
+    if cell.verdict in UNMEASURED:
+        return "could not be measured"
+    for one in found:
+        if any((seen.sequence, seen.tls) == (cell.sequence, cell.tls) for seen in one.seen):
+            return f"{one.sentence}, {one.cause}" if one.cause else one.sentence
+    return describe_outcomes(cell)
 
 
 def _elsewhere(run: Run) -> Iterator[ET.Element]:
@@ -102,8 +123,9 @@ def _describe_change(deviation: Deviation) -> str:
     return f"{deviation.change} since the baseline: {' '.join(deviation.sentences)}"
 
 
-def _element(run: Run, sequence: str, tls: str) -> ET.Element:
+def _element(run: Run, sequence: str, tls: str, happened: str = "") -> ET.Element:
     name = f"{sequence} TLS {tls}" if tls else sequence
+    name = f"{name}: {happened}" if happened else name
     return ET.Element("testcase", name=printable(name), classname=printable(run.target.name))
 
 

@@ -18,7 +18,7 @@ from tests.report.builders import (
 )
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Change, Deviation, Run
-from tlsprobe.report.junit import render_junit
+from tlsprobe.report.ci.junit import render_junit
 
 
 def suite_of(run: Run, fail_on: str = "fail") -> ET.Element:
@@ -60,8 +60,8 @@ def test_no_answer_is_neither_failure_nor_success() -> None:
     )
     suite = suite_of(make_run(*cells))
     assert kinds_of(suite) == {
-        "a TLS 1.3": "error",
-        "b TLS 1.3": "error",
+        "a TLS 1.3: could not be measured": "error",
+        "b TLS 1.3: could not be measured": "error",
         "c TLS 1.3": "skipped",
         "d TLS 1.3": "system-out",
     }
@@ -76,6 +76,14 @@ def test_no_answer_is_neither_failure_nor_success() -> None:
 
 def test_a_failure_tells_steps_finding_and_cause() -> None:
     suite = suite_of(postgres_run(), "warn")
+    names = [case.get("name") for case in suite.iter("testcase")]
+    assert names[1:3] == [
+        "terminate TLS 1.3",
+        "terminate-close-notify TLS 1.2: RST in place of a FIN, unread-data-at-close",
+    ]
+    packets = [out.text or "" for out in suite.iter("system-out")][2].splitlines()
+    assert packets[0] == "trial 7 (G N n r):"
+    assert packets[-1].startswith(">")
     failure = next(suite.iter("failure"))
     assert failure.get("type") == "warn"
     assert str(failure.get("message")).startswith("warn INTEROP-RESET-BEFORE-FIN: The server reset")
@@ -106,7 +114,11 @@ def test_deviations_from_a_baseline_are_failures() -> None:
     run = replace(postgres_run(), deviations=(worse, chance, gone, whole))
     suite = suite_of(run, "never")
     failures = {name for name, kind in kinds_of(suite).items() if kind == "failure"}
-    assert failures == {"terminate TLS 1.3", "abort TLS 1.3", "the whole run"}
+    assert failures == {
+        "terminate TLS 1.3: worse since the baseline",
+        "abort TLS 1.3",
+        "the whole run",
+    }
     assert (suite.get("tests"), suite.get("failures")) == ("6", "3")
     messages = {failure.get("message") for failure in suite.iter("failure")}
     assert "worse since the baseline: RSTs now. ResumeState: none." in messages
