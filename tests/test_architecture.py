@@ -30,6 +30,7 @@ LAYERS: Final = (
     },
     {"flows", "captures", "sniff", "judge"},
     {"behaviours"},
+    {"expected"},
     {"drive", "lab", "reference", "report"},
     {"campaign", "explain", "fuzz"},
     {"cli"},

@@ -175,6 +175,7 @@ def test_a_killed_run_is_gone_on_with(
         "facts.jsonl.gz",
         "matrix.md",
         "report.html",
+        "behaviours.json",
         *captures,
     }
 

@@ -164,6 +164,7 @@ def test_the_documents_fit_their_schema(demo: Ran, name: str) -> None:
         "capture.pcapng",
         "matrix.md",
         "report.html",
+        "behaviours.json",
     }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from tlsprobe.campaign.expecting import read_baseline
+from tlsprobe.campaign.expecting import Baseline, compared, read_baseline
 from tlsprobe.campaign.lab_columns import (
     Column,
     columns_of,
@@ -33,7 +33,6 @@ from tlsprobe.campaign.resume import is_whole
 from tlsprobe.campaign.settings import LabSettings, Settings, plan
 from tlsprobe.catalogue import find_sequences
 from tlsprobe.errors import CannotMeasure, Interrupted, TlsprobeError, UsageError, plain_errors
-from tlsprobe.judge.baseline import deviations
 from tlsprobe.lab import kernel_reasons
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.choice import Chosen
@@ -193,7 +192,7 @@ class Lab:
             baseline = self._baseline(column, steps, self._each(profile))
             place = self.settings.folder / column.name
             if self.settings.unfinished_since and is_whole(place, self.begun):
-                self.runs[column.name] = _compared(read_results(place), baseline)
+                self.runs[column.name] = compared(read_results(place), baseline)
             elif not self.settings.summary_only and not self._may_replace(place):
                 hint = "choose another folder with --out, or replace its runs with --summary-only"
                 raise UsageError(f"{place} already holds the results of a run", hint)
@@ -280,7 +279,7 @@ class Lab:
 
     def _baseline(
         self, column: Column, sequences: tuple[Steps, ...], settings: Settings
-    ) -> Run | None:
+    ) -> Baseline | None:
         if self.settings.expect is None:
             return None
         place = self.settings.expect / column.name
@@ -332,11 +331,6 @@ class Lab:
             document = {"total": agreement.total, "vendors": truths}
             (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
         give_back([folder, *folder.rglob("*")])
-
-
-def _compared(run: Run, baseline: Run | None) -> Run:
-    """A run that is there already, held against its baseline anew: not every folder keeps that."""
-    return run if baseline is None else replace(run, deviations=deviations(baseline, run))
 
 
 def _completed(run: Run, column: Column, server: Started) -> Run:

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from tlsprobe.campaign.circumstances import TOOL, this_host, where_reached
+from tlsprobe.campaign.expecting import Baseline, compared
 from tlsprobe.campaign.judging import with_judgement
 from tlsprobe.campaign.progress import Progress, shown
 from tlsprobe.campaign.results import results_folder
@@ -17,7 +18,6 @@ from tlsprobe.campaign.resume import Earlier, continued
 from tlsprobe.campaign.settings import Measured, Settings
 from tlsprobe.campaign.trials import measure
 from tlsprobe.errors import plain_errors
-from tlsprobe.judge.baseline import deviations
 from tlsprobe.model.facts import Fact, FactsHeader
 from tlsprobe.model.run import Run, stamp
 from tlsprobe.model.sequence import Sequence
@@ -49,7 +49,7 @@ class Job:
     settings: Settings
     folder: Path
     earlier: Earlier | None = None
-    baseline: Run | None = None
+    baseline: Baseline | None = None
     command: tuple[str, ...] = ()
     typed: str = ""
     notes: tuple[str, ...] = ()
@@ -82,8 +82,7 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
                 job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
             )
         run = job.complete(document(measured))
-        if job.baseline is not None:
-            run = replace(run, deviations=deviations(job.baseline, run))
+        run = compared(run, job.baseline)
         folder.finish(run, measured.judged, job.typed)
     return run
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.campaign.reading import fact_of, holds_results
 from tlsprobe.errors import UsageError
+from tlsprobe.expected import known_behaviours
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, pack
 from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.run import JudgedTrial, Run
@@ -30,6 +31,7 @@ from tlsprobe.report.document import (
     trial_line,
 )
 from tlsprobe.report.formats import page_for_folder, renderer
+from tlsprobe.report.known import KNOWN_FILE, encode_known
 from tlsprobe.report.pages.run import run_page
 
 CAPTURE_FILE = "capture.pcapng"
@@ -93,6 +95,8 @@ def write_documents(
     replace_file(folder / RUN_FILE, encode_run(run))
     if trials is not None:
         replace_file(folder / TRIALS_FILE, b"".join(encode_trial(trial_line(t)) for t in trials))
+    known = known_behaviours(run, run.behaviours)
+    replace_file(folder / KNOWN_FILE, encode_known(known))
     page = run_page([run], typed)
     replace_file(folder / RUN_PAGE, page_for_folder(page).encode())
     replace_file(folder / HTML_PAGE, _html(page))
@@ -113,7 +117,7 @@ def keep_facts(measured: Path, kept: Path) -> None:
     with writing(kept):
         kept.mkdir(parents=True, exist_ok=True)
         pack(measured / FACTS_FILE, kept / FACTS_FILE)
-        for name in (RUN_FILE, TRIALS_FILE, HTML_PAGE):
+        for name in (RUN_FILE, TRIALS_FILE, HTML_PAGE, KNOWN_FILE):
             (kept / name).unlink(missing_ok=True)
         for capture in kept.glob("*.pcapng"):
             capture.unlink()

@@ -142,8 +142,9 @@ class RunOptions:
         Path | None,
         typer.Option(
             metavar="BASELINE",
-            help="Compare with an earlier run (its folder or run.json) and exit with 1 only on"
-            " change, improvements included. With several targets: a folder of their folders.",
+            help="Compare with an earlier run, by cell (its folder or run.json) or by behaviour"
+            " (behaviours.json in it), and exit with 1 only on change, improvements included. With"
+            " several targets: a folder of their folders.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None

@@ -122,3 +122,37 @@ class Behaviour:
     def trials(self) -> int:
         """How many trials those cells had."""
         return sum(seen.trials for seen in self.seen)
+
+
+KNOWN_SCHEMA = "tlsprobe.behaviours/1"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBehaviour:
+    """A behaviour as a baseline keeps it. ``seen`` maps a sequence and a TLS version to a count."""
+
+    kind: str
+    sentence: str
+    harm: Harm
+    seen: dict[str, dict[str, int]]
+    phase: Phase | None = None
+    cause: str = ""
+    drawn_by: str = ""
+    confidence: Confidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBehaviours:
+    """What a server was found to do, to be compared with: the document ``behaviours.json``.
+
+    ``measured`` maps a sequence and a TLS version to how many trials gave an answer, ``steps`` a
+    sequence to its steps: those of a name may differ from version to version of tlsprobe.
+    ``captured`` says whether the wire was watched: without, a run sees less.
+    """
+
+    target: str
+    captured: bool
+    behaviours: tuple[KnownBehaviour, ...]
+    measured: dict[str, dict[str, int]]
+    steps: dict[str, str]
+    schema: str = KNOWN_SCHEMA
