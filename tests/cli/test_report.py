@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.in_process import tlsprobe
+from tests.fuzz.test_report import RUN as FUZZ
 from tests.report.committed import RESULTS
-from tlsprobe.campaign.results import HTML_PAGE
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.report.document import RUN_FILE
+from tlsprobe.report.formats import HTML_PAGE
+from tlsprobe.report.fuzz_document import EXAMPLES_FILE, FUZZ_FILE, encode_fuzz
 
 RECORDED = Path(__file__).resolve().parent.parent / "data" / "judged"
 
@@ -64,6 +66,14 @@ def test_folders_old_and_new_get_it(folder: Path) -> None:
     assert ran.code == 0
     assert (kept / HTML_PAGE).exists()
     assert (folder / HTML_PAGE).exists()
+    assert "How 2 servers end TLS connections" in seen_in(folder.parent / HTML_PAGE).text
+
+
+def test_a_fuzz_run_gets_its_page(tmp_path: Path) -> None:
+    (tmp_path / EXAMPLES_FILE).write_bytes(b"")
+    (tmp_path / FUZZ_FILE).write_bytes(encode_fuzz(FUZZ))
+    assert tlsprobe("report", str(tmp_path), cwd=tmp_path).code == 0
+    assert "1 failure in 10 examples" in seen_in(tmp_path / HTML_PAGE).text
 
 
 def test_a_folder_without_results_is_told(tmp_path: Path) -> None:

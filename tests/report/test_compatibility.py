@@ -199,6 +199,7 @@ def test_a_lab_run_leaves_its_files(tmp_path: Path) -> None:
         "results/matrix.json",
         "results/matrix.md",
         "results/nginx/vendor.md",
+        "results/report.html",
     ]
     assert (folder / "matrix.md").read_text() == render_markdown(compatibility_page(found, COMMAND))
     assert (folder / "matrix.csv").read_bytes().decode() == render_csv(found)

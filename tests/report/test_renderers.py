@@ -12,33 +12,45 @@ from typing import get_args
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table as RichTable
 
 from tests.report.builders import LADDER, NASTY
 from tests.report.drawn import on_terminal, table_rows
+from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.report.blocks import (
     Block,
     BulletList,
+    Card,
     Code,
     CodeBlock,
     Column,
+    Drawer,
     Emphasis,
     Field,
     Fields,
+    Grid,
+    GridCell,
     Heading,
     Inline,
+    Jump,
     Ladder,
     Legend,
+    Line,
     Link,
     Mark,
+    Meeting,
+    Meetings,
     Names,
     Note,
     Page,
     Paragraph,
     Strong,
     Table,
+    Tag,
     Timeline,
+    Timer,
+    Timers,
     marks_in,
 )
 from tlsprobe.report.render_markdown import ACROSS, render_markdown
@@ -54,6 +66,8 @@ def inlines(said: str) -> tuple[Inline, ...]:
         Emphasis(said),
         Code(said),
         Link(said, URL),
+        Jump(said, "behaviour-1"),
+        Tag(Harm.BREAKS),
         Mark(Verdict.WARN, "RST", said),
         Names((said, said)),
     )
@@ -74,7 +88,30 @@ def page_of(said: str) -> Page:
         Ladder(LADDER, text, said, said),
         Timeline((0, 3, 1), said, said, text),
         CodeBlock((said,)),
+        Card(1, Harm.NOISE, said, said, (Paragraph(text),), Ladder(LADDER, text)),
+        grid_of(said),
+        *pictures_of(said),
     )
+
+
+def grid_of(said: str) -> Grid:
+    """A row of one cell with a drawer, and one whose drawer is packed."""
+    drawers = Drawer("d-one", said, (Paragraph(said),)), Drawer("d-x", said, (Note(said),), "x")
+    cell = GridCell((Mark(Verdict.WARN, "RST"),), "#d-one", Harm.NOISE, "1")
+    table = Table((Column(said), Column(said)), ((said, (Mark(Verdict.WARN, "RST"),)),))
+    lines = (Line(said, said),)
+    return Grid(("sequence", ""), lines, lines, ((cell,),), table, lambda: drawers)
+
+
+def pictures_of(said: str) -> Page:
+    """What text leaves out: a sentence beside it says the same."""
+    return (
+        Timers((Timer(said, 1.0, 2.0, said), Timer(said, None, None, "")), 0.9),
+        Meetings(said, (Meeting(-100.0, 1, 0, 2), Meeting(900.0, 0, 1, 0)), 500.0),
+    )
+
+
+TELLING = len(page_of("x")) - len(pictures_of("x"))
 
 
 def test_the_tests_know_every_kind() -> None:
@@ -82,7 +119,7 @@ def test_the_tests_know_every_kind() -> None:
     assert {type(inline) for inline in inlines("x")} == set(get_args(Inline))
 
 
-@pytest.mark.parametrize("number", range(len(page_of("x"))))
+@pytest.mark.parametrize("number", range(TELLING))
 def test_every_kind_shows_what_it_says(number: int) -> None:
     block = page_of("needle")[number]
     there = len(re.findall("needle", on_terminal((block,), width=200)))
@@ -104,11 +141,23 @@ def test_hostile_words_make_no_markdown(diagrams: bool) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 @pytest.mark.parametrize("width", [30, 80, 200])
 def test_hostile_words_do_nothing_to_a_terminal(encoding: str, width: int) -> None:
-    *wrapped, _ = page_of(NASTY)  # what is to be copied is not wrapped
-    text = on_terminal(tuple(wrapped), encoding=encoding, width=width)
+    # what is to be copied is not wrapped
+    wrapped = tuple(block for block in page_of(NASTY) if not isinstance(block, CodeBlock))
+    text = on_terminal(wrapped, encoding=encoding, width=width)
     assert text.replace("\n", "").isprintable()
     assert max(map(cell_len, text.splitlines())) <= width
     assert [line for line in text.splitlines() if line != line.rstrip()] == []
+
+
+def test_a_card_is_a_heading_with_what_it_heads() -> None:
+    page = (Card(2, Harm.NOISE, "an RST", "3 of 3", (Note("aside"),), Ladder(LADDER)),)
+    assert render_markdown(page) == "### **2 noise**: an RST\n\naside\n"
+    assert on_terminal(page) == "2 noise: an RST\naside\n"
+
+
+def test_pictures_say_nothing_in_text() -> None:
+    assert on_terminal(pictures_of("words")) == ""
+    assert render_markdown(pictures_of("words")) == "\n"
 
 
 def test_rich_markup_stays_text() -> None:
@@ -141,7 +190,7 @@ def test_ascii_streams_get_ascii() -> None:
 
 
 def test_trimming_takes_nothing_else() -> None:
-    table = Grid.grid(padding=(0, 1, 0, 0))
+    table = RichTable.grid(padding=(0, 1, 0, 0))
     table.add_row("a", "b" * 5, " ")
     table.add_row("  long", "", "", style="bold")
     console = Console(file=io.StringIO(), width=80)

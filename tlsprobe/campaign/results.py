@@ -21,7 +21,6 @@ from tlsprobe.facts.file import FACTS_FILE, FactsFile, pack
 from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.run import JudgedTrial, Run
 from tlsprobe.model.target import Target
-from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
@@ -30,14 +29,13 @@ from tlsprobe.report.document import (
     encode_trial,
     trial_line,
 )
-from tlsprobe.report.formats import page_for_folder, renderer
+from tlsprobe.report.formats import HTML_PAGE, page_for_folder, page_to_share
 from tlsprobe.report.known import KNOWN_FILE, encode_known
 from tlsprobe.report.pages.run import run_page
 
 CAPTURE_FILE = "capture.pcapng"
 RUN_PAGE = "matrix.md"
-HTML_PAGE = "report.html"
-"""The pages of a run in its folder: for a ticket, and to be shared."""
+"""The page of a run in its folder, for a ticket; HTML_PAGE is beside it."""
 
 
 class ResultsFolder:
@@ -99,7 +97,7 @@ def write_documents(
     replace_file(folder / KNOWN_FILE, encode_known(known))
     page = run_page([run], typed)
     replace_file(folder / RUN_PAGE, page_for_folder(page).encode())
-    replace_file(folder / HTML_PAGE, _html(page))
+    replace_file(folder / HTML_PAGE, page_to_share(page).encode())
 
 
 def keep_summary(measured: Path, kept: Path, run: Run, typed: str) -> None:
@@ -126,15 +124,6 @@ def keep_facts(measured: Path, kept: Path) -> None:
 def page_of(run: Run, typed: str) -> bytes:
     """The page of a run; it names ``typed`` as the command line that it comes from."""
     return page_for_folder(run_page([run], typed)).encode()
-
-
-def html_of(run: Run) -> bytes:
-    """The page of a run as one HTML file."""
-    return _html(run_page([run]))
-
-
-def _html(page: Page) -> bytes:
-    return renderer("html")(page, diagrams=True).encode()
 
 
 def replace_file(path: Path, document: bytes) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tlsprobe.campaign.reading import results_in
-from tlsprobe.campaign.results import HTML_PAGE, html_of, replace_file
+from tlsprobe.campaign.results import replace_file
+from tlsprobe.cli.typed import command_line
+from tlsprobe.report.blocks import Page
+from tlsprobe.report.compatibility import vendors_of
+from tlsprobe.report.compatibility_json import absent_in
+from tlsprobe.report.formats import HTML_PAGE, page_to_share
+from tlsprobe.report.fuzz_document import FUZZ_FILE, read_fuzz
+from tlsprobe.report.pages.compatibility import comparison_page
+from tlsprobe.report.pages.fuzz import fuzz_page
+from tlsprobe.report.pages.run import run_page
 
 
 def report(
@@ -18,11 +28,24 @@ def report(
 ) -> None:
     """Write the page to share into results folders: one HTML file, which needs no other.
 
-    The page opens from disk, prints, and needs no script. 'tlsprobe run' writes it as well.
+    The page opens from disk, prints, and needs no script. 'run', 'lab run' and 'fuzz' write it as
+    well. A folder of several results folders gets the matrix of them all besides.
 
     Example: tlsprobe report results/20261120T200102Z-db.example-5432
     """
-    for folder, run in [pair for place in folders for pair in results_in(place)]:
+    for folder, page in [pair for place in folders for pair in _pages(place)]:
         file = folder / HTML_PAGE
-        replace_file(file, html_of(run))
+        replace_file(file, page_to_share(page).encode())
         typer.echo(file)
+
+
+def _pages(place: Path) -> Iterator[tuple[Path, Page]]:
+    """Each folder that gets a page, and the page."""
+    if (place / FUZZ_FILE).exists():
+        yield place, fuzz_page(read_fuzz(place)[0])
+        return
+    found = results_in(place)
+    yield from ((folder, run_page([run])) for folder, run in found)
+    if len(found) > 1:
+        vendors = vendors_of([run for _, run in found], absent_in(place))
+        yield place, comparison_page(vendors, command_line())

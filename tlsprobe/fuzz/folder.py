@@ -20,7 +20,7 @@ from tlsprobe.model.facts import FactsHeader
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun, Replay
 from tlsprobe.model.run import stamp
 from tlsprobe.model.target import Target, TlsVersion
-from tlsprobe.report.formats import page_for_folder
+from tlsprobe.report.formats import HTML_PAGE, page_for_folder, page_to_share
 from tlsprobe.report.fuzz_document import (
     EXAMPLES_FILE,
     FUZZ_FILE,
@@ -96,7 +96,9 @@ class FuzzFolder:
                 failures.append(replace(failure, file=str(file)))
         named = replace(run, failures=tuple(failures))
         replace_file(self.path / FUZZ_FILE, encode_fuzz(named))
-        replace_file(self.path / PAGE_FILE, page_for_folder(fuzz_page(named)).encode())
+        page = fuzz_page(named)
+        replace_file(self.path / PAGE_FILE, page_for_folder(page).encode())
+        replace_file(self.path / HTML_PAGE, page_to_share(page).encode())
         return named
 
     def replay_of(self, failure: FuzzFailure, seed: int) -> Replay:

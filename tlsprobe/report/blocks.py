@@ -1,9 +1,10 @@
 """A page as a value: blocks, which hold inline text, which holds what was said and no markup.
 
-Pages are written once, in ``report/pages``, and drawn by ``render_terminal`` and
-``render_markdown``; a new format is one more such module. A renderer matches over ``Block`` and
+Pages are written once, in ``report/pages``, and drawn by ``render_terminal``, ``render_markdown``
+and ``render_html``; a new format is one more such module. A renderer matches over ``Block`` and
 ``Inline`` to the end (``assert_never``), so that the type checker names every renderer that does
-not know a new kind.
+not know a new kind. One that writes plain text takes the page ``in_text``: without the kinds that
+only a page on a screen can show.
 
 Nothing in a page is escaped. Servers, profiles and command lines say what they like; making it
 harmless is the business of the renderer, which alone knows what would do harm.
@@ -11,9 +12,11 @@ harmless is the business of the renderer, which alone knows what would do harm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import LadderLine, Verdict
 
 # --- Inline ---------------------------------------------------------------------------------------
@@ -21,9 +24,10 @@ from tlsprobe.model.judgement import LadderLine, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Strong:
-    """Words that a reader must not miss."""
+    """Words that a reader must not miss; ``verdict`` gives them its colour, if there is any."""
 
     text: str
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,21 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Jump:
+    """Words that lead to another place of the same page, where a format has such places."""
+
+    text: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """How bad a behaviour is, so that it stands out."""
+
+    harm: Harm
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """A verdict's mark, and the outcome behind it: ``!RST 3/20``.
 
@@ -70,7 +89,7 @@ class Names:
     few: int = 4
 
 
-Inline: TypeAlias = str | Strong | Emphasis | Code | Link | Mark | Names
+Inline: TypeAlias = str | Strong | Emphasis | Code | Link | Jump | Tag | Mark | Names
 Text: TypeAlias = str | tuple[Inline, ...]
 
 # --- Blocks ---------------------------------------------------------------------------------------
@@ -78,11 +97,15 @@ Text: TypeAlias = str | tuple[Inline, ...]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Level 1 heads the page. A heading with a ``verdict`` begins with its word: ``WARN``."""
+    """Level 1 heads the page. A heading with a ``verdict`` begins with its word: ``WARN``.
+
+    ``folded``: what it heads says more of what the page says already, and may be folded away.
+    """
 
     level: int
     text: Text
     verdict: Verdict | None = None
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +204,7 @@ class CodeBlock:
     lines: tuple[str, ...]
 
 
-Block: TypeAlias = (
+TextBlock: TypeAlias = (
     Heading
     | Paragraph
     | Note
@@ -193,7 +216,137 @@ Block: TypeAlias = (
     | Timeline
     | CodeBlock
 )
+"""What every format can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A behaviour: what there is to say of it, and the connection that proves it.
+
+    ``seen`` says how often. In text it is a heading with what it heads; there the ladder is left
+    to the examples.
+    """
+
+    number: int
+    harm: Harm
+    text: str
+    seen: str
+    blocks: tuple[TextBlock, ...]
+    proof: Ladder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row or a column of a grid; ``url`` is that of its own page, where it has one.
+
+    Lines with the same ``group`` stand together under it.
+    """
+
+    head: str
+    group: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GridCell:
+    """A cell of a grid; one without ``text`` was not asked.
+
+    ``opens`` names its drawer, as ``#drawer``, or the page that has it. ``numbers`` are those of
+    the behaviours that were seen there, ``harm`` is that of the worst.
+    """
+
+    text: Text = ""
+    opens: str = ""
+    harm: Harm | None = None
+    numbers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawer:
+    """What is behind a cell. Drawers of one ``pack`` may be stored together, to save room."""
+
+    name: str
+    title: str
+    blocks: tuple[TextBlock, ...]
+    pack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The matrix, to be looked around in: what is in each cell can be opened.
+
+    ``axes`` says what the rows and the columns are. In text it is the ``table``, so that the
+    ``drawers`` are made only when they are asked for.
+    """
+
+    axes: tuple[str, str]
+    rows: tuple[Line, ...]
+    columns: tuple[Line, ...]
+    cells: tuple[tuple[GridCell, ...], ...]
+    table: Table
+    drawers: Callable[[], Iterable[Drawer]] = field(default=tuple, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """An idle timer: from the ``least`` to the ``most`` seconds, None where it did not fire."""
+
+    label: str
+    least: float | None
+    most: float | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Idle timers as a picture: when each fired, and the longest safe timeout of a client.
+
+    The sentences about them say the same, so that in text there is no picture.
+    """
+
+    timers: tuple[Timer, ...]
+    safe: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What became of requests that came ``offset_us`` after the server's first word of its end."""
+
+    offset_us: float
+    answered: int
+    refused: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meetings:
+    """A race as a picture: who came when, and what became of it. In text, a sentence says it.
+
+    ``window_us`` is how long the server is exposed: from its first word to its FIN.
+    """
+
+    label: str
+    meetings: tuple[Meeting, ...]
+    window_us: float | None = None
+
+
+Block: TypeAlias = TextBlock | Card | Grid | Timers | Meetings
 Page: TypeAlias = tuple[Block, ...]
+
+
+def in_text(page: Page) -> Iterator[TextBlock]:
+    """The page in blocks that plain text can show; pictures that repeat a sentence are left out."""
+    for block in page:
+        match block:
+            case Card():
+                yield Heading(3, (Strong(f"{block.number} {block.harm}"), f": {block.text}"))
+                yield from block.blocks
+            case Grid():
+                yield block.table
+            case Timers() | Meetings():
+                pass
+            case _:
+                yield block
 
 
 def marks_in(cell: Text) -> tuple[Mark, ...]:

@@ -10,7 +10,7 @@ from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
-from tlsprobe.report.formats import page_for_folder
+from tlsprobe.report.formats import HTML_PAGE, page_for_folder, page_to_share
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes
 from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.pages.vendor import vendor_page
@@ -31,22 +31,25 @@ def write_compatibility(
 ) -> Compatibility:
     """Write the matrix of all runs into ``folder``, and each vendor's page into its own below it.
 
-    ``summary_only`` leaves out ``matrix.json``, which `tlsprobe matrix` makes of the same runs.
+    ``summary_only`` leaves out ``matrix.json`` and ``report.html``, which `tlsprobe matrix` makes
+    of the same runs.
     ``absent`` are the vendors that could not be measured: name, title, reason. ``command``
     reproduces it all. ``profiles`` hold the directives, by the name of the vendor or of the run's
     profile. ``unfinished_since`` as in LabNotes. Raises OSError.
     """
     compatibility = compatibility_of(vendors_of(runs, absent))
     folder.mkdir(parents=True, exist_ok=True)
-    page = page_for_folder(compatibility_page(compatibility, command))
-    (folder / "matrix.md").write_text(page, encoding="utf-8")
+    page = compatibility_page(compatibility, command)
+    (folder / "matrix.md").write_text(page_for_folder(page), encoding="utf-8")
     lines = render_csv(compatibility)
     (folder / "matrix.csv").write_text(lines, encoding="utf-8", newline="")
     notes = LabNotes(command, tuple(absent), unfinished_since=unfinished_since)
     (folder / LAB_FILE).write_bytes(encode_lab_notes(notes))
     if summary_only:
-        (folder / MATRIX_FILE).unlink(missing_ok=True)
+        for name in (MATRIX_FILE, HTML_PAGE):
+            (folder / name).unlink(missing_ok=True)
     else:
+        (folder / HTML_PAGE).write_text(page_to_share(page), encoding="utf-8")
         (folder / MATRIX_FILE).write_bytes(encode_matrix(compatibility, command))
     _write_pages(folder, compatibility, command, profiles or {})
     return compatibility

@@ -16,6 +16,7 @@ from tlsprobe.report.ladder import Rung, rungs_of
 
 WIDTH, LEFT, RIGHT = 440, 76, 412
 _TOP, _LINE, _SLOPE, _PAD = 26, 15, 6, 7
+_READER = 22
 _CHARACTERS = 50
 """Characters of a line above an arrow."""
 
@@ -48,17 +49,26 @@ class DrawnRung:
 
 @dataclass(frozen=True, slots=True)
 class DrawnLadder:
-    """A ladder; ``told`` says in words what it shows."""
+    """A ladder; ``told`` says in words what it shows.
+
+    ``reader`` is what the last packets give a plain reader: EOF or ECONNRESET, "" if neither.
+    """
 
     client: str
     server: str
     rungs: tuple[DrawnRung, ...]
     height: int
     told: str
+    reader: str = ""
     width: int = WIDTH
     left: int = LEFT
     right: int = RIGHT
     middle: int = (LEFT + RIGHT) // 2
+
+    @property
+    def foot(self) -> int:
+        """Where the two lines of life end."""
+        return self.height - (_READER + 4 if self.reader else 4)
 
 
 def draw_ladder(ladder: Ladder) -> DrawnLadder:
@@ -72,7 +82,27 @@ def draw_ladder(ladder: Ladder) -> DrawnLadder:
     resets = sum(rung.reset for rung in rungs)
     told = f"{len(rungs)} lines of packets between {ladder.client} and {ladder.server}"
     told += f", {resets} of them with an RST" if resets else ""
-    return DrawnLadder("client", "server", tuple(drawn), y + 8, told)
+    reader = reader_of(ladder)
+    told += f"; a plain reader gets {reader}" if reader else ""
+    height = y + 8 + (_READER if reader else 0)
+    return DrawnLadder("client", "server", tuple(drawn), height, told, reader)
+
+
+def reader_of(ladder: Ladder) -> str:
+    """What ended a plain reader's stream, if the server's packets did; after our own RST, nothing.
+
+    ARCHITECTURE.md, "What a reader gets".
+    """
+    for line in ladder.lines:
+        letters = line.letters.lower()
+        if line.side is Side.CLIENT:
+            if "r" in letters:
+                return ""
+        elif "f" in letters:
+            return "EOF"
+        elif "r" in letters:
+            return "ECONNRESET"
+    return ""
 
 
 def _rung(rung: Rung, top: int) -> DrawnRung:

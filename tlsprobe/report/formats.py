@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 PAGE_FORMATS = ("markdown", "html")
 """NAME is the function ``render_NAME`` of the module ``render_NAME``, imported when it is used."""
 
-
 IN_FOLDERS = "markdown"
 """The format of the pages in results folders: a forge shows it."""
+
+HTML_PAGE = "report.html"
+"""The page to share, in every folder of results: one file that needs no other."""
 
 
 class Renderer(Protocol):
@@ -33,3 +35,8 @@ def renderer(name: str) -> Renderer:
 def page_for_folder(page: Page) -> str:
     """The page as it is written into a results folder."""
     return renderer(IN_FOLDERS)(page)
+
+
+def page_to_share(page: Page) -> str:
+    """The page as HTML_PAGE."""
+    return renderer("html")(page, diagrams=True)

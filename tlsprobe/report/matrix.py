@@ -140,7 +140,7 @@ def by_target(runs: Sequence[Run], names: Sequence[str] = (), absent: Sequence[s
     rows: list[tuple[Text, ...]] = [
         (
             sequence,
-            *(_target_cell(cells, sequence) for cells in asked),
+            *(target_cell([c for c in cells if c.sequence == sequence]) for cells in asked),
             *(missing for _ in absent),
         )
         for sequence in sequences
@@ -280,10 +280,9 @@ def _folded(texts: list[tuple[str, str]]) -> str:
     return "; ".join(f"{tls}: {text}" for tls, text in texts if text)
 
 
-def _target_cell(cells: list[Cell], sequence: str) -> tuple[Mark, ...]:
-    """A mark for each TLS version, or one where they agree."""
-    here = sorted((c for c in cells if c.sequence == sequence), key=lambda cell: cell.tls)
-    marks = tuple(map(mark_of, here))
+def target_cell(cells: Sequence[Cell]) -> tuple[Mark, ...]:
+    """Of the cells of one sequence a mark for each TLS version, or one where they agree."""
+    marks = tuple(mark_of(cell) for cell in sorted(cells, key=lambda cell: cell.tls))
     return marks[:1] if len(set(marks)) == 1 else marks
 
 

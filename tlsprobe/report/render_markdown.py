@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import assert_never
 
+from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import LadderLine
 from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import (
-    Block,
     BulletList,
     Code,
     CodeBlock,
@@ -21,6 +21,7 @@ from tlsprobe.report.blocks import (
     Fields,
     Heading,
     Inline,
+    Jump,
     Ladder,
     Legend,
     Link,
@@ -31,8 +32,11 @@ from tlsprobe.report.blocks import (
     Paragraph,
     Strong,
     Table,
+    Tag,
     Text,
+    TextBlock,
     Timeline,
+    in_text,
     marks_in,
 )
 from tlsprobe.report.escape import (
@@ -55,11 +59,11 @@ _Code = Callable[[str], str]
 
 def render_markdown(page: Page, *, diagrams: bool = False) -> str:
     """The page. ``diagrams``: ladders as small Mermaid sequence diagrams, not as text."""
-    parts = ("\n".join(_lines(block, diagrams)) for block in page)
+    parts = ("\n".join(_lines(block, diagrams)) for block in in_text(page))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _lines(block: Block, diagrams: bool) -> Iterable[str]:  # noqa: PLR0911 - one per kind
+def _lines(block: TextBlock, diagrams: bool) -> Iterable[str]:  # noqa: PLR0911 - one per kind
     match block:
         case Heading():
             verdict = f"{block.verdict.upper()} " if block.verdict else ""
@@ -101,6 +105,10 @@ def _inline(inline: Inline, code: _Code) -> str:  # noqa: PLR0911 - one per kind
             return code(inline.text)
         case Link():
             return f"[{markdown_text(inline.text)}]({inline.url})"
+        case Jump():
+            return markdown_text(inline.text)
+        case Tag():
+            return f"**{inline.harm}**" if inline.harm is Harm.BREAKS else str(inline.harm)
         case Mark():
             return markdown_text(UNICODE.mark(inline))
         case Names():

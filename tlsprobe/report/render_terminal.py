@@ -18,9 +18,9 @@ from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text as Styled
 
+from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.report.blocks import (
-    Block,
     BulletList,
     Code,
     CodeBlock,
@@ -29,6 +29,7 @@ from tlsprobe.report.blocks import (
     Fields,
     Heading,
     Inline,
+    Jump,
     Ladder,
     Legend,
     Link,
@@ -39,8 +40,11 @@ from tlsprobe.report.blocks import (
     Paragraph,
     Strong,
     Table,
+    Tag,
     Text,
+    TextBlock,
     Timeline,
+    in_text,
     marks_in,
 )
 from tlsprobe.report.escape import printable
@@ -67,8 +71,8 @@ LABEL = 8
 def print_page(console: Console, page: Page) -> None:
     """Print a page, a blank line between its blocks; what a heading heads follows it at once."""
     terminal = _Terminal(console)
-    before: Block | None = None
-    for block in page:
+    before: TextBlock | None = None
+    for block in in_text(page):
         is_headed = isinstance(before, Heading) and not isinstance(block, Heading)
         if before is not None and not is_headed:
             console.print()
@@ -106,7 +110,7 @@ class _Terminal:
         self.encoding = console.encoding
         self.glyphs: Glyphs = glyphs_for(console.encoding)
 
-    def show(self, block: Block) -> None:  # noqa: PLR0912 - one per kind
+    def show(self, block: TextBlock) -> None:  # noqa: PLR0912 - one per kind
         """Print one block."""
         match block:
             case Heading():
@@ -162,8 +166,10 @@ class _Terminal:
                 return self._styled(inline.text, "italic")
             case Code():
                 return self._styled(inline.text, CODE)
-            case Link():
+            case Link() | Jump():
                 return self._styled(inline.text)
+            case Tag():
+                return self._styled(inline.harm, "bold" if inline.harm is Harm.BREAKS else "")
             case Mark():
                 return self._mark(inline)
             case Names():

@@ -8,23 +8,28 @@ from shlex import quote
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Seen, Tried, WhatToDo, Who
-from tlsprobe.model.run import Run
+from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.blocks import (
     Block,
     BulletList,
+    Card,
     Code,
     Column,
     Field,
     Fields,
-    Heading,
     Inline,
+    Jump,
+    Ladder,
     Names,
     Paragraph,
     Strong,
     Table,
+    Tag,
     Text,
 )
 from tlsprobe.report.findings import Place
+from tlsprobe.report.pages.findings import ladder_of
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.rulebook import rule_source
 from tlsprobe.report.sentences import place_names, target_title
@@ -44,6 +49,12 @@ WHO = {
     Who.TESTER: "nobody but a tester closes like that",
 }
 
+
+_TRIED = {
+    Tried.HELPS: Verdict.PASS,
+    Tried.IN_PART: Verdict.WARN,
+    Tried.HELPS_NOT: Verdict.FAIL,
+}
 
 FEW_REMEDIES = 3
 """So many remedies a brief page tells, first those that were tried."""
@@ -100,8 +111,20 @@ def behaviours_section(
     ``is_brief``: only what one has to know.
     """
     for number, one in enumerate(found, 1):
-        yield Heading(3, (Strong(f"{number} {one.harm}"), f": {describe(one)}"))
-        yield Fields(tuple(_fields(one, run, is_brief=is_brief)))
+        seen = f"{one.count} of {one.trials}"
+        fields = Fields(tuple(_fields(one, run, is_brief=is_brief)))
+        yield Card(number, one.harm, describe(one), seen, (fields,), _proof(one, run))
+
+
+def _proof(one: Behaviour, run: Run) -> Ladder | None:
+    """The trial that shows it."""
+    cell = cell_at(run, one.seen[0].sequence, one.seen[0].tls)
+    return ladder_of(cell) if cell is not None else None
+
+
+def cell_at(run: Run, sequence: str, tls: str) -> Cell | None:
+    """The cell of a sequence in a version of TLS."""
+    return next((c for c in run.cells if (c.sequence, c.tls) == (sequence, tls)), None)
 
 
 def describe(one: Behaviour) -> str:
@@ -112,8 +135,13 @@ def describe(one: Behaviour) -> str:
 
 
 def _row(number: int, one: Behaviour) -> tuple[Text, ...]:
-    harm: Text = (Strong(str(one.harm)),) if one.harm is Harm.BREAKS else str(one.harm)
-    return (str(number), harm, describe(one), f"{one.count}/{one.trials}")
+    words = Jump(describe(one), anchor_of(number))
+    return (str(number), (Tag(one.harm),), (words,), f"{one.count}/{one.trials}")
+
+
+def anchor_of(number: int) -> str:
+    """Where a behaviour is told in its page."""
+    return f"behaviour-{number}"
 
 
 def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
@@ -136,14 +164,15 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
         to_do = tuple(what for what in to_do if what in ranked[:FEW_REMEDIES])
     if to_do:
         yield Field("do", items=tuple(_to_do(to_do, is_brief=is_brief)))
-    yield Field("again", (Code(command_for(one, run)),))
+    yield Field("again", (Code(command_for(run, one.seen[0].sequence, one.seen[0].tls)),))
 
 
 def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
     for one in to_do:
         tried: tuple[Inline, ...] = ()
         if one.tried is not Tried.NOT_TRIED:
-            tried = (" ", Strong(f"Tried here: {one.tried}"), f" ({_tried_words(one.seen)}).")
+            words = Strong(f"Tried here: {one.tried}", _TRIED[one.tried])
+            tried = (" ", words, f" ({_tried_words(one.seen)}).")
         elif not is_brief:
             tried = (" Not tried.",)
         yield (one.text, *tried)
@@ -160,11 +189,10 @@ def _tried_words(seen: Sequence[Seen]) -> str:
     )
 
 
-def command_for(one: Behaviour, run: Run) -> str:
-    """The command line that shows the behaviour again, as far as the document tells it."""
-    first = one.seen[0]
+def command_for(run: Run, sequence: str, tls: str) -> str:
+    """The command line that measures a cell again, as far as the document tells it."""
     words = ["tlsprobe", "run", "--target", str(run.target), "--profile", run.target.profile]
-    words += ["--sequence", _sequence_words(first.sequence, run), "--tls", first.tls]
+    words += ["--sequence", _sequence_words(sequence, run), "--tls", tls]
     return " ".join(map(quote, words))
 
 

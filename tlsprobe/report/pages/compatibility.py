@@ -29,6 +29,7 @@ from tlsprobe.report.compatibility import (
     vendors_of,
 )
 from tlsprobe.report.pages.findings import examples_section, findings_section
+from tlsprobe.report.pages.grids import many_grid
 from tlsprobe.report.pages.run import idle_section, measured_fields, run_page
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import count_verdicts
@@ -77,7 +78,7 @@ def compatibility_page(
         ALIKE,
         Heading(2, "Every sequence"),
         matrix.legend,
-        matrix.table,
+        many_grid(compatibility, matrix.table),
         *([EMPTY] if any(not cell for row in matrix.table.rows for cell in row) else []),
         *_absent(compatibility.absent),
         *_found(compatibility.runs),

@@ -29,7 +29,7 @@ def findings_section(runs: Sequence[Run]) -> Iterator[Block]:
     With several runs, evidence and remedies are left to the page of each.
     """
     found, is_brief = findings_of(runs), len(runs) > 1
-    yield Heading(2, "Findings")
+    yield Heading(2, "Findings", folded=True)
     if not (found.entries or found.causes or found.unanswered):
         yield Paragraph("None.")
     run = None if is_brief else runs[0]
@@ -47,7 +47,7 @@ def examples_section(runs: Sequence[Run], limit: int) -> Iterator[Block]:
     worst = [(run, cell) for run in runs for cell in worst_cells(run, each)]
     worst.sort(key=lambda pair: BAD_FIRST.index(pair[1].verdict))
     if worst[:limit]:
-        yield Heading(2, "Examples")
+        yield Heading(2, "Examples", folded=True)
     for run, cell in worst[:limit]:
         yield from example_blocks(cell, f"{run.target.name}: " if len(runs) > 1 else "")
 
@@ -92,3 +92,12 @@ def example_blocks(cell: Cell, target: str = "") -> Iterator[Block]:
         trial = f"{target}{cell.sequence}, TLS {cell.tls}, trial {cell.example.trial}: "
         yield Heading(3, (trial, Code(cell.example.signature)))
         yield Ladder(cell.example.ladder, (Code(cell.steps),))
+
+
+def ladder_of(cell: Cell) -> Ladder | None:
+    """The trial that shows a cell best, and which one it is; None where there were no packets."""
+    example = cell.example
+    if example is None or not example.ladder:
+        return None
+    trial = f"{cell.sequence}, TLS {cell.tls}, trial {example.trial}: "
+    return Ladder(example.ladder, (trial, Code(example.signature)))

@@ -9,22 +9,30 @@ from collections.abc import Iterator, Sequence
 
 from tlsprobe.behaviours import behaviours_of, phase_of
 from tlsprobe.model.behaviour import Behaviour, Harm
-from tlsprobe.model.run import Run
+from tlsprobe.model.run import Idle, IdleKind, Run
 from tlsprobe.report.blocks import (
     Block,
     Code,
     Field,
     Fields,
+    Grid,
     Heading,
+    Meeting,
+    Meetings,
     Note,
     Page,
     Paragraph,
     Strong,
+    Table,
+    Timer,
+    Timers,
 )
+from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.findings import findings_of
 from tlsprobe.report.matrix import by_version, folded, in_a_line, matrix_of
 from tlsprobe.report.pages.behaviours import (
     behaviours_section,
+    cell_at,
     verdict_of,
     verdict_section,
     verdicts_section,
@@ -35,6 +43,7 @@ from tlsprobe.report.pages.findings import (
     examples_section,
     findings_section,
 )
+from tlsprobe.report.pages.grids import many_grid, run_grid
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import (
     count_verdicts,
@@ -68,7 +77,7 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
         Heading(1, f"How {_subject(runs)} TLS connections"),
         *(_behaviours(runs[0]) if len(runs) == 1 else verdicts_section(runs)),
         Paragraph(f"{count_verdicts(runs)}."),
-        matrix.table,
+        _grid(runs, matrix.table),
         matrix.legend,
         *findings_section(runs),
         *examples_section(runs, ladders),
@@ -77,6 +86,12 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
         Fields(measured_fields(runs, command)),
         *(block for run in runs for block in deviations_section(run)),
     )
+
+
+def _grid(runs: Sequence[Run], table: Table) -> Grid:
+    if len(runs) == 1:
+        return run_grid(runs[0], table)
+    return many_grid(compatibility_of(vendors_of(runs)), table)
 
 
 def _behaviours(run: Run) -> Iterator[Block]:
@@ -100,7 +115,7 @@ def brief_page(run: Run, folder: str = "") -> Page:
     return (
         *verdict_section(run, found),
         *behaviours_section(run, found[: min(max(harmful, 1), MOST_TOLD)], is_brief=True),
-        *(_proof(found[0], run) if found else ()),
+        *(_proof_of_worst(found[0], run) if found else ()),
         matrix.table,
         Note(in_a_line(matrix.legend)),
         *deviations_section(run),
@@ -109,12 +124,11 @@ def brief_page(run: Run, folder: str = "") -> Page:
     )
 
 
-def _proof(one: Behaviour, run: Run) -> Iterator[Block]:
+def _proof_of_worst(one: Behaviour, run: Run) -> Iterator[Block]:
     """The trial that shows the worst behaviour."""
-    first = one.seen[0]
-    for cell in run.cells:
-        if (cell.sequence, cell.tls) == (first.sequence, first.tls) and cell.example is not None:
-            yield from example_blocks(cell)
+    cell = cell_at(run, one.seen[0].sequence, one.seen[0].tls)
+    if cell is not None:
+        yield from example_blocks(cell)
 
 
 def _last_lines(run: Run, folder: str) -> Iterator[Block]:
@@ -138,7 +152,37 @@ def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
     fields = tuple(field for run in runs for field in _idle(run, _name(run, runs)))
     if fields:
         yield Heading(2, "Idle connections")
+        yield from _timers(runs)
         yield Fields(fields)
+        yield from (race for run in runs for race in _races(run, _name(run, runs)))
+
+
+def _timers(runs: Sequence[Run]) -> Iterator[Timers]:
+    """The timers of one run; of several the first of each, where a request came before."""
+    measured = [(run, run.idle) for run in runs if run.idle is not None]
+    if len(measured) > 1:
+        yield Timers(tuple(_timer(run.target.name, idle) for run, idle in measured))
+    for _, idle in measured[: len(measured) == 1]:
+        kinds = idle.kinds.items() or (("idle", idle),)
+        yield Timers(tuple(_timer(kind, timer) for kind, timer in kinds), idle.advice_s)
+
+
+def _timer(label: str, timer: Idle | IdleKind) -> Timer:
+    """A timer with the whole interval in which it fired, as far as the document tells it."""
+    if timer.timeout_s is None:
+        return Timer(label, None, None, timer.how)
+    shortest = timer.shortest_s if isinstance(timer, IdleKind) else None
+    least = timer.timeout_s if shortest is None else shortest
+    return Timer(label, least, max(timer.timeout_s, least + (timer.spread_s or 0.0)), timer.how)
+
+
+def _races(run: Run, name: str) -> Iterator[Meetings]:
+    for cell in run.cells:
+        if cell.race is not None and cell.race.met:
+            met = (Meeting(m.offset_us, m.answered, m.refused, m.lost) for m in cell.race.met)
+            window = cell.race.window_us.p50 if cell.race.window_us else None
+            label = f"{name}{cell.sequence}, TLS {cell.tls}"
+            yield Meetings(label, tuple(met), window)
 
 
 def measured_fields(runs: Sequence[Run], command: str = "") -> tuple[Field, ...]:
