@@ -164,7 +164,7 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
         to_do = tuple(what for what in to_do if what in ranked[:FEW_REMEDIES])
     if to_do:
         yield Field("do", items=tuple(_to_do(to_do, is_brief=is_brief)))
-    yield Field("again", (Code(command_for(run, one.seen[0].sequence, one.seen[0].tls)),))
+    yield Field("again", (Code(command_for(one, run)),))
 
 
 def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
@@ -189,7 +189,12 @@ def _tried_words(seen: Sequence[Seen]) -> str:
     )
 
 
-def command_for(run: Run, sequence: str, tls: str) -> str:
+def command_for(one: Behaviour, run: Run) -> str:
+    """The command line that shows the behaviour again, as far as the document tells it."""
+    return command_for_cell(run, one.seen[0].sequence, one.seen[0].tls)
+
+
+def command_for_cell(run: Run, sequence: str, tls: str) -> str:
     """The command line that measures a cell again, as far as the document tells it."""
     words = ["tlsprobe", "run", "--target", str(run.target), "--profile", run.target.profile]
     words += ["--sequence", _sequence_words(sequence, run), "--tls", tls]

@@ -27,7 +27,7 @@ from tlsprobe.report.blocks import (
 from tlsprobe.report.findings import ORDER, merged_causes
 from tlsprobe.report.glyphs import duration
 from tlsprobe.report.matrix import describe_outcomes, mark_of
-from tlsprobe.report.pages.behaviours import anchor_of, command_for, describe
+from tlsprobe.report.pages.behaviours import anchor_of, command_for_cell, describe
 from tlsprobe.report.pages.findings import ladder_of
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause
@@ -117,7 +117,7 @@ class Drawers:
         if times := tuple(_times(cell)):
             yield Field("times", items=times)
         if cell.example is not None:
-            again = command_for(self.run, cell.sequence, cell.tls)
+            again = command_for_cell(self.run, cell.sequence, cell.tls)
             yield Field("again", (Code(again),))
 
     def _behaviour(self, number: int, one: Behaviour) -> Text:
