@@ -30,7 +30,7 @@ LAYERS: Final = (
     },
     {"flows", "captures", "sniff", "judge"},
     {"behaviours"},
-    {"expected"},
+    {"expected", "waiving", "configuration"},
     {"drive", "lab", "reference", "report"},
     {"campaign", "explain", "fuzz"},
     {"cli"},
@@ -54,7 +54,7 @@ DIETS: Final = {
     "report": (
         *("model", "model.*", "errors", "spelling", "version"),
         *("judge.rules", "judge.families", "judge.remedies"),
-        *("behaviours", "catalogue", "catalogue.*"),
+        *("behaviours", "waiving", "catalogue", "catalogue.*"),
     ),
 }
 STDLIB_ONLY: Final = {"model", "judge"}

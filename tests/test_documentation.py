@@ -148,7 +148,7 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
 
 
 def options_of(command: Any) -> set[str]:
-    return {word for one in command.params for word in one.opts}
+    return {word for one in command.params for word in (*one.opts, *one.secondary_opts)}
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tlsprobe.campaign.targets import guess_profile
 from tlsprobe.catalogue import find_sequences
-from tlsprobe.cli.options import guess_profile
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Directive
 from tlsprobe.model.target import Login

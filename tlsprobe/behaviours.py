@@ -224,7 +224,7 @@ def _of_finding(cell: Cell, finding: Finding) -> Iterator[tuple[_Key, _Showing]]
     elif kind is _RESET_BEFORE:
         yield from _resets(cell, finding, kind, before_fin=True)
     elif kind is None:
-        name = re.sub(r"^TLS1\d-", "TLS-", finding.rule)
+        name = _name_of(finding.rule)
         named = _Kind(name, finding.text)
         yield _Key(name), _Showing(named, cell, finding.count, finding)
     else:
@@ -272,6 +272,18 @@ def _hurries(entry: Entry) -> bool:
 
 def _entry(cell: Cell) -> Entry | None:
     return catalogue().get(cell.sequence)
+
+
+def says_it_all(kind: str, rule: str) -> bool:
+    """Whether a behaviour of this kind, in a cell, says what a finding of this rule does."""
+    named = _KINDS.get(rule)
+    name = named.name if named else _name_of(rule)
+    return name == kind or name in _FOLLOWS.get(kind, frozenset())
+
+
+def _name_of(rule: str) -> str:
+    """A rule's id without its TLS version."""
+    return re.sub(r"^TLS1\d-", "TLS-", rule)
 
 
 def phase_of(sequence: str) -> Phase | None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tlsprobe.campaign.guess_protocol import guess, recognised
-from tlsprobe.campaign.settings import RunSettings, Settings
+from tlsprobe.campaign.settings import RunSettings, Settings, TargetSettings
 from tlsprobe.drive.script import Patience
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.profiles import load_profile
@@ -22,8 +22,9 @@ def unknown(port: int) -> Target:
 
 
 def asked(port: int, profile: str = "raw") -> RunSettings:
-    target = unknown(port)
-    return RunSettings(((target, load_profile(profile)),), SETTINGS, command=("--target", "x"))
+    named = profile != "raw"
+    one = TargetSettings(unknown(port), load_profile(profile), SETTINGS, is_guessed=not named)
+    return RunSettings((one,), command=("--target", "x"))
 
 
 def test_a_server_that_answers_a_get_speaks_http() -> None:
@@ -31,11 +32,12 @@ def test_a_server_that_answers_a_get_speaks_http() -> None:
         async with running(("polite",)) as ports:
             said: list[str] = []
             found = await recognised(asked(ports["polite"]), said.append)
-        ((target, profile),) = found.targets
-        assert (profile.name, target.profile, target.protocol) == ("https", "https", "http1")
+        (one,) = found.targets
+        target = one.target
+        assert (one.profile.name, target.profile, target.protocol) == ("https", "https", "http1")
         assert found.command == ("--target", "x", "--profile", "https"), "resumed without a look"
         assert len(said) == 1
-        assert found.spent == (2,), "a connection in each TLS version"
+        assert one.how.spent == 2, "a connection in each TLS version"
 
     trio.run(main)
 
@@ -45,14 +47,15 @@ def test_a_server_that_answers_none_is_probed_for_its_tls(name: str) -> None:
     async def main() -> None:
         async with running((name,)) as ports:
             found = await recognised(asked(ports[name]), lambda _: None)
-        assert found == replace(asked(ports[name]), spent=(2,))
+        (before,), (after,) = asked(ports[name]).targets, found.targets
+        assert after == replace(before, how=replace(SETTINGS, spent=2))
 
     trio.run(main)
 
 
 def test_a_profile_that_was_given_is_not_doubted() -> None:
     given = asked(1, "redis")
-    assert trio.run(recognised, given, lambda _: None) == replace(given, spent=(0,))
+    assert trio.run(recognised, given, lambda _: None) == given
 
 
 def test_where_nothing_listens_nothing_speaks_http() -> None:

@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.campaign.reach import look
-from tlsprobe.campaign.settings import RunSettings, Settings
+from tlsprobe.campaign.settings import RunSettings, Settings, TargetSettings
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.model.profile import Profile
 from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target
 from tlsprobe.profiles import load_profile
@@ -33,23 +32,25 @@ async def recognised(asked: RunSettings, tell: Callable[[str], None]) -> RunSett
     It is named in the command, so that a run that is gone on with need not look again. The
     connections that it took are counted.
     """
-    targets, spent = [], []
-    for target, profile in asked.targets:
-        if profile.name != UNKNOWN:
-            guessed = Guess(speaks_http=False, connections=0)
-        else:
-            guessed = await guess(target, asked.each)
-        spent.append(guessed.connections)
-        targets.append(_as_http(target, tell) if guessed.speaks_http else (target, profile))
-    named = len(targets) == 1 and targets[0] != asked.targets[0]
+    targets = [await _recognised(one, tell) for one in asked.targets]
+    named = len(targets) == 1 and targets[0].profile != asked.targets[0].profile
     command = (*asked.command, "--profile", HTTP) if named else asked.command
-    return replace(asked, targets=tuple(targets), command=command, spent=tuple(spent))
+    return replace(asked, targets=tuple(targets), command=command)
 
 
-def _as_http(target: Target, tell: Callable[[str], None]) -> tuple[Target, Profile]:
-    tell(f"{target.name} answered a GET: it is probed as a server of HTTP")
+async def _recognised(one: TargetSettings, tell: Callable[[str], None]) -> TargetSettings:
+    if not one.is_guessed or one.profile.name != UNKNOWN:
+        return one
+    guessed = await guess(one.target, one.how)
+    looked = replace(one, how=replace(one.how, spent=guessed.connections))
+    return _as_http(looked, tell) if guessed.speaks_http else looked
+
+
+def _as_http(one: TargetSettings, tell: Callable[[str], None]) -> TargetSettings:
+    tell(f"{one.target.name} answered a GET: it is probed as a server of HTTP")
     http = load_profile(HTTP)
-    return replace(target, profile=http.name, protocol=http.protocol), http
+    target = replace(one.target, profile=http.name, protocol=http.protocol)
+    return replace(one, target=target, profile=http)
 
 
 class Guess(NamedTuple):

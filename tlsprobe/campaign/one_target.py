@@ -22,7 +22,9 @@ from tlsprobe.model.facts import Fact, FactsHeader
 from tlsprobe.model.run import Run, stamp
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.protocols import Conversations
+from tlsprobe.waiving import waived
 
 Completes = Callable[[Run], Run]
 """Adds to a run document what is known beside the measurement."""
@@ -38,7 +40,8 @@ class Job:
 
     ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
     against. ``command`` are the words behind ``tlsprobe run``, with which it can be resumed;
-    ``typed`` is the whole line that its page names; ``notes`` go into its report. ``witnessed``
+    ``typed`` is the whole line that its page names; ``notes`` go into its report. ``waivers`` say
+    what of it is accepted. ``witnessed``
     gives, at the end, what others saw meanwhile; ``complete`` has the last word on what the run
     document says beside the judgement.
     """
@@ -53,6 +56,7 @@ class Job:
     command: tuple[str, ...] = ()
     typed: str = ""
     notes: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
     complete: Completes = _as_it_is
     witnessed: Callable[[], Iterable[Fact]] = lambda: ()
 
@@ -82,7 +86,7 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
                 job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
             )
         run = job.complete(document(measured))
-        run = compared(run, job.baseline)
+        run = waived(compared(run, job.baseline), job.waivers, started.date())
         folder.finish(run, measured.judged, job.typed)
     return run
 

@@ -11,7 +11,7 @@ from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.results import default_folder, slug
 from tlsprobe.campaign.resume import Earlier, must_fit, read_earlier
-from tlsprobe.campaign.settings import RunSettings, plan
+from tlsprobe.campaign.settings import RunSettings, TargetSettings, plan
 from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.errors import TlsprobeError, UsageError
 from tlsprobe.lab.delayed_close import delayed_close
@@ -45,9 +45,7 @@ class Probed:
 
 def jobs_of(asked: RunSettings) -> list[Job]:
     """What is to be done for each target. Raises UsageError for what does not fit."""
-    spent = asked.spent or (0,) * len(asked.targets)
-    pairs = zip(asked.targets, spent, strict=True)
-    return [_job(target, profile, asked, already) for (target, profile), already in pairs]
+    return [_job(one, asked) for one in asked.targets]
 
 
 async def probe_all(asked: RunSettings, jobs: list[Job], progress: Progress) -> Probed:
@@ -78,24 +76,24 @@ async def _probe_each(asked: RunSettings, jobs: list[Job], progress: Progress) -
 # --- One target -----------------------------------------------------------------------------------
 
 
-def _job(target: Target, profile: Profile, asked: RunSettings, spent: int) -> Job:
+def _job(one: TargetSettings, asked: RunSettings) -> Job:
     """One target with its results folder, what that holds, and its baseline."""
+    target, profile, how = one.target, one.profile, one.how
     settings = replace(
-        asked.each,
-        connections=asked.each.connections or profile.connections,
-        patience=replace(asked.each.patience, idle=_idle(asked, profile)),
+        how,
+        connections=how.connections or profile.connections,
+        patience=replace(how.patience, idle=_idle(one)),
         idle_s=profile.idle_s,
-        spent=spent,
     )
     name = settings.identity.sni or target.host
-    converse = make_conversation(profile, name, asked.login, target.port)
-    sequences = choose_sequences(profile, converse, asked.sequences)
+    converse = make_conversation(profile, name, one.login, target.port)
+    sequences = choose_sequences(profile, converse, one.sequences)
     plans = plan(sequences, settings)
     earlier = _earlier(asked, target)
     if earlier is not None:
         must_fit(earlier, target, plans, settings.seed)
         settings = replace(settings, seed=earlier.run.seed)
-    baseline = _own(asked, asked.expect, target)
+    baseline = one.expect or _own(asked, asked.expect, target)
     return Job(
         target,
         converse,
@@ -106,13 +104,15 @@ def _job(target: Target, profile: Profile, asked: RunSettings, spent: int) -> Jo
         baseline=read_baseline(baseline, plans) if baseline else None,
         command=asked.command,
         typed=asked.typed,
+        waivers=asked.waivers,
     )
 
 
-def _idle(asked: RunSettings, profile: Profile) -> float:
+def _idle(one: TargetSettings) -> float:
     """How long idle sequences wait: a little longer than the timeout that is known."""
-    documented = IDLE_LIMIT if profile.idle_s is None else profile.idle_s * 1.1 + 1
-    return asked.idle_s or documented
+    known = one.profile.idle_s
+    documented = IDLE_LIMIT if known is None else known * 1.1 + 1
+    return one.idle_s or documented
 
 
 def _own(asked: RunSettings, folder: Path | None, target: Target) -> Path | None:

@@ -16,6 +16,7 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
+from tlsprobe.model.waiver import Waiver
 
 DEFAULT_PATIENCE = Patience()
 ANONYMOUS = TlsIdentity()
@@ -61,29 +62,41 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class RunSettings:
-    """What ``tlsprobe run`` is asked to do: whom it probes, how, and where the results go.
+class TargetSettings:
+    """One target of ``tlsprobe run``, and how it is probed.
 
-    ``targets`` come with their profiles, and ``each`` is measured alike; ``spent`` are the
-    connections that were opened to each of them before, none if empty. ``sequences`` are names,
-    files or steps; none of them means those of the profile. ``idle_s`` is how long idle sequences
-    wait, in seconds; None: as long as the profile says. Of several targets, ``out_dir``, ``resume``
-    and ``expect`` hold a folder each. ``delay_close`` is the process whose close() is held up.
-    ``command`` are the words behind ``tlsprobe run``, ``typed`` is the whole command line.
+    ``is_guessed``: nobody named the profile. ``sequences`` are names, files or steps; none of them
+    means those of the profile. ``idle_s`` is how long idle sequences wait, in seconds; None: as
+    long as the profile says. ``expect`` is a baseline of its own.
     """
 
-    targets: tuple[tuple[Target, Profile], ...]
-    each: Settings
+    target: Target
+    profile: Profile
+    how: Settings
     sequences: tuple[str, ...] = ()
     login: Login = NOBODY
     idle_s: float | None = None
+    expect: Path | None = None
+    is_guessed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What ``tlsprobe run`` is asked to do: whom it probes, how, and where the results go.
+
+    Of several targets, ``out_dir``, ``resume`` and ``expect`` hold a folder each. ``waivers`` say
+    what is accepted. ``delay_close`` is the process whose close() is held up. ``command`` are the
+    words behind ``tlsprobe run``, ``typed`` is the whole command line.
+    """
+
+    targets: tuple[TargetSettings, ...]
+    waivers: tuple[Waiver, ...] = ()
     out_dir: Path | None = None
     resume: Path | None = None
     expect: Path | None = None
     delay_close: int | None = None
     command: tuple[str, ...] = ()
     typed: str = ""
-    spent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from tlsprobe.cli.console import err, say
 from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER, UNMEASURED
 from tlsprobe.model.run import Cell, Run
+from tlsprobe.model.waiver import Waiver, WaiverUse
+from tlsprobe.report.waivers import describe_waiver
+from tlsprobe.waiving import standing_verdict
 
 _NOTHING_MEASURED = 3
 
 
 def verdict_exit(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: bool = False) -> int:
     """0; 1 for a finding that counts or a cell that was not measured; 3 if none was measured."""
-    verdicts = [cell.verdict for run in runs for cell in run.cells]
+    verdicts = [standing_verdict(run, cell) for run in runs for cell in run.cells]
     if all(verdict in NO_ANSWER for verdict in verdicts):
         return _NOTHING_MEASURED
     failed = any(verdict in FAIL_ON[fail_on] for verdict in verdicts)
@@ -34,6 +37,16 @@ def print_unmeasured(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: boo
     say(console, f"warning: {len(cells)} of {asked} cells could not be measured ({told})")
     if fail_on != "never" and not allow_unmeasured and len(cells) < asked:
         say(console, "hint: the report gives the reasons; --allow-unmeasured lets the run pass")
+
+
+def print_waivers(runs: Sequence[Run]) -> None:
+    """Say on standard error what was waived, which waivers are over, and which are of no use."""
+    uses: dict[Waiver, list[WaiverUse]] = {}
+    for run in runs:
+        for use in run.waivers:
+            uses.setdefault(use.waiver, []).append(use)
+    for waiver, of in uses.items():
+        say(err(), describe_waiver(waiver, of))
 
 
 def _unmeasured(runs: Sequence[Run]) -> Iterator[Cell]:

@@ -16,6 +16,7 @@ import typer
 from tlsprobe.campaign.circumstances import process_age
 from tlsprobe.campaign.guess_protocol import HTTP, guess
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.campaign.targets import guess_profile, parse_target
 from tlsprobe.catalogue import lacks
 from tlsprobe.cli.console import err, out
 from tlsprobe.cli.machines import MachineOptions, write_report
@@ -29,9 +30,7 @@ from tlsprobe.cli.options import (
     QuietOption,
     RateOption,
     TlsOption,
-    guess_profile,
     must_be_one_of,
-    parse_target,
     taking,
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL

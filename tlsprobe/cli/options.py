@@ -7,7 +7,6 @@ of their own and a field of those that take them. ``taking`` makes the command o
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from inspect import Parameter, Signature
@@ -18,10 +17,7 @@ import typer
 
 from tlsprobe.cli.panels import CAPTURE_PANEL, OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.errors import UsageError
-from tlsprobe.model.profile import Profile
-from tlsprobe.model.protocols import UNKNOWN
-from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion, endpoint
-from tlsprobe.profiles.guess import profile_for_port
+from tlsprobe.model.target import Login, TlsIdentity, TlsVersion
 from tlsprobe.sniff.capture import CHOICES
 
 ConnectionsOption = Annotated[
@@ -187,9 +183,9 @@ def taking(options: type[_Options]) -> Callable[[Callable[[_Options], None]], Co
 
     def made(command: Callable[[_Options], None]) -> Command:
         def parsed(**given: Any) -> None:
-            command(_filled(options, given))
+            command(fill(options, given))
 
-        parameters = list(_parameters(options))
+        parameters = list(parameters_of(options))
         parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
         parsed.__annotations__ = {one.name: one.annotation for one in parameters}
         parsed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -198,47 +194,37 @@ def taking(options: type[_Options]) -> Callable[[Callable[[_Options], None]], Co
     return made
 
 
-def _parameters(options: type[Any]) -> Iterator[Parameter]:
+def parameters_of(options: type[Any]) -> Iterator[Parameter]:
     """The fields of a dataclass as parameters, those of a dataclass in it in its place."""
     for field, kind in _fields(options):
         if is_dataclass(kind):
-            yield from _parameters(kind)
+            yield from parameters_of(kind)
         else:
             default = Parameter.empty if field.default is MISSING else field.default
             yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def _filled(options: type[_Options], given: Mapping[str, Any]) -> _Options:
+def fill(options: type[_Options], given: Mapping[str, Any]) -> _Options:
     """The dataclass, with the values that were given."""
     values = {
-        field.name: _filled(kind, given) if is_dataclass(kind) else given[field.name]
+        field.name: fill(kind, given) if is_dataclass(kind) else given[field.name]
         for field, kind in _fields(options)
     }
     return options(**values)
 
 
+def flatten(options: object) -> dict[str, Any]:
+    """The values of a dataclass of options by name, those of a dataclass in it in its place."""
+    values: dict[str, Any] = {}
+    for field, kind in _fields(type(options)):
+        value = getattr(options, field.name)
+        values |= flatten(value) if is_dataclass(kind) else {field.name: value}
+    return values
+
+
 def _fields(options: type[Any]) -> Iterator[tuple[Field[Any], type[Any]]]:
     hints = get_type_hints(options, include_extras=True)
     yield from ((field, hints[field.name]) for field in fields(options))
-
-
-def parse_target(text: str, profile: Profile) -> Target:
-    """``HOST:PORT``, ``[IPv6]:PORT`` or a host alone. Raises UsageError."""
-    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?", text)
-    if match is None:
-        hint = "write HOST:PORT, with an IPv6 address in brackets: [::1]:5432"
-        raise UsageError(f"cannot read the target '{text}'", hint)
-    host = match["v6"] or match["host"]
-    port = int(match["port"] or profile.port)
-    if not 0 < port < 2**16:
-        raise UsageError(f"the port in '{text}' is not between 1 and 65535")
-    return Target(endpoint(host, port), host, port, profile.name, profile.protocol)
-
-
-def guess_profile(text: str) -> str:
-    """The profile of a target's port, see `profile_for_port`; ``https`` where it names none."""
-    port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else "443"
-    return profile_for_port(int(port)) if port.isdecimal() else UNKNOWN
 
 
 def password_in(variable: str | None) -> str | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.campaign.targets import parse_target
 from tlsprobe.cli.console import err
-from tlsprobe.cli.options import parse_target
 from tlsprobe.cli.progress import FuzzProgressView
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError, plain_errors

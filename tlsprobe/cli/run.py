@@ -15,9 +15,11 @@ import typer
 from tlsprobe.campaign.expecting import has_changed
 from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.run import Probed, jobs_of, probe_all
-from tlsprobe.campaign.settings import RunSettings, Settings
+from tlsprobe.campaign.settings import RunSettings, Settings, TargetSettings
+from tlsprobe.campaign.targets import guess_profile, parse_target
+from tlsprobe.cli.configured import Asked, Configured, configured
 from tlsprobe.cli.console import complain, err, out
-from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
+from tlsprobe.cli.exit_codes import print_unmeasured, print_waivers, verdict_exit
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
     CaptureOptions,
@@ -30,20 +32,18 @@ from tlsprobe.cli.options import (
     QuietOption,
     RateOption,
     TlsOption,
-    guess_profile,
     must_be_one_of,
-    parse_target,
     taking,
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.cli.progress import ProgressView
 from tlsprobe.cli.typed import behind_run, command_line, resumed_arguments, run_again, without
+from tlsprobe.configuration import CONFIG_FILE
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError
 from tlsprobe.model.fuzz import Replay
 from tlsprobe.model.judgement import FAIL_ON
-from tlsprobe.model.profile import Profile
-from tlsprobe.model.target import Target, TlsVersion
+from tlsprobe.model.target import TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import encode_run_line
@@ -62,7 +62,17 @@ class RunOptions:
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="HOST:PORT, or [IPv6]:PORT; repeatable. Not needed with --resume.",
+            help="HOST:PORT, or [IPv6]:PORT, or the name of a target in tlsprobe.toml; repeatable."
+            " Default: those of tlsprobe.toml. Not needed with --resume.",
+            rich_help_panel=TARGET_PANEL,
+        ),
+    ] = None
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Options, targets and waivers. Default: tlsprobe.toml in the working directory, if"
+            " it is there.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None
@@ -185,15 +195,31 @@ class RunOptions:
         """The verdicts at which the exit code is 1."""
         return self.fail_on or ("never" if self.expect else "warn")
 
-    def settings(self) -> RunSettings:
-        """What they ask for. Raises UsageError."""
-        if not self.target:
-            raise UsageError("no target given", "name a server with --target HOST:PORT")
+    def settings(self, found: Configured) -> RunSettings:
+        """What they ask for, with what the file says. Raises UsageError."""
+        if not found.targets:
+            hint = f"name a server with --target HOST:PORT, or write it into {CONFIG_FILE}"
+            raise UsageError("no target given", hint)
         if self.resume is not None and self.out_dir is not None:
             raise UsageError("--resume already names the results folder", "leave out --out")
         must_be_one_of("--fail-on", self.fails_on, tuple(FAIL_ON))
+        asked = [one.options.target_settings(one) for one in found.targets]
+        return RunSettings(
+            targets=tuple({str(one.target): one for one in asked}.values()),
+            waivers=found.waivers,
+            out_dir=self.out_dir,
+            resume=self.resume,
+            expect=self.expect,
+            delay_close=self.delay_close,
+            command=tuple(without(_arguments(self.context), {"--resume", "--out"})),
+            typed=command_line(),
+        )
+
+    def target_settings(self, asked: Asked) -> TargetSettings:
+        """What they ask of one target, whose options they are. Raises UsageError."""
         self.capturing.check()
-        each = Settings(
+        profile = load_profile(self.profile or guess_profile(asked.address))
+        how = Settings(
             trials=self.trials,
             concurrency=self.concurrency,
             connections=self.connections,
@@ -206,24 +232,16 @@ class RunOptions:
             interface=self.capturing.interface,
             seed=self.seed,
         )
-        return RunSettings(
-            targets=tuple(map(self._profiled, dict.fromkeys(self.target))),
-            each=each,
+        return TargetSettings(
+            parse_target(asked.address, profile, asked.name),
+            profile,
+            how,
             sequences=tuple(self.sequence or ()),
             login=self.login.login(),
             idle_s=self.idle_limit,
-            out_dir=self.out_dir,
-            resume=self.resume,
-            expect=self.expect,
-            delay_close=self.delay_close,
-            command=tuple(without(_arguments(self.context), {"--resume", "--out"})),
-            typed=command_line(),
+            expect=asked.expect,
+            is_guessed=self.profile is None,
         )
-
-    def _profiled(self, text: str) -> tuple[Target, Profile]:
-        """A target, and the profile that was named or guessed for it."""
-        profile = load_profile(self.profile or guess_profile(text))
-        return parse_target(text, profile), profile
 
 
 @taking(RunOptions)
@@ -242,17 +260,19 @@ def run(options: RunOptions) -> None:
     failure = _failure_in(options.sequence)
     if failure is not None:
         raise typer.Exit(_replay(failure, options))
-    asked = options.settings()
+    found = configured(options, options.context, options.config)
+    options = found.options
     progress = ProgressView(err(no_color=options.no_color), options.quiet)
-    if options.profile is None:
-        asked = trio.run(recognised, asked, progress.note)
+    if found.configuration is not None:
+        progress.note(f"options from {found.configuration.file}")
+    asked = trio.run(recognised, options.settings(found), progress.note)
     jobs = jobs_of(asked)
-    if options.profile is None:
-        names = ", ".join(dict.fromkeys(job.target.profile for job in jobs))
+    if guessed := [one.profile.name for one in asked.targets if one.is_guessed]:
+        names = ", ".join(dict.fromkeys(guessed))
         progress.note(f"profile {names}, guessed (override with --profile)")
     with progress.shown():
         probed = trio.run(probe_all, asked, jobs, progress)
-    _present(probed, options)
+    _present(probed, options, found)
     if probed.interrupted:
         progress.note(f"continue with: tlsprobe run --resume {quote(str(probed.folder))}")
     raise typer.Exit(_exit_code(probed, options))
@@ -290,7 +310,7 @@ def _arguments(context: typer.Context) -> list[str]:
     return list(context.meta.get(_RESUMED, behind_run(sys.argv)))
 
 
-def _present(probed: Probed, options: RunOptions) -> None:
+def _present(probed: Probed, options: RunOptions, found: Configured) -> None:
     """Print the page or the documents, write the report for a build server, say what failed."""
     if options.json:
         for done in probed.runs:
@@ -300,7 +320,8 @@ def _present(probed: Probed, options: RunOptions) -> None:
         print_page(out(no_color=options.no_color), _page(probed, options))
     for failure in probed.failures:
         complain(failure)
-    _tell_machines(probed, options)
+    print_waivers(probed.runs)
+    _tell_machines(probed, options, found)
 
 
 def _page(probed: Probed, options: RunOptions) -> Page:
@@ -310,7 +331,7 @@ def _page(probed: Probed, options: RunOptions) -> Page:
     return brief_page(probed.runs[0], str(probed.folder))
 
 
-def _tell_machines(probed: Probed, options: RunOptions) -> None:
+def _tell_machines(probed: Probed, options: RunOptions, found: Configured) -> None:
     """Write what was asked for build servers. Raises UsageError."""
     from tlsprobe.report.ci.junit import render_junit
     from tlsprobe.report.ci.of_run import notice_of_failure, notices_of_runs
@@ -323,7 +344,7 @@ def _tell_machines(probed: Probed, options: RunOptions) -> None:
         probed.runs,
         options.fails_on,
         allow_unmeasured=options.allow_unmeasured,
-        places=[None] * len(probed.runs),
+        places=[found.place_of(run.target) for run in probed.runs],
     )
     unmeasured = [notice_of_failure("tlsprobe", why) for why in failed]
     machines.write([*unmeasured, *notices], _summary(probed))

@@ -25,6 +25,7 @@ from tlsprobe.model.judgement import (
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
+from tlsprobe.model.waiver import WaiverUse
 
 RUN_SCHEMA = "tlsprobe.run/1"
 
@@ -425,7 +426,8 @@ class Run:
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
     where no baseline was given. ``server_says`` is what the server calls itself: a ``Server``
     header, a greeting, a version. ``server`` and ``truth`` are there for what the lab started.
-    ``behaviours`` is what the server does, each thing once, the most harmful first.
+    ``behaviours`` is what the server does, each thing once, the most harmful first; ``waivers`` are
+    those that speak of this target, with the findings that they let pass.
     ``plan`` is what was told before it started, ``spent`` what it came to; ``lateness`` is how late
     our steps were on the wire, in microseconds: of each trial the one that was latest.
     """
@@ -452,4 +454,5 @@ class Run:
     lateness: Spread = Spread(0)
     crowding: Crowding | None = None
     behaviours: tuple[Behaviour, ...] = ()
+    waivers: tuple[WaiverUse, ...] = ()
     schema: str = RUN_SCHEMA

@@ -105,7 +105,9 @@ def run_document(run: Run) -> Document:
         "cells": [_cell_document(cell) for cell in document["cells"]],
         "idle": document["idle"],
         "summary": {**dict.fromkeys(SUMMARY_KEYS, 0), **document["summary"]},
-        **_said(document, ("behaviours", "server_says", "interrupted", "notes", "command")),
+        **_said(
+            document, ("behaviours", "waivers", "server_says", "interrupted", "notes", "command")
+        ),
         **_present({key: document[key] for key in _OPTIONAL}),
         **({"lateness": _present(document["lateness"])} if run.lateness.n else {}),
         **({"server": _present(server)} if (server := document["server"]) else {}),

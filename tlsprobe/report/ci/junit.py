@@ -21,6 +21,8 @@ from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
 from tlsprobe.report.pages.behaviours import describe
 from tlsprobe.report.sentences import describe_capture, describe_host
+from tlsprobe.report.waivers import reason_of
+from tlsprobe.waiving import standing_verdict, waiver_of
 
 _BAD = (Result.FAIL, Result.WARN, Result.ERROR)
 
@@ -76,11 +78,11 @@ def _properties(run: Run, found: Sequence[Behaviour]) -> Iterator[tuple[str, str
 
 def _case(run: Run, cell: Cell, fail_on: str, found: Sequence[Behaviour]) -> ET.Element:
     change = [one for one in _certain(run) if (one.sequence, one.tls) == (cell.sequence, cell.tls)]
-    kind = "failure" if change else _kind(cell, fail_on)
+    kind = "failure" if change else _kind(run, cell, fail_on)
     happened = "" if kind in {None, "skipped"} else _happened(cell, change, found)
     case = _element(run, cell.sequence, cell.tls, happened)
     if kind is not None:
-        message = _describe_change(change[0]) if change else _message(cell)
+        message = _describe_change(change[0]) if change else _message(run, cell)
         said = ET.SubElement(case, kind, message=printable(message))
         if kind != "skipped":
             said.set("type", str(change[0].change if change else cell.verdict))
@@ -129,16 +131,26 @@ def _element(run: Run, sequence: str, tls: str, happened: str = "") -> ET.Elemen
     return ET.Element("testcase", name=printable(name), classname=printable(run.target.name))
 
 
-def _kind(cell: Cell, fail_on: str) -> str | None:
+def _kind(run: Run, cell: Cell, fail_on: str) -> str | None:
     if cell.verdict is Verdict.UNSUPPORTED:
         return "skipped"
     if cell.verdict in UNMEASURED:
         return "error"
-    return "failure" if cell.verdict in FAIL_ON[fail_on] else None
+    if standing_verdict(run, cell) in FAIL_ON[fail_on]:
+        return "failure"
+    return "skipped" if cell.verdict in FAIL_ON[fail_on] else None
 
 
-def _message(cell: Cell) -> str:
-    """The verdict in a line: the worst finding, or the reason why there is none."""
+def _waivers(run: Run, cell: Cell) -> str:
+    """Why what a cell shows is accepted."""
+    found = (waiver_of(run, cell, finding) for finding in cell.findings)
+    return "; ".join(dict.fromkeys(reason_of(waiver) for waiver in found if waiver))
+
+
+def _message(run: Run, cell: Cell) -> str:
+    """The verdict in a line: why it is waived, the worst finding, or why there is none."""
+    if cell.verdict not in {Verdict.UNSUPPORTED, *UNMEASURED} and (why := _waivers(run, cell)):
+        return f"waived: {why}"
     finding = next(iter(_worst_first(cell)), None)
     if cell.verdict in {Verdict.UNSUPPORTED, *UNMEASURED} or finding is None:
         return f"{cell.verdict}: {cell.reason or describe_outcomes(cell)}"

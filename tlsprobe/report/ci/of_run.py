@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.behaviour import Behaviour, Harm, Tried
-from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Verdict
+from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Result, Verdict
 from tlsprobe.model.run import Cell, Change, Deviation, Finding, Run
 from tlsprobe.report.ci.notice import About, Notice, Place, Weight
 from tlsprobe.report.ladder import aligned, rungs_of
@@ -15,6 +15,8 @@ from tlsprobe.report.matrix import describe_wire
 from tlsprobe.report.pages.behaviours import command_for, describe
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.rulebook import rule_url
+from tlsprobe.report.waivers import reason_of
+from tlsprobe.waiving import waiver_of
 
 UNMEASURED_ABOUT = About(
     "unmeasured",
@@ -56,8 +58,20 @@ def notice_of_failure(target: str, why: str, place: Place | None = None) -> Noti
 def counts(one: Behaviour, run: Run, fail_on: str) -> bool:
     """Whether a behaviour is among what makes the command fail: a finding of it is."""
     return any(
-        Verdict(finding.result.value) in FAIL_ON[fail_on] for _, finding in findings_in(one, run)
+        Verdict(finding.result.value) in FAIL_ON[fail_on] and waiver_of(run, cell, finding) is None
+        for cell, finding in findings_in(one, run)
     )
+
+
+def waived_because(one: Behaviour, run: Run) -> str:
+    """The reason why a behaviour is accepted wherever it was seen; empty if it is not."""
+    found = [
+        waiver_of(run, cell, finding)
+        for cell, finding in findings_in(one, run)
+        if finding.result in {Result.FAIL, Result.WARN}
+    ]
+    reasons = [reason_of(waiver) for waiver in found if waiver is not None]
+    return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(found) else ""
 
 
 def findings_in(one: Behaviour, run: Run) -> Iterator[tuple[Cell, Finding]]:
@@ -77,7 +91,9 @@ def about_behaviour(one: Behaviour) -> About:
 
 
 def _behaviour(one: Behaviour, run: Run, fail_on: str, place: Place | None) -> Notice:
-    weight = Weight.ERROR if counts(one, run, fail_on) else _HARMS.get(one.harm, Weight.NOTE)
+    waived = waived_because(one, run)
+    weight = Weight.NOTE if waived else _HARMS.get(one.harm, Weight.NOTE)
+    weight = Weight.ERROR if counts(one, run, fail_on) else weight
     title = f"{describe(one)} ({one.count} of {one.trials})"
     return Notice(
         id=one.name,
@@ -88,6 +104,7 @@ def _behaviour(one: Behaviour, run: Run, fail_on: str, place: Place | None) -> N
         lines=tuple(_lines(one, run)),
         place=place,
         harm=str(one.harm),
+        waived=waived,
     )
 
 

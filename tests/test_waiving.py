@@ -1,0 +1,122 @@
+"""Waivers: what they let pass, until when, and what is left of a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.report.builders import bare_fin, clean, make_run, postgres_reset, postgres_run
+from tlsprobe.cli.exit_codes import verdict_exit
+from tlsprobe.model.judgement import Level, Result, Verdict
+from tlsprobe.model.run import Finding, Run
+from tlsprobe.model.waiver import Waiver, WaiverState
+from tlsprobe.report.ci.junit import render_junit
+from tlsprobe.report.ci.notice import Weight
+from tlsprobe.report.ci.of_run import notices_of_run
+from tlsprobe.report.waivers import describe_waiver
+from tlsprobe.waiving import standing_verdict, waived
+
+TODAY = date(2026, 11, 26)
+RESETS = Waiver("known", behaviour="reset-before-fin", where="tlsprobe.toml:3")
+
+
+def with_waiver(run: Run, waiver: Waiver = RESETS) -> Run:
+    return waived(run, [waiver], TODAY)
+
+
+@pytest.mark.parametrize(
+    ("waiver", "code"),
+    [
+        (RESETS, 0),
+        (Waiver("", behaviour="reset-before-fin/goodbye/unread-data-at-close/ending"), 0),
+        (Waiver("", behaviour="reset-*"), 0),
+        (Waiver("", rule="INTEROP-RESET-BEFORE-FIN"), 0),
+        (Waiver("", rule="INTEROP-*", sequence="terminate-close-notify"), 0),
+        (Waiver("", rule="INTEROP-*", tls="1.3"), 1),
+        (Waiver("", rule="*", target="127.0.0.1:5432"), 0),
+        (Waiver("", rule="*", target="postgres"), 0),
+        (Waiver("", rule="*", target="nginx"), 1),
+        (Waiver("", behaviour="reset"), 1),
+        (Waiver("", sequence="terminate"), 1),
+    ],
+)
+def test_what_is_waived_makes_nothing_fail(waiver: Waiver, code: int) -> None:
+    assert verdict_exit([with_waiver(postgres_run(), waiver)], "warn") == code
+
+
+@pytest.mark.parametrize(
+    ("until", "state", "code"),
+    [
+        ("2026-11-25", WaiverState.EXPIRED, 1),
+        ("2026-11-26", WaiverState.USED, 0),
+        ("", WaiverState.USED, 0),
+    ],
+)
+def test_a_waiver_holds_until_its_day_is_over(until: str, state: WaiverState, code: int) -> None:
+    run = with_waiver(postgres_run(), replace(RESETS, until=until))
+    assert run.waivers[0].state is state
+    assert len(run.waivers[0].findings) == 2
+    assert verdict_exit([run], "warn") == code
+
+
+def test_other_findings_of_the_cell_still_count() -> None:
+    other = Finding("TLS13-ALPN", Level.MUST, Result.FAIL, 20, "another thing")
+    cell = replace(postgres_reset(), verdict=Verdict.FAIL)
+    cell = replace(cell, findings=(*cell.findings, other))
+    run = with_waiver(make_run(cell))
+    assert standing_verdict(run, cell) is Verdict.FAIL
+    assert verdict_exit([run], "fail") == 1
+
+
+def test_what_says_no_more_than_a_waived_behaviour_is_waived_with_it() -> None:
+    silent = Finding("TLS13-NOTIFY", Level.MUST, Result.FAIL, 20, "no close_notify before the end")
+    cell = postgres_reset()
+    kept = tuple(f for f in cell.findings if f.rule != "TLS13-NOTIFY")
+    cell = replace(cell, verdict=Verdict.FAIL, findings=(*kept, silent))
+    run = with_waiver(make_run(cell))
+    assert standing_verdict(run, cell) is Verdict.PASS
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.ERROR])
+def test_what_has_no_answer_cannot_be_waived(verdict: Verdict) -> None:
+    cell = replace(postgres_reset(), verdict=verdict)
+    run = with_waiver(make_run(cell, clean()))
+    assert standing_verdict(run, cell) is verdict
+    assert verdict_exit([run], "warn") == 1
+
+
+def test_a_run_says_of_its_waivers_what_became_of_them() -> None:
+    unused = Waiver("gone", behaviour="leak", where="tlsprobe.toml:9")
+    expired = replace(RESETS, until="2026-01-01")
+    run = waived(postgres_run(), [RESETS, unused, expired], TODAY)
+    assert [describe_waiver(use.waiver, [use]) for use in run.waivers] == [
+        "waived (tlsprobe.toml:3): 2 findings of behaviour reset-before-fin: known",
+        "warning: tlsprobe.toml:9: the waiver of behaviour leak is unused: remove it",
+        "warning: tlsprobe.toml:3: the waiver of behaviour reset-before-fin expired on 2026-01-01:"
+        " 2 findings of it count again",
+    ]
+
+
+def test_build_servers_are_told_that_it_is_waived() -> None:
+    run = with_waiver(postgres_run(), replace(RESETS, until="2027-01-01"))
+    (notice,) = notices_of_run(run, "warn")
+    assert (notice.weight, notice.waived) == (Weight.NOTE, "known (until 2027-01-01)")
+    (suite,) = ET.fromstring(render_junit([run], "warn"))
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "2")
+    assert {skip.get("message") for skip in suite.iter("skipped")} == {
+        "waived: known (until 2027-01-01)"
+    }
+
+
+def test_a_behaviour_that_is_waived_in_part_still_counts() -> None:
+    run = with_waiver(postgres_run(), replace(RESETS, tls="1.3"))
+    (notice,) = notices_of_run(run, "warn")
+    assert (notice.weight, notice.waived) == (Weight.ERROR, "")
+
+
+def test_without_waivers_a_run_stays_as_it_is() -> None:
+    run = make_run(bare_fin())
+    assert waived(run, [], TODAY) is run

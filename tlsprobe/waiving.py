@@ -1,0 +1,93 @@
+"""Which findings of a run are waived, and what is left of its verdicts without them.
+
+A waived finding stays in every report; it only makes nothing fail. A cell without an answer cannot
+be waived: `--allow-unmeasured` is for those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from fnmatch import fnmatchcase
+
+from tlsprobe.behaviours import behaviours_of, says_it_all
+from tlsprobe.model.behaviour import Behaviour
+from tlsprobe.model.judgement import Result, Verdict
+from tlsprobe.model.run import Cell, Finding, Run
+from tlsprobe.model.waiver import WaivedFinding, Waiver, WaiverState, WaiverUse
+
+_COUNTS = (Result.FAIL, Result.WARN)
+"""Results that can make a run fail, the worst first."""
+
+
+def waived(run: Run, waivers: Sequence[Waiver], today: date) -> Run:
+    """The run with what became of those waivers that speak of its target."""
+    if not waivers:
+        return run
+    found = behaviours_of(run)
+    about = [one for one in waivers if _is_about_target(one, run)]
+    return replace(run, waivers=tuple(_use(one, run, found, today) for one in about))
+
+
+def waiver_of(run: Run, cell: Cell, finding: Finding) -> Waiver | None:
+    """The waiver that lets this finding pass; None where it counts."""
+    asked = WaivedFinding(cell.sequence, cell.tls, finding.rule)
+    for use in run.waivers:
+        if use.state is WaiverState.USED and asked in use.findings:
+            return use.waiver
+    return None
+
+
+def standing_verdict(run: Run, cell: Cell) -> Verdict:
+    """The verdict of a cell by those of its findings that nobody has waived."""
+    if cell.verdict not in {Verdict.FAIL, Verdict.WARN}:
+        return cell.verdict
+    left = [finding for finding in cell.findings if waiver_of(run, cell, finding) is None]
+    if len(left) == len(cell.findings):
+        return cell.verdict
+    results = {finding.result for finding in left}
+    worst = (result for result in (*_COUNTS, Result.INFO) if result in results)
+    return Verdict(next(worst, Result.PASS).value)
+
+
+def _use(one: Waiver, run: Run, found: Sequence[Behaviour], today: date) -> WaiverUse:
+    findings = tuple(_spoken_of(one, run, found))
+    if one.until and date.fromisoformat(one.until) < today:
+        return WaiverUse(one, WaiverState.EXPIRED, findings)
+    return WaiverUse(one, WaiverState.USED if findings else WaiverState.UNUSED, findings)
+
+
+def _is_about_target(one: Waiver, run: Run) -> bool:
+    names = (run.target.name, str(run.target))
+    return not one.target or any(fnmatchcase(name, one.target) for name in names)
+
+
+def _spoken_of(one: Waiver, run: Run, found: Sequence[Behaviour]) -> Iterator[WaivedFinding]:
+    """The findings that a waiver matches, those that already passed aside."""
+    for cell in run.cells:
+        if not (_fits(cell.sequence, one.sequence) and _fits(cell.tls, one.tls)):
+            continue
+        for finding in cell.findings:
+            counts = finding.result in _COUNTS and _fits(finding.rule, one.rule)
+            if counts and (not one.behaviour or _is_of(one.behaviour, cell, finding, found)):
+                yield WaivedFinding(cell.sequence, cell.tls, finding.rule)
+
+
+def _is_of(pattern: str, cell: Cell, finding: Finding, found: Sequence[Behaviour]) -> bool:
+    """Whether a finding belongs to a behaviour of this name: it, or one that says no more."""
+    return any(
+        is_named(one, pattern)
+        and any((seen.sequence, seen.tls) == (cell.sequence, cell.tls) for seen in one.seen)
+        and (finding.rule in one.rules or says_it_all(one.kind, finding.rule))
+        for one in found
+    )
+
+
+def is_named(one: Behaviour, pattern: str) -> bool:
+    """Whether a pattern names a behaviour: in full, or the beginning of its name, as its kind."""
+    return fnmatchcase(one.name, pattern) or fnmatchcase(one.name, f"{pattern}/*")
+
+
+def _fits(word: str, pattern: str) -> bool:
+    return not pattern or fnmatchcase(word, pattern)
