@@ -54,10 +54,7 @@ def read_configuration(file: Path, options: Keys, target_options: Keys) -> Confi
     Raises UsageError with every mistake.
     """
     text = _text(file)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}", "correct the line that it names") from None
+    document = _document(file, text)
     mistakes: list[str] = []
     lines = _lines(text)
     targets = _tables(document.pop(TARGET, []), TARGET, mistakes)
@@ -68,11 +65,34 @@ def read_configuration(file: Path, options: Keys, target_options: Keys) -> Confi
         tuple(_target(*one, target_options, lines, mistakes) for one in targets),
         tuple(_waiver(*one, file, lines, mistakes) for one in waivers),
     )
+    _none_but(file, mistakes, lines)
+    return found
+
+
+def read_waivers(file: Path) -> tuple[Waiver, ...]:
+    """The waivers of a file, whatever options it holds. Raises UsageError with every mistake."""
+    text = _text(file)
+    mistakes: list[str] = []
+    lines = _lines(text)
+    waivers = _tables(_document(file, text).get(WAIVER, []), WAIVER, mistakes)
+    found = tuple(_waiver(*one, file, lines, mistakes) for one in waivers)
+    _none_but(file, mistakes, lines)
+    return found
+
+
+def _document(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not TOML: {error}", "correct the line that it names") from None
+
+
+def _none_but(file: Path, mistakes: list[str], lines: Mapping[str, int]) -> None:
+    """Raises UsageError if there is a mistake."""
     if mistakes:
         count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         told = "\n".join(_located(file, mistake, lines) for mistake in mistakes)
         raise UsageError(f"{file} has {count}:\n{told}", "each line names the key to correct")
-    return found
 
 
 def _text(file: Path) -> str:

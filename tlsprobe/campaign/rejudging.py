@@ -8,10 +8,11 @@ from pathlib import Path
 from tlsprobe.campaign.judging import judged_run, with_judgement
 from tlsprobe.campaign.reading import judged_from
 from tlsprobe.campaign.results import RUN_PAGE, page_of, replace_file, write_documents
-from tlsprobe.facts.file import RecordedFacts
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.judge.changes import run_changes, trial_changes
 from tlsprobe.model.facts import RunFact, TrialFact
 from tlsprobe.model.rejudged import CellChange, Difference, Rejudged
+from tlsprobe.model.run import Run
 from tlsprobe.report.document import (
     RUN_FILE,
     TRIALS_FILE,
@@ -36,6 +37,18 @@ def judged_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bool)
     return _watched_again(folder, facts, write=write)
 
 
+def judged_now(folder: Path) -> Run:
+    """The run of a folder by the rules of today; what was compared with it before is left out.
+
+    Raises UsageError.
+    """
+    facts = RecordedFacts(folder / FACTS_FILE)
+    if not (folder / RUN_FILE).exists():
+        return judged_from(facts)[0]
+    before = replace(read_run(folder), deviations=None, waivers=())
+    return with_judgement(before, judged_run(facts.read))
+
+
 def _document_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bool) -> Rejudged:
     """A run and its documents; a comparison with a baseline is outdated once they change."""
     before, judged = read_run(folder), judged_run(facts.read)
@@ -44,7 +57,7 @@ def _document_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bo
     written = bool(changes) and write
     if written:
         trials = judged.trials if (folder / TRIALS_FILE).exists() else None
-        write_documents(folder, replace(now, deviations=None), trials, typed)
+        write_documents(folder, replace(now, deviations=None, waivers=()), trials, typed)
     return Rejudged(str(folder), before.target.name, len(judged.trials), changes, written)
 
 
