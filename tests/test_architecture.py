@@ -70,7 +70,7 @@ FENCES: Final = {
     "scapy": ("sniff.packet_socket",),
     "trio": (
         *("drive", "campaign", "fuzz", "lab", "reference", "library", "cli"),
-        *("sniff.capture", "sniff.backends"),
+        *("sniff.capture", "sniff.backends", "explain.watching"),
     ),
     "rich": ("cli", "report.render_terminal"),
     "typer": ("cli",),

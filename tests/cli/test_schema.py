@@ -22,4 +22,4 @@ def test_the_schema_of_a_document_is_printed(name: str) -> None:
 def test_an_unknown_document_is_told_with_the_names() -> None:
     ran = CliRunner().invoke(app, ["schema", "runs"])
     assert isinstance(ran.exception, UsageError)
-    assert ran.exception.hint == "the documents are run, matrix, explain, fuzz, judge"
+    assert ran.exception.hint == "the documents are run, matrix, explain, explain-flow, fuzz, judge"

@@ -17,11 +17,20 @@ ARRIVING, LEAVING = 0, 4
 
 
 def accepts(
-    program: tuple[bpf.Instruction, ...], ip: bytes, *, packet_type: int = ARRIVING, kind: int = 0
+    program: tuple[bpf.Instruction, ...],
+    ip: bytes,
+    *,
+    packet_type: int = ARRIVING,
+    kind: int = 0,
+    interface: int = bpf.LOOPBACK_INDEX,
 ) -> bool:
     """Runs the program over an IP packet as the kernel would; a load out of range drops it."""
     kind = kind or (bpf.IPV4 if ip and ip[0] >> 4 == 4 else bpf.IPV6)
-    ancillary = {bpf.ETHERTYPE: kind, bpf.PACKET_TYPE: packet_type}
+    ancillary = {
+        bpf.ETHERTYPE: kind,
+        bpf.PACKET_TYPE: packet_type,
+        bpf.INTERFACE: interface,
+    }
     sizes = {bpf.LOAD_WORD: 4, bpf.LOAD_HALF: 2, bpf.LOAD_BYTE: 1, bpf.LOAD_HALF_BEHIND_X: 2}
     a = x = at = 0
     while True:
@@ -114,6 +123,29 @@ def test_the_outgoing_copy_is_dropped_only_when_asked(address: bytes) -> None:
     assert accepts(plain, packet, packet_type=LEAVING)
 
 
+def test_of_many_interfaces_loopback_alone_shows_its_packets_twice() -> None:
+    packet = ip_packet((OTHER4, 40000), (LOOPBACK4, 5432))
+    program = bpf.connection_filter(None, 5432, skip_outgoing=True)
+    for direction in (LEAVING, ARRIVING):
+        assert accepts(program, packet, packet_type=direction, interface=2)
+
+
+@pytest.mark.parametrize(("address", "other"), [(LOOPBACK4, OTHER4), (LOOPBACK6, OTHER6)])
+def test_any_host_any_port_or_both(address: bytes, other: bytes) -> None:
+    there, back = ((other, 40000), (address, 5432)), ((address, 5432), (other, 40000))
+    wrong = (other, 40000), (address, 5433)
+    for packet in (there, back):
+        assert accepts(bpf.connection_filter(None, 5432), ip_packet(*packet))
+        assert accepts(bpf.connection_filter(address, None), ip_packet(*packet))
+        assert accepts(bpf.connection_filter(None, None), ip_packet(*packet))
+        assert not accepts(bpf.connection_filter(None, None), ip_packet(*packet, protocol=17))
+    assert not accepts(bpf.connection_filter(None, 5432), ip_packet(*wrong))
+    assert accepts(bpf.connection_filter(address, None), ip_packet(*wrong))
+    elsewhere = ip_packet((other, 40000), (other, 5432))
+    assert not accepts(bpf.connection_filter(address, None), elsewhere)
+    assert not accepts(bpf.connection_filter(None, None), elsewhere, kind=0x0806)
+
+
 def test_the_other_family_does_not_match() -> None:
     packet = ip_packet((OTHER6, 1), (LOOPBACK6, 5432))
     assert not accepts(bpf.connection_filter(LOOPBACK4, 5432), packet)
@@ -121,17 +153,21 @@ def test_the_other_family_does_not_match() -> None:
 
 
 @given(
-    st.sampled_from([LOOPBACK4, LOOPBACK6]),
+    st.sampled_from([LOOPBACK4, LOOPBACK6, None]),
+    st.sampled_from([443, None]),
     st.binary(max_size=80),
     st.sampled_from([bpf.IPV4, bpf.IPV6]),
 )
-def test_any_bytes_come_to_an_end(address: bytes, ip: bytes, kind: int) -> None:
-    accepts(bpf.connection_filter(address, 443, skip_outgoing=True), ip, kind=kind)
+def test_any_bytes_come_to_an_end(
+    address: bytes | None, port: int | None, ip: bytes, kind: int
+) -> None:
+    accepts(bpf.connection_filter(address, port, skip_outgoing=True), ip, kind=kind)
 
 
-@pytest.mark.parametrize("address", [LOOPBACK4, LOOPBACK6])
-def test_the_kernel_accepts_the_program(address: bytes) -> None:
-    program = bpf.encode(bpf.connection_filter(address, 443, skip_outgoing=True))
+@pytest.mark.parametrize("port", [443, None])
+@pytest.mark.parametrize("address", [LOOPBACK4, LOOPBACK6, None])
+def test_the_kernel_accepts_the_program(address: bytes | None, port: int | None) -> None:
+    program = bpf.encode(bpf.connection_filter(address, port, skip_outgoing=True))
     assert len(program) % 8 == 0
     held = ctypes.create_string_buffer(program, len(program))
     description = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))

@@ -25,6 +25,9 @@ _TIMES = "2026-11-26T12:00:00Z, 12:00:00 (UTC), or seconds from the first packet
 FOUND = 1
 """Exit code when a reset was found, or other trouble at the end of a connection."""
 
+BROKEN = 3
+"""Exit code when nothing was found by a capture that broke off: there may be something."""
+
 TOP, TOP_OF_PAGES = 2, 20
 """So many kinds of reset are shown packet by packet on a terminal, and on a page."""
 
@@ -35,14 +38,29 @@ SIDES = tuple(str(side) for side in Side)
 
 
 def explain(  # noqa: PLR0917 - the options of the command line are its arguments
-    file: Annotated[
-        str,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
             metavar="FILE",
             help="pcap or pcapng, compressed or not, a tar archive of these, or what tcpdump,"
-            " tshark or Wireshark's packet list printed; '-' is stdin.",
+            " tshark or Wireshark's packet list printed; '-' is stdin. With --live instead:"
+            " 'port N', 'host ADDRESS', both, or nothing for all of TCP.",
         ),
-    ],
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Sniff instead of reading a file: print each reset as it is understood, and the"
+            " overview when Ctrl-C ends it. Needs root or CAP_NET_RAW.",
+        ),
+    ] = False,
+    interface: Annotated[
+        str | None,
+        typer.Option(
+            "--interface", "-i", metavar="IF", help="With --live: the interface. Default: any."
+        ),
+    ] = None,
     keys: Annotated[
         list[Path] | None,
         typer.Option("--keys", metavar="FILE", help="TLS key log of the sessions; repeatable."),
@@ -124,13 +142,15 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 
     Of a log it tells what its lines show, and which capture or run to make next.
 
+    While it happens: sudo tlsprobe explain --live -i eth0 port 5432
+
     Exit codes: 0 nothing amiss was found; 1 a reset or other trouble was found; 2 the input could
-    not be read or holds no packet, or the command line is wrong.
+    not be read or holds no packet, or the command line is wrong; 3 with --live nothing could be
+    captured, or the capture broke off before anything was found.
     """
     from tlsprobe.explain.wanted import Filter
 
     chosen = JSON if json else how
-    key_logs = [_read(path) for path in keys or ()]
     wanted = Filter(
         host=_address(host),
         port=port,
@@ -144,10 +164,28 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     )
     usual = TOP if chosen == TERMINAL else TOP_OF_PAGES
     most = None if every else usual if top is None else top
-    explanations = _explained(file, wanted, key_logs)
+    if live:
+        from tlsprobe.cli.explain_live import live_explanation
+
+        found = live_explanation(words or [], interface, wanted, keys or [], chosen, no_color)
+        explanations = [found]
+    else:
+        key_logs = [_read(path) for path in keys or ()]
+        explanations = _explained(_file(words or [], interface), wanted, key_logs)
     _show(explanations, chosen, most, no_color)
     _tell_machines(explanations, MachineOptions(None, sarif, gitlab, github), most)
-    raise typer.Exit(FOUND if any(one.found for one in explanations) else 0)
+    if any(one.found for one in explanations):
+        raise typer.Exit(FOUND)
+    raise typer.Exit(BROKEN if live and explanations[0].source.truncated else 0)
+
+
+def _file(words: list[str], interface: str | None) -> str:
+    if interface is not None:
+        raise UsageError("--interface goes with --live: a file has its own interfaces")
+    if len(words) != 1:
+        said = "a file is missing" if not words else f"'{' '.join(words)}' is not one file"
+        raise UsageError(said, "tlsprobe explain FILE, or: tlsprobe explain --live port 5432")
+    return words[0]
 
 
 def _explained(file: str, wanted: Filter, key_logs: list[bytes]) -> list[Explanation]:

@@ -41,7 +41,18 @@ class Others:
         """One more connection."""
         if len(self.nat_entries) < MOST_KNOWN:
             self.peers.update(connection.ends)
-            self.nat_entries += _nat_entry_of(connection)
+            self.nat_entries += self.nat_entries_of(connection)
+
+    @staticmethod
+    def nat_entries_of(connection: Connection) -> Iterable[NatEntry]:
+        """Where a connection stands, if its beginning is known."""
+        way = connection.opener
+        if way is None:
+            return
+        numbers = [connection.number(w, connection.streams[w].reached) for w in (way, 1 - way)]
+        if numbers[0] is not None and numbers[1] is not None:
+            client, server = text(connection.ends[way]), text(connection.ends[1 - way])
+            yield NatEntry(client, server, numbers[0], numbers[1], connection.last_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +187,3 @@ def _nat_entry(half: Half, other: Half) -> NatEntry | None:
     src, dst = endpoints(client.key)
     numbers = server.ack or client.seq, client.ack or server.seq
     return NatEntry(text(src), text(dst), *numbers, client.last_ns)
-
-
-def _nat_entry_of(connection: Connection) -> Iterable[NatEntry]:
-    way = connection.opener
-    if way is None:
-        return
-    numbers = [connection.number(w, connection.streams[w].reached) for w in (way, 1 - way)]
-    if numbers[0] is not None and numbers[1] is not None:
-        client, server = text(connection.ends[way]), text(connection.ends[1 - way])
-        yield NatEntry(client, server, numbers[0], numbers[1], connection.last_ns)

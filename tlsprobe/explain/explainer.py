@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tlsprobe.captures.wireshark_info import Carried
@@ -24,6 +25,7 @@ from tlsprobe.judge.rewritten import NatIndex
 from tlsprobe.judge.troubles import troubles_of
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Trouble
 from tlsprobe.model.judgement import Reset, Word, signature
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
 from tlsprobe.model.trace import Coverage, Side, Trace
 from tlsprobe.packets.packet import Endpoint, text
@@ -35,6 +37,15 @@ MOST_FLOWS = 10_000
 
 MOST_RESETS = 20
 """So many RSTs of one connection are told: behind the first few come echoes."""
+
+
+KernelWords = Callable[[Trace], Mapping[int, KernelReset]]
+"""Of a connection, what the kernel says of its RSTs, by their packets' numbers."""
+
+
+def _no_words(_: Trace) -> Mapping[int, KernelReset]:
+    """Of a file: no kernel can be asked."""
+    return {}
 
 
 class _Seen(NamedTuple):
@@ -52,7 +63,8 @@ class Explainer:
     """Turns connections into what is said of them, and counts what is not said.
 
     ``quiet`` ones had nothing amiss, ``not_shown`` ones with a reset found no room, ``passed`` ones
-    with a reset were not asked for; ``unlooked`` ones among the quiet were not looked at.
+    with a reset were not asked for; ``unlooked`` ones among the quiet were not looked at. ``lossy``
+    says that the capture lacks packets that passed.
     """
 
     def __init__(
@@ -64,8 +76,9 @@ class Explainer:
         plain_http: PlainHttp,
         *,
         lossy: bool = False,
+        kernel: KernelWords = _no_words,
     ) -> None:
-        """``lossy``: the capture lacks packets that passed."""
+        """``kernel`` gives what the kernel says of the RSTs of a connection."""
         self.flows: list[ExplainedFlow] = []
         self.quiet, self.unlooked = choice.quiet, choice.unlooked
         self.not_shown = self.passed = 0
@@ -74,11 +87,21 @@ class Explainer:
         self._key_log = key_log
         self._carried = carried
         self._plain_http = plain_http
-        self._lossy = lossy
+        self.lossy = lossy
+        self._kernel = kernel
         self._drawn: set[object] = set()
         self._loud = self._looked = 0
         self._nat_index: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
+
+    def goes_on(self, choice: Choice) -> None:
+        """What there is besides has changed: from now on this is it, and as many may be looked at.
+
+        Of ``choice`` the counts do not matter any more.
+        """
+        self._choice = choice
+        self._nat_index = self._peers = None
+        self._looked = 0
 
     def take(self, connection: Connection) -> None:
         """One more connection."""
@@ -86,13 +109,25 @@ class Explainer:
             self._take_quiet(connection)
         elif self._loud >= MOST_FLOWS:
             self.not_shown += 1
-        else:
-            self._take_loud(connection)
+        elif (flow := self.judged(connection)) is not None:
+            self._loud += 1
+            self.flows.append(flow)
+
+    def take_and_tell(self, connection: Connection) -> ExplainedFlow | None:
+        """The same; returns what is said of a reset, also where it finds no room."""
+        if connection.rsts and self._loud >= MOST_FLOWS:
+            flow = self.judged(connection)
+            self.not_shown += flow is not None
+            return flow
+        told = len(self.flows)
+        self.take(connection)
+        return next((flow for flow in self.flows[told:] if flow.resets), None)
 
     def _take_quiet(self, connection: Connection) -> None:
         """One without a reset: a close look, but no judgement of what there is none of."""
         listed = self._wanted.lists_quiet
-        if self._looked >= (MOST_QUIET if listed else MOST_LOOKED):
+        full = len(self.flows) >= 2 * MOST_FLOWS
+        if full or self._looked >= (MOST_QUIET if listed else MOST_LOOKED):
             self.quiet += 1
             self.unlooked += 1
             return
@@ -107,16 +142,17 @@ class Explainer:
         else:
             self.quiet += 1
 
-    def _take_loud(self, connection: Connection) -> None:
+    def judged(self, connection: Connection) -> ExplainedFlow | None:
+        """What is said of one with a reset; None if none of its resets is asked for."""
         seen = self._see(connection)
-        knowledge = Knowledge(rewritten=self._rewritten(seen))
+        kernel = self._kernel(seen.trace)
+        knowledge = Knowledge(rewritten=self._rewritten(seen), kernel=kernel)
         resets = with_provocation(seen.trace, resets_of(seen.trace, knowledge))
         window = self._choice.window
         if not any(takes_reset(self._wanted, window, reset) for reset in resets):
             self.passed += 1
-            return
-        self._loud += 1
-        self.flows.append(self._flow(seen, resets, self._troubles(seen)))
+            return None
+        return self._flow(seen, resets, self._troubles(seen), kernel)
 
     def _see(self, connection: Connection) -> _Seen:
         way, why = self._client_way(connection)
@@ -131,13 +167,17 @@ class Explainer:
             seen.trace,
             self._plain_http,
             self._choice.until_ns,
-            lossy=self._lossy,
+            lossy=self.lossy,
         )
         found = troubles_of(seen.trace, remains)
         return tuple(one for one in found if self._choice.window.holds(one.time_ns))
 
     def _flow(
-        self, seen: _Seen, resets: tuple[Reset, ...], troubles: tuple[Trouble, ...]
+        self,
+        seen: _Seen,
+        resets: tuple[Reset, ...],
+        troubles: tuple[Trouble, ...],
+        kernel: Mapping[int, KernelReset] = MappingProxyType({}),
     ) -> ExplainedFlow:
         trace, server = seen.trace, seen.server
         sni = _asked_for(seen.connection, seen.way)
@@ -150,7 +190,10 @@ class Explainer:
             signature=("... " if last != words else "") + signature(last),
             reader=axes.reader,
             complete=trace.coverage is Coverage.WHOLE,
-            resets=tuple(_told(trace, r, server, last, sni) for r in resets[:MOST_RESETS]),
+            resets=tuple(
+                _told(trace, r, server, last, sni, kernel.get(r.packet))
+                for r in resets[:MOST_RESETS]
+            ),
             tls=trace.drive.tls,
             notes=tuple(_notes(seen.connection, seen.why, len(resets))),
             sni=sni,
@@ -200,8 +243,13 @@ class Explainer:
         return self._nat_index.continued_by(seen.client, seen.server, seq, ack)
 
 
-def _told(
-    trace: Trace, reset: Reset, server: str, words: tuple[Word, ...], sni: str | None
+def _told(  # noqa: PLR0917 - a private function, with one caller
+    trace: Trace,
+    reset: Reset,
+    server: str,
+    words: tuple[Word, ...],
+    sni: str | None,
+    kernel: KernelReset | None,
 ) -> ExplainedReset:
     experiment = experiment_for(trace, reset, server, words, sni)
     return ExplainedReset(
@@ -211,6 +259,7 @@ def _told(
         help_for(reset, server),
         harm_of(reset),
         None if experiment else capture_for(trace, reset),
+        kernel,
     )
 
 

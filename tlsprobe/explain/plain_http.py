@@ -63,6 +63,11 @@ class PlainHttp:
         tail = payload[-len(_END) :] if len(payload) == packet.length else b""
         self._heads[packet.key] = _Head(packet.seq, head, tail)
 
+    def forget(self, connection: Connection) -> None:
+        """Nothing more comes of this one."""
+        for key in (connection.key, reverse(connection.key)):
+            self._heads.pop(key, None)
+
     def owed(self, connection: Connection, way: int, reached: int) -> tuple[str, int | None] | None:
         """What the last response of this way lacks, and how many bytes, if that is known.
 

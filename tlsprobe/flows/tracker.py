@@ -11,7 +11,7 @@ port is used again, when too much is held, and at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tlsprobe.flows.connection import Connection
 from tlsprobe.model.trace import Flag
@@ -76,39 +76,77 @@ def connections(
     ``text`` says that the packets come from print and carry no payload, ``keep_bodies`` that TLS
     records are wanted with their ciphertext, ``held`` how many segments may be in memory.
     """
-    ways: dict[bytes, tuple[Pair, int]] = {}
-    total = 0
-    for seen in packets:
-        packet = seen
-        if packet.copy:
-            continue
-        if not packet.time_ns:  # print without times: the order is all there is
-            packet = packet._replace(time_ns=packet.number)
-        known = ways.get(packet.key)
-        if known is None:
-            known = Pair(packet.key), 0
-            ways[reverse(packet.key)] = known[0], 1
-            ways[packet.key] = known
-        pair, way = known
-        found = pair.choose(packet, way)
-        had = 0 if found is None else found.held
-        if found is None:
-            found = Connection(
-                pair.key, packet, walks=not text, keep_bodies=keep_bodies, printed=text
-            )
-            gone = pair.begin(found)
-            if gone is not None:
-                total -= gone.held
-                yield gone
-        found.add(packet, way)
-        total += found.held - had
-        if total > held:
-            for done in _longest_silent(ways):
-                total -= done.held
-                yield done
-    for pair, way in ways.values():
-        if way == 0:
-            yield from pair.connections()
+    tracker = Tracker(text=text, keep_bodies=keep_bodies, held=held)
+    yield from tracker.follow(packets)
+    yield from tracker.open()
+
+
+class Tracker:
+    """The connections that go on; what `connections` does with a whole capture, bit by bit.
+
+    ``forgotten`` counts those that had not ended when they had to make room.
+    """
+
+    def __init__(self, *, text: bool = False, keep_bodies: bool = False, held: int = HELD) -> None:
+        """The arguments are those of `connections`."""
+        self._text = text
+        self._keep_bodies = keep_bodies
+        self._most = held
+        self._held = 0
+        self.forgotten = 0
+        self._ways: dict[bytes, tuple[Pair, int]] = {}
+
+    def open(self) -> Iterator[Connection]:
+        """Those that are followed now."""
+        for pair, way in self._ways.values():
+            if way == 0:
+                yield from pair.connections()
+
+    def follow(self, packets: Iterable[Packet]) -> Iterator[Connection]:
+        """Takes more packets; gives back what nothing more can belong to, or has to make room."""
+        ways, text, keep_bodies, held = self._ways, self._text, self._keep_bodies, self._most
+        total = self._held
+        for seen in packets:
+            packet = seen
+            if packet.copy:
+                continue
+            if not packet.time_ns:  # print without times: the order is all there is
+                packet = packet._replace(time_ns=packet.number)
+            known = ways.get(packet.key)
+            if known is None:
+                known = Pair(packet.key), 0
+                ways[reverse(packet.key)] = known[0], 1
+                ways[packet.key] = known
+            pair, way = known
+            found = pair.choose(packet, way)
+            had = 0 if found is None else found.held
+            if found is None:
+                found = Connection(
+                    pair.key, packet, walks=not text, keep_bodies=keep_bodies, printed=text
+                )
+                gone = pair.begin(found)
+                if gone is not None:
+                    total -= gone.held
+                    yield gone
+            found.add(packet, way)
+            total += found.held - had
+            if total > held:
+                for done in _longest_silent(ways):
+                    total -= done.held
+                    self.forgotten += not done.ended
+                    yield done
+        self._held = total
+
+    def drop(self, unwanted: Callable[[Connection], bool]) -> list[Connection]:
+        """Stops to follow these, and returns them."""
+        chosen = []
+        for pair in [pair for pair, way in self._ways.values() if way == 0]:
+            found = [connection for connection in pair.connections() if unwanted(connection)]
+            chosen += found
+            for connection in found:
+                _forget(self._ways, pair, connection)
+        self._held -= sum(connection.held for connection in chosen)
+        return chosen
 
 
 def _longest_silent(ways: dict[bytes, tuple[Pair, int]]) -> list[Connection]:
@@ -118,11 +156,15 @@ def _longest_silent(ways: dict[bytes, tuple[Pair, int]]) -> list[Connection]:
     every.sort(key=lambda one: (not one[0].ended, one[0].last_ns))
     chosen = every[: max(1, len(every) // 2)]
     for connection, pair in chosen:
-        if pair.before is connection:
-            pair.before = None
-        else:
-            pair.now = None
-        if pair.before is None and pair.now is None:
-            ways.pop(pair.key)
-            ways.pop(reverse(pair.key), None)
+        _forget(ways, pair, connection)
     return [connection for connection, _ in chosen]
+
+
+def _forget(ways: dict[bytes, tuple[Pair, int]], pair: Pair, connection: Connection) -> None:
+    if pair.before is connection:
+        pair.before = None
+    else:
+        pair.now = None
+    if pair.before is None and pair.now is None:
+        ways.pop(pair.key)
+        ways.pop(reverse(pair.key), None)

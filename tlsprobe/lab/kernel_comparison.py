@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tlsprobe.lab.kernel_reasons import agrees
@@ -17,10 +16,12 @@ from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.kernel import Endpoint, KernelReset
 from tlsprobe.model.run import Disagreement, JudgedTrial, Truth
-from tlsprobe.model.trace import Side
+from tlsprobe.model.trace import Side, Trace
 
 APART_NS = 100_000_000
 """How far the kernel's word and the packet may be apart: less than a client's port lives."""
+
+_TOGETHER_NS = 1_000_000
 
 ROUNDING_NS = 2_000
 """By so much an event may seem to be on the other side: the trace tells whole microseconds."""
@@ -47,30 +48,51 @@ class Paired(NamedTuple):
         return self.kernel is not None and agrees(cause, self.kernel.reason, self.kernel.state)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A RST of a trial, and the connection that it belongs to."""
+class _Seen(NamedTuple):
+    """An RST, and the connection that it belongs to."""
 
-    trial: JudgedTrial
-    reset: Reset
+    side: Side
+    time_ns: int
+    passive: bool
     client: Endpoint
 
     def fits(self, told: KernelReset, server: Endpoint) -> bool:
         """Whether the kernel may speak of this one."""
         ours = told.belongs_to(self.client, server)
-        return ours and told.sent_by(server if self.reset.side is Side.SERVER else self.client)
+        return ours and told.sent_by(server if self.side is Side.SERVER else self.client)
 
 
 def with_kernel(
     trials: Iterable[JudgedTrial], told: Sequence[KernelReset], server: Endpoint
 ) -> list[Paired]:
     """Every RST of the trials of one server, with what the kernel says; ``told`` is by time."""
-    seen = _seen(trials)
+    resets = [(t, r) for t in trials if t.client for r in t.judgement.resets]
+    seen = [_Seen(r.side, r.time_ns, r.passive, endpoint_of(t.client)) for t, r in resets]
     pairs = _paired(seen, told, server)
     return [
-        Paired(one.trial, one.reset, told[pairs[index]] if index in pairs else None)
-        for index, one in enumerate(seen)
+        Paired(trial, reset, told[pairs[index]] if index in pairs else None)
+        for index, (trial, reset) in enumerate(resets)
     ]
+
+
+def words_about(trace: Trace, told: Sequence[KernelReset]) -> dict[int, KernelReset]:
+    """What the kernel says of the RSTs of one connection, by packet; ``told`` is by time.
+
+    A word is about an RST of its own form alone, since nobody else vouches for it: an answer to a
+    SYN has the form of a decision. One that does not name both ends must have come with its packet.
+    """
+    client, server = trace.drive.client, trace.drive.server
+    if client is None:
+        return {}
+    rsts = [segment for segment in trace.segments if segment.rst]
+    seen = [_Seen(s.side, s.time_ns, s.ack is None, client) for s in rsts]
+    spoke = {s.side for s in trace.segments if not s.rst}
+    return {
+        rsts[one].number: told[event]
+        for one, event in _paired(seen, told, server).items()
+        if (told[event].passive is seen[one].passive or rsts[one].side not in spoke)
+        and (told[event].dst[1] or abs(told[event].time_ns - seen[one].time_ns) <= _TOGETHER_NS)
+    }
 
 
 def compare(
@@ -101,15 +123,6 @@ def compare(
     )
 
 
-def _seen(trials: Iterable[JudgedTrial]) -> list[_Seen]:
-    return [
-        _Seen(trial, reset, endpoint_of(trial.client))
-        for trial in trials
-        if trial.client
-        for reset in trial.judgement.resets
-    ]
-
-
 def _is_between(told: KernelReset, clients: set[Endpoint], server: Endpoint) -> bool:
     """Whether both ends are known; a client's port alone may be another connection's."""
     forth, back = told.src == server and told.dst in clients, told.dst == server
@@ -132,11 +145,11 @@ def _candidates(
 ) -> Iterator[tuple[bool, bool, int, int, int]]:
     times = [event.time_ns for event in told]
     for index, one in enumerate(seen):
-        first = bisect_left(times, one.reset.time_ns - APART_NS)
-        for place in range(first, bisect_left(times, one.reset.time_ns + APART_NS)):
+        first = bisect_left(times, one.time_ns - APART_NS)
+        for place in range(first, bisect_left(times, one.time_ns + APART_NS)):
             if one.fits(told[place], server):
-                event, passive = told[place], one.reset.passive
-                ahead = (one.reset.time_ns - event.time_ns) * (1 if passive else -1)
+                event, passive = told[place], one.passive
+                ahead = (one.time_ns - event.time_ns) * (1 if passive else -1)
                 other_form, other_side = event.passive is not passive, ahead < -ROUNDING_NS
                 yield other_form, other_side, abs(ahead), index, place
 

@@ -26,7 +26,7 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import tracefs
 from tlsprobe.lab.tracefs import Instance
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.kernel import REASONS, Endpoint, KernelReset
+from tlsprobe.model.kernel import Endpoint, KernelReset, causes_of
 
 _EVENT = "events/tcp/tcp_send_reset"
 
@@ -102,6 +102,12 @@ class ResetWatch:
         """How many resets happened that `resets` does not hold; above 0 nothing is proven."""
         self._drain()
         return self._overrun + self._illegible
+
+    def take(self) -> tuple[KernelReset, ...]:
+        """Those since this was last asked, which are forgotten here: for who watches for long."""
+        found = self.resets()
+        self._resets.clear()
+        return found
 
     def _drain(self) -> None:
         if self._instance is None:
@@ -235,11 +241,4 @@ def agrees(cause: Cause, reason: str, state: str) -> bool:
     right only of a reason that this table does not know. A reason without meaning
     (``NOT_SPECIFIED``) supports nothing.
     """
-    return cause in _causes(reason, state)
-
-
-def _causes(reason: str, state: str) -> frozenset[Cause]:
-    known = REASONS.get(reason)
-    if known is None or known.state not in {None, state}:
-        return frozenset({Cause.UNKNOWN})
-    return frozenset(cause for cause in Cause if reason in cause.row.kernel)
+    return cause in causes_of(reason, state)

@@ -8,9 +8,14 @@ from enum import StrEnum
 
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import LadderLine, Reader, Reset
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.trace import Side
 
 EXPLAIN_SCHEMA = "tlsprobe.explain/1"
+EXPLAIN_FLOW_SCHEMA = "tlsprobe.explain-flow/1"
+
+LIVE = "live"
+"""The kind of an input that is no file: the wire."""
 
 
 class Harm(StrEnum):
@@ -93,6 +98,7 @@ class ExplainedReset:
 
     ``experiment`` is a command line; where none helps, ``capture`` says which capture would.
     ``remedy`` is whom it hurts and what helps, None where no more is known than its cause.
+    ``kernel`` is what the kernel that sent it says, where it could be asked.
     """
 
     reset: Reset
@@ -101,6 +107,7 @@ class ExplainedReset:
     remedy: Remedy | None = None
     harm: Harm = Harm.UNCLEAR
     capture: str | None = None
+    kernel: KernelReset | None = None
 
     @property
     def helps(self) -> Remedy:

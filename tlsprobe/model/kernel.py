@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Side
 
 Endpoint = tuple[str, int]
@@ -54,6 +55,14 @@ REASONS: Mapping[str, Reason] = {
     "TCP_FLAGS": Reason(state="TCP_LISTEN"),
 }
 """The reasons that have a meaning here."""
+
+
+def causes_of(reason: str, state: str) -> frozenset[Cause]:
+    """The causes that a reason leaves open, ``UNKNOWN`` alone if it has no meaning here."""
+    known = REASONS.get(reason)
+    if known is None or known.state not in {None, state}:
+        return frozenset({Cause.UNKNOWN})
+    return frozenset(cause for cause in Cause if reason in cause.row.kernel)
 
 
 @dataclass(frozen=True, slots=True)

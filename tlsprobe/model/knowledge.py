@@ -5,11 +5,13 @@ A judgement is made once from a trace and this. When knowledge grows, the trace 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tlsprobe.model.facts import FarFact, Load
 from tlsprobe.model.judgement import Control
+from tlsprobe.model.kernel import KernelReset
 
 
 class CellEnds(NamedTuple):
@@ -135,7 +137,8 @@ class Knowledge:
     the run saw fire. ``offered`` is the TLS version that was offered, and ``alert_alone`` a control
     of our alert.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
-    how many it has room for.
+    how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
+    packets' numbers.
     """
 
     control: Control | None = None
@@ -150,6 +153,7 @@ class Knowledge:
     room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None
+    kernel: Mapping[int, KernelReset] = field(default_factory=dict)
 
 
 NOTHING_KNOWN = Knowledge()

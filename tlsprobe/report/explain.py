@@ -36,6 +36,14 @@ def reader_of(flow: ExplainedFlow) -> str:
     return f"{_SERVERS}{got}{_CLIENT_GONE}"
 
 
+HURTS_SHORT = {
+    Harm.LOST: "data is lost",
+    Harm.ERROR: "a read or connect fails",
+    Harm.UNCLEAR: "whom it hurts is unclear",
+    Harm.NOBODY: "hurts nobody",
+}
+"""Whom a reset hurts, behind a comma."""
+
 NAMED = 5
 """So many clients of a group, or names in a list, are written out."""
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import (
+    EXPLAIN_FLOW_SCHEMA,
     EXPLAIN_SCHEMA,
     ExplainedFlow,
     ExplainedReset,
@@ -82,7 +83,8 @@ class ResetDocument:
     """An RST. ``packet`` and ``trigger``, what provoked it, count from 1 in the input's order.
 
     ``provoked`` says what the trigger carried, ``hurts`` whom the reset hurts and ``harm`` how
-    badly; ``text`` is what the RST itself carries. ``experiment`` is a command line that would
+    badly; ``text`` is what the RST itself carries; ``kernel`` is the reason that the kernel which
+    sent it gives (``--live``). ``experiment`` is a command line that would
     settle what is open, ``capture`` says which capture would.
     """
 
@@ -102,6 +104,7 @@ class ResetDocument:
     experiment: str | UnsetType = UNSET
     capture: str | UnsetType = UNSET
     text: str | UnsetType = UNSET
+    kernel: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,19 @@ class ExplainDocument:
     passed: int | UnsetType = UNSET
     unlooked: int | UnsetType = UNSET
     overview: tuple[RowDocument, ...] | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLine:
+    """A connection that was reset, as ``explain --live --json`` prints it when it is understood."""
+
+    schema: str
+    flow: FlowDocument
+
+
+def encode_flow(flow: ExplainedFlow) -> bytes:
+    """Its line, newline included."""
+    return msgspec.json.encode(FlowLine(EXPLAIN_FLOW_SCHEMA, _flow(flow))) + b"\n"
 
 
 def encode_explanation(explanation: Explanation) -> bytes:
@@ -239,6 +255,7 @@ def _reset(found: ExplainedReset) -> ResetDocument:
         experiment=printable(found.experiment) if found.experiment else UNSET,
         capture=found.capture or UNSET,
         text=printable(reset.text) if reset.text else UNSET,
+        kernel=found.kernel.reason if found.kernel else UNSET,
     )
 
 

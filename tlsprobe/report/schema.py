@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.explanation import EXPLAIN_SCHEMA
+from tlsprobe.model.explanation import EXPLAIN_FLOW_SCHEMA, EXPLAIN_SCHEMA
 from tlsprobe.model.fuzz import FUZZ_SCHEMA, FuzzCause, FuzzFailure, FuzzRun
 from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.rejudged import JUDGE_SCHEMA, Rejudged
 from tlsprobe.model.run import RUN_SCHEMA, BeforeAfter, Cell, ReaderCounts, ResetCounts, Run
 from tlsprobe.report.compatibility_json import MATRIX_SCHEMA, MatrixDocument
 from tlsprobe.report.document import CELL_KEYS, RUN_KEYS, Document
-from tlsprobe.report.explain_document import ExplainDocument
+from tlsprobe.report.explain_document import ExplainDocument, FlowLine
 from tlsprobe.report.fuzz_document import FAILURE_KEYS, FUZZ_KEYS
 
 
@@ -42,6 +42,12 @@ def explain_schema() -> Document:
     return _schema_of(ExplainDocument, EXPLAIN_SCHEMA, "What tlsprobe explain found in a capture")
 
 
+def explain_flow_schema() -> Document:
+    """The schema of each line that ``explain --live --json`` prints before its last."""
+    title = "A connection that was reset, as tlsprobe explain --live saw it"
+    return _schema_of(FlowLine, EXPLAIN_FLOW_SCHEMA, title)
+
+
 def fuzz_schema() -> Document:
     """The schema of ``fuzz.json``."""
     title = "A tlsprobe fuzz run: one target, and the shortest close for every property it broke"
@@ -57,10 +63,11 @@ SCHEMAS: Mapping[str, Callable[[], Document]] = {
     "run": run_schema,
     "matrix": matrix_schema,
     "explain": explain_schema,
+    "explain-flow": explain_flow_schema,
     "fuzz": fuzz_schema,
     "judge": judge_schema,
 }
-"""All of them, by the verb that writes the document."""
+"""All of them, most by the verb that writes the document."""
 
 
 def closed(schema: Document) -> Document:

@@ -19,11 +19,11 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import trio
 
@@ -31,8 +31,7 @@ from tlsprobe.captures.pcap import Reader
 from tlsprobe.errors import UsageError
 from tlsprobe.netns import command_inside
 from tlsprobe.sniff import protocol as sniffer_protocol
-from tlsprobe.sniff.demultiplexer import Demultiplexer
-from tlsprobe.sniff.protocol import ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY
+from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY, Arrival
 from tlsprobe.sniff.route import Interface
 
 ARMING_S = 10.0
@@ -60,17 +59,31 @@ class BackendFailed(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What to capture: TCP of one server, as seen on one interface of a network namespace."""
+    """What to capture: TCP of one server, as seen on one interface of a network namespace.
+
+    None stands for any address, or any port.
+    """
 
     interface: Interface
-    address: str
-    port: int
+    address: str | None
+    port: int | None
     namespace: str = ""
 
     @property
     def expression(self) -> str:
         """The same in the language of libpcap."""
-        return f"tcp and host {self.address} and port {self.port}"
+        host = "" if self.address is None else f" and host {self.address}"
+        return f"tcp{host}" + ("" if self.port is None else f" and port {self.port}")
+
+
+class Sink(Protocol):
+    """Where frames go; ``link`` is their link type, which the backend says when it knows."""
+
+    link: int
+
+    def file(self, arrivals: Iterable[Arrival]) -> None:
+        """Take a batch of them."""
+        ...
 
 
 class Backend(ABC):
@@ -89,6 +102,7 @@ class Backend(ABC):
         self._process: trio.Process | None = None
         self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
         self._finishing = False
+        self._heard = 0
         self._ended = trio.Event()
 
     @abstractmethod
@@ -96,8 +110,8 @@ class Backend(ABC):
         """What to start. Raises BackendFailed."""
 
     @abstractmethod
-    def _received(self, data: bytes, demultiplexer: Demultiplexer) -> None:
-        """Takes output of the process; frames go to the demultiplexer."""
+    def _received(self, data: bytes, sink: Sink) -> None:
+        """Takes output of the process; frames go to the sink."""
 
     @abstractmethod
     def _is_armed(self) -> bool: ...
@@ -112,12 +126,12 @@ class Backend(ABC):
     @abstractmethod
     async def _ask_to_end(self) -> None: ...
 
-    async def arm(self, demultiplexer: Demultiplexer) -> None:
+    async def arm(self, sink: Sink) -> None:
         """Starts the process; returns when it captures. Raises BackendFailed."""
         with trio.move_on_after(ARMING_S):
             await self._start(self._command())
             while not self._is_armed():
-                if not await self._read_once(demultiplexer):
+                if not await self._read_once(sink):
                     raise BackendFailed(self._last_words("it ended at once"))
             return
         raise BackendFailed(self._last_words(f"not ready after {ARMING_S:.0f} s"))
@@ -126,10 +140,10 @@ class Backend(ABC):
         """See that the process goes on answering, for as long as it is not cancelled."""
 
     @trio.lowlevel.enable_ki_protection
-    async def pump(self, demultiplexer: Demultiplexer) -> None:
+    async def pump(self, sink: Sink) -> None:
         """Files frames until the process ends. Ctrl-C is for the task that drives, not here."""
         try:
-            while await self._read_once(demultiplexer):
+            while await self._read_once(sink):
                 pass
         except BackendFailed as failure:
             self.breaks(str(failure))
@@ -142,12 +156,18 @@ class Backend(ABC):
             self._release()
 
     async def finish(self) -> None:
-        """Gets the last frames and the final count. Never longer than a few seconds."""
-        with trio.move_on_after(FINISHING_S, shield=True):
-            if not self._ended.is_set():
-                await self._ask_to_end()
-                await self._ended.wait()
-            return
+        """Gets the last frames and the final count.
+
+        Never longer than a few seconds, but for what had arrived and we have not taken yet.
+        """
+        heard = -1
+        while heard < self._heard:
+            heard = self._heard
+            with trio.move_on_after(FINISHING_S, shield=True):
+                if not self._ended.is_set():
+                    await self._ask_to_end()
+                    await self._ended.wait()
+                return
         self.breaks("the capturing process did not end when asked")
 
     async def reap(self) -> None:
@@ -177,12 +197,13 @@ class Backend(ABC):
         except OSError as error:
             raise BackendFailed(f"{command[0]}: {error.strerror}") from None
 
-    async def _read_once(self, demultiplexer: Demultiplexer) -> bool:
+    async def _read_once(self, sink: Sink) -> bool:
         assert self._process is not None
         assert self._process.stdout is not None
         data = await self._process.stdout.receive_some(_CHUNK)
         if data:
-            self._received(bytes(data), demultiplexer)
+            self._heard += 1
+            self._received(bytes(data), sink)
         return bool(data)
 
     def breaks(self, why: str) -> None:
@@ -254,22 +275,23 @@ class PacketBackend(Backend):
         # -P: whatever lies in the directory that we happen to run in is not imported as root.
         return [
             *(sys.executable, "-P", "-m", module),
-            *(interface.name, self.where.address, str(self.where.port)),
+            *(interface.name, self.where.address or ANY),
+            ANY if self.where.port is None else str(self.where.port),
         ]
 
     def _is_armed(self) -> bool:
         return self._armed
 
-    def _received(self, data: bytes, demultiplexer: Demultiplexer) -> None:
+    def _received(self, data: bytes, sink: Sink) -> None:
         try:
             for kind, body in self._messages.feed(data):
-                self._hear(kind, body, demultiplexer)
+                self._hear(kind, body, sink)
         except sniffer_protocol.Garbled as error:
             raise BackendFailed(f"the sniffer process is not understood: {error}") from None
 
-    def _hear(self, kind: bytes, body: bytes, demultiplexer: Demultiplexer) -> None:
+    def _hear(self, kind: bytes, body: bytes, sink: Sink) -> None:
         if kind == FRAMES:
-            demultiplexer.file(sniffer_protocol.frames_of(body))
+            sink.file(sniffer_protocol.frames_of(body))
         elif kind in (SYNCED, ENDED):
             self._answered, _sent, self.dropped = TALLY.unpack(body)
             if kind == SYNCED:
@@ -295,9 +317,10 @@ class PacketBackend(Backend):
     async def watch(self) -> None:
         """One look now and then costs less than a timer for everybody who waits for an answer."""
         while True:
-            asked = self._asked
+            asked, heard = self._asked, self._heard
             await trio.sleep(ANSWER_S)
-            if self._answered < asked and not self._finishing:
+            # On a busy wire an answer may stand behind many frames.
+            if self._answered < asked and self._heard == heard and not self._finishing:
                 self.breaks("the sniffer process does not answer")
 
     def hold(self, seconds: float) -> None:
@@ -367,16 +390,16 @@ class ToolBackend(Backend):
         """The program describes its interface once that is open and its filter set."""
         return bool(self._reader.interfaces)
 
-    def _received(self, data: bytes, demultiplexer: Demultiplexer) -> None:
+    def _received(self, data: bytes, sink: Sink) -> None:
         try:
             frames = self._reader.feed(data)
         except UsageError as error:
             raise BackendFailed(error.message) from None
         if self._reader.interfaces:
-            self.link = demultiplexer.link = self._reader.interfaces[0].link
+            self.link = sink.link = self._reader.interfaces[0].link
         if frames:
             self._latest_ns, self._latest_s = frames[-1].time_ns, trio.current_time()
-            demultiplexer.file((frame.time_ns, frame.length, frame.data) for frame in frames)
+            sink.file((frame.time_ns, frame.length, frame.data) for frame in frames)
 
     async def settle(self) -> None:
         """A frame younger than the call, or the program's delay and then quiet; or the bound."""

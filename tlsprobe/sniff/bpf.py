@@ -25,10 +25,13 @@ ANCILLARY = -0x1000
 """``SKF_AD_OFF``: loads from here on read facts about the packet instead of its bytes."""
 ETHERTYPE = ANCILLARY + 0
 PACKET_TYPE = ANCILLARY + 4
+INTERFACE = ANCILLARY + 8
 NETWORK = -0x100000
 """``SKF_NET_OFF``: loads from here on count from the IP header."""
 
 PACKET_OUTGOING = 4
+LOOPBACK_INDEX = 1
+"""The loopback interface is number 1 in every network namespace (``LOOPBACK_IFINDEX``)."""
 IPV4, IPV6, TCP = 0x0800, 0x86DD, 6
 FRAGMENT_OFFSET = 0x1FFF
 WHOLE_PACKET = 0xFFFFFFFF
@@ -57,29 +60,38 @@ Listing = list[Line | str]
 
 
 def connection_filter(
-    address: bytes, port: int, *, skip_outgoing: bool = False
+    address: bytes | None, port: int | None, *, skip_outgoing: bool = False
 ) -> tuple[Instruction, ...]:
     """Accepts TCP from or to ``address`` (4 or 16 packed bytes) and ``port``, together.
 
-    ``skip_outgoing`` is for loopback, where the kernel shows every packet twice, once as it
-    leaves and once as it arrives: it keeps the second.
+    None stands for any. ``skip_outgoing`` is for loopback, where the kernel shows every packet
+    twice, once as it leaves and once as it arrives: it keeps the second. Of other interfaces
+    among those that are captured it keeps both directions.
     """
     listing: Listing = []
     if skip_outgoing:
         listing += [
+            Line(LOAD_WORD, INTERFACE),
+            Line(IF_EQUAL, LOOPBACK_INDEX, "", "network"),
             Line(LOAD_WORD, PACKET_TYPE),
             Line(IF_EQUAL, PACKET_OUTGOING, "drop"),
+            "network",
         ]
-    listing += _ipv4(address, port) if len(address) == 4 else _ipv6(address, port)
+    if address is None:
+        listing += [*_ipv4(None, port, "ipv6"), "ipv6", *_ipv6(None, port)]
+    elif len(address) == 4:
+        listing += _ipv4(address, port, "drop")
+    else:
+        listing += _ipv6(address, port)
     listing += ["keep", Line(RETURN, WHOLE_PACKET), "drop", Line(RETURN, 0)]
     return assemble(listing)
 
 
-def _ipv4(address: bytes, port: int) -> Listing:
+def _ipv4(address: bytes | None, port: int | None, otherwise: str) -> Listing:
     """The first fragment of a TCP packet; X holds the length of the IP header."""
     return [
         Line(LOAD_WORD, ETHERTYPE),
-        Line(IF_EQUAL, IPV4, "", "drop"),
+        Line(IF_EQUAL, IPV4, "", otherwise),
         Line(LOAD_BYTE, NETWORK + 9),
         Line(IF_EQUAL, TCP, "", "drop"),
         Line(LOAD_HALF, NETWORK + 6),
@@ -92,7 +104,7 @@ def _ipv4(address: bytes, port: int) -> Listing:
     ]
 
 
-def _ipv6(address: bytes, port: int) -> Listing:
+def _ipv6(address: bytes | None, port: int | None) -> Listing:
     return [
         Line(LOAD_WORD, ETHERTYPE),
         Line(IF_EQUAL, IPV6, "", "drop"),
@@ -103,21 +115,32 @@ def _ipv6(address: bytes, port: int) -> Listing:
     ]
 
 
-def _endpoints(address: bytes, port: int, source: int, destination: int) -> Listing:
+def _endpoints(address: bytes | None, port: int | None, source: int, destination: int) -> Listing:
     """Address and port must match on the same end: on loopback both addresses often do."""
+    if address is None and port is None:
+        return [Line(RETURN, WHOLE_PACKET)]
+    # IPv4 and IPv6 may stand in one program, each with a label of its own.
+    receiver = f"receiver at {destination}"
     return [
-        *_address(address, source, "receiver"),
-        Line(LOAD_HALF_BEHIND_X, NETWORK),
-        Line(IF_EQUAL, port, "keep"),
-        "receiver",
+        *_address(address, source, receiver),
+        *_port(port, 0, receiver),
+        receiver,
         *_address(address, destination, "drop"),
-        Line(LOAD_HALF_BEHIND_X, NETWORK + 2),
-        Line(IF_EQUAL, port, "keep", "drop"),
+        *_port(port, 2, "drop"),
     ]
 
 
-def _address(address: bytes, at: int, otherwise: str) -> Listing:
+def _port(port: int | None, at: int, otherwise: str) -> Listing:
+    """The last question: keeps the packet if the port behind the IP header is right."""
+    if port is None:
+        return [Line(RETURN, WHOLE_PACKET)]
+    return [Line(LOAD_HALF_BEHIND_X, NETWORK + at), Line(IF_EQUAL, port, "keep", otherwise)]
+
+
+def _address(address: bytes | None, at: int, otherwise: str) -> Listing:
     lines: Listing = []
+    if address is None:
+        return lines
     for position in range(0, len(address), 4):
         word = int.from_bytes(address[position : position + 4], "big")
         lines.append(Line(LOAD_WORD, NETWORK + at + position))

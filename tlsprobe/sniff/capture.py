@@ -29,8 +29,9 @@ from tlsprobe.model.run import CaptureFacts
 from tlsprobe.netns import inside
 from tlsprobe.packets.packet import Endpoint, host_text
 from tlsprobe.sniff import route
-from tlsprobe.sniff.backends import BACKENDS, Backend, BackendFailed, Where
+from tlsprobe.sniff.backends import BACKENDS, Backend, BackendFailed, Sink, Where
 from tlsprobe.sniff.demultiplexer import LATER_THAN_ANY_NS, Demultiplexer
+from tlsprobe.sniff.route import Interface
 
 CHOICES = ("auto", *BACKENDS, "none")
 
@@ -186,21 +187,21 @@ async def open_capture(
     frames are also written there. Raises CannotMeasure when the chosen backend cannot be had,
     or none at all and ``require``; UsageError for an interface that does not exist.
     """
-    candidates = _candidates(choice)
+    candidates = candidates_for(choice)
     demultiplexer = Demultiplexer((route.packed(host), port))
     where, trouble = _where(interface, host, port, namespace) if candidates else (None, None)
     backend: Backend | None = None
     reasons = [trouble] if trouble else []
     if where is not None:
-        backend, reasons = await _first_that_works(candidates, where, demultiplexer)
+        backend, reasons = await first_that_works(candidates, where, demultiplexer)
     if where is None or backend is None:
-        _refuse(choice, require, reasons)
+        refuse(choice, require, reasons)
         yield Capture(None, demultiplexer, None, _warning(None, choice, reasons))
         return
     try:
         secrets = _Secrets()
         with _written(demultiplexer, where, backend, pcapng, secrets):
-            async with _beside(backend, demultiplexer):
+            async with beside(backend, demultiplexer):
                 yield Capture(
                     where, demultiplexer, backend, _warning(backend, choice, reasons), secrets
                 )
@@ -214,17 +215,27 @@ def _where(
     """What to capture, or why that cannot be said."""
     address = str(ipaddress.ip_address(route.packed(host)))
     with inside(namespace):
+        if interface is not None:
+            return Where(described(interface), address, port, namespace), None
         try:
-            found = route.describe(interface or route.interface_to(host))
+            found = route.describe(route.interface_to(host))
         except OSError as error:
-            if interface is None:
-                return None, f"no route to {host} ({error.strerror or error})"
-            names = ", ".join(name for _, name in socket.if_nameindex())
-            raise UsageError(f"there is no interface {interface}", f"there are: {names}") from None
+            return None, f"no route to {host} ({error.strerror or error})"
     return Where(found, address, port, namespace), None
 
 
-def _candidates(choice: str) -> tuple[str, ...]:
+def described(interface: str) -> Interface:
+    """The interface of this name. Raises UsageError when there is none."""
+    try:
+        return route.describe(interface)
+    except OSError:
+        names = ", ".join(name for _, name in socket.if_nameindex())
+        hint = f"there are: {names}"
+        raise UsageError(f"there is no interface {interface}", hint) from None
+
+
+def candidates_for(choice: str) -> tuple[str, ...]:
+    """The backends to try, in this order. Raises UsageError."""
     if choice not in CHOICES:
         raise UsageError(f"no such capture: {choice}", f"choose one of {', '.join(CHOICES)}")
     if choice == "none":
@@ -232,15 +243,15 @@ def _candidates(choice: str) -> tuple[str, ...]:
     return tuple(BACKENDS) if choice == "auto" else (choice,)
 
 
-async def _first_that_works(
-    names: tuple[str, ...], where: Where, demultiplexer: Demultiplexer
+async def first_that_works(
+    names: tuple[str, ...], where: Where, sink: Sink
 ) -> tuple[Backend | None, list[str]]:
     """An armed backend, and why each one tried before it was not available."""
     reasons: list[str] = []
     for name in names:
         backend = BACKENDS[name](where)
         try:
-            await backend.arm(demultiplexer)
+            await backend.arm(sink)
         except BackendFailed as failure:
             await backend.reap()
             reasons.append(f"{name}: {failure}")
@@ -248,20 +259,25 @@ async def _first_that_works(
             await backend.reap()
             raise
         else:
-            demultiplexer.link = backend.link
+            sink.link = backend.link
             return backend, reasons
     return None, reasons
 
 
-def _refuse(choice: str, require: bool, reasons: list[str]) -> None:
+def refuse(choice: str, require: bool, reasons: list[str]) -> None:
     """Raises CannotMeasure unless going on without a capture is what was asked for."""
-    why = "; ".join(reasons)
     if choice == "none" and require:
         raise CannotMeasure("a capture is required, but --capture none asks for no capture")
-    if choice not in {"auto", "none"}:
-        raise CannotMeasure(f"--capture {choice} is not available: {why}", _HINTS[choice])
-    if require:
-        raise CannotMeasure(f"a capture is required but not available: {why}", _HINTS["auto"])
+    if choice not in {"auto", "none"} or require:
+        raise unavailable(choice, reasons)
+
+
+def unavailable(choice: str, reasons: list[str]) -> CannotMeasure:
+    """What to raise when the capture that is needed cannot be had, for these reasons."""
+    why = "; ".join(reasons)
+    if choice == "auto":
+        return CannotMeasure(f"a capture is required but not available: {why}", _HINTS["auto"])
+    return CannotMeasure(f"--capture {choice} is not available: {why}", _HINTS[choice])
 
 
 def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | None:
@@ -272,7 +288,7 @@ def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | 
 
 
 @asynccontextmanager
-async def _beside(backend: Backend, demultiplexer: Demultiplexer) -> AsyncIterator[None]:
+async def beside(backend: Backend, sink: Sink) -> AsyncIterator[None]:
     """Pumps frames beside the body, and drains the tail after it.
 
     Also when the body was cancelled: what was measured until then keeps its packets. The body's
@@ -283,7 +299,7 @@ async def _beside(backend: Backend, demultiplexer: Demultiplexer) -> AsyncIterat
     @trio.lowlevel.enable_ki_protection
     async def pump() -> None:
         with stop:
-            await backend.pump(demultiplexer)
+            await backend.pump(sink)
 
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

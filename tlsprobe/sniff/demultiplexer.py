@@ -20,6 +20,7 @@ from tlsprobe.model.trace import RST_TEXT
 from tlsprobe.packets.decode import Decoder, Malformed
 from tlsprobe.packets.frames import ETHERNET, key_of
 from tlsprobe.packets.packet import Endpoint, Packet, endpoints, flow_key, reverse
+from tlsprobe.sniff.protocol import Arrival
 
 KEPT_WHOLE = 8 * 1024 * 1024
 """Of one port this many bytes are written to the file, then only frame headers."""
@@ -39,10 +40,6 @@ OLDER = 64
 _GRAIN_NS = 1000
 """What a capture program may cut off from a packet's time."""
 LATER_THAN_ANY_NS = 1 << 63
-
-Arrival = tuple[int, int, bytes]
-"""A frame's time in nanoseconds, its length on the wire, and its bytes."""
-
 
 _Held = tuple[int, int, int, int, bytes]
 """Its way, number, time, length on the wire, and its first bytes."""

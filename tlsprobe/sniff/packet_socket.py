@@ -23,6 +23,8 @@ from typing import IO, Protocol, Self, cast
 _LIBRARY = "scapy"
 _WANTED = ("scapy.arch.linux", "scapy.config", "scapy.interfaces", "scapy.packet")
 _UNWANTED = ("cryptography",)
+_EVERY_PROTOCOL = 0x0003
+"""``ETH_P_ALL``."""
 
 
 class Listening(Protocol):
@@ -46,6 +48,26 @@ def open_packet_socket(interface: str) -> Listening:
     given = interfaces.NetworkInterface(interfaces.InterfaceProvider(), names)
     opened = sockets.L2ListenSocket(iface=given, promisc=False, nofilter=1)
     return cast(Listening, opened)
+
+
+class _Cooked:
+    """A socket for all interfaces at once, which the library cannot open."""
+
+    def __init__(self) -> None:
+        # Datagrams: each packet begins with its IP header, whatever the interface puts before it.
+        everything = socket.htons(_EVERY_PROTOCOL)
+        self.ins = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, everything)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ins.close()
+
+
+def open_cooked_socket() -> Listening:
+    """A socket for the packets of all interfaces, without link headers. Raises OSError."""
+    return _Cooked()
 
 
 @cache

@@ -1,6 +1,7 @@
 """The sniffer process: one packet socket, and a pipe to whoever started it.
 
-Run as ``python -m tlsprobe.sniff.process INTERFACE ADDRESS PORT``. A process of its own for
+Run as ``python -m tlsprobe.sniff.process INTERFACE ADDRESS PORT``, where ``any`` stands for all
+interfaces, and `ANY` for any address or port. A process of its own for
 three reasons: it is the only one that needs a privilege, and gives it up before the first frame;
 reading never waits for the probe's interpreter; and the packet library, whose licence is the GPL,
 stays on its side of a pipe. See `sniffer_protocol` for what is said over it.
@@ -25,9 +26,9 @@ from fcntl import fcntl
 
 from tlsprobe.sniff import bpf, privileges
 from tlsprobe.sniff import protocol as sniffer_protocol
-from tlsprobe.sniff.packet_socket import Listening, open_packet_socket
-from tlsprobe.sniff.protocol import ARMED, ENDED, FAILED, FRAME_HEAD, FRAMES, SYNCED, TALLY
-from tlsprobe.sniff.route import Interface, describe, packed
+from tlsprobe.sniff.packet_socket import Listening, open_cooked_socket, open_packet_socket
+from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAME_HEAD, FRAMES, SYNCED, TALLY
+from tlsprobe.sniff.route import EVERY, Interface, describe, packed
 
 RECEIVE_BUFFER = 64 * 1024 * 1024
 BATCH = 1024 * 1024
@@ -49,15 +50,25 @@ _F_SETPIPE_SZ = 1031
 _TIMESPEC = struct.Struct("@ll")
 _STATISTICS = struct.Struct("@II")
 _ANCILLARY_ROOM = socket.CMSG_SPACE(_TIMESPEC.size)
+_COOKED = struct.Struct("!H2xIHBB8s")
+"""The header of Linux's second cooked link type (``LINKTYPE_LINUX_SLL2``)."""
+_MOST_BEFORE = 10_000
+"""More frames than fit into the receive buffer that a socket begins with."""
 _OUT = 1
 _IN = 0
 
 
 class Tap:
-    """The packet socket and the batch that is being filled from it."""
+    """The packet socket and the batch that is being filled from it.
 
-    def __init__(self, packets: socket.socket) -> None:
+    ``cooked``: the socket passes packets without link headers, of all interfaces; each is given
+    one that tells where it came from.
+    """
+
+    def __init__(self, packets: socket.socket, *, cooked: bool = False) -> None:
         self._packets = packets
+        self._added = _COOKED.size if cooked else 0
+        self._indexes: dict[str, int] = {}
         self._batch = bytearray(BATCH + sniffer_protocol.HEAD.size + TALLY.size)
         self._view = memoryview(self._batch)
         self._end = sniffer_protocol.HEAD.size
@@ -77,13 +88,14 @@ class Tap:
         receive, view, second = self._packets.recvmsg_into, self._view, 10**9
         flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
         head, pack, stamp = FRAME_HEAD.size, FRAME_HEAD.pack_into, _TIMESPEC.unpack
+        added = self._added
         young = time.time_ns() + STILL_NS
         while True:
-            if self._end + head + LARGEST_FRAME > BATCH:
+            if self._end + head + added + LARGEST_FRAME > BATCH:
                 self.flush()
-            at = self._end + head
+            at = self._end + head + added
             try:
-                length, ancillary, _, _ = receive(
+                length, ancillary, _, source = receive(
                     (view[at : at + LARGEST_FRAME],), _ANCILLARY_ROOM, flags
                 )
             except BlockingIOError:
@@ -91,11 +103,22 @@ class Tap:
             seconds, nanoseconds = stamp(ancillary[0][2])
             time_ns = seconds * second + nanoseconds
             captured = length if length < LARGEST_FRAME else LARGEST_FRAME
-            pack(view, self._end, time_ns, length, captured)
+            if added:
+                self._cook(at - added, source)
+            pack(view, self._end, time_ns, length + added, captured + added)
             self._end = at + captured
             self.sent += 1
             if time_ns > young:
                 return
+
+    def _cook(self, at: int, source: tuple[str, int, int, int, bytes]) -> None:
+        """Writes the header of a packet that came from there."""
+        name, kind, direction, hardware, address = source
+        index = self._indexes.get(name)
+        if index is None:
+            index = self._indexes[name] = _index_of(name)
+        size = min(len(address), 8)
+        _COOKED.pack_into(self._batch, at, kind, index, hardware, direction, size, address[:8])
 
     def flush(self, behind: bytes = b"") -> None:
         """Writes the batch, if there is anything in it, and a tally behind it."""
@@ -113,6 +136,14 @@ class Tap:
         self.flush(sniffer_protocol.message(kind, tally))
 
 
+def _index_of(name: str) -> int:
+    """The interface's number; 0 if it is gone already."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
 def write(data: bytes | memoryview) -> None:
     """All of it, to the parent."""
     rest = memoryview(data)
@@ -126,9 +157,12 @@ def statistics(packets: socket.socket) -> int:
     return int(_STATISTICS.unpack(answer)[1])
 
 
-def open_packets(interface: Interface, address: bytes, port: int) -> Listening:
+def open_packets(interface: Interface, address: bytes | None, port: int | None) -> Listening:
     """A packet socket that passes our connections only, and can never be made to pass more."""
-    listening = open_packet_socket(interface.name)
+    if interface.name == EVERY:
+        listening = open_cooked_socket()
+    else:
+        listening = open_packet_socket(interface.name)
     packets = listening.ins
     program = bpf.connection_filter(address, port, skip_outgoing=interface.loopback)
     attach(packets, bpf.encode(program))
@@ -153,9 +187,9 @@ def attach(packets: socket.socket, program: bytes) -> None:
 
 
 def discard(packets: socket.socket) -> None:
-    """Throws away what came in before the filter was there."""
+    """Throws away what came in before the filter was there; on a busy wire there is always more."""
     with suppress(BlockingIOError):
-        while True:
+        for _ in range(_MOST_BEFORE):
             packets.recv(1, socket.MSG_DONTWAIT)
 
 
@@ -197,12 +231,12 @@ def serve(tap: Tap) -> None:
                 tap.report(SYNCED, int(number))
 
 
-def run(name: str, address: str, port: int) -> None:
+def run(name: str, address: bytes | None, port: int | None) -> None:
     """The life of the process between its start and its last message. Raises OSError."""
     interface = describe(name)
     if interface.link is None:
         raise OSError(f"frames of interface {name} are of a kind that tlsprobe does not read")
-    with open_packets(interface, packed(address), port) as listening:
+    with open_packets(interface, address, port) as listening:
         packets = listening.ins
         with suppress(OSError):
             fcntl(_OUT, _F_SETPIPE_SZ, BATCH)
@@ -210,7 +244,7 @@ def run(name: str, address: str, port: int) -> None:
         room = packets.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         # The collector only ever finds the library's own cycles, at the cost of pauses.
         gc.disable()
-        tap = Tap(packets)
+        tap = Tap(packets, cooked=interface.name == EVERY)
         write(sniffer_protocol.note(ARMED, link=interface.link, receive_buffer=room))
         serve(tap)
         tap.report(ENDED, 0)
@@ -222,7 +256,11 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     name, address, port = arguments
     try:
-        run(name, address, int(port))
+        run(
+            name,
+            None if address == ANY else packed(address),
+            None if port == ANY else int(port),
+        )
     except BrokenPipeError:
         return 0
     except OSError as error:

@@ -29,6 +29,12 @@ FRAME_HEAD = struct.Struct("<QII")
 TALLY = struct.Struct("<QQQ")
 """The number of the sync, frames sent, frames that the kernel dropped; since armed."""
 
+ANY = "-"
+"""In place of an address or a port, among the words that the process is started with."""
+
+Arrival = tuple[int, int, bytes]
+"""A frame's time in nanoseconds, its length on the wire, and its bytes."""
+
 MESSAGE_LIMIT = 4 * 1024 * 1024
 
 
@@ -98,7 +104,7 @@ class Messages:
         return found
 
 
-def frames_of(body: bytes) -> Iterator[tuple[int, int, bytes]]:
+def frames_of(body: bytes) -> Iterator[Arrival]:
     """Time, length on the wire and bytes of each frame in a batch. Raises Garbled."""
     at, end = 0, len(body)
     unpack, head = FRAME_HEAD.unpack_from, FRAME_HEAD.size

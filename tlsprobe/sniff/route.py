@@ -17,13 +17,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tlsprobe.packets import frames
+from tlsprobe.sniff.bpf import LOOPBACK_INDEX
 
 _RTM_GETROUTE, _REQUEST = 26, 1
 _RTN_LOCAL = 2
 _RTA_DST, _RTA_OIF = 1, 4
 _NLMSG_ERROR = 2
-_LOOPBACK_INDEX = 1
-"""The loopback interface is number 1 in every network namespace (``LOOPBACK_IFINDEX``)."""
 
 _NETLINK_HEADER = struct.Struct("=IHHII")
 _ROUTE_HEADER = struct.Struct("=BBBBBBBBI")
@@ -42,8 +41,15 @@ _LINK_TYPES = {
 }
 
 
+EVERY = "any"
+"""Stands for all interfaces at once, as with tcpdump."""
+
+
 class Interface(NamedTuple):
-    """``link`` is the capture-file link type of its frames, None if we cannot read them."""
+    """``link`` is the capture-file link type of its frames, None if we cannot read them.
+
+    ``loopback``: the loopback interface is it, or among them.
+    """
 
     name: str
     loopback: bool
@@ -79,6 +85,8 @@ def interface_to(address: str) -> str:
 
 def describe(name: str) -> Interface:
     """What kind of interface it is. Raises OSError (ENODEV) when there is none of that name."""
+    if name == EVERY:
+        return Interface(EVERY, loopback=True, link=frames.LINUX_COOKED_2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("@16s16x8x", name.encode()[:15])
         flags = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request)
@@ -110,7 +118,7 @@ def _interface_index(answer: bytes) -> int:
         error = -struct.unpack_from("=i", answer, at)[0]
         raise OSError(error, os.strerror(error))
     if _ROUTE_HEADER.unpack_from(answer, at)[7] == _RTN_LOCAL:
-        return _LOOPBACK_INDEX
+        return LOOPBACK_INDEX
     at += _ROUTE_HEADER.size
     while at + _ATTRIBUTE.size <= size:
         length, attribute = _ATTRIBUTE.unpack_from(answer, at)

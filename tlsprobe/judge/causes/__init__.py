@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlsprobe.judge.causes import wording
+from tlsprobe.judge.causes.by_kernel import by_kernel
 from tlsprobe.judge.causes.by_run import ALIKE, by_run
 from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import carried, notes
@@ -59,6 +60,9 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     proved = _by_far_side(found, context, knowledge.far)
     told, control = (None if proved else by_run(found, context, knowledge)) or (found, None)
     last = proved or told
+    kernel = knowledge.kernel.get(context.rst.number)
+    if kernel is not None:
+        last = by_kernel(last, context, kernel)
     return Reset(
         side=context.sender,
         packet=context.rst.number,

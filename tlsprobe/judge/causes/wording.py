@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.judge.causes.context import ResetContext
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import Renaming
 from tlsprobe.model.judgement import Control
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Rewritten
 from tlsprobe.model.trace import EventKind, Record, RecordKind, Segment
 
@@ -41,6 +43,19 @@ def passive_rst(context: ResetContext) -> str:
 def kernel_answer(context: ResetContext) -> str:
     """It is what a kernel says to data for a closed socket."""
     return f"packet {context.rst.number} is the kernel's answer: {passive_form(context)}"
+
+
+def by_kernel(context: ResetContext, told: KernelReset) -> str:
+    """Why the kernel of its sender says that it sent it."""
+    return (
+        f"the kernel that sent packet {context.rst.number} gives the reason {told.reason}, the"
+        f" socket being in state {told.state}"
+    )
+
+
+def against_kernel(cause: Cause) -> str:
+    """What packets suggest is not what the kernel says."""
+    return f"the packets alone look like {cause}, which is not what the kernel says"
 
 
 def refused(context: ResetContext, syn: Segment) -> str:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, Harm, InputFacts
+from tlsprobe.model.explanation import (
+    LIVE,
+    ExplainedFlow,
+    ExplainedReset,
+    Explanation,
+    Harm,
+    InputFacts,
+)
 from tlsprobe.model.judgement import Provoked, Verdict
 from tlsprobe.report.blocks import (
     Block,
@@ -27,6 +34,7 @@ from tlsprobe.report.blocks import (
 )
 from tlsprobe.report.clock import clock_in, day_of
 from tlsprobe.report.explain import (
+    HURTS_SHORT,
     Group,
     Row,
     Scan,
@@ -50,12 +58,6 @@ _HURTS = {
     Harm.ERROR: "a read or connect fails",
     Harm.UNCLEAR: "unclear",
     Harm.NOBODY: "nobody",
-}
-_HURTS_SHORT = {
-    Harm.LOST: "data is lost",
-    Harm.ERROR: "a read or connect fails",
-    Harm.UNCLEAR: "whom it hurts is unclear",
-    Harm.NOBODY: "hurts nobody",
 }
 _BYTES = {
     Provoked.DATA: "data",
@@ -96,7 +98,7 @@ def _blocks(explanation: Explanation, most: int | None) -> Iterator[Block]:
     for group in groups[:most]:
         yield from _group(group)
     if most is not None and len(groups) > most:
-        yield from _more(groups[most:])
+        yield from _more(groups[most:], explanation.source)
     quiet = quiet_of(explanation)
     if quiet:
         yield Heading(2, "Nothing amiss")
@@ -204,13 +206,16 @@ def _troubles(explanation: Explanation, most: int | None) -> Iterator[Block]:
         )
 
 
-def _more(left: list[Group]) -> Iterator[Block]:
+def _more(left: list[Group], source: InputFacts) -> Iterator[Block]:
     """The kinds of reset that are not shown packet by packet, a line each."""
     yield Heading(2, f"{counted(len(left), 'more kind')} of reset")
     yield BulletList(tuple(map(_in_short, left[:MOST_ROWS])))
     further = len(left) - MOST_ROWS
     behind = f"; {further} further ones are not in this list" if further > 0 else ""
-    yield Note(f"--packet N shows one of them, --top N more, --all all{behind}.")
+    ways = "--top N shows more, --all all"
+    if source.kind != LIVE:
+        ways = "--packet N shows one of them, --top N more, --all all"
+    yield Note(f"{ways}{behind}.")
 
 
 def _in_short(group: Group) -> str:
@@ -224,7 +229,7 @@ def _in_short(group: Group) -> str:
 def _briefly(told: ExplainedReset) -> str:
     reset = told.reset
     drawn = f" drawn by {_BYTES[reset.provoked]}" if reset.provoked in _BYTES else ""
-    return f"the {reset.side}'s {reset.cause}{drawn}: {_HURTS_SHORT[told.harm]}"
+    return f"the {reset.side}'s {reset.cause}{drawn}: {HURTS_SHORT[told.harm]}"
 
 
 # --- one kind of reset ----------------------------------------------------------------------------
