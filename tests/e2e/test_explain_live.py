@@ -344,6 +344,7 @@ RESETTER = """
     print("ready", flush=True)
     accepted, _ = server.accept()
     accepted.recv(1, socket.MSG_PEEK)
+    server.close()
     accepted.close()
 """
 
