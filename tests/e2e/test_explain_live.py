@@ -252,8 +252,8 @@ def test_a_sniffer_that_dies_ends_it_with_what_was_found(tmp_path: Path) -> None
         watch.line("unread-data-at-close")
         os.kill(sniffer_of(watch), signal.SIGKILL)
         watch.line("the capture broke off")
-        out, _ = watch.process.communicate(timeout=GENEROUS_S)
-        assert b"1 connection with a reset" in out
+        watch.line("1 connection with a reset")
+        watch.process.communicate(timeout=GENEROUS_S)
         assert watch.process.returncode == 1
 
 
