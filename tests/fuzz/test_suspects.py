@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.fuzz.test_properties import seen
 from tlsprobe.fuzz.properties import PROPERTIES, Observation, Violation
-from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
+from tlsprobe.fuzz.suspects import MOST_TRIES, TRIES, Sighting, Suspect, Suspects
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.judgement import TcpEnd
@@ -98,14 +100,46 @@ def test_what_does_not_show_again_is_listed_with_how_often_it_was_tried() -> Non
     assert (sighting.seen, count, tried) == (SHORT, 1, 1)
 
 
-def test_a_kind_that_never_shows_again_is_left_alone_at_last() -> None:
+def test_a_kind_that_never_shows_again_has_to_repeat_and_is_left_alone_at_last() -> None:
     suspects = noted()
-    for number in range(TRIES + 2):
+    for number in range(MOST_TRIES + 2):
         suspects.note_all(reset("send; " * number + "terminate; close_notify; drain"))
         suspect = suspects.next()
-        assert (suspect is None) is (number >= TRIES)
+        assert (suspect is None) is (number >= MOST_TRIES)
         if suspect is not None:
+            assert suspect.must_repeat is (number >= TRIES)
             suspects.settle(suspect, confirmed=False)
+
+
+def test_what_came_of_a_late_step_is_tried_again_before_it_counts() -> None:
+    late = replace(SHORT, step_late_s=0.1)
+    suspects = noted(late)
+    assert suspects.next() is None
+    assert suspects.to_make_sure() == [(SHORT.example, False)]
+    suspects.note_all(SHORT)
+    assert suspects.next() is not None
+
+
+def test_of_what_stayed_open_one_of_a_kind_is_tried_again_and_the_others_wait() -> None:
+    one, other = (
+        seen(steps, "INTEROP-LEAK", tcp=TcpEnd.OPEN, signature="F")
+        for steps in ("fin; drain", "sleep 0.3s; fin; drain")
+    )
+    suspects = noted(one, other)
+    assert suspects.to_make_sure() == [(one.example, True)]
+    suspects.note_all(replace(one, patient=True))
+    assert suspects.to_make_sure() == [], "the first of its kind is a suspect"
+    suspect = suspects.next()
+    assert suspect is not None
+    suspects.settle(suspect, confirmed=True)
+    assert suspects.to_make_sure() == [], "it explains the other"
+    assert not suspects.in_doubt
+
+
+def test_who_waits_for_a_leak_waits_for_few_of_a_kind() -> None:
+    hasty = seen("fin; drain", "INTEROP-LEAK", tcp=TcpEnd.OPEN, signature="F")
+    suspects = noted()
+    assert [suspects.is_worth_waiting(hasty) for _ in range(3)] == [True, True, False]
 
 
 def test_what_was_open_in_haste_is_tried_again_before_it_counts() -> None:

@@ -52,6 +52,9 @@ COMPARED = 8
 MOST_COMPARED = 4
 """Until something is found, no more than one of so many connections is spent on comparing."""
 
+_UNCOMPARED = 64
+"""So many examples are tried before any is compared: each of these is the first of its kind."""
+
 _CALM = 2
 """Connections at a time where it matters that nothing is late."""
 
@@ -149,7 +152,9 @@ class _Campaign:
             *(self.prober, self.suspects, self.recent, DEATH.name in settings.properties),
             *(self.hold, watcher.warned),
         )
-        self.comparer = Comparer(probers, letters.versions, self.asked, self.suspects.is_news)
+        self.comparer = Comparer(
+            probers, letters.versions, self.asked, self.suspects.is_worth_waiting
+        )
         parts = self.prober, self.comparer
         self.shrinker = Shrinker(letters, *parts, self.suspects, self.losses, self.bounds)
         self.confirmer = Confirmer(
@@ -220,8 +225,8 @@ class _Campaign:
 
     async def consider(self, example: Example, number: int) -> None:
         """Try an example and note what it broke; its number says what it is compared with."""
-        seen = await self.prober.observe(example, "explore", self.suspects.is_news)
-        if seen.failure is not None:
+        seen = await self.prober.observe(example, "explore", self.suspects.is_worth_waiting)
+        if seen.is_lost:
             self.losses.lose(example)
             return
         self.recent.append(example)
@@ -244,8 +249,10 @@ class _Campaign:
 
         Two targets are there to be compared.
         """
+        if needs is Needs.TARGETS or self.suspects.failures:
+            return True
         part = MOST_COMPARED * self.counts.compared <= self.counts.connections
-        return part or bool(self.suspects.failures) or needs is Needs.TARGETS
+        return part and self.taken > _UNCOMPARED
 
     # --- looking into what was seen -----------------------------------------------------------
 
@@ -257,6 +264,8 @@ class _Campaign:
                 continue
             await self.make_sure()
             suspect = self.suspects.next()
+            if suspect is None and self.suspects.in_doubt and self.bounds.may(1):
+                continue
             if suspect is None:
                 return
             patience = self.prober.patience
@@ -265,14 +274,16 @@ class _Campaign:
             if self.losses.lost:
                 self.suspects.current = None
                 continue  # the server died meanwhile, which comes first
-            confirmed = await self.confirmer.confirm(suspect)
-            self.suspects.settle(suspect, confirmed=confirmed)
+            confirmed = False
+            try:
+                confirmed = not suspect.is_chance and await self.confirmer.confirm(suspect)
+            finally:  # the end of the time takes nothing away that was shown by then
+                self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
             if confirmed:
                 self.watcher.failed(self.answer(interrupted=True))
 
     async def make_sure(self) -> None:
         """Try again, few at a time, what had not ended when we left, or was seen too late."""
-        in_doubt, self.suspects.in_doubt = self.suspects.in_doubt, {}
         few, many = (trio.CapacityLimiter(n) for n in (_CALM, self.settings.run.concurrency))
 
         async def again(example: Example, limit: trio.CapacityLimiter) -> None:
@@ -281,11 +292,8 @@ class _Campaign:
                     await self.prober.again(example, "make sure")
 
         async with trio.open_nursery() as nursery:
-            for example, kind in in_doubt.items():
-                if kind is None:
-                    nursery.start_soon(again, example, few)
-                elif kind not in self.suspects.sightings:  # or one of its kind was waited for
-                    nursery.start_soon(again, example, many)
+            for example, beside_many in self.suspects.to_make_sure():
+                nursery.start_soon(again, example, many if beside_many else few)
 
     async def replay(self, known: Replay) -> None:
         """Whether a failure that is known still shows."""

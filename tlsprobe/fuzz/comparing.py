@@ -31,7 +31,7 @@ class Comparer:
     """Drives an example's counterpart, and tells a difference from a race and from slowness.
 
     ``asked`` are the properties of one connection too: a difference that is a fault by itself is
-    theirs. ``is_news`` says whether it matters that a server did not end.
+    theirs. ``is_worth_waiting`` says whether it matters that a server did not end.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Comparer:
         probers: list[Prober],
         versions: tuple[str, ...],
         asked: tuple[Property, ...],
-        is_news: Callable[[Observation], bool],
+        is_worth_waiting: Callable[[Observation], bool],
     ) -> None:
         self.prober, self.other = probers[0], probers[-1]
         self.versions = versions
         self.asked = asked
-        self.is_news = is_news
+        self.is_worth_waiting = is_worth_waiting
 
     async def compare(self, example: Example, needs: Needs) -> Sighting | None:
         """Whether this example ends differently where it should end alike."""
@@ -100,7 +100,7 @@ class Comparer:
                 return None
             example = replace(example, tls=others[0])
             if not patient:
-                return await prober.observe(example, "compare", self.is_news)
+                return await prober.observe(example, "compare", self.is_worth_waiting)
         if told is not None:
             return await prober.once(example, "compare", patient=True, told=told)
         if patient:

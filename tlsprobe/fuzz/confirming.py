@@ -18,6 +18,7 @@ from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import comes_back, kills
 from tlsprobe.fuzz.properties import (
     ANSWERS_BEHIND_ALERT,
+    IN_TIME,
     PROPERTIES,
     Needs,
     Observation,
@@ -48,11 +49,11 @@ LEAST_LOST = 3
 
 _ATTEMPTS = 3
 
-_IN_TIME = 0.02
-"""Seconds by which a run of ours may be late for it to count in a race."""
-
 _AT_ONCE = 4
 """Repeats of a race at a time: few enough not to be a crowd."""
+
+_IN_PEACE = 1
+"""Repeats at a time, once it was seen that those side by side were late, or too slow to count."""
 
 _LEAST_CROWD, _CROWDS = 4, 2
 
@@ -84,9 +85,9 @@ class Confirmer:
         for number, example in enumerate(dict.fromkeys((suspect.shortest, suspect.found))):
             suspect.shortest, suspect.shrunk = example, suspect.shrunk and number == 0
             suspect.begin()
-            for _ in range(_ATTEMPTS):  # what came late is not counted
+            for at_once in (self.times, *[_IN_PEACE] * _ATTEMPTS):  # what came late is not counted
                 if suspect.runs < self.times and self.may_go_on():
-                    await self.run_again(suspect, needs, self.times - suspect.runs)
+                    await self.run_again(suspect, needs, self.times - suspect.runs, at_once)
             if suspect.broke >= MOST_OF * self.times:
                 return await self.is_its_own(suspect)
         if needs is Needs.ONE and not suspect.broke and await self.is_crowd(suspect):
@@ -134,7 +135,7 @@ class Confirmer:
                 self.count(suspect, seen, None, Needs.ONE)
         self.races = False
 
-    async def run_again(self, suspect: Suspect, needs: Needs, times: int) -> None:
+    async def run_again(self, suspect: Suspect, needs: Needs, times: int, at_once: int) -> None:
         """Run the shortest so often more, and count how often it shows the fault."""
         if needs is Needs.PATH:
             for _ in range(times):
@@ -143,7 +144,7 @@ class Confirmer:
                 suspect.tally("dead" if broke else "alive", broke=broke)
             await comes_back(self.prober)
             return
-        limit = trio.CapacityLimiter(_AT_ONCE if times > self.times else times)
+        limit = trio.CapacityLimiter(at_once)
         async with trio.open_nursery() as nursery:
             for _ in range(times):
                 await limit.acquire_on_behalf_of(token := object())
@@ -170,7 +171,7 @@ class Confirmer:
         for repeats in REPEATS:
             for _ in range(_ATTEMPTS):
                 if suspect.runs < repeats and self.may_go_on():
-                    await self.run_again(suspect, needs, repeats - suspect.runs)
+                    await self.run_again(suspect, needs, repeats - suspect.runs, _AT_ONCE)
             if needs is Needs.RUNS:
                 suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
             if not suspect.broke or suspect.broke >= LEAST_LOST:
@@ -182,6 +183,7 @@ class Confirmer:
 
     async def is_its_own(self, suspect: Suspect) -> bool:
         """Settle the cause, and whether our close_notify alone draws the same answer."""
+        suspect.is_shown = suspect.violation.name != ANSWERS_BEHIND_ALERT
         if suspect.violation.name == ANSWERS_BEHIND_ALERT:
             alone = alert_alone(suspect.shortest.sequence)
             if alone is not None and (await self.tallied(alone, suspect)).spoke:
@@ -204,11 +206,11 @@ class Confirmer:
     ) -> None:
         """Count a run, if anything can be said of it, and whether it showed the fault.
 
-        Of a race we must not be the reason: where we were late, it might be our own time that
-        makes the difference.
+        We must not be the reason: where we were late, it might be our own time that makes the
+        difference. To a race that is whatever delayed us, to everything else a late packet of ours.
         """
         suspect.tried += 1
-        if not seen.counts or (self.races and seen.delayed_s > _IN_TIME):
+        if not seen.counts or not seen.is_in_time or (self.races and seen.delayed_s > IN_TIME):
             return
         kinds = [violation.kind(seen) for violation in violations(seen, self.asked)]
         if needs is Needs.ONE:
@@ -259,7 +261,7 @@ class Confirmer:
             nonlocal lost
             async with limit:
                 seen = await self.prober.once(example, "confirm", patient=True)
-            if suspect.rate is not None and seen.delayed_s > _IN_TIME:
+            if suspect.rate is not None and seen.delayed_s > IN_TIME:
                 return
             broken = violations(seen, self.asked)
             lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)

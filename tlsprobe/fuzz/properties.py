@@ -41,6 +41,9 @@ _END_NOW = (
 ANSWERS_BEHIND_ALERT = "no-answer-after-alert"
 """The property that a control has to confirm: our alert alone may draw the same answer."""
 
+IN_TIME = 0.02
+"""Seconds by which we may be late where that might be what makes the difference."""
+
 _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _PHASES = {"g": "goodbye", "n": "close_notify", "a": "alert", "f": "fin", "r": "reset"}
 _BEHIND_GOODBYE = {"n": Provoked.CLOSE_NOTIFY, "d": Provoked.BEHIND_END}
@@ -99,7 +102,8 @@ class Observation:
     when we sent the last of it. ``number`` is its trial's in the facts, ``digest`` what it tells
     about others; ``ladder`` is there for the first that showed its signature. ``beside`` is how
     many connections of ours were open at once, ``over_before`` how many of its last groups met a
-    connection that the server had ended already. ``delayed_s`` is how late we were at most.
+    connection that the server had ended already. ``delayed_s`` is how late we were at most,
+    ``step_late_s`` how late a packet of ours was. ``slow``: what failed had only not come in time.
     """
 
     example: Example
@@ -115,6 +119,18 @@ class Observation:
     beside: int = 1
     over_before: int = 0
     delayed_s: float = 0.0
+    step_late_s: float = 0.0
+    slow: bool = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server refused the connection, or ended it before the sequence began."""
+        return self.failure is not None and not self.slow
+
+    @property
+    def is_in_time(self) -> bool:
+        """Whether the server met no pause that the sequence does not have."""
+        return self.step_late_s <= IN_TIME
 
     @property
     def counts(self) -> bool:

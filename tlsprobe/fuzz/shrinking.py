@@ -56,6 +56,9 @@ class Shrinker:
         again = [await self.shows(suspect, start) for _ in range(_SURE)]
         suspect.tried += len(again)
         suspect.is_race = not all(again)
+        suspect.is_chance = suspect.is_race and suspect.must_repeat
+        if suspect.is_chance:
+            return
         if suspect.is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE:
             await self.shorten_race(suspect)
             return
@@ -132,8 +135,8 @@ class Shrinker:
             found = await self.comparer.compare(example, needs)
             return found is not None and found.violation.kind(found.seen) == suspect.kind
         seen = await self.prober.once(example, "shrink")
-        if not seen.counts:
+        if not (seen.counts and seen.is_in_time):
             seen = await self.prober.patiently(example, "shrink")
-        if seen.failure is not None:
+        if seen.is_lost:
             self.losses.lose(example)
         return any(v.kind(seen) == suspect.kind for v in violations(seen, self.suspects.asked))

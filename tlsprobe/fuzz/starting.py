@@ -1,7 +1,9 @@
 """What every fuzz run begins with, before anything is drawn: the closes that find most.
 
-Short closes first, since what a short one shows need not be shrunk: every one of one step, then of
-two, behind each kind of request; then the named sequences, and waits for an idle timer.
+First a few that are as unlike each other as short closes can be: each way to end, on each state
+that a server may be in. Then every one of one step and of two, behind each kind of request; then
+the named sequences. Of each of these parts, every close is tried in one TLS version before any is
+tried in another one: most faults show in all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,16 @@ from tlsprobe.language import format_groups, format_wait, parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Form, Limit, Sequence
 
+_UNLIKE = (
+    *("fin", "close_notify", "terminate", "request; fin", "close_notify; send"),
+    *("terminate; close_notify", "send; send; fin", "close_notify; close_notify"),
+    *("request large; fin", "close_notify; terminate", "send part; fin", "terminate; send"),
+    *("connect; fin", "send large + fin", "send; terminate", "sleep 0.3s; fin"),
+    *("send + close_notify", "request; close_notify", "abort", "connect; close_notify; fin"),
+    *('send "x"; fin', "await end {}", "request; terminate; send", "sleep 0.1s; fin"),
+    *("request; await close_notify {}; close_notify", "send upload; fin", "send cut; fin"),
+    *("connect; hello; await flight; fin", "close_notify; fin", "request; abort"),
+)
 _ASKED = ("", "request; ", "send; ", "request large; ", "send large; ", "send part; ", 'send "x"; ')
 _ENDS = ("fin", "close_notify", "terminate", "abort")
 _FIRST = ("close_notify", "terminate")
@@ -46,12 +58,16 @@ def first_examples(
 
     ``idle`` is how long a wait for the server's idle timer may take, in seconds.
     """
-    made = dict.fromkeys(
-        Example(sequence, version)
-        for sequence in _sequences(offered, idle, has_goodbye=has_goodbye)
-        for version in versions
-        if lacks(sequence, offered, has_goodbye=has_goodbye) is None
+    parts = (
+        _parsed(text.format(format_wait(idle)) for text in _UNLIKE),
+        _sequences(offered, idle, has_goodbye=has_goodbye),
     )
+    made: dict[Example, None] = {}
+    for part in parts:
+        able = [s for s in part if lacks(s, offered, has_goodbye=has_goodbye) is None]
+        for turn in range(len(versions)):
+            for number, sequence in enumerate(able, turn):
+                made[Example(sequence, versions[number % len(versions)])] = None
     return tuple(made)
 
 

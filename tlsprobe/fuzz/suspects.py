@@ -28,10 +28,20 @@ from tlsprobe.fuzz.properties import (
 from tlsprobe.model.fuzz import Example, Rate
 
 TRIES = 3
+"""So many examples of a kind are looked into as a race before others of it have to repeat."""
+
+MOST_TRIES = 24
 """So many examples of a kind are looked into that come to nothing, before it is left alone."""
+
+AWAITED = 2
+"""So many connections of a kind are waited for at a time, to see whether the server ends them."""
 
 MANY = 8
 """So many examples in doubt are worth a break to try them again."""
+
+
+LEAK = Violation("ends", "INTEROP-LEAK", "the server did not end the connection")
+"""What a connection that is open may break, as long as nobody knows."""
 
 
 class Sighting(NamedTuple):
@@ -51,6 +61,9 @@ class Suspect:
     confirming runs, ``tried`` all that were made to see it again, ``ends`` how they ended; ``rate``
     is there for a race. ``kinds`` is what its runs showed, most of those that showed the fault.
     ``versions`` are the TLS versions that show it, ``answers`` what hypothesis was told.
+    ``must_repeat``: others of its kind came to nothing as races, so that this one has to show
+    twice before more is spent on it; ``is_chance``: it did not. ``is_shown``: its confirming runs
+    say that it is a failure, and only more about it is still asked.
     """
 
     sighting: Sighting
@@ -66,6 +79,9 @@ class Suspect:
     tried: int = 0
     rate: Rate | None = None
     is_race: bool = False
+    must_repeat: bool = False
+    is_chance: bool = False
+    is_shown: bool = False
     ends: Counter[str] = field(default_factory=Counter)
     shown: Counter[Kind] = field(default_factory=Counter)
     kinds: set[Kind] = field(default_factory=set)
@@ -129,28 +145,54 @@ class Suspects:
         self.dropped: list[Suspect] = []
         self.current: Suspect | None = None
         self.in_doubt: dict[Example, Kind | None] = {}
+        self._awaited: Counter[Kind] = Counter()
+        self._sampled: set[Kind] = set()
         self._looked_into: Counter[Kind] = Counter()
         self._calmed: set[Example] = set()
 
     # --- seeing -------------------------------------------------------------------------------
 
-    def is_news(self, seen: Observation) -> bool:
-        """Whether this connection shows anything that is not explained yet."""
-        kinds = (violation.kind(seen) for violation in violations(seen, self.asked))
-        return any(self._is_news(kind, seen.example) for kind in kinds)
+    def is_worth_waiting(self, seen: Observation) -> bool:
+        """Whether to wait for the end of a connection that was open when we left in haste.
+
+        A server that leaks leaks often: few of a kind are waited for at a time, and the others are
+        in doubt until it is known what became of those.
+        """
+        kinds = [kind for kind in self._apparent(seen) if self._is_news(kind, seen.example)]
+        worth = [kind for kind in kinds if self._awaited[kind] < AWAITED]
+        self._awaited.update(worth)
+        return bool(worth)
+
+    def _apparent(self, seen: Observation) -> list[Kind]:
+        """What a connection breaks; if it is open, and a busy machine saw it, what it may break."""
+        if seen.is_open and seen.is_doubtful:
+            return [LEAK.kind(seen)]
+        return [violation.kind(seen) for violation in violations(seen, self.asked)]
 
     def note_all(self, seen: Observation) -> None:
         """Keep every violation of a connection, whatever it was made for.
 
-        What looks bad and was seen by a busy machine says nothing: it is tried again in peace.
+        What looks bad and was seen by a busy machine says nothing, and what came of a step that was
+        late may be the answer to another close: they are tried again in peace.
         """
-        if seen.is_doubtful and seen.example not in self._calmed:
-            self._calmed.add(seen.example)
-            self.in_doubt[seen.example] = None
-            if len(self.in_doubt) >= MANY:
-                self.found()
-        for violation in violations(seen, self.asked):
+        broken = violations(seen, self.asked)
+        if seen.is_doubtful or (broken and not seen.is_in_time):
+            if seen.example not in self._calmed:
+                self._doubt(seen)
+                return
+        elif seen.patient and seen.counts:
+            self.in_doubt.pop(seen.example, None)
+        for violation in broken:
             self.note(Sighting(violation, seen))
+
+    def _doubt(self, seen: Observation) -> None:
+        """Have it tried again, with the others of its kind if we left it open, or by itself."""
+        kind = LEAK.kind(seen) if seen.is_open and not seen.patient else None
+        self.in_doubt[seen.example] = kind
+        if seen.patient:
+            self._calmed.add(seen.example)
+        if seen.patient and (seen.is_open or len(self.in_doubt) >= MANY):
+            self.found()
 
     def note(self, sighting: Sighting) -> None:
         """Keep what was seen, from this moment on.
@@ -161,15 +203,15 @@ class Suspects:
         kind = violation.kind(seen)
         news = self._is_news(kind, seen.example)
         if seen.is_open and not seen.patient:
-            if news and kind not in self.in_doubt.values():
-                self.in_doubt[seen.example] = kind
+            if news:
+                self.in_doubt.setdefault(seen.example, kind)
             return
         self.sightings[kind].setdefault(seen.example, sighting)
         if news:
             self.found()
 
     def _is_news(self, kind: Kind, example: Example) -> bool:
-        if example in self.sightings.get(kind, ()) or self._looked_into[kind] >= TRIES:
+        if example in self.sightings.get(kind, ()) or self._looked_into[kind] >= MOST_TRIES:
             return False
         if self.current is not None and self.current.kind == kind:
             return False
@@ -181,14 +223,37 @@ class Suspects:
 
     # --- looking into it ----------------------------------------------------------------------
 
+    def to_make_sure(self) -> list[tuple[Example, bool]]:
+        """What is to be tried again now, and whether side by side with many others.
+
+        Of each kind that stayed open one goes first: while it is a suspect, the others wait.
+        """
+        self._awaited.clear()
+        taken, sampled = dict[Example, bool](), set[Kind]()
+        for example, kind in list(self.in_doubt.items()):
+            if kind is None:
+                taken[example] = False
+            elif not self._is_news(kind, example):
+                del self.in_doubt[example]
+            elif kind not in sampled and not self.unexplained(kind):
+                taken[example] = True
+                if kind not in self._sampled:
+                    sampled.add(kind)
+        self._sampled |= sampled
+        for example in taken:
+            del self.in_doubt[example]
+            self._calmed.add(example)
+        return list(taken.items())
+
     def next(self) -> Suspect | None:
         """The gravest of what is not explained, on the simplest example that showed it."""
-        kinds = [kind for kind in self.sightings if self._looked_into[kind] < TRIES]
+        kinds = [kind for kind in self.sightings if self._looked_into[kind] < MOST_TRIES]
         left = [(kind, example) for kind in kinds for example in self.unexplained(kind)]
         if not left:
             return None
         kind, example = min(left, key=lambda one: (severity(one[0]), self.simplicity(one[1])))
         self.current = Suspect(self.sightings[kind][example], kind, self.tried())
+        self.current.must_repeat = self._looked_into[kind] >= TRIES
         return self.current
 
     def unexplained(self, kind: Kind) -> list[Example]:

@@ -30,8 +30,9 @@ from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import Control, TcpEnd
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Trial
+from tlsprobe.model.sequence import TAKES_TIME, Verb
 from tlsprobe.model.target import Target, TlsVersion
-from tlsprobe.model.trace import Drive, EventKind, Side, Trace
+from tlsprobe.model.trace import Drive, EventKind, Side, Stage, Trace
 from tlsprobe.protocols import spoken
 from tlsprobe.sniff import capture as sniffer
 
@@ -98,7 +99,25 @@ def observation_of(
         beside=max(fact.load.at_start, fact.load.at_end),
         over_before=_over_before(drive),
         delayed_s=max(judgement.timing_us.get("step_late", 0.0) / 1e6, fact.load.lag_ns / 1e9),
+        slow=drive.stage is Stage.SEQUENCE and not any(e.kind in _THEIR_END for e in drive.events),
+        step_late_s=max(
+            judgement.timing_us.get("step_late", 0.0) / 1e6, _begun_late_s(example, trace)
+        ),
     )
+
+
+def _begun_late_s(example: Example, trace: Trace) -> float:
+    """How long our first packet took to come, in seconds, where nothing was to come before it.
+
+    To the server that is a pause, and it may have meant something to it.
+    """
+    steps, mark = example.sequence.steps, trace.drive.mark
+    first = steps[1:2] if steps[0].verb is Verb.REQUEST else steps[:1]
+    if mark is None or example.sequence.is_handshake or first[0].verb in TAKES_TIME:
+        return 0.0
+    ours = (s for s in trace.segments if s.side is Side.CLIENT and s.time_ns >= mark.time_ns)
+    begun = next((s.time_ns for s in ours if s.end > mark.client or s.ends), mark.time_ns)
+    return (begun - mark.time_ns) / 1e9
 
 
 def _over_before(found: Drive) -> int:
@@ -164,17 +183,18 @@ class Prober:
         self,
         example: Example,
         why: str,
-        is_news: Callable[[Observation], bool] = lambda _: False,
+        is_worth_waiting: Callable[[Observation], bool] = lambda _: False,
     ) -> Observation:
         """How this example ended when it was first tried, which may be now.
 
-        ``is_news`` says whether it matters that a server did not end: then it is made sure of.
+        ``is_worth_waiting`` says whether it matters that a server did not end.
         """
         known = self.memory.get(example)
         if known is not None:
             return known
         seen = await self.once(example, why)
-        if not seen.counts or (seen.is_open and is_news(seen)):
+        again = is_worth_waiting(seen) if seen.is_open else not self._says(seen)
+        if again:
             seen = await self.patiently(example, why, was_open=seen.is_open, attempts=1)
         self.memory[example] = seen
         self.counts.examples.add(example)
@@ -199,11 +219,15 @@ class Prober:
         """Try with the patience of a normal run, again if nothing can be said."""
         for _ in range(attempts):
             seen = await self.once(example, why, patient=True)
-            if seen.counts:
+            if self._says(seen):
                 break
         if was_open and seen.counts and not seen.is_open:
             self.quick = min(2 * self.quick, self.patience)
         return seen
+
+    def _says(self, seen: Observation) -> bool:
+        """Whether this settles how the example ends: it counts, and no delay of ours broke it."""
+        return seen.counts and (seen.is_in_time or not self.worst(seen))
 
     async def once(
         self,
