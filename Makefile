@@ -17,7 +17,7 @@ FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
 .DEFAULT_GOAL := help
-.PHONY: help install test-deps demo check test lint format bench clean
+.PHONY: help install test-deps demo check test lint format bench docs clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -51,5 +51,9 @@ format: install  ## mend what lint can mend by itself
 bench: install  ## the benchmarks, tests/bench/bench_*.py
 	.venv/bin/python -m pytest tests/bench --capture=no -o python_files='bench_*.py test_*.py'
 
+docs: install  ## the documentation as HTML, into site/; a broken link is an error
+	.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet -c docs . site
+	@echo 'open site/docs/index.html'
+
 clean:  ## remove .venv and the caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site

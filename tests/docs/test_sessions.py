@@ -1,0 +1,115 @@
+"""Each command in a console block of ``docs/`` is run, and prints what the page says it prints.
+
+What is compared are the words: verdicts, names, letters; numbers and times are not. What a page
+shows happened on a quiet machine, so these tests run alone, and one that was disturbed all the same
+may try again: a machine that stops us makes a run say so, in other words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.sessions import DOCS, Typed, blocks, missing_part, session
+from tests.e2e.probing import PATIENCE
+from tests.servers import Postgres
+
+PAGES = [p for p in sorted(DOCS.rglob("*.md")) if any(b.language == "console" for b in blocks(p))]
+TRIES = 3
+
+IN_SHELL = 'sudo() { "$@"; }\n'
+"""Before each command: the tests are root, or need not be."""
+
+BY_HAND = ("make install", "RUDE=", ".venv/bin/python -m tlsprobe.reference")
+"""What readers type and tests have done already."""
+
+pytestmark = [pytest.mark.packet_socket, pytest.mark.alone]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(DOCS))
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, str]]:
+    """The servers of ``python -m tlsprobe.reference``, as variables of a shell."""
+    command = [sys.executable, "-m", "tlsprobe.reference", "rude", "lingering", "hasty"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        servers = json.loads(process.stdout.readline())
+        yield {server.upper(): str(port) for server, port in servers.items()}
+        process.stdin.close()  # they serve until their input ends
+
+
+@pytest.fixture
+def real(request: pytest.FixtureRequest, page: Path, tmp_path: Path) -> dict[str, str]:
+    """What stands in a page for a server of the reader's, and what to put in its place."""
+    if not any("db.example" in block.text for block in blocks(page)):
+        return {}
+    server: Postgres = request.getfixturevalue("postgres")
+    for file, kept in ((server.ca, "ca.crt"), (server.cert, "client.crt")):
+        shutil.copy(file, tmp_path / kept)
+    shutil.copy(server.key, tmp_path / "client.key")
+    return {"db.example:5432": f"127.0.0.1:{server.port}", "--user me": f"--user {server.cert_user}"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_each_command_prints_what_the_page_says(
+    page: Path, ports: dict[str, str], real: dict[str, str], tmp_path: Path
+) -> None:
+    for block in blocks(page):
+        if block.note.startswith("file: "):
+            (tmp_path / block.note.removeprefix("file: ")).write_text(block.text)
+    shown = [t for b in blocks(page) if b.language == "console" for t in session(b)]
+    assert shown
+    for tried in range(1, TRIES + 1):
+        folder = tmp_path / str(tried)
+        shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("[0-9]"))
+        wrong = first_wrong(shown, folder, ports, real)
+        if wrong is None:
+            return
+        print(f"try {tried}: {wrong}")
+    pytest.fail(f"in none of {TRIES} tries")
+
+
+def first_wrong(
+    shown: list[Typed], folder: Path, ports: dict[str, str], real: dict[str, str]
+) -> str | None:
+    """What is printed otherwise than a page shows; None if nothing is."""
+    code = 0
+    for typed in shown:
+        if typed.command.startswith(BY_HAND):
+            continue
+        command = typed.command.replace(".venv/bin/", "")
+        for placeholder, value in real.items():
+            command = command.replace(placeholder, value)
+        done = subprocess.run(
+            ["bash", "-c", f"{IN_SHELL}(exit {code})\n{command}"],
+            cwd=folder,
+            env=os.environ | ports | ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        code = done.returncode
+        missing = missing_part(typed, done.stdout + done.stderr)
+        if missing is not None:
+            return f"{command}\ndoes not print\n{missing}\nbut\n{done.stdout}{done.stderr}"
+    return None
+
+
+ENVIRONMENT = {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "NO_COLOR": "1",
+    "COLUMNS": "80",
+    "PYTHONWARNINGS": "error",
+}
