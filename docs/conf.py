@@ -14,8 +14,12 @@ author = "the tlsprobe authors"
 
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-exclude_patterns = [".*", "profiles", "results", "site", "tests", "tlsprobe"]
+include_patterns = [
+    "docs/**",
+    *(f"{page}.md" for page in ("ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
+    *(f"results/{page}.md" for page in ("paths/paths", "clients", "kernel", "fuzz")),
+]
+exclude_patterns = [".*", "profiles", "site", "tests", "tlsprobe"]
 nitpicky = True
 myst_heading_anchors = 4
 myst_links_external_new_tab = False

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from tlsprobe.cli.verbs import VERBS, load
 from tlsprobe.profiles import load_profile
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-WITH_COMMANDS = [page for page in PAGES if page.name != "CHANGELOG.md"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_COMMANDS = [page for page in PAGES if page.name not in {"CHANGELOG.md", "commands.md"}]
 
 INSIDE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"(?:[\w.-]+/)+(?:[\w.*-]+\.(?:py|toml|md|json|csv))?|[\w-]+\.(?:py|toml)")
@@ -121,16 +121,22 @@ def anchors(page: Path) -> set[str]:
 # --- commands -------------------------------------------------------------------------------------
 
 
-def lines(page: Path) -> Iterator[str]:
-    """The commands of a page: in blocks, continued lines as one, and in the text where they begin
-    with the program's name.
+def typed(page: Path) -> Iterator[str]:
+    """The commands in the blocks of a page, continued lines as one.
+
+    What a command printed is no command, though it may name one.
     """
-    text = page.read_text(encoding="utf-8")
-    for block in FENCE.findall(text):
-        for line in block.replace("\\\n", " ").splitlines():
+    for block in FENCE.findall(page.read_text(encoding="utf-8")):
+        shown = [line for line in block.replace("\\\n", " ").splitlines() if "tlsprobe " in line]
+        for line in [one for one in shown if one.startswith("$")] or shown:
             if (found := re.search(r"(?:^|\s)(?:\S+/)?(tlsprobe \S.*)$", line)) is not None:
                 yield found[1]
-    for span in INSIDE.findall(FENCE.sub("", text)):
+
+
+def lines(page: Path) -> Iterator[str]:
+    """The commands of a page: in its blocks, and in the text where they begin with the program."""
+    yield from typed(page)
+    for span in INSIDE.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         if span.startswith("tlsprobe "):
             yield span
 
@@ -154,6 +160,8 @@ def options_of(command: Any) -> set[str]:
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
 def test_every_command_can_be_typed(page: Path) -> None:
     """Its verb and its options exist, and so do the sequences and profiles that it names."""
+    own = {f"./{file}": file for file in re.findall(r"<!-- file: (\S+) -->", page.read_text())}
+    shown = {*own, *own.values(), *PLACEHOLDERS}
     for line in lines(page):
         words = shlex.split(line, comments=True)[1:]
         if words[0] == "--help" or "..." in words:
@@ -163,10 +171,30 @@ def test_every_command_can_be_typed(page: Path) -> None:
         for word, following in pairwise([*rest, ""]):
             if word.startswith("--") and word != "--help":
                 assert word in known, (line, word)
+            if following in shown:
+                continue
             if word == "--sequence" and not following.startswith("results/"):
                 assert find_sequences(following), line
-            if word == "--profile" and following not in PLACEHOLDERS:
+            if word == "--profile":
                 load_profile(following)
+
+
+SHELL = {"|", ">", "&&", "2>/dev/null"}
+"""Where a command ends and the shell's own words begin."""
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
+def test_the_command_line_takes_every_command(page: Path) -> None:
+    """Each with its values, as far as that can be known without running it."""
+    for line in typed(page):
+        words = list(
+            takewhile(lambda word: word not in SHELL, shlex.split(line, comments=True)[1:])
+        )
+        if "..." in words or words[0] == "--help":
+            continue
+        command, rest = command_of(words)
+        context = command.make_context(words[0], rest)
+        assert context.params.keys() == {one.name for one in command.params if one.name != "help"}
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
@@ -174,7 +202,7 @@ def test_every_option_in_the_text_exists(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     named = {word for span in INSIDE.findall(text) for word in re.findall(r"--[a-z][a-z-]+", span)}
     known = {word for command in every_command() for word in options_of(command)}
-    assert named <= known | {"--help", "--numprocesses", "--version"}
+    assert named <= known | {"--help", "--numprocesses", "--preserve-env", "--version"}
 
 
 def every_command() -> Iterator[Any]:

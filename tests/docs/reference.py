@@ -287,6 +287,7 @@ def _language() -> Iterator[str]:
     rows = ((f"`{word}`", meaning) for word, meaning in _FORMS.items())
     yield from _table(("form", "meaning"), rows)
     yield "Give a sequence of your own as an argument, or the path of a file that holds it:\n"
+    yield "<!-- not run: it takes a server of yours -->"
     yield "```sh"
     yield "tlsprobe run --target db.example:5432 --profile postgres \\"
     yield "    --sequence 'request; terminate + close_notify; sleep 5ms; fin; drain'"

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<note>.+?) -->\n+)?```(?P<language>[\w-]*)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<note>[^\n]+?) -->\n+)?```(?P<language>[\w-]*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _LEFT_OUT = re.compile(r"^\s*\.\.\.$", re.MULTILINE)
