@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ FILE = "profile.toml"
 
 def list_profiles() -> list[str]:
     """The names of the profiles that ship with tlsprobe, sorted."""
-    return sorted(file.parent.name for file in _shipped().glob(f"*/{FILE}"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(file.parent.name for file in _shipped().glob(f"*/{FILE}")))
 
 
 def load_profile(name_or_path: str, protocol: Mapping[str, Any] | None = None) -> Profile:
@@ -34,9 +40,18 @@ def load_profile(name_or_path: str, protocol: Mapping[str, Any] | None = None) -
     table that are to say something else than in the file. Raises UsageError that lists names like
     an unknown one, or every mistake of the file. That the named sequences exist is not checked.
     """
+    if name_or_path in _names() and not protocol:
+        return _shipped_profile(name_or_path)
     return _read(_find(name_or_path), protocol or {})
 
 
+@cache
+def _shipped_profile(name: str) -> Profile:
+    """What ships does not change while we run, and is asked for again and again."""
+    return _read(_shipped() / name / FILE, {})
+
+
+@cache
 def _shipped() -> Path:
     package = Path(__file__).parent.parent
     installed = package / "_profiles"
@@ -47,7 +62,7 @@ def _find(name_or_path: str) -> Path:
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         path = Path(name_or_path).expanduser()
         return path / FILE if path.is_dir() else path
-    if name_or_path in (names := list_profiles()):
+    if name_or_path in (names := _names()):
         return _shipped() / name_or_path / FILE
     near = get_close_matches(name_or_path, names, n=3, cutoff=0.5)
     raise UsageError(
@@ -92,7 +107,7 @@ def _filled_in(document: dict[str, Any], mistakes: list[str]) -> dict[str, Any]:
     like = document.get("like")
     if like is None:
         return document
-    said = _document(_shipped() / like / FILE) if like in list_profiles() else {}
+    said = _document(_shipped() / like / FILE) if like in _names() else {}
     if not said or "like" in said:
         mistakes.append("like: write the name of a shipped profile that is like no other itself")
         return document

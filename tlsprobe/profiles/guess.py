@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from tlsprobe.model.protocols import HTTP, UNKNOWN
 from tlsprobe.profiles import list_profiles, load_profile
 
 _HTTPS = frozenset({443, 8443})
 
 
+@cache
 def profile_for_port(port: int) -> str:
     """The protocol whose port this is, by its profile; ``raw`` where the port tells nothing.
 
