@@ -8,13 +8,12 @@ so. What it promises holds for the others, so tests ask about the trials that we
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.prepared import run_tlsprobe
 from tests.servers import GENEROUS_S
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.model.facts import Load, TrialFact
@@ -133,17 +132,8 @@ def results_in(lines: Iterable[TrialLine], rule: str) -> Counter[Result | None]:
 
 def tlsprobe(*words: str, cwd: Path, env: dict[str, str] | None = None) -> Ran:
     """``tlsprobe WORDS`` with ``cwd/out`` as its results folder."""
-    command = [sys.executable, "-W", "error", "-m", "tlsprobe", *words]
-    finished = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return Ran(finished.returncode, finished.stdout, finished.stderr, cwd / "out")
+    told = {**os.environ, "NO_COLOR": "1", **(env or {})}
+    return Ran(*run_tlsprobe(words, cwd=cwd, env=told, timeout=PATIENCE), cwd / "out")
 
 
 def probe(target: str, *words: str, cwd: Path, env: dict[str, str] | None = None) -> Ran:

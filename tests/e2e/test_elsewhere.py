@@ -104,7 +104,9 @@ def test_a_run_opens_no_more_than_it_may(tmp_path: Path, asked: tuple[str, ...],
     assert run.plan.connections <= run.spent.connections == accepted
     assert run.plan.with_repeats is not None
     assert accepted <= run.plan.with_repeats
-    assert most / 2 < rate_of(ran.folder) < most * 1.1
+    rate = rate_of(ran.folder)
+    assert rate < most * 1.1
+    assert rate > most / 2 or ran.slow
 
 
 def test_a_run_has_no_more_open_than_it_may(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_a_run_has_no_more_open_than_it_may(tmp_path: Path) -> None:
 
 def test_a_fuzz_run_opens_no_more_than_a_run(tmp_path: Path) -> None:
     """It knew no rate unless one was given, whomever it fuzzed."""
-    words = ("--examples", "60", "--time", "30", "--seed", "1")
+    words = ("--examples", "60", "--time", "600", "--seed", "1")
     with elsewhere(tmp_path) as there:
         ran = there.tlsprobe("fuzz", *words, cwd=tmp_path)
     assert ran.code in {0, 1}, ran.err
