@@ -44,6 +44,7 @@ NEIGHBOURS: Final = {
     ("profiles", "catalogue"),
     ("profiles", "protocols"),
     ("fuzz", "campaign"),
+    ("tls", "certificates"),
     ("sniff", "flows"),
     ("sniff", "captures"),
 }

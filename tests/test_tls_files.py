@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
@@ -273,3 +274,22 @@ def test_a_key_log_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot write the key log") as caught:
         context(TlsIdentity(keylog=tmp_path / name))
     assert str(tmp_path) in caught.value.message
+
+
+@BOTH
+def test_a_passphrase_opens_an_encrypted_key(version: TlsVersion, tmp_path: Path) -> None:
+    ca = Authority("ours")
+    certificate, key = ca.issue_client("me")
+    (tmp_path / "me.crt").write_bytes(pem(certificate))
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "me.key").write_bytes(locked)
+    files = TlsIdentity(cert=tmp_path / "me.crt", key=tmp_path / "me.key")
+    client_context(version, replace(files, passphrase="secret"), None, ())
+    with pytest.raises(UsageError, match="the passphrase is wrong"):
+        client_context(version, replace(files, passphrase="guess"), None, ())
+    with pytest.raises(UsageError, match="is encrypted"):
+        client_context(version, files, None, ())

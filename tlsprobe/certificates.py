@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import get_args
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
     pkcs12,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -139,3 +141,21 @@ def _key_usage(
         encipher_only=False,
         decipher_only=False,
     )
+
+
+ClientKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+"""A private key that a client certificate can have."""
+
+
+def opened_key(data: bytes, passphrase: str) -> ClientKey | None:
+    """The private key in an encrypted PEM; None if the passphrase does not open it."""
+    try:
+        found = load_pem_private_key(data, passphrase.encode())
+    except (TypeError, ValueError):
+        return None
+    return found if isinstance(found, get_args(ClientKey)) else None

@@ -120,7 +120,8 @@ def client_context(
         if certified and identity.verify_name:
             _expect_name(context, certified)
     if identity.cert is not None:
-        load_certificate(context, identity.cert, identity.key or identity.cert)
+        key = identity.key or identity.cert
+        load_certificate(context, identity.cert, key, identity.passphrase)
     elif identity.key is not None:
         raise UsageError(f"--key {identity.key} without a certificate", "add --cert FILE")
     offered = identity.alpn or alpn
@@ -143,10 +144,37 @@ def server_context(
     return TlsContext(context, None)
 
 
-def load_certificate(context: SSL.Context, cert: Path, key: Path) -> None:
-    """Certificate chain and private key. Raises UsageError naming the file."""
+def load_certificate(
+    context: SSL.Context, cert: Path, key: Path, passphrase: str | None = None
+) -> None:
+    """Certificate chain and private key. Raises UsageError naming the file.
+
+    OpenSSL would ask the terminal for a passphrase: without one, an encrypted key is an error.
+    """
     _load("certificate", cert, lambda: context.use_certificate_chain_file(os.fspath(cert)))
-    _load("private key", key, lambda: context.use_privatekey_file(os.fspath(key)))
+    if is_encrypted(key):
+        _use_encrypted(context, key, passphrase)
+    else:
+        _load("private key", key, lambda: context.use_privatekey_file(os.fspath(key)))
+
+
+def _use_encrypted(context: SSL.Context, key: Path, passphrase: str | None) -> None:
+    from tlsprobe.certificates import opened_key  # noqa: PLC0415 - brings cryptography
+
+    if passphrase is None:
+        raise UsageError(f"the private key {key} is encrypted", "give its passphrase as well")
+    found = opened_key(key.read_bytes(), passphrase)
+    if found is None:
+        raise UsageError(f"cannot use the private key {key}: the passphrase is wrong")
+    _load("private key", key, lambda: context.use_privatekey(found))
+
+
+def is_encrypted(key: Path) -> bool:
+    """Whether a PEM file holds a private key that only a passphrase opens."""
+    try:
+        return b"ENCRYPTED" in key.read_bytes()
+    except OSError:
+        return False  # whoever loads it says why
 
 
 class TlsSession:

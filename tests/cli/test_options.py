@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
+from tlsprobe.cli import options
 from tlsprobe.cli.options import taking
+from tlsprobe.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,31 @@ def test_the_help_lists_a_group_in_its_place() -> None:
 
 def test_what_is_required_is_missed() -> None:
     assert CliRunner().invoke(app, []).exit_code == 2
+
+
+def test_a_passphrase_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    key = tmp_path / "me.key"
+    key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        return "secret"
+
+    monkeypatch.setattr(options, "getpass", answer)
+    monkeypatch.setattr(options, "_TERMINAL", key)
+    for _ in range(2):
+        identity = options.IdentityOptions(cert=tmp_path / "me.crt", key=key).identity()
+        assert identity.passphrase == "secret"
+        assert "secret" not in repr(identity)
+    assert asked == [f"Passphrase of {key}: "]
+
+
+def test_without_a_terminal_an_encrypted_key_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "me.pem"
+    key.write_text("Proc-Type: 4,ENCRYPTED")
+    monkeypatch.setattr(options, "_TERMINAL", tmp_path / "none")
+    with pytest.raises(UsageError, match="no terminal to ask"):
+        options.IdentityOptions(cert=key).identity()

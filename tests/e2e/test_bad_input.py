@@ -92,6 +92,12 @@ def test_nobody_listens(tmp_path: Path) -> None:
     complaint(ran, 3, "connection refused", "hint: ")
 
 
+def test_a_run_that_was_refused_leaves_no_folder(tmp_path: Path) -> None:
+    ran = tlsprobe("run", "--target", f"127.0.0.1:{free_port()}", "--profile", "raw", cwd=tmp_path)
+    assert ran.code == 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_name_that_does_not_resolve(tmp_path: Path) -> None:
     complaint(tlsprobe("run", "--target", "no.such.invalid:443", cwd=tmp_path), 3, "resolve")
 

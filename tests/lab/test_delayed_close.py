@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -35,3 +38,39 @@ def test_a_process_that_is_not_there_cannot_be_delayed() -> None:
 
     with pytest.raises(UsageError, match="4194303"):
         trio.run(delay)
+
+
+TRACING = """
+import sys, trio
+from tlsprobe.lab.delayed_close import delayed_close
+
+async def main():
+    async with delayed_close(int(sys.argv[1])):
+        print("traced", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def tracer_of(pid: int) -> str:
+    status = Path("/proc", str(pid), "status").read_text(encoding="ascii")
+    return next(line.split()[1] for line in status.splitlines() if line.startswith("TracerPid:"))
+
+
+@pytest.mark.root
+@pytest.mark.server("strace")
+def test_a_server_is_let_go_of_when_we_are_killed() -> None:
+    with subprocess.Popen(["sleep", "60"]) as server:
+        probing = subprocess.Popen(
+            [sys.executable, "-c", TRACING, str(server.pid)], stdout=subprocess.PIPE
+        )
+        with probing:
+            assert probing.stdout is not None
+            assert probing.stdout.readline() == b"traced\n"
+            assert tracer_of(server.pid) != "0"
+            probing.send_signal(signal.SIGKILL)
+        while tracer_of(server.pid) != "0":
+            pass
+        assert server.poll() is None
+        server.kill()

@@ -28,7 +28,7 @@ from tlsprobe.campaign.one_target import Job, probe
 from tlsprobe.campaign.pace import interruptible, unless_stopped
 from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.reading import holds_results, named_in, read_results, runs_in
-from tlsprobe.campaign.results import give_back, keep_summary, replace_file, writing
+from tlsprobe.campaign.results import GRAIN_S, give_back, keep_summary, replace_file, writing
 from tlsprobe.campaign.resume import is_whole
 from tlsprobe.campaign.settings import LabSettings, Settings, plan
 from tlsprobe.catalogue import find_sequences
@@ -118,6 +118,7 @@ class Lab:
         self.uncompared: set[str] = set()
         self.profiles: dict[str, Profile] = {}
         self.begun = settings.unfinished_since or stamp(datetime.now(UTC))
+        self.since = time.time() - GRAIN_S
         self.matrix: Compatibility | None = None
         self.interrupted = False
 
@@ -330,7 +331,7 @@ class Lab:
             truths = {name: run.truth for name, run in sorted(runs.items()) if run.truth}
             document = {"total": agreement.total, "vendors": truths}
             (folder / TRUTH_FILE).write_bytes(encode_document(msgspec.to_builtins(document)))
-        give_back([folder, *folder.rglob("*")])
+        give_back([folder, *folder.rglob("*")], self.since)
 
 
 def _completed(run: Run, column: Column, server: Started) -> Run:

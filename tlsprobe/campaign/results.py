@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from time import time
 from typing import BinaryIO
 
 from tlsprobe.campaign.judging import JudgedRun
@@ -38,6 +39,14 @@ RUN_PAGE = "matrix.md"
 """The page of a run in its folder, for a ticket; HTML_PAGE is beside it."""
 
 
+_OURS = frozenset({RUN_FILE, TRIALS_FILE, FACTS_FILE, RUN_PAGE, HTML_PAGE, KNOWN_FILE})
+_CAPTURE = re.compile(r"capture(-\d+)?\.pcapng")
+"""The files of a run, and of its captures."""
+
+GRAIN_S = 1.0
+"""The clock of a file system lags behind ours by less."""
+
+
 class ResultsFolder:
     """One target's folder. Every trial is on disk when ``add`` returns.
 
@@ -47,6 +56,7 @@ class ResultsFolder:
     def __init__(self, path: Path, header: FactsHeader, *, resume: bool = False) -> None:
         self.path = path
         self._resumed = resume
+        self._since = time() - GRAIN_S
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -80,7 +90,16 @@ class ResultsFolder:
         """Close the files; give the folder to the user who called sudo."""
         self._trials.close()
         self.facts.close()
-        give_back([*self._made, self.path, *self.path.iterdir()])
+        give_back([*self._made, self.path, *_ours_in(self.path)], self._since)
+
+    def remove(self) -> None:
+        """Remove what was made, where nothing came of it; what cannot be removed stays."""
+        for entry in _ours_in(self.path):
+            with suppress(OSError):
+                entry.unlink()
+        for folder in self._made:
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
 
 
 def write_documents(
@@ -130,7 +149,9 @@ def replace_file(path: Path, document: bytes) -> None:
     """Write a file: whole or not at all, whenever we are killed. Raises UsageError."""
     unfinished = path.with_name(f"{path.name}.new")
     with writing(path.parent):
-        unfinished.write_bytes(document)
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:  # never through a link that somebody has put there
+            file.write(document)
         unfinished.replace(path)
 
 
@@ -146,11 +167,45 @@ def results_folder(
     if not resume and holds_results(path):
         hint = "choose another folder, or continue that run with --resume instead of --out"
         raise UsageError(f"{path} already holds the results of a run", hint)
+    must_be_ours(path, _is_ours, anything_else=resume)
     folder = ResultsFolder(path, header, resume=resume)
     try:
         yield folder
-    finally:
+    except BaseException:
         folder.close()
+        if not resume and not (path / RUN_FILE).exists():
+            folder.remove()
+        raise
+    folder.close()
+
+
+def must_be_ours(
+    path: Path, is_ours: Callable[[str], bool], *, anything_else: bool = False
+) -> None:
+    """Raises UsageError for a folder that holds what is not ours, or a link in place of a file.
+
+    ``is_ours`` knows the names of our files; ``anything_else`` may lie beside them.
+    """
+    with writing(path):
+        entries = sorted(path.iterdir()) if path.is_dir() else []
+    for entry in entries:
+        if is_ours(entry.name) and entry.is_symlink():
+            hint = "remove it, or name another folder with --out DIR"
+            raise UsageError(f"{entry} is a link: nothing is written through it", hint)
+        if not is_ours(entry.name) and not anything_else:
+            hint = "name a new or an empty folder with --out DIR"
+            raise UsageError(f"{path} is not empty: it holds {entry.name}", hint)
+
+
+def _is_ours(name: str) -> bool:
+    stem = name.removesuffix(".new")
+    return stem in _OURS or bool(_CAPTURE.fullmatch(stem))
+
+
+def _ours_in(folder: Path) -> list[Path]:
+    """The files of a run in a folder, if it is still there."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return [entry for entry in entries if _is_ours(entry.name) and not entry.is_symlink()]
 
 
 def default_folder(target: Target) -> Path:
@@ -205,11 +260,17 @@ def unused(path: Path) -> Path:
     return next(name for name in chain([path], names) if not name.exists())
 
 
-def give_back(entries: Iterable[Path]) -> None:
-    """Under sudo the files are root's; the person who asked should be able to delete them."""
+def give_back(entries: Iterable[Path], since: float) -> None:
+    """Under sudo the files are root's; the person who asked should be able to delete them.
+
+    What belongs to somebody else, or was there before ``since`` (seconds, Unix time) and has not
+    been written, stays as it is.
+    """
     owner, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() != 0 or not owner.isdigit() or not group.isdigit():
         return
     for entry in entries:
         with suppress(OSError):  # what cannot be given back is still there
-            os.chown(entry, int(owner), int(group), follow_symlinks=False)
+            facts = entry.lstat()
+            if facts.st_uid == 0 and facts.st_ctime >= since:
+                os.chown(entry, int(owner), int(group), follow_symlinks=False)

@@ -43,7 +43,10 @@ class Check(NamedTuple):
 
 
 def doctor() -> None:
-    """Check what tlsprobe can use on this machine, and how to get what is missing."""
+    """Check what tlsprobe can use on this machine, and how to get what is missing.
+
+    Exit codes: 0 packets can be captured; 1 they cannot, in any way.
+    """
     console = out()
     console.print(Text(version_line(), "bold"))
     found = tuple(checks())
@@ -58,7 +61,7 @@ def doctor() -> None:
         console.print(
             Text("\nWithout a capture, 'run' still tells EOF from ECONNRESET on its own socket.")
         )
-    raise typer.Exit(0)
+    raise typer.Exit(0 if can_capture else 1)
 
 
 def checks() -> Iterator[Check]:

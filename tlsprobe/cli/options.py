@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
+from getpass import getpass
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -116,7 +118,28 @@ class IdentityOptions:
         """What they say, and where secrets are written."""
         alpn = tuple(self.alpn or ())
         verified = not self.no_verify_name
-        return TlsIdentity(self.ca, self.cert, self.key, self.sni, alpn, keylog, verified)
+        private = self.key or self.cert
+        opened = None if private is None else _passphrase_of(private)
+        return TlsIdentity(self.ca, self.cert, self.key, self.sni, alpn, keylog, verified, opened)
+
+
+_TERMINAL = Path("/dev/tty")
+
+
+@cache
+def _passphrase_of(key: Path) -> str | None:
+    """What opens a private key, asked for once, if it is encrypted. Raises UsageError."""
+    from tlsprobe.tls import is_encrypted
+
+    if not is_encrypted(key):
+        return None
+    try:
+        with _TERMINAL.open("rb"):
+            return getpass(f"Passphrase of {key}: ")
+    except OSError as error:
+        hint = f"decrypt it beforehand: openssl pkey -in {key} -out plain.pem"
+        message = f"{key} is encrypted, and there is no terminal to ask for its passphrase"
+        raise UsageError(message, hint) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 from typing import Any
 
 from tlsprobe.campaign.circumstances import TOOL
-from tlsprobe.campaign.results import dated_folder, give_back, replace_file, slug, unused, writing
+from tlsprobe.campaign.results import (
+    GRAIN_S,
+    dated_folder,
+    give_back,
+    must_be_ours,
+    replace_file,
+    slug,
+    unused,
+    writing,
+)
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile
 from tlsprobe.fuzz.settings import FuzzJob
@@ -53,6 +63,7 @@ class FuzzFolder:
         self.corpus = corpus or path / CORPUS
         self.kept = 0
         self._stores: list[FactsFile] = []
+        self._since = time() - GRAIN_S
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -123,7 +134,7 @@ class FuzzFolder:
         for store in self._stores:
             store.close()
         entries = [*self._made, self.path, *self.path.rglob("*")]
-        give_back(entries)
+        give_back(entries, self._since)
 
 
 @contextmanager
@@ -132,6 +143,7 @@ def fuzz_folder(path: Path, job: FuzzJob) -> Iterator[FuzzFolder]:
     if (path / FUZZ_FILE).exists():
         hint = "choose another folder with --out DIR"
         raise UsageError(f"{path} already holds the results of a fuzz run", hint)
+    must_be_ours(path, lambda _: False)
     folder = FuzzFolder(path, job)
     try:
         yield folder

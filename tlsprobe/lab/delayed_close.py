@@ -12,6 +12,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 import trio
 
@@ -25,6 +26,19 @@ Three are enough on a quiet machine; a busy one keeps us off the processor for l
 
 _ATTACH_PATIENCE = 5.0
 _SHOWN = 200
+
+
+_UNTIL_WE_ARE_GONE = """
+exec 3<&0
+"$@" &
+tracer=$!
+{ cat <&3 >/dev/null; kill "$tracer" 2>/dev/null; } &
+wait "$tracer"
+"""
+"""Runs a tracer until our end of its standard input is closed, were it by SIGKILL.
+
+Left alone, strace would hold the server back for ever; told to end, it lets go of it.
+"""
 
 
 @asynccontextmanager
@@ -42,8 +56,9 @@ async def delayed_close(pid: int, delay_ms: float = DELAY_MS) -> AsyncIterator[s
         raise CannotMeasure("there is no strace to delay the close with", "apt-get install strace")
     inject = f"inject=close:delay_enter={round(delay_ms * 1000)}"
     pids = [word for one in traced for word in ("-p", str(one))]
-    command = ["strace", "-f", "-q", "-e", "trace=close", "-e", inject, "-o", "/dev/null", *pids]
-    process = await trio.lowlevel.open_process(command, stderr=-1)
+    tracer = ["strace", "-f", "-q", "-e", "trace=close", "-e", inject, "-o", "/dev/null", *pids]
+    command = ["sh", "-c", _UNTIL_WE_ARE_GONE, "sh", *tracer]
+    process = await trio.lowlevel.open_process(command, stdin=PIPE, stderr=PIPE)
     try:
         await _attached(process, traced)
         yield (
@@ -52,7 +67,8 @@ async def delayed_close(pid: int, delay_ms: float = DELAY_MS) -> AsyncIterator[s
         )
     finally:
         with trio.CancelScope(shield=True):
-            process.terminate()
+            if process.stdin is not None:
+                await process.stdin.aclose()
             await process.wait()
             if process.stderr is not None:
                 await process.stderr.aclose()
@@ -78,7 +94,8 @@ async def _attached(process: trio.Process, traced: list[int]) -> None:
     with trio.move_on_after(_ATTACH_PATIENCE):
         while process.poll() is None:
             alive = [pid for pid in traced if Path("/proc", str(pid)).exists()]
-            if traced[0] in alive and all(_tracer(pid) == process.pid for pid in alive):
+            tracers = set(family(process.pid))
+            if traced[0] in alive and all(_tracer(pid) in tracers for pid in alive):
                 return
             await trio.sleep(0.01)
     said = b""

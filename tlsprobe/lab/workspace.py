@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import os
 import pwd
@@ -11,7 +12,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ PASSWORD = "tlsprobe"
 
 CLIENT = "tlsprobe"
 """The name in the client's certificate."""
+
+_SCRATCH, _LOCK = "tlsprobe-lab-", "in-use"
+"""How the names of scratch folders begin, and the file that a living lab holds locked."""
 
 _NAMES = (SERVER_NAME, "tlsprobe.test")
 _SOCKETS_BELOW = 30_000
@@ -57,15 +61,35 @@ class Workspace:
 @contextmanager
 def new_workspace(tools: Path | None = None) -> Iterator[Workspace]:
     """New certificates in a new scratch folder; both are gone after the block."""
-    scratch = Path(tempfile.mkdtemp(prefix="tlsprobe-lab-"))
-    try:
+    _remove_abandoned()
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    with ExitStack() as until_the_end:
+        until_the_end.callback(shutil.rmtree, scratch, ignore_errors=True)
+        until_the_end.enter_context(_held(scratch))
         scratch.chmod(0o755)  # servers that run as somebody else have to get in
         pki = scratch / "pki"
         pki.mkdir(mode=0o700)
         _write_pki(pki)
         yield Workspace(scratch, pki, tools or tools_folder())
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _held(scratch: Path) -> Iterator[None]:
+    """Mark a scratch folder as in use; the lock ends with the process, however it ends."""
+    with (scratch / _LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_abandoned() -> None:
+    """Remove the scratch folders of labs that were killed."""
+    for scratch in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            if scratch.is_symlink() or scratch.stat().st_uid != os.geteuid():
+                continue
+            with (scratch / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the lab lives
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def tools_folder() -> Path:

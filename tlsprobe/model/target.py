@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class TlsIdentity:
     """How we present ourselves in the handshake. Without ``ca`` nothing is verified.
 
     ``verify_name``: whether the server's certificate has to be for the name that was asked for.
+    ``passphrase`` opens an encrypted key.
     """
 
     ca: Path | None = None
@@ -43,6 +44,7 @@ class TlsIdentity:
     alpn: tuple[str, ...] = ()
     keylog: Path | None = None
     verify_name: bool = True
+    passphrase: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

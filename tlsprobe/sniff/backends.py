@@ -466,13 +466,22 @@ BACKENDS: dict[str, Callable[[Where], Backend]] = {
 }
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with what the sniffer process needs to find this very package.
+_PASSED = (
+    *("PATH", "HOME", "TMPDIR", "SUDO_UID", "SUDO_GID", "LD_LIBRARY_PATH"),
+    *("PYTHONHOME", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE"),
+)
+"""Variables that the sniffer process sees: ``SUDO_UID`` names the user to whom it drops."""
 
+
+def _environment() -> dict[str, str]:
+    """What the sniffer process needs of ours, so that it finds this very package.
+
+    Nothing else: a variable may hold a password of the user's.
     The packet library is kept from the user's cache and configuration folders, where it would
     leave files of root's and read what others may have put there.
     """
     package = Path(__file__).parents[2]
     search = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
     nowhere = dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME"), os.devnull)
-    return {**os.environ, **nowhere, "PYTHONPATH": os.pathsep.join(search), "LC_ALL": "C"}
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    return {**passed, **nowhere, "PYTHONPATH": os.pathsep.join(search), "LC_ALL": "C"}
