@@ -13,6 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tests.docs.markdown import anchor, plain, table
+from tests.docs.python_reference import python_page
 from tlsprobe.catalogue import Entry, catalogue
 from tlsprobe.cli.verbs import VERBS, load
 from tlsprobe.judge.rules import RULES, Rule
@@ -44,25 +46,6 @@ def write() -> None:
 
 def _page(lines: Iterable[str]) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join([MADE, *lines])).rstrip() + "\n"
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield ""
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
-    yield ""
-
-
-def _anchor(heading: str) -> str:
-    """What a forge, and the HTML, make of a heading."""
-    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
-
-
-def _plain(text: str) -> str:
-    """Text that is not Markdown: what Markdown would read into it is escaped."""
-    return re.sub(r"([\\*_<>\[\]|~])", r"\\\1", text)
 
 
 # -- commands --------------------------------------------------------------------------------------
@@ -101,7 +84,7 @@ def _command(words: str, command: Any) -> Iterator[str]:
 def _arguments(arguments: list[Any]) -> Iterator[str]:
     if arguments:
         rows = ((f"`{one.metavar or one.name.upper()}`", _prose(one.help)) for one in arguments)
-        yield from _table(("argument", "meaning"), rows)
+        yield from table(("argument", "meaning"), rows)
 
 
 def _options(options: list[Any]) -> Iterator[str]:
@@ -109,7 +92,7 @@ def _options(options: list[Any]) -> Iterator[str]:
     for one in options:
         by_panel.setdefault(one.rich_help_panel or "General", []).append(one)
     if by_panel:
-        yield from _table(
+        yield from table(
             ("option", "meaning"),
             (
                 (_named(one), _prose(one.help) + _default(one))
@@ -144,7 +127,7 @@ def _default(option: Any) -> str:
 
 
 def _prose(text: str | None) -> str:
-    return _ALSO.sub(r"`\1`", _plain(" ".join((text or "").split())))
+    return _ALSO.sub(r"`\1`", plain(" ".join((text or "").split())))
 
 
 # -- rules and causes ------------------------------------------------------------------------------
@@ -161,14 +144,14 @@ def _rules() -> Iterator[str]:
         " means that the sentence was compared with the text of the source."
     )
     rows = ((_rule_link(r.id), str(r.level), r.binds, _source(r)) for r in RULES.values())
-    yield from _table(("rule", "level", "binds", "source"), rows)
+    yield from table(("rule", "level", "binds", "source"), rows)
     for rule in RULES.values():
         yield from _rule(rule)
 
 
 def _rule(rule: Rule) -> Iterator[str]:
     yield f"\n## {rule.id}\n"
-    yield f"{_plain(rule.text)}\n"
+    yield f"{plain(rule.text)}\n"
     only = [f"TLS {rule.tls}"] if rule.tls else []
     only += [", ".join(rule.protocols)] if rule.protocols else []
     deciders = [e.sequence.name for e in catalogue().values() if rule.id in e.decides]
@@ -183,13 +166,13 @@ def _rule(rule: Rule) -> Iterator[str]:
 
 
 def _source(rule: Rule) -> str:
-    return _plain(rule.source)
+    return plain(rule.source)
 
 
 def _remedy(whose: str, remedy: Remedy) -> Iterator[str]:
-    yield f"- hurts{whose}: {_plain(remedy.hurts)}"
+    yield f"- hurts{whose}: {plain(remedy.hurts)}"
     yield f"- what helps{whose}:"
-    yield from (f"    - {_plain(sentence)}" for sentence in remedy.sentences)
+    yield from (f"    - {plain(sentence)}" for sentence in remedy.sentences)
 
 
 def _causes() -> Iterator[str]:
@@ -202,10 +185,10 @@ def _causes() -> Iterator[str]:
         " the RST, or in whose name it came."
     )
     rows = (
-        (f"[`{cause}`](#{_anchor(cause)})", _plain(cause.row.meaning), _when(cause.row))
+        (f"[`{cause}`](#{anchor(cause)})", plain(cause.row.meaning), _when(cause.row))
         for cause in Cause
     )
-    yield from _table(("cause", "meaning", "where it stands"), rows)
+    yield from table(("cause", "meaning", "where it stands"), rows)
     for cause in Cause:
         yield from _cause(cause)
 
@@ -218,7 +201,7 @@ def _when(row: CauseRow) -> str:
 def _cause(cause: Cause) -> Iterator[str]:
     row = cause.row
     yield f"\n## {cause}\n"
-    yield f"{_plain(row.meaning[0].upper() + row.meaning[1:])}.\n"
+    yield f"{plain(row.meaning[0].upper() + row.meaning[1:])}.\n"
     yield f"- stands: {_when(row)}"
     if row.prescribed:
         yield "- TCP asks for it (RFC 9293 section 3.6.1): the fault, if any, is the program's"
@@ -226,7 +209,7 @@ def _cause(cause: Cause) -> Iterator[str]:
         yield "- made by a box in between, or by a host that knew no such connection"
     if row.kernel:
         yield f"- the kernel says: {', '.join(f'`{word}`' for word in row.kernel)}"
-    alike = ", ".join(f"[`{word}`](#{_anchor(word)})" for word in row.alike)
+    alike = ", ".join(f"[`{word}`](#{anchor(word)})" for word in row.alike)
     yield from ([f"- can be taken for: {alike}"] if alike else [])
     if row.server == row.client:
         yield from _remedy("", row.server)
@@ -256,18 +239,18 @@ def _sequences() -> Iterator[str]:
 def _sequence(entry: Entry) -> Iterator[str]:
     yield f"\n### {entry.sequence.name}\n"
     yield f"`{format_groups(entry.sequence.groups)}`\n"
-    yield f"{_plain(entry.asks)} {_plain(entry.why)}\n"
-    yield f"- who closes like that: {entry.who}: {_plain(entry.example)}"
+    yield f"{plain(entry.asks)} {plain(entry.why)}\n"
+    yield f"- who closes like that: {entry.who}: {plain(entry.example)}"
     rules = ", ".join(map(_rule_link, entry.decides))
     yield f"- decides: {rules or 'nothing by itself; it shows in the next connection'}"
 
 
 def _rule_link(rule: str) -> str:
-    return f"[{rule}](rules.md#{_anchor(rule)})"
+    return f"[{rule}](rules.md#{anchor(rule)})"
 
 
 def _sequence_link(name: str) -> str:
-    return f"[{name}](sequences.md#{_anchor(name)})"
+    return f"[{name}](sequences.md#{anchor(name)})"
 
 
 def _language() -> Iterator[str]:
@@ -281,11 +264,11 @@ def _language() -> Iterator[str]:
     )
     events = ", ".join(f"`{event}`" for event in Awaited)
     yield f"\nAn event is one of {events}. Every wait also ends when the connection does.\n"
-    rows = ((f"`{written}`", _plain(meaning)) for written, meaning in grammar())
-    yield from _table(("step", "does"), rows)
+    rows = ((f"`{written}`", plain(meaning)) for written, meaning in grammar())
+    yield from table(("step", "does"), rows)
     yield "The forms of a step:\n"
     rows = ((f"`{word}`", meaning) for word, meaning in _FORMS.items())
-    yield from _table(("form", "meaning"), rows)
+    yield from table(("form", "meaning"), rows)
     yield "Give a sequence of your own as an argument, or the path of a file that holds it:\n"
     yield "<!-- not run: it takes a server of yours -->"
     yield "```sh"
@@ -317,10 +300,10 @@ def _profiles() -> Iterator[str]:
     )
     shipped = [load_profile(name) for name in list_profiles()]
     rows = (
-        (f"`{p.name}`", _plain(p.title), _plain(protocol_of(p).name), str(p.port), _idle(p))
+        (f"`{p.name}`", plain(p.title), plain(protocol_of(p).name), str(p.port), _idle(p))
         for p in shipped
     )
-    yield from _table(("profile", "server", "adapter", "port", "idle timeout"), rows)
+    yield from table(("profile", "server", "adapter", "port", "idle timeout"), rows)
 
 
 def _idle(profile: Profile) -> str:
@@ -337,12 +320,12 @@ def _profile_keys() -> Iterator[str]:
     )
     for name, protocol in PROTOCOLS.items():
         yield f"\n## {name}\n"
-        yield f"{_plain(protocol.title[0].upper() + protocol.title[1:])}.\n"
+        yield f"{plain(protocol.title[0].upper() + protocol.title[1:])}.\n"
         rows = (
-            (f"`{key}`", _plain(entry.help), _default_of(protocol.settings, key))
+            (f"`{key}`", plain(entry.help), _default_of(protocol.settings, key))
             for key, entry in protocol.keys.items()
         )
-        yield from (_table(("key", "meaning", "default"), rows) if protocol.keys else ())
+        yield from (table(("key", "meaning", "default"), rows) if protocol.keys else ())
 
 
 def _default_of(settings: type, field: str) -> str:
@@ -372,7 +355,7 @@ def _schemas() -> Iterator[str]:
     for name, make in SCHEMAS.items():
         schema = make()
         yield f"\n## {name}\n"
-        yield f"`{schema['$id']}`: {_plain(schema['title'])}. `tlsprobe schema {name}`\n"
+        yield f"`{schema['$id']}`: {plain(schema['title'])}. `tlsprobe schema {name}`\n"
         yield from _fields(schema)
         for kind, definition in sorted(schema.get("$defs", {}).items()):
             if "properties" in definition:
@@ -388,13 +371,13 @@ def _fields(definition: Mapping[str, Any]) -> Iterator[str]:
         (f"`{key}`", _type_of(value), "always" if key in required else "")
         for key, value in definition["properties"].items()
     )
-    yield from _table(("field", "type", "there"), rows)
+    yield from table(("field", "type", "there"), rows)
 
 
 def _described(text: str) -> str:
     """A docstring, whose names in code style stay as they are."""
     parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if part.startswith("`") else _plain(part) for part in parts)
+    return "".join(part if part.startswith("`") else plain(part) for part in parts)
 
 
 def _type_of(schema: Mapping[str, Any]) -> str:
@@ -423,6 +406,7 @@ _PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "profiles": _profiles,
     "profile-keys": _profile_keys,
     "schemas": _schemas,
+    "python": python_page,
 }
 
 

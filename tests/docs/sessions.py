@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
+CAPTURE = ROOT / "tests/data/corpus/postgres-terminate-close-notify-4.pcapng"
+"""What stands in a page for a capture of the reader's, ``trace.pcap``."""
+
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<note>[^\n]+?) -->\n+)?```(?P<language>[\w-]*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,

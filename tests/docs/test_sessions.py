@@ -17,15 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.sessions import DOCS, ROOT, Typed, blocks, missing_part, session
+from tests.docs.sessions import CAPTURE, DOCS, Typed, blocks, missing_part, session
 from tests.e2e.probing import PATIENCE
 from tests.servers import Postgres
 
 PAGES = [p for p in sorted(DOCS.rglob("*.md")) if any(b.language == "console" for b in blocks(p))]
 TRIES = 3
 
-CAPTURE = ROOT / "tests/data/corpus/postgres-terminate-close-notify-4.pcapng"
-"""What stands in a page for a capture of the reader's, ``trace.pcap``."""
 
 IN_SHELL = 'sudo() { "$@"; }\n'
 """Before each command: the tests are root, or need not be."""
