@@ -60,7 +60,10 @@ def test_files_that_a_page_shows_can_be_read(page: Path, tmp_path: Path) -> None
 
 
 PYTHON = [b for page in PAGES for b in blocks(page) if b.language == "python"]
-OURS = {"results/20261126T150042Z-db.example-5432": "tests/data/judged/rude", "trace.pcap": str(CAPTURE)}
+OURS = {
+    "results/20261126T150042Z-db.example-5432": "tests/data/judged/rude",
+    "trace.pcap": str(CAPTURE),
+}
 """What stands in a page for something of the reader's, and what to put in its place."""
 
 
