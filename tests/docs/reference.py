@@ -267,9 +267,9 @@ def _language() -> Iterator[str]:
     rows = ((f"`{written}`", plain(meaning)) for written, meaning in grammar())
     yield from table(("step", "does"), rows)
     yield (
-        "`sleep` reads meanwhile, but for less than 3 ms it only waits. `answer` sends a record that"
-        " was made beforehand. `meet` without a distance goes from 5 ms before to 2 ms after, trial"
-        " by trial. Without `--sequence`, every sequence is run that the protocol allows.\n"
+        "`sleep` reads meanwhile, but for less than 3 ms it only waits. `answer` sends a record"
+        " that was made beforehand. `meet` without a distance goes from 5 ms before to 2 ms after,"
+        " trial by trial.\n"
     )
     yield "The forms of a step:\n"
     rows = ((f"`{word}`", meaning) for word, meaning in _FORMS.items())
