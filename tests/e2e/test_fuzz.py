@@ -148,13 +148,16 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
 
 def test_two_targets_that_end_unlike_are_told_apart(tmp_path: Path) -> None:
     with reference("polite", "silent") as ports:
-        other = ("--against", f"127.0.0.1:{ports['silent']}", "--property", "targets-alike")
-        words = ("--profile", "reference", "--examples", "40", "--time", "600", *other)
-        ran = fuzz(ports["polite"], *words, "--seed", "1", cwd=tmp_path)
+        second = f"127.0.0.1:{ports['silent']}"
+        asked = ("--property", "targets-alike", "--property", "notify-before-fin")
+        words = ("--profile", "reference", "--examples", "40", "--time", "600", *asked)
+        ran = fuzz(ports["polite"], *words, "--against", second, "--seed", "1", cwd=tmp_path)
     failures = document(ran)["failures"]
     assert ran.code == 1, ran.err
-    assert {one["property"] for one in failures} == {"targets-alike"}
-    assert any(one["steps"] in {"fin; drain", "close_notify; drain"} for one in failures)
+    unlike = [one["steps"] for one in failures if one["property"] == "targets-alike"]
+    assert {"fin; drain", "close_notify; drain"}.intersection(unlike)
+    theirs = {one["target"] for one in failures if one["property"] == "notify-before-fin"}
+    assert theirs == {second}, "each failure says whose it is"
 
 
 def test_what_was_starved_is_no_success(tmp_path: Path) -> None:

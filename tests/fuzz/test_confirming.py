@@ -60,7 +60,7 @@ def test_what_is_lost_seldom_is_run_more_often_before_it_is_one() -> None:
     assert one.broke >= 3
 
 
-@pytest.mark.parametrize("script", [(FINE,), (replace(BROKEN, delayed_s=0.1), FINE)])
+@pytest.mark.parametrize("script", [(FINE,), (replace(BROKEN, late_s=0.1), FINE)])
 def test_what_is_never_lost_in_time_is_none(script: tuple[Observation, ...]) -> None:
     is_race, one = raced(*script)
     assert not is_race

@@ -12,6 +12,7 @@ from tlsprobe.fuzz.properties import (
     Observation,
     by_default,
     differ,
+    excused,
     is_comparable,
     violations,
 )
@@ -124,6 +125,16 @@ def test_who_talks_on_behind_half_a_message_talks_nonsense() -> None:
         assert names(seen(steps, *rules)) == []
     for steps in ('terminate; send "x"; drain', 'close_notify; send "x"; send; drain'):
         assert len(names(seen(steps, *rules))) == 2
+
+
+def test_what_is_not_held_against_a_server_is_told_with_the_reason() -> None:
+    garbled = seen(
+        "send part; request; fin; drain", "TLS13-NOTIFY", "INTEROP-LEAK", tcp=TcpEnd.OPEN
+    )
+    told = [(why, violation.name) for why, violation in excused(garbled, ALL)]
+    assert told == [("we went on talking behind half a message", "notify-before-fin")]
+    assert names(garbled) == ["ends"]
+    assert excused(seen("send; fin; drain", "TLS13-NOTIFY"), ALL) == ()
 
 
 def test_what_came_late_says_nothing() -> None:

@@ -18,6 +18,7 @@ from tlsprobe.fuzz.rates import rate_of
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import (
     Example,
+    Excused,
     FuzzCause,
     FuzzCoverage,
     FuzzFailure,
@@ -199,6 +200,21 @@ def test_what_did_not_show_again_is_listed_and_is_no_failure() -> None:
     assert "seen once, tried again 58 times" in page
     assert "no failure in 10 examples" in headline(run)
     jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
+
+
+def test_what_is_not_held_against_the_server_is_counted() -> None:
+    what = ("ends", "INTEROP-LEAK", "send part; fin; drain", "1.3", "D F", "it stayed open", 4)
+    run = replace(RUN, failures=(), excused=(Excused("it was half a message", *what, "two:443"),))
+    page = on_terminal(fuzz_page(run))
+    assert "in 4 examples: it was half a message" in page
+    assert "at two:443, INTEROP-LEAK, TLS 1.3: it stayed open" in page
+    jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
+
+
+def test_of_two_targets_each_failure_says_whose_it_is() -> None:
+    theirs = replace(FAILURE, target="two:443")
+    assert "two:443" in on_terminal(fuzz_page(replace(RUN, failures=(theirs,))))
+    assert '"target":"two:443"' in encode_fuzz_line(replace(RUN, failures=(theirs,))).decode()
 
 
 def test_a_run_that_came_to_nothing_says_so() -> None:

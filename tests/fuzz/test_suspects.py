@@ -112,7 +112,7 @@ def test_a_kind_that_never_shows_again_has_to_repeat_and_is_left_alone_at_last()
 
 
 def test_what_came_of_a_late_step_is_tried_again_before_it_counts() -> None:
-    late = replace(SHORT, step_late_s=0.1)
+    late = replace(SHORT, late_s=0.1)
     suspects = noted(late)
     assert suspects.next() is None
     assert suspects.to_make_sure() == [(SHORT.example, False)]

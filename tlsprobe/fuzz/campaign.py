@@ -9,9 +9,7 @@ time, of the server, or of the user's patience costs only what was still to come
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 import trio
 
@@ -19,30 +17,24 @@ from tlsprobe.campaign.pace import cancel_at, unless_stopped
 from tlsprobe.campaign.reach import Reached, reach
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.fuzz.alphabet import Alphabet, Simplicity, alphabet, simplicity
+from tlsprobe.fuzz.alphabet import Alphabet, alphabet
 from tlsprobe.fuzz.bounds import Bounds
-from tlsprobe.fuzz.comparing import Comparer
-from tlsprobe.fuzz.confirming import Confirmer
-from tlsprobe.fuzz.death import DEATH
-from tlsprobe.fuzz.failures import failures_of, unrepeated_of
-from tlsprobe.fuzz.losses import Losses
+from tlsprobe.fuzz.failures import excused_of, failures_of, unrepeated_of
+from tlsprobe.fuzz.inquiry import Inquiry
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
     Needs,
     Observation,
-    Violation,
     broken_by,
-    violations,
 )
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared, Stores, in_memory
-from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.sources import Sources
 from tlsprobe.fuzz.starting import first_examples
 from tlsprobe.fuzz.strategies import homeless
-from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
+from tlsprobe.fuzz.suspects import MANY
 from tlsprobe.fuzz.trying import Counts, Prober
-from tlsprobe.model.fuzz import Example, Replay
+from tlsprobe.model.fuzz import Example
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, offers
 
@@ -54,9 +46,6 @@ MOST_COMPARED = 4
 
 _UNCOMPARED = 64
 """So many examples are tried before any is compared: each of these is the first of its kind."""
-
-_CALM = 2
-"""Connections at a time where it matters that nothing is late."""
 
 _IDLE = 3.0
 """Seconds that a wait for the server's idle timer lasts, where nobody knows how long that is."""
@@ -132,59 +121,53 @@ class _Campaign:
         counts: Counts,
         begun: float,
     ) -> None:
-        self.prober = probers[0]
-        self.letters = letters = sources.letters
         self.settings = settings
         self.watcher = watcher
         self.counts = counts
         self.sources = sources
-        self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
         self.taken = 0
         self.pause = False
         self.over = False
         self.bounds = Bounds(settings.examples, settings.seconds, settings.over, counts, begun)
         self.asked = tuple(PROPERTIES[name] for name in settings.properties)
-        self.suspects = Suspects(
-            self.asked, lambda: len(counts.examples), self.simplicity, self.found
-        )
-        self.prober.worst = lambda seen: len(violations(seen, self.asked))
-        self.losses = Losses(
-            *(self.prober, self.suspects, self.recent, DEATH.name in settings.properties),
-            *(self.hold, watcher.warned),
-        )
-        self.comparer = Comparer(
-            probers, letters.versions, self.asked, self.suspects.is_worth_waiting
-        )
-        parts = self.prober, self.comparer
-        self.shrinker = Shrinker(letters, *parts, self.suspects, self.losses, self.bounds)
-        self.confirmer = Confirmer(
-            *(*parts, self.asked, settings.confirm), lambda: self.bounds.may_finish
-        )
-
-    def simplicity(self, example: Example) -> Simplicity:
-        """What examples are sorted by."""
-        return simplicity(self.letters, example)
+        by_itself = tuple(asked for asked in self.asked if asked.needs in {Needs.ONE, Needs.PATH})
+        questions = (self.asked, by_itself)[: len(probers)]  # differences are asked about once
+        self.inquiries = [
+            Inquiry(
+                *([*probers[number:], *probers[:number]], sources.letters, settings, asked),
+                *(self.bounds, self.hold, watcher.warned),
+            )
+            for number, asked in enumerate(questions)
+        ]
+        self.first = self.inquiries[0]
 
     async def run(self, stop: trio.Event) -> None:
         """Until everything that was asked for is done, or ``stop``."""
         with homeless():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
-                nursery.start_soon(self.prober.gauge.watch)
+                for inquiry in self.inquiries:
+                    nursery.start_soon(inquiry.prober.gauge.watch)
                 with trio.move_on_at(self.bounds.last):
                     async with self.sources.open(self.settings.examples):
                         if self.settings.replay is not None:
-                            await self.replay(self.settings.replay)
+                            await self.first.replay(self.settings.replay)
                             self.over = True
-                        while not (self.over or self.losses.is_gone):
+                        while not (self.over or self.is_gone):
                             await self.explore()
-                            await self.look_into()
+                            for inquiry in self.inquiries:
+                                await inquiry.look(self.confirmed)
                 nursery.cancel_scope.cancel()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether a server did not come back."""
+        return any(inquiry.losses.is_gone for inquiry in self.inquiries)
 
     @property
     def ended_by(self) -> str:
         """What ended the run, in words."""
-        if self.losses.is_gone:
+        if self.is_gone:
             return "the server was gone"
         if len(self.counts.examples) >= self.settings.examples:
             return "examples"
@@ -194,9 +177,9 @@ class _Campaign:
         """Stop exploring: something has to be looked into first."""
         self.pause = True
 
-    def found(self) -> None:
-        """Something was seen that no failure accounts for."""
-        self.hold()
+    def confirmed(self) -> None:
+        """There is a failure more."""
+        self.watcher.failed(self.answer(interrupted=True))
 
     # --- exploring ----------------------------------------------------------------------------
 
@@ -216,7 +199,7 @@ class _Campaign:
             try:
                 example = await self.sources.next()
                 self.taken += 1
-                if example not in self.prober.memory and not self.sources.is_dead(example):
+                if example not in self.first.prober.memory and not self.sources.is_dead(example):
                     await self.consider(example, self.taken % COMPARED)
             except trio.EndOfChannel:
                 return
@@ -225,11 +208,10 @@ class _Campaign:
 
     async def consider(self, example: Example, number: int) -> None:
         """Try an example and note what it broke; its number says what it is compared with."""
-        seen = await self.prober.observe(example, "explore", self.suspects.is_worth_waiting)
-        if seen.is_lost:
-            self.losses.lose(example)
-            return
-        self.recent.append(example)
+        first = self.first
+        worth_waiting = first.suspects.is_worth_waiting
+        seen = await first.prober.observe(example, "explore", worth_waiting)
+        first.was_tried(seen)
         if not seen.counts:
             return
         is_new = self.counts.signatures[seen.judgement.signature] == 1
@@ -238,94 +220,58 @@ class _Campaign:
             self.watcher.interesting(example, seen.judgement.signature)
         for asked in self.asked:
             if _is_turn_of(asked.needs, number) and self.may_compare(asked.needs):
-                found = await self.comparer.compare(example, asked.needs)
+                found = await first.comparer.compare(example, asked.needs)
                 if found is not None:
-                    self.suspects.note(found)
+                    first.suspects.note(found)
         left = max(0.0, self.bounds.at(1) - trio.current_time())
-        self.watcher.progressed(len(self.counts.examples), len(self.suspects.failures), left)
+        self.watcher.progressed(len(self.counts.examples), self.failures, left)
+
+    @property
+    def failures(self) -> int:
+        """How many there are by now."""
+        return sum(len(inquiry.suspects.failures) for inquiry in self.inquiries)
 
     def may_compare(self, needs: Needs) -> bool:
         """Whether comparing has not had its part of the connections yet, until it found anything.
 
         Two targets are there to be compared.
         """
-        if needs is Needs.TARGETS or self.suspects.failures:
+        if needs is Needs.TARGETS or self.failures:
             return True
         part = MOST_COMPARED * self.counts.compared <= self.counts.connections
         return part and self.taken > _UNCOMPARED
 
-    # --- looking into what was seen -----------------------------------------------------------
-
-    async def look_into(self) -> None:
-        """What became of the server, if it was lost; and the shortest of every new failure."""
-        while not self.losses.is_gone:
-            if self.losses.lost:
-                await self.losses.survey()
-                continue
-            await self.make_sure()
-            suspect = self.suspects.next()
-            if suspect is None and self.suspects.in_doubt and self.bounds.may(1):
-                continue
-            if suspect is None:
-                return
-            patience = self.prober.patience
-            with trio.move_on_at(self.bounds.time_to_confirm(1, patience)):
-                await self.shrinker.shorten(suspect)
-            if self.losses.lost:
-                self.suspects.current = None
-                continue  # the server died meanwhile, which comes first
-            confirmed = False
-            try:
-                confirmed = not suspect.is_chance and await self.confirmer.confirm(suspect)
-            finally:  # the end of the time takes nothing away that was shown by then
-                self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
-            if confirmed:
-                self.watcher.failed(self.answer(interrupted=True))
-
-    async def make_sure(self) -> None:
-        """Try again, few at a time, what had not ended when we left, or was seen too late."""
-        few, many = (trio.CapacityLimiter(n) for n in (_CALM, self.settings.run.concurrency))
-
-        async def again(example: Example, limit: trio.CapacityLimiter) -> None:
-            async with limit:
-                if self.bounds.may(1):
-                    await self.prober.again(example, "make sure")
-
-        async with trio.open_nursery() as nursery:
-            for example, beside_many in self.suspects.to_make_sure():
-                nursery.start_soon(again, example, many if beside_many else few)
-
-    async def replay(self, known: Replay) -> None:
-        """Whether a failure that is known still shows."""
-        seen = await self.prober.observe(known.example, "replay")
-        violation = Violation(known.property, known.rule, known.text)
-        kind = violation.kind(seen)._replace(cause=known.cause)
-        suspect = Suspect(Sighting(violation, replace(seen, example=known.example)), kind, 1)
-        suspect.shrunk = True
-        shows = await self.confirmer.still_shows(suspect)
-        self.suspects.settle(suspect, confirmed=shows)
-
     # --- what was found -----------------------------------------------------------------------
 
     def tell(self, seen: Observation, why: str) -> None:
-        """Every connection comes by here, whatever it was made for."""
+        """Every connection to the first target comes by here, whatever it was made for."""
         self.watcher.tried(seen, why, broken_by(seen, self.asked))
-        self.suspects.note_all(seen)
+        self.first.suspects.note_all(seen)
 
     def tell_of_other(self, seen: Observation, why: str) -> None:
-        """What the second target does wrong by itself is not asked here."""
-        self.watcher.tried(seen, why, broken_by(seen, self.asked))
+        """The same for the second target, which is judged as the first one is."""
+        other = self.inquiries[-1]
+        self.watcher.tried(seen, why, broken_by(seen, other.asked))
+        if why == "compare":
+            other.prober.memory.setdefault(seen.example, seen)
+            other.was_tried(seen)
+        other.suspects.note_all(seen)
+        if len(other.suspects.in_doubt) >= MANY:
+            self.hold()
 
     def answer(self, interrupted: bool) -> Fuzzed:
         """The run's answer, as far as it has come."""
-        capture = self.prober.capture
+        capture = self.first.prober.capture
         notes = [capture.warning] if capture.warning else []
         if capture.broken:
             notes.append(f"the capture ended early: {capture.broken}")
-        address = next(iter(self.prober.routes.values())).server
+        address = next(iter(self.first.prober.routes.values())).server
+        several = len(self.inquiries) > 1
+        whose = [(i.suspects, str(i.prober.target) if several else "") for i in self.inquiries]
         return Fuzzed(
-            failures_of(self.suspects),
-            unrepeated_of(self.suspects),
+            failures_of(whose),
+            unrepeated_of(whose),
+            excused_of(whose),
             len(self.counts.examples),
             self.counts.connections,
             self.counts.unmeasured,
@@ -334,7 +280,7 @@ class _Campaign:
             endpoint(*address),
             interrupted,
             "interrupted" if interrupted else self.ended_by,
-            (*notes, *self.losses.notes),
+            (*notes, *(note for one in self.inquiries for note in one.losses.notes)),
         )
 
 

@@ -18,6 +18,7 @@ from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import comes_back, kills
 from tlsprobe.fuzz.properties import (
     ANSWERS_BEHIND_ALERT,
+    IN_A_RACE,
     IN_TIME,
     PROPERTIES,
     Needs,
@@ -207,10 +208,10 @@ class Confirmer:
         """Count a run, if anything can be said of it, and whether it showed the fault.
 
         We must not be the reason: where we were late, it might be our own time that makes the
-        difference. To a race that is whatever delayed us, to everything else a late packet of ours.
+        difference. What the server met is what was on the wire, so that is where it is measured.
         """
         suspect.tried += 1
-        if not seen.counts or not seen.is_in_time or (self.races and seen.delayed_s > IN_TIME):
+        if not seen.counts or seen.late_s > (IN_A_RACE if self.races else IN_TIME):
             return
         kinds = [violation.kind(seen) for violation in violations(seen, self.asked)]
         if needs is Needs.ONE:
@@ -261,7 +262,7 @@ class Confirmer:
             nonlocal lost
             async with limit:
                 seen = await self.prober.once(example, "confirm", patient=True)
-            if suspect.rate is not None and seen.delayed_s > IN_TIME:
+            if suspect.rate is not None and seen.late_s > IN_A_RACE:
                 return
             broken = violations(seen, self.asked)
             lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from tlsprobe.fuzz.suspects import Suspect, Suspects
+from tlsprobe.fuzz.properties import PROPERTIES, Needs
+from tlsprobe.fuzz.suspects import Suspect, Suspects, severity
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.judge.rules import RULES
-from tlsprobe.model.fuzz import FuzzCause, FuzzFailure, Unrepeated
+from tlsprobe.model.fuzz import Excused, FuzzCause, FuzzFailure, Unrepeated
 from tlsprobe.model.judgement import Reset
 
-
-def failures_of(suspects: Suspects) -> tuple[FuzzFailure, ...]:
-    """The failures, the gravest first."""
-    return tuple(_failure(suspects, suspect) for suspect in suspects.every())
+Whose = Iterable[tuple[Suspects, str]]
+"""What was seen of each target, and which one that is; the name is empty if there is but one."""
 
 
-def unrepeated_of(suspects: Suspects) -> tuple[Unrepeated, ...]:
+def failures_of(whose: Whose) -> tuple[FuzzFailure, ...]:
+    """The failures of all targets, the gravest first."""
+    every = [(suspect, seen, name) for seen, name in whose for suspect in seen.every()]
+    every.sort(key=lambda one: severity(one[0].kind))
+    return tuple(_failure(seen, suspect, name) for suspect, seen, name in every)
+
+
+def unrepeated_of(whose: Whose) -> tuple[Unrepeated, ...]:
     """What was seen and is no failure: it did not show again, or there was no time to ask."""
-    return tuple(_unrepeated(suspects))
+    return tuple(one for seen, name in whose for one in _unrepeated(seen, name))
 
 
-def _unrepeated(suspects: Suspects) -> Iterator[Unrepeated]:
+def excused_of(whose: Whose) -> tuple[Excused, ...]:
+    """What was broken by connections in which we ourselves had left what a server must bear."""
+    return tuple(one for seen, name in whose for one in _excused(seen, name))
+
+
+def _excused(suspects: Suspects, target: str) -> Iterator[Excused]:
+    for (why, _), examples in sorted(suspects.excused.items()):
+        violation, seen, _ = next(iter(examples.values()))
+        example, signature = seen.example, seen.judgement.signature
+        what = violation.name, violation.rule, example.steps, example.tls, signature
+        yield Excused(why, *what, violation.text, len(examples), target)
+
+
+def _unrepeated(suspects: Suspects, target: str) -> Iterator[Unrepeated]:
     for (violation, seen, _), count, tried in suspects.left():
         example, signature = seen.example, seen.judgement.signature
         what = violation.name, violation.rule, example.steps, example.tls, signature
-        yield Unrepeated(*what, violation.text, count, tried)
+        yield Unrepeated(*what, violation.text, count, tried, target)
 
 
-def _failure(suspects: Suspects, suspect: Suspect) -> FuzzFailure:
+def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
     violation, observed = suspect.violation, suspect.observed
     reset = observed.reset
     what = str(reset.cause) if reset is not None else violation.name
@@ -58,6 +77,7 @@ def _failure(suspects: Suspects, suspect: Suspect) -> FuzzFailure:
         level=str(RULES[violation.rule].level) if violation.rule in RULES else "",
         ladder=observed.ladder,
         other=suspect.other.ladder if suspect.other is not None else (),
+        target="" if PROPERTIES[violation.name].needs is Needs.TARGETS else target,
     )
 
 

@@ -120,7 +120,7 @@ class FuzzFolder:
             failure.rule,
             failure.text,
             cause=failure.kind_of_reset,
-            target=str(self.target),
+            target=failure.target or str(self.target),
             profile=self.target.profile,
             profile_text=self.profile_text,
             patience=self.patience,

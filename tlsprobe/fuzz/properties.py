@@ -42,7 +42,10 @@ ANSWERS_BEHIND_ALERT = "no-answer-after-alert"
 """The property that a control has to confirm: our alert alone may draw the same answer."""
 
 IN_TIME = 0.02
-"""Seconds by which we may be late where that might be what makes the difference."""
+"""Seconds by which a packet of ours may be late where that might be what makes the difference."""
+
+IN_A_RACE = 0.005
+"""The same, where who is first makes the difference."""
 
 _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _PHASES = {"g": "goodbye", "n": "close_notify", "a": "alert", "f": "fin", "r": "reset"}
@@ -102,8 +105,8 @@ class Observation:
     when we sent the last of it. ``number`` is its trial's in the facts, ``digest`` what it tells
     about others; ``ladder`` is there for the first that showed its signature. ``beside`` is how
     many connections of ours were open at once, ``over_before`` how many of its last groups met a
-    connection that the server had ended already. ``delayed_s`` is how late we were at most,
-    ``step_late_s`` how late a packet of ours was. ``slow``: what failed had only not come in time.
+    connection that the server had ended already. ``late_s`` is how late a packet of ours was on
+    the wire, at most. ``slow``: what failed had only not come in time.
     """
 
     example: Example
@@ -118,8 +121,7 @@ class Observation:
     ladder: tuple[LadderLine, ...] = ()
     beside: int = 1
     over_before: int = 0
-    delayed_s: float = 0.0
-    step_late_s: float = 0.0
+    late_s: float = 0.0
     slow: bool = False
 
     @property
@@ -130,7 +132,7 @@ class Observation:
     @property
     def is_in_time(self) -> bool:
         """Whether the server met no pause that the sequence does not have."""
-        return self.step_late_s <= IN_TIME
+        return self.late_s <= IN_TIME
 
     @property
     def counts(self) -> bool:
@@ -257,12 +259,40 @@ class Property:
 
 def violations(seen: Observation, properties: Iterable[Property]) -> tuple[Violation, ...]:
     """The properties that this one connection broke; none where nothing can be said."""
-    if not seen.counts or _babbles(seen):
+    excuse = _excuse(seen)
+    return tuple(found for found in _seen_broken(seen, properties) if not excuse.covers(found))
+
+
+def excused(seen: Observation, properties: Iterable[Property]) -> tuple[tuple[str, Violation], ...]:
+    """What else it broke, and why that is not held against the server."""
+    excuse = _excuse(seen)
+    broken = _seen_broken(seen, properties)
+    return tuple((excuse.why, found) for found in broken if excuse.covers(found))
+
+
+class _Excuse(NamedTuple):
+    """Why a server need not bear what we sent; it is to end the connection, unless ``of_all``."""
+
+    why: str = ""
+    of_all: bool = False
+
+    def covers(self, found: Violation) -> bool:
+        return bool(self.why) and (self.of_all or found.name != "ends")
+
+
+def _excuse(seen: Observation) -> _Excuse:
+    if _babbles(seen):
+        return _Excuse("we went on writing in a handshake that we had broken off", of_all=True)
+    if _confuses(seen):
+        return _Excuse("we went on talking behind half a message")
+    return _Excuse()
+
+
+def _seen_broken(seen: Observation, properties: Iterable[Property]) -> Iterable[Violation]:
+    if not seen.counts:
         return ()
     can_say = [asked for asked in properties if not (asked.reads and seen.blind)]
-    if _confuses(seen):
-        can_say = [asked for asked in can_say if asked.name == "ends"]
-    return tuple(found for asked in can_say for found in asked.check(seen))
+    return [found for asked in can_say for found in asked.check(seen)]
 
 
 def broken_by(seen: Observation, properties: Iterable[Property]) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         failures=tuple(_known(failure, job.expect) for failure in fuzzed.failures),
         coverage=fuzzed.coverage,
         unrepeated=fuzzed.unrepeated,
+        excused=fuzzed.excused,
         ended_by=fuzzed.ended_by,
         starved=measured < min(LEAST_EXAMPLES, job.settings.examples / 2),
         against=job.against.target if job.against else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.fuzz.properties import Observation, by_default
-from tlsprobe.model.fuzz import Example, FuzzCoverage, FuzzFailure, Replay, Unrepeated
+from tlsprobe.model.fuzz import Example, Excused, FuzzCoverage, FuzzFailure, Replay, Unrepeated
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations
@@ -82,6 +82,7 @@ class Fuzzed:
 
     failures: tuple[FuzzFailure, ...]
     unrepeated: tuple[Unrepeated, ...]
+    excused: tuple[Excused, ...]
     examples: int
     connections: int
     unmeasured: int

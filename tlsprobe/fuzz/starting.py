@@ -32,6 +32,11 @@ _ENDS = ("fin", "close_notify", "terminate", "abort")
 _FIRST = ("close_notify", "terminate")
 _SECOND = ("close_notify", "fin", "terminate", "send", "abort", "close")
 _MORE = (
+    *(
+        "send; send; send; fin",
+        "request; send; send; close_notify",
+        "close_notify; pause 0.1s; fin",
+    ),
     *("send; send; fin", "send large + fin", "send + close_notify + fin", "close_notify + fin"),
     *("send + close_notify", "send + terminate", "terminate + close_notify", "terminate + send"),
     *("close_notify split", "send cut; fin", "send upload", "send upload; fin"),

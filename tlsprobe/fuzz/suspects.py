@@ -23,6 +23,7 @@ from tlsprobe.fuzz.properties import (
     Observation,
     Property,
     Violation,
+    excused,
     violations,
 )
 from tlsprobe.model.fuzz import Example, Rate
@@ -141,6 +142,7 @@ class Suspects:
         self.simplicity = simplicity
         self.found = found
         self.sightings: defaultdict[Kind, dict[Example, Sighting]] = defaultdict(dict)
+        self.excused: defaultdict[tuple[str, Kind], dict[Example, Sighting]] = defaultdict(dict)
         self.failures: list[Suspect] = []
         self.dropped: list[Suspect] = []
         self.current: Suspect | None = None
@@ -175,6 +177,9 @@ class Suspects:
         What looks bad and was seen by a busy machine says nothing, and what came of a step that was
         late may be the answer to another close: they are tried again in peace.
         """
+        for why, violation in excused(seen, self.asked):
+            known = self.excused[why, violation.kind(seen).in_any_version]
+            known.setdefault(seen.example, Sighting(violation, seen))
         broken = violations(seen, self.asked)
         if seen.is_doubtful or (broken and not seen.is_in_time):
             if seen.example not in self._calmed:

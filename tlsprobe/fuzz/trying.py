@@ -98,11 +98,8 @@ def observation_of(
         ladder=() if known else ladder_for(trace, judgement),
         beside=max(fact.load.at_start, fact.load.at_end),
         over_before=_over_before(drive),
-        delayed_s=max(judgement.timing_us.get("step_late", 0.0) / 1e6, fact.load.lag_ns / 1e9),
         slow=drive.stage is Stage.SEQUENCE and not any(e.kind in _THEIR_END for e in drive.events),
-        step_late_s=max(
-            judgement.timing_us.get("step_late", 0.0) / 1e6, _begun_late_s(example, trace)
-        ),
+        late_s=max(judgement.timing_us.get("step_late", 0.0) / 1e6, _begun_late_s(example, trace)),
     )
 
 

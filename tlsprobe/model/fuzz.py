@@ -63,7 +63,8 @@ class FuzzFailure:
     ``provoked`` is what drew the reset or was left unread, ``kind_of_reset`` what the packets alone
     say of it. ``level`` is how binding the rule is, ``known``: a baseline has it. ``ends`` counts
     how its runs ended where they did not all end alike; ``other`` is the ladder of the one that it
-    differs from.
+    differs from. ``target`` says whose failure it is where two targets were tried; empty where
+    there is one, or it is a difference of the two.
     """
 
     property: str
@@ -92,6 +93,7 @@ class FuzzFailure:
     known: bool = False
     ladder: tuple[LadderLine, ...] = ()
     other: tuple[LadderLine, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Unrepeated:
     """What broke a property in ``seen`` examples and did not when it was tried again.
 
     ``tried`` is how often it was, all ways of trying together; 0: there was no time for it.
+    ``target`` is whose, as in a failure.
     """
 
     property: str
@@ -131,6 +134,25 @@ class Unrepeated:
     text: str
     seen: int
     tried: int
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Excused:
+    """What broke a property in ``seen`` examples and is not held against the server, and why not.
+
+    The example is the first that showed it.
+    """
+
+    why: str
+    property: str
+    rule: str
+    steps: str
+    tls: str
+    signature: str
+    text: str
+    seen: int
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +171,9 @@ class FuzzRun:
     ``examples`` counts different sequences (in different TLS versions) that were tried,
     ``connections`` what that took; ``unmeasured`` those of which nothing can be said, since
     packets were lost or the connection did not come about. ``unrepeated`` is what was seen and did
-    not show again, which is no failure. ``ended_by`` says what ended the run; ``starved``: it had
-    come to too few examples by then for its silence to mean anything.
+    not show again, which is no failure; nor is what is ``excused`` by what we sent. ``ended_by``
+    says what ended the run; ``starved``: it had come to too few examples by then for its silence
+    to mean anything.
     """
 
     tool: Tool
@@ -166,6 +189,7 @@ class FuzzRun:
     failures: tuple[FuzzFailure, ...]
     coverage: FuzzCoverage
     unrepeated: tuple[Unrepeated, ...] = ()
+    excused: tuple[Excused, ...] = ()
     ended_by: str = ""
     starved: bool = False
     against: Target | None = None

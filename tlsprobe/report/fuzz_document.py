@@ -23,10 +23,10 @@ FUZZ_KEYS = (*_FACTS, *_COUNTS, "failures", "unrepeated", "ended_by", "starved",
 _FAILURE = ("property", "rule", "steps", "tls", "signature", "confirmed", "file", "cluster", "text")
 FAILURE_KEYS = (*_FAILURE, "ladder")
 _OPTIONAL = ("against", "interrupted", "notes", "command")
-_ANSWER = ("unrepeated", "ended_by", "starved", "coverage")
+_ANSWER = ("unrepeated", "excused", "ended_by", "starved", "coverage")
 _MORE = (
     *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
-    *("rate", "versions", "together", "provoked", "kind_of_reset", "level", "other"),
+    *("rate", "versions", "together", "provoked", "kind_of_reset", "level", "other", "target"),
 )
 
 _encoder = msgspec.json.Encoder()

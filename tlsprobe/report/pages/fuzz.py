@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.model.fuzz import FuzzFailure, FuzzRun, Unrepeated
+from tlsprobe.model.fuzz import Excused, FuzzFailure, FuzzRun, Unrepeated
 from tlsprobe.report.blocks import (
     Block,
     Code,
@@ -36,6 +36,7 @@ def fuzz_page(run: FuzzRun) -> Page:
             for block in _failure(number, failure)
         ),
         *_unrepeated(run),
+        *_excused(run),
         Heading(2, "Seen"),
         Fields(tuple(_seen(run))),
     )
@@ -71,10 +72,25 @@ def _unrepeated(run: FuzzRun) -> Iterator[Block]:
         yield Fields(tuple(map(_unrepeated_field, run.unrepeated)))
 
 
+def _excused(run: FuzzRun) -> Iterator[Block]:
+    """What was broken behind nonsense of ours, in a line each."""
+    if run.excused:
+        yield Heading(2, "Not held against the server")
+        yield Fields(tuple(map(_excused_field, run.excused)))
+
+
+def _excused_field(one: Excused) -> Field:
+    at = f"at {one.target}, " if one.target else ""
+    what = f"{at}{one.rule or one.property}, TLS {one.tls}: {one.text}"
+    how_often = counted(one.seen, "example")
+    return Field(one.property, f"in {how_often}: {one.why}", (what, one.steps))
+
+
 def _unrepeated_field(one: Unrepeated) -> Field:
     tried = f"tried again {counted(one.tried, 'time')}" if one.tried else "no time to try it again"
     how_often = "once" if one.seen == 1 else f"in {one.seen} examples"
-    what = f"{one.rule or one.property}, TLS {one.tls}: {one.text}"
+    at = f"at {one.target}, " if one.target else ""
+    what = f"{at}{one.rule or one.property}, TLS {one.tls}: {one.text}"
     return Field(one.property, f"seen {how_often}, {tried}", (what, one.steps))
 
 
@@ -91,6 +107,8 @@ def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
 
 
 def _facts(failure: FuzzFailure) -> Iterator[Field]:
+    if failure.target:
+        yield Field("target", failure.target)
     yield Field("broken", failure.text)
     yield Field("confirmed", describe_confirmation(failure))
     if failure.together > 1:

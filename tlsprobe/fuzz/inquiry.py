@@ -1,0 +1,124 @@
+"""Looking into what was seen of one target: whether it is so, and the shortest close that shows it.
+
+First what became of the server, if it was lost; then what is in doubt; then one suspect after the
+other, the gravest first, is shrunk and confirmed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import trio
+
+from tlsprobe.fuzz.alphabet import Alphabet, simplicity
+from tlsprobe.fuzz.bounds import Bounds
+from tlsprobe.fuzz.comparing import Comparer
+from tlsprobe.fuzz.confirming import Confirmer
+from tlsprobe.fuzz.death import DEATH
+from tlsprobe.fuzz.losses import Losses
+from tlsprobe.fuzz.properties import Observation, Property, Violation, violations
+from tlsprobe.fuzz.settings import FuzzSettings
+from tlsprobe.fuzz.shrinking import Shrinker
+from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
+from tlsprobe.fuzz.trying import Prober
+from tlsprobe.model.fuzz import Example, Replay
+
+_CALM = 2
+"""Connections at a time where it matters that nothing is late."""
+
+
+class Inquiry:
+    """One target, what was seen of it, and what it takes to look into that.
+
+    ``probers`` are its own, and that of the target that it is compared with, if there is one;
+    ``asked`` are the properties that it is held to. ``found`` is called when there is something to
+    look into, ``warned`` is told what takes long.
+    """
+
+    def __init__(  # noqa: PLR0917 - what an inquiry takes, in its order
+        self,
+        probers: list[Prober],
+        letters: Alphabet,
+        settings: FuzzSettings,
+        asked: tuple[Property, ...],
+        bounds: Bounds,
+        found: Callable[[], None],
+        warned: Callable[[str], None],
+    ) -> None:
+        self.prober = prober = probers[0]
+        self.settings = settings
+        self.asked = asked
+        self.bounds = bounds
+        self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
+        self.suspects = suspects = Suspects(
+            *(asked, lambda: len(bounds.counts.examples)),
+            *(lambda example: simplicity(letters, example), found),
+        )
+        prober.worst = lambda seen: len(violations(seen, asked))
+        is_death_asked = any(one.name == DEATH.name for one in asked)
+        self.losses = Losses(prober, suspects, self.recent, is_death_asked, found, warned)
+        self.comparer = Comparer(probers, letters.versions, asked, suspects.is_worth_waiting)
+        parts = prober, self.comparer
+        self.shrinker = Shrinker(letters, *parts, suspects, self.losses, bounds)
+        self.confirmer = Confirmer(*parts, asked, settings.confirm, lambda: bounds.may_finish)
+
+    async def look(self, confirmed: Callable[[], None]) -> None:
+        """Until nothing is left to look into; ``confirmed`` is called for every new failure."""
+        while not self.losses.is_gone:
+            if self.losses.lost:
+                await self.losses.survey()
+                continue
+            await self.make_sure()
+            suspect = self.suspects.next()
+            if suspect is None and self.suspects.in_doubt and self.bounds.may(1):
+                continue
+            if suspect is None:
+                return
+            if await self.settle(suspect):
+                confirmed()
+
+    async def settle(self, suspect: Suspect) -> bool:
+        """Make a suspect shorter, and say whether it is a failure."""
+        with trio.move_on_at(self.bounds.time_to_confirm(1, self.prober.patience)):
+            await self.shrinker.shorten(suspect)
+        if self.losses.lost:
+            self.suspects.current = None
+            return False  # the server died meanwhile, which comes first
+        confirmed = False
+        try:
+            confirmed = not suspect.is_chance and await self.confirmer.confirm(suspect)
+        finally:  # the end of the time takes nothing away that was shown by then
+            self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
+        return confirmed
+
+    async def make_sure(self) -> None:
+        """Try again, few at a time, what had not ended when we left, or was seen too late."""
+        few, many = (trio.CapacityLimiter(n) for n in (_CALM, self.settings.run.concurrency))
+
+        async def again(example: Example, limit: trio.CapacityLimiter) -> None:
+            async with limit:
+                if self.bounds.may(1):
+                    await self.prober.again(example, "make sure")
+
+        async with trio.open_nursery() as nursery:
+            for example, beside_many in self.suspects.to_make_sure():
+                nursery.start_soon(again, example, many if beside_many else few)
+
+    async def replay(self, known: Replay) -> None:
+        """Whether a failure that is known still shows."""
+        seen = await self.prober.observe(known.example, "replay")
+        violation = Violation(known.property, known.rule, known.text)
+        kind = violation.kind(seen)._replace(cause=known.cause)
+        suspect = Suspect(Sighting(violation, replace(seen, example=known.example)), kind, 1)
+        suspect.shrunk = True
+        shows = await self.confirmer.still_shows(suspect)
+        self.suspects.settle(suspect, confirmed=shows)
+
+    def was_tried(self, seen: Observation) -> None:
+        """An example was tried: it may be what the server dies of, or what met it dead."""
+        if seen.is_lost:
+            self.losses.lose(seen.example)
+        else:
+            self.recent.append(seen.example)
