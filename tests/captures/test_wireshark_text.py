@@ -10,7 +10,7 @@ from tlsprobe.captures.reading import CaptureUnreadable
 from tlsprobe.captures.wireshark_info import Carried, carried
 from tlsprobe.captures.wireshark_line import read_row
 from tlsprobe.model.trace import RecordKind
-from tlsprobe.packets.packet import Packet, text
+from tlsprobe.packets.packet import Endpoint, Packet, endpoints, text
 
 C, S = "192.0.2.7", "198.51.100.9"
 INFO = "40000 > 443 [ACK] Seq=11 Ack=22 Win=501 Len=0 TSval=1 TSecr=2"
@@ -44,6 +44,41 @@ def test_columns_of_every_kind(
     assert (row.number, row.clock, row.time_ns) == (number, clock, time_ns)
     assert (row.src, row.dst) == (bytes([192, 0, 2, 7]), bytes([198, 51, 100, 9]))
     assert row.tcp[:7] == (40000, 443, ACK, 11, 22, 501, 0)
+
+
+LISTED = (
+    f"    1   0.000000 {C} → {S} TCP 166 40000 → 443 [PSH, ACK] Seq=1 Ack=1 Win=500 Len=100",
+    f"    2   0.000300 {S} → {C} TCP 66 443 → 40000 [RST, ACK] Seq=1 Ack=101 Win=500 Len=0",
+)
+EXPORTED = (
+    '"No.","Time","Source","Destination","Protocol","Length","Info"',
+    f'"1","0.0","{C}","{S}","TCP","166","40000 → 443 [PSH, ACK] Seq=1 Ack=1 Win=500 Len=100"',
+    f'"2","0.1","{S}","{C}","TCP","66","443 → 40000 [RST, ACK] Seq=1 Ack=101 Win=500 Len=0"',
+)
+
+
+@pytest.mark.parametrize("lines", [LISTED, EXPORTED])
+@pytest.mark.parametrize(
+    "logged",
+    [
+        "2026-11-26T12:00:00.123456789Z stdout F ",
+        "2026-11-26T12:00:00.123456789+01:00 ",
+        "[pod/sniffer-6c9/tshark] ",
+        "[pod/sniffer-6c9/tshark] 2026-11-26T12:00:00.123456789Z ",
+        "sniffer-1  | ",
+        "stdout: ",
+        "Nov 26 12:00:00 host1 tshark[123]: ",
+    ],
+)
+def test_what_a_log_puts_in_front_of_a_row(logged: str, lines: tuple[str, ...]) -> None:
+    reading, packets = read("\n".join(f"{logged}{line}" for line in lines))
+    assert [(p.flags, p.length) for p in packets] == [(PSH | ACK, 100), (RST | ACK, 0)]
+    assert {text(end) for end in flow_ends(packets)} == {f"{C}:40000", f"{S}:443"}
+    assert reading.skipped == 0
+
+
+def flow_ends(packets: list[Packet]) -> set[Endpoint]:
+    return {end for packet in packets for end in endpoints(packet.key)}
 
 
 @pytest.mark.parametrize(

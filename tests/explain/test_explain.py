@@ -223,6 +223,14 @@ def test_without_the_beginning_the_server_is_guessed_and_it_is_said() -> None:
     assert only(flow).reset.confidence is Confidence.LOW
 
 
+def test_bytes_from_before_the_capture_are_not_counted_as_unread() -> None:
+    """Numbers relative to a beginning that is not there (tshark's in the middle of a stream)."""
+    talk = Talk(seqs=[90_001, 5001], relative=True).s(PSH | ACK, bytes(100))
+    talk.c(PSH | ACK, bytes(50)).c(PSH | ACK, bytes(31)).s(RST | ACK)
+    evidence = " ".join(only(flow_of(talk, kind="text")).reset.evidence)
+    assert "it acknowledges 81 bytes of the client (packets 2 to 3)" in evidence
+
+
 def test_the_client_hello_tells_who_is_who() -> None:
     odd = Talk(client=(host("192.0.2.9"), 7), server=(host("192.0.2.8"), 50000))
     talk = postgres_end(tls13(odd), ALERT_13)

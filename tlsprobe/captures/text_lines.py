@@ -52,6 +52,21 @@ _ONLY_WRAPPED = re.compile(
     r"|[\w.:%-]{1,80}[.:][\w.:%-]{1,80} {1,20}(?:\d{1,5} {1,20})?(?!IP6? )[A-Z]{2}[\w.]{0,20} "
 )
 """How a line goes on behind an arrow that belongs to a packet, not to mail."""
+_ROW = r"(?=\s{0,20}(?:\"?\d{1,9}(?:\s{1,20}|\"?[,;]\"?)\d{1,10}\.\d|\"?No\.))"
+"""How a row of a packet list begins, or the names of its columns."""
+_LOGGED = re.compile(
+    # a container's log as the node keeps it, and as kubectl --prefix prints it
+    r"\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d) std(?:out|err) [FP] "
+    r"|\[pod/[\w./-]{1,300}\] "
+    r"|std(?:out|err)(?:: | \| )"
+    # what may also be a column of the row itself, or prose, goes only in front of a row
+    rf"|\d{{4}}-\d\d-\d\dT[\d:.]{{8,18}}(?:Z|[+-]\d\d:\d\d) {{1,3}}{_ROW}"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,80} [\w./-]{1,40}(?:\[\d{1,10}\])?: "
+    rf"{_ROW}"
+    rf"|[\w.-]{{0,60}}[a-z][\w.-]{{0,20}} {{1,20}}\| {_ROW}"
+)
+"""What a log puts in front of each line that a program printed."""
+_MOST_LOGS = 2
 _JSON_PACKET = re.compile(r"\{[ \t]{0,8}\"_index\"[ \t]{0,8}:")
 
 
@@ -133,6 +148,17 @@ def _pieces(line: str) -> list[str]:
     return pieces or [""]
 
 
+def _behind_log(line: str) -> int:
+    """Where the line begins that a program printed; logs are also put into logs."""
+    begin = 0
+    for _ in range(_MOST_LOGS):
+        logged = _LOGGED.match(line, begin)
+        if logged is None:
+            break
+        begin = logged.end()
+    return begin
+
+
 def _encoding(head: bytes) -> str:
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
@@ -149,12 +175,13 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     if "</" in line or "<br" in line or "<pre" in line:
         line = _TAGS.sub(" ", _CELLS.sub("\t", line))
     line = _ESCAPES.sub(lambda found: found[1] or "", _COLOURS.sub("", line))
-    quoted = _QUOTED.match(line)
-    removed = quoted.end() if quoted else 0
-    marks = line.count(">", 0, removed) + line.count("|", 0, removed)
+    begin = _behind_log(line)
+    quoted = _QUOTED.match(line, begin)
+    removed = quoted.end() if quoted else begin
+    marks = line.count(">", begin, removed) + line.count("|", begin, removed)
     if marks > quotes and _ONLY_WRAPPED.match(line, removed):
         # Wrapped in front of the receiver: the last arrow belongs to the packet.
-        removed, marks = max(line.rfind(">", 0, removed), 0), quotes
+        removed, marks = max(line.rfind(">", begin, removed), begin), quotes
     line = line[removed:]
     # The edge of a table, if there is one. No regular expression: they try each blank in turn.
     edge = line.rstrip(" |")

@@ -144,9 +144,10 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
 
     While it happens: sudo tlsprobe explain --live -i eth0 port 5432
 
-    Exit codes: 0 nothing amiss was found; 1 a reset or other trouble was found; 2 the input could
-    not be read or holds no packet, or the command line is wrong; 3 with --live nothing could be
-    captured, or the capture broke off before anything was found.
+    Exit codes: 0 nothing amiss was found; 1 a reset was found, or other trouble at the end of a
+    connection, such as a missing close_notify (with --cause or --side: a reset that was asked for);
+    2 the input could not be read or holds no packet, or the command line is wrong; 3 with --live
+    nothing could be captured, or the capture broke off before anything was found.
     """
     from tlsprobe.explain.wanted import Filter
 
@@ -223,18 +224,16 @@ def _show(explanations: list[Explanation], how: str, most: int | None, no_color:
             sys.stdout.buffer.write(encode_explanation(explanation))
         sys.stdout.buffer.flush()
     elif how in PAGE_FORMATS:
-        from tlsprobe.report.pages.explain import explain_page
+        from tlsprobe.report.pages.explain import explain_pages
 
-        page = tuple(block for one in explanations for block in explain_page(one, most))
-        text = renderer(how)(page, diagrams=True)
+        text = renderer(how)(explain_pages(explanations, most), diagrams=True)
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     else:
-        from tlsprobe.report.pages.explain import explain_page
+        from tlsprobe.report.pages.explain import explain_pages
         from tlsprobe.report.render_terminal import print_page
 
-        for explanation in explanations:
-            print_page(out(no_color=no_color), explain_page(explanation, most))
+        print_page(out(no_color=no_color), explain_pages(explanations, most))
 
 
 def _tell_machines(
@@ -244,10 +243,10 @@ def _tell_machines(
     if not machines.wanted:
         return
     from tlsprobe.report.ci.of_explanation import notices_of_explanation
-    from tlsprobe.report.pages.explain import explain_page
+    from tlsprobe.report.pages.explain import explain_pages
 
     notices = [notice for one in explanations for notice in notices_of_explanation(one)]
-    page = tuple(block for one in explanations for block in explain_page(one, most))
+    page = explain_pages(explanations, most)
     machines.write(notices, page)
 
 

@@ -11,7 +11,7 @@ from tests.report.drawn import in_order, on_terminal, words
 from tests.report.explanations import EXPLANATIONS
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import Explanation
-from tlsprobe.report.pages.explain import explain_page
+from tlsprobe.report.pages.explain import explain_page, explain_pages
 from tlsprobe.report.render_markdown import render_markdown
 
 
@@ -119,3 +119,24 @@ def test_a_crowd_fits_on_a_page_of_paper() -> None:
     assert len(lines) <= 125
     assert sum("because" in line for line in lines) == 2
     assert "600 connections with a reset" in "".join(lines)
+
+
+def test_of_several_captures_a_table_comes_first_and_each_page_names_its_own() -> None:
+    unread = EXPLANATIONS["unread"]
+    named = [
+        replace(unread, source=replace(unread.source, name=f"a.tgz: {name}"), flows=flows)
+        for name, flows in (("one", unread.flows), ("two", ()))
+    ]
+    text = render_markdown(explain_pages(named, most=20))
+    in_order(
+        text,
+        [
+            "# 2 captures",
+            "| a.tgz: one | 1 |",
+            "| a.tgz: two |",
+            "# Why these connections were reset: a.tgz: one",
+            "# How these connections ended: a.tgz: two",
+            "no reset",
+        ],
+    )
+    assert explain_pages(named[:1]) == explain_page(named[0])

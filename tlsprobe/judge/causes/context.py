@@ -81,10 +81,20 @@ class ResetContext:
         return max(0, self.peer_reach - self.answered_to)
 
     @property
+    def unanswered_shown(self) -> int:
+        """Those of them that the capture shows: it may begin in the middle of the stream."""
+        first = min((s.start for s in self._unanswered), default=0)
+        return max(0, self.peer_reach - max(self.answered_to, first))
+
+    @property
     def unanswered_segments(self) -> list[int]:
         """The numbers of the packets that brought them."""
+        return [s.number for s in self._unanswered]
+
+    @property
+    def _unanswered(self) -> list[Segment]:
         return [
-            s.number
+            s
             for s in self.prior
             if s.side is self.sender.peer
             and s.length

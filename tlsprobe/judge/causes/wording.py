@@ -141,7 +141,7 @@ def not_read_by_us(context: ResetContext) -> str:
 def never_answered(context: ResetContext) -> str:
     """What it acknowledges and did not answer."""
     return (
-        f"it acknowledges {_bytes(context.unanswered)} of the {context.sender.peer}"
+        f"it acknowledges {_bytes(context.unanswered_shown)} of the {context.sender.peer}"
         f" ({_packets(context.unanswered_segments)}) that the {context.sender} never answered"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tlsprobe.model.explanation import (
     LIVE,
@@ -83,11 +83,29 @@ def explain_page(explanation: Explanation, most: int | None = None) -> Page:
     return tuple(_blocks(explanation, most))
 
 
-def _blocks(explanation: Explanation, most: int | None) -> Iterator[Block]:
+def explain_pages(explanations: Sequence[Explanation], most: int | None = None) -> Page:
+    """The pages of several captures, as of an archive, below a table of them."""
+    if len(explanations) == 1:
+        return explain_page(explanations[0], most)
+    heads = "capture", "reset connections", "other trouble", "nothing amiss"
+    table = Table(tuple(map(Column, heads)), tuple(map(_counts, explanations)))
+    pages = (block for one in explanations for block in _blocks(one, most, of_several=True))
+    return Heading(1, f"{len(explanations)} captures"), table, *pages
+
+
+def _counts(explanation: Explanation) -> tuple[Text, ...]:
+    loud, troubled, quiet = _tally(explanation)
+    return explanation.source.name, *(str(count or "") for count in (loud, troubled, quiet))
+
+
+def _blocks(
+    explanation: Explanation, most: int | None, *, of_several: bool = False
+) -> Iterator[Block]:
     loud = [flow for flow in explanation.flows if flow.resets]
     scans, told = without_scans(loud)
     groups = groups_of(told)
-    yield Heading(1, _headline(explanation, bool(loud)))
+    whose = f": {explanation.source.name}" if of_several else ""
+    yield Heading(1, f"{_headline(explanation, bool(loud))}{whose}")
     yield BulletList(tuple(_source(explanation.source)))
     yield Paragraph((Strong(_summary(explanation)),))
     if len(loud) > 1:
@@ -109,7 +127,7 @@ def _blocks(explanation: Explanation, most: int | None) -> Iterator[Block]:
 
 
 def _headline(explanation: Explanation, is_reset: bool) -> str:
-    if is_reset or not any(flow.troubles for flow in explanation.flows):
+    if is_reset or explanation.not_shown:
         return "Why these connections were reset"
     return "How these connections ended"
 
@@ -131,10 +149,7 @@ def _source(source: InputFacts) -> Iterator[str]:
 
 def _summary(explanation: Explanation) -> str:
     """How many connections were reset, how many had other trouble, and how many neither."""
-    shown = sum(bool(flow.resets) for flow in explanation.flows)
-    troubled = sum(bool(flow.troubles) and not flow.resets for flow in explanation.flows)
-    quiet = explanation.quiet + len(explanation.flows) - shown - troubled
-    loud = shown + explanation.not_shown
+    loud, troubled, quiet = _tally(explanation)
     said = f"{counted(loud, 'connection')} with a reset" if loud else "no reset"
     hidden = f" ({explanation.not_shown} of them not shown)" if explanation.not_shown else ""
     passed = explanation.passed
@@ -142,6 +157,14 @@ def _summary(explanation: Explanation) -> str:
     if not troubled:
         return f"{said}{hidden}, {counted(quiet, 'connection')} without one{aside}"
     return f"{said}{hidden}, {troubled} with other trouble, {quiet} with neither{aside}"
+
+
+def _tally(explanation: Explanation) -> tuple[int, int, int]:
+    """Connections with a reset, with other trouble alone, and with neither."""
+    shown = sum(bool(flow.resets) for flow in explanation.flows)
+    troubled = sum(bool(flow.troubles) and not flow.resets for flow in explanation.flows)
+    quiet = explanation.quiet + len(explanation.flows) - shown - troubled
+    return shown + explanation.not_shown, troubled, quiet
 
 
 def _overview(
