@@ -141,6 +141,9 @@ def lines(page: Path) -> Iterator[str]:
             yield span
 
 
+OF_THE_PROGRAM = {"--help", "--version", "--install-completion", "--show-completion"}
+
+
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words call, and what is left of them."""
     verb, *rest = words
@@ -164,7 +167,7 @@ def test_every_command_can_be_typed(page: Path) -> None:
     shown = {*own, *own.values(), *PLACEHOLDERS}
     for line in lines(page):
         words = shlex.split(line, comments=True)[1:]
-        if words[0] == "--help" or "..." in words:
+        if words[0] in OF_THE_PROGRAM or "..." in words:
             continue
         command, rest = command_of(words)
         known = options_of(command)
@@ -202,7 +205,8 @@ def test_every_option_in_the_text_exists(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     named = {word for span in INSIDE.findall(text) for word in re.findall(r"--[a-z][a-z-]+", span)}
     known = {word for command in every_command() for word in options_of(command)}
-    assert named <= known | {"--help", "--numprocesses", "--preserve-env", "--version"}
+    others = {"--numprocesses", "--preserve-env", "--require-hashes"}
+    assert named <= known | OF_THE_PROGRAM | others
 
 
 def every_command() -> Iterator[Any]:

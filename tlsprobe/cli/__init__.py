@@ -26,7 +26,7 @@ app = typer.Typer(
     cls=LazyGroup,
     help="How does this server end a TLS connection, who resets whom, why, and whom does it hurt?",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
 )
