@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tlsprobe.cli.console import err, say
 from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER, UNMEASURED
 from tlsprobe.model.run import Cell, Run
-from tlsprobe.model.waiver import Waiver, WaiverUse
+from tlsprobe.model.waiver import Waiver, WaiverState, WaiverUse
 from tlsprobe.report.waivers import describe_waiver
 from tlsprobe.waiving import standing_verdict
 
@@ -40,13 +40,14 @@ def print_unmeasured(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: boo
 
 
 def print_waivers(runs: Sequence[Run]) -> None:
-    """Say on standard error what was waived, which waivers are over, and which are of no use."""
+    """Say on standard error which waivers are over, and which are of no use."""
     uses: dict[Waiver, list[WaiverUse]] = {}
     for run in runs:
         for use in run.waivers:
             uses.setdefault(use.waiver, []).append(use)
     for waiver, of in uses.items():
-        say(err(), describe_waiver(waiver, of))
+        if all(use.state is not WaiverState.USED for use in of):
+            say(err(), describe_waiver(waiver, of))
 
 
 def _unmeasured(runs: Sequence[Run]) -> Iterator[Cell]:

@@ -58,6 +58,7 @@ from tlsprobe.report.sentences import (
     target_title,
     undecided_rules,
 )
+from tlsprobe.report.waivers import describe_waiver
 
 FEW_SEQUENCES = 12
 """So many have a row each, with counts and what went over the wire."""
@@ -226,6 +227,7 @@ def _circumstances(run: Run, *, is_brief: bool) -> Iterator[tuple[str, str]]:
         yield "timing", timing
     if not is_brief and (rules := undecided_rules(run)):
         yield "rules", f"not decided by anything in this run: {rules}"
+    yield from (("waiver", describe_waiver(use.waiver, [use])) for use in run.waivers)
     yield from (("note", note) for note in run.notes)
     if run.interrupted:
         yield "note", "interrupted: only what was finished before is counted"
