@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Template
 
 import pytest
 
 from tests.docs.sessions import CAPTURE, DOCS, Typed, blocks, missing_part, session
-from tests.e2e.probing import PATIENCE
+from tests.e2e.probing import PATIENCE, tlsprobe
 from tests.servers import Postgres
 
 PAGES = [p for p in sorted(DOCS.rglob("*.md")) if any(b.language == "console" for b in blocks(p))]
@@ -96,21 +98,35 @@ def first_wrong(
         command = typed.command.replace(".venv/bin/", "")
         for placeholder, value in real.items():
             command = command.replace(placeholder, value)
-        done = subprocess.run(
-            ["bash", "-c", f"{IN_SHELL}(exit {code})\n{command}"],
-            cwd=folder,
-            env=os.environ | ports | ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        code = done.returncode
-        missing = missing_part(typed, done.stdout + done.stderr)
+        code, printed = performed(command, code, folder, ports)
+        missing = missing_part(typed, printed)
         if missing is not None:
-            return f"{command}\ndoes not print\n{missing}\nbut\n{done.stdout}{done.stderr}"
+            return f"{command}\ndoes not print\n{missing}\nbut\n{printed}"
     return None
 
+
+def performed(
+    command: str, code: int, folder: Path, variables: Mapping[str, str]
+) -> tuple[int, str]:
+    """The exit code of a command and what it prints; the one before it ended with ``code``."""
+    plain = Template(command.removeprefix("sudo ").replace("\\\n", " ")).safe_substitute(variables)
+    if plain.startswith("tlsprobe ") and not set(plain) & set(OPERATORS):
+        ran = tlsprobe(*shlex.split(plain)[1:], cwd=folder, env={"COLUMNS": "80"})
+        return ran.code, ran.out + ran.err
+    done = subprocess.run(
+        ["bash", "-c", f"{IN_SHELL}(exit {code})\n{command}"],
+        cwd=folder,
+        env={**os.environ, **variables, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+OPERATORS = "|>&"
+"""What it takes a shell to understand."""
 
 ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
