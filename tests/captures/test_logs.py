@@ -28,6 +28,17 @@ ROWS: list[tuple[str, str, str]] = [
         "[pid 7] sendto(3, 0x7f, 10, MSG_NOSIGNAL, NULL, 0) = -1 EPIPE (Broken pipe)",
         "",
     ),
+    ("ltrace", "[pid 7] recv(3, 0x7ffd00, 1024, 0)            = -1", ""),
+    ("ltrace", "curl->SSL_read(0x55d0c8, 0x7ffd00, 16384, 0x7ffd10)   = 0xffffffff", ""),
+    ("bpftrace or bcc, tcpdrop", "\ttcp_drop+0x1", ""),
+    (
+        "bpftrace or bcc, tcpdrop",
+        "curl-7 [001] ..s.. 9.1: kfree_skb: skbaddr=0000 rx_sk=0000 protocol=2048"
+        " location=tcp_v4_rcv+0x9d reason: NO_SOCKET",
+        "",
+    ),
+    ("dmesg, TCP", "[ 7.1] TCP: too many orphaned sockets", ""),
+    ("dmesg, TCP", "kernel: nf_conntrack: nf_conntrack: table full, dropping packet", ""),
     (
         "kernel trace of tcp_send_reset",
         "nginx-71 [000] ..s. 9.1: tcp_send_reset: src=127.0.0.1:443 dest=127.0.0.1:5"
@@ -50,6 +61,34 @@ ROWS: list[tuple[str, str, str]] = [
         "host 192.0.2.9 and port 8443",
     ),
     (
+        "nginx, upstream reset",
+        "2026/11/26 10:00:00 [error] 7#7: *16 readv() failed (104: Connection reset by peer) while"
+        ' reading upstream, client: 192.0.2.1, server: , request: "GET /mid HTTP/1.1", upstream:'
+        ' "http://192.0.2.9:7102/mid", host: "example.org"',
+        "host 192.0.2.9 and port 7102",
+    ),
+    (
+        "nginx, client left",
+        "2026/11/26 10:00:00 [info] 7#7: *12 epoll_wait() reported that client prematurely closed"
+        " connection, so upstream connection is closed too (104: Connection reset by peer) while"
+        ' reading upstream, client: 192.0.2.1, server: , request: "GET /mid HTTP/1.1", upstream:'
+        ' "http://192.0.2.9:7102/mid", host: "x"',
+        "",
+    ),
+    (
+        "nginx, client left",
+        "2026/11/26 10:00:00 [info] 7#7: *11 recv() failed (104: Connection reset by peer) while"
+        ' reading client request headers, client: 192.0.2.1, server: , host: "x"',
+        "",
+    ),
+    (
+        "nginx, upstream ended",
+        "2026/11/26 10:00:00 [error] 7#7: *18 upstream prematurely closed connection while reading"
+        ' response header from upstream, client: 192.0.2.1, server: , request: "GET / HTTP/1.1",'
+        ' upstream: "http://192.0.2.9:7103/fin", host: "example.org"',
+        "host 192.0.2.9 and port 7103",
+    ),
+    (
         "nginx, client or shutdown",
         "2026/11/26 10:00:00 [crit] 7#7: *1 SSL_shutdown() failed (SSL: error:0A000197) while",
         "",
@@ -60,6 +99,17 @@ ROWS: list[tuple[str, str, str]] = [
         '1/1/0/0/0 0/0 "GET / HTTP/1.1"',
         "",
     ),
+    (
+        "HAProxy",
+        "192.0.2.1:5 [26/Nov/2026:15:54:59.736] web mid/s1 0/0/0/1/202 200 56 - - SD-- 1/1/0/0/0"
+        ' 0/0 "GET /mid HTTP/1.1"',
+        "",
+    ),
+    (
+        "HAProxy",
+        "192.0.2.1:5 [26/Nov/2026:15:55:08.228] tcpf tcpb/s1 1/0/0 0 SD 1/1/0/0/0 0/0",
+        "",
+    ),
     ("Envoy", '[2026-11-26T10:00:00.1Z] "GET / HTTP/1.1" 503 UC upstream_reset 0 95 1 - "-"', ""),
     (
         "Apache httpd",
@@ -67,21 +117,61 @@ ROWS: list[tuple[str, str, str]] = [
         " error reading status line from remote server 192.0.2.9:80",
         "",
     ),
+    (
+        "Apache httpd, backend ended",
+        "[proxy_http:error] [pid 7:tid 8] (70008)Partial results are valid but processing is"
+        " incomplete: [client 192.0.2.1:5] AH01110: error reading response",
+        "",
+    ),
+    (
+        "Apache httpd, backend ended",
+        "[proxy_http:error] [pid 7:tid 8] (20014)Internal error (specific information not"
+        " available): [client 192.0.2.1:5] AH01102: error reading status line from remote server"
+        " 192.0.2.9:80",
+        "",
+    ),
     ("PostgreSQL", "LOG:  could not receive data from client: Connection reset by peer", ""),
+    ("PostgreSQL", "LOG:  could not accept SSL connection: Connection reset by peer", ""),
     ("PostgreSQL", "psql: error: SSL SYSCALL error: EOF detected", ""),
     (
         "Java",
         "javax.net.ssl.SSLException: closing inbound before receiving peer's close_notify",
         "",
     ),
+    ("Java", "java.net.SocketException: Connection reset", ""),
+    (
+        "Java, ended early",
+        "javax.net.ssl.SSLHandshakeException: Remote host terminated the handshake",
+        "",
+    ),
+    ("Java, ended early", "java.io.IOException: HTTP/1.1 header parser received no bytes", ""),
+    ("Java, ended early", "java.net.SocketException: Unexpected end of file from server", ""),
+    (
+        "Python, ended early",
+        "http.client.RemoteDisconnected: Remote end closed connection without response",
+        "",
+    ),
+    ("Python, ended early", "IncompleteRead: IncompleteRead(4 bytes read, 996 more expected)", ""),
     ("Python", "ConnectionResetError: [Errno 104] Connection reset by peer", ""),
     ("Python", "ssl.SSLEOFError: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred", ""),
     ("Ruby", "-e:1:in `read': Connection reset by peer (Errno::ECONNRESET)", ""),
     ("Node.js", "Error: read ECONNRESET", ""),
+    ("Node.js, ended early", "Error: socket hang up ECONNRESET", ""),
+    (
+        "Node.js, ended early",
+        "Error: Client network socket disconnected before secure TLS connection was established"
+        " ECONNRESET",
+        "",
+    ),
     (
         "Go",
         "read tcp 192.0.2.1:50000->[2001:db8::9]:443: read: connection reset by peer",
         "host 2001:db8::9 and port 443",
+    ),
+    (
+        "Go, while connecting",
+        'Get "http://192.0.2.9:80/": dial tcp 192.0.2.9:80: connect: connection reset by peer',
+        "host 192.0.2.9 and port 80",
     ),
     (
         "OpenSSL or curl, no close_notify",
@@ -90,6 +180,24 @@ ROWS: list[tuple[str, str, str]] = [
     ),
     ("curl or OpenSSL, reset", "* Recv failure: Connection reset by peer", ""),
     ("curl or OpenSSL, reset", "write:errno=104", ""),
+    ("curl or OpenSSL, reset", "curl: (35) Recv failure: Connection reset by peer", ""),
+    (
+        "curl or OpenSSL, reset",
+        "2026-11-26 15:55:39 (479 KB/s) - Read error at byte 4/1000 (Connection reset by peer).",
+        "",
+    ),
+    (
+        "curl or wget, cut short",
+        "curl: (18) transfer closed with 996 bytes remaining to read",
+        "",
+    ),
+    ("curl or wget, cut short", "curl: (52) Empty reply from server", ""),
+    (
+        "curl or OpenSSL, ended early",
+        "curl: (35) OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to 192.0.2.9:443 ",
+        "",
+    ),
+    ("curl or OpenSSL, ended early", "GnuTLS: Error in the pull function.", ""),
     (
         "conntrack",
         "    [UPDATE] tcp      6 10 CLOSE src=192.0.2.1 dst=192.0.2.9 sport=5 dport=5432 [ASSURED]",

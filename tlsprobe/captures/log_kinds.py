@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 _PEER = r"(?P<peer>\[[0-9a-fA-F:]{2,45}\]:\d{1,5}|[\w.-]{1,100}:\d{1,5})"
 _READER = "the program read ECONNRESET: an RST came from the other end, or from something between"
+_EITHER = "the program met the end of the connection before it had what it waited for"
+_RST_OR_FIN = "whether it was an RST or a FIN, nor who was the first to end"
 _NOT_WHY = "nor what provoked it, nor whether a close_notify or a FIN came first"
 
 
@@ -52,6 +54,29 @@ LOG_KINDS = (
         "the traced program wrote to a connection that had already been reset or closed",
     ),
     _kind(
+        "ltrace",
+        r"\b(?:recv|read|recvfrom|recvmsg|send|write|SSL_read|SSL_write|SSL_shutdown)(?:@\S{1,40})?"
+        r"\(.{0,300}\) {1,40}= (?:-1|0xffffffff)\b",
+        "a call of the traced program failed on a connection; ltrace does not print errno",
+        _RST_OR_FIN,
+    ),
+    _kind(
+        "bpftrace or bcc, tcpdrop",
+        r"\btcp_(?:drop|v[46]_rcv|rcv_state_process|reset)\b.{0,20}\+0x|\btcpdrop\b"
+        r"|SKB_DROP_REASON_\w{3,40}|\bkfree_skb: .{0,200}reason: \w{3,40}",
+        "this machine's kernel threw a segment away, where the stack or the reason says",
+        "whether an RST answered it",
+    ),
+    _kind(
+        "dmesg, TCP",
+        r"\bTCP: (?:request_sock_TCP: |out of memory|too many (?:of )?orphaned|.{0,60}SYN flooding"
+        r"|time wait bucket table overflow)|\bnf_conntrack: (?:nf_conntrack: )?table full"
+        r"|\bREJECT\b.{0,300}\bPROTO=TCP\b|\bIN=\S{0,20} OUT=.{0,300}\bPROTO=TCP\b.{0,200}\bRST\b",
+        "the kernel of this machine was short of something, or a rule of the firewall logged a"
+        " segment: too many orphans are reset, and a full table of conntrack drops",
+        "which connections were reset for it",
+    ),
+    _kind(
         "kernel trace of tcp_send_reset",
         r"\btcp_send_reset:.{0,300}",
         "this machine's kernel sent an RST; newer kernels print the reason (reason=...)",
@@ -65,6 +90,18 @@ LOG_KINDS = (
         " connection) or at the pod's; some versions of kubectl end all others with it",
     ),
     _kind(
+        "nginx, client left",
+        r"client prematurely closed connection|\(104: .{0,60}?\) while .{0,40}?client request",
+        "nginx's client ended the connection, and nginx then its connection to the upstream; 104 is"
+        " an RST of the client, or of something between",
+    ),
+    _kind(
+        "nginx, upstream ended",
+        rf"upstream prematurely closed connection(?:.{{0,600}}?upstream: \"\w+://{_PEER})?",
+        "the upstream sent a FIN before its response was whole",
+        "why it did",
+    ),
+    _kind(
         "nginx, upstream reset",
         r"\(104: .{0,60}?\) while .{0,60}?upstream"
         rf"(?:.{{0,600}}?upstream: \"\w+://{_PEER})?",
@@ -72,13 +109,12 @@ LOG_KINDS = (
     ),
     _kind(
         "nginx, client or shutdown",
-        r"\(104: .{0,60}?\) while|SSL_shutdown\(\) failed|SSL_(?:read|write)\(\) failed"
-        r"|upstream prematurely closed connection",
+        r"\(104: .{0,60}?\) while|SSL_shutdown\(\) failed|SSL_(?:read|write)\(\) failed",
         "nginx met the end of a connection before it expected one",
     ),
     _kind(
         "HAProxy",
-        r" (?:[SC][DHCRQL][-A-Z]{2}) \d{1,9}/\d{1,9}/\d{1,9}/\d{1,9}/\+?\d{1,9} ",
+        r" (?:[SC][DHCRQL](?:[-A-Z]{2})?) \d{1,9}/\d{1,9}/\d{1,9}/\d{1,9}/\+?\d{1,9} ",
         "the first of the four flags tells who ended it (S: the server, C: the client), the second"
         " when (D: in the data, H: before the headers, C: while connecting)",
         "whether it was an RST or a FIN",
@@ -95,11 +131,19 @@ LOG_KINDS = (
     _kind(
         "Apache httpd",
         r"\bAH\d{5}: .{0,300}?reset by peer|\(104\)Connection reset by peer: ",
-        "httpd read ECONNRESET: an RST came from the client or backend that the line names",
+        "httpd read ECONNRESET: an RST came from its client or its backend; of AH01102 and AH01110"
+        " it was the backend",
+    ),
+    _kind(
+        "Apache httpd, backend ended",
+        r"\bAH011(?:02|10): error reading (?:status line|response)",
+        "the backend ended the connection before its response was whole, with a FIN",
+        "why it did",
     ),
     _kind(
         "PostgreSQL",
         r"could not (?:receive data from|send data to) client: |unexpected EOF on client connection"
+        r"|could not accept SSL connection: (?:Connection reset|EOF)|connection to client lost"
         r"|SSL SYSCALL error: |SSL connection has been closed unexpectedly",
         "PostgreSQL, or its client, met the end of the connection where more was expected",
     ),
@@ -110,22 +154,48 @@ LOG_KINDS = (
         "a Java program met a FIN without close_notify (the first), or an RST (SocketException)",
     ),
     _kind(
+        "Java, ended early",
+        r"Remote host terminated the handshake|header parser received no bytes"
+        r"|fixed content-length: \d{1,15}, bytes received|Unexpected end of file from server"
+        r"|Premature EOF",
+        _EITHER,
+        _RST_OR_FIN,
+    ),
+    _kind(
         "Python",
         r"ConnectionResetError|UNEXPECTED_EOF_WHILE_READING|EOF occurred in violation of protocol"
         r"|SSLEOFError|BrokenPipeError",
         "a Python program met an RST (ConnectionResetError) or a FIN without close_notify (EOF)",
     ),
     _kind(
+        "Python, ended early",
+        r"RemoteDisconnected|Remote end closed connection without response|IncompleteRead\(",
+        "a Python program met a FIN before the response was whole",
+        "why the other end sent it",
+    ),
+    _kind(
         "Ruby",
         r"Errno::(?:ECONNRESET|EPIPE)",
         "a Ruby program met an RST, or wrote to what was closed",
     ),
-    _kind("Node.js", r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b|socket hang up", _READER),
+    _kind("Node.js", r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b", _READER),
+    _kind(
+        "Node.js, ended early",
+        r"socket hang up|Client network socket disconnected",
+        f"{_EITHER}; Node.js calls a FIN ECONNRESET here, too",
+        _RST_OR_FIN,
+    ),
     _kind(
         "Go",
         rf"\b(?:read|write) tcp[46]? .{{1,100}}?->{_PEER}: (?:read|write): "
         r"(?:connection reset by peer|broken pipe)",
         _READER,
+    ),
+    _kind(
+        "Go, while connecting",
+        rf"\bdial tcp[46]? {_PEER}: connect: connection (?:reset by peer|refused)",
+        "connect() met an RST: nothing listens there, or something in between turned it away, or"
+        " (reset) the connection was ended at once",
     ),
     _kind(
         "OpenSSL or curl, no close_notify",
@@ -135,9 +205,25 @@ LOG_KINDS = (
     ),
     _kind(
         "curl or OpenSSL, reset",
-        r"(?:Recv|Send) failure: |curl: \((?:35|52|55|56)\)|(?:read|write):errno=(?:104|32)"
-        r"|OpenSSL SSL_(?:read|write|connect): ",
+        r"(?:Recv|Send) failure: (?:Connection reset|Broken pipe)"
+        r"|OpenSSL SSL_(?:read|write|connect): (?:Connection reset|Broken pipe)"
+        r"|(?:read|write):errno=(?:104|32)|Read error at byte .{0,60}reset by peer",
         _READER,
+    ),
+    _kind(
+        "curl or wget, cut short",
+        r"transfer closed with .{0,60}remaining to read|Connection closed at byte \d"
+        r"|curl: \((?:18|52)\)|Empty reply from server",
+        "the other end sent a FIN before the response was whole, or before there was any",
+        "why it did",
+    ),
+    _kind(
+        "curl or OpenSSL, ended early",
+        r"(?:Recv|Send) failure: |curl: \((?:35|55|56)\)|OpenSSL SSL_(?:read|write|connect): "
+        r"|GnuTLS: (?:Error in the p|The TLS connection was non-properly)"
+        r"|GnuTLS recv error \(-(?:54|110)\)",
+        _EITHER,
+        _RST_OR_FIN,
     ),
     _kind(
         "conntrack",
@@ -182,7 +268,10 @@ LOG_KINDS = (
 
 SUSPICIOUS = re.compile(
     r"reset|104|errno|eof|epipe|broken pipe|linger|lost connection|close_notify|shutdown|closed"
-    r"|failure|curl: |upstream|TCPAbort|OutRsts|[SC][DHCRQL]--? |hang up|ConnectionReset|SSL"
+    r"|failure|curl: |RemoteDisconn|IncompleteRead|AH011|terminated the|no bytes|content-length"
+    r"|end of file|tcp_drop|tcpdrop|tcp_v|tcp_rcv|SKB_DROP|kfree_skb|TCP: |conntrack|PROTO=TCP"
+    r"|dial tcp|disconnected|remaining to read|Empty reply|GnuTLS|= -1|0xffffffff|upstream"
+    r"|TCPAbort|OutRsts|[SC][DHCRQL](?:--?)? |hang up|ConnectionReset|SSL"
     r"| UC | DC |UPE|tcp +6 |^ *tcp6? |WAIT|ESTAB|LAST-ACK|CLOSING|^T |TCP D=|PktGroupId"
     r"|\d\.\d{1,3}[\t,;|]",
     re.IGNORECASE,
