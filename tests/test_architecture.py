@@ -45,6 +45,7 @@ NEIGHBOURS: Final = {
     ("profiles", "protocols"),
     ("fuzz", "campaign"),
     ("tls", "certificates"),
+    ("tls", "records"),
     ("sniff", "flows"),
     ("sniff", "captures"),
 }

@@ -52,9 +52,11 @@ DURATIONS = st.one_of(
     st.floats(0, allow_infinity=False, allow_nan=False),
 )
 WAITS = DURATIONS | st.sampled_from(Limit)
+ALERTS = [(2, 0), (2, 80), (1, 90), (1, 100), (2, 120)]
+"""A close_notify at the level warning is what stands for no alert at all."""
 
 
-def steps(verb: Verb) -> st.SearchStrategy[Step]:
+def steps(verb: Verb) -> st.SearchStrategy[Step]:  # noqa: PLR0911 - one per kind
     """Every step that the table lets this verb make."""
     step = partial(st.builds, Step, st.just(verb))
     whole = step(form=st.sampled_from([Form.WHOLE, *verb.row.forms]))
@@ -69,6 +71,8 @@ def steps(verb: Verb) -> st.SearchStrategy[Step]:
             return step(wait=DURATIONS | st.just(Limit.IDLE))
         case Operand.EVENT:
             return step(event=st.sampled_from(Awaited), wait=WAITS)
+        case Operand.ALERT:
+            return whole | step(alert=st.sampled_from(ALERTS))
         case Operand.DISTANCE:
             offsets = st.none() | DURATIONS | DURATIONS.map(float.__neg__)
             return step(wait=st.just(Limit.IDLE), offset=offsets)
@@ -115,7 +119,7 @@ def test_every_step_that_the_table_allows_parses_back(verb: Verb, data: st.DataO
 def test_the_grammar_writes_out_every_verb_with_its_forms() -> None:
     written = dict(grammar())
     assert [text.split()[0] for text in written] == list(Verb)
-    assert "send [ string | part | cut | large | upload ]" in written
+    assert "send [ string | part | cut | large | upload | plain | corrupt | empty ]" in written
     assert "await event [ wait ]" in written
     assert all(written.values())
 
@@ -196,6 +200,20 @@ def test_every_word_of_the_grammar() -> None:
         Step(Verb.DRAIN, wait=2.0),
         Step(Verb.FIN),
     )
+
+
+def test_an_alert_is_written_by_its_level_and_its_name() -> None:
+    (step,) = parse("alert fatal internal_error").steps
+    assert step == Step(Verb.ALERT, alert=(2, 80))
+    assert parse("alert warning close_notify") == parse("alert")
+    assert parse("alert corrupt fatal unknown_ca").steps[0].form is Form.CORRUPT
+    assert parse("key_update request").steps == (Step(Verb.KEY_UPDATE, form=Form.ASKING),)
+
+
+def test_only_tls_1_3_has_a_key_update() -> None:
+    assert not parse("request; key_update; fin").fits("1.2")
+    assert parse("request; key_update; fin").fits("1.3")
+    assert parse("request; alert; fin").fits("1.2")
 
 
 def test_every_word_of_the_special_verbs() -> None:

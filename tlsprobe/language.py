@@ -5,6 +5,7 @@ r"""The one-line language for close sequences: text to steps, and back.
     step     = verb [ form ] [ operand ]
     event    = "flight" | "response" | "data" | "close_notify" | "fin" | "end"
     wait     = duration | "idle"
+    alert    = ( "warning" | "fatal" ) description, by its name in the TLS Alerts registry
     duration = number ( "us" | "ms" | "s" )
     string   = a Python-style quoted string with \n, \r, \t, \0, \\, \", \xHH
 
@@ -23,6 +24,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, NoReturn, TypeVar, assert_never
 
 from tlsprobe.errors import SequenceError
+from tlsprobe.model.alerts import CLOSE_NOTIFY, DESCRIPTIONS, LEVELS, alert_name, alert_number
 from tlsprobe.model.sequence import (
     ENDS,
     NEEDS_OUR_HALF,
@@ -57,7 +59,9 @@ MAX_LENGTH = 100_000
 """Characters a sequence may have; a longer text is a mistake, not a sequence."""
 
 
-_Word = TypeVar("_Word", Verb, Awaited)
+_Word = TypeVar("_Word", Verb, Awaited, str)
+
+_CLOSE_NOTIFY = (LEVELS["warning"], CLOSE_NOTIFY)
 
 
 class _Token(NamedTuple):
@@ -129,13 +133,15 @@ def _grammar_of(operand: Operand) -> str:
             return "[ wait ]"
         case Operand.EVENT:
             return "event [ wait ]"
+        case Operand.ALERT:
+            return "[ warning | fatal description ]"
         case Operand.DISTANCE:
             return "[ before | after duration ]"
         case _:
             assert_never(operand)
 
 
-def _format_operand(step: Step) -> str:
+def _format_operand(step: Step) -> str:  # noqa: PLR0911 - one per kind
     match step.verb.row.operand:
         case Operand.NOTHING:
             return ""
@@ -147,6 +153,8 @@ def _format_operand(step: Step) -> str:
             return _unless_patience(step.wait)
         case Operand.EVENT:
             return f"{step.event} {_unless_patience(step.wait)}".rstrip()
+        case Operand.ALERT:
+            return "" if step.alert is None else _format_alert(step.alert)
         case Operand.DISTANCE:
             return "" if step.offset is None else _format_offset(step.offset)
         case operand:
@@ -155,6 +163,11 @@ def _format_operand(step: Step) -> str:
 
 def _unless_patience(wait: Wait) -> str:
     return "" if wait is Limit.PATIENCE else format_wait(wait)
+
+
+def _format_alert(alert: tuple[int, int]) -> str:
+    level = next(name for name, number in LEVELS.items() if number == alert[0])
+    return f"{level} {alert_name(alert)}"
 
 
 def _format_offset(offset: float) -> str:
@@ -215,7 +228,7 @@ class _Parser:
             self.fail(f"'{verb}' cannot {out_of_place[0]}", token, out_of_place[1])
         return self.operands(verb)
 
-    def operands(self, verb: Verb) -> Step:
+    def operands(self, verb: Verb) -> Step:  # noqa: PLR0911 - one per kind
         form = self.form(verb)
         match verb.row.operand:
             case Operand.NOTHING:
@@ -230,6 +243,8 @@ class _Parser:
             case Operand.EVENT:
                 event = self.choose(tuple(Awaited), self.take(), "event")
                 return Step(verb, form=form, event=event, wait=self.wait())
+            case Operand.ALERT:
+                return Step(verb, form=form, alert=self.alert())
             case Operand.DISTANCE:
                 return Step(verb, form=form, wait=Limit.IDLE, offset=self.offset())
             case operand:
@@ -240,6 +255,15 @@ class _Parser:
         if token.kind == "word" and token.text in verb.row.forms:
             return Form(self.take().text)
         return Form.WHOLE
+
+    def alert(self) -> tuple[int, int] | None:
+        if self.peek().kind != "word":
+            return None
+        level = LEVELS[self.choose(tuple(LEVELS), self.take(), "level")]
+        description = alert_number(self.choose(DESCRIPTIONS, self.take(), "alert"))
+        assert description is not None
+        alert = level, description
+        return None if alert == _CLOSE_NOTIFY else alert
 
     def offset(self) -> float | None:
         token = self.peek()

@@ -11,6 +11,9 @@ sides of it. Two habits make every byte on the wire nameable:
 * Alerts are read from OpenSSL's info callback, which gives level and description in both
   versions, although TLS 1.3 encrypts them.
 
+What OpenSSL has no way to send, ``seal`` makes with the session's own keys; from then on all our
+records are made so, and what OpenSSL itself would say is dropped.
+
 This is the only module that imports pyOpenSSL, and the only one that knows OpenSSL's words. What
 every connection does a dozen times goes past pyOpenSSL's methods to the functions of OpenSSL that
 they call: there "nothing to read yet" is a number and no exception.
@@ -32,7 +35,17 @@ from OpenSSL._util import lib as _lib
 from tlsprobe.errors import UsageError
 from tlsprobe.model.alerts import CLOSE_NOTIFY
 from tlsprobe.model.target import TlsIdentity, TlsVersion
-from tlsprobe.model.trace import RecordKind
+from tlsprobe.model.trace import RecordKind, Side
+from tlsprobe.records.key_log import Opened
+from tlsprobe.records.sealing import (
+    MOST_CONTENT,
+    Sealer,
+    changes_keys,
+    opened,
+    records_in,
+    sealer_of,
+)
+from tlsprobe.records.walk import ALERT, ALERT_SIZE, APPLICATION_DATA
 
 OPENSSL_VERSION = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
 """The library that does the cryptography, for the run document."""
@@ -40,9 +53,11 @@ OPENSSL_VERSION = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replac
 _VERSIONS = {TlsVersion.TLS12: SSL.TLS1_2_VERSION, TlsVersion.TLS13: SSL.TLS1_3_VERSION}
 _allocate = _ffi.new_allocator(should_clear_after_alloc=False)
 _WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
+_SYSCALL = _lib.SSL_ERROR_SYSCALL
 _SENT, _ALERT = SSL.SENT_SHUTDOWN, SSL.SSL_CB_ALERT
 _POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
+_CLOSE_NOTIFY = bytes((1, CLOSE_NOTIFY))
 _RECORD_HEADER = struct.Struct(">BBxH").unpack_from
 _MAX_RECORD = 2**14 + 2048
 _NO_RECORD = -1
@@ -88,13 +103,13 @@ class TlsContext:
         if self.sni is not None:
             connection.set_tlsext_host_name(self.sni)
         connection.set_connect_state()
-        return TlsSession(connection)
+        return TlsSession(connection, Side.CLIENT)
 
     def accept(self) -> TlsSession:
         """A fresh server side (the reference servers')."""
         connection = SSL.Connection(self.context, None)
         connection.set_accept_state()
-        return TlsSession(connection)
+        return TlsSession(connection, Side.SERVER)
 
 
 def client_context(
@@ -128,7 +143,7 @@ def client_context(
     if offered:
         context.set_alpn_protos(_alpn(offered))
     if identity.keylog is not None:
-        context.set_keylog_callback(_keylog(identity.keylog))
+        context.set_keylog_callback(_keylog(_appended_to(identity.keylog)))
     return TlsContext(context, _server_name(server_name) if server_name else None)
 
 
@@ -185,8 +200,15 @@ class TlsSession:
     TLS. ``asked_certificate``: the server wanted a certificate of ours.
     """
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, connection: SSL.Connection, side: Side) -> None:
         self._connection = connection
+        self._side = side
+        self._key_log: list[bytes] = []
+        self._sealer: Sealer | None = None
+        self._written = 0
+        self._last = b""
+        self._taken_in = 0
+        self._awaits_key_update = False
         self._ssl = connection._ssl
         self._into, self._out = connection._into_ssl, connection._from_ssl
         self._buffer = bytearray()
@@ -225,9 +247,13 @@ class TlsSession:
     def output(self) -> bytes:
         """Ciphertext that OpenSSL wants on the wire."""
         data = _taken(self._out)
-        if self.handshaken and not self._slim:
+        if not self.handshaken:
+            return data
+        if self._slim or (data and self._begins_with_the_keys):
+            self._count(data)
+        if not self._slim:
             self._renew_buffers()
-        return data
+        return data if self._sealer is None else b""
 
     def receive(self, ciphertext: bytes) -> list[Received]:
         """Take stream bytes; the records that they complete, in order.
@@ -258,8 +284,35 @@ class TlsSession:
         """The beginning of a record whose rest has not arrived."""
         return bytes(self._buffer)
 
+    def can_seal(self) -> bool:
+        """Whether ``seal`` can make records of this session: its suite is an AEAD's."""
+        if self._sealer is None:
+            self._sealer = self._take_over()
+        return self._sealer is not None
+
+    def seal(self, kind: int, content: bytes, *, corrupt: bool = False) -> bytes:
+        """A record of this content type, made by hand; ``corrupt``: with a tag that fits nothing.
+
+        Only if ``can_seal``.
+        """
+        assert self._sealer is not None
+        return self._sealer.seal(kind, content, corrupt=corrupt)
+
+    def key_update(self, *, request: bool) -> bytes:
+        """The record with our KeyUpdate (TLS 1.3); ``request``: it asks for the peer's.
+
+        Only if ``can_seal``.
+        """
+        assert self._sealer is not None
+        self._awaits_key_update = self._awaits_key_update or request
+        return self._sealer.key_update(request=request)
+
     def send(self, plaintext: bytes) -> bytes:
         """The records that carry ``plaintext``; also after our close_notify, if asked to."""
+        if self._sealer is not None:
+            starts = range(0, len(plaintext), MOST_CONTENT)
+            pieces = (plaintext[start : start + MOST_CONTENT] for start in starts)
+            return b"".join(self._sealer.seal(APPLICATION_DATA, piece) for piece in pieces)
         self._reopen()
         view = memoryview(plaintext)
         out = bytearray()
@@ -273,6 +326,8 @@ class TlsSession:
 
     def close_notify(self) -> bytes:
         """The record that carries our close_notify; every call makes another one."""
+        if self._sealer is not None:
+            return self._sealer.seal(ALERT, _CLOSE_NOTIFY)
         self._reopen()
         try:
             self._connection.shutdown()
@@ -283,6 +338,10 @@ class TlsSession:
     def forget(self) -> None:
         """Let go of the callback's reference, so that no cycle outlives the connection."""
         self._connection.set_app_data(None)
+
+    def note_secret(self, line: bytes) -> None:
+        """A line of the key log."""
+        self._key_log.append(line)
 
     def note_alert(self, alert: tuple[int, int], *, incoming: bool) -> None:
         """The info callback's report."""
@@ -321,9 +380,11 @@ class TlsSession:
 
     def _one(self, record: bytes) -> Received:
         late = self.notified
+        place = self._taken_in
+        self._taken_in += record[0] == APPLICATION_DATA or self.version is TlsVersion.TLS12
         if self.failure or (late and self.version is TlsVersion.TLS13):
             # OpenSSL reads no more, and would only pile up what it is given
-            return Received(self._unread_kind(record[0]), len(record))
+            return self._unread(record, place)
         if late:  # in TLS 1.2 it can be made to look at what follows a close_notify
             _lib.SSL_set_shutdown(self._ssl, _lib.SSL_get_shutdown(self._ssl) & _SENT)
         self._give(record)
@@ -335,8 +396,72 @@ class TlsSession:
             kind = RecordKind.DATA
         else:
             kind = self._unread_kind(record[0])
+        if kind is RecordKind.TICKET and self._awaits_key_update:
+            kind = self._told_from_ticket(record, place)
         # RFC 8446 section 6.1: data after a closure alert is ignored
         return Received(kind, len(record), b"" if late else data, alert)
+
+    def _unread(self, record: bytes, place: int) -> Received:
+        """A record that OpenSSL does not look at, by what is in it where our own keys tell."""
+        inner = self._opened(record, place) if self.handshaken else None
+        if inner is not None and inner.kind == ALERT and len(inner.content) == ALERT_SIZE:
+            alert = inner.content[0], inner.content[1]
+            return Received(_kind_of(alert), len(record), b"", alert)
+        return Received(self._unread_kind(record[0]), len(record))
+
+    def _told_from_ticket(self, record: bytes, place: int) -> RecordKind:
+        """A ticket, or the KeyUpdate that we have asked for: both leave nothing to read.
+
+        What cannot be opened may be either; nobody is blamed for a KeyUpdate that is missing.
+        """
+        inner = self._opened(record, place)
+        if inner is not None and not changes_keys(inner):
+            return RecordKind.TICKET
+        self._awaits_key_update = False
+        return RecordKind.KEY_UPDATE
+
+    def _opened(self, record: bytes, place: int) -> Opened | None:
+        """What is in the ``place``-th record of the peer's behind its Finished."""
+        return opened(
+            record,
+            place,
+            self._side.peer,
+            cipher=self.cipher or "",
+            key_log=self._key_log,
+            server_random=self._connection.server_random() or b"",
+        )
+
+    @property
+    def _begins_with_the_keys(self) -> bool:
+        """Whether what ends the handshake on our side goes out under the keys of the session.
+
+        A server's tickets do, in TLS 1.3; a client's Finished has keys of its own, or (TLS 1.2) is
+        the first record under those of the session.
+        """
+        return self._side is Side.SERVER and self.version is TlsVersion.TLS13
+
+    def _count(self, data: bytes) -> None:
+        """Keep in mind how many records have gone out under the keys of the session."""
+        records = records_in(data)
+        if records and self._sealer is None:
+            self._written += len(records)
+            self._last = records[-1]
+
+    def _take_over(self) -> Sealer | None:
+        """Who writes our records from now on; None where OpenSSL's last one says otherwise."""
+        if not self.handshaken:
+            return None
+        finished = int(self.version is TlsVersion.TLS12)
+        sealer = sealer_of(
+            self._side,
+            self.cipher or "",
+            self._key_log,
+            self._connection.server_random() or b"",
+            self._written + finished,
+        )
+        if sealer is None or (self._last and not sealer.follows(self._last)):
+            return None
+        return sealer
 
     def _unread_kind(self, content_type: int) -> RecordKind:
         """What a record is, of which nothing came."""
@@ -363,8 +488,12 @@ class TlsSession:
         if result > 0:
             return bytes(_ffi.buffer(buffer, result))
         error = _lib.SSL_get_error(self._ssl, result)
-        if error == _ZERO_RETURN:
-            self.notified = True
+        alert = next(reversed(self._alerts.values()), None)
+        told = alert is not None and alert[1] == CLOSE_NOTIFY
+        if error == _ZERO_RETURN or (told and error == _SYSCALL):
+            self.notified = (
+                True  # behind a user_canceled OpenSSL calls it an error without a reason
+            )
         elif error != _WANT_READ:
             self._fail(result)
         return b""
@@ -441,6 +570,7 @@ def _context(lowest: TlsVersion, highest: TlsVersion) -> SSL.Context:
     context.set_max_proto_version(_VERSIONS[highest])
     _lib.SSL_CTX_set_info_callback(context._context, _INFO_CALLBACK)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_keylog_callback(_keylog())
     return context
 
 
@@ -483,18 +613,32 @@ def _expect_name(context: SSL.Context, name: str) -> None:
         _lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
 
 
-def _keylog(path: Path) -> Callable[[SSL.Connection, bytes], None]:
+def _keylog(
+    log: Callable[[bytes], None] = lambda _: None,
+) -> Callable[[SSL.Connection, bytes], None]:
+    """Tell each session its secrets, and whoever wants to know as well."""
+
+    def note(connection: SSL.Connection, line: bytes) -> None:
+        session: TlsSession | None = connection.get_app_data()
+        if session is not None:
+            session.note_secret(line)
+        log(line)
+
+    return note
+
+
+def _appended_to(path: Path) -> Callable[[bytes], None]:
     """Append NSS key log lines; the file is made now, so that a bad path is said now."""
 
-    def log(_: SSL.Connection | None, line: bytes) -> None:
+    def log(line: bytes) -> None:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-            file.write(line)
+            file.write(line and line + b"\n")
 
     try:
-        log(None, b"")
+        log(b"")
     except OSError as error:
         raise UsageError(f"cannot write the key log {path}: {error.strerror}") from error
-    return lambda connection, line: log(connection, line + b"\n")
+    return log
 
 
 def _server_name(name: str) -> bytes:

@@ -10,6 +10,7 @@ from itertools import groupby
 import pytest
 
 from tlsprobe.catalogue import (
+    OPT_IN,
     alert_alone,
     alert_only,
     catalogue,
@@ -75,8 +76,15 @@ def test_default_sequences_are_all_that_apply(has_goodbye: bool, offered: frozen
     assert any(s.uses(Verb.TERMINATE) for s in chosen) == has_goodbye
     for form in (Form.LARGE, Form.UPLOAD):
         assert any(step.form is form for s in chosen for step in s.steps) == (form in offered)
-    left_out = [e.sequence for e in catalogue().values() if e.sequence not in chosen]
+    asked = [entry for entry in catalogue().values() if entry.group not in OPT_IN]
+    left_out = [entry.sequence for entry in asked if entry.sequence not in chosen]
     assert all(lacks(s, offered, has_goodbye=has_goodbye) for s in left_out)
+
+
+def test_some_chapters_are_measured_only_for_who_names_them() -> None:
+    control = find_sequences("control")
+    assert len(control) >= 16
+    assert not set(control) & set(default_sequences(frozenset(Form), has_goodbye=True))
 
 
 def test_a_chapter_is_asked_for_by_its_name() -> None:

@@ -149,6 +149,13 @@ class Actor:
     def ticket(self, size: int = 255) -> Act:
         return self._says(RecordKind.TICKET, size)
 
+    def key_update(self) -> Act:
+        return self._says(RecordKind.KEY_UPDATE, ALERT)
+
+    def malformed(self) -> Act:
+        """A record that no receiver may take."""
+        return self._says(RecordKind.MALFORMED, ALERT)
+
     def handshake(self, size: int = 300) -> Act:
         return self._says(RecordKind.HANDSHAKE, size)
 

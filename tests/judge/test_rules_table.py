@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.judge.playbook import C, S, play, silence
+from tests.judge.playbook import C, S, play, silence, step
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -52,6 +52,10 @@ UPLOAD = C.request(100_000)
 LAST_ANSWERED = play(*LAST_REQUEST, S.notify() + S.fin(), protocol="http1")
 CLOSE_ANNOUNCED = Remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
 H2_IDLE = play(silence(60), S.notify() + S.fin(), protocol="http2")
+
+FAILED = (silence(0.02), C.alert(80), step("alert"))
+"""A server that was quiet, and our fatal alert."""
+ASKED_FOR_KEYS = (C.key_update(), step("key_update request"), C.request())
 
 TABLE = {
     "TLS12-NOTIFY": Row(
@@ -119,6 +123,30 @@ TABLE = {
         breaks=play(S.alert(80)),
         broken=FAIL,
         elsewhere=play(S.alert(90, level=1), S.fin()),
+    ),
+    "TLS13-AFTER-FATAL": Row(
+        keeps=play(*FAILED, S.notify() + S.fin()),
+        breaks=play(*FAILED, S.data(), S.notify() + S.fin()),
+        broken=FAIL,
+        elsewhere=play(*ORDERLY),
+    ),
+    "TLS12-AFTER-FATAL": Row(
+        keeps=play(*FAILED, S.fin(), tls="1.2"),
+        breaks=play(*FAILED, S.data(), S.fin(), tls="1.2"),
+        broken=WARN,
+        elsewhere=play(silence(0.02), C.alert(100, level=1), step("alert"), S.data(), tls="1.2"),
+    ),
+    "TLS-BAD-RECORD": Row(
+        keeps=play(C.malformed(), step("alert corrupt"), S.alert(20), S.fin()),
+        breaks=play(C.malformed(), step("alert corrupt")),
+        broken=FAIL,
+        elsewhere=play(C.alert(80), step("alert"), S.fin()),
+    ),
+    "TLS13-KEY-UPDATE": Row(
+        keeps=play(*ASKED_FOR_KEYS, S.key_update() + S.response()),
+        breaks=play(*ASKED_FOR_KEYS, S.response()),
+        broken=FAIL,
+        elsewhere=play(C.key_update(), step("key_update"), C.request(), S.response()),
     ),
     "TLS-TRUNCATION": Row(
         keeps=play(C.fin(), S.notify() + S.fin()),
@@ -293,6 +321,10 @@ LEVELS = {
     "TLS13-WARNING-LEVEL": Level.MUST,
     "TLS13-CANCELED": Level.SHOULD,
     "TLS-FATAL-CLOSES": Level.MUST,
+    "TLS13-AFTER-FATAL": Level.MUST,
+    "TLS12-AFTER-FATAL": Level.SHOULD,
+    "TLS-BAD-RECORD": Level.MUST,
+    "TLS13-KEY-UPDATE": Level.MUST,
     "TLS-TRUNCATION": Level.INFO,
     "HTTP-CLOSE": Level.MUST,
     "HTTP-CLOSE-HEADER": Level.SHOULD,

@@ -8,7 +8,6 @@ from tlsprobe.protocols import Conversation, Phase
 from tlsprobe.protocols.http1 import Http1Settings, http1
 from tlsprobe.protocols.http2 import Http2Settings, http2
 from tlsprobe.reference.dialects import LARGE, PONG, Dialect, Gone, Lines, Manner, Turn, dialect
-from tlsprobe.reference.forgery import records_in
 
 PLAINLY = Manner()
 
@@ -107,8 +106,3 @@ def test_lines() -> None:
 def test_nonsense_without_end(first: bytes) -> None:
     with pytest.raises(Gone):
         list(dialect(first, Manner()).feed(first + bytes(10_000)))
-
-
-def test_records_are_counted() -> None:
-    assert records_in(b"") == 0
-    assert records_in(b"\x17\x03\x03\x00\x02ab\x15\x03\x03\x00\x01c") == 2

@@ -212,11 +212,12 @@ class Watcher:
 
 
 def plan(sequences: Iterable[Sequence], settings: Settings) -> tuple[CellPlan, ...]:
-    """The cells of a run, in the order of its report."""
+    """The cells of a run, in the order of its report; none in a version without such steps."""
     return tuple(
         CellPlan(sequence, format_groups(sequence.groups), version, settings.trials)
         for sequence in sequences
         for version in settings.tls
+        if sequence.fits(version)
     )
 
 

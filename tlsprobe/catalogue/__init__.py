@@ -77,9 +77,13 @@ def find_sequences(text: str) -> tuple[Sequence, ...]:
     return chapter or (find_sequence(text),)
 
 
+OPT_IN = frozenset({"control"})
+"""The chapters that are measured only where somebody asks for them by name."""
+
+
 def default_sequences(offered: frozenset[Form], *, has_goodbye: bool) -> tuple[Sequence, ...]:
-    """Every entry that makes sense for a protocol with these forms of request."""
-    every = (entry.sequence for entry in catalogue().values())
+    """Every entry that makes sense for a protocol with these forms of request, but for OPT_IN."""
+    every = (entry.sequence for entry in catalogue().values() if entry.group not in OPT_IN)
     return tuple(s for s in every if lacks(s, offered, has_goodbye=has_goodbye) is None)
 
 
@@ -162,7 +166,7 @@ def _may_leave_unread(sequence: Sequence) -> bool:
         match step.verb:
             case Verb.ABORT:
                 return False
-            case Verb.CLOSE_NOTIFY | Verb.ANSWER:
+            case Verb.CLOSE_NOTIFY | Verb.ALERT | Verb.ANSWER:
                 return True
             case Verb.TERMINATE | Verb.SEND | Verb.HELLO if goodbye:
                 return True
@@ -173,6 +177,8 @@ def _may_leave_unread(sequence: Sequence) -> bool:
                     return True
             case Verb.REQUEST | Verb.MEET | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
                 pass  # what is awaited is read
+            case Verb.KEY_UPDATE:
+                pass  # TLS reads it together with what follows
             case Verb.CONNECT | Verb.FIN | Verb.CLOSE:
                 pass  # no bytes
             case verb:

@@ -247,7 +247,7 @@ class Connection:
             return
         start = end - len(data) - self._opened
         self._opened = 0
-        alert = (1, 0) if kind is RecordKind.CLOSE_NOTIFY else alert
+        alert = alert or ((1, 0) if kind is RecordKind.CLOSE_NOTIFY else None)
         self.records.append(Record(Side.CLIENT, start, end, kind, now, alert))
         if is_request:  # of a large upload, an early response proves the head read, no more
             self._request_ends.append(min(end, start + _HEAD))

@@ -160,7 +160,14 @@ class _Script:
         if not sends(burst[0]):
             self.connection.note(EventKind.STEP, step.verb)
         match step.verb:
-            case Verb.HELLO | Verb.SEND | Verb.TERMINATE | Verb.CLOSE_NOTIFY:
+            case (
+                Verb.HELLO
+                | Verb.SEND
+                | Verb.TERMINATE
+                | Verb.CLOSE_NOTIFY
+                | Verb.ALERT
+                | Verb.KEY_UPDATE
+            ):
                 await self.write_burst(burst)
             case Verb.FIN | Verb.CLOSE | Verb.ABORT:
                 await self.write_burst(burst)

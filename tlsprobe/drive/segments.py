@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from tlsprobe.drive.connection import Connection, Piece
+from tlsprobe.drive.connection import Connection, GivenUp, Piece
 from tlsprobe.drive.tcp import Hold
-from tlsprobe.model.sequence import ENDS, WRITES, Act, Form, Group, Step, Verb
+from tlsprobe.model.alerts import CLOSE_NOTIFY, is_error
+from tlsprobe.model.sequence import ENDS, MALFORMED, ODD, WRITES, Act, Form, Group, Step, Verb
 from tlsprobe.model.trace import RecordKind
+from tlsprobe.tls import TlsSession
 
 PLAIN_CLOSE_NOTIFY = bytes((21, 3, 1, 0, 2, 1, 0))
 """The alert record before there are keys (RFC 8446 section 5.1): warning, close_notify."""
@@ -23,6 +25,9 @@ End = Literal[Act.HALF_CLOSES, Act.CLOSES, Act.ABORTS]
 """How our half of a connection ends."""
 
 _SENDING = WRITES | ENDS
+_ALERT, _APPLICATION_DATA = 21, 23
+_WARNING = 1
+_NO_REQUESTS = MALFORMED | {Form.PART, Form.CUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def _end_of(verb: Verb) -> End | None:
             assert_never(act)
 
 
-def piece_of(connection: Connection, step: Step) -> Piece:
+def piece_of(connection: Connection, step: Step) -> Piece:  # noqa: PLR0911 - one per verb
     """The bytes of one step, made and not sent."""
     match step.verb:
         case Verb.SEND:
@@ -107,6 +112,11 @@ def piece_of(connection: Connection, step: Step) -> Piece:
             return _goodbye(connection)
         case Verb.CLOSE_NOTIFY:
             return Piece(RecordKind.CLOSE_NOTIFY, _close_notify(connection))
+        case Verb.ALERT:
+            return _alert(connection, step)
+        case Verb.KEY_UPDATE:
+            record = _sealing(connection).key_update(request=step.form is Form.ASKING)
+            return Piece(RecordKind.KEY_UPDATE, record)
         case Verb.FIN | Verb.CLOSE | Verb.ABORT:
             return Piece(RecordKind.PLAIN, b"")
         case Verb.CONNECT | Verb.REQUEST | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
@@ -122,15 +132,20 @@ def _request(connection: Connection, step: Step) -> Piece:
     assert tls is not None
     if step.payload is not None:
         return Piece(RecordKind.DATA, tls.send(step.payload))
+    if step.form is Form.EMPTY:
+        return Piece(RecordKind.DATA, _sealing(connection).seal(_APPLICATION_DATA, b""))
     owed = conversation.owed
     forms = {Form.LARGE: conversation.large, Form.UPLOAD: conversation.upload}
     request = forms.get(step.form, conversation.request)() or b""
     is_request = conversation.owed > owed
-    if is_request and (_is_late(connection) or step.form in {Form.PART, Form.CUT}):
+    if is_request and (_is_late(connection) or step.form in _NO_REQUESTS):
         conversation.withdraw()
         is_request = False
     if step.form is Form.PART:
         request = request[: max(1, len(request) // 2)]
+    if step.form in MALFORMED:
+        connection.closing = True
+        return _malformed(connection, _APPLICATION_DATA, request, step.form)
     records = tls.send(request)
     if step.form is Form.CUT:
         records = records[: len(records) // 2]
@@ -147,6 +162,44 @@ def _goodbye(connection: Connection) -> Piece:
         conversation.withdraw()
     connection.closing = True
     return Piece(RecordKind.GOODBYE, tls.send(goodbye), is_request and not late)
+
+
+def _alert(connection: Connection, step: Step) -> Piece:
+    """Any alert, also in forms that no TLS library sends."""
+    alert = step.alert or (_WARNING, CLOSE_NOTIFY)
+    tls = _sealing(connection)
+    content = bytes(alert)
+    if alert[1] == CLOSE_NOTIFY or is_error(alert, str(tls.version)) or step.form in ODD:
+        connection.closing = True
+    if step.form in MALFORMED:
+        return _malformed(connection, _ALERT, content, step.form)
+    if step.form is Form.FRAGMENTED:
+        records = tls.seal(_ALERT, content[:1]) + tls.seal(_ALERT, content[1:])
+    else:
+        records = tls.seal(_ALERT, content * (2 if step.form is Form.DOUBLE else 1))
+    if step.form is not Form.WHOLE:
+        # RFC 8446 section 5.1 forbids both, RFC 5246 section 6.2.1 lets any message be cut so
+        return Piece(RecordKind.MALFORMED, records)
+    kind = RecordKind.CLOSE_NOTIFY if alert[1] == CLOSE_NOTIFY else RecordKind.ALERT
+    return Piece(kind, records, alert=alert)
+
+
+def _malformed(connection: Connection, kind: int, content: bytes, form: Form) -> Piece:
+    """A record of this content type that its receiver may not take."""
+    if form is Form.CORRUPT:
+        record = _sealing(connection).seal(kind, content, corrupt=True)
+    else:
+        record = bytes((kind, 3, 3)) + len(content).to_bytes(2, "big") + content
+    return Piece(RecordKind.MALFORMED, record)
+
+
+def _sealing(connection: Connection) -> TlsSession:
+    """The session, once it can seal any record. Raises GivenUp where it cannot."""
+    tls = connection.tls
+    assert tls is not None
+    if not tls.can_seal():
+        raise GivenUp(f"records of {tls.cipher} cannot be made by hand: only AES-GCM and ChaCha20")
+    return tls
 
 
 def _is_late(connection: Connection) -> bool:

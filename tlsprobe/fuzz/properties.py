@@ -28,7 +28,7 @@ from tlsprobe.model.judgement import (
     TcpEnd,
 )
 from tlsprobe.model.knowledge import Digest
-from tlsprobe.model.sequence import ANNOUNCES, ENDS, SPEAKS, WRITES, Form, Verb
+from tlsprobe.model.sequence import ANNOUNCES, ENDS, ODD, SPEAKS, WRITES, Form, Verb
 from tlsprobe.model.trace import Side
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
@@ -334,10 +334,15 @@ def _answers_behind_alert(seen: Observation) -> Iterable[Violation]:
             yield Violation(ANSWERS_BEHIND_ALERT, result.rule, text)
 
 
+_SENSELESS = ODD | {Form.PART, Form.CUT}
+
+
 def _is_plain(seen: Observation) -> bool:
     """Whether all that we sent made sense; nobody has to answer, or even notice, half of it."""
     steps = seen.example.sequence.steps
-    return all(s.payload is None and s.form not in {Form.PART, Form.CUT} for s in steps)
+    return all(s.payload is None and s.form not in _SENSELESS for s in steps) and not any(
+        s.verb is Verb.ALERT for s in steps
+    )
 
 
 def _babbles(seen: Observation) -> bool:

@@ -35,6 +35,8 @@ LETTERS = {
     RecordKind.CLOSE_NOTIFY: "n",
     RecordKind.ALERT: "a",
     RecordKind.HANDSHAKE: "h",
+    RecordKind.KEY_UPDATE: "k",
+    RecordKind.MALFORMED: "x",
 }
 """Signature letters of records, lower case; tickets have none.
 

@@ -19,8 +19,10 @@ _KINDS = {
     RecordKind.GOODBYE: Provoked.GOODBYE,
     RecordKind.CLOSE_NOTIFY: Provoked.CLOSE_NOTIFY,
     RecordKind.ALERT: Provoked.ALERT,
+    RecordKind.MALFORMED: Provoked.ALERT,
     RecordKind.HANDSHAKE: Provoked.HANDSHAKE,
     RecordKind.TICKET: Provoked.HANDSHAKE,
+    RecordKind.KEY_UPDATE: Provoked.HANDSHAKE,
 }
 _WORST_FIRST = tuple(dict.fromkeys(_KINDS.values()))
 

@@ -19,12 +19,32 @@ _NAMES = {
 }  # fmt: skip
 """Alert descriptions by number (the TLS Alerts registry of IANA)."""
 
+_FATAL, _USER_CANCELED = 2, 90
+
 _NUMBERS = {name: number for number, name in _NAMES.items()}
 
 
 def alert_name(alert: tuple[int, int]) -> str:
     """``close_notify``, ``unknown_ca`` or ``alert 123``."""
     return _NAMES.get(alert[1], f"alert {alert[1]}")
+
+
+LEVELS = {"warning": 1, "fatal": 2}
+"""The levels of alerts by name (RFC 5246 section 7.2)."""
+
+DESCRIPTIONS = tuple(_NUMBERS)
+"""The names of the descriptions, in the order of their numbers."""
+
+
+def is_error(alert: tuple[int, int], tls: str | None) -> bool:
+    """Whether an alert ends the connection in that TLS version.
+
+    In TLS 1.3 the level says nothing, and two alerts are no errors (RFC 8446 section 6).
+    """
+    level, description = alert
+    if tls == "1.3":
+        return description not in {CLOSE_NOTIFY, _USER_CANCELED}
+    return level == _FATAL
 
 
 def alert_number(words: str) -> int | None:

@@ -12,7 +12,9 @@ class Form(StrEnum):
 
     PART is the first half of it; CUT a TLS record of which only the first half is ever sent;
     SPLIT the whole in two segments; LARGE a request for a large response; UPLOAD a request with
-    a large body that the server is expected to refuse.
+    a large body that the server is expected to refuse. PLAIN is a record that nothing encrypts,
+    CORRUPT one whose tag does not fit, EMPTY one with no content; FRAGMENTED is a message in two
+    records, DOUBLE the message twice in one record. ASKING asks the other side to do the same.
     """
 
     WHOLE = ""
@@ -21,6 +23,12 @@ class Form(StrEnum):
     SPLIT = "split"
     LARGE = "large"
     UPLOAD = "upload"
+    PLAIN = "plain"
+    CORRUPT = "corrupt"
+    EMPTY = "empty"
+    FRAGMENTED = "fragmented"
+    DOUBLE = "double"
+    ASKING = "request"
 
 
 class Act(Enum):
@@ -59,6 +67,8 @@ class Operand(Enum):
     """A wait that is, without one, the run's idle limit."""
     EVENT = auto()
     """What is waited for, and a wait."""
+    ALERT = auto()
+    """A level and a description, or nothing for a close_notify."""
     DISTANCE = auto()
     """How long before or after an expiry, or nothing where the trials sweep it."""
 
@@ -79,6 +89,7 @@ class Row:
     """What there is to know of a verb.
 
     ``forms`` are those that it comes in besides the whole one; ``meaning`` is a line of help.
+    ``tls`` is the one version that has it, empty where every version does.
     """
 
     act: Act
@@ -86,6 +97,7 @@ class Row:
     operand: Operand = Operand.NOTHING
     place: Place = Place.ANYWHERE
     forms: tuple[Form, ...] = ()
+    tls: str = ""
 
 
 class Verb(StrEnum):
@@ -125,7 +137,10 @@ class Verb(StrEnum):
             "send the request, or these bytes, and wait for nothing",
             Operand.BYTES,
             Place.IN_SESSION,
-            (Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
+            (
+                *(Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
+                *(Form.PLAIN, Form.CORRUPT, Form.EMPTY),
+            ),
         ),
     )
     TERMINATE = (
@@ -135,6 +150,26 @@ class Verb(StrEnum):
     CLOSE_NOTIFY = (
         "close_notify",
         Row(Act.ANNOUNCES, "send the TLS close_notify alert", forms=(Form.SPLIT,)),
+    )
+    ALERT = (
+        "alert",
+        Row(
+            Act.ANNOUNCES,
+            "send any TLS alert; without a name, a close_notify",
+            Operand.ALERT,
+            Place.IN_SESSION,
+            (Form.PLAIN, Form.CORRUPT, Form.FRAGMENTED, Form.DOUBLE),
+        ),
+    )
+    KEY_UPDATE = (
+        "key_update",
+        Row(
+            Act.WRITES,
+            "change our keys (TLS 1.3), and with request have the server change its own",
+            place=Place.IN_SESSION,
+            forms=(Form.ASKING,),
+            tls="1.3",
+        ),
     )
     FIN = "fin", Row(Act.HALF_CLOSES, "send a FIN and go on reading")
     CLOSE = "close", Row(Act.CLOSES, "close the socket, whatever is unread")
@@ -201,6 +236,12 @@ PASSES_TIME = frozenset(v for v in _verbs(Act.WAITS) if v.row.operand is Operand
 TAKES_TIME = _verbs(Act.WAITS, Act.ASKS)
 """Verbs that go on for a while: for a time of their own, or for the server."""
 
+MALFORMED = frozenset({Form.PLAIN, Form.CORRUPT})
+"""Forms of a record that no receiver may take, in either version."""
+
+ODD = MALFORMED | {Form.EMPTY, Form.FRAGMENTED, Form.DOUBLE}
+"""Forms that no TLS library sends, though some are allowed."""
+
 NEEDS_OUR_HALF = SPEAKS | _verbs(Act.HALF_CLOSES)
 """Verbs that cannot be performed once our half of the connection has ended."""
 
@@ -232,7 +273,8 @@ class Step:
     """One verb with its operand.
 
     The verb's operand says which field it carries: BYTES ``payload`` (None: the protocol's own
-    request), EVENT ``event`` and ``wait``, DISTANCE ``offset``, the seconds from the expected
+    request), EVENT ``event`` and ``wait``, ALERT ``alert`` (level and description; None: a
+    close_notify at the level warning), DISTANCE ``offset``, the seconds from the expected
     expiry (None: swept by trial), the others of time ``wait``.
     """
 
@@ -242,6 +284,7 @@ class Step:
     wait: Wait = Limit.PATIENCE
     form: Form = Form.WHOLE
     offset: float | None = None
+    alert: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -295,6 +338,10 @@ class Sequence:
     def is_race(self) -> bool:
         """Whether some step races the server's idle expiry."""
         return any(step.verb in RACES for step in self.steps)
+
+    def fits(self, tls: str) -> bool:
+        """Whether that TLS version has everything that it does."""
+        return all(step.verb.row.tls in {"", tls} for step in self.steps)
 
     @property
     def is_handshake(self) -> bool:

@@ -100,7 +100,11 @@ class Segment(NamedTuple):
 
 
 class RecordKind(StrEnum):
-    """What came of a run of stream bytes, as TLS (or, outside it, the protocol) told us."""
+    """What came of a run of stream bytes, as TLS (or, outside it, the protocol) told us.
+
+    MALFORMED is a record of ours that its receiver need not, or must not, take: its tag fits
+    nothing, nothing encrypts it, or it holds no whole message.
+    """
 
     PLAIN = "plain"
     HANDSHAKE = "handshake"
@@ -109,6 +113,8 @@ class RecordKind(StrEnum):
     GOODBYE = "goodbye"
     CLOSE_NOTIFY = "close_notify"
     ALERT = "alert"
+    KEY_UPDATE = "key_update"
+    MALFORMED = "malformed"
 
 
 ALERTS = frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.ALERT})
@@ -170,6 +176,11 @@ class DriverEvent(NamedTuple):
     def verb(self) -> str:
         """Of a step, or of one that we gave up: the word of the language that it begins with."""
         return self.detail.partition(" ")[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of steps that were written: the verb and the form of each."""
+        return tuple(self.detail.split(" + "))
 
 
 class Mark(NamedTuple):

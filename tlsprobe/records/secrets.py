@@ -35,7 +35,9 @@ _MOST_NEGOTIATIONS = 8
 _MOST_LOST = 256
 """So many records may be missing in front of one, if any are."""
 
-_KEY_UPDATE = 24
+KEY_UPDATE = 24
+"""The handshake message that changes keys (RFC 8446 section 4.6.3)."""
+
 _TLS12 = 0x0303
 
 Found = Mapping[Side, Sequence[FoundRecord]]
@@ -73,7 +75,7 @@ def _opened_13(
 ) -> dict[int, Opened]:
     contents: dict[int, Opened] = {}
     others = sum(record.kind != APPLICATION_DATA for record in found)
-    keys = _keys_13(suite, secret)
+    keys = keys_13(suite, secret)
     # Records sealed with earlier secrets come first; how many, the first that opens tells.
     shift: int | None = None
     for record in found:
@@ -85,9 +87,9 @@ def _opened_13(
             if inner is not None:
                 contents[record.place] = inner
                 shift = candidate
-                if inner.kind == HANDSHAKE and inner.content[:1] == bytes([_KEY_UPDATE]):
-                    secret = _label(suite, secret, b"traffic upd", suite.hashed().digest_size)
-                    keys, shift = _keys_13(suite, secret), place + 1
+                if inner.kind == HANDSHAKE and inner.content[:1] == bytes([KEY_UPDATE]):
+                    secret = next_secret(suite, secret)
+                    keys, shift = keys_13(suite, secret), place + 1
                 break
     return contents
 
@@ -99,15 +101,26 @@ def _shifts(known: int | None, *, lost: bool) -> Iterable[int]:
     return range(known, known - _MOST_LOST, -1) if lost else (known,)
 
 
-def _keys_13(suite: Suite, secret: bytes) -> Keys:
+def keys_13(suite: Suite, secret: bytes) -> Keys:
+    """The keys of a direction from its traffic secret (RFC 8446 section 7.3)."""
     return Keys(suite, _label(suite, secret, b"key", suite.key), _label(suite, secret, b"iv", 12))
+
+
+def next_secret(suite: Suite, secret: bytes) -> bytes:
+    """The traffic secret behind a KeyUpdate (RFC 8446 section 7.2)."""
+    return _label(suite, secret, b"traffic upd", suite.hashed().digest_size)
 
 
 def _open_13(record: FoundRecord, keys: Keys, sequence: int) -> Opened | None:
     if sequence < 0:
         return None
-    head = b"\x17\x03\x03" + record.size.to_bytes(2, "big")
-    plain = keys.unseal(nonce_of(keys.iv, sequence), record.body, head)
+    return open_13(keys, sequence, record.body)
+
+
+def open_13(keys: Keys, sequence: int, body: bytes) -> Opened | None:
+    """What is in a record of TLS 1.3; None if it was not sealed with these keys, so numbered."""
+    head = b"\x17\x03\x03" + len(body).to_bytes(2, "big")
+    plain = keys.unseal(nonce_of(keys.iv, sequence), body, head)
     if plain is None:
         return None
     inner = plain.rstrip(b"\0")
@@ -139,7 +152,8 @@ def _open_12(
         secrets = key_log.get(client.random)
         if suite is None or secrets is None or "CLIENT_RANDOM" not in secrets:
             return
-        both = _keys_12(suite, secrets["CLIENT_RANDOM"], client, server)
+        randoms = client.random, server.random
+        both = keys_12(suite, secrets["CLIENT_RANDOM"], *randoms)
         hellos: dict[Side, Hello] = {}
         for side in Side:
             for record, inner in _opened_12(found.get(side, ()), both[side], number, lost=lost):
@@ -176,10 +190,12 @@ def _opened_12(
                 break
 
 
-def _keys_12(suite: Suite, master: bytes, client: Hello, server: Hello) -> dict[Side, Keys]:
+def keys_12(
+    suite: Suite, master: bytes, client_random: bytes, server_random: bytes
+) -> dict[Side, Keys]:
     """The key block: MAC keys, keys and nonces, the client's first (RFC 5246 section 6.3)."""
     sizes = suite.mac_key, suite.key, suite.fixed_iv
-    seed = b"key expansion" + server.random + client.random
+    seed = b"key expansion" + server_random + client_random
     block = _prf(suite, master, seed, 2 * sum(sizes))
     keys = {}
     for at, side in enumerate((Side.CLIENT, Side.SERVER)):

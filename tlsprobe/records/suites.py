@@ -76,16 +76,24 @@ class Keys:
             return None
         return self.unseal(nonce, body, numbered + size.to_bytes(2, "big"))
 
+    def seal(self, nonce: bytes, plain: bytes, head: bytes) -> bytes:
+        """What ``unseal`` opens again. Suites of CBC are not sealed: raises ValueError."""
+        return self._aead().encrypt(nonce, plain, head)
+
     def unseal(self, nonce: bytes, sealed: bytes, head: bytes) -> bytes | None:
         """What an AEAD sealed with this nonce; None if it did not."""
-        aead = self.suite.aead
-        if aead is None:
+        if self.suite.aead is None:
             return None
-        cipher = AESCCM(self.key, self.suite.tag) if aead is AESCCM else aead(self.key)
         try:
-            return cipher.decrypt(nonce, sealed, head)
+            return self._aead().decrypt(nonce, sealed, head)
         except (InvalidTag, ValueError):  # not this key or place; or too short for a tag
             return None
+
+    def _aead(self) -> AESGCM | ChaCha20Poly1305 | AESCCM:
+        aead = self.suite.aead
+        if aead is None:
+            raise ValueError("a suite of CBC")
+        return AESCCM(self.key, self.suite.tag) if aead is AESCCM else aead(self.key)
 
     def _open_cbc(self, numbered: bytes, body: bytes) -> bytes | None:
         behind = body[-self.suite.mac_key :]
@@ -155,3 +163,13 @@ _NUMBERS: tuple[tuple[Suite, str], ...] = (
 )
 SUITES = {int(number, 16): suite for suite, numbers in _NUMBERS for number in numbers.split()}
 """The suites that are opened, by their numbers."""
+
+
+def suite_named(name: str) -> Suite | None:
+    """The suite of an AEAD by OpenSSL's name for it, None for others."""
+    words = name.replace("-", "_")
+    if "CHACHA20" in words:
+        return _CHACHA
+    if "GCM" not in words:
+        return None
+    return _AES256 if "AES256" in words or "AES_256" in words else _AES128

@@ -100,6 +100,12 @@ async def _replying(peer: Peer, occasion: Occasion) -> None:
     await _polite(peer, occasion)
 
 
+async def _insisting(peer: Peer, occasion: Occasion) -> None:
+    if occasion is Occasion.FAILED:
+        await peer.insist(b"what was that?\n")
+    await _polite(peer, occasion)
+
+
 async def _repeating(peer: Peer, _: Occasion) -> None:
     await peer.notify()
     await peer.notify_again()
@@ -167,6 +173,8 @@ BEHAVIOURS = {
         Behaviour("half-closing", "alert, FIN, then closes with data unread", _half_closing),
         Behaviour("answering", "answers what comes after the client's close_notify", _answering),
         Behaviour("replying", "answers the client's close_notify with words", _replying),
+        Behaviour("insisting", "answers the client's fatal alert with words", _insisting),
+        Behaviour("stiff", "never changes its keys", _polite, Manner(updates=False)),
         Behaviour("repeating", "two alerts, then FIN", _repeating),
         Behaviour("premature", "alert and FIN right after the handshake", _polite, _DEAF),
         Behaviour("premature-reset", "resets right after the handshake", _aborting_at_once, _DEAF),

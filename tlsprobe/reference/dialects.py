@@ -36,13 +36,15 @@ class Manner:
     ``listens``: it reads what comes behind the handshake, and does not end at once. ``cuts``: it
     stops in the middle of the first response. ``announces``: its last HTTP/1.1 response says
     ``Connection: close``. ``goaways`` are the GOAWAY frames of its farewell in HTTP/2, each a last
-    stream and an error; by default those of a graceful end.
+    stream and an error; by default those of a graceful end. ``updates``: it changes its keys when
+    it is asked to (TLS 1.3).
     """
 
     listens: bool = True
     cuts: bool = False
     announces: bool = True
     goaways: tuple[tuple[int, int], ...] = ((_ANY_STREAM, 0), (1, 0))
+    updates: bool = True
 
 
 class Turn(NamedTuple):

@@ -14,13 +14,13 @@ import trio
 
 from tlsprobe.model.trace import RecordKind
 from tlsprobe.reference.dialects import PONG, Dialect, Gone, Manner, dialect
-from tlsprobe.reference.forgery import can_forge, forged_alert, records_in
 from tlsprobe.tls import TlsContext, TlsSession
 
 IDLE_TIMEOUT = 1.0
 """Seconds after which every reference server but ``mute`` ends an idle connection."""
 
 _HEADER = 5
+_ALERT = 21
 _NO_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -32,6 +32,7 @@ class Occasion(Enum):
     NOTIFIED = "close_notify"
     EOF = "eof"
     IDLE = "idle"
+    FAILED = "failed"
     CUT = "cut"
     START = "start"
 
@@ -45,7 +46,6 @@ class Peer:
         self._dialect: Dialect | None = None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tls: TlsSession = context.accept()
-        self._written = 0
 
     async def handshake(self) -> None:
         """Up to the end of the TLS handshake. Raises Gone."""
@@ -57,6 +57,8 @@ class Peer:
             await self._send(self._tls.output())
             if self._tls.failure:
                 raise Gone
+        if not self._manner.updates:
+            self._tls.can_seal()  # from here on OpenSSL's own words are dropped, a KeyUpdate too
 
     async def serve(self) -> Occasion:
         """Answer requests until there is an occasion to end the connection."""
@@ -75,6 +77,9 @@ class Peer:
             for received in self._tls.receive(record):
                 if received.kind is RecordKind.CLOSE_NOTIFY:
                     return Occasion.NOTIFIED
+                if self._tls.failure:
+                    await self._send(self._tls.output())
+                    return Occasion.FAILED
                 if received.kind is RecordKind.DATA and received.data:
                     occasion = await self._answer(received.data)
                     if occasion is not None:
@@ -87,7 +92,9 @@ class Peer:
             await self._send(self._tls.send(words))
 
     async def notify(self) -> None:
-        """Send our close_notify, behind the protocol's farewell."""
+        """Send our close_notify, behind the protocol's farewell; nothing, once TLS has failed."""
+        if self._tls.failure:
+            return
         await self.farewell()
         await self._send(self._tls.close_notify())
 
@@ -98,6 +105,11 @@ class Peer:
     async def say(self, words: bytes) -> None:
         """Say something inside TLS."""
         await self._send(self._tls.send(words))
+
+    async def insist(self, words: bytes) -> None:
+        """Say something inside TLS though it has failed."""
+        if self._tls.can_seal():
+            await self._send(self._tls.send(words))
 
     async def answer_anything(self) -> None:
         """Answer whatever comes next, though it comes behind a close_notify."""
@@ -111,10 +123,10 @@ class Peer:
         await self._send(self._tls.output())
 
     async def alert(self, level: int, description: int) -> None:
-        """Send any alert, made by hand; TLS 1.3 only, and nothing of OpenSSL's can follow."""
-        if not can_forge(self._tls):
+        """Send any alert, made by hand."""
+        if not self._tls.can_seal():
             raise Gone
-        await self._send(forged_alert(self._tls, self._written, level, description))
+        await self._send(self._tls.seal(_ALERT, bytes((level, description))))
 
     async def say_plainly(self, words: bytes) -> None:
         """Say something outside TLS."""
@@ -184,7 +196,6 @@ class Peer:
             raise Gone from None
 
     async def _send(self, data: bytes) -> None:
-        self._written += records_in(data) if self._tls.handshaken else 0
         view = memoryview(data)
         try:
             while view:

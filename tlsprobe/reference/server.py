@@ -19,7 +19,6 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO, Behaviour
 from tlsprobe.reference.certificate import self_signed
 from tlsprobe.reference.dialects import Gone
-from tlsprobe.reference.forgery import listen
 from tlsprobe.reference.peer import Occasion, Peer
 from tlsprobe.tls import TlsContext, server_context
 
@@ -68,9 +67,7 @@ def _context() -> TlsContext:
         pem = Path(folder, "reference.pem")
         pem.touch(0o600)
         pem.write_bytes(self_signed())
-        context = server_context(pem)
-    listen(context)
-    return context
+        return server_context(pem)
 
 
 async def _open(nursery: trio.Nursery, context: TlsContext, behaviour: Behaviour) -> int:

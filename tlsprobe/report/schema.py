@@ -97,7 +97,7 @@ _REQUIRED: Mapping[type, Iterable[str]] = {
 """Keys that the contract promises though the model has defaults for them."""
 
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$"
-_SIGNATURE = r"^([DGNAFRHdgnafrh]+( [DGNAFRHdgnafrh]+)*)?$"
+_SIGNATURE = r"^([DGNAFRHKXdgnafrhkx]+( [DGNAFRHKXdgnafrhkx]+)*)?$"
 _STRINGS: Mapping[str, Document] = {
     "started": {"pattern": _TIME},
     "finished": {"pattern": _TIME},

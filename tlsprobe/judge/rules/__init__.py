@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from tlsprobe.judge.rules.failure import FAILURE_RULES
 from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcome
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
@@ -33,7 +34,7 @@ __all__ = [
     "wants_alert_alone",
 ]
 
-_CHAPTERS = (TLS_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
+_CHAPTERS = (TLS_RULES, FAILURE_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
 
 IGNORE_AFTER = ("TLS12-IGNORE-AFTER", "TLS13-IGNORE-AFTER")
 """The rules that take a control of our alert alone to be decided."""
@@ -52,6 +53,8 @@ def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
     if drive.failure is not None or drive.ended_early or not drive.events:
         return ()
     rules = _that_can_apply(given.tls, given.trace.protocol, given.finished)
+    if given.failed is not None:
+        rules = tuple([rule for rule in rules if rule.in_failure])
     found = [apply(rule, given) for rule in rules]
     return tuple([result for result in found if result is not None])
 

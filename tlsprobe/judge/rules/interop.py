@@ -300,6 +300,7 @@ INTEROP_RULES = (
         "A server sends its last message inside TLS: to a client, other bytes are a broken record.",
         _plaintext,
         in_handshake=True,
+        in_failure=True,
         remedy=Remedy(
             "Clients report a protocol error (wrong version number) in place of what"
             " the server said.",
@@ -380,6 +381,7 @@ INTEROP_RULES = (
         "The capture shows that our own side did what the sequence says.",
         _self_notify,
         in_handshake=True,
+        in_failure=True,
     ),
 )
 """tlsprobe's own rules, in the order of reports."""

@@ -18,13 +18,11 @@ from tlsprobe.judge.closing import (
     ending_of,
     judged_part,
 )
+from tlsprobe.model.alerts import is_error
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import EventKind, Record, RecordKind, Side, Trace
-
-_FATAL = 2
-_CLOSE_NOTIFY, _USER_CANCELED = 0, 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,9 @@ class RuleInput:
     its TCP write side, if it was the server that did. ``judged`` holds the records of each side
     behind the opening exchange. ``finished``: the handshake was; ``tls`` is the version that was
     negotiated, or else the one that was offered to a server that began the handshake. ``alerts``
-    are the server's, ``kinds`` what records there are of either side.
+    are the server's, ``kinds`` what records there are of either side. ``failed`` is the record of
+    ours with which TLS failed, a fatal alert or one that no receiver may take, unless the server
+    had begun to end the connection before it had any of it.
     """
 
     trace: Trace
@@ -60,6 +60,7 @@ class RuleInput:
     alerts: tuple[Record, ...]
     kinds: frozenset[RecordKind]
     knowledge: Knowledge
+    failed: Record | None = None
 
     @property
     def said_goodbye(self) -> bool:
@@ -72,16 +73,8 @@ class RuleInput:
         return any(map(self.is_error, self.alerts))
 
     def is_error(self, record: Record) -> bool:
-        """Whether it is an alert that ends the connection.
-
-        In TLS 1.3 the level says nothing, and two alerts are no errors (RFC 8446 section 6).
-        """
-        if record.alert is None:
-            return False
-        level, description = record.alert
-        if self.tls == "1.3":
-            return description not in {_CLOSE_NOTIFY, _USER_CANCELED}
-        return level == _FATAL
+        """Whether it is an alert that ends the connection."""
+        return record.alert is not None and is_error(record.alert, self.tls)
 
     def said(self, side: Side, *kinds: RecordKind) -> list[Record]:
         """The judged part's records of these kinds."""
@@ -125,6 +118,7 @@ def rule_input(
     foreign = first is not None and first.before_fin and not first.cause.row.by_sender
     shaken = trace.drive.did(EventKind.HANDSHAKEN) is not None
     finished = shaken and trace.drive.tls is not None
+    tls = trace.drive.tls or (knowledge.offered if _answered_hello(records) else None)
     return RuleInput(
         trace=trace,
         closing=closing,
@@ -140,11 +134,33 @@ def rule_input(
         its_end=None if foreign else end,
         judged=judged_part(trace.drive),
         finished=finished,
-        tls=trace.drive.tls or (knowledge.offered if _answered_hello(records) else None),
+        tls=tls,
         alerts=tuple([r for r in records if r.alert is not None and r.side is Side.SERVER]),
         kinds=kinds,
         knowledge=knowledge,
+        failed=_failed(trace, closing, tls),
     )
+
+
+def _failed(trace: Trace, closing: Closing, tls: str | None) -> Record | None:
+    """Our record that made TLS fail.
+
+    An alert is one if a step was to send it: our TLS library's own answers what the server did.
+    """
+    steps = (event for event in trace.drive.events if event.kind is EventKind.STEP)
+    alerts = any(label.startswith("alert") for step in steps for label in step.labels)
+    ours = judged_part(trace.drive)[Side.CLIENT]
+    failing = next((record for record in ours if _fails(record, tls, alerts=alerts)), None)
+    if failing is None:
+        return None
+    end = ending_of(trace, closing)
+    return None if end is not None and end.crossed(failing) else failing
+
+
+def _fails(record: Record, tls: str | None, *, alerts: bool) -> bool:
+    if record.kind is RecordKind.MALFORMED:
+        return True
+    return alerts and record.alert is not None and is_error(record.alert, tls)
 
 
 def _goodbye(records: tuple[Record, ...]) -> Record | None:
@@ -169,8 +185,9 @@ class Rule:
     ``remedy`` is there where there is more to say of a breach than the cause of a reset does.
     ``in_handshake``: it can also be asked where a handshake was broken off. ``timed``: its answer
     depends on when our steps came, as that of most rules about an RST does, and a late step takes
-    it away. ``fails_if_slow``: a breach may mean no more than that the server was slow, and where
-    the machine was busy it is in doubt.
+    it away. ``in_failure``: it can also be asked where our side made TLS fail, after which the
+    server owes nothing but the end. ``fails_if_slow``: a breach may mean no more than that the
+    server was slow, and where the machine was busy it is in doubt.
     """
 
     id: str
@@ -184,6 +201,7 @@ class Rule:
     protocols: tuple[str, ...] = ()
     remedy: Remedy | None = None
     in_handshake: bool = False
+    in_failure: bool = False
     timed: bool = False
     fails_if_slow: bool = False
 

@@ -53,6 +53,7 @@ TCP_RULES = (
         _rst_on_unread,
         checked=True,
         in_handshake=True,
+        in_failure=True,
         timed=True,
     ),
     Rule(
@@ -65,6 +66,7 @@ TCP_RULES = (
         _rst_form,
         checked=True,
         in_handshake=True,
+        in_failure=True,
     ),
 )
 """The rules of TCP, in the order of reports."""

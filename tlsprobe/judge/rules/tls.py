@@ -177,15 +177,6 @@ def _tls13_canceled(given: RuleInput) -> Answer:
     return Result.WARN, "the server sent user_canceled and no close_notify after it"
 
 
-def _tls_fatal_closes(given: RuleInput) -> Answer:
-    if not given.sent_error_alert or given.aborted or given.not_the_servers:
-        return None
-    end = given.closing.server_end
-    if end is None:
-        return Result.FAIL, "the server sent a fatal alert and kept the connection open"
-    return Result.PASS, f"the server's fatal alert was followed by {kind_of(end)}"
-
-
 def _tls_truncation(given: RuleInput) -> Answer:
     fin, end = given.closing.first(Side.CLIENT, FIN), given.closing.server_end
     unannounced = fin is not None and not before(given.ours, fin)
@@ -320,6 +311,7 @@ TLS_RULES = (
         "sender",
         "Whoever has sent close_notify or a fatal alert sends nothing more.",
         _after_own_alert,
+        in_failure=True,
         checked=True,
         tls="1.2",
         remedy=_SAY_NOTHING_MORE,
@@ -331,6 +323,7 @@ TLS_RULES = (
         "sender",
         "Whoever has sent close_notify or a fatal alert sends nothing more.",
         _after_own_alert,
+        in_failure=True,
         checked=True,
         tls="1.3",
         remedy=_SAY_NOTHING_MORE,
@@ -342,6 +335,7 @@ TLS_RULES = (
         "sender",
         "A close_notify carries the level warning.",
         _tls13_warning_level,
+        in_failure=True,
         checked=True,
         tls="1.3",
         remedy=Remedy(
@@ -365,20 +359,6 @@ TLS_RULES = (
                     Party.SERVER, "send close_notify after user_canceled, or close_notify alone."
                 ),
             ),
-        ),
-    ),
-    Rule(
-        "TLS-FATAL-CLOSES",
-        "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
-        Level.MUST,
-        "both",
-        "After a fatal alert the connection is closed at once.",
-        _tls_fatal_closes,
-        in_handshake=True,
-        checked=True,
-        remedy=Remedy(
-            "The client waits on a connection that can carry nothing more.",
-            (Advice(Party.SERVER, "close the socket when the TLS library reports a fatal error."),),
         ),
     ),
     Rule(
