@@ -7,7 +7,7 @@ import pytest
 from tests.judge.playbook import C, Line, S, crossing, gives_up, play, silence, step
 from tests.judge.scenarios import FAIL, INFO, PASS, WARN, result, results
 from tlsprobe.model.judgement import Result
-from tlsprobe.model.trace import Coverage
+from tlsprobe.model.trace import Coverage, RecordKind
 
 NOTHING = Result.NOT_APPLICABLE
 BOTH = pytest.mark.parametrize("tls", ["1.2", "1.3"])
@@ -56,6 +56,13 @@ def test_an_alert_of_our_librarys_own_is_no_step(tls: str) -> None:
 def test_in_tls_1_3_the_level_means_nothing(tls: str, level: int, ends: bool) -> None:
     found = result("TLS-FATAL-CLOSES", play(C.alert(80, level=level), step("alert"), tls=tls))
     assert found is (FAIL if ends else NOTHING)
+
+
+def test_a_fatal_close_notify_may_be_taken_for_either_in_tls_1_3() -> None:
+    story = (C.alert(0, kind=RecordKind.CLOSE_NOTIFY), step("alert"))
+    assert result("TLS13-NOTIFY", play(*story, S.fin())) is NOTHING
+    assert result("TLS-FATAL-CLOSES", play(*story)) is NOTHING
+    assert result("TLS-FATAL-CLOSES", play(*story, tls="1.2")) is FAIL
 
 
 @BOTH

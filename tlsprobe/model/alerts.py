@@ -19,7 +19,10 @@ _NAMES = {
 }  # fmt: skip
 """Alert descriptions by number (the TLS Alerts registry of IANA)."""
 
-_FATAL, _USER_CANCELED = 2, 90
+FATAL = 2
+"""The level of an alert that ends the connection (RFC 5246 section 7.2)."""
+
+_USER_CANCELED = 90
 
 _NUMBERS = {name: number for number, name in _NAMES.items()}
 
@@ -29,7 +32,7 @@ def alert_name(alert: tuple[int, int]) -> str:
     return _NAMES.get(alert[1], f"alert {alert[1]}")
 
 
-LEVELS = {"warning": 1, "fatal": 2}
+LEVELS = {"warning": 1, "fatal": FATAL}
 """The levels of alerts by name (RFC 5246 section 7.2)."""
 
 DESCRIPTIONS = tuple(_NUMBERS)
@@ -44,7 +47,7 @@ def is_error(alert: tuple[int, int], tls: str | None) -> bool:
     level, description = alert
     if tls == "1.3":
         return description not in {CLOSE_NOTIFY, _USER_CANCELED}
-    return level == _FATAL
+    return level == FATAL
 
 
 def alert_number(words: str) -> int | None:

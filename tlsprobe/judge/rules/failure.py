@@ -24,7 +24,7 @@ _ALLOWED_IN_12 = frozenset({"alert fragmented", "alert double"})
 def _tls_fatal_closes(given: RuleInput) -> Answer:
     if given.aborted or given.not_the_servers:
         return None
-    if given.failed is not None and given.failed.alert is not None:
+    if given.failed is not None and given.is_error(given.failed):
         whose = "our"
     elif given.sent_error_alert:
         whose = "its own"
@@ -93,7 +93,7 @@ def _refused(given: RuleInput, end: WireEvent) -> Answer:
 def _after_fatal(broken: Result, given: RuleInput) -> Answer:
     """Data of the server's that it began to send when it had our fatal alert."""
     failed = given.failed
-    if failed is None or failed.alert is None or given.aborted:
+    if failed is None or not given.is_error(failed) or given.aborted:
         return None
     if given.trace.coverage is not Coverage.WHOLE:
         return None

@@ -18,7 +18,7 @@ from tlsprobe.judge.closing import (
     ending_of,
     judged_part,
 )
-from tlsprobe.model.alerts import is_error
+from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
@@ -160,7 +160,10 @@ def _failed(trace: Trace, closing: Closing, tls: str | None) -> Record | None:
 def _fails(record: Record, tls: str | None, *, alerts: bool) -> bool:
     if record.kind is RecordKind.MALFORMED:
         return True
-    return alerts and record.alert is not None and is_error(record.alert, tls)
+    if not alerts or record.alert is None:
+        return False
+    # A close_notify at the level fatal: in TLS 1.3 the level "can" be ignored, and need not be.
+    return record.alert[0] == FATAL or is_error(record.alert, tls)
 
 
 def _goodbye(records: tuple[Record, ...]) -> Record | None:
