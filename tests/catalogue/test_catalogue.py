@@ -84,6 +84,11 @@ def test_default_sequences_are_all_that_apply(has_goodbye: bool, offered: frozen
 def test_some_chapters_are_measured_only_for_who_names_them() -> None:
     control = find_sequences("control")
     assert len(control) >= 16
+    asked = {rule for e in catalogue().values() if e.group not in OPT_IN for rule in e.decides}
+    decided = {rule for e in catalogue().values() for rule in e.decides}
+    assert {name for name, rule in RULES.items() if rule.opt_in} == decided - asked - {
+        "TLS-FATAL-CLOSES"  # the server's own alert decides it too
+    }
     assert not set(control) & set(default_sequences(frozenset(Form), has_goodbye=True))
 
 

@@ -70,11 +70,14 @@ def _that_can_apply(tls: str | None, protocol: str, finished: bool) -> tuple[Rul
 
 
 def undecided(cells: Iterable[Cell]) -> list[str]:
-    """The rules on which these cells, all those of a run, say nothing: not applicable."""
+    """The rules on which these cells, all those of a run, say nothing: not applicable.
+
+    Without those that nobody asked for (``opt_in``).
+    """
     decided = {
         finding.rule
         for cell in cells
         for finding in cell.findings
         if finding.result is not Result.NOT_APPLICABLE
     }
-    return [rule for rule in RULES if rule not in decided]
+    return [name for name, rule in RULES.items() if name not in decided and not rule.opt_in]

@@ -199,6 +199,7 @@ FAILURE_RULES = (
         "Whoever has received an error alert sends no data any more.",
         _tls13_after_fatal,
         in_failure=True,
+        opt_in=True,
         checked=True,
         tls="1.3",
         remedy=_SAY_NOTHING,
@@ -211,6 +212,7 @@ FAILURE_RULES = (
         "Whoever has received a fatal alert closes the connection, and sends no data any more.",
         _tls12_after_fatal,
         in_failure=True,
+        opt_in=True,
         checked=True,
         tls="1.2",
         remedy=_SAY_NOTHING,
@@ -223,6 +225,7 @@ FAILURE_RULES = (
         "A record that cannot be opened ends the connection, with an alert that says so.",
         _bad_record,
         in_failure=True,
+        opt_in=True,
         checked=True,
         fails_if_slow=True,
         remedy=Remedy(
@@ -242,6 +245,7 @@ FAILURE_RULES = (
         "receiver",
         "A KeyUpdate that asks for one is answered with one before any more data.",
         _key_update,
+        opt_in=True,
         checked=True,
         tls="1.3",
         remedy=Remedy(

@@ -190,7 +190,8 @@ class Rule:
     depends on when our steps came, as that of most rules about an RST does, and a late step takes
     it away. ``in_failure``: it can also be asked where our side made TLS fail, after which the
     server owes nothing but the end. ``fails_if_slow``: a breach may mean no more than that the
-    server was slow, and where the machine was busy it is in doubt.
+    server was slow, and where the machine was busy it is in doubt. ``opt_in``: nothing decides it
+    but sequences that are measured only where somebody asks for them.
     """
 
     id: str
@@ -207,6 +208,7 @@ class Rule:
     in_failure: bool = False
     timed: bool = False
     fails_if_slow: bool = False
+    opt_in: bool = False
 
     def can_apply(self, tls: str | None, protocol: str, finished: bool = True) -> bool:
         """Whether it has anything to say of connections in this version with this protocol.
