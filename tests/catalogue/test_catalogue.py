@@ -86,9 +86,7 @@ def test_some_chapters_are_measured_only_for_who_names_them() -> None:
     assert len(control) >= 16
     asked = {rule for e in catalogue().values() if e.group not in OPT_IN for rule in e.decides}
     decided = {rule for e in catalogue().values() for rule in e.decides}
-    assert {name for name, rule in RULES.items() if rule.opt_in} == decided - asked - {
-        "TLS-FATAL-CLOSES"  # the server's own alert decides it too
-    }
+    assert {name for name, rule in RULES.items() if rule.opt_in} == decided - asked
     assert not set(control) & set(default_sequences(frozenset(Form), has_goodbye=True))
 
 

@@ -16,7 +16,7 @@ from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcom
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.tcp import TCP_RULES
-from tlsprobe.judge.rules.tls import TLS_RULES
+from tlsprobe.judge.rules.tls import TLS_RULES, TRUNCATION_RULES
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.run import Cell
 
@@ -34,7 +34,10 @@ __all__ = [
     "wants_alert_alone",
 ]
 
-_CHAPTERS = (TLS_RULES, FAILURE_RULES, HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES)
+_CHAPTERS = (
+    *(TLS_RULES, FAILURE_RULES, TRUNCATION_RULES),
+    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES),
+)
 
 IGNORE_AFTER = ("TLS12-IGNORE-AFTER", "TLS13-IGNORE-AFTER")
 """The rules that take a control of our alert alone to be decided."""

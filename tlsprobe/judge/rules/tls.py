@@ -361,6 +361,10 @@ TLS_RULES = (
             ),
         ),
     ),
+)
+"""The rules of an orderly close of TLS, in the order of reports."""
+
+TRUNCATION_RULES = (
     Rule(
         "TLS-TRUNCATION",
         "RFC 8446 section 6.1; RFC 5246 section 7.2.1",
@@ -371,4 +375,4 @@ TLS_RULES = (
         checked=True,
     ),
 )
-"""The rules of TLS, in the order of reports."""
+"""How a server takes a close that is not orderly."""
