@@ -178,7 +178,8 @@ def _alert(connection: Connection, step: Step) -> Piece:
     else:
         records = tls.seal(_ALERT, content * (2 if step.form is Form.DOUBLE else 1))
     if step.form is not Form.WHOLE:
-        # RFC 8446 section 5.1 forbids both, RFC 5246 section 6.2.1 lets any message be cut so
+        # RFC 8446 section 5.1 forbids both; RFC 5246 section 6.2.1 lets any message be cut so,
+        # and OpenSSL refuses them in either version
         return Piece(RecordKind.MALFORMED, records)
     kind = RecordKind.CLOSE_NOTIFY if alert[1] == CLOSE_NOTIFY else RecordKind.ALERT
     return Piece(kind, records, alert=alert)

@@ -17,8 +17,12 @@ _QUIET_NS = 10_000_000
 """So long a server must have been silent: what it sends then it was not about to send anyway."""
 
 _ASKING = frozenset({"key_update request"})
-_ALLOWED_IN_12 = frozenset({"alert fragmented", "alert double"})
-"""What the driver calls steps that ask for a KeyUpdate, and those that only TLS 1.3 forbids."""
+_CUT = frozenset({"alert fragmented", "alert double"})
+"""What the driver calls steps that ask for a KeyUpdate, and those whose alert is no one record.
+
+TLS 1.3 forbids to send the latter (RFC 8446 section 5.1), TLS 1.2 does not, and neither says what
+their receiver has to do.
+"""
 
 
 def _tls_fatal_closes(given: RuleInput) -> Answer:
@@ -63,12 +67,10 @@ def _bad_record(given: RuleInput) -> Answer:
     if given.aborted or given.not_the_servers:
         return None
     end = given.closing.server_end
-    if given.tls == "1.2" and _stepped(given, _ALLOWED_IN_12):
-        how = "with nothing" if end is None else f"with {kind_of(end)}"
-        return (
-            Result.INFO,
-            f"an alert cut as TLS 1.2 allows, and hardly anybody does, was met {how}",
-        )
+    if _stepped(given, _CUT):
+        how = "nothing" if end is None else kind_of(end)
+        how = f"an error alert and {how}" if given.sent_error_alert else how
+        return Result.INFO, f"an alert that was no record of its own was met with {how}"
     if end is None:
         said = "the server kept the connection open after a record of ours that nobody may take"
         return (Result.FAIL, said) if _was_waited_for(given) else None
