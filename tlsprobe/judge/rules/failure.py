@@ -185,7 +185,7 @@ FAILURE_RULES = (
         "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
         Level.MUST,
         "both",
-        "After a fatal alert, whoever sent it, the connection is closed at once.",
+        "After a fatal alert the connection is closed at once.",
         _tls_fatal_closes,
         in_handshake=True,
         in_failure=True,
