@@ -14,6 +14,7 @@ import pytest
 from tests.cli.in_process import tlsprobe
 from tests.fuzz.test_report import RUN as FUZZ
 from tests.report.committed import RESULTS
+from tests.report.links import broken_links
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.report.document import RUN_FILE
 from tlsprobe.report.formats import HTML_PAGE
@@ -67,6 +68,14 @@ def test_folders_old_and_new_get_it(folder: Path) -> None:
     assert (kept / HTML_PAGE).exists()
     assert (folder / HTML_PAGE).exists()
     assert "How 2 servers end TLS connections" in seen_in(folder.parent / HTML_PAGE).text
+
+
+def test_a_site_is_made_of_folders(folder: Path) -> None:
+    site = folder.parent / "site"
+    ran = tlsprobe("report", str(folder), "--site", str(site), cwd=folder)
+    assert (ran.code, ran.out) == (0, f"{site / 'index.html'}\n")
+    assert list((site / "sequences").glob("terminate*.html"))
+    assert broken_links(site) == []
 
 
 def test_a_fuzz_run_gets_its_page(tmp_path: Path) -> None:

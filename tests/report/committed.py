@@ -8,6 +8,7 @@ folder that a lab measured with run documents into the form that is committed.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,14 @@ from typing import NamedTuple
 from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths
 from tlsprobe.campaign.lab_columns import shipped_columns
-from tlsprobe.campaign.reading import fact_of, judged_from, named_in, read_results, runs_in
+from tlsprobe.campaign.reading import (
+    fact_of,
+    judged_from,
+    named_in,
+    read_results,
+    runs_in,
+    typed_of,
+)
 from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
@@ -27,6 +35,7 @@ from tlsprobe.report.document import RUN_FILE, read_run
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes, read_lab_notes
 from tlsprobe.report.pages.compatibility import summary_page
+from tlsprobe.report.site import data_in, site_of, write_site
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -74,6 +83,7 @@ def write(folder: Path) -> None:
         summary_only=True,
     )
     write_run_pages(runs, RESULTS, folder)
+    write_site(folder, committed_site())
     agreed = {name: one.agreement for name, one in committed().items()}
     if any(found[side].resets for found in agreed.values() for side in found):
         page = page_for_folder(kernel_page(agreed))
@@ -87,12 +97,24 @@ def write(folder: Path) -> None:
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
 
 
+def committed_site() -> Iterator[tuple[str, str]]:
+    """The files of the site, by name: as 'tlsprobe report results --site results' makes them."""
+    notes = read_lab_notes(RESULTS) or LabNotes("")
+    runs = committed_runs()
+    return site_of(
+        [(runs[name], typed_of(RESULTS / name)) for name in sorted(runs)],
+        absent_in(RESULTS),
+        notes.command,
+        profiles=shipped_columns(),
+        also=data_in(RESULTS),
+    )
+
+
 def write_run_pages(runs: dict[str, Run], measured: Path, folder: Path) -> None:
     """The page of each run; it names the command line that measured just this one."""
     for name, run in runs.items():
-        said = RecordedFacts(measured / name / FACTS_FILE).how_measured()
         (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / RUN_PAGE).write_bytes(page_of(run, said.typed if said else ""))
+        (folder / name / RUN_PAGE).write_bytes(page_of(run, typed_of(measured / name)))
 
 
 def keep(folder: Path, command: str) -> None:

@@ -22,6 +22,7 @@ from tests.report.committed import (
     readme,
     write,
 )
+from tests.report.links import broken_links, unpacked
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.model.behaviour import Harm, Phase, Tried
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
@@ -56,7 +57,17 @@ def test_the_files_are_what_the_facts_give(tmp_path: Path) -> None:
     write(tmp_path)
     for made in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
         name = made.relative_to(tmp_path)
-        assert (RESULTS / name).read_bytes() == made.read_bytes(), f"{name} is not what it would be"
+        assert _said(RESULTS / name) == _said(made), f"{name} is not what it would be"
+    assert broken_links(tmp_path, RESULTS) == []
+    assert _pages(tmp_path) == _pages(RESULTS), "a page of a server or sequence that is no more"
+
+
+def _pages(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.html")}
+
+
+def _said(file: Path) -> str | bytes:
+    return unpacked(file.read_text()) if file.suffix == ".html" else file.read_bytes()
 
 
 def test_readme_shows_the_summary_of_them() -> None:

@@ -94,6 +94,13 @@ def fact_of(run: Run, typed: str) -> RunFact:
     )
 
 
+def typed_of(folder: Path) -> str:
+    """The command line that measured what is in a results folder; empty if its facts do not say."""
+    facts = folder / FACTS_FILE
+    said = RecordedFacts(facts).how_measured() if facts.exists() else None
+    return said.typed if said else ""
+
+
 def _unjudged(header: FactsHeader, said: RunFact) -> Run:
     return Run(
         tool=header.tool,

@@ -8,31 +8,51 @@ from typing import Annotated
 
 import typer
 
-from tlsprobe.campaign.reading import results_in
-from tlsprobe.campaign.results import replace_file
+from tlsprobe.campaign.lab_columns import shipped_columns
+from tlsprobe.campaign.reading import results_in, typed_of
+from tlsprobe.campaign.results import replace_file, writing
 from tlsprobe.cli.typed import command_line
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.compatibility import vendors_of
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.formats import HTML_PAGE, page_to_share
 from tlsprobe.report.fuzz_document import FUZZ_FILE, read_fuzz
+from tlsprobe.report.lab_notes import read_lab_notes
 from tlsprobe.report.pages.compatibility import comparison_page
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.pages.site import INDEX
+from tlsprobe.report.site import data_in, site_of, write_site
 
 
 def report(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Results folders, or folders of them.")
     ],
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            "--site",
+            metavar="FOLDER",
+            help="Write a site instead: an index, and a page for each server and each sequence.",
+        ),
+    ] = None,
 ) -> None:
     """Write the page to share into results folders: one HTML file, which needs no other.
 
     The page opens from disk, prints, and needs no script. 'run', 'lab run' and 'fuzz' write it as
     well. A folder of several results folders gets the matrix of them all besides.
 
+    A site is static files that lead to each other, for any host or straight from disk: open its
+    index.html.
+
     Example: tlsprobe report results/20261120T200102Z-db.example-5432
+
+    Example: tlsprobe report results --site site
     """
+    if site is not None:
+        typer.echo(_write_site(folders, site))
+        return
     for folder, page in [pair for place in folders for pair in _pages(place)]:
         file = folder / HTML_PAGE
         replace_file(file, page_to_share(page).encode())
@@ -49,3 +69,19 @@ def _pages(place: Path) -> Iterator[tuple[Path, Page]]:
     if len(found) > 1:
         vendors = vendors_of([run for _, run in found], absent_in(place))
         yield place, comparison_page(vendors, command_line())
+
+
+def _write_site(folders: list[Path], site: Path) -> Path:
+    """The index of the site, written."""
+    found = [pair for place in folders for pair in results_in(place)]
+    notes = [notes for place in folders if (notes := read_lab_notes(place)) is not None]
+    files = site_of(
+        [(run, typed_of(folder)) for folder, run in found],
+        [one for note in notes for one in note.absent],
+        notes[0].command if len(notes) == 1 else "",
+        profiles=shipped_columns(),
+        also=data_in(site),
+    )
+    with writing(site):
+        write_site(site, files)
+    return site / INDEX

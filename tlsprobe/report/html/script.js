@@ -17,8 +17,9 @@
   }
 
   async function find(name) {
-    const packs = [...document.querySelectorAll("script[data-pack]")]
-      .filter((pack) => name.startsWith(`d-${pack.dataset.pack}`))
+    const all = [...document.querySelectorAll("script[data-pack]")];
+    const packs = all
+      .filter((pack) => all.length === 1 || name.startsWith(`d-${pack.dataset.pack}`))
       .sort((one, other) => other.dataset.pack.length - one.dataset.pack.length);
     for (const pack of packs) {
       if (document.getElementById(name)) break;
@@ -121,6 +122,7 @@
     form.hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", filter);
+    form.addEventListener("change", filter);
     const { rows: down, columns: across } = grid.dataset;
 
     function filter() {

@@ -71,18 +71,18 @@ def compatibility_page(
     matrix = table_of(compatibility, is_transposed=is_transposed)
     return (
         Heading(1, _title(len(compatibility.measured))),
-        Fields(tuple(_facts(compatibility, command))),
+        Fields(tuple(facts_fields(compatibility, command))),
         *_summary(compatibility),
         Heading(2, "Who closes alike"),
-        Fields(tuple(_groups(compatibility))),
+        Fields(tuple(group_fields(compatibility))),
         ALIKE,
         Heading(2, "Every sequence"),
         matrix.legend,
         many_grid(compatibility, matrix.table),
         *([EMPTY] if any(not cell for row in matrix.table.rows for cell in row) else []),
-        *_absent(compatibility.absent),
+        *absent_section(compatibility.absent),
         *_found(compatibility.runs),
-        *_agreement(compatibility),
+        *agreement_section(compatibility),
         *_measured(compatibility.measured),
     )
 
@@ -96,7 +96,8 @@ def _title(servers: int) -> str:
     return f"How {counted(servers, 'server')} {'ends' if servers == 1 else 'end'} TLS connections"
 
 
-def _facts(compatibility: Compatibility, command: str) -> Iterator[Field]:
+def facts_fields(compatibility: Compatibility, command: str) -> Iterator[Field]:
+    """When, with what and how it was measured."""
     runs = compatibility.runs
     days = sorted({run.started[:10] for run in runs})
     if days:
@@ -118,13 +119,15 @@ def _summary(compatibility: Compatibility) -> Iterator[Block]:
     yield Note(NOTE)
 
 
-def _groups(compatibility: Compatibility) -> Iterator[Field]:
+def group_fields(compatibility: Compatibility) -> Iterator[Field]:
+    """Who closes alike, and how."""
     for group in compatibility.groups:
         titles = "; ".join(vendor.title for vendor in group.members)
         yield Field(group.letter, f"{titles}: {group.habits}")
 
 
-def _absent(vendors: Sequence[Vendor]) -> Iterator[Block]:
+def absent_section(vendors: Sequence[Vendor]) -> Iterator[Block]:
+    """Who could not be measured, and why."""
     if vendors:
         yield Heading(2, "Unsupported here")
         yield BulletList(tuple(f"{v.title}: {v.reason or 'no reason was given'}" for v in vendors))
@@ -139,7 +142,8 @@ def _found(runs: Sequence[Run]) -> Iterator[Block]:
     yield from idle_section(runs)
 
 
-def _agreement(compatibility: Compatibility) -> Iterator[Block]:
+def agreement_section(compatibility: Compatibility) -> Iterator[Block]:
+    """How far the causes agree with the kernel's own reasons, where it was asked."""
     titled = ((v.title, v.run) for v in compatibility.measured if v.run is not None)
     agreement = agreement_of(titled)
     if agreement is not None:

@@ -105,7 +105,7 @@ def many_grid(compatibility: Compatibility, table: Table, pages: Pages | None = 
     Without ``pages`` of a site to lead to, the grid has all the drawers.
     """
     sequences = sorted(compatibility.sequences, key=_chapter_place)
-    measured = [(vendor, _worst(vendor)) for vendor in compatibility.measured]
+    measured = [(vendor, worst_of(vendor)) for vendor in compatibility.measured]
     rows: list[Line] = []
     cells: list[tuple[GridCell, ...]] = []
     packs: list[tuple[Drawers, str]] = []
@@ -149,7 +149,8 @@ def _server_row(
         yield GridCell(target_cell(cells), opens, own.harm(cells))
 
 
-def _worst(vendor: Vendor) -> Harm:
+def worst_of(vendor: Vendor) -> Harm:
+    """The worst that a server does."""
     found = behaviours_of(vendor.run) if vendor.run else ()
     return found[0].harm if found else Harm.NONE
 

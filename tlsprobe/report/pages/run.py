@@ -153,12 +153,12 @@ def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
     fields = tuple(field for run in runs for field in _idle(run, _name(run, runs)))
     if fields:
         yield Heading(2, "Idle connections")
-        yield from _timers(runs)
+        yield from timers_section(runs)
         yield Fields(fields)
-        yield from (race for run in runs for race in _races(run, _name(run, runs)))
+        yield from (race for run in runs for race in races_section(run, _name(run, runs)))
 
 
-def _timers(runs: Sequence[Run]) -> Iterator[Timers]:
+def timers_section(runs: Sequence[Run]) -> Iterator[Timers]:
     """The timers of one run; of several the first of each, where a request came before."""
     measured = [(run, run.idle) for run in runs if run.idle is not None]
     if len(measured) > 1:
@@ -177,7 +177,8 @@ def _timer(label: str, timer: Idle | IdleKind) -> Timer:
     return Timer(label, least, max(timer.timeout_s, least + (timer.spread_s or 0.0)), timer.how)
 
 
-def _races(run: Run, name: str) -> Iterator[Meetings]:
+def races_section(run: Run, name: str = "") -> Iterator[Meetings]:
+    """The races of a run in which requests met the expiry, as pictures."""
     for cell in run.cells:
         if cell.race is not None and cell.race.met:
             met = (Meeting(m.offset_us, m.answered, m.refused, m.lost) for m in cell.race.met)

@@ -72,9 +72,28 @@ def vendor_page(vendor: Vendor, profile: Profile | None = None, command: str = "
             Heading(1, vendor.title),
             Paragraph(f"It could not be measured here: {reason}."),
         )
-    run = vendor.run
-    sections: tuple[tuple[str, Iterable[Block]], ...] = (
-        ("Idle connections", _idle(run, profile)),
+    sections = vendor_sections(vendor, vendor.run, profile, command)
+    return (
+        Heading(1, title_of(vendor)),
+        _lead(vendor.run),
+        *(block for head, blocks in sections for block in (Heading(2, head), *blocks)),
+    )
+
+
+def title_of(vendor: Vendor) -> str:
+    """What heads the page of a vendor."""
+    return f"How {vendor.title} ends TLS connections"
+
+
+IDLE_SECTION = "Idle connections"
+
+
+def vendor_sections(
+    vendor: Vendor, run: Run, profile: Profile | None, command: str
+) -> tuple[tuple[str, Iterable[Block]], ...]:
+    """Everything that is to be said of a server in words, each section with its heading."""
+    return (
+        (IDLE_SECTION, _idle(run, profile)),
         ("When the client says close_notify first", _client_first(run)),
         ("Half-close", _half_close(run)),
         ("Goodbye, and its own close answered", _goodbye(run)),
@@ -83,11 +102,6 @@ def vendor_page(vendor: Vendor, profile: Profile | None = None, command: str = "
         ("What it means for forwarders", _forwarders(run)),
         ("What changes it", _directives(run, profile)),
         ("How this was measured", _measured(vendor, run, profile, command)),
-    )
-    return (
-        Heading(1, f"How {vendor.title} ends TLS connections"),
-        _lead(run),
-        *(block for head, blocks in sections for block in (Heading(2, head), *blocks)),
     )
 
 
