@@ -75,11 +75,15 @@ class Browser:
     def seen(self) -> tuple[list[str], list[str]]:
         """The requests and the complaints since this was last asked."""
         requests = []
-        for line in self.driver.get_log("performance"):
+        for line in self._log("performance"):
             message = json.loads(line["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 requests.append(message["params"]["request"]["url"])
-        return requests, [line["message"] for line in self.driver.get_log("browser")]
+        return requests, [line["message"] for line in self._log("browser")]
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return lines
 
     def find(self, selector: str) -> WebElement:
         """The first element that is so."""

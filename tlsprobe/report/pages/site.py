@@ -162,8 +162,14 @@ def index_page(
         *agreement_section(compatibility),
         Heading(2, "How this was measured"),
         Fields(tuple(facts_fields(compatibility, command))),
-        *([Heading(2, "More"), BulletList(tuple((link,) for link in also))] if also else []),
+        *_more(also),
     )
+
+
+def _more(also: Sequence[Link]) -> Iterator[Block]:
+    if also:
+        yield Heading(2, "More")
+        yield BulletList(tuple((link,) for link in also))
 
 
 def _divided(compatibility: Compatibility) -> Iterator[Inline]:
