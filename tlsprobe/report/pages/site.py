@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import Entry, catalogue
-from tlsprobe.language import format_groups
 from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Cell, Run
@@ -251,7 +250,7 @@ def sequence_page(name: str, entry: Entry, answers: Sequence[Answer], command: s
     return (
         Heading(1, name),
         Paragraph(entry.asks),
-        Fields(tuple(_about(name, entry, command))),
+        Fields(tuple(_about(name, entry, answers, command))),
         Heading(2, "Servers"),
         Table(tuple(map(Column, heads)), tuple(answer.row(versions) for answer in answers)),
         Heading(2, "How they end it"),
@@ -259,8 +258,9 @@ def sequence_page(name: str, entry: Entry, answers: Sequence[Answer], command: s
     )
 
 
-def _about(name: str, entry: Entry, command: str) -> Iterator[Field]:
-    yield Field("steps", (Code(format_groups(entry.sequence.groups)),))
+def _about(name: str, entry: Entry, answers: Sequence[Answer], command: str) -> Iterator[Field]:
+    steps = dict.fromkeys(cell.steps for answer in answers for cell in answer.cells)
+    yield Field("steps", items=tuple((Code(one),) for one in steps))
     yield Field("chapter", chapter_of(name))
     yield Field("why", entry.why)
     yield Field("who", f"{WHO[entry.who]}: {entry.example}")
