@@ -79,7 +79,7 @@ _KINDS = {
 }
 """The rules of which several say one thing, or whose breach does more than make noise."""
 
-_FOLLOWS = {
+FOLLOWS = {
     BEFORE_FIN: frozenset({_SILENT.name, _NO_ANSWER.name, "HTTP-IDLE-GRACEFUL"}),
     IDLE_RACE: frozenset({BEFORE_FIN, REQUEST_LOST, DATA_LOST, "HTTP-IDLE-GRACEFUL"}),
 }
@@ -212,7 +212,7 @@ def _shown_by(cell: Cell, *, is_http: bool) -> Iterator[tuple[_Key, _Showing]]:
             if known is None or known.count < showing.count:
                 seen[key] = replace(showing, is_http=is_http)
     kinds = {key.kind for key in seen}
-    said = frozenset[str]().union(*(_FOLLOWS.get(kind, frozenset()) for kind in kinds))
+    said = frozenset[str]().union(*(FOLLOWS.get(kind, frozenset()) for kind in kinds))
     yield from ((key, showing) for key, showing in seen.items() if key.kind not in said)
 
 

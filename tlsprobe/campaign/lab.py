@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -335,7 +336,8 @@ class Lab:
 
 
 def _completed(run: Run, column: Column, server: Started) -> Run:
-    notes = run.notes
+    load, processors = os.getloadavg(), os.cpu_count() or 1
+    notes = (*run.notes, f"load {load[1]:.1f} on {processors} processors (5 minutes)")
     if (status := server.ended()) is not None:
         notes = (*notes, f"the server ended with status {status} while it was probed")
     return replace(run, server=server_facts(server, column.name, column.title), notes=notes)

@@ -19,8 +19,9 @@ from tlsprobe.cli.options import NoColorOption, QuietOption, VendorsArgument
 from tlsprobe.cli.progress import ProgressView
 from tlsprobe.errors import plain_errors
 from tlsprobe.lab.availability import Presence, lab_of
-from tlsprobe.lab.choice import Listed, chosen, listed
+from tlsprobe.lab.choice import Listed, chosen, listed, with_versions
 from tlsprobe.lab.install import install as install_all
+from tlsprobe.lab.versions import remove as remove_kept
 from tlsprobe.lab.workspace import tools_folder
 from tlsprobe.report.blocks import CodeBlock, Column, Note, Page, Table, Text
 from tlsprobe.report.escape import printable
@@ -39,8 +40,11 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     no_color: NoColorOption = False,
 ) -> None:
-    """List which vendors are installed, which can be installed and how, and which cannot."""
-    picked = chosen(vendors)
+    """List which vendors are installed, which can be installed and how, and which cannot.
+
+    Versions beside the machine's own are named VENDOR@VERSION: tlsprobe lab list 'nginx@*'
+    """
+    picked = chosen(vendors) if vendors else with_versions(chosen(None))
     for error in picked.broken.values():
         complain(error)
     found = trio.run(listed, picked.profiles)
@@ -65,7 +69,7 @@ def _list_page(listed: Sequence[Listed]) -> Page:
 def _row(one: Listed) -> tuple[Text, ...]:
     title = lab_of(one.profile).title or one.profile.title
     is_here = one.found.presence is Presence.HERE
-    how = _versions(one) if is_here else one.found.words
+    how = f"{_versions(one)}{_size(one)}" if is_here else one.found.words
     return (one.profile.name, str(one.found.presence), title, how)
 
 
@@ -74,6 +78,8 @@ def install(
     vendors: VendorsArgument = None, quiet: QuietOption = False, no_color: NoColorOption = False
 ) -> None:
     """Install what vendors need: Debian packages as root, everything else in a cache folder.
+
+    A version (nginx@1.26, 'nginx@*') goes into the cache folder as a whole.
 
     Starts and enables no service. Exits with 3 if a vendor still cannot be started.
     """
@@ -86,6 +92,20 @@ def install(
         say(progress.console, f"{name}: {printable(reason, progress.console.encoding)}", "yellow")
     if failures:
         raise typer.Exit(3)
+
+
+@app.command("remove")
+def remove(vendors: VendorsArgument = None, no_color: NoColorOption = False) -> None:
+    """Remove what 'lab install' keeps in the cache folder for vendors or versions.
+
+    Example: sudo tlsprobe lab remove 'nginx@*'
+
+    Without names: for all. Packages of the machine's own stay.
+    """
+    picked = chosen(vendors) if vendors else with_versions(chosen(None))
+    with plain_errors():
+        freed = sum(remove_kept(profile, tools_folder()) for profile in picked.profiles)
+    say(err(no_color=no_color), f"{freed / 1e6:.0f} MB removed from {tools_folder()}")
 
 
 app.command("run")(run)
@@ -102,7 +122,11 @@ def _versions(one: Listed) -> str:
     return ", ".join(filter(None, (one.version, one.tls_library))) or "version unknown"
 
 
-def _as_document(one: Listed) -> dict[str, str | None]:
+def _size(one: Listed) -> str:
+    return f" ({one.size / 1e6:.0f} MB)" if one.size else ""
+
+
+def _as_document(one: Listed) -> dict[str, str | int | None]:
     return {
         "vendor": one.profile.name,
         "title": lab_of(one.profile).title or one.profile.title,
@@ -112,4 +136,5 @@ def _as_document(one: Listed) -> dict[str, str | None]:
         "version": one.version,
         "tls_library": one.tls_library,
         "words": one.found.words,
+        "size": one.size,
     }

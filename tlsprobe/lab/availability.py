@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,8 @@ SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin
 STAMP = ".installed"
 """A file in a vendor's tools folder that says for which profile they were made."""
 
+ROOT = "root"
+"""The folder in the tools folder of a version into which packages of Debian are unpacked."""
 
 _SIBLING = re.compile(r"@profile@/\.\./([^/]+)")
 
@@ -84,6 +86,12 @@ def _own(profile: Profile, tools: Path) -> Availability:
     if absent:  # a copy of a profile, which probes as well without them
         words = f"there is no file {absent[0]!r} beside the profile"
         return Availability(Presence.MISSING, words=words)
+    return (
+        _on_machine(lab, profile, own_tools) if lab.suite is None else _in_root(profile, own_tools)
+    )
+
+
+def _on_machine(lab: Lab, profile: Profile, own_tools: Path) -> Availability:
     needs = (*lab.needs, *(("npm",) if lab.npm else ()))
     lacking = [name for name in needs if not _is_here(name)]
     if lacking and not (lab.packages and all("/" in name for name in lacking)):
@@ -103,6 +111,20 @@ def _own(profile: Profile, tools: Path) -> Availability:
     return Availability(Presence.INSTALLABLE, program, "; ".join(ways))
 
 
+def _in_root(profile: Profile, own_tools: Path) -> Availability:
+    """A version whose packages are unpacked into a root of its own."""
+    lab = lab_of(profile)
+    lacking = [name for name in ("apt-get", "dpkg-deb", "unshare") if find_command(name) is None]
+    if lacking:
+        words = f"needs {' and '.join(lacking)}, which this machine does not have"
+        return Availability(Presence.MISSING, words=words)
+    program = find_program(lab, own_tools)
+    if program and not is_to_be_made(profile, program, own_tools):
+        return Availability(Presence.HERE, program)
+    words = f"unpack {' '.join(lab.packages)} of Debian {lab.suite}"
+    return Availability(Presence.INSTALLABLE, words=words)
+
+
 def _ways(lab: Lab, program: str | None) -> Iterator[str]:
     if lab.packages and not program:
         yield f"apt-get install {' '.join(lab.packages)}"
@@ -118,10 +140,25 @@ def _ways(lab: Lab, program: str | None) -> Iterator[str]:
 
 
 def find_program(lab: Lab, own_tools: Path) -> str | None:
-    """The first of the vendor's candidates that is here; of a glob, the newest version."""
+    """The first of the vendor's candidates that is here; of a glob, the newest version.
+
+    Of a version that runs in a root of its own: the path by which it is known in there.
+    """
+    if lab.suite is not None:
+        return _find_inside(own_tools / ROOT, lab.program)
     names = {"tools": str(own_tools), "profile": str(lab.folder)}
     found = (_find(fill(candidate, names)) for candidate in lab.program)
     return next((path for path in found if path), None)
+
+
+def _find_inside(root: Path, candidates: Iterable[str]) -> str | None:
+    for candidate in candidates:
+        places = [candidate] if "/" in candidate else [f"{d}/{candidate}" for d in SEARCHED]
+        for place in places:
+            found = sorted(root.glob(place.lstrip("/")), key=_version, reverse=True)
+            if program := next((path for path in found if os.access(path, os.X_OK)), None):
+                return f"/{program.relative_to(root)}"
+    return None
 
 
 def find_command(name: str) -> str | None:
@@ -162,7 +199,8 @@ def is_to_be_made(profile: Profile, program: str | None, own_tools: Path) -> boo
     words = (*lab.start, *lab.env.values(), *lab.values.values())
     words = (*words, *(word for command in lab.prepare for word in command))
     inside = program is not None and program.startswith(f"{own_tools}/")
-    wanted = inside or bool(lab.build) or any("@tools@" in word for word in words)
+    from_elsewhere = bool(lab.build) or lab.suite is not None
+    wanted = inside or from_elsewhere or any("@tools@" in word for word in words)
     return wanted and _stamp_in(own_tools) != fingerprint(profile)
 
 
@@ -173,6 +211,8 @@ def fingerprint(profile: Profile) -> str:
     """
     lab = lab_of(profile)
     known = hashlib.sha256(repr((lab.pip, lab.npm, lab.build)).encode())
+    if lab.suite is not None:
+        known.update(repr((lab.suite, lab.packages)).encode())
     for folder in _sources(lab):
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             if path.name != PROFILE:  # its build commands are known already

@@ -11,6 +11,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.lab.availability import Availability, Presence, availability, lab_of
 from tlsprobe.lab.paths_forward import is_forward
 from tlsprobe.lab.vendor import versions
+from tlsprobe.lab.versions import AT, folder_size, versions_named, versions_of
 from tlsprobe.lab.workspace import tools_folder
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import list_profiles, load_profile
@@ -34,7 +35,8 @@ def chosen(names: Sequence[str] | None, *, tunnels: bool = True) -> Chosen:
     one profile does not stop the others.
     """
     if names:
-        profiles = [load_profile(name) for name in dict.fromkeys(names)]
+        named = (one for name in names for one in _named(name))
+        profiles = list({profile.name: profile for profile in named}.values())
         for profile in profiles:
             lab_of(profile)
         return Chosen(profiles)
@@ -50,14 +52,28 @@ def chosen(names: Sequence[str] | None, *, tunnels: bool = True) -> Chosen:
     return every
 
 
+def with_versions(picked: Chosen) -> Chosen:
+    """The same vendors, each with the versions that the lab can get of it."""
+    profiles = [one for p in picked.profiles for one in (p, *versions_of(p))]
+    return Chosen(profiles, picked.broken)
+
+
+def _named(name: str) -> list[Profile]:
+    return versions_named(name) if AT in name else [load_profile(name)]
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A vendor, whether it can be started, and its version if so."""
+    """A vendor, whether it can be started, and its version if so.
+
+    ``size`` are the bytes that the lab keeps for it.
+    """
 
     profile: Profile
     found: Availability
     version: str | None
     tls_library: str | None
+    size: int = 0
 
 
 async def listed(profiles: Sequence[Profile]) -> list[Listed]:
@@ -71,7 +87,8 @@ async def listed(profiles: Sequence[Profile]) -> list[Listed]:
             known_versions: tuple[str | None, str | None] = (None, None)
             if known.presence is Presence.HERE:
                 known_versions = await versions(profile, known.program, tools_folder())
-            found[profile.name] = Listed(profile, known, *known_versions)
+            size = folder_size(tools_folder() / profile.name)
+            found[profile.name] = Listed(profile, known, *known_versions, size)
 
     async with trio.open_nursery() as nursery:
         for profile in profiles:

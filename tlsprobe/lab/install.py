@@ -19,6 +19,7 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab.availability import (
+    ROOT,
     STAMP,
     Presence,
     availability,
@@ -30,6 +31,9 @@ from tlsprobe.lab.availability import (
     sibling,
 )
 from tlsprobe.lab.process import last_words
+from tlsprobe.lab.suites import Suite
+from tlsprobe.lab.vendor import versions
+from tlsprobe.lab.versions import is_other_version
 from tlsprobe.lab.workspace import fill_all
 from tlsprobe.model.profile import Command, Profile
 
@@ -58,9 +62,20 @@ async def install(profiles: Iterable[Profile], tools: Path, tell: Tell) -> dict[
             continue
         try:
             await _make_tools(profile, tools / profile.name, tell)
+            await _must_be_as_named(profile, tools)
         except CannotMeasure as error:
             failures[profile.name] = error.message
     return failures
+
+
+async def _must_be_as_named(profile: Profile, tools: Path) -> None:
+    """Remove a server again whose place of origin has another version by now."""
+    said, _ = await versions(profile, find_program(lab_of(profile), tools / profile.name), tools)
+    if is_other_version(profile, said):
+        shutil.rmtree(tools / profile.name, ignore_errors=True)
+        where = f"Debian {suite}" if (suite := lab_of(profile).suite) else "what was installed"
+        words = f"{where} has version {said} now"
+        raise CannotMeasure(words, "correct its line under [lab.versions] in the profile")
 
 
 def _with_those_behind(profiles: Iterable[Profile]) -> Iterator[Profile]:
@@ -79,6 +94,7 @@ async def _install_packages(profiles: Sequence[Profile], tools: Path, tell: Tell
         profile.name: lab.packages
         for profile in profiles
         if (lab := lab_of(profile)).packages
+        and lab.suite is None
         and (found := availability(profile, tools)).presence is Presence.INSTALLABLE
         and not found.program
     }
@@ -182,6 +198,9 @@ async def _make_tools(profile: Profile, folder: Path, tell: Tell) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = {"tools": str(folder), "profile": str(lab.folder)}
+    if lab.suite is not None:
+        tell(f"{profile.name}: unpacking {' '.join(lab.packages)} of Debian {lab.suite}")
+        await Suite(lab.suite, folder.parent).unpack(lab.packages, folder / ROOT)
     for command in _commands(lab.pip, lab.npm, folder):
         tell(f"{profile.name}: {' '.join(command)}")
         await _run(command, folder)

@@ -21,6 +21,7 @@ from tlsprobe.lab.availability import (
     sibling,
 )
 from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
+from tlsprobe.lab.roots import inside
 from tlsprobe.lab.workspace import (
     Account,
     Workspace,
@@ -88,7 +89,8 @@ async def running(
         names |= _behind(behind)
         names |= {name: fill(value, names) for name, value in lab.values.items()}
         _render(lab, folder, names, whom)
-        server = await _start(lab, names, folder, whom, prefix)
+        into = (*prefix, *inside(lab, workspace.tools / profile.name))
+        server = await _start(lab, names, folder, whom, into)
         try:
             await _until_ready(server, lab, host, port, prefix)
             version, tls = await versions(profile, program, workspace.tools)
@@ -231,17 +233,23 @@ async def versions(
         "profile": str(lab.folder),
         "tools": str(tools / profile.name),
     }
-    version = await _told(lab.version, lab.version_pattern, names)
-    return version, lab.tls_library or await _told(lab.tls_version, lab.tls_pattern, names)
+    try:
+        into = inside(lab, tools / profile.name)
+    except CannotMeasure:
+        return None, lab.tls_library
+    version = await _told(lab.version, lab.version_pattern, names, into)
+    return version, lab.tls_library or await _told(lab.tls_version, lab.tls_pattern, names, into)
 
 
-async def _told(command: Command, pattern: re.Pattern[str], names: Mapping[str, str]) -> str | None:
+async def _told(
+    command: Command, pattern: re.Pattern[str], names: Mapping[str, str], into: Sequence[str]
+) -> str | None:
     if not command:
         return None
     try:
         with trio.fail_after(VERSION_WITHIN):
             ended = await trio.run_process(
-                fill_all(command, names), check=False, capture_stdout=True, stderr=-2
+                [*into, *fill_all(command, names)], check=False, capture_stdout=True, stderr=-2
             )
     except (OSError, trio.TooSlowError):
         return None

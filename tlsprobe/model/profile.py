@@ -48,6 +48,25 @@ LAB_BEHIND = ("behind_host", "behind_port", "behind_spare")
 
 
 @dataclass(frozen=True, slots=True)
+class LabVersion:
+    """One version of a vendor's server that the lab can get beside others, and from where.
+
+    One of four says from where: ``suite`` is a suite of Debian, whose packages are unpacked into a
+    root of their own; ``pip`` and ``npm`` are requirements; ``go`` is the toolchain that builds
+    it. The others take the place of what the ``[lab]`` table says, ``values`` key by key.
+    """
+
+    suite: str | None = None
+    pip: tuple[str, ...] = ()
+    npm: tuple[str, ...] = ()
+    go: str | None = None
+    packages: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+    start: Command = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """The ``[lab]`` table: how to get, start, know and stop a real server. Durations in seconds.
 
@@ -61,7 +80,9 @@ class Lab:
     started before, ``also`` are profiles to probe the same running server with;
     ``protocol`` holds keys of the ``[protocol]`` table that are different in the lab.
     ``concurrency`` is how many connections at a time it can take, ``patience`` how long a close of
-    its takes at most, where the lab's own patience is too short.
+    its takes at most, where the lab's own patience is too short. ``versions`` are those that the
+    lab can get beside each other, by name; ``suite`` is there for one of them that runs in a root
+    of that suite's packages, in the tools folder.
     """
 
     folder: Path
@@ -99,6 +120,8 @@ class Lab:
     alpn: tuple[str, ...] | None = None
     sequences: tuple[str, ...] = ()
     notes: str = ""
+    versions: Mapping[str, LabVersion] = field(default_factory=dict)
+    suite: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from tlsprobe.model.profile import (
     LAB_PLACES,
     Command,
     Lab,
+    LabVersion,
 )
 
 STOPS = ("TERM", "INT", "QUIT", "KILL")
@@ -49,6 +50,7 @@ def _senseless(lab: Lab) -> Iterator[str]:
     known = (*LAB_PLACEHOLDERS, *lab.values, *(LAB_BEHIND if lab.behind else ()))
     for key, texts, names in (
         ("program", lab.program, LAB_PLACES),
+        ("versions", [p for one in lab.versions.values() for p in one.program], LAB_PLACES),
         ("build", _words(lab.build), LAB_PLACES),
         ("version", lab.version, (*LAB_PLACES, "program")),
         ("tls_version", lab.tls_version, (*LAB_PLACES, "program")),
@@ -133,6 +135,25 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"not a regular expression ({error}); correct it") from None
 
 
+def _versions(value: object, path: str, mistakes: list[str]) -> Mapping[str, LabVersion]:
+    """Versions by name, each from one place."""
+    if not isinstance(value, dict):
+        mistakes.append(f'{path}: write lines of the form "1.26" = {{ debian = "trixie" }}')
+        return {}
+    found = {}
+    for name, table in value.items():
+        own = f"{path}.{name}"
+        if not _VERSION_NAME.fullmatch(name):
+            mistakes.append(f"{own}: name it by letters, digits, '.', '_' and '-'")
+        before = len(mistakes)
+        said = checked(table, _VERSION, own, mistakes)
+        if len(mistakes) == before and len(_FROM & {*said}) != 1:
+            mistakes.append(f"{own}: write one of debian, pip, npm, go: where it comes from")
+        elif len(mistakes) == before:
+            found[name] = LabVersion(**said)
+    return found
+
+
 def _some(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
@@ -147,6 +168,20 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
 
     return check
 
+
+_VERSION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_FROM = {"suite", "pip", "npm", "go"}
+_VERSION: Keys = {
+    "debian": Key(a_name, into="suite"),
+    "pip": Key(some_names),
+    "npm": Key(some_names),
+    "go": Key(a_text),
+    "packages": Key(some_names),
+    "program": Key(some_names),
+    "start": Key(_command),
+    "values": Key(_texts),
+}
+"""What a line of ``[lab.versions]`` may say."""
 
 _LAB: Keys = {
     "title": Key(a_text),
@@ -183,4 +218,5 @@ _LAB: Keys = {
     "alpn": Key(some_names),
     "sequences": Key(some_names),
     "notes": Key(a_text),
+    "versions": Key(inside=_versions),
 }

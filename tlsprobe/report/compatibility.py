@@ -35,7 +35,7 @@ class Vendor:
     @property
     def folder(self) -> str:
         """The name as that of a folder, with nothing in it that a file system dislikes."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "vendor"
+        return re.sub(r"[^A-Za-z0-9._@-]+", "-", self.name).strip("-.") or "vendor"
 
     def versions(self) -> str:
         """``1.22.1, OpenSSL 3.0.17``, and what is not known said so."""

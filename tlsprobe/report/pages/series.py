@@ -1,0 +1,107 @@
+"""The page of versions side by side: each series as a row of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tlsprobe.report.blocks import (
+    Block,
+    BulletList,
+    Code,
+    Column,
+    Field,
+    Fields,
+    Heading,
+    Note,
+    Page,
+    Paragraph,
+    Table,
+    Text,
+)
+from tlsprobe.report.plurals import counted
+from tlsprobe.report.series import Change, Compared, Untold
+
+RULES = Note(
+    "A change is one only if every trial of a sequence in the one version showed it and none in the"
+    " other. What a version's own trials do not agree on, what was inconclusive and what races with"
+    " a clock is not told apart, and counts as no change. Debian changes the TLS library together"
+    " with the server: a change may come from either. What made it is not said here."
+)
+
+
+def series_page(compared: Sequence[Compared], command: str = "") -> Page:
+    """The whole page. ``command`` measures it again."""
+    return (
+        Heading(1, "Versions side by side"),
+        Fields(tuple(_facts(compared, command))),
+        RULES,
+        Table(
+            (Column("server"), Column("versions"), Column("what changed")),
+            tuple(_row(one) for one in compared),
+        ),
+        *(block for one in compared for block in _section(one)),
+    )
+
+
+def _facts(compared: Sequence[Compared], command: str) -> Iterator[Field]:
+    runs = [one.run for each in compared for one in each.series.versions]
+    days = sorted({run.started[:10] for run in runs})
+    yield Field("measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing")
+    yield Field("series", f"{len(compared)}, of {counted(len(runs), 'version')}")
+    sequences = dict.fromkeys(c.sequence for r in runs for c in r.cells if c.role == "asked")
+    yield Field("sequences", ", ".join(sequences))
+    trials = sorted({c.trials for run in runs for c in run.cells if c.role == "asked" and c.trials})
+    if trials:
+        yield Field("trials", f"{' to '.join(dict.fromkeys(map(str, trials[:1] + trials[-1:])))}")
+    if command:
+        yield Field("command", (Code(command),))
+
+
+def _row(one: Compared) -> tuple[Text, ...]:
+    versions = " → ".join(each.version for each in one.series.versions)
+    changes = "; ".join(f"{c.version}: {_sentence(c)}" for c in one.changes)
+    if not changes:
+        changes = "no change" if not one.untold else "not told apart"
+    return (one.series.title, versions, changes)
+
+
+def _sentence(change: Change) -> str:
+    return change.sentence if change.phase is None else f"{change.sentence} ({change.phase})"
+
+
+def _section(one: Compared) -> Iterator[Block]:
+    yield Heading(2, one.series.title)
+    yield Fields(
+        tuple(
+            Field(each.version, ", ".join((each.tls_library, *_load(each.run.notes))))
+            for each in one.series.versions
+        )
+    )
+    if one.changes:
+        yield BulletList(tuple(map(_told, one.changes)))
+    else:
+        words = f"No change in the {counted(one.decided, 'cell')} that all versions decide."
+        yield Paragraph(words)
+    if one.untold:
+        yield Paragraph("Not told apart:")
+        yield BulletList(tuple(map(_open, one.untold)))
+
+
+def _load(notes: Sequence[str]) -> Iterator[str]:
+    yield from (note for note in notes if note.startswith("load "))
+
+
+def _told(change: Change) -> str:
+    return f"since {change.version} (not {change.before}): {_sentence(change)}: {_cells(change)}"
+
+
+def _open(untold: Untold) -> str:
+    return f"{untold.sentence}: {_cells(untold)}"
+
+
+def _cells(of: Change | Untold) -> str:
+    """The sequences, each with the TLS versions in which it says so."""
+    versions: dict[str, list[str]] = {}
+    for sequence, tls in of.cells:
+        versions.setdefault(sequence, []).append(tls)
+    return ", ".join(f"{name} (TLS {' and '.join(tls)})" for name, tls in versions.items())
