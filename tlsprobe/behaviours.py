@@ -279,7 +279,7 @@ def says_it_all(kind: str, rule: str) -> bool:
     """Whether a behaviour of this kind, in a cell, says what a finding of this rule does."""
     named = _KINDS.get(rule)
     name = named.name if named else _name_of(rule)
-    return name == kind or name in _FOLLOWS.get(kind, frozenset())
+    return name == kind or name in FOLLOWS.get(kind, frozenset())
 
 
 def _name_of(rule: str) -> str:

@@ -29,7 +29,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.model.run import Run
 from tlsprobe.model.trace import Side
-from tlsprobe.report.compatibility_files import write_compatibility
+from tlsprobe.report.compatibility_files import write_compatibility, write_series
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, read_run
 from tlsprobe.report.formats import page_for_folder
@@ -40,7 +40,7 @@ from tlsprobe.report.site import data_in, site_of, write_site
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
-PATHS = "paths"
+PATHS, VERSIONS = "paths", "versions"
 KERNEL_FILE = "kernel.md"
 
 SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
@@ -92,6 +92,10 @@ def write(folder: Path) -> None:
         write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
         paths = page_for_folder(lab_paths.page_again(RESULTS / PATHS))
         (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
+    if (RESULTS / VERSIONS).is_dir():
+        said = read_lab_notes(RESULTS / VERSIONS) or LabNotes("")
+        (folder / VERSIONS).mkdir(exist_ok=True)
+        write_series(folder / VERSIONS, runs_in(RESULTS / VERSIONS), said.command)
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
         clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")

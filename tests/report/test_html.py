@@ -12,10 +12,11 @@ import pytest
 from tests.report.builders import LADDER, NASTY
 from tests.report.explanations import EXPLANATIONS
 from tests.report.test_renderers import page_of
+from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.explanation import Explanation
 from tlsprobe.model.trace import Side
 from tlsprobe.report import render_html as module
-from tlsprobe.report.blocks import Heading, Ladder, Timeline
+from tlsprobe.report.blocks import Heading, Ladder, Paragraph, Tag, Timeline
 from tlsprobe.report.drawing import draw_ladder, draw_timeline
 from tlsprobe.report.pages.explain import explain_page
 from tlsprobe.report.render_html import render_html
@@ -166,3 +167,8 @@ def test_bars_are_as_high_as_what_they_count() -> None:
     assert drawn.bars[1].height == 2 * drawn.bars[2].height
     assert drawn.bars[0].height >= 3
     assert draw_timeline(Timeline((), "a", "b")).bars == ()
+
+
+@pytest.mark.parametrize("harm", Harm)
+def test_every_harm_has_its_tag(harm: Harm) -> None:
+    assert f'class="harm h-{harm.replace(" ", "-")}"' in render_html((Paragraph((Tag(harm),)),))

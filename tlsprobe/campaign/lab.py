@@ -47,7 +47,7 @@ from tlsprobe.model.run import Run, stamp
 from tlsprobe.model.sequence import Sequence as Steps
 from tlsprobe.report.agreement import agreement_of
 from tlsprobe.report.compatibility import Absent, Compatibility
-from tlsprobe.report.compatibility_files import write_compatibility
+from tlsprobe.report.compatibility_files import write_compatibility, write_series
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import encode_document
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes
@@ -325,6 +325,7 @@ class Lab:
             summary_only=self.settings.summary_only,
             unfinished_since=self.begun if self.interrupted else "",
         )
+        write_series(folder, runs, self.settings.typed)
         agreement = agreement_of((name, runs[name]) for name in sorted(runs))
         if self.settings.summary_only:  # it follows from the facts
             (folder / TRUTH_FILE).unlink(missing_ok=True)

@@ -143,6 +143,7 @@ class Suite:
             "Dir::Etc::PreferencesParts": "/dev/null",
             "APT::Default-Release": "",
             "APT::Sandbox::User": "root",
+            "DPkg::Lock::Timeout": "300",
         }
         given = (word for name, value in options.items() for word in ("-o", f"{name}={value}"))
         return await _run("apt-get", "-q", *given, *words)

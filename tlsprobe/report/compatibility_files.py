@@ -13,10 +13,15 @@ from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
 from tlsprobe.report.formats import HTML_PAGE, page_for_folder, page_to_share
 from tlsprobe.report.lab_notes import LAB_FILE, LabNotes, encode_lab_notes
 from tlsprobe.report.pages.compatibility import compatibility_page
+from tlsprobe.report.pages.series import series_page
 from tlsprobe.report.pages.vendor import vendor_page
+from tlsprobe.report.series import compared, series_of
 
 PAGE_FILE = "vendor.md"
 """A vendor's page, in the vendor's folder."""
+
+VERSIONS_FILE = "versions.md"
+"""The page of what changed from version to version, where versions were measured."""
 
 
 def write_compatibility(
@@ -53,6 +58,14 @@ def write_compatibility(
         (folder / MATRIX_FILE).write_bytes(encode_matrix(compatibility, command))
     _write_pages(folder, compatibility, command, profiles or {})
     return compatibility
+
+
+def write_series(folder: Path, runs: Mapping[str, Run], command: str) -> None:
+    """Write the page of the versions among these runs, if there are any. Raises OSError."""
+    series = series_of(runs)
+    if series:
+        page = series_page([compared(one) for one in series], command)
+        (folder / VERSIONS_FILE).write_text(page_for_folder(page), encoding="utf-8")
 
 
 def _write_pages(

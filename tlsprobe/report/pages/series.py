@@ -60,9 +60,15 @@ def _facts(compared: Sequence[Compared], command: str) -> Iterator[Field]:
 def _row(one: Compared) -> tuple[Text, ...]:
     versions = " → ".join(each.version for each in one.series.versions)
     changes = "; ".join(f"{c.version}: {_sentence(c)}" for c in one.changes)
-    if not changes:
-        changes = "no change" if not one.untold else "not told apart"
-    return (one.series.title, versions, changes)
+    return (one.series.title, versions, changes or _unchanged(one))
+
+
+def _unchanged(one: Compared) -> str:
+    """What is said of a series without a change, which is not that there was none."""
+    if not one.decided:
+        return "not told apart"
+    rest = "" if not one.untold else ", others not told apart"
+    return f"no change in {counted(one.decided, 'cell')}{rest}"
 
 
 def _sentence(change: Change) -> str:
