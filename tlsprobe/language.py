@@ -5,7 +5,8 @@ r"""The one-line language for close sequences: text to steps, and back.
     step     = verb [ form ] [ operand ]
     event    = "flight" | "response" | "data" | "close_notify" | "fin" | "end"
     wait     = duration | "idle"
-    alert    = ( "warning" | "fatal" ) description, by its name in the TLS Alerts registry
+    level    = "warning" | "fatal"
+    name     = that of an alert, as the registry of TLS alerts has it
     duration = number ( "us" | "ms" | "s" )
     string   = a Python-style quoted string with \n, \r, \t, \0, \\, \", \xHH
 
@@ -134,7 +135,7 @@ def _grammar_of(operand: Operand) -> str:
         case Operand.EVENT:
             return "event [ wait ]"
         case Operand.ALERT:
-            return "[ warning | fatal description ]"
+            return "[ level name ]"
         case Operand.DISTANCE:
             return "[ before | after duration ]"
         case _:

@@ -20,6 +20,7 @@ from tlsprobe.cli.verbs import VERBS, load
 from tlsprobe.judge.rules import RULES, Rule
 from tlsprobe.keys import shown
 from tlsprobe.language import format_groups, grammar
+from tlsprobe.model.alerts import DESCRIPTIONS, LEVELS
 from tlsprobe.model.causes import Cause, CauseRow, Remedy
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.sequence import Awaited
@@ -264,6 +265,11 @@ def _language() -> Iterator[str]:
     )
     events = ", ".join(f"`{event}`" for event in Awaited)
     yield f"\nAn event is one of {events}. Every wait also ends when the connection does.\n"
+    levels, names = (
+        " or ".join(f"`{w}`" for w in LEVELS),
+        ", ".join(f"`{w}`" for w in DESCRIPTIONS),
+    )
+    yield f"\nA level is {levels}; a name is that of an alert, one of {names}.\n"
     rows = ((f"`{written}`", plain(meaning)) for written, meaning in grammar())
     yield from table(("step", "does"), rows)
     yield (

@@ -15,6 +15,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.judge.rules import RULES, Rule
 from tlsprobe.keys import shown
 from tlsprobe.language import format_groups, grammar
+from tlsprobe.model.alerts import DESCRIPTIONS, LEVELS
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.sequence import Awaited
 from tlsprobe.profiles import list_profiles, load_profile
@@ -91,6 +92,9 @@ def _language() -> Iterator[Block]:
     yield Paragraph("Steps are separated by ';', and joined by '+' they leave in one TCP segment.")
     yield Paragraph(
         f"An event is {', '.join(Awaited)}; a wait is a duration (200us, 5ms, 1.5s) or idle."
+    )
+    yield Paragraph(
+        f"A level is {' or '.join(LEVELS)}; a name is one of {', '.join(DESCRIPTIONS)}."
     )
     yield Fields(tuple(Field(written, meaning) for written, meaning in grammar()), apart=True)
 
