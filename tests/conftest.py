@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -15,10 +16,16 @@ from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.servers import Nginx, Pki, Postgres
+from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.lab import kernel_reasons
 
 NginxFactory = Callable[..., Nginx]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+# As the program itself does it. Thousands of collected tests are looked through again and again
+# otherwise: that was a third of the time that collecting took.
+gc.set_threshold(COLLECT_EVERY)
 
 
 # Time is never what a property is about, and a busy machine is slow to think of examples. Under

@@ -18,14 +18,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, BinaryIO
 
 import tlsprobe
 from tlsprobe.cli import main as run_command_line
@@ -40,6 +40,71 @@ MESSAGE = 1 << 17
 """More bytes than an environment takes."""
 
 
+class Started:
+    """A command that runs: its process, which is no child of ours."""
+
+    def __init__(self, words: Sequence[str], told: BinaryIO) -> None:
+        self._words = words
+        self._told = told
+        self.pid = int(told.readline())
+        self._handle: int | None = None
+        with suppress(ProcessLookupError):  # it has ended
+            self._handle = os.pidfd_open(self.pid)
+
+    def close(self) -> None:
+        """Kill it if it still runs, and forget it."""
+        self.kill(signal.SIGKILL)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, or less the signal that ended it.
+
+        Raises subprocess.TimeoutExpired after so many seconds, and ends the process.
+        """
+        if not select.select([self._told], [], [], timeout)[0]:
+            self.kill(signal.SIGKILL)
+            raise subprocess.TimeoutExpired(list(self._words), timeout)
+        return int(self._told.readline())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether `wait` would wait for nothing."""
+        return bool(select.select([self._told], [], [], 0)[0])
+
+    def kill(self, how: signal.Signals) -> None:
+        """Send a signal, if it is not too late for that."""
+        with suppress(ProcessLookupError):
+            if self._handle is not None:
+                signal.pidfd_send_signal(self._handle, how)
+
+
+@contextmanager
+def started(
+    words: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    streams: Sequence[BinaryIO] = (),
+) -> Iterator[Started]:
+    """``tlsprobe WORDS``, killed at the end of the block if it still runs.
+
+    What it prints goes to ``streams``, standard output and error; without them nobody reads it.
+    """
+    order = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env or os.environ)}).encode()
+    with ExitStack() as opened:
+        out, err = streams or (opened.enter_context(Path(os.devnull).open("wb")) for _ in range(2))
+        namespace = opened.enter_context(NAMESPACE.open("rb"))
+        reading, telling = os.pipe()
+        told = opened.enter_context(os.fdopen(reading, "rb", buffering=0))
+        handed = [out.fileno(), err.fileno(), telling, namespace.fileno()]
+        socket.send_fds(_parent(), [order], handed)
+        os.close(telling)
+        with closing(Started(words, told)) as process:
+            yield process
+
+
 def run_tlsprobe(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
 ) -> tuple[int, str, str]:
@@ -47,35 +112,15 @@ def run_tlsprobe(
 
     Raises subprocess.TimeoutExpired after so many seconds, and ends the process.
     """
-    order = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env)}).encode()
-    with ExitStack() as opened:
-        out, err = (opened.enter_context(TemporaryFile()) for _ in range(2))
-        namespace = opened.enter_context(NAMESPACE.open("rb"))
-        told, telling = (opened.enter_context(os.fdopen(end, m)) for end, m in _pipe())
-        handed = [out.fileno(), err.fileno(), telling.fileno(), namespace.fileno()]
-        socket.send_fds(_parent(), [order], handed)
-        telling.close()
-        code = _ended(told, words, timeout)
+    with TemporaryFile() as out, TemporaryFile() as err:
+        with started(words, cwd=cwd, env=env, streams=(out, err)) as process:
+            code = process.wait(timeout)
         return code, _read(out), _read(err)
 
 
-def _pipe() -> tuple[tuple[int, str], tuple[int, str]]:
-    reading, writing = os.pipe()
-    return (reading, "rb"), (writing, "wb")
-
-
-def _ended(told: Any, words: Sequence[str], timeout: float) -> int:
-    """The exit code, behind the process's id in what its keeper tells."""
-    pid = int(told.readline())
-    if not select.select([told], [], [], timeout)[0]:
-        os.kill(pid, signal.SIGKILL)
-        raise subprocess.TimeoutExpired(list(words), timeout)
-    return int(told.readline())
-
-
-def _read(file: Any) -> str:
+def _read(file: BinaryIO) -> str:
     file.seek(0)
-    return str(file.read().decode())
+    return file.read().decode()
 
 
 @cache

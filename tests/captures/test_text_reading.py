@@ -18,13 +18,13 @@ from tests.servers import GENEROUS_S
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.packets.packet import Packet
 
-pytestmark = [pytest.mark.packet_socket, pytest.mark.server("tcpdump"), pytest.mark.alone]
+pytestmark = [pytest.mark.packet_socket, pytest.mark.server("tcpdump")]
 
 
-def talk(address: str) -> None:
+def talk(address: str, port: int) -> None:
     """Four connections: closed, reset by the server while data comes in, refused, half-closed."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((address, 0), family=family) as listener:
+    with socket.create_server((address, port), family=family) as listener:
         where = listener.getsockname()[:2]
         for end in ("close", "linger", "half"):
             with socket.create_connection(where, 10) as client, listener.accept()[0] as server:
@@ -44,6 +44,16 @@ def talk(address: str) -> None:
         socket.create_connection(where)
 
 
+def nameless_port() -> int:
+    """A free port that tcpdump prints as a number."""
+    while True:
+        port = servers.free_port()
+        try:
+            socket.getservbyport(port, "tcp")
+        except OSError:
+            return port
+
+
 @pytest.fixture(scope="module", params=["lo", "any"])
 def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A capture of real connections, over IPv4 and IPv6, as tcpdump writes it."""
@@ -52,15 +62,15 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     # In immediate mode the ring holds a frame of the snap length for each packet, however small.
     sizes = ["-s", "8192", "-B", "32768"]
     asked = ["-U", "--immediate-mode", *sizes, "-i", request.param, "-w", str(path)]
-    # An address of our own: others may be talking on loopback.
-    hosts = "tcp and (host 127.83.7.1 or (host ::1 and ip6))"
-    started = subprocess.Popen([program, *asked, hosts], stderr=subprocess.PIPE, text=True)
+    port = nameless_port()  # of our own: others may be talking on loopback
+    command = [program, *asked, f"tcp port {port}"]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert started.stderr is not None
     with started:
         while "listening on" not in (line := started.stderr.readline()):
             assert line, "tcpdump did not start"
-        talk("127.83.7.1")
-        talk("::1")
+        talk("127.0.0.1", port)
+        talk("::1", port)
         time.sleep(0.5)
         started.send_signal(signal.SIGINT)
         assert "\n0 packets dropped by kernel" in started.stderr.read()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
 from tests.e2e.test_campaign import reference
+from tests.prepared import started
 from tests.report.builders import nginx_run
+from tests.servers import GENEROUS_S
 from tlsprobe.cli.exit_codes import print_unmeasured, verdict_exit
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, Run
@@ -81,16 +83,15 @@ def silent() -> Iterator[int]:
 
 def left_after_a_line(*words: str, cwd: Path) -> tuple[int, str]:
     """``tlsprobe WORDS | head -1``: the exit code, and what it said on standard error."""
-    command = [sys.executable, "-W", "error", "-m", "tlsprobe", *words]
-    with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        said = process.stderr.read()
-        return process.wait(60), said
+    reading, writing = os.pipe()
+    with TemporaryFile() as said, os.fdopen(reading, "rb") as out, os.fdopen(writing, "wb") as end:
+        with started(words, cwd=cwd, streams=(end, said)) as process:
+            end.close()
+            out.readline()
+            out.close()
+            code = process.wait(GENEROUS_S)
+        said.seek(0)
+        return code, said.read().decode()
 
 
 @pytest.mark.slow

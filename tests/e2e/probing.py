@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.prepared import run_tlsprobe
 from tests.servers import GENEROUS_S
@@ -31,6 +32,23 @@ SPOILED = frozenset({Doubt.LATE, Doubt.BUSY, Doubt.OVERTAKEN, Doubt.ENDED_EARLY,
 
 SLOW_US, STALLED_NS = 1000.0, 5_000_000
 """Lateness of a step in microseconds, and a wait of ours, that a quiet machine does not know."""
+
+MEANWHILE_NS = 1_000_000_000
+"""A machine that was slow so shortly before or after a trial was slow for it."""
+
+
+class Driven(NamedTuple):
+    """A trial with when it began and ended, by the real-time clock, and what else went on."""
+
+    line: TrialLine
+    begun_ns: int
+    ended_ns: int
+    load: Load | None
+
+    def overlaps(self, other: Driven) -> bool:
+        """Whether both were driven at the same time, or all but."""
+        begun, ended = other.begun_ns - MEANWHILE_NS, other.ended_ns + MEANWHILE_NS
+        return self.begun_ns <= ended and self.ended_ns >= begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +88,36 @@ class Ran:
     def timely(self, sequence: str, tls: str = "1.3") -> list[TrialLine]:
         """The trials of a cell, but for those that came out of time.
 
-        That any did is a failure of its own, unless the run shows that the machine was slow.
+        That any did is a failure of its own, unless the machine was slow while it was driven.
         """
         lines = [line for line in self.trials if (line.sequence, line.tls) == (sequence, tls)]
         assert len(lines) == self.cell(sequence, tls).trials
-        found = [line for line in lines if line.doubt not in SPOILED]
-        assert found == lines or self.slow, lines
+        spoiled = [line for line in lines if line.doubt in SPOILED]
+        unexplained = [line for line in spoiled if not self.was_slow_for(line)]
+        assert not unexplained, unexplained
+        return [line for line in lines if line.doubt not in SPOILED]
+
+    def was_slow_for(self, line: TrialLine) -> bool:
+        """Whether it, or another trial at the same time, shows that the machine was slow.
+
+        A server that was stopped shows in whatever else was driven meanwhile.
+        """
+        driven = self._driven()
+        own = driven.get((line.sequence, line.tls, line.trial))
+        meanwhile = [one for one in driven.values() if own and one.overlaps(own)]
+        timings = (one.line.timing_us for one in meanwhile)
+        return was_slow(timings, (one.load for one in meanwhile))
+
+    def _driven(self) -> dict[tuple[str, str, int], Driven]:
+        """Every trial with when it was driven and under which load; of a repeated one the last."""
+        facts = RecordedFacts(self.folder / FACTS_FILE).read()
+        last = {f.trial: f for f in facts if isinstance(f, TrialFact) and f.trace.drive.events}
+        lines = {(line.sequence, line.tls, line.trial): line for line in self.trials}
+        found = {}
+        for trial, fact in last.items():
+            key = trial.sequence, trial.tls, trial.index
+            times = [event.time_ns for event in fact.trace.drive.events]
+            found[key] = Driven(lines[key], times[0], times[-1], fact.load)
         return found
 
     @property

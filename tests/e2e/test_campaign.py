@@ -20,6 +20,7 @@ import pytest
 
 from tests.e2e.probing import Ran, tlsprobe
 from tests.e2e.test_bad_input import complaint, until
+from tests.prepared import started
 from tests.servers import GENEROUS_S
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
@@ -99,20 +100,15 @@ def cut_short(
 
     So many trials, facts, and finished cells; it may have ended before, if we were too slow.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "tlsprobe", *command],
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with started(command, cwd=cwd) as process:
         trials = cwd / "out" / "trials.jsonl"
 
         def far_enough() -> bool:
             counts = trials.exists() and trials.read_bytes().count(b"\n") >= after
             return counts and facts_in(cwd / "out") >= facts and finished(cwd / "out") >= cells
 
-        until(lambda: process.poll() is not None or far_enough())
-        process.send_signal(how)
+        until(lambda: process.has_ended or far_enough())
+        process.kill(how)
         return process.wait(GENEROUS_S)
 
 
@@ -289,15 +285,9 @@ def test_what_is_no_run_cannot_be_gone_on_with(tmp_path: Path) -> None:
 
 def test_two_runs_never_share_a_folder(ports: dict[str, int], tmp_path: Path) -> None:
     command = words(ports["polite"], "--out", "out", "--rate", "0.5")
-    with subprocess.Popen(
-        [sys.executable, "-m", "tlsprobe", *command],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with started(command, cwd=tmp_path):
         until((tmp_path / "out" / "run.json").exists)
         complaint(tlsprobe("run", "--resume", "out", cwd=tmp_path), 2, "another tlsprobe")
-        process.kill()
 
 
 # --- the baseline --------------------------------------------------------------------------------
@@ -383,12 +373,7 @@ def test_a_run_whose_sniffer_dies_says_how_many_trials_it_cannot_vouch_for(
 ) -> None:
     command = words(ports["polite"], "--out", "out", "--rate", "15")
     trials = tmp_path / "out" / "trials.jsonl"
-    with subprocess.Popen(
-        [sys.executable, "-m", "tlsprobe", *command],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with started(command, cwd=tmp_path) as process:
         until(lambda: trials.exists() and trials.read_bytes().count(b"\n") >= TRIALS + 5)
         sniffers = children(process.pid)
         assert sniffers

@@ -55,7 +55,7 @@ def test_the_timeout_and_its_spread() -> None:
     assert idle.spread_s == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("timeout", [0.5, 1, 5, 60, 75, 3600])
+@pytest.mark.parametrize("timeout", [0.6, 1, 5, 60, 75, 3600])
 def test_the_advice_lies_safely_below_the_shortest_expiry(timeout: float) -> None:
     idle = idle_of([cell(timeout, timeout * 1.2)])
     assert idle is not None
@@ -134,18 +134,27 @@ def test_without_a_request_the_next_timer_speaks_for_the_server() -> None:
 
 @pytest.mark.parametrize(
     ("shortest", "advice"),
-    [(59.914, 54), (60.02, 55), (5.004, 4.5), (10.9, 9.5), (2.5, 2.0), (1.0, 0.9), (0.3, 0.2)],
+    [(59.914, 54), (60.02, 55), (5.004, 4.5), (10.9, 9.5), (2.5, 2.0), (1.0, 0.9), (0.3, 0.0)],
 )
 def test_advice_is_a_number_that_people_write(shortest: float, advice: float) -> None:
     assert advised(shortest) == advice
 
 
 def test_nothing_is_safely_below_next_to_nothing() -> None:
-    idle = idle_of([cell(0.1)])
+    idle = idle_of([cell(0.22)])
     assert idle is not None
     assert idle.advice_s == 0
     assert "0 s" not in idle.advice
     assert "no client should keep one" in idle.advice
+
+
+def test_times_far_apart_are_no_timeout_to_stay_below() -> None:
+    """unbound with its ten slots ended some of ours after 0.22 s, where its timeout is 5 s."""
+    idle = idle_of([cell(0.22, 5.0, 5.0)])
+    assert idle is not None
+    assert (idle.timeout_s, idle.advice_s) == (5.0, None)
+    assert "--connections 2" in idle.advice
+    assert "keep" not in idle.advice
 
 
 def test_a_limit_on_the_age_of_a_connection_counts_from_its_beginning() -> None:

@@ -89,8 +89,9 @@ def write(folder: Path) -> None:
         page = page_for_folder(kernel_page(agreed))
         (folder / KERNEL_FILE).write_text(page, encoding="utf-8")
     if (RESULTS / PATHS).is_dir():
-        write_run_pages(runs_in(RESULTS / PATHS), RESULTS / PATHS, folder / PATHS)
-        paths = page_for_folder(lab_paths.page_again(RESULTS / PATHS))
+        along = runs_in(RESULTS / PATHS)
+        write_run_pages(along, RESULTS / PATHS, folder / PATHS)
+        paths = page_for_folder(lab_paths.page_of_runs(RESULTS / PATHS, along))
         (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
     if (RESULTS / VERSIONS).is_dir():
         said = read_lab_notes(RESULTS / VERSIONS) or LabNotes("")

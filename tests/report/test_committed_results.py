@@ -44,12 +44,13 @@ def test_nothing_is_committed_that_follows_from_facts() -> None:
     assert [str(path) for name in DERIVED for path in RESULTS.rglob(name)] == []
 
 
-def test_each_run_and_the_matrix_fit_their_schemas() -> None:
+def test_runs_and_their_matrix_fit_their_schemas() -> None:
+    """A few of each kind: all would take a minute."""
     validator = jsonschema.Draft202012Validator(run_schema())
-    for name in sorted(committed_runs())[::8]:  # all would take half a minute
-        run = committed_runs()[name]
+    some = tuple(committed_runs()[name] for name in sorted(committed_runs())[::16])
+    for run in some:
         validator.validate(msgspec.json.decode(encode_run_line(run)))
-    matrix = compatibility_of(vendors_of(tuple(committed_runs().values()), absent_in(RESULTS)))
+    matrix = compatibility_of(vendors_of(some, absent_in(RESULTS)))
     jsonschema.validate(msgspec.json.decode(encode_matrix(matrix)), matrix_schema())
 
 

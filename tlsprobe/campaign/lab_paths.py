@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -163,9 +163,14 @@ def write_page(found: PathsMeasured, asked: PathsSettings) -> Page:
 
 def page_again(folder: Path) -> Page:
     """The page of the paths whose folders are kept in ``folder``. Raises UsageError."""
+    return page_of_runs(folder, runs_in(folder))
+
+
+def page_of_runs(folder: Path, runs: Mapping[str, Run]) -> Page:
+    """The same where its runs, by the names of their folders, have been judged already."""
     notes = read_lab_notes(folder) or LabNotes("")
     order = [*PATHS, *tunnels()]
-    along = (_along(name, run) for name, run in runs_in(folder).items())
+    along = (_along(name, run) for name, run in runs.items())
     ours = [one for one in along if one.path in order]
     return _page(notes, sorted(ours, key=lambda one: order.index(one.path)))
 

@@ -1,9 +1,9 @@
 """What a campaign will cost, told before it starts: connections, how many at once, how long.
 
 Two times are told: that of a server that ends each connection soon after we do, as quickly as it
-did in the preflight, and that of one that ends none, so that each wait costs our patience. Most
-servers do one here and the other there. What comes late is driven again and an RST may need a
-control, which nobody can foresee: for the connections that these take there are bounds.
+did in the preflight, and that of one that ends none, so that each wait costs our patience, with
+every control that an RST may need. Most servers do one here and the other there. What comes late is
+driven again, which nobody can foresee: for the connections that this takes there is a bound.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from math import ceil
 
-from tlsprobe.campaign.repeats import most_if_crowded, most_repeats
+from tlsprobe.campaign.controls import CONTROL_TRIALS
+from tlsprobe.campaign.repeats import (
+    most_controls,
+    most_if_crowded,
+    most_repeats,
+    wanted_controls,
+)
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.spoiled import SHORT_S, TIMED
 from tlsprobe.model.run import CellPlan, Plan
@@ -116,14 +122,16 @@ def plan_of(
         _seconds(cells, rounds, settings, paced, most, working)
         for paced in (pacing, _patient(pacing, settings))
     )
-    least = connections / settings.rate if settings.rate else 0.0
-    seconds, patient = (round(max(span, least), 1) for span in spans)
     again = cells if measurable is None else measurable
+    least = connections / settings.rate if settings.rate else 0.0
+    controlled = (connections + most_controls(again)) / settings.rate if settings.rate else 0.0
+    controls = _controls_s(wanted_controls(again), settings, _patient(pacing, settings), working)
+    quick, patient = spans
     return Plan(
         connections,
         at_once,
-        seconds,
-        max(seconds, patient),
+        round(max(quick, least), 1),
+        round(max(quick, patient + controls, controlled), 1),
         with_repeats=connections + most_repeats(again, room.a_round),
         if_crowded=connections + most_if_crowded(again, most),
     )
@@ -166,6 +174,20 @@ def _seconds(  # noqa: PLR0917 - all that it depends on
     if settings.expected_idle <= SHORT_S and any(c.sequence.name == TIMED for c in idle):
         last += wait
     return max(busy, _waves_s(waiting, wait, most, working, busy)) + last
+
+
+def _controls_s(
+    controls: Iterable[Sequence], settings: Settings, pacing: Pacing, working: int
+) -> float:
+    """How long the controls take; those that wait idle do so together."""
+    idling = settings.expected_idle if pacing.idling is None else pacing.idling
+    wait = idling + pacing.opening + pacing.waiting + settings.patience.tail
+    idle = [control for control in controls if control.is_idle]
+    return wait * bool(idle) + sum(
+        _cell_s(control, CONTROL_TRIALS, settings, pacing, working)
+        for control in controls
+        if not control.is_idle
+    )
 
 
 def _cell_s(

@@ -74,7 +74,8 @@ def cost_of(plan: Plan) -> str:
     at_once = f"at most {plan.most_open} open at once"
     long = f"about {_how_long(plan.seconds)}"
     if plan.patient_seconds is not None and round(plan.patient_seconds) > round(plan.seconds):
-        long += f", up to {_how_long(plan.patient_seconds)} if the server leaves connections open"
+        long += f", up to {_how_long(plan.patient_seconds)} with controls and if the server leaves"
+        long += " connections open, longer if trials come late"
     return f"{plan.connections} connections{_more(plan)}, {at_once}, {long}"
 
 

@@ -17,6 +17,7 @@ from tlsprobe.campaign.again import (
 )
 from tlsprobe.campaign.controls import CONTROL_TRIALS, possible_controls
 from tlsprobe.model.run import CellPlan
+from tlsprobe.model.sequence import Sequence
 
 PATH_TRIES = 3
 """Connections that may run out of time before a path counts as dead."""
@@ -29,7 +30,7 @@ def most_repeats(cells: Mapping[CellPlan, int], a_round: int) -> int:
     """
     again = sum(min(MOST_AGAIN, _trials(cells)) + _rounds(cells, a_round) for _ in CALMER)
     paths = (PATH_TRIES - 1) * len(cells)
-    return again + LOOKS_ALONE + paths + _controls(cells)
+    return again + LOOKS_ALONE + paths + most_controls(cells)
 
 
 def most_if_crowded(cells: Mapping[CellPlan, int], most: int) -> int:
@@ -49,12 +50,18 @@ def _steps_down(most: int) -> int:
     return 0 if most <= 1 else 1 + _steps_down(most // STEP_DOWN)
 
 
-def _controls(cells: Iterable[CellPlan]) -> int:
+def wanted_controls(cells: Iterable[CellPlan]) -> list[Sequence]:
+    """All controls that could be asked for and are not asked for anyway, once a TLS version."""
+    planned = list(cells)
+    known = {(cell.sequence.groups, cell.tls) for cell in planned}
+    every = (control for cell in planned for control in possible_controls(cell))
+    added = {(control.sequence.groups, control.tls): control.sequence for control in every}
+    return [sequence for key, sequence in added.items() if key not in known]
+
+
+def most_controls(cells: Iterable[CellPlan]) -> int:
     """Connections of all controls that could be asked for, each with its look at the path."""
-    known = {(cell.sequence.groups, cell.tls) for cell in cells}
-    wanted = (control for cell in cells for control in possible_controls(cell))
-    added = {(control.sequence.groups, control.tls) for control in wanted} - known
-    return len(added) * (CONTROL_TRIALS + PATH_TRIES)
+    return len(wanted_controls(cells)) * (CONTROL_TRIALS + PATH_TRIES)
 
 
 def _trials(cells: Mapping[CellPlan, int]) -> int:

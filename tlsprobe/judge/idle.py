@@ -28,6 +28,8 @@ KINDS = {
 _EVENTS = {"d": "data", "n": "close_notify", "a": "alert", "f": "fin", "r": "rst"}
 _MARGIN_S = 5.0
 _MARGIN = 0.1
+LEAST_S = 0.5
+"""No client has use for an idle timeout below this: it may as well keep no connection."""
 _TIMINGS = {CountedFrom.EXCHANGE: "idle_to_end", CountedFrom.ACCEPT: "accept_to_end"}
 CLEAR_S, CLEARLY = 0.05, 3
 """How much better times from the accept must agree before the timer is said to count from there."""
@@ -53,13 +55,13 @@ def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idl
     if first is None:
         said = "the server ended no idle connection while we waited"
         return Idle(None, None, "silence", None, said, kinds)
-    advice = advised(first.shortest_s or 0.0)
+    advice = advised(first.shortest_s or 0.0) if _is_steady(first) else None
     return Idle(
         timeout_s=first.timeout_s,
         spread_s=first.spread_s,
         how=first.how,
         advice_s=advice,
-        advice=_advice(advice, since),
+        advice=_advice(advice, since, first),
         kinds=kinds,
         counted_from=first.counted_from,
     )
@@ -94,14 +96,27 @@ def _agree_better(kinds: Iterable[Sequence[Cell]]) -> bool:
 def advised(shortest_s: float) -> float:
     """A client's idle timeout safely below this one of the server, in numbers that people write.
 
-    0 where nothing is safely below it.
+    0 where nothing is safely below it that a client has use for.
     """
     safe = shortest_s - _margin(shortest_s)
     step = 1.0 if safe >= 10 else 0.5 if safe >= 2 else 0.1
-    return round(math.floor(safe / step + 1e-6) * step, 1)
+    found = round(math.floor(safe / step + 1e-6) * step, 1)
+    return found if found >= LEAST_S else 0.0
 
 
-def _advice(advice_s: float, since: CountedFrom) -> str:
+def _is_steady(timer: IdleKind) -> bool:
+    """Whether its times are one timeout: a server short of room ends some far sooner."""
+    return (timer.shortest_s or 0.0) >= (timer.timeout_s or 0.0) / 2
+
+
+def _advice(advice_s: float | None, since: CountedFrom, timer: IdleKind) -> str:
+    if advice_s is None:
+        return (
+            f"some idle connections ended after {timer.shortest_s:.2g} s, half of them not before"
+            f" {timer.timeout_s:.2g} s: a server that is short of room ends some sooner than"
+            " its timeout says, so measure with fewer connections open (--connections 2) before a"
+            " client's timeout is chosen"
+        )
     if not advice_s:
         return (
             "the server ends idle connections so soon that no client should keep one for its next"

@@ -394,7 +394,8 @@ class Plan:
     """What a run costs its server: connections, how many of them at once at most, and how long.
 
     ``seconds`` is the time of the measurement, without what comes before and after it. A plan says
-    in ``patient_seconds`` how long it is if the server ends nothing and our patience has to, in
+    in ``patient_seconds`` how long it is if the server ends nothing, so that our patience has to,
+    and every control is wanted, in
     ``with_repeats`` how many connections it may come to with controls and with what is driven once
     more, and in ``if_crowded`` with what is measured again should the server have no room for us.
     """
