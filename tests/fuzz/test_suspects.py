@@ -111,6 +111,18 @@ def test_a_kind_that_never_shows_again_has_to_repeat_and_is_left_alone_at_last()
             suspects.settle(suspect, confirmed=False)
 
 
+def test_what_came_to_nothing_waits_until_every_other_kind_had_a_turn() -> None:
+    again = reset("send; terminate; close_notify; drain")
+    suspects = noted(SHORT, again, seen("fin; drain", "TLS-FATAL-CLOSES"))
+    suspect = suspects.next()
+    assert suspect is not None
+    assert suspect.violation.name == "no-reset-before-fin"
+    suspects.settle(suspect, confirmed=False)
+    suspect = suspects.next()
+    assert suspect is not None
+    assert suspect.violation.name == "rules"
+
+
 def test_what_came_of_a_late_step_is_tried_again_before_it_counts() -> None:
     late = replace(SHORT, late_s=0.1)
     suspects = noted(late)

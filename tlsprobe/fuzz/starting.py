@@ -37,6 +37,7 @@ _MORE = (
         "request; send; send; close_notify",
         "close_notify; pause 0.1s; fin",
     ),
+    *("close_notify; send; fin", "terminate; send; fin", "terminate; close_notify; fin"),
     *("send; send; fin", "send large + fin", "send + close_notify + fin", "close_notify + fin"),
     *("send + close_notify", "send + terminate", "terminate + close_notify", "terminate + send"),
     *("close_notify split", "send cut; fin", "send upload", "send upload; fin"),

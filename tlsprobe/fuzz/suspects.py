@@ -251,15 +251,22 @@ class Suspects:
         return list(taken.items())
 
     def next(self) -> Suspect | None:
-        """The gravest of what is not explained, on the simplest example that showed it."""
+        """The gravest of what is not explained, on the simplest example that showed it.
+
+        What was looked into already, and came to nothing, waits until every other kind had a turn.
+        """
         kinds = [kind for kind in self.sightings if self._looked_into[kind] < MOST_TRIES]
         left = [(kind, example) for kind in kinds for example in self.unexplained(kind)]
         if not left:
             return None
-        kind, example = min(left, key=lambda one: (severity(one[0]), self.simplicity(one[1])))
+        kind, example = min(left, key=lambda one: (self._turn(one[0]), self.simplicity(one[1])))
         self.current = Suspect(self.sightings[kind][example], kind, self.tried())
         self.current.must_repeat = self._looked_into[kind] >= TRIES
         return self.current
+
+    def _turn(self, kind: Kind) -> tuple[bool, int, tuple[bool, int]]:
+        """What the kinds are sorted by; a server that dies comes first, whatever was tried."""
+        return not _is_death(kind), self._looked_into[kind], severity(kind)
 
     def unexplained(self, kind: Kind) -> list[Example]:
         """The examples that showed this kind, and no failure accounts for."""
@@ -271,7 +278,8 @@ class Suspects:
         """A suspect was looked into: it is a failure, one that was known already, or nothing."""
         self.current = None
         if not confirmed:
-            self._looked_into[suspect.kind] += 1
+            repeats = suspect.runs and suspect.broke == suspect.runs  # and yet is none: as others
+            self._looked_into[suspect.kind] += MOST_TRIES // TRIES if repeats else 1
             self.dropped.append(suspect)
             return
         suspect.kinds |= {kind for kind, n in suspect.shown.items() if 2 * n > suspect.broke}
@@ -318,8 +326,11 @@ class Suspects:
 
 def severity(kind: Kind) -> tuple[bool, int]:
     """What suspects are sorted by; a server that dies comes first, since it takes all with it."""
-    dies = PROPERTIES[kind.name].needs is Needs.PATH
-    return not dies, list(PROPERTIES).index(kind.name)
+    return not _is_death(kind), list(PROPERTIES).index(kind.name)
+
+
+def _is_death(kind: Kind) -> bool:
+    return PROPERTIES[kind.name].needs is Needs.PATH
 
 
 def _is_same(known: Suspect, suspect: Suspect) -> bool:
