@@ -37,7 +37,8 @@ from tlsprobe.catalogue import default_sequences
 from tlsprobe.drive.script import Patience
 from tlsprobe.fuzz.alphabet import alphabet, decode
 from tlsprobe.fuzz.campaign import fuzz
-from tlsprobe.fuzz.properties import PROPERTIES, Observation, violations
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import PROPERTIES, violations
 from tlsprobe.fuzz.settings import Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared
 from tlsprobe.language import format_groups, parse

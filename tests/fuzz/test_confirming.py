@@ -10,7 +10,8 @@ import trio
 
 from tests.fuzz.test_properties import ALL, seen
 from tlsprobe.fuzz.confirming import REPEATS, Confirmer
-from tlsprobe.fuzz.properties import Needs, Observation, violations
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import Needs, violations
 from tlsprobe.fuzz.suspects import Sighting, Suspect
 from tlsprobe.model.fuzz import Example
 

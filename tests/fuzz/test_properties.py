@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
     Needs,
-    Observation,
     by_default,
     differ,
     excused,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.fuzz.test_properties import seen
-from tlsprobe.fuzz.properties import PROPERTIES, Observation, Violation
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import PROPERTIES, Violation
 from tlsprobe.fuzz.suspects import MOST_TRIES, TRIES, Sighting, Suspect, Suspects
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example

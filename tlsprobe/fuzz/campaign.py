@@ -21,12 +21,8 @@ from tlsprobe.fuzz.alphabet import Alphabet, alphabet
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.failures import excused_of, failures_of, unrepeated_of
 from tlsprobe.fuzz.inquiry import Inquiry
-from tlsprobe.fuzz.properties import (
-    PROPERTIES,
-    Needs,
-    Observation,
-    broken_by,
-)
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import PROPERTIES, Needs, broken_by
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared, Stores, in_memory
 from tlsprobe.fuzz.sources import Sources

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
     Needs,
-    Observation,
     Property,
     Violation,
     differ,

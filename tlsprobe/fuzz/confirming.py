@@ -16,13 +16,11 @@ import trio
 from tlsprobe.catalogue import alert_alone, alert_only, control_of
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import comes_back, kills
+from tlsprobe.fuzz.observation import IN_A_RACE, IN_TIME, Observation
 from tlsprobe.fuzz.properties import (
     ANSWERS_BEHIND_ALERT,
-    IN_A_RACE,
-    IN_TIME,
     PROPERTIES,
     Needs,
-    Observation,
     Property,
     differ,
     violations,

@@ -18,7 +18,8 @@ from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.confirming import Confirmer
 from tlsprobe.fuzz.death import DEATH
 from tlsprobe.fuzz.losses import Losses
-from tlsprobe.fuzz.properties import Observation, Property, Violation, violations
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import Property, Violation, violations
 from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects

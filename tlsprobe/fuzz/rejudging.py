@@ -9,7 +9,8 @@ from pathlib import Path
 from tlsprobe.campaign.results import replace_file
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.fuzz.folder import AGAINST
-from tlsprobe.fuzz.properties import PROPERTIES, Observation, Property, broken_by
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import PROPERTIES, Property, broken_by
 from tlsprobe.fuzz.trying import observation_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import Fact, TrialFact

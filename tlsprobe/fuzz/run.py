@@ -14,7 +14,7 @@ from tlsprobe.errors import plain_errors
 from tlsprobe.fuzz.campaign import fuzz
 from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.folder import FuzzFolder, fuzz_folder
-from tlsprobe.fuzz.properties import Observation
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.rejudging import example_line
 from tlsprobe.fuzz.settings import LEAST_EXAMPLES, OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
 from tlsprobe.language import parse

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsprobe.campaign.settings import Settings
-from tlsprobe.fuzz.properties import Observation, by_default
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import by_default
 from tlsprobe.model.fuzz import Example, Excused, FuzzCoverage, FuzzFailure, Replay, Unrepeated
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.model.target import Target

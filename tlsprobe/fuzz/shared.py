@@ -12,7 +12,7 @@ from tlsprobe.campaign.capturing import capturing
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import Reached, numeric, rate_to
 from tlsprobe.facts.file import FactsInMemory, FactsStore
-from tlsprobe.fuzz.properties import Observation
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
 from tlsprobe.model.facts import ReachedFact

@@ -15,7 +15,7 @@ import trio
 
 from tlsprobe.fuzz.alphabet import Alphabet
 from tlsprobe.fuzz.mutation import mutant
-from tlsprobe.fuzz.properties import Observation
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.strategies import generate
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Group

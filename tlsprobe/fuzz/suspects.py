@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from tlsprobe.fuzz.alike import holds
 from tlsprobe.fuzz.alphabet import Simplicity
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import (
     PROPERTIES,
     Kind,
     Needs,
-    Observation,
     Property,
     Violation,
     excused,

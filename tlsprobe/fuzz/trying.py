@@ -22,7 +22,7 @@ from tlsprobe.campaign.trace import trace_of
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsStore
-from tlsprobe.fuzz.properties import Observation
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.facts import TrialFact
