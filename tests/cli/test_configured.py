@@ -69,6 +69,15 @@ def test_the_command_line_beats_the_file(ports: dict[str, int], tmp_path: Path) 
     assert ran.run.target.name == "legacy"
 
 
+def test_a_run_is_resumed_with_its_file(ports: dict[str, int], tmp_path: Path) -> None:
+    text = FILE.format(**ports)
+    assert run(tmp_path, text, "--target", "legacy").code == 1
+    ran = tlsprobe("run", "--resume", "out", "--trials", "4", cwd=tmp_path)
+    assert ran.code == 1, ran.err
+    assert [(c.tls, c.trials) for c in ran.run.cells] == [("1.3", 4)]
+    assert "--config tlsprobe.toml" in " ".join(ran.run.command)
+
+
 HOLDS = (0, "waived (tlsprobe.toml:17): 1 finding of", WaiverState.USED)
 IS_OVER = (1, "expired on 2026-01-31", WaiverState.EXPIRED)
 

@@ -211,9 +211,15 @@ class RunOptions:
             resume=self.resume,
             expect=self.expect,
             delay_close=self.delay_close,
-            command=tuple(without(_arguments(self.context), {"--resume", "--out"})),
+            command=(*without(_arguments(self.context), {"--resume", "--out"}), *self._file(found)),
             typed=command_line(),
         )
+
+    def _file(self, found: Configured) -> tuple[str, ...]:
+        """The words that name a file which was found by itself, for a run that is resumed."""
+        if found.configuration is None or self.config is not None:
+            return ()
+        return ("--config", str(found.configuration.file))
 
     def target_settings(self, asked: Asked) -> TargetSettings:
         """What they ask of one target, whose options they are. Raises UsageError."""
