@@ -29,8 +29,8 @@ PASSWORD = "tlsprobe"
 CLIENT = "tlsprobe"
 """The name in the client's certificate."""
 
-_SCRATCH, _LOCK = "tlsprobe-lab-", "in-use"
-"""How the names of scratch folders begin, and the file that a living lab holds locked."""
+_SCRATCH, _PKI = "tlsprobe-lab-", "pki"
+"""How the names of scratch folders begin, which a living lab holds locked; the folder in them."""
 
 _NAMES = (SERVER_NAME, "tlsprobe.test")
 _SOCKETS_BELOW = 30_000
@@ -67,18 +67,21 @@ def new_workspace(tools: Path | None = None) -> Iterator[Workspace]:
         until_the_end.callback(shutil.rmtree, scratch, ignore_errors=True)
         until_the_end.enter_context(_held(scratch))
         scratch.chmod(0o755)  # servers that run as somebody else have to get in
-        pki = scratch / "pki"
+        pki = scratch / _PKI
         pki.mkdir(mode=0o700)
         _write_pki(pki)
         yield Workspace(scratch, pki, tools or tools_folder())
 
 
 @contextmanager
-def _held(scratch: Path) -> Iterator[None]:
+def _held(scratch: Path, how: int = 0) -> Iterator[None]:
     """Mark a scratch folder as in use; the lock ends with the process, however it ends."""
-    with (scratch / _LOCK).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | how)
         yield
+    finally:
+        os.close(lock)
 
 
 def _remove_abandoned() -> None:
@@ -87,9 +90,9 @@ def _remove_abandoned() -> None:
         with suppress(OSError):
             if scratch.is_symlink() or scratch.stat().st_uid != os.geteuid():
                 continue
-            with (scratch / _LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the lab lives
-                shutil.rmtree(scratch, ignore_errors=True)
+            if (scratch / _PKI).is_dir():  # else it was made just now, and is about to be locked
+                with _held(scratch, fcntl.LOCK_NB):  # refused while the lab lives
+                    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def tools_folder() -> Path:
