@@ -17,7 +17,10 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/**",
     *(f"{page}.md" for page in ("ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
-    *(f"results/{page}.md" for page in ("paths/paths", "clients", "kernel", "fuzz")),
+    *(
+        f"results/{page}.md"
+        for page in ("paths/paths", "versions/versions", "clients", "kernel", "fuzz")
+    ),
 ]
 exclude_patterns = [".*", "profiles", "site", "tests", "tlsprobe"]
 nitpicky = True
