@@ -312,7 +312,10 @@ def test_an_interrupted_lab_goes_on_without_the_vendors_that_it_holds(tmp_path: 
 def test_the_list_has_every_vendor(tmp_path: Path) -> None:
     ran = tlsprobe("lab", "list", "--json", cwd=tmp_path)
     listed = {one["vendor"]: one for one in json.loads(ran.out)}
-    assert set(listed) == {name for name in list_profiles() if load_profile(name).lab is not None}
+    vendors = {name for name in list_profiles() if load_profile(name).lab is not None}
+    assert {name for name in listed if "@" not in name} == vendors
+    assert {name.partition("@")[0] for name in listed} == vendors
+    assert "haproxy@2.6" in listed
     assert all(one["words"] or one["presence"] == "here" for one in listed.values())
     for name in ("nginx", "postgres", "redis"):
         assert listed[name]["presence"] == "here" and listed[name]["version"]

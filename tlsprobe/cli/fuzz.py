@@ -53,9 +53,6 @@ from tlsprobe.report.fuzz_document import encode_fuzz_line, read_fuzz
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
 
-_BEGUN = perf_counter() - process_age()
-"""When this process started: ``--time`` counts from here."""
-
 REMEMBERED = Path(".tlsprobe", "fuzz")
 """Where failures are kept, so that the next run tries them first."""
 
@@ -176,7 +173,7 @@ class FuzzOptions:
             converse,
             self._settings(profile, converse),
             folder=self.out_dir or default_fuzz_folder(target),
-            begun=_BEGUN,
+            begun=perf_counter() - process_age(),  # --time counts from the start of the process
             against=against,
             corpus=self.corpus,
             profile_text=_text_of(self.profile),
