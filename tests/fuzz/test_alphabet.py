@@ -48,6 +48,12 @@ def test_any_numbers_at_all_are_a_valid_sequence(numbers: list[int]) -> None:
     assert made.sequence.steps[-1].verb is Verb.DRAIN
 
 
+def test_nothing_is_drawn_that_leaves_open_what_a_server_owes() -> None:
+    drawn = {step.verb for move in LETTERS.moves for step in move.steps}
+    assert not drawn & {Verb.ALERT, Verb.KEY_UPDATE}
+    assert {Verb.FIN, Verb.CLOSE_NOTIFY, Verb.TERMINATE, Verb.REQUEST, Verb.ABORT} <= drawn
+
+
 def test_nothing_at_all_is_the_simplest_close() -> None:
     assert decode(LETTERS, lambda _: 0) == example("fin; drain")
 

@@ -110,6 +110,14 @@ def test_a_broken_record_is_answered_with_an_alert(tls: str, silent: Result) -> 
 
 
 @BOTH
+def test_behind_our_goodbye_or_close_notify_nobody_has_to_read_a_broken_record(tls: str) -> None:
+    for ours in (C.goodbye(), C.notify(), C.goodbye() + C.notify()):
+        for end in (S.notify() + S.fin(), S.fin()):
+            story = play(ours, *BROKEN, end, tls=tls)
+            assert result("TLS-BAD-RECORD", story) is NOTHING
+
+
+@BOTH
 @pytest.mark.parametrize("form", ["fragmented", "double"])
 def test_nobody_says_what_becomes_of_an_alert_that_is_cut(tls: str, form: str) -> None:
     for end in ((), (S.notify() + S.fin(),), (S.alert(10), S.fin()), (S.rst(active=True),)):

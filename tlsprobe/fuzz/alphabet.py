@@ -45,7 +45,6 @@ PAUSES = (0.000_05, 0.000_5, 0.005, 0.03, 0.1, 0.3)
 WAITS = (0.005, 0.05, 0.2)
 """Seconds that generated reading lasts at most."""
 
-_INTERNAL_ERROR = (2, 80)
 _OF_IDLE = (0.5, 0.98, 1.0, 1.05)
 _AWAITED = (Awaited.RESPONSE, Awaited.DATA, Awaited.CLOSE_NOTIFY, Awaited.FIN, Awaited.FLIGHT)
 _ASKS_FOR_AN_END = ENDS | ANNOUNCES
@@ -99,9 +98,7 @@ def alphabet(
     return Alphabet(tuple(sorted(moves, key=lambda move: move.rank)), versions)
 
 
-def _moves(  # noqa: PLR0912 - one per verb
-    verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]
-) -> Iterator[Move]:
+def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> Iterator[Move]:
     """What is drawn of a verb."""
     whole = Step(verb)
     match verb:
@@ -131,13 +128,10 @@ def _moves(  # noqa: PLR0912 - one per verb
         case Verb.CONNECT | Verb.HELLO:
             forms = (whole, whole, Step(verb, form=Form.PART)) if verb is Verb.HELLO else (whole,)
             yield Move(11 + (verb is Verb.HELLO), 2 * len(forms), forms)
-        case Verb.ALERT:
-            broken = (Step(verb, form=form) for form in (Form.CORRUPT, Form.PLAIN))
-            yield Move(13, 2, (Step(verb, alert=_INTERNAL_ERROR), *broken))
-        case Verb.KEY_UPDATE:
-            yield Move(14, 2, (whole, Step(verb, form=Form.ASKING)))
-        case Verb.CLOSE | Verb.ANSWER | Verb.MEET:
-            pass  # drawn with ``abort``; needs a round that starts together
+        case Verb.CLOSE | Verb.ANSWER | Verb.MEET | Verb.ALERT | Verb.KEY_UPDATE:
+            # Drawn with ``abort``; needs a round that starts together; and what a server owes
+            # behind the last two, the properties do not know well enough to blame it.
+            pass
         case _:
             assert_never(verb)
 

@@ -59,12 +59,16 @@ def _was_waited_for(given: RuleInput) -> bool:
 def _bad_record(given: RuleInput) -> Answer:
     """A record that nothing opens: the server says so, in an alert, and closes.
 
-    An alert in front of an RST may have been discarded with it, so that nobody knows of it.
+    An alert in front of an RST may have been discarded with it, so that nobody knows of it. Behind
+    a close_notify or a goodbye of ours the server ends the connection anyway, and need not read.
     """
     failed = given.failed
     if failed is None or failed.kind is not RecordKind.MALFORMED:
         return None
     if given.aborted or given.not_the_servers:
+        return None
+    ending = given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY, RecordKind.GOODBYE)
+    if any(record.start < failed.start for record in ending):
         return None
     end = given.closing.server_end
     if _stepped(given, _CUT):
