@@ -1,12 +1,13 @@
 """Servers with one seeded fault each, built on the reference server: what the fuzzer has to find.
 
-``python -m tests.fuzz.seeded NAME`` serves one until standard input ends, and prints its port.
+``python -m tests.fuzz.seeded NAME [DICE]`` serves one until standard input ends; it prints its port.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -43,9 +44,9 @@ async def _connection(
             house.open -= 1
 
 
-async def serve(fault: Fault, listener: socket.socket) -> None:
+async def serve(fault: Fault, listener: socket.socket, dice: str | None) -> None:
     """Serve until standard input ends, or the fault ends it."""
-    context, house = server._context(), House(listener=listener)
+    context, house = server._context(), House(listener=listener, luck=random.Random(dice))
     accepting = trio.socket.from_stdlib_socket(listener)
     async with trio.open_nursery() as nursery:
 
@@ -64,7 +65,7 @@ async def serve(fault: Fault, listener: socket.socket) -> None:
 
 def main() -> None:
     """A server that dies is there again after a moment, on the same port."""
-    name = sys.argv[1]
+    name, dice = sys.argv[1], next(iter(sys.argv[2:]), None)
     fault = FAULTS[name] if name in FAULTS else Fault("", "", "", (), BEHAVIOURS[name].end)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +76,7 @@ def main() -> None:
     while True:
         child = os.fork() if fault.deadly else 0
         if not child:
-            trio.run(serve, fault, listener)
+            trio.run(serve, fault, listener, dice)
             os._exit(0)
         listener.close()
         _, status = os.waitpid(child, 0)
@@ -89,9 +90,12 @@ def main() -> None:
 
 
 @contextmanager
-def seeded(name: str) -> Iterator[int]:
-    """A server with this fault, in a process of its own; its port."""
-    command = [sys.executable, "-m", "tests.fuzz.seeded", name]
+def seeded(name: str, *, dice: str = "") -> Iterator[int]:
+    """A server with this fault, in a process of its own; its port.
+
+    One that throws dice throws the same ones every time if their seed is given.
+    """
+    command = [sys.executable, "-m", "tests.fuzz.seeded", name, *filter(None, [dice])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
