@@ -132,5 +132,5 @@ def test_what_is_removed_gives_its_space_back(
     trio.run(Suite("old", tools).unpack, ["test-server"], tools / "mine@old" / "root")
     (found,) = trio.run(listed, [mine["old"]])
     assert found.size == folder_size(tools / "mine@old") > 0
-    assert remove(mine["old"], tools) > found.size
+    assert remove([mine["old"]], tools) > found.size
     assert folder_size(tools) == 0

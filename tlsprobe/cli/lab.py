@@ -104,7 +104,7 @@ def remove(vendors: VendorsArgument = None, no_color: NoColorOption = False) -> 
     """
     picked = chosen(vendors) if vendors else with_versions(chosen(None))
     with plain_errors():
-        freed = sum(remove_kept(profile, tools_folder()) for profile in picked.profiles)
+        freed = remove_kept(picked.profiles, tools_folder())
     say(err(no_color=no_color), f"{freed / 1e6:.0f} MB removed from {tools_folder()}")
 
 

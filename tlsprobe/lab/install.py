@@ -30,7 +30,7 @@ from tlsprobe.lab.availability import (
     lab_of,
     sibling,
 )
-from tlsprobe.lab.process import last_words
+from tlsprobe.lab.process import last_words, ran
 from tlsprobe.lab.suites import Suite
 from tlsprobe.lab.vendor import versions
 from tlsprobe.lab.versions import is_other_version
@@ -221,19 +221,7 @@ def _commands(pip: Sequence[str], npm: Sequence[str], folder: Path) -> Iterator[
 
 async def _run(command: Command, folder: Path, env: dict[str, str] | None = None) -> None:
     """Run a command to its end. Raises CannotMeasure with its last words if it fails."""
-    try:
-        ended = await trio.run_process(
-            command,
-            cwd=folder,
-            env={**os.environ, **(env or {})},
-            check=False,
-            stdin=b"",
-            capture_stdout=True,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CannotMeasure(f"cannot run {command[0]}: {error.strerror}") from error
+    ended = await ran(command, folder, {**os.environ, **(env or {})})
     if ended.returncode:
         said = last_words(ended.stdout)
         raise CannotMeasure(f"{' '.join(command)} ended with {ended.returncode}: {said}")

@@ -52,6 +52,28 @@ def as_account(account: Account | None, *more: str) -> list[str]:
     return ["setpriv", *ids, *more]
 
 
+async def ran(
+    command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end, with both outputs as one and nothing to read.
+
+    ``env`` are the variables that it sees, None: ours. Raises CannotMeasure if it cannot be run.
+    """
+    try:
+        return await trio.run_process(
+            list(command),
+            cwd=folder,
+            env=env,
+            check=False,
+            stdin=b"",
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CannotMeasure(f"cannot run {command[0]}: {error.strerror}") from error
+
+
 async def prepare(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
     """Run a command to its end. Raises CannotMeasure with its last words if it fails."""
     shown = " ".join(command)

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.lab.process import last_words
+from tlsprobe.lab.process import last_words, ran
 
 SUITES = ".suites"
 """The folder of all suites, among the vendors' tools folders."""
@@ -188,17 +185,7 @@ def _installed(controls: Iterable[str]) -> Iterator[str]:
 
 async def _run(*command: str) -> str:
     """What a command prints. Raises CannotMeasure with its last words if it fails."""
-    try:
-        ended = await trio.run_process(
-            command,
-            check=False,
-            stdin=b"",
-            capture_stdout=True,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CannotMeasure(f"cannot run {command[0]}: {error.strerror}") from error
+    ended = await ran(command, Path())
     if ended.returncode:
         raise CannotMeasure(last_words(ended.stdout))
     return ended.stdout.decode("utf-8", "replace")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -61,13 +61,14 @@ def is_other_version(profile: Profile, said: str | None) -> bool:
     return not said.startswith(name) or said[len(name) : len(name) + 1].isdigit()
 
 
-def remove(profile: Profile, tools: Path) -> int:
-    """Remove what the lab keeps for a vendor or version; the bytes that this gave back.
+def remove(profiles: Iterable[Profile], tools: Path) -> int:
+    """Remove what the lab keeps for vendors or versions; the bytes that this gave back.
 
     The lists and packages of a suite go with the last version that is from there.
     """
     before = folder_size(tools)
-    shutil.rmtree(tools / profile.name, ignore_errors=True)
+    for profile in profiles:
+        shutil.rmtree(tools / profile.name, ignore_errors=True)
     forget_unused(tools, _suites_used(tools))
     return before - folder_size(tools)
 
