@@ -457,3 +457,7 @@ class Run:
     behaviours: tuple[Behaviour, ...] = ()
     waivers: tuple[WaiverUse, ...] = ()
     schema: str = RUN_SCHEMA
+
+    def cell_at(self, sequence: str, tls: str) -> Cell | None:
+        """The cell of a sequence in a version of TLS."""
+        return next((c for c in self.cells if (c.sequence, c.tls) == (sequence, tls)), None)

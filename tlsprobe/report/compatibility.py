@@ -182,6 +182,14 @@ def asked(run: Run) -> list[Cell]:
     return [cell for cell in run.cells if cell.role == "asked"]
 
 
+def asked_by_sequence(run: Run) -> dict[str, list[Cell]]:
+    """The same by sequence, in the order of the run."""
+    found: dict[str, list[Cell]] = {}
+    for cell in asked(run):
+        found.setdefault(cell.sequence, []).append(cell)
+    return found
+
+
 def runs_of(vendors: Sequence[Vendor]) -> tuple[Run, ...]:
     """The runs of those that have one."""
     return tuple(vendor.run for vendor in vendors if vendor.run is not None)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from math import comb
 
 from tlsprobe.model.judgement import Outcome
-from tlsprobe.model.run import Cell, Run
+from tlsprobe.model.run import Run
 
 CERTAIN = 0.01
 """How improbable a difference must be to be no chance (Fisher's exact test)."""
@@ -104,7 +104,7 @@ def _of_vendor(paths: Sequence[Along]) -> Iterator[Difference]:
         (cell.sequence, cell.tls) for along in ordered for cell in along.run.cells
     )
     for sequence, tls in names:
-        cells = [(along, _cell(along.run, sequence, tls)) for along in ordered]
+        cells = [(along, along.run.cell_at(sequence, tls)) for along in ordered]
         measured = [(along, cell) for along, cell in cells if cell is not None and cell.trials]
         for outcome in (Outcome.RESET_BEFORE_FIN, Outcome.RESET_AFTER_FIN):
             counts = tuple(
@@ -115,10 +115,6 @@ def _of_vendor(paths: Sequence[Along]) -> Iterator[Difference]:
             if where is not None:
                 vendor, certain = paths[0].vendor, chance(counts) < CERTAIN
                 yield Difference(vendor, sequence, (tls,), outcome, where, certain, counts)
-
-
-def _cell(run: Run, sequence: str, tls: str) -> Cell | None:
-    return next((c for c in run.cells if (c.sequence, c.tls) == (sequence, tls)), None)
 
 
 def _where(counts: Sequence[Count]) -> Where | None:

@@ -9,7 +9,7 @@ from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Seen, Tried, WhatToDo, Who
 from tlsprobe.model.judgement import Verdict
-from tlsprobe.model.run import Cell, Run
+from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import (
     Block,
     BulletList,
@@ -118,13 +118,8 @@ def behaviours_section(
 
 def _proof(one: Behaviour, run: Run) -> Ladder | None:
     """The trial that shows it."""
-    cell = cell_at(run, one.seen[0].sequence, one.seen[0].tls)
+    cell = run.cell_at(one.seen[0].sequence, one.seen[0].tls)
     return ladder_of(cell) if cell is not None else None
-
-
-def cell_at(run: Run, sequence: str, tls: str) -> Cell | None:
-    """The cell of a sequence in a version of TLS."""
-    return next((c for c in run.cells if (c.sequence, c.tls) == (sequence, tls)), None)
 
 
 def describe(one: Behaviour) -> str:

@@ -12,7 +12,7 @@ from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.blocks import Drawer, Grid, GridCell, Line, Mark, Table, Text
-from tlsprobe.report.compatibility import Compatibility, Vendor, asked, place_of
+from tlsprobe.report.compatibility import Compatibility, Vendor, asked_by_sequence, place_of
 from tlsprobe.report.matrix import SEQUENCE, SERVER, UNSUPPORTED, target_cell
 from tlsprobe.report.pages.drawers import Drawers
 
@@ -136,9 +136,7 @@ def _all_of(packs: Sequence[tuple[Drawers, str]]) -> Iterator[Drawer]:
 def _server_row(
     vendor: Vendor, run: Run, own: Drawers, sequences: Sequence[str], pages: Pages | None
 ) -> Iterator[GridCell]:
-    by_sequence: dict[str, list[Cell]] = {}
-    for cell in asked(run):
-        by_sequence.setdefault(cell.sequence, []).append(cell)
+    by_sequence = asked_by_sequence(run)
     for sequence in sequences:
         cells = by_sequence.get(sequence)
         if not cells:

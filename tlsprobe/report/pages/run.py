@@ -32,7 +32,6 @@ from tlsprobe.report.findings import findings_of
 from tlsprobe.report.matrix import by_version, folded, in_a_line, matrix_of
 from tlsprobe.report.pages.behaviours import (
     behaviours_section,
-    cell_at,
     verdict_of,
     verdict_section,
     verdicts_section,
@@ -127,7 +126,7 @@ def brief_page(run: Run, folder: str = "") -> Page:
 
 def _proof_of_worst(one: Behaviour, run: Run) -> Iterator[Block]:
     """The trial that shows the worst behaviour."""
-    cell = cell_at(run, one.seen[0].sequence, one.seen[0].tls)
+    cell = run.cell_at(one.seen[0].sequence, one.seen[0].tls)
     if cell is not None:
         yield from example_blocks(cell)
 

@@ -32,7 +32,7 @@ from tlsprobe.report.blocks import (
     Tag,
     Text,
 )
-from tlsprobe.report.compatibility import Compatibility, Vendor, asked, table_of
+from tlsprobe.report.compatibility import Compatibility, Vendor, asked_by_sequence, table_of
 from tlsprobe.report.glyphs import seconds
 from tlsprobe.report.matrix import by_version, code_of, describe_wire, mark_of, ranked_outcomes
 from tlsprobe.report.pages.behaviours import (
@@ -121,17 +121,10 @@ def answers_of(compatibility: Compatibility) -> Answers:
         if vendor.run is None:
             continue
         drawers = Drawers(vendor.run)
-        for name, cells in _by_sequence(vendor.run).items():
+        for name, cells in asked_by_sequence(vendor.run).items():
             url = BELOW.cell(vendor.folder, drawers.name(name))
             found[name].append(Answer(vendor, tuple(cells), drawers.harm(cells), url))
     return {name: sorted(some, key=lambda answer: answer.rank) for name, some in found.items()}
-
-
-def _by_sequence(run: Run) -> dict[str, list[Cell]]:
-    found: dict[str, list[Cell]] = {}
-    for cell in asked(run):
-        found.setdefault(cell.sequence, []).append(cell)
-    return found
 
 
 def index_page(
