@@ -296,11 +296,14 @@ def present_fuzz(run: FuzzRun, *, json: bool, no_color: bool) -> None:
 
 def tell_machines(run: FuzzRun, machines: MachineOptions, fail_on: str) -> None:
     """Write what was asked for build servers. Raises UsageError."""
-    from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
+    if machines.junit is not None:
+        from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
+
+        write_report("--junit", machines.junit, render_fuzz_junit(run, fail_on))
+    if not machines.wanted:
+        return
     from tlsprobe.report.ci.of_fuzz import notices_of_fuzz
 
-    if machines.junit is not None:
-        write_report("--junit", machines.junit, render_fuzz_junit(run, fail_on))
     machines.write(notices_of_fuzz(run, fail_on), fuzz_page(run))
 
 

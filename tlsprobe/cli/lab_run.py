@@ -177,11 +177,14 @@ def _tell_machines(outcome: VendorsMeasured, machines: MachineOptions) -> None:
     """Write what was asked for build servers; a change alone fails a lab. Raises UsageError."""
     if outcome.matrix is None:
         return
-    from tlsprobe.report.ci.junit import render_junit
+    if machines.junit is not None:
+        from tlsprobe.report.ci.junit import render_junit
+
+        write_report("--junit", machines.junit, render_junit(outcome.runs, "never"))
+    if not machines.wanted:
+        return
     from tlsprobe.report.ci.of_run import notices_of_runs
 
-    if machines.junit is not None:
-        write_report("--junit", machines.junit, render_junit(outcome.runs, "never"))
     places = [None] * len(outcome.runs)
     notices = notices_of_runs(outcome.runs, "never", allow_unmeasured=True, places=places)
     machines.write(notices, compatibility_page(outcome.matrix))

@@ -339,13 +339,16 @@ def _page(probed: Probed, options: RunOptions) -> Page:
 
 def _tell_machines(probed: Probed, options: RunOptions, found: Configured) -> None:
     """Write what was asked for build servers. Raises UsageError."""
-    from tlsprobe.report.ci.junit import render_junit
-    from tlsprobe.report.ci.of_run import notice_of_failure, notices_of_runs
-
     machines, failed = options.machines, [failure.message for failure in probed.failures]
     if machines.junit is not None:
+        from tlsprobe.report.ci.junit import render_junit
+
         report = render_junit(list(probed.runs), options.fails_on, " ".join(failed))
         write_report("--junit", machines.junit, report)
+    if not machines.wanted:
+        return
+    from tlsprobe.report.ci.of_run import notice_of_failure, notices_of_runs
+
     notices = notices_of_runs(
         probed.runs,
         options.fails_on,
