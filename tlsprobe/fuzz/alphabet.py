@@ -143,7 +143,7 @@ def decode(letters: Alphabet, draw: Draw) -> Example:
     joins = False
     for step, may_join in _drawn(letters, draw):
         before = [made for group in groups for made in group]
-        if not _may_follow(step, before) or step.verb.row.tls not in {"", tls}:
+        if not _may_follow(step, before):
             continue
         if joins and groups and _joins(groups[-1][-1], step):
             groups[-1] = (*groups[-1], step)
