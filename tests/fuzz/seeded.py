@@ -1,6 +1,6 @@
 """Servers with one seeded fault each, built on the reference server: what the fuzzer has to find.
 
-``python -m tests.fuzz.seeded NAME [DICE]`` serves one until standard input ends; it prints its port.
+``python -m tests.fuzz.seeded NAME [DICE]`` prints its port, and serves until standard input ends.
 """
 
 from __future__ import annotations
