@@ -158,6 +158,35 @@ def test_slowness_is_a_servers_own_where_processors_were_free() -> None:
     assert held(2.0).doubt is Doubt.BUSY
 
 
+STRAINED = Knowledge(load=Load(1, 1, stalled_ns=150_000_000))
+"""We waited for a processor for most of a trial that is over in a few milliseconds."""
+
+LOST = pytest.mark.parametrize(
+    "lost",
+    [
+        (C.request(), S.partial(), S.notify() + S.fin()),
+        (C.request(), S.partial(), S.rst(active=True)),
+        (C.request(), silence(0.2), S.notify() + S.fin()),
+    ],
+    ids=["tail, FIN", "tail, RST", "all of it, FIN"],
+)
+
+
+@LOST
+def test_no_busy_machine_cuts_a_response_short(lost: tuple[Line, ...]) -> None:
+    """The server ended it in the packets, while things went on: no timer fired, nobody was slow."""
+    judgement = judge(play(*lost), STRAINED)
+    assert judgement.doubt is None
+    assert {r.rule: r.result for r in judgement.results}["INTEROP-DATA-LOST"] == "warn"
+
+
+def test_a_busy_server_may_not_have_come_to_a_request_when_its_timer_fired() -> None:
+    judgement = judge(play(C.request(), silence(1), S.notify() + S.fin()), STRAINED)
+    slow = replace(STRAINED, load=Load(1, 1, stalled_ns=500_000_000))
+    assert judgement.doubt is None
+    assert judge(play(C.request(), silence(1), S.notify() + S.fin()), slow).doubt is Doubt.BUSY
+
+
 def test_what_arrived_and_was_not_read_may_hold_the_answer() -> None:
     story = (C.notify(), step("close_notify"), step("drain"), S.data(), silence(1), S.fin())
     trace = play(*story, gives_up("drain"), tls="1.2")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
+from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.sequence import PASSES_TIME, TAKES_TIME, Verb
@@ -102,17 +103,28 @@ def slowest_ns(trace: Trace, load: Load | None) -> int:
     return max(_response_ns(trace), _read_ns(trace), ours)
 
 
-def is_strained(trace: Trace, load: Load | None) -> bool:
-    """Whether we waited for a processor for a good part of the trial.
+def is_strained(trace: Trace, closing: Closing, load: Load | None) -> bool:
+    """Whether we waited for a processor for a good part of the trial, and that may excuse it.
 
     A server on the same machine did so, too: that it took long, or had not come to what was owed
-    when its idle timer fired, is then no habit of its own.
+    when its idle timer fired, is then no habit of its own. Where the packets show that it ended the
+    connection while things still went on, no timer did, and nobody's slowness.
     """
     events = trace.drive.events
-    if load is None or not events:
+    if load is None or not events or _ended_in_passing(trace, closing):
         return False
     span = events[-1].time_ns - events[0].time_ns
     return load.stalled_ns > max(STRAIN_NS, span // TIMES_SLOWER)
+
+
+def _ended_in_passing(trace: Trace, closing: Closing) -> bool:
+    """Whether the server's FIN or RST came too soon behind the last payload for any timer."""
+    end = closing.server_end
+    if end is None or trace.coverage is not Coverage.WHOLE:
+        return False
+    moved = [s.time_ns for s in trace.segments if s.length or s.ends]
+    last = max((time for time in moved if time < end.time_ns), default=None)
+    return last is not None and end.time_ns - last < LONG_NS
 
 
 def within_patience(trace: Trace) -> Trace:

@@ -69,7 +69,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     timed = _timed(trace, whole, resets, knowledge)
     results = apply_rules(given)
     doubt = _unread(trace, whole) or _doubt(trace, closing, knowledge)
-    doubt = doubt or timed.doubt or _strain(trace, results, knowledge)
+    doubt = doubt or timed.doubt or _strain(trace, closing, results, knowledge)
     results = _that_stand(results, doubt)
     return Judgement(
         outcome=outcome,
@@ -133,10 +133,12 @@ def _unread(trace: Trace, closing: Closing) -> Doubt | None:
     return Doubt.BUSY if unread and gave_up_reading(trace) else None
 
 
-def _strain(trace: Trace, results: tuple[RuleResult, ...], knowledge: Knowledge) -> Doubt | None:
+def _strain(
+    trace: Trace, closing: Closing, results: tuple[RuleResult, ...], knowledge: Knowledge
+) -> Doubt | None:
     """A doubt where the server seems slow, or seems to owe something, and the machine was busy."""
     slow = any(RULES[r.rule].fails_if_slow and r.result in _BAD for r in results)
-    return Doubt.BUSY if slow and is_strained(trace, knowledge.load) else None
+    return Doubt.BUSY if slow and is_strained(trace, closing, knowledge.load) else None
 
 
 _BAD = frozenset({Result.FAIL, Result.WARN})
