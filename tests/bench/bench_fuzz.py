@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.bench.bench_fuzz [--seeds N] [--seconds S] [--log FILE] [FAULT...]
     .venv/bin/python -m tests.bench.bench_fuzz --page FILE --log FILE
 
-Each seeded fault of ``tests/fuzz/faults.py`` is looked for with each seed at the default budget; a
+Each seeded fault of ``tests/fuzz/faults/`` is looked for with each seed at the default budget; a
 run ends as soon as a failure of its kind is confirmed. The same number of connections is spent on
 examples drawn evenly from the same alphabet, and on the named sequences, over and over. Each result
 is a line of the log, from which the page is made; what the log holds is not measured again. Faults
@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.fuzz.faults import FAULTS, Fault
+from tests.fuzz.faults import FAULTS
+from tests.fuzz.faults.peer import Fault
 from tests.fuzz.seeded import seeded
 from tlsprobe.campaign.reach import reach
 from tlsprobe.campaign.settings import Settings
@@ -184,7 +185,7 @@ def page(found: list[Found], note: str) -> str:
         "# What the fuzzer finds",
         "",
         f"{len({one.fault for one in found})} servers with one seeded fault each"
-        f" (`tests/fuzz/faults.py`), {seeds}, {SECONDS:.0f} s at most, as"
+        f" (`tests/fuzz/faults/`), {seeds}, {SECONDS:.0f} s at most, as"
         f" `python -m tests.bench.bench_fuzz` measured it on {platform.machine()} with"
         f" {cpu_count()} processors. *Found*: confirmed as a failure of the property that the fault"
         " breaks. *Seen after*, *random* and *named*: the median number of connections until it was"

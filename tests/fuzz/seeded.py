@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 
 import trio
 
-from tests.fuzz.faults import FAULTS, Fault, House, Seeded
+from tests.fuzz.faults import FAULTS
+from tests.fuzz.faults.peer import Fault, House, Seeded
 from tlsprobe.reference import server
 from tlsprobe.reference.behaviours import BEHAVIOURS
 from tlsprobe.reference.dialects import Gone
@@ -29,7 +30,6 @@ async def _connection(
     sock: trio.socket.SocketType, context: TlsContext, fault: Fault, house: House
 ) -> None:
     house.open += 1
-    house.most = max(house.most, house.open)
     with sock:
         peer = Seeded(sock, context, fault, house)
         try:
