@@ -16,8 +16,8 @@ ALL = tuple(PROPERTIES.values())
 RESET = Violation("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN", "it reset")
 
 
-def length(example: Example) -> tuple[int, int, list[int], list[int]]:
-    return len(example.sequence.steps), 0, [], []
+def length(example: Example) -> tuple[int, int, int, list[int], list[int]]:
+    return len(example.sequence.steps), example.together, 0, [], []
 
 
 def reset(steps: str, signature: str = "G N n r", tls: str = "1.3") -> Observation:

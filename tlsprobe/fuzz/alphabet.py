@@ -1,6 +1,7 @@
 """Sequences as lists of small numbers, and back: what hypothesis draws and shrinks.
 
-An example is a run of choices: its TLS version, then move after move until a 0. A lower number is
+An example is a run of choices: its TLS version, how many connections do it at the same time, then
+move after move until a 0. A lower number is
 a simpler move, and a shorter list a simpler sequence, so that hypothesis's order (shorter first,
 then lower) is the order in which a person would call one close simpler than another. Choices that
 the language forbids at their place mean nothing: every list is some valid sequence.
@@ -33,8 +34,14 @@ from tlsprobe.model.sequence import (
 Draw = Callable[[int], int]
 """Draws a number from 0 to the given one, inclusive."""
 
-Simplicity = tuple[int, int, list[int], list[int]]
-"""What examples are sorted by: steps, TLS version, kinds of step, choices."""
+Simplicity = tuple[int, int, int, list[int], list[int]]
+"""What examples are sorted by: steps, connections, TLS version, kinds of step, choices."""
+
+CROWDS = (1, 2, 4, 8, 16)
+"""How many connections may do the same at the same time."""
+
+_CROWDED = (*(0 for _ in range(27)), 1, 2, 2, 3, 4)
+"""How often each of them is drawn."""
 
 LONGEST = 10
 """Moves that a generated sequence has at most, the final drain not counted."""
@@ -139,6 +146,7 @@ def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> I
 def decode(letters: Alphabet, draw: Draw) -> Example:
     """The example that these draws mean."""
     tls = letters.versions[draw(len(letters.versions) - 1)]
+    together = CROWDS[_CROWDED[draw(len(_CROWDED) - 1)]]
     groups: list[Group] = []
     joins = False
     for step, may_join in _drawn(letters, draw):
@@ -150,14 +158,17 @@ def decode(letters: Alphabet, draw: Draw) -> Example:
         else:
             groups.append((step,))
         joins = may_join
-    return example_of(tuple(groups), tls)
+    return example_of(tuple(groups), tls, together)
 
 
 def encode(letters: Alphabet, example: Example) -> list[int] | None:
     """Draws that mean this example; None if this alphabet cannot say it."""
     if example.tls not in letters.versions or example.sequence.groups[-1:] != (_DRAIN,):
         return None
-    choices = [letters.versions.index(example.tls)]
+    if example.together not in CROWDS:
+        return None
+    crowded = _CROWDED.index(CROWDS.index(example.together))
+    choices = [letters.versions.index(example.tls), crowded]
     for group in example.sequence.groups[:-1]:
         for number, step in enumerate(group, 1):
             move = next((m for m in letters.moves if step in m.steps), None)
@@ -180,7 +191,7 @@ def simplicity(letters: Alphabet, example: Example) -> Simplicity:
     choices = encode(letters, example) or [len(letters.table)]
     steps = example.sequence.steps
     ranks = [_rank(letters, step) for step in steps[:-1]]
-    return len(steps), choices[0], ranks, choices
+    return len(steps), example.together, choices[0], ranks, choices
 
 
 def _rank(letters: Alphabet, step: Step) -> int:
@@ -191,17 +202,19 @@ def _rank(letters: Alphabet, step: Step) -> int:
 def simpler(letters: Alphabet, example: Example) -> list[Example]:
     """Every example with one step less or simpler, or in a simpler version, the simplest first."""
     groups = example.sequence.groups[:-1]
-    made = {Example(example.sequence, version) for version in letters.versions}
+    tls, together = example.tls, example.together
+    made = {Example(example.sequence, version, together) for version in letters.versions}
+    made |= {Example(example.sequence, tls, fewer) for fewer in CROWDS if fewer < together}
     for number, group in enumerate(groups):
         before, after = groups[:number], groups[number + 1 :]
         for place, step in enumerate(group):
             start, end = group[:place], group[place + 1 :]
             parts = tuple(part for part in (start, end) if part)
-            made.add(example_of((*before, *parts, *after), example.tls))
+            made.add(example_of((*before, *parts, *after), tls, together))
             for other in _simpler_steps(letters, step):
                 joined = (*before, (*start, other, *end), *after)
                 apart = (*before, *(part for part in (start, (other,), end) if part), *after)
-                made |= {example_of(joined, example.tls), example_of(apart, example.tls)}
+                made |= {example_of(groups, tls, together) for groups in (joined, apart)}
     size = simplicity(letters, example)
     sized = [(simplicity(letters, one), one) for one in made if encode(letters, one) is not None]
     return [one for key, one in sorted(sized, key=lambda pair: pair[0]) if key < size]
@@ -216,12 +229,12 @@ def _simpler_steps(letters: Alphabet, step: Step) -> Iterator[Step]:
                 return
 
 
-def example_of(groups: tuple[Group, ...], tls: str) -> Example:
+def example_of(groups: tuple[Group, ...], tls: str, together: int = 1) -> Example:
     """The example with these groups, made whole: something asks for an end, and it is awaited."""
     if not any(step.verb in _ASKS_FOR_AN_END for group in groups for step in group):
         groups = (*groups, _FIN)
     groups = (*groups, _DRAIN)
-    return Example(Sequence(format_groups(groups), groups), tls)
+    return Example(Sequence(format_groups(groups), groups), tls, together)
 
 
 def _drawn(letters: Alphabet, draw: Draw) -> Iterator[tuple[Step, bool]]:

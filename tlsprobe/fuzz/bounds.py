@@ -12,6 +12,9 @@ from tlsprobe.fuzz.trying import Counts
 LATE = (1 + OVER) / 2
 """How far beyond its bounds a run still shrinks; what is left then is for confirming."""
 
+RACES = 1 / 2
+"""The part of the bounds that goes by before races are run: they take many connections."""
+
 _BETWEEN = 0.5
 
 
@@ -44,6 +47,11 @@ class Bounds:
         """Whether both bounds, this much of each, leave room for another example."""
         tried = len(self.counts.examples) + self.under_way
         return tried < part * self.examples and trio.current_time() < self.at(part)
+
+    @property
+    def is_time_for_races(self) -> bool:
+        """Whether what shows only now and then is looked into by now."""
+        return not self.may(RACES)
 
     @property
     def may_finish(self) -> bool:

@@ -123,6 +123,7 @@ class _Campaign:
         self.sources = sources
         self.taken = 0
         self.pause = False
+        self.is_exhausted = False
         self.over = False
         self.bounds = Bounds(settings.examples, settings.seconds, settings.over, counts, begun)
         self.asked = tuple(PROPERTIES[name] for name in settings.properties)
@@ -152,7 +153,7 @@ class _Campaign:
                         while not (self.over or self.is_gone):
                             await self.explore()
                             for inquiry in self.inquiries:
-                                await inquiry.look(self.confirmed)
+                                await inquiry.look(self.confirmed, last=self.over)
                 nursery.cancel_scope.cancel()
 
     @property
@@ -180,17 +181,23 @@ class _Campaign:
     # --- exploring ----------------------------------------------------------------------------
 
     async def explore(self) -> None:
-        """Try examples side by side until something is seen that has to be looked into."""
+        """Try examples side by side until there is something that has to be looked into."""
         self.pause = False
         with trio.move_on_at(self.bounds.at(1)):
             async with trio.open_nursery() as nursery:
                 for _ in range(self.settings.run.concurrency):
                     nursery.start_soon(self.work)
         self.bounds.under_way = 0
-        self.over = self.over or not (self.pause and self.bounds.may(1))
+        self.over = self.over or self.is_exhausted or not self.bounds.may(1)
+
+    @property
+    def is_time_for_races(self) -> bool:
+        """Whether races wait that are to be run by now."""
+        waiting = any(inquiry.suspects.waiting for inquiry in self.inquiries)
+        return waiting and self.bounds.is_time_for_races
 
     async def work(self) -> None:
-        while not self.pause and self.bounds.may(1):
+        while not self.pause and not self.is_time_for_races and self.bounds.may(1):
             self.bounds.under_way += 1
             try:
                 example = await self.sources.next()
@@ -198,6 +205,7 @@ class _Campaign:
                 if example not in self.first.prober.memory and not self.sources.is_dead(example):
                     await self.consider(example, self.taken % COMPARED)
             except trio.EndOfChannel:
+                self.is_exhausted = True
                 return
             finally:
                 self.bounds.under_way -= 1

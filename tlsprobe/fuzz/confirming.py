@@ -14,6 +14,7 @@ from dataclasses import replace
 import trio
 
 from tlsprobe.catalogue import alert_alone, alert_only, control_of
+from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import comes_back, kills
 from tlsprobe.fuzz.observation import IN_A_RACE, IN_TIME, Observation
@@ -46,7 +47,10 @@ REPEATS = (50, 100, 200)
 LEAST_LOST = 3
 """How often a race has to be lost to be a failure: once is luck, and so may be twice."""
 
-_ATTEMPTS = 3
+_ATTEMPTS, _MORE_ATTEMPTS = 3, 9
+
+_WORTH_IT = 1 / 4
+"""The part of the runs that has to count for it to be worth making more."""
 
 _AT_ONCE = 4
 """Repeats of a race at a time: few enough not to be a crowd."""
@@ -54,7 +58,7 @@ _AT_ONCE = 4
 _IN_PEACE = 1
 """Repeats at a time, once it was seen that those side by side were late, or too slow to count."""
 
-_LEAST_CROWD, _CROWDS = 4, 2
+_CROWDS = 2
 
 
 class Confirmer:
@@ -81,57 +85,73 @@ class Confirmer:
     async def confirm(self, suspect: Suspect) -> bool:
         """Whether the shortest shows the fault again, or else what was found; as a race at last."""
         needs = PROPERTIES[suspect.violation.name].needs
-        for number, example in enumerate(dict.fromkeys((suspect.shortest, suspect.found))):
+        found = replace(suspect.found, together=suspect.shortest.together)
+        for number, example in enumerate(dict.fromkeys((suspect.shortest, found))):
             suspect.shortest, suspect.shrunk = example, suspect.shrunk and number == 0
-            suspect.begin()
-            for at_once in (self.times, *[_IN_PEACE] * _ATTEMPTS):  # what came late is not counted
-                if suspect.runs < self.times and self.may_go_on():
-                    await self.run_again(suspect, needs, self.times - suspect.runs, at_once)
+            if suspect.is_race and needs is Needs.ONE:
+                if await self.is_race(suspect, needs):
+                    return await self.is_its_own(suspect)
+                continue
+            await self.run_few(suspect, needs)
             if suspect.broke >= MOST_OF * self.times:
                 return await self.is_its_own(suspect)
-        if needs is Needs.ONE and not suspect.broke and await self.is_crowd(suspect):
-            return True
-        if needs is not Needs.ONE and needs is not Needs.RUNS:
-            return False
+        if suspect.is_race or needs not in {Needs.ONE, Needs.RUNS}:
+            return needs is Needs.RUNS and await self.is_race(suspect, needs)
+        if suspect.broke == suspect.runs:
+            return False  # it is no race; too little could be counted
         return await self.is_race(suspect, needs) and await self.is_its_own(suspect)
+
+    async def run_few(self, suspect: Suspect, needs: Needs) -> None:
+        """Run it until so many runs count: side by side, and then one at a time.
+
+        Where every run that counts shows it, it is worth some more.
+        """
+        suspect.begin()
+        side_by_side = self.times if suspect.shortest.together == 1 else _IN_PEACE
+        for attempt, at_once in enumerate((side_by_side, *[_IN_PEACE] * _MORE_ATTEMPTS)):
+            worth_more = 0 < suspect.runs == suspect.broke
+            if attempt > _ATTEMPTS and not worth_more:
+                return
+            if suspect.runs < self.times and self.may_go_on():
+                await self.run_again(suspect, needs, self.times - suspect.runs, at_once)
 
     async def still_shows(self, suspect: Suspect) -> bool:
         """Whether a failure that is known shows again, as it is: alone, or together."""
         if suspect.shortest.together == 1:
             return await self.confirm(suspect)
-        suspect.begin()
-        await self.crowd_again(suspect)
-        return bool(suspect.runs) and suspect.broke >= suspect.runs / 2
+        return await self.shows_in_crowd(suspect)
 
-    async def is_crowd(self, suspect: Suspect) -> bool:
+    async def takes_company(self, suspect: Suspect) -> bool:
         """Whether it takes others beside it: none shows it alone, and of a crowd half of them do.
 
         Half as many are tried next, as long as that is enough.
         """
-        alone, together = suspect.shortest, suspect.sighting.seen.beside
-        enough: Example | None = None
-        while together >= _LEAST_CROWD and self.may_go_on():
+        alone, most = suspect.shortest, max(suspect.observed.beside, suspect.found.together)
+        enough = None
+        for together in sorted((n for n in CROWDS if 1 < n < 2 * most), reverse=True):
             suspect.shortest = replace(alone, together=together)
-            suspect.begin()
-            await self.crowd_again(suspect)
-            if not suspect.runs or suspect.broke < suspect.runs / 2:
+            if not (self.may_go_on() and await self.shows_in_crowd(suspect)):
                 break
-            enough, together = suspect.shortest, together // 2
+            enough = suspect.shortest
         suspect.shortest = enough or alone
-        if enough is None:
-            return False
+        return enough is not None
+
+    async def shows_in_crowd(self, suspect: Suspect) -> bool:
+        """Whether of so many connections together, twice, half show the fault."""
         suspect.begin()
         await self.crowd_again(suspect)
-        suspect.versions[alone.tls] = None
+        suspect.versions[suspect.shortest.tls] = None
         return bool(suspect.runs) and suspect.broke >= suspect.runs / 2
 
     async def crowd_again(self, suspect: Suspect) -> None:
-        """Run so many together, twice, and count how many of them show the fault."""
+        """Run so many together, twice, and count how many show the fault; once, if none does."""
         self.races = True
         for _ in range(_CROWDS):
             each = await self.prober.each(suspect.shortest, "confirm", patient=True, told=())
             for seen in each:
                 self.count(suspect, seen, None, Needs.ONE)
+            if not suspect.broke:
+                break
         self.races = False
 
     async def run_again(self, suspect: Suspect, needs: Needs, times: int, at_once: int) -> None:
@@ -169,8 +189,11 @@ class Confirmer:
         suspect.begin()
         for repeats in REPEATS:
             for _ in range(_ATTEMPTS):
-                if suspect.runs < repeats and self.may_go_on():
-                    await self.run_again(suspect, needs, repeats - suspect.runs, _AT_ONCE)
+                before, left = suspect.runs, repeats - suspect.runs
+                if left > 0 and self.may_go_on():
+                    await self.run_again(suspect, needs, left, _AT_ONCE)
+                    if suspect.runs - before < _WORTH_IT * left:
+                        break
             if needs is Needs.RUNS:
                 suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
             if not suspect.broke or suspect.broke >= LEAST_LOST:

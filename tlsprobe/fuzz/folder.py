@@ -164,7 +164,7 @@ def read_replay(file: Path) -> Replay | None:
     try:
         texts = ("property", "rule", "text", "cause", "target", "profile", "profile_text", "expect")
         return Replay(
-            replace(_read(file), together=int(table.get("together", 1))),
+            _read(file),
             **{key: str(table.get(key, "")) for key in texts},
             patience=float(table.get("patience", 5.0)),
             seed=int(table.get("seed", 0)),
@@ -190,7 +190,9 @@ def _read(file: Path) -> Example:
     if not isinstance(steps, str) or tls not in tuple(TlsVersion):
         raise UsageError(f"{file}: 'steps' or 'tls' is missing or wrong", hint)
     try:
-        return Example(parse(steps), str(tls))
+        return Example(parse(steps), str(tls), int(table.get("together", 1)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{file}: 'together' is wrong: {error}", hint) from error
     except SequenceError as error:
         raise UsageError(f"{file}: {error.message}", hint) from error
 

@@ -19,7 +19,7 @@ from tlsprobe.fuzz.confirming import Confirmer
 from tlsprobe.fuzz.death import DEATH
 from tlsprobe.fuzz.losses import Losses
 from tlsprobe.fuzz.observation import Observation
-from tlsprobe.fuzz.properties import Property, Violation, violations
+from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, Property, Violation, violations
 from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
@@ -52,6 +52,7 @@ class Inquiry:
         self.settings = settings
         self.asked = asked
         self.bounds = bounds
+        self.asked_in_company: set[Kind] = set()
         self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
         self.suspects = suspects = Suspects(
             *(asked, lambda: len(bounds.counts.examples)),
@@ -65,8 +66,11 @@ class Inquiry:
         self.shrinker = Shrinker(letters, *parts, suspects, self.losses, bounds)
         self.confirmer = Confirmer(*parts, asked, settings.confirm, lambda: bounds.may_finish)
 
-    async def look(self, confirmed: Callable[[], None]) -> None:
-        """Until nothing is left to look into; ``confirmed`` is called for every new failure."""
+    async def look(self, confirmed: Callable[[], None], *, last: bool) -> None:
+        """Until nothing is left to look into; ``confirmed`` is called for every new failure.
+
+        Races have their turn when a good part of the run is over, or this is the ``last`` look.
+        """
         while not self.losses.is_gone:
             if self.losses.lost:
                 await self.losses.survey()
@@ -75,15 +79,29 @@ class Inquiry:
             suspect = self.suspects.next()
             if suspect is None and self.suspects.in_doubt and self.bounds.may(1):
                 continue
+            if suspect is None and (last or self.bounds.is_time_for_races):
+                suspect = self.suspects.next_race()
             if suspect is None:
                 return
             if await self.settle(suspect):
                 confirmed()
 
     async def settle(self, suspect: Suspect) -> bool:
-        """Make a suspect shorter, and say whether it is a failure."""
-        with trio.move_on_at(self.bounds.time_to_confirm(1, self.prober.patience)):
-            await self.shrinker.shorten(suspect)
+        """Make a suspect shorter, and say whether it is a failure; a race may have to wait."""
+        if PROPERTIES[suspect.violation.name].needs is Needs.RUNS and not suspect.has_waited:
+            self.suspects.postpone(suspect)
+            return False
+        if not suspect.is_race:
+            with self.time_to_confirm():
+                await self.shrinker.try_twice(suspect)
+            if self.waits(suspect):
+                if await self.takes_company(suspect):
+                    return True
+                self.suspects.postpone(suspect)
+                return False
+        if not suspect.is_chance:
+            with self.time_to_confirm():
+                await self.shrinker.shorten(suspect)
         if self.losses.lost:
             self.suspects.current = None
             return False  # the server died meanwhile, which comes first
@@ -93,6 +111,33 @@ class Inquiry:
         finally:  # the end of the time takes nothing away that was shown by then
             self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
         return confirmed
+
+    def time_to_confirm(self) -> trio.CancelScope:
+        """Ends in time for a failure to be confirmed still."""
+        return trio.move_on_at(self.bounds.time_to_confirm(1, self.prober.patience))
+
+    def waits(self, suspect: Suspect) -> bool:
+        """Whether this is a race, which is run often enough when there is time."""
+        is_race = suspect.is_race and not suspect.is_chance and not self.losses.lost
+        return is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE
+
+    async def takes_company(self, suspect: Suspect) -> bool:
+        """Whether it is no race: it shows every time, with others beside it; asked once a kind."""
+        if suspect.kind in self.asked_in_company:
+            return False
+        self.asked_in_company.add(suspect.kind)
+        if not await self.confirmer.takes_company(suspect):
+            return False
+        enough = suspect.shortest
+        await self.shrinker.shorten_crowd(suspect)
+        if not await self.confirmer.shows_in_crowd(suspect) and suspect.shortest != enough:
+            suspect.shortest, suspect.shrunk = enough, False
+            await self.confirmer.shows_in_crowd(suspect)
+        if not suspect.runs or suspect.broke < suspect.runs / 2:
+            suspect.shortest = replace(enough, together=1)
+            return False
+        self.suspects.settle(suspect, confirmed=True)
+        return True
 
     async def make_sure(self) -> None:
         """Try again, few at a time, what had not ended when we left, or was seen too late."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from tlsprobe.errors import SequenceError
-from tlsprobe.fuzz.alphabet import LONGEST, Alphabet, example_of
+from tlsprobe.fuzz.alphabet import CROWDS, LONGEST, Alphabet, example_of
 from tlsprobe.language import format_groups, parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Group, Step
@@ -25,15 +25,16 @@ def mutant(letters: Alphabet, parents: Sequence[Example], chance: random.Random)
             change = chance.choice(_CHANGES)
             groups = change(groups, letters, parents, chance)
         tls = parent.tls if chance.random() < 0.8 else chance.choice(letters.versions)
-        made = _whole(groups, tls)
+        together = parent.together if chance.random() < 0.9 else chance.choice(CROWDS)
+        made = _whole(groups, tls, together)
         if made is not None and made != parent:
             return made
     return parent
 
 
-def _whole(groups: Groups, tls: str) -> Example | None:
+def _whole(groups: Groups, tls: str, together: int) -> Example | None:
     """The example of these groups, if the language has it."""
-    made = example_of(tuple(group for group in groups if group), tls)
+    made = example_of(tuple(group for group in groups if group), tls, together)
     if len(made.sequence.steps) > LONGEST + 2:
         return None
     try:

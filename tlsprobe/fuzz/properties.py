@@ -160,11 +160,11 @@ def differ(one: Observation, other: Observation) -> bool:
 
 
 def is_comparable(seen: Observation) -> bool:
-    """Whether how it ended is the server's own doing: no junk, no race of ours, nothing unread.
+    """Whether how it ended is the server's own doing: no junk, no crowd or race of ours, all read.
 
     Which of two things that cross on the way comes first is nobody's habit.
     """
-    if not seen.counts or seen.we_reset or seen.blind:
+    if not seen.counts or seen.we_reset or seen.blind or seen.example.together > 1:
         return False
     return _is_plain(seen) and not seen.example.sequence.uploads
 

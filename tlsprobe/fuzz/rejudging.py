@@ -34,6 +34,7 @@ def example_line(seen: Observation, why: str, broke: tuple[str, ...]) -> Example
         broke,
         seen.failure,
         seen.number,
+        example.together,
     )
 
 
@@ -68,7 +69,7 @@ def _judged(
 ) -> Iterator[tuple[int, ExampleLine]]:
     for fact in facts:
         if isinstance(fact, TrialFact) and (line := by_number.get(fact.trial.index)) is not None:
-            example = Example(parse(line.steps), line.tls)
+            example = Example(parse(line.steps), line.tls, line.together)
             seen = observation_of(example, fact, patient=False)
             yield line.number, example_line(seen, line.why, broken_by(seen, asked))
 

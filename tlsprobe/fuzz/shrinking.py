@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import trio
@@ -11,7 +12,7 @@ from tlsprobe.fuzz.bounds import LATE, Bounds
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import kills
 from tlsprobe.fuzz.losses import Losses
-from tlsprobe.fuzz.properties import PROPERTIES, Needs, violations
+from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, violations
 from tlsprobe.fuzz.strategies import Enough, shrink
 from tlsprobe.fuzz.suspects import Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
@@ -40,8 +41,33 @@ class Shrinker:
         self.losses = losses
         self.bounds = bounds
 
+    async def try_twice(self, suspect: Suspect) -> None:
+        """Find out whether a suspect shows every time, by itself: if not, it is a race.
+
+        Several connections together are more likely to show what is chance: one has to show it.
+        """
+        needs = PROPERTIES[suspect.violation.name].needs
+        suspect.shortest = replace(suspect.found, together=1)
+        again = [await self.faces(suspect) for _ in range(_SURE)]
+        suspect.tried += len(again)
+        suspect.is_race = not all(again)
+        suspect.is_chance = suspect.is_race and suspect.must_repeat
+        if needs is Needs.PATH and suspect.is_race:  # it may take several to bring a server down
+            suspect.shortest = suspect.found
+
+    async def faces(self, suspect: Suspect) -> bool:
+        """Whether its own example shows it once more, whatever came first on the wire this time."""
+        if PROPERTIES[suspect.violation.name].needs is not Needs.ONE:
+            return await self.shows(suspect, suspect.shortest)
+        own = {kind for kind in await self.kinds_of(suspect.shortest) if _is_face(kind, suspect)}
+        suspect.faces |= own
+        return bool(own)
+
     async def shorten(self, suspect: Suspect) -> None:
         """Let hypothesis look for the shortest example that breaks the property so."""
+        if suspect.is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE:
+            await self.shorten_race(suspect)
+            return
 
         def fails(example: Example) -> bool:
             answer = trio.from_thread.run(self.still_fails, suspect, example)
@@ -52,28 +78,21 @@ class Shrinker:
         def better(example: Example) -> None:
             suspect.shortest = example
 
-        start = suspect.shortest
-        again = [await self.shows(suspect, start) for _ in range(_SURE)]
-        suspect.tried += len(again)
-        suspect.is_race = not all(again)
-        suspect.is_chance = suspect.is_race and suspect.must_repeat
-        if suspect.is_chance:
-            return
-        if suspect.is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE:
-            await self.shorten_race(suspect)
-            return
-        await trio.to_thread.run_sync(shrink, self.letters, start, fails, better)
+        await trio.to_thread.run_sync(shrink, self.letters, suspect.shortest, fails, better)
         suspect.shrunk = self.bounds.may(LATE)
 
     async def shorten_race(self, suspect: Suspect) -> None:
         """Take one or two of its segments alone, each as often as it takes to lose the race.
 
-        How often that is, is told by the whole; whatever is lost once is enough.
+        How often that is, is told by the whole; whatever is lost once is enough. What the whole
+        does not lose in so many runs would take too many.
         """
         start = suspect.shortest
         lost = sum([await self.shows_in(suspect, start, _BATCH) for _ in range(_BATCHES)])
         suspect.tried += _BATCH * _BATCHES
-        runs = min(_MOST_RUNS, 3 * _BATCH * _BATCHES // max(1, lost))
+        if not lost:
+            return
+        runs = min(_MOST_RUNS, 3 * _BATCH * _BATCHES // lost)
         for shorter in self.parts(start):
             if not self.bounds.may(LATE) or self.losses.lost:
                 return
@@ -83,11 +102,23 @@ class Shrinker:
                     suspect.shortest, suspect.shrunk = shorter, True
                     return
 
+    async def shorten_crowd(self, suspect: Suspect) -> None:
+        """Take none, one or two of its segments, if half of so many connections show it then."""
+        for shorter in self.parts(suspect.shortest):
+            if not self.bounds.may(LATE) or self.losses.lost:
+                return
+            self.bounds.counts.examples.add(shorter)
+            each = await self.prober.each(shorter, "shrink", patient=True)
+            kinds = [{v.kind(seen) for v in violations(seen, self.suspects.asked)} for seen in each]
+            if 2 * sum(any(_is_face(k, suspect) for k in some) for some in kinds) >= len(each):
+                suspect.shortest, suspect.shrunk = shorter, True
+                return
+
     def parts(self, start: Example) -> list[Example]:
-        """The examples of one or two of its segments, the simplest first."""
+        """The examples of none, one or two of its segments, the simplest first."""
         groups = start.sequence.groups[:-1]
-        chosen = (some for size in (1, 2) for some in combinations(groups, size))
-        made = {example_of(tuple(some), start.tls) for some in chosen}
+        chosen = (some for size in range(3) for some in combinations(groups, size))
+        made = {example_of(tuple(some), start.tls, start.together) for some in chosen}
         known = [one for one in made if encode(self.letters, one) is not None and one != start]
         return sorted(known, key=lambda one: simplicity(self.letters, one))[:_MOST_PARTS]
 
@@ -134,9 +165,17 @@ class Shrinker:
         if needs is not Needs.ONE:
             found = await self.comparer.compare(example, needs)
             return found is not None and found.violation.kind(found.seen) == suspect.kind
+        return any(kind in suspect.faces for kind in await self.kinds_of(example))
+
+    async def kinds_of(self, example: Example) -> list[Kind]:
+        """What one more run of this example breaks."""
         seen = await self.prober.once(example, "shrink")
         if not (seen.counts and seen.is_in_time):
             seen = await self.prober.patiently(example, "shrink")
         if seen.is_lost:
             self.losses.lose(example)
-        return any(v.kind(seen) == suspect.kind for v in violations(seen, self.suspects.asked))
+        return [found.kind(seen) for found in violations(seen, self.suspects.asked)]
+
+
+def _is_face(kind: Kind, suspect: Suspect) -> bool:
+    return kind.is_like(suspect.kind) and kind.tls == suspect.kind.tls

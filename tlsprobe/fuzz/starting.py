@@ -1,9 +1,10 @@
 """What every fuzz run begins with, before anything is drawn: the closes that find most.
 
 First a few that are as unlike each other as short closes can be: each way to end, on each state
-that a server may be in. Then every one of one step and of two, behind each kind of request; then
-the named sequences. Of each of these parts, every close is tried in one TLS version before any is
-tried in another one: most faults show in all of them.
+that a server may be in. Then every one of one step and of two, and a few by many connections at the
+same time; then those behind each kind of request, and the named sequences. Of each of these parts,
+every close is tried in one TLS version before any is tried in another one: most faults show in all
+of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import product
 
 from tlsprobe.catalogue import default_sequences, lacks
 from tlsprobe.errors import SequenceError
+from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.language import format_groups, format_wait, parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Form, Limit, Sequence
@@ -49,6 +51,10 @@ _MORE = (
     *("connect; hello; fin", "connect; hello; await flight; fin"),
     *("connect; hello; await flight; close_notify; fin", "connect; hello; close_notify; fin"),
 )
+_TOGETHER = (
+    *("request; fin", "request; sleep 0.3s; close_notify", "connect; sleep 0.3s; fin"),
+    *("connect; hello part; sleep 0.3s; fin", "send large; close_notify"),
+)
 _IDLE = (
     *("await end {}", "request; await end {}", "send part; await end {}"),
     *("await close_notify {}; close_notify", "request; await close_notify {}; close_notify"),
@@ -65,22 +71,27 @@ def first_examples(
     ``idle`` is how long a wait for the server's idle timer may take, in seconds.
     """
     parts = (
-        _parsed(text.format(format_wait(idle)) for text in _UNLIKE),
-        _sequences(offered, idle, has_goodbye=has_goodbye),
+        (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
+        (_short(), 1),
+        (_parsed(_TOGETHER), CROWDS[-1]),
+        (_longer(offered, idle, has_goodbye=has_goodbye), 1),
     )
     made: dict[Example, None] = {}
-    for part in parts:
+    for part, together in parts:
         able = [s for s in part if lacks(s, offered, has_goodbye=has_goodbye) is None]
-        for turn in range(len(versions)):
+        for turn in range(len(versions) if together == 1 else 1):
             for number, sequence in enumerate(able, turn):
-                made[Example(sequence, versions[number % len(versions)])] = None
+                made[Example(sequence, versions[number % len(versions)], together)] = None
     return tuple(made)
 
 
-def _sequences(offered: frozenset[Form], idle: float, *, has_goodbye: bool) -> Iterator[Sequence]:
+def _short() -> Iterator[Sequence]:
     yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[:2], _ENDS))
     yield from _parsed(f"{one}; {two}" for one, two in product(_FIRST, _SECOND))
     yield from _parsed(_MORE)
+
+
+def _longer(offered: frozenset[Form], idle: float, *, has_goodbye: bool) -> Iterator[Sequence]:
     yield from _parsed(text.format(format_wait(idle)) for text in _IDLE)
     yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[2:], _ENDS))
     yield from _named(offered, has_goodbye=has_goodbye)

@@ -2,9 +2,10 @@
 
 Every violation of every connection is a *sighting*, kept with its example from the moment in which
 it was seen. One that no failure explains becomes a *suspect*, which is made shorter and confirmed.
-A confirmed one is a *failure*, and explains the sightings that are of its kind and whose examples
-hold its own. So a second fault of the same property stays a suspect of its own, and no failure
-counts what it does not share.
+What shows only now and then *waits*: it is a race, which takes many runs. A confirmed one is a
+*failure*, and explains the sightings that are of its kind and whose examples hold its own. So a
+second fault of the same property stays a suspect of its own, and no failure counts what it does
+not share.
 """
 
 from __future__ import annotations
@@ -61,10 +62,14 @@ class Suspect:
     ``shortest`` becomes shorter while hypothesis works on it. ``runs`` and ``broke`` count the
     confirming runs, ``tried`` all that were made to see it again, ``ends`` how they ended; ``rate``
     is there for a race. ``kinds`` is what its runs showed, most of those that showed the fault.
-    ``versions`` are the TLS versions that show it, ``answers`` what hypothesis was told.
-    ``must_repeat``: others of its kind came to nothing as races, so that this one has to show
-    twice before more is spent on it; ``is_chance``: it did not. ``is_shown``: its confirming runs
-    say that it is a failure, and only more about it is still asked.
+    ``faces`` are the kinds that it showed on its own example: what comes first on the wire, and
+    how much of an end got out, may be chance. ``versions`` are the TLS versions that show it,
+    ``answers`` what hypothesis was told.
+    ``is_race``: it did not show in each of two runs by itself. ``has_waited``: until it was time
+    for races. ``must_repeat``: others of its kind
+    are races already, so that this one has to show twice before more is spent on it;
+    ``is_chance``: it did not. ``is_shown``: its confirming runs say that it is a failure, and only
+    more about it is still asked.
     """
 
     sighting: Sighting
@@ -80,12 +85,14 @@ class Suspect:
     tried: int = 0
     rate: Rate | None = None
     is_race: bool = False
+    has_waited: bool = False
     must_repeat: bool = False
     is_chance: bool = False
     is_shown: bool = False
     ends: Counter[str] = field(default_factory=Counter)
     shown: Counter[Kind] = field(default_factory=Counter)
     kinds: set[Kind] = field(default_factory=set)
+    faces: set[Kind] = field(init=False)
     versions: dict[str, None] = field(default_factory=dict)
     suspects: tuple[str, ...] = ()
     answers: dict[Example, bool] = field(default_factory=dict)
@@ -94,6 +101,7 @@ class Suspect:
     def __post_init__(self) -> None:
         self.observed, self.other = self.sighting.seen, self.sighting.other
         self.found = self.shortest = self.observed.example
+        self.faces = {self.kind}
 
     @property
     def violation(self) -> Violation:
@@ -145,6 +153,7 @@ class Suspects:
         self.excused: defaultdict[tuple[str, Kind], dict[Example, Sighting]] = defaultdict(dict)
         self.failures: list[Suspect] = []
         self.dropped: list[Suspect] = []
+        self.waiting: list[Suspect] = []
         self.current: Suspect | None = None
         self.in_doubt: dict[Example, Kind | None] = {}
         self._awaited: Counter[Kind] = Counter()
@@ -216,7 +225,7 @@ class Suspects:
             self.found()
 
     def _is_news(self, kind: Kind, example: Example) -> bool:
-        if example in self.sightings.get(kind, ()) or self._looked_into[kind] >= MOST_TRIES:
+        if example in self.sightings.get(kind, ()) or self._tries(kind) >= MOST_TRIES:
             return False
         if self.current is not None and self.current.kind == kind:
             return False
@@ -255,22 +264,49 @@ class Suspects:
 
         What was looked into already, and came to nothing, waits until every other kind had a turn.
         """
-        kinds = [kind for kind in self.sightings if self._looked_into[kind] < MOST_TRIES]
+        kinds = [kind for kind in self.sightings if self._tries(kind) < MOST_TRIES]
         left = [(kind, example) for kind in kinds for example in self.unexplained(kind)]
         if not left:
             return None
         kind, example = min(left, key=lambda one: (self._turn(one[0]), self.simplicity(one[1])))
         self.current = Suspect(self.sightings[kind][example], kind, self.tried())
-        self.current.must_repeat = self._looked_into[kind] >= TRIES
+        self.current.must_repeat = self._tries(kind) >= TRIES
         return self.current
+
+    def postpone(self, suspect: Suspect) -> None:
+        """A race takes many runs: what shows every time is looked into first."""
+        self.current = None
+        suspect.has_waited = True
+        self.waiting.append(suspect)
+
+    def next_race(self) -> Suspect | None:
+        """The race of which most was seen, and the simplest of its kind."""
+        waiting = [s for s in self.waiting if not self.is_explained(s.kind, s.found)]
+        self.waiting.clear()
+        if not waiting:
+            return None
+        self.current = min(waiting, key=self._turn_of_race)
+        self.waiting += (suspect for suspect in waiting if suspect is not self.current)
+        return self.current
+
+    def _turn_of_race(self, suspect: Suspect) -> tuple[bool, int, int, Simplicity]:
+        """What races are sorted by; that two runs differ comes last: one of these may be why."""
+        kind = suspect.kind
+        compares = PROPERTIES[kind.name].needs is not Needs.ONE
+        seen = -len(self.sightings[kind])
+        return compares, self._looked_into[kind], seen, self.simplicity(suspect.found)
+
+    def _tries(self, kind: Kind) -> int:
+        """How many examples of a kind came to nothing, or wait to be raced."""
+        return self._looked_into[kind] + sum(suspect.kind == kind for suspect in self.waiting)
 
     def _turn(self, kind: Kind) -> tuple[bool, int, tuple[bool, int]]:
         """What the kinds are sorted by; a server that dies comes first, whatever was tried."""
-        return not _is_death(kind), self._looked_into[kind], severity(kind)
+        return not _is_death(kind), self._tries(kind), severity(kind)
 
     def unexplained(self, kind: Kind) -> list[Example]:
         """The examples that showed this kind, and no failure accounts for."""
-        gone = {suspect.found for suspect in self.dropped if suspect.kind == kind}
+        gone = {s.found for s in (*self.dropped, *self.waiting) if s.kind == kind}
         every = (example for example in self.sightings[kind] if example not in gone)
         return [example for example in every if not self.is_explained(kind, example)]
 
@@ -283,7 +319,7 @@ class Suspects:
             self.dropped.append(suspect)
             return
         suspect.kinds |= {kind for kind, n in suspect.shown.items() if 2 * n > suspect.broke}
-        suspect.kinds.add(suspect.kind)
+        suspect.kinds |= suspect.faces
         same = next((known for known in self.failures if _is_same(known, suspect)), None)
         if same is None:
             suspect.held.add(suspect.found)

@@ -25,12 +25,13 @@ from tlsprobe.facts.file import FactsStore
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge, ladder_for
+from tlsprobe.language import format_groups
 from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import Control, TcpEnd
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Trial
-from tlsprobe.model.sequence import TAKES_TIME, Verb
+from tlsprobe.model.sequence import TAKES_TIME, Sequence, Verb
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Stage, Trace
 from tlsprobe.protocols import spoken
@@ -190,7 +191,8 @@ class Prober:
         if known is not None:
             return known
         seen = await self.once(example, why)
-        again = is_worth_waiting(seen) if seen.is_open else not self._says(seen)
+        hasty = seen.is_open and seen.failure is None
+        again = is_worth_waiting(seen) if hasty else not self._says(seen)
         if again:
             seen = await self.patiently(example, why, was_open=seen.is_open, attempts=1)
         self.memory[example] = seen
@@ -310,10 +312,11 @@ class Prober:
     async def works(self, attempts: int = _ATTEMPTS) -> bool:
         """Whether an ordinary connection works; the answer is no after so many attempts."""
         version = next(iter(self.routes))
+        by_its_steps = Sequence(format_groups(CHECK.groups), CHECK.groups)
         for attempt in range(attempts):
             if attempt:
                 await trio.sleep(_BETWEEN_CHECKS)
-            check = await self.once(Example(CHECK, version), "check", patient=True)
+            check = await self.once(Example(by_its_steps, str(version)), "check", patient=True)
             if check.failure is None:
                 return True
         return False

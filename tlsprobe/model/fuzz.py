@@ -204,7 +204,8 @@ class FuzzRun:
 class ExampleLine:
     """A line of ``examples.jsonl``: one connection. ``broke`` names the properties it broke.
 
-    ``number`` counts the connections of a run from 1; its facts have the same.
+    ``number`` counts the connections of a run from 1; its facts have the same. ``together``: so
+    many did the same at the same time.
     """
 
     steps: str
@@ -216,3 +217,4 @@ class ExampleLine:
     broke: tuple[str, ...] = ()
     failure: str | None = None
     number: int = 0
+    together: int = 1

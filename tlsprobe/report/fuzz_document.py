@@ -102,7 +102,8 @@ def failure_toml(failure: FuzzFailure, name: str, replay: Replay) -> str:
 def corpus_toml(example: Example, name: str, signature: str) -> str:
     """An interesting example as a file: for ``tlsprobe run --sequence`` and the next corpus."""
     head = _comment(f"# the first to show the signature: {signature}")
-    return "\n".join([head, *_sequence(name, example.steps, example.tls)])
+    crowd = [f"together = {example.together}"] if example.together > 1 else []
+    return "\n".join([head, *crowd, *_sequence(name, example.steps, example.tls)])
 
 
 def _sequence(name: str, steps: str, tls: str) -> list[str]:
