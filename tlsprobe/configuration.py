@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.judge.rules import RULES
 from tlsprobe.keys import Key, Keys, a_text, checked
 from tlsprobe.model.waiver import Waiver
+from tlsprobe.spelling import nearest
 
 CONFIG_FILE = "tlsprobe.toml"
 """What the file is called in a working directory."""
@@ -144,8 +144,8 @@ def _rule(value: object) -> str:
     text = a_text(value)
     if "*" in text or "?" in text or "[" in text or text in RULES:
         return text
-    near = get_close_matches(text.upper(), RULES, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "'tlsprobe rules' lists them"
+    near = nearest(text.upper(), RULES)
+    hint = f"did you mean {near}?" if near else "'tlsprobe rules' lists them"
     raise ValueError(f"no such rule; {hint}")
 
 

@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, cast, get_type_hints
 
 from tlsprobe.model.target import Login
+from tlsprobe.spelling import nearest
 
 # -- what a value may be -----------------------------------------------------------------------
 
@@ -154,8 +154,8 @@ def _needs(keys: Keys, name: str, table: dict[str, object]) -> bool:
 def _key(name: str, keys: Keys) -> Key:
     if name in keys:
         return keys[name]
-    near = get_close_matches(name, keys, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"remove it, or write one of {', '.join(keys)}"
+    near = nearest(name, keys)
+    hint = f"did you mean {near}?" if near else f"remove it, or write one of {', '.join(keys)}"
     raise ValueError(f"unknown key; {hint}")
 
 

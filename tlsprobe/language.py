@@ -21,7 +21,6 @@ import math
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import NamedTuple, NoReturn, TypeVar, assert_never
 
 from tlsprobe.errors import SequenceError
@@ -43,6 +42,7 @@ from tlsprobe.model.sequence import (
     Verb,
     Wait,
 )
+from tlsprobe.spelling import nearest
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -313,8 +313,8 @@ class _Parser:
     def choose(self, words: tuple[_Word, ...], token: _Token, what: str) -> _Word:
         found = next((word for word in words if word == token.text), None)
         if found is None:
-            near = get_close_matches(token.text, words, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"the {what}s are {', '.join(words)}"
+            near = nearest(token.text, words)
+            hint = f"did you mean '{near}'?" if near else f"the {what}s are {', '.join(words)}"
             text = f"'{token.text}'" if token.text else "nothing"
             self.fail(f"expected {_article(what)} {what}, found {text}", token, hint)
         return found

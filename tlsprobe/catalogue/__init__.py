@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from itertools import takewhile
@@ -27,6 +26,7 @@ from tlsprobe.model.sequence import (
     Step,
     Verb,
 )
+from tlsprobe.spelling import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ def find_sequence(text: str) -> Sequence:
         return parse(text)
     except SequenceError as error:
         names = [] if set(text) & set(';+" ') else list(catalogue())  # steps are no name
-        near = get_close_matches(text, names, 1, cutoff=0.75)
+        near = nearest(text, names)
         if near:
-            raise UsageError(f"no sequence '{text}'", f"did you mean '{near[0]}'?") from error
+            raise UsageError(f"no sequence '{text}'", f"did you mean '{near}'?") from error
         if error.hint is None or not _looks_like_a_name(text):
             raise
         hint = "'tlsprobe sequences' lists the names; steps are separated by ';'"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -52,6 +51,7 @@ from tlsprobe.report.ci.of_fuzz import counting
 from tlsprobe.report.fuzz_document import encode_fuzz_line, read_fuzz
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
+from tlsprobe.spelling import nearest
 
 REMEMBERED = Path(".tlsprobe", "fuzz")
 """Where failures are kept, so that the next run tries them first."""
@@ -256,8 +256,8 @@ def _asked(names: list[str] | None, against: str | None) -> tuple[str, ...]:
     """The properties that were asked for, in the order of the table. Raises UsageError."""
     for name in names or ():
         if name not in PROPERTIES:
-            near = get_close_matches(name, list(PROPERTIES), 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(PROPERTIES)}"
+            near = nearest(name, PROPERTIES)
+            hint = f"did you mean '{near}'?" if near else f"known: {', '.join(PROPERTIES)}"
             raise UsageError(f"--property: unknown property '{name}'", hint)
         if PROPERTIES[name].needs is Needs.TARGETS and against is None:
             hint = "name the second one with --against HOST:PORT"

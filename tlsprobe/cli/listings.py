@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from itertools import groupby
 from typing import Annotated, TypeVar
 
@@ -22,6 +21,7 @@ from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import protocol_of
 from tlsprobe.report.blocks import Block, Field, Fields, Heading, Paragraph
 from tlsprobe.report.render_terminal import print_page
+from tlsprobe.spelling import nearest
 
 _T = TypeVar("_T")
 
@@ -141,8 +141,8 @@ def _profile_fields(profile: Profile) -> Iterator[Field]:
 def _find(name: str, known: dict[str, _T], what: str) -> _T:
     if name in known:
         return known[name]
-    near = get_close_matches(name, list(known), 1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"'tlsprobe {what}s' lists them"
+    near = nearest(name, known)
+    hint = f"did you mean '{near}'?" if near else f"'tlsprobe {what}s' lists them"
     raise UsageError(f"no {what} '{name}'", hint)
 
 

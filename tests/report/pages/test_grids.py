@@ -8,12 +8,20 @@ from tests.report.builders import nasty_run, nginx_run, postgres_run
 from tests.report.drawn import on_terminal
 from tests.report.vendors import five
 from tlsprobe.behaviours import behaviours_of
+from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Drawer, Field, Fields, Grid, Heading, Jump, Ladder, Page
 from tlsprobe.report.compatibility import compatibility_of, table_of
 from tlsprobe.report.matrix import matrix_of
-from tlsprobe.report.pages.grids import HARMS, NOT_MEASURED, OWN_CHAPTER, many_grid, run_grid
+from tlsprobe.report.pages.grids import (
+    CHAPTERS,
+    HARMS,
+    NOT_MEASURED,
+    OWN_CHAPTER,
+    many_grid,
+    run_grid,
+)
 
 
 def grid_of(run: Run) -> Grid:
@@ -125,3 +133,7 @@ def test_every_harm_has_a_heading() -> None:
 
 def test_races_and_errors_have_drawers_too() -> None:
     assert all(drawer.blocks for drawer in grid_of(nginx_run()).drawers())
+
+
+def test_each_chapter_of_the_catalogue_has_a_heading() -> None:
+    assert {entry.group for entry in catalogue().values()} == set(CHAPTERS)

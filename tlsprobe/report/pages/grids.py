@@ -26,6 +26,7 @@ CHAPTERS = {
     "race": "Race with the idle expiry",
     "before-handshake": "Before the handshake",
     "handshake": "In the handshake",
+    "control": "Alerts, key updates and broken records",
 }
 """The chapters of the catalogue, as headings."""
 
