@@ -118,3 +118,22 @@ def test_what_is_no_toml_or_no_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "tlsprobe.toml").write_bytes(b'user = "\xff"')
     with pytest.raises(UsageError, match="not UTF-8 at byte 8"):
         read_configuration(tmp_path / "tlsprobe.toml", OPTIONS, OF_TARGET)
+
+
+SECTION = """
+user = "me"
+[fuzz]
+quiet = true
+[[target]]
+address = "a:1"
+"""
+
+
+def test_a_command_may_have_a_table_of_its_own(tmp_path: Path) -> None:
+    own = {"fuzz": lambda: {"quiet": Key(a_flag)}, "lab": lambda: {"user": Key(a_text)}}
+    found = read_configuration(write(tmp_path, SECTION), OPTIONS, OF_TARGET, own)
+    assert found.sections == {"fuzz": {"quiet": True}}
+    assert found.options == {"user": "me"}
+    wrong = write(tmp_path, SECTION.replace("quiet =", "usr ="))
+    with pytest.raises(UsageError, match=r"toml:4: fuzz\.usr: unknown key"):
+        read_configuration(wrong, OPTIONS, OF_TARGET, own)

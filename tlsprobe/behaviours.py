@@ -277,9 +277,14 @@ def _entry(cell: Cell) -> Entry | None:
 
 def says_it_all(kind: str, rule: str) -> bool:
     """Whether a behaviour of this kind, in a cell, says what a finding of this rule does."""
-    named = _KINDS.get(rule)
-    name = named.name if named else _name_of(rule)
+    name = kind_of(rule)
     return name == kind or name in FOLLOWS.get(kind, frozenset())
+
+
+def kind_of(rule: str) -> str:
+    """The kind of behaviour that a breach of a rule is."""
+    named = _KINDS.get(rule)
+    return named.name if named else _name_of(rule)
 
 
 def _name_of(rule: str) -> str:

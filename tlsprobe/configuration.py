@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tlsprobe.errors import UsageError
@@ -40,17 +41,27 @@ class ConfiguredTarget:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The whole file: options of every target, the targets, and the waivers."""
+    """The whole file: options of every target, the targets, and the waivers.
+
+    ``sections`` are the tables of commands that have one of their own, by name.
+    """
 
     file: Path
     options: Mapping[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     targets: tuple[ConfiguredTarget, ...] = ()
     waivers: tuple[Waiver, ...] = ()
 
 
-def read_configuration(file: Path, options: Keys, target_options: Keys) -> Configuration:
+def read_configuration(
+    file: Path,
+    options: Keys,
+    target_options: Keys,
+    sections: Mapping[str, Callable[[], Keys]] = MappingProxyType({}),
+) -> Configuration:
     """Read a file, which may hold ``options``, and in a target ``target_options``.
 
+    ``sections`` are tables that it may hold besides: what is in one is asked for if it is there.
     Raises UsageError with every mistake.
     """
     text = _text(file)
@@ -59,9 +70,11 @@ def read_configuration(file: Path, options: Keys, target_options: Keys) -> Confi
     lines = _lines(text)
     targets = _tables(document.pop(TARGET, []), TARGET, mistakes)
     waivers = _tables(document.pop(WAIVER, []), WAIVER, mistakes)
+    own = {name: document.pop(name) for name in sections if name in document}
     found = Configuration(
         file,
         checked(document, options, "", mistakes),
+        {name: checked(table, sections[name](), name, mistakes) for name, table in own.items()},
         tuple(_target(*one, target_options, lines, mistakes) for one in targets),
         tuple(_waiver(*one, file, lines, mistakes) for one in waivers),
     )
@@ -175,7 +188,7 @@ def _waiver(
 
 # --- lines ----------------------------------------------------------------------------------------
 
-_HEADER = re.compile(r"\s*\[\[\s*(?P<name>[\w-]+)\s*\]\]")
+_HEADER = re.compile(r"\s*\[(?P<several>\[?)\s*(?P<name>[\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<name>[\w.-]+)(?P=quote)\s*=""")
 
 
@@ -187,7 +200,8 @@ def _lines(text: str) -> dict[str, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             counts[header["name"]] += 1
-            path = f"{header['name']}[{counts[header['name']]}]"
+            place = f"[{counts[header['name']]}]" if header["several"] else ""
+            path = f"{header['name']}{place}"
             found[path] = number
         elif key := _KEY.match(line):
             found.setdefault(f"{path}.{key['name']}" if path else key["name"], number)

@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 
-from tlsprobe.behaviours import behaviours_of, says_it_all
+from tlsprobe.behaviours import behaviours_of, kind_of, says_it_all
 from tlsprobe.model.behaviour import Behaviour
+from tlsprobe.model.fuzz import FuzzFailure
 from tlsprobe.model.judgement import Result, Verdict
 from tlsprobe.model.run import Cell, Finding, Run
+from tlsprobe.model.target import Target
 from tlsprobe.model.waiver import WaivedFinding, Waiver, WaiverState, WaiverUse
 
 _COUNTS = (Result.FAIL, Result.WARN)
@@ -51,9 +53,39 @@ def standing_verdict(run: Run, cell: Cell) -> Verdict:
     return Verdict(next(worst, Result.PASS).value)
 
 
+def waiver_of_failure(
+    failure: FuzzFailure, target: Target, waivers: Sequence[Waiver], today: date
+) -> Waiver | None:
+    """The waiver that lets a failure of a fuzz run pass; None where it counts.
+
+    A waiver's sequence is held against the steps; a behaviour that is more than a kind says where
+    it was seen in named sequences, and nothing of a made-up close.
+    """
+    names = (failure.target,) if failure.target else (target.name, str(target))
+    for one in waivers:
+        is_about = any(_fits(name, one.target) for name in names) and not is_over(one, today)
+        if is_about and _speaks_of(one, failure):
+            return one
+    return None
+
+
+def _speaks_of(one: Waiver, failure: FuzzFailure) -> bool:
+    return (
+        _fits(failure.rule, one.rule)
+        and _fits(kind_of(failure.rule), one.behaviour)
+        and _fits(failure.steps, one.sequence)
+        and all(_fits(version, one.tls) for version in failure.versions or (failure.tls,))
+    )
+
+
+def is_over(one: Waiver, today: date) -> bool:
+    """Whether the last day on which it holds has passed."""
+    return bool(one.until) and date.fromisoformat(one.until) < today
+
+
 def _use(one: Waiver, run: Run, found: Sequence[Behaviour], today: date) -> WaiverUse:
     findings = tuple(_spoken_of(one, run, found))
-    if one.until and date.fromisoformat(one.until) < today:
+    if is_over(one, today):
         return WaiverUse(one, WaiverState.EXPIRED, findings)
     return WaiverUse(one, WaiverState.USED if findings else WaiverState.UNUSED, findings)
 

@@ -1,4 +1,4 @@
-"""``tlsprobe run`` with a ``tlsprobe.toml``: what the file says, and what beats it."""
+"""Commands with a ``tlsprobe.toml``: what the file says, and what beats it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 
 from tests.cli.in_process import tlsprobe
 from tests.e2e.probing import Ran
+from tests.e2e.probing import tlsprobe as in_its_own_process
 from tests.e2e.test_campaign import reference
 from tlsprobe.model.waiver import WaiverState
 from tlsprobe.report.document import read_run
+from tlsprobe.report.fuzz_document import read_fuzz
 
 FILE = """
 profile = "reference"
@@ -123,6 +125,8 @@ def test_a_file_elsewhere_is_named_and_its_paths_are_its_own(
             "tlsprobe.toml:3: target[1].json: unknown key",
         ),
         ("quiet = true", "no target given"),
+        ("[fuzz]\ntims = 3", "tlsprobe.toml:2: fuzz.tims: unknown key; did you mean time?"),
+        ("[lab]\njobs = 0", "tlsprobe.toml:2: lab.jobs: write a whole number of at least 1"),
     ],
 )
 def test_what_is_wrong_in_it_is_said(text: str, said: str, tmp_path: Path) -> None:
@@ -130,3 +134,59 @@ def test_what_is_wrong_in_it_is_said(text: str, said: str, tmp_path: Path) -> No
     assert ran.code == 2
     assert said in ran.err
     assert not ran.folder.exists()
+
+
+FOR_FUZZ = """
+profile = "reference"
+tls = "1.3"
+capture = "none"
+expect = "a folder of run's"
+
+[fuzz]
+property = "notify-before-fin"
+examples = 40
+seed = 1
+out = "out"
+
+[[target]]
+name = "legacy"
+address = "127.0.0.1:{silent}"
+"""
+
+FUZZ_WAIVER = """
+[[waiver]]
+behaviour = "no-close-notify"
+target = "legacy"
+reason = "replaced in spring"
+"""
+
+
+@pytest.mark.parametrize(("more", "code"), [("", 1), (FUZZ_WAIVER, 0)])
+def test_fuzz_takes_its_target_its_table_and_waivers(
+    ports: dict[str, int], tmp_path: Path, more: str, code: int
+) -> None:
+    (tmp_path / "tlsprobe.toml").write_text(FOR_FUZZ.format(**ports) + more, encoding="utf-8")
+    ran = in_its_own_process("fuzz", cwd=tmp_path)
+    assert ran.code == code, ran.err
+    found, _ = read_fuzz(ran.folder)
+    assert (found.target.name, found.seed) == ("legacy", 1)
+    assert found.properties == ("notify-before-fin",)
+    assert {one.tls for one in found.failures} == {"1.3"}
+    assert {one.waived for one in found.failures} == {"replaced in spring" if more else ""}
+
+
+def test_a_failure_is_replayed_with_the_options_of_its_target(
+    ports: dict[str, int], tmp_path: Path
+) -> None:
+    (tmp_path / "tlsprobe.toml").write_text(FOR_FUZZ.format(**ports), encoding="utf-8")
+    ran = in_its_own_process("fuzz", cwd=tmp_path)
+    ran = in_its_own_process("run", "--sequence", "out/fuzz-1.toml", "--out", "again", cwd=tmp_path)
+    assert ran.code == 1, ran.err
+    assert read_fuzz(tmp_path / "again")[0].capture.backend == "none"
+
+
+def test_fuzz_asks_which_of_several_targets(ports: dict[str, int], tmp_path: Path) -> None:
+    (tmp_path / "tlsprobe.toml").write_text(FILE.format(**ports), encoding="utf-8")
+    ran = in_its_own_process("fuzz", cwd=tmp_path)
+    assert ran.code == 2
+    assert f"name one with --target: 127.0.0.1:{ports['polite']}, legacy" in ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -30,12 +31,14 @@ from tlsprobe.model.judgement import Confidence, LadderLine
 from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
 from tlsprobe.report.ci.github import github_lines
 from tlsprobe.report.ci.of_fuzz import counting, notices_of_fuzz
 from tlsprobe.report.fuzz_document import corpus_toml, encode_fuzz, encode_fuzz_line, failure_toml
 from tlsprobe.report.pages.fuzz import describe_confirmation, fuzz_page, headline
 from tlsprobe.report.schema import closed, fuzz_schema
+from tlsprobe.waiving import waiver_of_failure
 
 FAILURE = FuzzFailure(
     property="no-reset-before-fin",
@@ -136,6 +139,38 @@ def test_which_failures_count(fail_on: str, level: str, known: bool, counts: int
     (suite,) = ET.fromstring(render_fuzz_junit(run, fail_on))
     assert (suite.get("tests"), suite.get("failures")) == ("1", str(counts))
     assert fuzz_exit(run, fail_on) == counts
+
+
+RESETS = Waiver("soon", behaviour="reset-before-fin")
+
+
+@pytest.mark.parametrize(
+    ("waiver", "holds"),
+    [
+        (RESETS, True),
+        (Waiver("", behaviour="reset-*", target="db*", tls="1.3"), True),
+        (Waiver("", rule="INTEROP-RESET-*", until="2026-11-26"), True),
+        (Waiver("", sequence="terminate;*"), True),
+        (Waiver("", behaviour="reset-before-fin/goodbye"), False),
+        (Waiver("", behaviour="reset-after-fin"), False),
+        (Waiver("", rule="INTEROP-*", tls="1.2"), False),
+        (Waiver("", rule="INTEROP-*", target="web"), False),
+        (Waiver("", rule="INTEROP-*", until="2026-11-25"), False),
+    ],
+)
+def test_which_waivers_hold_for_a_failure(waiver: Waiver, holds: bool) -> None:
+    found = waiver_of_failure(FAILURE, TARGET, [waiver], date(2026, 11, 26))
+    assert (found is waiver) == holds
+
+
+def test_a_failure_that_is_waived_is_shown_and_does_not_count() -> None:
+    run = replace(RUN, failures=(replace(FAILURE, waived="mended soon"),))
+    assert fuzz_exit(run, "warn") == 0
+    assert "mended soon" in on_terminal(fuzz_page(run))
+    (line,) = github_lines(notices_of_fuzz(run, "warn"))
+    assert line.startswith("::notice ")
+    assert line.endswith("waived: mended soon")
+    assert msgspec.json.decode(encode_fuzz(run))["failures"][0]["waived"] == "mended soon"
 
 
 def test_a_starved_run_is_an_error_for_a_build_server() -> None:

@@ -260,6 +260,7 @@ class Lab:
             settings=settings,
             folder=place / column.name,
             baseline=self._baseline(column, sequences, settings),
+            waivers=asked.waivers,
             typed=asked.typed,
             witnessed=lambda: self._witnessed(server, begun),
             complete=lambda run: _completed(run, column, server),

@@ -105,8 +105,9 @@ class LabSettings:
 
     ``jobs`` is how many servers are probed at a time. With ``summary_only`` only the facts and the
     pages are kept, and replace what ``folder`` holds of a vendor. ``install``: get what is missing
-    first. ``typed`` is the whole command line. ``unfinished_since``: when the lab began that left
-    ``folder`` unfinished and is continued, empty for a new one.
+    first. ``waivers`` say what is accepted. ``typed`` is the whole command line.
+    ``unfinished_since``: when the lab began that left ``folder`` unfinished and is continued, empty
+    for a new one.
     """
 
     folder: Path
@@ -118,6 +119,7 @@ class LabSettings:
     idle_limit: float | None = None
     summary_only: bool = False
     expect: Path | None = None
+    waivers: tuple[Waiver, ...] = ()
     install: bool = False
     typed: str = ""
     unfinished_since: str = ""

@@ -1,7 +1,8 @@
-"""The options of ``tlsprobe run`` as ``tlsprobe.toml`` and the command line say them together.
+"""The options of a command as ``tlsprobe.toml`` and the command line say them together.
 
-A key of the file is an option without its dashes. What is typed beats a target's table, and that
-beats the top of the file.
+A key of the file is an option without its dashes. What is typed beats a target's table, that beats
+the table of a command (``[fuzz]``, ``[lab]``), and that the top of the file, which is for ``run``
+first: other commands take from it what is about servers and not about where reports go.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import typer
+from typer.models import OptionInfo
 
 from tlsprobe.cli.options import fill, flatten, parameters_of
 from tlsprobe.configuration import CONFIG_FILE, Configuration, ConfiguredTarget, read_configuration
+from tlsprobe.errors import UsageError
 from tlsprobe.keys import Key, Keys, a_flag, a_text
 from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.target import Target, TlsVersion
@@ -34,6 +37,17 @@ NOT_OF_TARGET = frozenset({
 
 MAY_BE_FILES = frozenset({"profile", "sequence"})
 """Options whose words may be the path of a file, as seen from the folder of ``tlsprobe.toml``."""
+
+FUZZ, LAB = "fuzz", "lab"
+"""The tables of commands other than ``run``."""
+
+NOT_FOR_FUZZ = frozenset({"out_dir", "expect", "json", "junit", "sarif", "gitlab", "seed"})
+"""Options of the top of the file, or of a target, that ``fuzz`` has too, and means otherwise."""
+
+FOR_LAB = frozenset({"trials", "tls", "github", "quiet", "no_color"})
+"""Options of the top of the file that ``lab run`` takes: its servers have timeouts of their own."""
+
+_Options = TypeVar("_Options")
 
 _WORDS = {"fail_on": tuple(FAIL_ON), "capture": CHOICES}
 
@@ -79,21 +93,14 @@ def _relative(file: Path) -> str:
 
 
 def configured(options: Any, context: typer.Context, file: Path | None) -> Configured:
-    """What a command line and the file that belongs to it ask for. Raises UsageError.
+    """What the command line of ``run`` and the file that belongs to it ask for. Raises UsageError.
 
     Without ``file``, a ``tlsprobe.toml`` in the working directory is read if it is there.
     """
-    place = file or Path(CONFIG_FILE)
-    if file is None and not place.exists():
+    found = _read(file)
+    if found is None:
         return Configured(options, tuple(Asked(one, options) for one in options.target or ()))
-    keys = _keys(type(options), context, place.parent)
-    of_target = {
-        name: key
-        for name, key in keys.items()
-        if key.into not in NOT_OF_TARGET  # the name of the field
-    }
-    found = read_configuration(place, keys, of_target)
-    typed = {name for name in flatten(options) if _is_typed(context, name)}
+    typed = _typed(options, context)
     whole = _overlaid(options, found.options, typed)
     chosen = _chosen(options.target, found)
     targets = tuple(
@@ -107,6 +114,83 @@ def configured(options: Any, context: typer.Context, file: Path | None) -> Confi
         for one in chosen
     )
     return Configured(whole, targets, found)
+
+
+def configured_fuzz(options: Any, context: typer.Context, file: Path | None) -> Configured:
+    """What the command line of ``fuzz`` and the file ask for, with one target. Raises UsageError.
+
+    The target is named by address or name, or is the only one of the file.
+    """
+    found = _read(file)
+    typed = _typed(options, context)
+    if found is None:
+        targets = (Asked(options.target, options),) if options.target else ()
+        return Configured(options, targets)
+    chosen = tuple(_chosen([options.target] if options.target else None, found))
+    if len(chosen) > 1:
+        names = ", ".join(one.name or one.address for one in chosen)
+        raise UsageError(
+            f"{found.file} has {len(chosen)} targets", f"name one with --target: {names}"
+        )
+    said = _without(found.options, NOT_FOR_FUZZ) | dict(found.sections.get(FUZZ, {}))
+    whole = _overlaid(options, said, typed)
+    return Configured(
+        whole,
+        tuple(
+            Asked(
+                one.address,
+                _overlaid(whole, _without(one.options, NOT_FOR_FUZZ), typed),
+                one.name,
+                one.line,
+            )
+            for one in chosen
+        ),
+        found,
+    )
+
+
+def configured_lab(options: _Options, context: typer.Context, file: Path | None) -> Configured:
+    """What the command line of ``lab run`` and the file ask for. Raises UsageError."""
+    found = _read(file)
+    if found is None:
+        return Configured(options, ())
+    said = {name: value for name, value in found.options.items() if name in FOR_LAB}
+    said |= found.sections.get(LAB, {})
+    return Configured(_overlaid(options, said, _typed(options, context)), (), found)
+
+
+def _read(file: Path | None) -> Configuration | None:
+    """The file that was named, or that of the working directory, if it is there."""
+    place = file or Path(CONFIG_FILE)
+    if file is None and not place.exists():
+        return None
+    from tlsprobe.cli.run import RunOptions
+
+    keys = _keys(RunOptions, place.parent)
+    of_target = {name: key for name, key in keys.items() if key.into not in NOT_OF_TARGET}
+    sections = {FUZZ: lambda: _fuzz_keys(place.parent), LAB: lambda: _lab_keys(place.parent)}
+    return read_configuration(place, keys, of_target, sections)
+
+
+def _fuzz_keys(folder: Path) -> Keys:
+    from tlsprobe.cli.fuzz import FuzzOptions
+
+    return _keys(FuzzOptions, folder)
+
+
+def _lab_keys(folder: Path) -> Keys:
+    from tlsprobe.cli.lab_run import LabOptions
+
+    return _keys(LabOptions, folder)
+
+
+def _typed(options: Any, context: typer.Context) -> set[str]:
+    """The options that were typed, by the names of their fields."""
+    return {name for name in flatten(options) if _is_typed(context, name)}
+
+
+def _without(said: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if name not in names}
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:
@@ -126,23 +210,30 @@ def _chosen(typed: list[str] | None, found: Configuration) -> Iterator[Configure
 
 
 def _overlaid(options: Any, said: Mapping[str, Any], typed: set[str]) -> Any:
-    """The options with what a table says, but for what was typed."""
-    values = {name: value for name, value in said.items() if name not in typed}
-    return fill(type(options), {**flatten(options), **values})
+    """The options with what a table says of them, but for what was typed."""
+    own = flatten(options)
+    values = {name: value for name, value in said.items() if name in own and name not in typed}
+    return fill(type(options), {**own, **values})
 
 
 # --- what a key may hold --------------------------------------------------------------------------
 
 
-def _keys(made: type[Any], context: typer.Context, folder: Path) -> Keys:
+def _keys(made: type[Any], folder: Path) -> Keys:
     """A key for each option, named as on the command line, without its dashes."""
-    words = {param.name: max(param.opts, key=len) for param in context.command.params}
     keys: dict[str, Key] = {}
     for one in parameters_of(made):
-        if one.name in words and one.name not in NOT_IN_FILE:
+        option = next(iter(get_args(one.annotation)[1:]), None)
+        if isinstance(option, OptionInfo) and not option.hidden and one.name not in NOT_IN_FILE:
             check = _check(one.name, one.annotation, folder)
-            keys[words[one.name].removeprefix("--")] = Key(check, into=one.name)
+            keys[_word_for(one.name, option)] = Key(check, into=one.name)
     return keys
+
+
+def _word_for(name: str, option: OptionInfo) -> str:
+    """How an option is written: as declared, which typer keeps as its default, or as its field."""
+    said = option.default if isinstance(option.default, str) else name.replace("_", "-")
+    return said.partition("/")[0].removeprefix("--")
 
 
 def _kind(annotation: Any) -> Any:

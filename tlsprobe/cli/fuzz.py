@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -17,10 +18,12 @@ from tlsprobe.campaign.guess_protocol import HTTP, guess
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.targets import guess_profile, parse_target
 from tlsprobe.catalogue import lacks
+from tlsprobe.cli.configured import Asked, configured_fuzz
 from tlsprobe.cli.console import err, out
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
     CaptureOptions,
+    ConfigOption,
     IdentityOptions,
     LoginOptions,
     NoColorOption,
@@ -34,6 +37,7 @@ from tlsprobe.cli.options import (
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL
 from tlsprobe.cli.progress import FuzzProgressView
+from tlsprobe.configuration import CONFIG_FILE
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError, plain_errors
 from tlsprobe.fuzz.folder import default_fuzz_folder, read_corpus
@@ -44,14 +48,18 @@ from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Login, Target, TlsVersion
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.profiles import FILE as PROFILE_FILE
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+from tlsprobe.report.ci.notice import Place
 from tlsprobe.report.ci.of_fuzz import counting
 from tlsprobe.report.fuzz_document import encode_fuzz_line, read_fuzz
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
+from tlsprobe.report.waivers import describe_expired
 from tlsprobe.spelling import nearest
+from tlsprobe.waiving import is_over
 
 REMEMBERED = Path(".tlsprobe", "fuzz")
 """Where failures are kept, so that the next run tries them first."""
@@ -64,9 +72,16 @@ IDLE_PAUSES = 20
 class FuzzOptions:
     """The options of ``tlsprobe fuzz``."""
 
+    context: typer.Context
     target: Annotated[
-        str, typer.Option(help="HOST:PORT, or [IPv6]:PORT.", rich_help_panel=TARGET_PANEL)
-    ]
+        str | None,
+        typer.Option(
+            help="HOST:PORT, or [IPv6]:PORT, or the name of a target in tlsprobe.toml. Default: the"
+            " one in tlsprobe.toml.",
+            rich_help_panel=TARGET_PANEL,
+        ),
+    ] = None
+    config: ConfigOption = None
     profile: ProfileOption = None
     against: Annotated[
         str | None,
@@ -158,13 +173,13 @@ class FuzzOptions:
     quiet: QuietOption = False
     no_color: NoColorOption = False
 
-    def job(self) -> FuzzJob:
-        """What they ask for. Raises UsageError."""
+    def job(self, asked: Asked, waivers: tuple[Waiver, ...] = ()) -> FuzzJob:
+        """What they ask of a target, whose options they are. Raises UsageError."""
         self.capturing.check()
         must_be_one_of("--fail-on", self.fail_on, tuple(FAIL_ON))
-        profile = load_profile(self.profile or guess_profile(self.target))
+        profile = load_profile(self.profile or guess_profile(asked.address))
         login = self.login.login()
-        target, converse = self._reaches(self.target, profile, login)
+        target, converse = self._reaches(asked.address, profile, login, asked.name)
         against = None
         if self.against is not None:
             against = Against(*self._reaches(self.against, profile, login))
@@ -178,12 +193,15 @@ class FuzzOptions:
             corpus=self.corpus,
             profile_text=_text_of(self.profile),
             expect=read_fuzz(self.expect)[0].failures if self.expect is not None else (),
+            waivers=waivers,
             command=tuple(sys.argv[1:]),
         )
 
-    def _reaches(self, text: str, profile: Profile, login: Login) -> tuple[Target, Conversations]:
+    def _reaches(
+        self, text: str, profile: Profile, login: Login, name: str = ""
+    ) -> tuple[Target, Conversations]:
         """A target, and how to speak with it."""
-        target = parse_target(text, profile)
+        target = parse_target(text, profile, name)
         name = self.identity.sni or target.host
         return target, make_conversation(profile, name, login, target.port)
 
@@ -220,24 +238,37 @@ def fuzz(options: FuzzOptions) -> None:
     Exit codes: 0 no failure; 1 confirmed failures; 2 wrong command line;
     3 too little could be measured; 130 interrupted, results so far are kept.
     """
-    job = options.job()
+    found = configured_fuzz(options, options.context, options.config)
+    if not found.targets:
+        hint = f"name a server with --target HOST:PORT, or write it into {CONFIG_FILE}"
+        raise UsageError("no target given", hint)
+    (asked,) = found.targets
+    options = asked.options
+    job = options.job(asked, found.waivers)
     guessed = options.profile is None
     unknown = guessed and job.target.profile == UNKNOWN
     if unknown and trio.run(guess, job.target, job.settings.run).speaks_http:
-        job = replace(options, profile=HTTP).job()
+        job = replace(options, profile=HTTP).job(asked, found.waivers)
     from tlsprobe.fuzz.run import fuzz_into_folder  # hypothesis, which takes its time
 
     settings, progress = (
         job.settings,
         FuzzProgressView(err(no_color=options.no_color), options.quiet),
     )
+    if found.configuration is not None:
+        progress.note(f"options from {found.configuration.file}")
+    for waiver in found.waivers:
+        if is_over(waiver, datetime.now(UTC).date()):
+            progress.note(f"warning: {describe_expired(waiver)}")
     if guessed:
         progress.note(f"profile {job.target.profile}, guessed (override with --profile)")
     bounds = f"up to {settings.examples} examples in {settings.seconds:g} s"
     progress.note(f"{job.target}: {bounds}, seed {settings.seed}")
     with plain_errors(), progress.shown():
         run = trio.run(fuzz_into_folder, job, progress)
-    _present(run, options)
+    present_fuzz(run, json=options.json, no_color=options.no_color)
+    place = found.place_of(run.target)
+    tell_machines(run, options.machines, options.fail_on, place)
     raise typer.Exit(fuzz_exit(run, options.fail_on))
 
 
@@ -280,11 +311,6 @@ def _known(corpus: Path | None, profile: Profile, converse: Conversations) -> tu
     )
 
 
-def _present(run: FuzzRun, options: FuzzOptions) -> None:
-    present_fuzz(run, json=options.json, no_color=options.no_color)
-    tell_machines(run, options.machines, options.fail_on)
-
-
 def present_fuzz(run: FuzzRun, *, json: bool, no_color: bool) -> None:
     """Print the document or the page."""
     if json:
@@ -294,8 +320,10 @@ def present_fuzz(run: FuzzRun, *, json: bool, no_color: bool) -> None:
     print_page(out(no_color=no_color), fuzz_page(run))
 
 
-def tell_machines(run: FuzzRun, machines: MachineOptions, fail_on: str) -> None:
-    """Write what was asked for build servers. Raises UsageError."""
+def tell_machines(
+    run: FuzzRun, machines: MachineOptions, fail_on: str, place: Place | None = None
+) -> None:
+    """Write what was asked for build servers; ``place`` names the target. Raises UsageError."""
     if machines.junit is not None:
         from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
 
@@ -304,7 +332,7 @@ def tell_machines(run: FuzzRun, machines: MachineOptions, fail_on: str) -> None:
         return
     from tlsprobe.report.ci.of_fuzz import notices_of_fuzz
 
-    machines.write(notices_of_fuzz(run, fail_on), fuzz_page(run))
+    machines.write(notices_of_fuzz(run, fail_on, place), fuzz_page(run))
 
 
 def fuzz_exit(run: FuzzRun, fail_on: str) -> int:

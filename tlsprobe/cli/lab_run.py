@@ -15,9 +15,12 @@ from tlsprobe.campaign.expecting import has_changed
 from tlsprobe.campaign.lab import VendorsMeasured, measure_vendors
 from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import LabSettings
+from tlsprobe.cli.configured import configured_lab
 from tlsprobe.cli.console import err, out
+from tlsprobe.cli.exit_codes import print_waivers
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
+    ConfigOption,
     LeanOption,
     NoColorOption,
     QuietOption,
@@ -30,6 +33,7 @@ from tlsprobe.cli.typed import behind_run, command_line, lab_begun_in, run_again
 from tlsprobe.errors import plain_errors
 from tlsprobe.lab.choice import chosen
 from tlsprobe.model.target import TlsVersion
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.pages.deviations import deviations_section
@@ -45,6 +49,7 @@ class LabOptions:
 
     context: typer.Context
     vendors: VendorsArgument = None
+    config: ConfigOption = None
     trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3
     sequence: Annotated[
         list[str] | None,
@@ -106,8 +111,8 @@ class LabOptions:
     quiet: QuietOption = False
     no_color: NoColorOption = False
 
-    def settings(self) -> LabSettings:
-        """What they ask for. Raises UsageError."""
+    def settings(self, waivers: tuple[Waiver, ...] = ()) -> LabSettings:
+        """What they ask for, with what the file waives. Raises UsageError."""
         begun = None if self.resume is None else lab_begun_in(self.resume)
         return LabSettings(
             folder=self.resume or self.out_dir or dated_folder("lab"),
@@ -119,6 +124,7 @@ class LabOptions:
             idle_limit=self.idle_limit,
             summary_only=self.summary_only or self.lean,
             expect=self.expect,
+            waivers=waivers,
             install=self.install,
             typed=command_line() if begun is None else begun.typed,
             unfinished_since="" if begun is None else begun.since,
@@ -139,11 +145,16 @@ def run(options: LabOptions) -> None:
     """
     if options.resume is not None and _RESUMED not in options.context.meta:
         return _resume(options.context, options.resume)
+    found = configured_lab(options, options.context, options.config)
+    options = found.options
     picked = chosen(options.vendors, tunnels=False)
     progress = ProgressView(err(no_color=options.no_color), options.quiet)
+    if found.configuration is not None:
+        progress.note(f"options from {found.configuration.file}")
     with plain_errors(), progress.shown():
-        outcome = trio.run(measure_vendors, picked, options.settings(), progress)
+        outcome = trio.run(measure_vendors, picked, options.settings(found.waivers), progress)
     _present(outcome, options)
+    print_waivers(outcome.runs)
     _tell_machines(outcome, options.machines)
     if outcome.matrix is not None:
         progress.note(f"written to {outcome.folder}")

@@ -63,6 +63,16 @@ ProfileOption = Annotated[
     ),
 ]
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Options, targets and waivers. Default: tlsprobe.toml in the working directory, if it"
+        " is there.",
+        rich_help_panel=TARGET_PANEL,
+    ),
+]
+
 LeanOption = Annotated[bool, typer.Option("--lean", hidden=True)]
 """``--summary-only`` by its old name."""
 

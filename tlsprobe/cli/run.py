@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from time import perf_counter
@@ -23,6 +23,7 @@ from tlsprobe.cli.exit_codes import print_unmeasured, print_waivers, verdict_exi
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
     CaptureOptions,
+    ConfigOption,
     ConnectionsOption,
     IdentityOptions,
     LoginOptions,
@@ -67,15 +68,7 @@ class RunOptions:
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Options, targets and waivers. Default: tlsprobe.toml in the working directory, if"
-            " it is there.",
-            rich_help_panel=TARGET_PANEL,
-        ),
-    ] = None
+    config: ConfigOption = None
     profile: ProfileOption = None
     sequence: Annotated[
         list[str] | None,
@@ -264,9 +257,9 @@ def run(options: RunOptions) -> None:
     if options.resume is not None and not options.target and _RESUMED not in options.context.meta:
         return _resume(options.context, options.resume)
     failure = _failure_in(options.sequence)
-    if failure is not None:
-        raise typer.Exit(_replay(failure, options))
     found = configured(options, options.context, options.config)
+    if failure is not None:
+        raise typer.Exit(_replay(failure, _for_replay(failure, options, found)))
     options = found.options
     progress = ProgressView(err(no_color=options.no_color), options.quiet)
     if found.configuration is not None:
@@ -291,6 +284,16 @@ def _failure_in(sequences: list[str] | None) -> Replay | None:
     from tlsprobe.fuzz.folder import read_replay
 
     return read_replay(Path(sequences[0]))
+
+
+def _for_replay(failure: Replay, typed: RunOptions, found: Configured) -> RunOptions:
+    """The options of the file's target that the failure was found on; its profile is its own.
+
+    A baseline is of runs: here it says nothing.
+    """
+    own = (one.options for one in found.targets if failure.target in {one.address, one.name})
+    options: RunOptions = next(own, found.options)
+    return replace(options, target=typed.target, profile=typed.profile, expect=None)
 
 
 def _replay(failure: Replay, options: RunOptions) -> int:

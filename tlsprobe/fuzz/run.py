@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example, FuzzFailure, FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
+from tlsprobe.waiving import waiver_of_failure
 
 _LEAST = 1.0
 """Seconds that a run goes on whatever starting took."""
@@ -109,6 +110,12 @@ def _known(failure: FuzzFailure, expect: tuple[FuzzFailure, ...]) -> FuzzFailure
     return replace(failure, known=known)
 
 
+def _accepted(failure: FuzzFailure, job: FuzzJob, today: date) -> FuzzFailure:
+    """The failure, with the reason why somebody accepts it."""
+    waiver = waiver_of_failure(failure, job.target, job.waivers, today)
+    return failure if waiver is None else replace(failure, waived=waiver.because)
+
+
 def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
     measured = fuzzed.examples - fuzzed.unmeasured
     return FuzzRun(
@@ -122,7 +129,10 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         properties=job.settings.properties,
         examples=fuzzed.examples,
         connections=fuzzed.connections,
-        failures=tuple(_known(failure, job.expect) for failure in fuzzed.failures),
+        failures=tuple(
+            _accepted(_known(failure, job.expect), job, started.date())
+            for failure in fuzzed.failures
+        ),
         coverage=fuzzed.coverage,
         unrepeated=fuzzed.unrepeated,
         excused=fuzzed.excused,

@@ -12,6 +12,7 @@ from tlsprobe.fuzz.properties import by_default
 from tlsprobe.model.fuzz import Example, Excused, FuzzCoverage, FuzzFailure, Replay, Unrepeated
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.model.target import Target
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.protocols import Conversations
 
 OVER = 1.1
@@ -62,7 +63,8 @@ class FuzzJob:
 
     ``corpus`` is where examples are kept, None: in the results folder. ``begun`` is when its time
     began, by ``time.perf_counter``; ``profile_text`` is the profile, unless it comes with tlsprobe;
-    ``expect`` are failures that are known. ``command`` are the words behind ``tlsprobe``.
+    ``expect`` are failures that are known, ``waivers`` say which are accepted. ``command`` are the
+    words behind ``tlsprobe``.
     """
 
     target: Target
@@ -74,6 +76,7 @@ class FuzzJob:
     corpus: Path | None = None
     profile_text: str = ""
     expect: tuple[FuzzFailure, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
     command: tuple[str, ...] = ()
 
 

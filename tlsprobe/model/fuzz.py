@@ -64,7 +64,8 @@ class FuzzFailure:
     say of it. ``level`` is how binding the rule is, ``known``: a baseline has it. ``ends`` counts
     how its runs ended where they did not all end alike; ``other`` is the ladder of the one that it
     differs from. ``target`` says whose failure it is where two targets were tried; empty where
-    there is one, or it is a difference of the two.
+    there is one, or it is a difference of the two. ``waived`` is the reason why somebody accepts
+    it, empty for none.
     """
 
     property: str
@@ -94,6 +95,7 @@ class FuzzFailure:
     ladder: tuple[LadderLine, ...] = ()
     other: tuple[LadderLine, ...] = ()
     target: str = ""
+    waived: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ class Waiver:
         }
         return ", ".join(f"{name} {value}" for name, value in parts.items() if value)
 
+    @property
+    def because(self) -> str:
+        """The reason, with its end."""
+        return f"{self.reason} (until {self.until})" if self.until else self.reason
+
 
 class WaiverState(StrEnum):
     """What became of a waiver in a run.

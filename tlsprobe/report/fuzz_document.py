@@ -27,6 +27,7 @@ _ANSWER = ("unrepeated", "excused", "ended_by", "starved", "coverage")
 _MORE = (
     *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
     *("rate", "versions", "together", "provoked", "kind_of_reset", "level", "other", "target"),
+    "waived",
 )
 
 _encoder = msgspec.json.Encoder()

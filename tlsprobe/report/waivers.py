@@ -13,15 +13,12 @@ def describe_waiver(waiver: Waiver, uses: Sequence[WaiverUse]) -> str:
     findings = counted(sum(len(use.findings) for use in uses), "finding")
     states = {use.state for use in uses}
     if WaiverState.EXPIRED in states:
-        return (
-            f"warning: {waiver.where}: the waiver of {waiver.about} expired on {waiver.until}:"
-            f" {findings} of it count again"
-        )
+        return f"warning: {describe_expired(waiver)}: {findings} of it count again"
     if states == {WaiverState.UNUSED}:
         return f"warning: {waiver.where}: the waiver of {waiver.about} is unused: remove it"
-    return f"waived ({waiver.where}): {findings} of {waiver.about}: {reason_of(waiver)}"
+    return f"waived ({waiver.where}): {findings} of {waiver.about}: {waiver.because}"
 
 
-def reason_of(waiver: Waiver) -> str:
-    """The reason, with its end."""
-    return f"{waiver.reason} (until {waiver.until})" if waiver.until else waiver.reason
+def describe_expired(waiver: Waiver) -> str:
+    """That a waiver no longer holds, and since when."""
+    return f"{waiver.where}: the waiver of {waiver.about} expired on {waiver.until}"

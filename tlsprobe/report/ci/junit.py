@@ -21,7 +21,6 @@ from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
 from tlsprobe.report.pages.behaviours import describe
 from tlsprobe.report.sentences import describe_capture, describe_host
-from tlsprobe.report.waivers import reason_of
 from tlsprobe.waiving import standing_verdict, waiver_of
 
 _BAD = (Result.FAIL, Result.WARN, Result.ERROR)
@@ -144,7 +143,7 @@ def _kind(run: Run, cell: Cell, fail_on: str) -> str | None:
 def _waivers(run: Run, cell: Cell) -> str:
     """Why what a cell shows is accepted."""
     found = (waiver_of(run, cell, finding) for finding in cell.findings)
-    return "; ".join(dict.fromkeys(reason_of(waiver) for waiver in found if waiver))
+    return "; ".join(dict.fromkeys(waiver.because for waiver in found if waiver))
 
 
 def _message(run: Run, cell: Cell) -> str:

@@ -15,8 +15,8 @@ from tlsprobe.report.rulebook import rule_url
 
 
 def counting(run: FuzzRun, fail_on: str) -> tuple[FuzzFailure, ...]:
-    """The failures that count: not known before, and as grave as ``--fail-on`` asks for."""
-    new = (failure for failure in run.failures if not failure.known)
+    """The failures that count: not known before, not waived, as grave as ``--fail-on`` asks for."""
+    new = (failure for failure in run.failures if not failure.known and not failure.waived)
     if fail_on == "never":
         return ()
     return tuple(f for f in new if fail_on == "warn" or f.level == Level.MUST)
@@ -39,6 +39,7 @@ def describe_failure(failure: FuzzFailure) -> str:
     """A failure in a line: the close, what it breaks, how often, and the file that replays it."""
     versions = " and ".join(failure.versions or (failure.tls,))
     known = " (known)" if failure.known else ""
+    known += f" (waived: {failure.waived})" if failure.waived else ""
     what = f"{failure.steps} in TLS {versions}: {failure.text}"
     return f"{what}; {describe_confirmation(failure)}; {failure.file}{known}"
 
@@ -54,6 +55,7 @@ def _failure(one: FuzzFailure, run: FuzzRun, counts: bool, place: Place | None) 
         title=f"{run.target.name}: {one.property} ({one.rule})",
         lines=(describe_failure(one), *_lines(one)),
         place=place,
+        waived=one.waived,
         since=Since.SAME if one.known else Since.NOT_COMPARED,
     )
 

@@ -15,7 +15,6 @@ from tlsprobe.report.matrix import describe_wire
 from tlsprobe.report.pages.behaviours import command_for, describe
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.rulebook import rule_url
-from tlsprobe.report.waivers import reason_of
 from tlsprobe.waiving import waiver_of
 
 UNMEASURED_ABOUT = About(
@@ -70,7 +69,7 @@ def waived_because(one: Behaviour, run: Run) -> str:
         for cell, finding in findings_in(one, run)
         if finding.result in {Result.FAIL, Result.WARN}
     ]
-    reasons = [reason_of(waiver) for waiver in found if waiver is not None]
+    reasons = [waiver.because for waiver in found if waiver is not None]
     return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(found) else ""
 
 

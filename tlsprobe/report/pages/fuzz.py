@@ -111,6 +111,8 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
         yield Field("target", failure.target)
     yield Field("broken", failure.text)
     yield Field("confirmed", describe_confirmation(failure))
+    if failure.waived:
+        yield Field("waived", failure.waived)
     if failure.together > 1:
         yield Field("together", f"only with {failure.together} connections at the same time")
     signature: Text = (Code(failure.signature),) if failure.signature else "nothing more was sent"
