@@ -20,6 +20,7 @@ from tlsprobe.model.fuzz import Example
         ("send; fin; drain", "request; fin; drain", False),
         ('send "x"; fin; drain', "send; fin; drain", False),
         ("send; fin; drain", 'send "x"; fin; drain', True),
+        ("send; fin; drain", 'send "half a word"; fin; drain', False),
         ("send large; fin; drain", "send; fin; drain", False),
         ("close_notify split; drain", "close_notify; drain", True),
         ("close_notify; drain", "close_notify split; drain", False),

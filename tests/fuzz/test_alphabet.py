@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsprobe.fuzz.alphabet import LONGEST, alphabet, decode, encode, simplicity
+from tlsprobe.fuzz.alphabet import CROWDS, LONGEST, alphabet, decode, encode, simplicity
 from tlsprobe.fuzz.strategies import examples
 from tlsprobe.language import format_groups, parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Form, Verb
 
-LETTERS = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, idle=2.0)
+PHRASES = (b"ping\nping\n", b"by")
+LETTERS = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, idle=2.0, phrases=PHRASES)
 SOME = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 
 
@@ -23,14 +24,14 @@ def example(steps: str, tls: str = "1.3") -> Example:
 
 
 @SOME
-@given(examples(LETTERS))
+@given(examples(lambda: LETTERS))
 def test_what_is_printed_parses_to_the_same_value(made: Example) -> None:
     assert parse(format_groups(made.sequence.groups)) == made.sequence
     assert made.steps == format_groups(made.sequence.groups)
 
 
 @SOME
-@given(examples(LETTERS))
+@given(examples(lambda: LETTERS))
 def test_an_example_can_be_said_in_choices_and_read_back(made: Example) -> None:
     choices = encode(LETTERS, made)
     assert choices is not None
@@ -81,6 +82,26 @@ def test_the_newer_tls_version_is_the_simpler_one() -> None:
 @pytest.mark.parametrize("steps", ["await end idle; drain", "fin", 'send "yes"; fin; drain'])
 def test_what_the_alphabet_cannot_say_is_told(steps: str) -> None:
     assert encode(LETTERS, example(steps)) is None
+
+
+def test_pauses_come_near_the_idle_timeout_and_draws_mean_the_same_without_it() -> None:
+    unaware = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, phrases=PHRASES)
+    waits = {step.wait for move in LETTERS.moves for step in move.steps if step.verb is Verb.SLEEP}
+    assert {1.0, 1.96, 2.0, 2.1} <= waits
+    shapes = [[len(move.steps) for move in letters.moves] for letters in (unaware, LETTERS)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_crowd_is_drawn_now_and_then_and_is_less_simple_than_one_connection() -> None:
+    def together(number: int) -> int:
+        return decode(LETTERS, lambda most: min(number, most)).together
+
+    drawn = [together(number) for number in range(40)]
+    assert set(drawn) == set(CROWDS)
+    assert drawn.count(1) > len(drawn) / 2
+    one, many = (Example(parse("fin; drain"), "1.3", together) for together in (1, 16))
+    assert simplicity(LETTERS, one) < simplicity(LETTERS, many)
+    assert encode(LETTERS, Example(one.sequence, "1.3", 5)) is None
 
 
 def test_a_protocol_without_goodbye_or_large_requests_has_none() -> None:

@@ -21,7 +21,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(seed: int, most: int = 60) -> list[Example]:
     taken: list[Example] = []
-    generate(LETTERS, seed, most, taken.append)
+    generate(lambda: LETTERS, seed, most, taken.append)
     return taken
 
 
@@ -58,7 +58,7 @@ def test_generating_ends_when_nobody_wants_more() -> None:
         if len(taken) == 5:
             raise Enough
 
-    generate(LETTERS, 1, 1000, take)
+    generate(lambda: LETTERS, 1, 1000, take)
     assert len(taken) == 5
 
 

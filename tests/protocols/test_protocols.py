@@ -12,7 +12,14 @@ from tlsprobe.errors import UsageError
 from tlsprobe.model import protocols as known
 from tlsprobe.model.profile import Profile, ProtocolSettings
 from tlsprobe.model.target import Login, Target
-from tlsprobe.protocols import PROTOCOLS, Conversation, Protocol, make_conversation, spoken
+from tlsprobe.protocols import (
+    PROTOCOLS,
+    Conversation,
+    Protocol,
+    make_conversation,
+    phrases,
+    spoken,
+)
 from tlsprobe.protocols.http1 import Http1, Http1Settings
 from tlsprobe.protocols.postgres import Postgres, PostgresSettings
 from tlsprobe.protocols.raw import Raw, RawSettings
@@ -97,3 +104,10 @@ def test_the_adapter_offers_alpn_unless_the_profile_does() -> None:
 def test_mistakes_come_out_before_any_connection() -> None:
     with pytest.raises(UsageError):
         make_conversation(profile(PostgresSettings()), "h", Login(user="a\0b"))
+
+
+def test_phrases_are_made_of_the_protocol_s_own_words() -> None:
+    bye = RawSettings(request=b"ping\n", response=re.compile(b"\n"), goodbye=b"quit\n")
+    assert phrases(lambda: Raw(bye)) == (b"qu", b"\n", b"ping\nping\n", b"ping\nquit\n")
+    long = RawSettings(request=b"x" * 400 + b"\n", response=re.compile(b"\n"))
+    assert phrases(lambda: Raw(long)) == (b"\n",), "what is too long to be printed is left out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlsprobe.fuzz.alphabet import FEW
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import TAKES_TIME, Form, Limit, Step, Verb
 
@@ -24,7 +25,7 @@ def _said(example: Example) -> tuple[Step, ...]:
 
 def _is(step: Step, wanted: Step) -> bool:
     if wanted.verb is Verb.SEND and step.verb in {Verb.SEND, Verb.REQUEST}:
-        anything = wanted.payload is not None and wanted.form is Form.WHOLE
+        anything = wanted.payload == FEW
         return anything or (step.form, step.payload) == (wanted.form, wanted.payload)
     if wanted.verb in TAKES_TIME and wanted.verb is not Verb.REQUEST:
         return step.verb in TAKES_TIME and _seconds(step) >= _seconds(wanted)

@@ -52,6 +52,9 @@ PAUSES = (0.000_05, 0.000_5, 0.005, 0.03, 0.1, 0.3)
 WAITS = (0.005, 0.05, 0.2)
 """Seconds that generated reading lasts at most."""
 
+FEW = b"x"
+"""A few bytes, where it does not matter which."""
+
 _OF_IDLE = (0.5, 0.98, 1.0, 1.05)
 _AWAITED = (Awaited.RESPONSE, Awaited.DATA, Awaited.CLOSE_NOTIFY, Awaited.FIN, Awaited.FLIGHT)
 _ASKS_FOR_AN_END = ENDS | ANNOUNCES
@@ -93,19 +96,24 @@ def alphabet(
     offered: frozenset[Form],
     has_goodbye: bool,
     idle: float | None = None,
+    phrases: tuple[bytes, ...] = (),
 ) -> Alphabet:
     """The alphabet of a protocol with these forms of request; ``idle`` is the server's timeout.
 
-    Without it no pause is anywhere near an idle expiry.
+    Without it no pause is anywhere near an idle expiry; it has as many, so that what is drawn by
+    numbers does not depend on it. ``phrases`` are made of the protocol's own words.
     """
-    pauses = PAUSES + tuple(round(idle * part, 6) for part in _OF_IDLE if idle is not None)
-    moves = [move for verb in Verb for move in _moves(verb, pauses, offered)]
+    near = PAUSES[-len(_OF_IDLE) :] if idle is None else (round(idle * p, 6) for p in _OF_IDLE)
+    pauses = (*PAUSES, *near)
+    moves = [move for verb in Verb for move in _moves(verb, pauses, offered, phrases)]
     if not has_goodbye:
         moves = [move for move in moves if move.steps[0].verb is not Verb.TERMINATE]
     return Alphabet(tuple(sorted(moves, key=lambda move: move.rank)), versions)
 
 
-def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> Iterator[Move]:
+def _moves(
+    verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form], phrases: tuple[bytes, ...]
+) -> Iterator[Move]:
     """What is drawn of a verb."""
     whole = Step(verb)
     match verb:
@@ -114,10 +122,7 @@ def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> I
         case Verb.CLOSE_NOTIFY:
             yield Move(1, 12, (whole, whole, whole, Step(verb, form=Form.SPLIT)))
         case Verb.SEND:
-            part, cut = Step(verb, form=Form.PART), Step(verb, form=Form.CUT)
-            bulky = (Step(verb, form=f) for f in (Form.LARGE, Form.UPLOAD) if f in offered)
-            yield Move(2, 6, (Step(verb, payload=b"x"),))
-            yield Move(5, 11, (whole, whole, whole, part, part, cut, *bulky))
+            yield from _sends(offered, phrases)
         case Verb.TERMINATE:
             yield Move(3, 7, (whole,))
         case Verb.REQUEST:
@@ -141,6 +146,17 @@ def _moves(verb: Verb, pauses: tuple[float, ...], offered: frozenset[Form]) -> I
             pass
         case _:
             assert_never(verb)
+
+
+def _sends(offered: frozenset[Form], phrases: tuple[bytes, ...]) -> Iterator[Move]:
+    """What is sent besides whole conversations: requests in all their forms, and odd phrases."""
+    send = Verb.SEND
+    whole, part, cut = Step(send), Step(send, form=Form.PART), Step(send, form=Form.CUT)
+    bulky = (Step(send, form=form) for form in (Form.LARGE, Form.UPLOAD) if form in offered)
+    yield Move(2, 6, (Step(send, payload=FEW),))
+    yield Move(5, 11, (whole, whole, whole, part, part, cut, *bulky))
+    if phrases:
+        yield Move(13, 4, tuple(Step(send, payload=phrase) for phrase in phrases))
 
 
 def decode(letters: Alphabet, draw: Draw) -> Example:

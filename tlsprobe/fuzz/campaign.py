@@ -9,7 +9,9 @@ time, of the server, or of the user's patience costs only what was still to come
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 
@@ -31,8 +33,9 @@ from tlsprobe.fuzz.strategies import homeless
 from tlsprobe.fuzz.suspects import MANY
 from tlsprobe.fuzz.trying import Counts, Prober
 from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import Awaited, Verb
 from tlsprobe.model.target import Target, endpoint
-from tlsprobe.protocols import Conversations, offers
+from tlsprobe.protocols import Conversations, offers, phrases
 
 COMPARED = 8
 """Of so many examples one is run a second time, and one in the other TLS version."""
@@ -42,6 +45,9 @@ MOST_COMPARED = 4
 
 _UNCOMPARED = 64
 """So many examples are tried before any is compared: each of these is the first of its kind."""
+
+_LEAST_IDLE = 0.2
+"""Seconds of silence that may be a server's idle timeout."""
 
 _IDLE = 3.0
 """Seconds that a wait for the server's idle timer lasts, where nobody knows how long that is."""
@@ -73,8 +79,9 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
             await shared.prober(place.target, found, captures)
             for place, found in zip(places, reached, strict=True)
         ]
-        sources = _sources(_letters(probers, converse, settings), converse, settings)
-        campaign = _Campaign(probers, sources, settings, watcher, shared.counts, begun)
+        letters = partial(_letters, _common_versions(probers), converse, settings.goodbye)
+        sources = _sources(letters(settings.idle), converse, settings)
+        campaign = _Campaign(probers, sources, settings, watcher, shared.counts, begun, letters)
         shared.told[:] = (campaign.tell, campaign.tell_of_other)[: len(probers)]
         await campaign.run(stop)
     return campaign.answer(interrupted=stop.is_set())
@@ -85,14 +92,20 @@ async def _reach_all(places: list[Against], run: Settings) -> list[Reached]:
     return [await reach(place.target, place.converse, run) for place in places]
 
 
-def _letters(probers: list[Prober], converse: Conversations, settings: FuzzSettings) -> Alphabet:
-    """The alphabet of what all targets can do, the newest TLS version the simplest."""
+def _common_versions(probers: list[Prober]) -> tuple[str, ...]:
+    """The TLS versions that all targets have, the newest first, which is the simplest."""
     common = set.intersection(*({str(v) for v in prober.routes} for prober in probers))
     if not common:
         hint = "ask for one that both have with --tls"
         raise CannotMeasure("the two targets have no TLS version in common", hint)
-    versions = tuple(sorted(common, reverse=True))
-    return alphabet(versions, offers(converse), settings.goodbye, settings.idle)
+    return tuple(sorted(common, reverse=True))
+
+
+def _letters(
+    versions: tuple[str, ...], converse: Conversations, has_goodbye: bool, idle: float | None
+) -> Alphabet:
+    """The alphabet of what the protocol has; ``idle`` is the server's timeout, if it is known."""
+    return alphabet(versions, offers(converse), has_goodbye, idle, phrases(converse))
 
 
 def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings) -> Sources:
@@ -116,8 +129,11 @@ class _Campaign:
         watcher: FuzzWatcher,
         counts: Counts,
         begun: float,
+        letters: Callable[[float], Alphabet],
     ) -> None:
         self.settings = settings
+        self.letters = letters
+        self.idle = settings.idle
         self.watcher = watcher
         self.counts = counts
         self.sources = sources
@@ -218,6 +234,7 @@ class _Campaign:
         first.was_tried(seen)
         if not seen.counts:
             return
+        self.learn_idle(seen)
         is_new = self.counts.signatures[seen.judgement.signature] == 1
         self.sources.learn(seen, is_new=is_new)
         if is_new:
@@ -229,6 +246,17 @@ class _Campaign:
                     first.suspects.note(found)
         left = max(0.0, self.bounds.at(1) - trio.current_time())
         self.watcher.progressed(len(self.counts.examples), self.failures, left)
+
+    def learn_idle(self, seen: Observation) -> None:
+        """From here on pauses come near the server's idle timeout: it showed it."""
+        expired = seen.judgement.timing_us.get("idle_to_end", 0.0) / 1e6
+        if self.idle is not None or expired < _LEAST_IDLE or not _waits_first(seen.example):
+            return
+        self.idle = expired
+        letters = self.letters(expired)
+        self.sources.letters = letters
+        for inquiry in self.inquiries:
+            inquiry.learn(letters)
 
     @property
     def failures(self) -> int:
@@ -286,6 +314,12 @@ class _Campaign:
             "interrupted" if interrupted else self.ended_by,
             (*notes, *(note for one in self.inquiries for note in one.losses.notes)),
         )
+
+
+def _waits_first(example: Example) -> bool:
+    """Whether all that it does at first is to wait for the server's end."""
+    step = example.sequence.steps[0]
+    return step.verb is Verb.AWAIT and step.event is Awaited.END
 
 
 def _is_turn_of(needs: Needs, number: int) -> bool:

@@ -49,6 +49,7 @@ class Inquiry:
         warned: Callable[[str], None],
     ) -> None:
         self.prober = prober = probers[0]
+        self.letters = letters
         self.settings = settings
         self.asked = asked
         self.bounds = bounds
@@ -56,7 +57,7 @@ class Inquiry:
         self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
         self.suspects = suspects = Suspects(
             *(asked, lambda: len(bounds.counts.examples)),
-            *(lambda example: simplicity(letters, example), found),
+            *(lambda example: simplicity(self.letters, example), found),
         )
         prober.worst = lambda seen: len(violations(seen, asked))
         is_death_asked = any(one.name == DEATH.name for one in asked)
@@ -161,6 +162,10 @@ class Inquiry:
         suspect.shrunk = True
         shows = await self.confirmer.still_shows(suspect)
         self.suspects.settle(suspect, confirmed=shows)
+
+    def learn(self, letters: Alphabet) -> None:
+        """There is more to draw than was known."""
+        self.letters = self.shrinker.letters = letters
 
     def was_tried(self, seen: Observation) -> None:
         """An example was tried: it may be what the server dies of, or what met it dead."""

@@ -53,7 +53,7 @@ class Sources:
         async def work() -> None:
             async with send:
                 number, many = self.number, _DRAWN * most
-                await trio.to_thread.run_sync(generate, self.letters, number, many, take)
+                await trio.to_thread.run_sync(generate, lambda: self.letters, number, many, take)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work)

@@ -30,17 +30,22 @@ class Enough(BaseException):
     """Ends a hypothesis run from inside; not an Exception, which hypothesis would take as news."""
 
 
-def examples(letters: Alphabet) -> st.SearchStrategy[Example]:
-    """Every example that the alphabet can say; hypothesis shrinks it towards the simplest."""
+def examples(letters: Callable[[], Alphabet]) -> st.SearchStrategy[Example]:
+    """Every example that the alphabet can say; hypothesis shrinks it towards the simplest.
+
+    It may come to say other things, but by the same numbers.
+    """
 
     @st.composite
     def made(draw: st.DrawFn) -> Example:
-        return decode(letters, lambda most: draw(_up_to(most)))
+        return decode(letters(), lambda most: draw(_up_to(most)))
 
     return made()
 
 
-def generate(letters: Alphabet, number: int, most: int, take: Callable[[Example], None]) -> None:
+def generate(
+    letters: Callable[[], Alphabet], number: int, most: int, take: Callable[[Example], None]
+) -> None:
     """Give ``take`` up to ``most`` examples, the same for the same seed ``number``.
 
     ``take`` may raise Enough, or anything else that is no Exception.
@@ -86,7 +91,7 @@ def shrink(
     database.save(_KEY, choices_to_bytes([*choices, 0]))
     how = _settings(database=database, phases=(Phase.reuse, Phase.shrink), max_examples=1)
     with suppress(Enough):
-        find(examples(letters), asked, settings=how, database_key=_KEY)
+        find(examples(lambda: letters), asked, settings=how, database_key=_KEY)
         while any(asked(example) for example in simpler(letters, best)):
             pass
 

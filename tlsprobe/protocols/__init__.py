@@ -29,6 +29,7 @@ __all__ = [
     "has_goodbye",
     "make_conversation",
     "offers",
+    "phrases",
     "protocol_of",
     "spoken",
 ]
@@ -37,6 +38,9 @@ _ALL = (HTTP1, HTTP2, MYSQL, LDAP, MQTT, AMQP, CHAT, POSTGRES, RAW)
 
 PROTOCOLS: Mapping[str, Protocol[Any]] = {protocol.name: protocol for protocol in _ALL}
 """The registry: every protocol by the name of its adapter."""
+
+MOST_OF_A_PHRASE = 512
+"""Bytes of the longest phrase: it is printed as a part of a sequence."""
 
 _BY_SETTINGS: Mapping[type, Protocol[Any]] = {protocol.settings: protocol for protocol in _ALL}
 
@@ -78,6 +82,21 @@ def offers(converse: Conversations) -> frozenset[Form]:
     """The forms of a request that the protocol has, besides the plain one and parts of it."""
     forms = {Form.LARGE: converse().large(), Form.UPLOAD: converse().upload()}
     return frozenset(form for form, request in forms.items() if request is not None)
+
+
+def phrases(converse: Conversations) -> tuple[bytes, ...]:
+    """Short phrases of the protocol's own words that a client has no reason to say like this.
+
+    Half of a goodbye; the end of a request by itself; and where one request is like another, two of
+    them, or one and the goodbye, in one record.
+    """
+    one = converse()
+    request, another, goodbye = one.request(), one.request(), converse().goodbye() or b""
+    made = [goodbye[: len(goodbye) // 2], request[-1:]]
+    if request == another:
+        made += [request * 2, request + goodbye]
+    others = {b"", request, goodbye}
+    return tuple(dict.fromkeys(m for m in made if m not in others and len(m) <= MOST_OF_A_PHRASE))
 
 
 def has_goodbye(profile: Profile) -> bool:
