@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import socket
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 import trio
 
+from tests.fuzz.controls import CONTROLS
 from tests.fuzz.faults import FAULTS
 from tests.fuzz.faults.peer import Fault, House, Seeded
 from tlsprobe.reference import server
@@ -38,7 +40,7 @@ async def _connection(
             else:
                 await peer.handshake()
             await fault.end(peer, await peer.serve())
-        except Gone:
+        except (Gone, trio.ClosedResourceError):
             pass
         finally:
             house.open -= 1
@@ -48,6 +50,14 @@ async def serve(fault: Fault, listener: socket.socket, dice: str | None) -> None
     """Serve until standard input ends, or the fault ends it."""
     context, house = server._context(), House(listener=listener, luck=random.Random(dice))
     accepting = trio.socket.from_stdlib_socket(listener)
+    slots = trio.CapacityLimiter(fault.slots or math.inf)
+
+    async def in_a_slot(sock: trio.socket.SocketType, slot: object) -> None:
+        try:
+            await _connection(sock, context, fault, house)
+        finally:
+            slots.release_on_behalf_of(slot)
+
     async with trio.open_nursery() as nursery:
 
         async def watch() -> None:
@@ -59,14 +69,16 @@ async def serve(fault: Fault, listener: socket.socket, dice: str | None) -> None
         nursery.start_soon(watch)
         with suppress(OSError, trio.ClosedResourceError):
             while True:
+                await slots.acquire_on_behalf_of(slot := object())
                 sock, _ = await accepting.accept()
-                nursery.start_soon(_connection, sock, context, fault, house)
+                nursery.start_soon(in_a_slot, sock, slot)
 
 
 def main() -> None:
     """A server that dies is there again after a moment, on the same port."""
     name, dice = sys.argv[1], next(iter(sys.argv[2:]), None)
-    fault = FAULTS[name] if name in FAULTS else Fault("", "", "", (), BEHAVIOURS[name].end)
+    known = FAULTS | CONTROLS
+    fault = known[name] if name in known else Fault("", "", "", (), BEHAVIOURS[name].end)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))

@@ -10,22 +10,29 @@ from dataclasses import dataclass, field
 import trio
 
 from tlsprobe.model.target import TlsVersion
-from tlsprobe.reference.dialects import Lines, Manner
+from tlsprobe.reference.dialects import Gone, Lines, Manner
 from tlsprobe.reference.peer import Occasion, Peer
 from tlsprobe.tls import TlsContext
 
 LATE = 0.25
 """Seconds in which a client on a busy machine says what it has to say next."""
 
+_HEADER = 5
 _PLAINLY = Manner()
 _OVERHEAD = {TlsVersion.TLS12: 29, TlsVersion.TLS13: 22}
 
 
 @dataclass(slots=True)
 class House:
-    """What the connections of one server share: how many there are, and where it listens."""
+    """What the connections of one server share: how many there are, and where it listens.
+
+    ``greeting`` are in their handshake, ``peers`` answer requests, ``resets`` were their clients'.
+    """
 
     open: int = 0
+    greeting: int = 0
+    resets: int = 0
+    peers: set[Seeded] = field(default_factory=set)
     listener: socket.socket | None = None
     turn: int = 0
     luck: random.Random = field(default_factory=random.Random)
@@ -44,6 +51,9 @@ class Seeded(Peer):
         self.spoke = trio.current_time()
         self.gap = 0.0
         self.together = 0
+        self.waiting = b""
+        self.was_behind = False
+        self.was_cut = False
 
     @property
     def version(self) -> TlsVersion:
@@ -65,7 +75,11 @@ class Seeded(Peer):
 
     async def serve(self) -> Occasion:
         self.spoke = trio.current_time()
-        occasion = await super().serve()
+        self.house.peers.add(self)
+        try:
+            occasion = await super().serve()
+        finally:
+            self.house.peers.discard(self)
         self._mind_the_gap()
         self.together = self.house.open
         return occasion
@@ -76,6 +90,23 @@ class Seeded(Peer):
         if self.fault.answer is not None:
             return await self.fault.answer(self, words)
         return await super()._answer(words)
+
+    async def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            chunk = await self._receive(size - len(data))
+            if not chunk:
+                self.was_cut = self.was_cut or bool(data) or size != _HEADER
+                return b""
+            data += chunk
+        return data
+
+    async def _receive(self, size: int) -> bytes:
+        try:
+            return await super()._receive(size)
+        except Gone:
+            self.house.resets += 1
+            raise
 
     def _mind_the_gap(self) -> None:
         now = trio.current_time()
@@ -116,6 +147,7 @@ class Fault:
 
     ``breaks`` are properties that say so. ``answer`` and ``greet`` replace what an honest server
     does with a request and in the handshake. ``deadly``: it takes the whole server with it.
+    ``slots``: it serves so many connections at a time, and the others wait; 0: as many as come.
     """
 
     name: str
@@ -126,6 +158,7 @@ class Fault:
     answer: Answers | None = None
     greet: Greets | None = None
     deadly: bool = False
+    slots: int = 0
 
 
 RESETS = ("no-reset-before-fin", "no-deliberate-abort", "no-data-lost")

@@ -1,0 +1,77 @@
+"""Correct servers of unusual kinds: whatever the fuzzer finds wrong with one is wrong with us.
+
+``python -m tests.fuzz.seeded NAME`` serves them, as it does the seeded faults.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from tests.fuzz.faults.peer import Fault, Seeded
+from tests.fuzz.faults.ways import end_politely, polite
+from tlsprobe.reference.dialects import Gone
+from tlsprobe.reference.peer import Occasion
+
+_MOMENT, _WHILE = 0.05, 0.15
+_LONG = 10.0
+_SMALL = 4096
+
+
+async def _ends_slowly(peer: Seeded, _: Occasion) -> None:
+    """Takes its time over its alert, and again over its FIN."""
+    await trio.sleep(_WHILE)
+    await peer.notify()
+    await trio.sleep(_MOMENT)
+    await end_politely(peer)
+
+
+async def _answers_slowly(peer: Seeded, words: bytes) -> Occasion | None:
+    """The client may have half-closed by then, and gets its response all the same."""
+    await trio.sleep(_WHILE)
+    return await peer.answer_as_usual(words)
+
+
+async def _waits_for_the_client(peer: Seeded, _: Occasion) -> None:
+    """Half-closes, and closes when the client has, however long that takes."""
+    await peer.notify()
+    peer.fin()
+    await peer.linger(_LONG)
+    peer.close()
+
+
+async def _greets_with_late_tickets(peer: Seeded) -> None:
+    """The end of its handshake, which in TLS 1.3 is its session tickets, comes a moment later."""
+    while not peer._tls.handshaken:
+        record = await peer._record()
+        if not record:
+            raise Gone
+        peer._tls.receive(record)
+        last = peer._tls.output()
+        if peer._tls.handshaken:
+            await trio.sleep(_MOMENT)
+        await peer._send(last)
+        if peer._tls.failure:
+            raise Gone
+
+
+async def _greets_through_small_buffers(peer: Seeded) -> None:
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        peer._socket.setsockopt(socket.SOL_SOCKET, buffer, _SMALL)
+    await peer.handshake()
+
+
+CONTROLS = {
+    control.name: control
+    for control in (
+        Fault("slow-to-end", "control", "", (), _ends_slowly),
+        Fault("slow-to-answer", "control", "", (), polite, answer=_answers_slowly),
+        Fault("slow-all-over", "control", "", (), _ends_slowly, answer=_answers_slowly),
+        Fault("patient-half-closer", "control", "", (), _waits_for_the_client),
+        Fault("late-tickets", "control", "", (), polite, greet=_greets_with_late_tickets),
+        Fault("small-buffers", "control", "", (), polite, greet=_greets_through_small_buffers),
+        Fault("pool-of-four", "control", "", (), polite, slots=4),
+    )
+}
+"""All of them by name."""
