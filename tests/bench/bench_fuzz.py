@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 VERSIONS = ("1.3", "1.2")
 SEEDS, SECONDS = 5, 60.0
-_OWN = Settings(patience=Patience(5.0, 5.0), require_capture=True)
+OWN = Settings(patience=Patience(5.0, 5.0), require_capture=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ async def search(port: int, fault: Fault, seed: int, seconds: float) -> tuple[Fu
         if any(one.property in fault.breaks for one in so_far.failures):
             stop.set()
 
-    settings = FuzzSettings(_OWN, seconds=seconds, over=seconds / 10, seed=seed, goodbye=True)
+    settings = FuzzSettings(OWN, seconds=seconds, over=seconds / 10, seed=seed, goodbye=True)
     fuzzed = await fuzz(*place(port), settings, FuzzWatcher(tried=tried, failed=failed), stop)
     return fuzzed, seen[1] or None
 
@@ -107,9 +107,9 @@ async def search(port: int, fault: Fault, seed: int, seconds: float) -> tuple[Fu
 async def spend(port: int, fault: Fault, examples: Iterable[Example], seconds: float) -> int | None:
     """After how many connections of these examples the fault is seen, sixteen at a time."""
     target, converse = place(port)
-    reached = await reach(target, converse, _OWN)
+    reached = await reach(target, converse, OWN)
     asked = [PROPERTIES[name] for name in fault.breaks]
-    shared = Shared(FuzzSettings(_OWN), [reached], FuzzWatcher())
+    shared = Shared(FuzzSettings(OWN), [reached], FuzzWatcher())
     left, done, found = iter(examples), [0], list[int]()
 
     async def work(prober: Prober) -> None:
@@ -126,7 +126,7 @@ async def spend(port: int, fault: Fault, examples: Iterable[Example], seconds: f
         prober = await shared.prober(target, reached, captures)
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
-                for _ in range(_OWN.concurrency):
+                for _ in range(OWN.concurrency):
                     nursery.start_soon(work, prober)
     return found[0] if found else None
 

@@ -9,17 +9,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import trio
 
+from tests.bench.bench_fuzz import OWN, place
 from tests.e2e.probing import Ran, tlsprobe
+from tests.fuzz.controls import CONTROLS
 from tests.fuzz.seeded import seeded
 from tests.servers import GENEROUS_S, Nginx, Postgres
+from tlsprobe.campaign.reach import reach
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
+from tlsprobe.fuzz.shared import Shared
 from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import WRITES, Verb
 from tlsprobe.report.schema import closed, fuzz_schema
 
@@ -186,6 +194,33 @@ def test_a_fault_that_takes_a_crowd_says_so(tmp_path: Path) -> None:
     assert ran.code == 1, ran.err
     assert all(one["together"] > 6 for one in document(ran)["failures"])
     assert "connections at the same time" in ran.out
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_correct_server_of_an_unusual_kind_is_blamed_for_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    words = ("--profile", "reference", "--time", "600", "--examples", "40", "--seed", "1")
+    with seeded(name) as port:
+        ran = fuzz(port, *words, cwd=tmp_path)
+    assert document(ran)["failures"] == [], ran.out
+    assert ran.code == 0, ran.err
+
+
+def test_an_idle_expiry_is_answered_in_a_round_of_its_own() -> None:
+    async def answered(port: int) -> list[Observation]:
+        target, converse = place(port)
+        reached = await reach(target, converse, OWN)
+        shared = Shared(FuzzSettings(OWN), [reached], FuzzWatcher())
+        async with AsyncExitStack() as captures:
+            prober = await shared.prober(target, reached, captures)
+            example = Example(parse("request; answer 2s; drain"), "1.3", together=4)
+            return await prober.each(example, "explore", patient=True)
+
+    with seeded("unread-when-idle") as port:
+        seen = trio.run(answered, port)
+    assert len(seen) == 4
+    assert any(one.judgement.signature == "n N r" for one in seen), "an answer was left unread"
 
 
 def deadly(folder: Path) -> tuple[str, ...]:

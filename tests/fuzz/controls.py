@@ -43,17 +43,19 @@ async def _waits_for_the_client(peer: Seeded, _: Occasion) -> None:
 
 async def _greets_with_late_tickets(peer: Seeded) -> None:
     """The end of its handshake, which in TLS 1.3 is its session tickets, comes a moment later."""
+    last = b""
     while not peer._tls.handshaken:
+        await peer._send(last)
         record = await peer._record()
         if not record:
             raise Gone
         peer._tls.receive(record)
         last = peer._tls.output()
-        if peer._tls.handshaken:
-            await trio.sleep(_MOMENT)
-        await peer._send(last)
         if peer._tls.failure:
+            await peer._send(last)
             raise Gone
+    await trio.sleep(_MOMENT)
+    await peer._send(last)
 
 
 async def _greets_through_small_buffers(peer: Seeded) -> None:

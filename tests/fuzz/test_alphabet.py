@@ -92,6 +92,15 @@ def test_pauses_come_near_the_idle_timeout_and_draws_mean_the_same_without_it() 
     assert shapes[0] == shapes[1]
 
 
+def test_an_expiry_is_answered_once_where_it_is_known_when_it_comes() -> None:
+    answers = [step for move in LETTERS.moves for step in move.steps if step.verb is Verb.ANSWER]
+    assert [step.wait for step in answers] == [2.4]
+    assert encode(LETTERS, example("request; answer 2.4s; fin; drain")) is not None
+    assert encode(LETTERS, example("answer 2.4s; answer 2.4s; fin; drain")) is None
+    unaware = alphabet(("1.3",), frozenset(Form), has_goodbye=True)
+    assert encode(unaware, example("request; answer 2.4s; fin; drain")) is None
+
+
 def test_a_crowd_is_drawn_now_and_then_and_is_less_simple_than_one_connection() -> None:
     def together(number: int) -> int:
         return decode(LETTERS, lambda most: min(number, most)).together

@@ -112,8 +112,8 @@ def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings)
     """What is tried: failures of earlier runs, what is known, and what every run begins with."""
     idle = settings.idle
     wait = min(_IDLE, settings.seconds / 20) if idle is None else 1.1 * idle + 0.2
-    goodbye = settings.goodbye
-    first = first_examples(letters.versions, offers(converse), round(wait, 3), has_goodbye=goodbye)
+    can = letters.versions, offers(converse), round(wait, 3), phrases(converse)
+    first = first_examples(*can, has_goodbye=settings.goodbye)
     known = [example for example in settings.known if example.tls in letters.versions]
     return Sources(letters, dict.fromkeys((*known, *first)), known, settings.seed)
 

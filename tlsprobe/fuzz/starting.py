@@ -2,9 +2,9 @@
 
 First a few that are as unlike each other as short closes can be: each way to end, on each state
 that a server may be in. Then every one of one step and of two, and a few by many connections at the
-same time; then those behind each kind of request, and the named sequences. Of each of these parts,
-every close is tried in one TLS version before any is tried in another one: most faults show in all
-of them.
+same time or of odd phrases; then those behind each kind of request, and the named sequences. Of
+each of these parts, every close is tried in one TLS version before any is tried in another one:
+most faults show in all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import product
 from tlsprobe.catalogue import default_sequences, lacks
 from tlsprobe.errors import SequenceError
 from tlsprobe.fuzz.alphabet import CROWDS
-from tlsprobe.language import format_groups, format_wait, parse
+from tlsprobe.language import format_bytes, format_groups, format_wait, parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Form, Limit, Sequence
 
@@ -60,20 +60,28 @@ _IDLE = (
     *("await close_notify {}; close_notify", "request; await close_notify {}; close_notify"),
     *("request; await close_notify {}; sleep 50ms; close_notify",),
     *("request; await close_notify {}; send", "request; await close_notify {}; fin"),
+    "request; answer {}",
 )
 
 
 def first_examples(
-    versions: tuple[str, ...], offered: frozenset[Form], idle: float, *, has_goodbye: bool
+    versions: tuple[str, ...],
+    offered: frozenset[Form],
+    idle: float,
+    phrases: tuple[bytes, ...] = (),
+    *,
+    has_goodbye: bool,
 ) -> tuple[Example, ...]:
     """The examples of a protocol with these forms of request, each once, the simplest first.
 
-    ``idle`` is how long a wait for the server's idle timer may take, in seconds.
+    ``idle`` is how long a wait for the server's idle timer may take, in seconds; ``phrases`` are
+    made of the protocol's own words.
     """
     parts = (
         (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
         (_short(), 1),
         (_parsed(_TOGETHER), CROWDS[-1]),
+        (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
         (_longer(offered, idle, has_goodbye=has_goodbye), 1),
     )
     made: dict[Example, None] = {}

@@ -18,7 +18,8 @@ from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.judging import alone
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK, Reached
-from tlsprobe.campaign.trace import trace_of
+from tlsprobe.campaign.trace import forget, trace_of
+from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsStore
@@ -26,12 +27,12 @@ from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.language import format_groups
-from tlsprobe.model.facts import TrialFact
+from tlsprobe.model.facts import Load, TrialFact
 from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import Control, TcpEnd
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Trial
-from tlsprobe.model.sequence import TAKES_TIME, Sequence, Verb
+from tlsprobe.model.sequence import RACES, TAKES_TIME, Limit, Sequence, Verb
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Stage, Trace
 from tlsprobe.protocols import spoken
@@ -172,6 +173,7 @@ class Prober:
         self.tell = tell
         self.facts = facts
         self.gauge = Gauge()
+        self._racing = trio.Lock()
         self.memory: dict[Example, Observation] = {}
         self.tallies: defaultdict[Example, Tally] = defaultdict(Tally)
         self.shown: set[str] = set()
@@ -251,6 +253,8 @@ class Prober:
         told: Container[str] | None = None,
     ) -> list[Observation]:
         """All the connections of an example, which is one unless it says how many together."""
+        if example.sequence.is_race:
+            return await self._race(example, why, patient, told)
         seen: list[Observation] = []
 
         async def one_of_them() -> None:
@@ -274,7 +278,39 @@ class Prober:
             found, load = await self.gauge.driving(lambda: drive(route, example.sequence))
             await self.capture.settle()
             lost = self.capture.dropped != dropped
-            trace = bounded(trace_of(self.capture, found, lost, self.protocol))
+        return self._observed(example, why, found, load, lost, patient, told)
+
+    async def _race(
+        self, example: Example, why: str, patient: bool, told: Container[str] | None
+    ) -> list[Observation]:
+        """A round of connections that answer the server's idle expiry, one round at a time."""
+        route = self._route(example.tls, patient)
+        idle = next(step.wait for step in example.sequence.steps if step.verb in RACES)
+        if not isinstance(idle, Limit):
+            route = replace(route, patience=replace(route.patience, idle=idle, server=idle))
+        racing = Round(example.together, pause_capture=self.capture.hold, turn=self.pace.turn)
+        async with self._racing, self.working:
+            dropped = self.capture.dropped
+            (found, pacemaker), load = await self.gauge.driving(
+                lambda: racing.drive(route, example.sequence), example.together + 1
+            )
+            await self.capture.settle()
+            lost = self.capture.dropped != dropped
+        forget(self.capture, pacemaker)
+        return [self._observed(example, why, one, load, lost, patient, told) for one in found]
+
+    def _observed(  # noqa: PLR0917 - what there is to know of a connection, in its order
+        self,
+        example: Example,
+        why: str,
+        found: Drive,
+        load: Load,
+        lost: bool,
+        patient: bool,
+        told: Container[str] | None,
+    ) -> Observation:
+        """A connection that was driven: counted, written down and judged."""
+        trace = bounded(trace_of(self.capture, found, lost, self.protocol))
         self.counts.compared += why == "compare"
         self.counts.connections += 1  # what was cut short by the end of the time is none
         fact = TrialFact(Trial(example.steps, example.tls, self.counts.connections), trace, load)
