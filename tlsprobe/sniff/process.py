@@ -6,8 +6,8 @@ three reasons: it is the only one that needs a privilege, and gives it up before
 reading never waits for the probe's interpreter; and the packet library, whose licence is the GPL,
 stays on its side of a pipe. See `sniffer_protocol` for what is said over it.
 
-Frames are never dissected here. They go from the socket straight into the batch that is written
-to the pipe, one copy in all.
+Frames are never dissected here. They are copied into the batch that is written to the pipe, and
+that is all.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from tlsprobe.sniff import bpf, privileges
 from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.packet_socket import Listening, open_cooked_socket, open_packet_socket
 from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAME_HEAD, FRAMES, SYNCED, TALLY
+from tlsprobe.sniff.reception import AT_ONCE, LARGEST_FRAME, Arrived, Reception
 from tlsprobe.sniff.route import EVERY, Interface, describe, packed
 
 RECEIVE_BUFFER = 64 * 1024 * 1024
 BATCH = 1024 * 1024
-LARGEST_FRAME = 256 * 1024
-"""Larger than any: the kernel may pass on 64 KiB of coalesced segments as one frame."""
 PAUSE_S = 0.004
 """How long frames and questions gather: handling several at once costs hardly more than one.
 
@@ -47,9 +46,7 @@ _SO_RCVBUFFORCE = 33
 _SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
 _F_SETPIPE_SZ = 1031
-_TIMESPEC = struct.Struct("@ll")
 _STATISTICS = struct.Struct("@II")
-_ANCILLARY_ROOM = socket.CMSG_SPACE(_TIMESPEC.size)
 _COOKED = struct.Struct("!H2xIHBB8s")
 """The header of Linux's second cooked link type (``LINKTYPE_LINUX_SLL2``)."""
 _MOST_BEFORE = 10_000
@@ -67,8 +64,8 @@ class Tap:
 
     def __init__(self, packets: socket.socket, *, cooked: bool = False) -> None:
         self._packets = packets
+        self._reception = Reception(packets)
         self._added = _COOKED.size if cooked else 0
-        self._indexes: dict[str, int] = {}
         self._batch = bytearray(BATCH + sniffer_protocol.HEAD.size + TALLY.size)
         self._view = memoryview(self._batch)
         self._end = sniffer_protocol.HEAD.size
@@ -85,40 +82,40 @@ class Tap:
         Bounded also when frames arrive as fast as they are read: one that is younger than the
         call ends it.
         """
-        receive, view, second = self._packets.recvmsg_into, self._view, 10**9
-        flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
-        head, pack, stamp = FRAME_HEAD.size, FRAME_HEAD.pack_into, _TIMESPEC.unpack
-        added = self._added
         young = time.time_ns() + STILL_NS
         while True:
-            if self._end + head + added + LARGEST_FRAME > BATCH:
-                self.flush()
-            at = self._end + head + added
-            try:
-                length, ancillary, _, source = receive(
-                    (view[at : at + LARGEST_FRAME],), _ANCILLARY_ROOM, flags
-                )
-            except BlockingIOError:
-                return
-            seconds, nanoseconds = stamp(ancillary[0][2])
-            time_ns = seconds * second + nanoseconds
-            captured = length if length < LARGEST_FRAME else LARGEST_FRAME
-            if added:
-                self._cook(at - added, source)
-            pack(view, self._end, time_ns, length + added, captured + added)
-            self._end = at + captured
-            self.sent += 1
-            if time_ns > young:
+            arrived = self._reception.receive()
+            latest_ns = self._gather(arrived)
+            if len(arrived) < AT_ONCE or latest_ns > young:
                 return
 
-    def _cook(self, at: int, source: tuple[str, int, int, int, bytes]) -> None:
-        """Writes the header of a packet that came from there."""
-        name, kind, direction, hardware, address = source
-        index = self._indexes.get(name)
-        if index is None:
-            index = self._indexes[name] = _index_of(name)
-        size = min(len(address), 8)
-        _COOKED.pack_into(self._batch, at, kind, index, hardware, direction, size, address[:8])
+    def _gather(self, arrived: Arrived) -> int:
+        """Copies frames into the batch; the time of the last of them."""
+        view, frames, second = self._view, self._reception.frames, 10**9
+        head, pack, added = FRAME_HEAD.size, FRAME_HEAD.pack_into, self._added
+        slot = time_ns = 0
+        for length, seconds, nanoseconds in arrived:
+            time_ns = seconds * second + nanoseconds
+            captured = length if length < LARGEST_FRAME else LARGEST_FRAME
+            end = self._end + head + added + captured
+            if end > BATCH:
+                self.flush()
+                end = self._end + head + added + captured
+            at = slot * LARGEST_FRAME
+            pack(view, self._end, time_ns, length + added, captured + added)
+            view[end - captured : end] = frames[at : at + captured]
+            if added:
+                self._cook(end - captured - added, slot)
+            self._end = end
+            slot += 1
+        self.sent += slot
+        return time_ns
+
+    def _cook(self, at: int, slot: int) -> None:
+        """Writes the header of the packet in a slot, which tells where it came from."""
+        protocol, index, hardware, direction, address = self._reception.source(slot)
+        source = protocol, index, hardware, direction, len(address), address
+        _COOKED.pack_into(self._batch, at, *source)
 
     def flush(self, behind: bytes = b"") -> None:
         """Writes the batch, if there is anything in it, and a tally behind it."""
@@ -134,14 +131,6 @@ class Tap:
         self.dropped += statistics(self._packets)
         tally = TALLY.pack(number, self.sent, self.dropped)
         self.flush(sniffer_protocol.message(kind, tally))
-
-
-def _index_of(name: str) -> int:
-    """The interface's number; 0 if it is gone already."""
-    try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        return 0
 
 
 def write(data: bytes | memoryview) -> None:
