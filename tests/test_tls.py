@@ -221,6 +221,13 @@ def test_large_plaintext_is_cut_into_records(version: TlsVersion, pem: Path) -> 
     assert ends.server.send(b"") == b""
 
 
+@BOTH
+def test_the_hello_carries_no_large_key_share(version: TlsVersion) -> None:
+    """An ML-KEM share has 1184 bytes, and is kept for as long as a connection waits."""
+    context = client_context(version, TlsIdentity(), "db.example", ())
+    assert len(context.connect().handshake()) < 512
+
+
 # --- the end ------------------------------------------------------------------------------------
 
 
