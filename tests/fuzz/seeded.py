@@ -40,7 +40,7 @@ async def _connection(
             else:
                 await peer.handshake()
             await fault.end(peer, await peer.serve())
-        except (Gone, trio.ClosedResourceError):
+        except Gone:
             pass
         finally:
             house.open -= 1

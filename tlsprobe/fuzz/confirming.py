@@ -137,11 +137,12 @@ class Confirmer:
         return enough is not None
 
     async def shows_in_crowd(self, suspect: Suspect) -> bool:
-        """Whether of so many connections together, twice, half show the fault."""
+        """Whether of so many connections together, twice, half show the fault, and several do."""
         suspect.begin()
         await self.crowd_again(suspect)
         suspect.versions[suspect.shortest.tls] = None
-        return bool(suspect.runs) and suspect.broke >= suspect.runs / 2
+        least = min(LEAST_LOST, suspect.shortest.together)
+        return suspect.broke >= max(least, suspect.runs / 2)
 
     async def crowd_again(self, suspect: Suspect) -> None:
         """Run so many together, twice, and count how many show the fault; once, if none does."""

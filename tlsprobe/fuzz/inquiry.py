@@ -131,14 +131,13 @@ class Inquiry:
             return False
         enough = suspect.shortest
         await self.shrinker.shorten_crowd(suspect)
-        if not await self.confirmer.shows_in_crowd(suspect) and suspect.shortest != enough:
-            suspect.shortest, suspect.shrunk = enough, False
-            await self.confirmer.shows_in_crowd(suspect)
-        if not suspect.runs or suspect.broke < suspect.runs / 2:
-            suspect.shortest = replace(enough, together=1)
-            return False
-        self.suspects.settle(suspect, confirmed=True)
-        return True
+        for example in dict.fromkeys((suspect.shortest, enough)):
+            suspect.shortest, suspect.shrunk = example, example != enough
+            if await self.confirmer.shows_in_crowd(suspect):
+                self.suspects.settle(suspect, confirmed=True)
+                return True
+        suspect.shortest = replace(enough, together=1)
+        return False
 
     async def make_sure(self) -> None:
         """Try again, few at a time, what had not ended when we left, or was seen too late."""

@@ -46,7 +46,8 @@ class Observation:
     about others; ``ladder`` is there for the first that showed its signature. ``beside`` is how
     many connections of ours were open at once, ``over_before`` how many of its last groups met a
     connection that the server had ended already. ``late_s`` is how late a packet of ours was on
-    the wire, at most. ``slow``: what failed had only not come in time.
+    the wire, at most, and ``took_s`` how long after our last words the server ended it. ``slow``:
+    what failed had only not come in time.
     """
 
     example: Example
@@ -63,6 +64,7 @@ class Observation:
     over_before: int = 0
     late_s: float = 0.0
     slow: bool = False
+    took_s: float = 0.0
 
     @property
     def is_lost(self) -> bool:

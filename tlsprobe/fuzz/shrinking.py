@@ -48,7 +48,17 @@ class Shrinker:
         """
         needs = PROPERTIES[suspect.violation.name].needs
         suspect.shortest = replace(suspect.found, together=1)
-        again = [await self.faces(suspect) for _ in range(_SURE)]
+        again = list[bool]()
+
+        async def once() -> None:
+            again.append(await self.faces(suspect))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(_SURE):
+                if suspect.observed.is_open:  # what takes long may as well take its time together
+                    nursery.start_soon(once)
+                else:
+                    await once()
         suspect.tried += len(again)
         suspect.is_race = not all(again)
         suspect.is_chance = suspect.is_race and suspect.must_repeat

@@ -100,6 +100,7 @@ def observation_of(
         ladder=() if known else ladder_for(trace, judgement),
         beside=max(fact.load.at_start, fact.load.at_end),
         over_before=_over_before(drive),
+        took_s=_took_s(trace),
         slow=drive.stage is Stage.SEQUENCE and not any(e.kind in _THEIR_END for e in drive.events),
         late_s=max(judgement.timing_us.get("step_late", 0.0) / 1e6, _begun_late_s(example, trace)),
     )
@@ -117,6 +118,19 @@ def _begun_late_s(example: Example, trace: Trace) -> float:
     ours = (s for s in trace.segments if s.side is Side.CLIENT and s.time_ns >= mark.time_ns)
     begun = next((s.time_ns for s in ours if s.end > mark.client or s.ends), mark.time_ns)
     return (begun - mark.time_ns) / 1e9
+
+
+def _took_s(trace: Trace) -> float:
+    """How long after our last words the server ended it, by the wire; 0 if it did not, or before.
+
+    A machine that is busy makes us wait, and not the server.
+    """
+    theirs = (s for s in trace.segments if s.side is Side.SERVER and (s.fin or s.rst))
+    ended = next((s.time_ns for s in theirs), None)
+    ours = (s.time_ns for s in trace.segments if s.side is Side.CLIENT and (s.length or s.fin))
+    before = (time_ns for time_ns in ours if ended is not None and time_ns <= ended)
+    last = max(before, default=None)
+    return 0.0 if ended is None or last is None else (ended - last) / 1e9
 
 
 def _over_before(found: Drive) -> int:
@@ -222,7 +236,7 @@ class Prober:
             seen = await self.once(example, why, patient=True)
             if self._says(seen):
                 break
-        if was_open and seen.counts and not seen.is_open:
+        if was_open and seen.counts and seen.took_s > self.quick / 2:
             self.quick = min(2 * self.quick, self.patience)
         return seen
 

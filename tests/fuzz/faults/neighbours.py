@@ -28,8 +28,7 @@ async def _ends_another_too(peer: Seeded, occasion: Occasion) -> None:
     if occasion is Occasion.GOODBYE:
         other = next((one for one in peer.house.peers if one is not peer), None)
         if other is not None:
-            peer.house.peers.discard(other)
-            other.abort()
+            other.life.cancel()
     await polite(peer, occasion)
 
 

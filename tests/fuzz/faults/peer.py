@@ -51,6 +51,7 @@ class Seeded(Peer):
         self.spoke = trio.current_time()
         self.gap = 0.0
         self.together = 0
+        self.life = trio.CancelScope()
         self.waiting = b""
         self.was_behind = False
         self.was_cut = False
@@ -76,13 +77,16 @@ class Seeded(Peer):
     async def serve(self) -> Occasion:
         self.spoke = trio.current_time()
         self.house.peers.add(self)
-        try:
-            occasion = await super().serve()
-        finally:
-            self.house.peers.discard(self)
-        self._mind_the_gap()
-        self.together = self.house.open
-        return occasion
+        with trio.CancelScope() as self.life:
+            try:
+                occasion = await super().serve()
+            finally:
+                self.house.peers.discard(self)
+            self._mind_the_gap()
+            self.together = self.house.open
+            return occasion
+        self.abort()
+        raise Gone
 
     async def _answer(self, words: bytes) -> Occasion | None:
         self._mind_the_gap()
