@@ -28,7 +28,7 @@ LAYERS: Final = (
         *("language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets"),
         *("records", "facts"),
     },
-    {"flows", "captures", "sniff", "judge"},
+    {"flows", "captures", "sniff", "shaper", "judge"},
     {"behaviours"},
     {"expected", "waiving", "configuration"},
     {"drive", "lab", "reference", "report"},
@@ -48,6 +48,7 @@ NEIGHBOURS: Final = {
     ("tls", "records"),
     ("sniff", "flows"),
     ("sniff", "captures"),
+    ("shaper", "sniff"),
 }
 
 # Rooms that may import less than their layer allows: patterns of modules of the package.
@@ -72,7 +73,7 @@ FENCES: Final = {
     "scapy": ("sniff.packet_socket",),
     "trio": (
         *("drive", "campaign", "fuzz", "lab", "reference", "library", "cli"),
-        *("sniff.capture", "sniff.backends", "explain.watching"),
+        *("sniff.capture", "sniff.backends", "explain.watching", "shaper.link"),
     ),
     "rich": ("cli", "report.render_terminal"),
     "typer": ("cli",),
@@ -88,7 +89,7 @@ FENCES: Final = {
 
 # Modules that are started as processes of their own, and so may print, exit and read their
 # arguments like the cli.
-PROCESSES: Final = ("sniff.process", "reference.__main__", "lab.distance")
+PROCESSES: Final = ("sniff.process", "shaper.process", "reference.__main__", "lab.distance")
 ONLY_THE_CLI: Final = {"print", "exit", "quit", "sys.exit", "os._exit"}
 
 

@@ -6,6 +6,7 @@ ARCHITECTURE.md, "Decisions": a sequence is a value that prints as one line and 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from tlsprobe.errors import SequenceError
 from tlsprobe.language import (
     MAX_LENGTH,
+    MOST_AHEAD,
+    MOST_TIMES,
     format_bytes,
     format_groups,
     format_step,
@@ -25,9 +28,12 @@ from tlsprobe.language import (
     parse_duration,
 )
 from tlsprobe.model.sequence import (
+    COUNTED,
     ENDS,
+    FIN_TREATMENTS,
     NEEDS_OUR_HALF,
     SENDS_FIN,
+    TREATABLE,
     WRITES,
     Awaited,
     Form,
@@ -36,6 +42,7 @@ from tlsprobe.model.sequence import (
     Operand,
     Place,
     Step,
+    Treatment,
     Verb,
     Wait,
 )
@@ -76,12 +83,30 @@ def steps(verb: Verb) -> st.SearchStrategy[Step]:  # noqa: PLR0911 - one per kin
         case Operand.DISTANCE:
             offsets = st.none() | DURATIONS | DURATIONS.map(float.__neg__)
             return step(wait=st.just(Limit.IDLE), offset=offsets)
+        case Operand.SERVER_FIN:
+            return step(wait=DURATIONS)
+        case Operand.WINDOW:
+            return step(is_open=st.booleans())
+        case Operand.AHEAD:
+            return step(ahead=st.integers(0, MOST_AHEAD))
         case operand:
             assert_never(operand)
 
 
+def treated(step: Step) -> st.SearchStrategy[Step]:
+    """The step as it is, or with any treatment that its bytes, or its FIN, can be given."""
+    if step.verb not in TREATABLE:
+        return st.just(step)
+    hows = FIN_TREATMENTS if step.verb is Verb.FIN else frozenset(Treatment)
+    counts = {how: st.integers(1, MOST_TIMES) if how in COUNTED else st.just(1) for how in hows}
+    return st.just(step) | st.sampled_from(sorted(hows)).flatmap(
+        lambda how: counts[how].map(lambda count: replace(step, treatment=how, count=count))
+    )
+
+
 def steps_of(verbs: Iterable[Verb], *outside: Place) -> st.SearchStrategy[Step]:
-    return st.one_of(*(steps(v) for v in Verb if v in verbs and v.row.place not in outside))
+    drawn = (steps(v) for v in Verb if v in verbs and v.row.place not in outside)
+    return st.one_of(*drawn).flatmap(treated)
 
 
 OUTSIDE = Place.FIRST, Place.IN_HANDSHAKE
@@ -109,7 +134,7 @@ def sequences(draw: st.DrawFn) -> tuple[Group, ...]:
 @given(st.data())
 @pytest.mark.parametrize("verb", list(Verb))
 def test_every_step_that_the_table_allows_parses_back(verb: Verb, data: st.DataObject) -> None:
-    step = data.draw(steps(verb))
+    step = data.draw(steps(verb).flatmap(treated))
     opening = "" if verb.row.place is not Place.IN_HANDSHAKE else "connect; "
     text = opening + format_step(step)
     assert parse(text).steps[-1] == step
@@ -118,7 +143,7 @@ def test_every_step_that_the_table_allows_parses_back(verb: Verb, data: st.DataO
 
 def test_the_grammar_writes_out_every_verb_with_its_forms() -> None:
     written = dict(grammar())
-    assert [text.split()[0] for text in written] == list(Verb)
+    assert [text.split()[0] for text in written] == [*Verb, *Treatment]
     assert "send [ string | part | cut | large | upload | plain | corrupt | empty ]" in written
     assert "await event [ wait ]" in written
     assert all(written.values())

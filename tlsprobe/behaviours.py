@@ -89,6 +89,7 @@ _PHASES = {
     "client-first": Phase.CLIENT_FIRST,
     "unfinished": Phase.CLIENT_FIRST,
     "control": Phase.CLIENT_FIRST,
+    "wire": Phase.CLIENT_FIRST,
     "goodbye": Phase.GOODBYE,
     "before-handshake": Phase.HANDSHAKE,
     "handshake": Phase.HANDSHAKE,

@@ -2,7 +2,8 @@ r"""The one-line language for close sequences: text to steps, and back.
 
     sequence = group *( ";" group )
     group    = step *( "+" step )
-    step     = verb [ form ] [ operand ]
+    step     = [ treatment [ number ] ] verb [ form ] [ operand ]
+    treatment = "hold" | "lose" | "twice" | "corrupt" | "urgent" | "split"
     event    = "flight" | "response" | "data" | "close_notify" | "fin" | "end"
     wait     = duration | "idle"
     level    = "warning" | "fatal"
@@ -20,15 +21,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple, NoReturn, TypeVar, assert_never
 
 from tlsprobe.errors import SequenceError
 from tlsprobe.model.alerts import CLOSE_NOTIFY, DESCRIPTIONS, LEVELS, alert_name, alert_number
 from tlsprobe.model.sequence import (
+    COUNTED,
     ENDS,
+    FIN_TREATMENTS,
     NEEDS_OUR_HALF,
     SENDS_FIN,
+    TREATABLE,
     WRITES,
     Act,
     Awaited,
@@ -39,6 +44,7 @@ from tlsprobe.model.sequence import (
     Place,
     Sequence,
     Step,
+    Treatment,
     Verb,
     Wait,
 )
@@ -49,6 +55,7 @@ _TOKEN = re.compile(
       | (?P<mark>[;+])
       | (?P<string>"(?:[^"\\\n]|\\.)*")
       | (?P<duration>\d+(?:\.\d+)?(?:us|ms|s)\b)
+      | (?P<number>\d+(?![\w.]))
       | (?P<word>[A-Za-z_][A-Za-z_0-9-]*)""",
     re.VERBOSE,
 )
@@ -56,11 +63,19 @@ _SECONDS = {"us": Decimal("0.000001"), "ms": Decimal("0.001"), "s": Decimal(1)}
 _ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", '"': b'"'}
 _PRINTED = {value[0]: f"\\{letter}" for letter, value in _ESCAPES.items() if letter != "0"}
 
+_UNITS = "write 5ms, 1.5s or 200us"
+
 MAX_LENGTH = 100_000
 """Characters a sequence may have; a longer text is a mistake, not a sequence."""
 
 
 _Word = TypeVar("_Word", Verb, Awaited, str)
+
+MOST_TIMES = 10_000
+"""How often bytes can be lost, and how long their pieces can be."""
+
+MOST_AHEAD = 2**30
+"""Bytes that an RST can be ahead: the largest window that TCP knows."""
 
 _CLOSE_NOTIFY = (LEVELS["warning"], CLOSE_NOTIFY)
 
@@ -88,8 +103,9 @@ def format_groups(groups: tuple[Group, ...]) -> str:
 
 def format_step(step: Step) -> str:
     """One step as text."""
-    operand = _format_operand(step)
-    return " ".join(word for word in (step.verb, step.form, operand) if word)
+    count = str(step.count) if step.treatment is Treatment.SPLIT or step.count > 1 else ""
+    words = step.treatment, count, step.verb, step.form, _format_operand(step)
+    return " ".join(word for word in words if word)
 
 
 def grammar() -> Iterator[tuple[str, str]]:
@@ -99,6 +115,9 @@ def grammar() -> Iterator[tuple[str, str]]:
         choices = " | ".join((*payload, *verb.row.forms))
         written = (verb, f"[ {choices} ]" if choices else "", _grammar_of(verb.row.operand))
         yield " ".join(word for word in written if word), verb.row.meaning
+    for treatment in Treatment:
+        count = {Treatment.LOSE: " [ number ]", Treatment.SPLIT: " number"}.get(treatment, "")
+        yield f"{treatment}{count} step", treatment.meaning
 
 
 def format_bytes(payload: bytes) -> str:
@@ -124,7 +143,7 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def _grammar_of(operand: Operand) -> str:
+def _grammar_of(operand: Operand) -> str:  # noqa: PLR0911 - one per kind
     match operand:
         case Operand.NOTHING | Operand.BYTES:  # bytes are written where a form would be
             return ""
@@ -138,6 +157,12 @@ def _grammar_of(operand: Operand) -> str:
             return "[ level name ]"
         case Operand.DISTANCE:
             return "[ before | after duration ]"
+        case Operand.SERVER_FIN:
+            return "server fin duration"
+        case Operand.WINDOW:
+            return "0 | open"
+        case Operand.AHEAD:
+            return "[ + number ]"
         case _:
             assert_never(operand)
 
@@ -158,6 +183,12 @@ def _format_operand(step: Step) -> str:  # noqa: PLR0911 - one per kind
             return "" if step.alert is None else _format_alert(step.alert)
         case Operand.DISTANCE:
             return "" if step.offset is None else _format_offset(step.offset)
+        case Operand.SERVER_FIN:
+            return f"server fin {format_wait(step.wait)}"
+        case Operand.WINDOW:
+            return "open" if step.is_open else "0"
+        case Operand.AHEAD:
+            return f"+{step.ahead}" if step.ahead else ""
         case operand:
             assert_never(operand)
 
@@ -200,6 +231,8 @@ class _Parser:
             if self.peek().kind == "end":
                 break  # a trailing semicolon is how people write lists
             groups.append(self.group(tuple(step for group in groups for step in group)))
+        if self.peek().kind == "number":
+            self.fail("a number needs a unit", self.peek(), _UNITS)
         if self.peek().kind != "end":
             self.fail("expected ';' or '+' here", self.peek())
         return tuple(groups)
@@ -220,6 +253,37 @@ class _Parser:
             steps.append(step)
 
     def step(self, before: Group) -> Step:
+        first = self.peek()
+        treatment, count = self.treatment()
+        if treatment is None:
+            return self.untreated(before)
+        token = self.peek()
+        step = self.untreated(before)
+        if step.verb not in TREATABLE:
+            hint = f"{_list(TREATABLE, 'or')} can be"
+            self.fail(f"the path cannot {treatment} '{step.verb}'", token, hint)
+        if step.verb is Verb.FIN and treatment not in FIN_TREATMENTS:
+            self.fail(f"a FIN is no bytes: the path cannot {treatment} it", first)
+        return replace(step, treatment=treatment, count=count)
+
+    def treatment(self) -> tuple[Treatment | None, int]:
+        """What the path does to the step that follows, and the number that goes with it."""
+        token, behind = self.peek(), self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        named = next((t for t in Treatment if t == token.text), None)
+        if named is None or token.kind != "word" or (named == "hold" and behind.text == "server"):
+            return None, 1
+        self.take()
+        if named is Treatment.SPLIT or (named in COUNTED and self.peek().kind == "number"):
+            return named, self.number(1, MOST_TIMES)
+        return named, 1
+
+    def number(self, least: int, most: int) -> int:
+        token = self.take()
+        if token.kind != "number" or not least <= int(token.text[:10]) <= most:
+            self.fail(f"expected a number from {least} to {most} here", token)
+        return int(token.text)
+
+    def untreated(self, before: Group) -> Step:
         token = self.take()
         if token.kind != "word":
             self.fail("expected a verb here", token, f"the verbs are {', '.join(Verb)}")
@@ -248,6 +312,12 @@ class _Parser:
                 return Step(verb, form=form, alert=self.alert())
             case Operand.DISTANCE:
                 return Step(verb, form=form, wait=Limit.IDLE, offset=self.offset())
+            case Operand.SERVER_FIN:
+                return Step(verb, wait=self.server_fin())
+            case Operand.WINDOW:
+                return Step(verb, is_open=self.window())
+            case Operand.AHEAD:
+                return Step(verb, ahead=self.number(0, MOST_AHEAD) if self.take_mark("+") else 0)
             case operand:
                 assert_never(operand)
 
@@ -265,6 +335,23 @@ class _Parser:
         assert description is not None
         alert = level, description
         return None if alert == _CLOSE_NOTIFY else alert
+
+    def server_fin(self) -> float:
+        for word in ("server", "fin"):
+            token = self.take()
+            if token.text != word:
+                self.fail(f"expected '{word}' here", token, "for example hold server fin 200ms")
+        token = self.peek()
+        wait = self.wait(required=True)
+        if isinstance(wait, Limit):
+            self.fail("expected a duration here", token, _UNITS)
+        return wait
+
+    def window(self) -> bool:
+        token = self.take()
+        if token.text not in {"0", "open"}:
+            self.fail("expected '0' or 'open' here", token)
+        return token.text == "open"
 
     def offset(self) -> float | None:
         token = self.peek()
@@ -286,6 +373,8 @@ class _Parser:
                 return parse_duration(self.take().text)
             except ValueError:
                 self.fail("this duration is too long", token, "for example 5ms, 1.5s or 200us")
+        if token.kind == "number":
+            self.fail("a number needs a unit", token, _UNITS)
         if token.kind == "word" and token.text in tuple(Limit):
             return Limit(self.take().text)
         if required or token.kind == "word":
@@ -355,8 +444,7 @@ def _unreadable(text: str, at: int) -> SequenceError:
     if text[at] == '"':
         return SequenceError("this string does not end", text, at + 1, "close it with a quote")
     if text[at].isdigit():
-        hint = "write 5ms, 1.5s or 200us"
-        return SequenceError("a number needs a unit", text, at + 1, hint)
+        return SequenceError("a number needs a unit", text, at + 1, _UNITS)
     return SequenceError(f"cannot read {text[at]!r}", text, at + 1, "steps are separated by ';'")
 
 

@@ -103,6 +103,7 @@ TABLE = {
 KEPT_ONLY = {
     "TCP-RST-ON-UNREAD": ("rude", "terminate-close-notify"),  # the kernel sees to it
     "TCP-RST-FORM": ("rude", "terminate-close-notify"),  # no kernel gets its numbers wrong
+    "TCP-CHALLENGE": ("polite", "reset-ahead"),  # the kernel sees to it
     "SELF-NOTIFY": ("polite", "terminate"),  # broken only by a driver that lies
 }
 """Rules that no server here can break: who keeps them. Stories in tests/judge break them."""
@@ -113,6 +114,7 @@ DECIDED = {rule for entry in catalogue().values() for rule in entry.decides}
 
 ELSEWHERE = {
     "INTEROP-PATH": "decided over a cell by a connection of its own: tests/judge",
+    "INTEROP-CUT-OFF": "told of our own path, and broken by nobody: tests/e2e/test_wire.py",
     "INTEROP-IDLE-SILENT": "broken by what lies between, not by a server: tests/judge",
 }
 

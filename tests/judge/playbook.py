@@ -22,9 +22,11 @@ from tlsprobe.model.trace import (
     EventKind,
     Flag,
     Mark,
+    PathDid,
     Record,
     RecordKind,
     Segment,
+    Shaped,
     Side,
     Stage,
     Trace,
@@ -265,6 +267,22 @@ def play(
     drive = replace(drive, ended_early=ended_early)
     segments = () if coverage is Coverage.NONE else tuple(told.segments)
     return Trace(drive, segments, coverage, protocol)
+
+
+def shaped(trace: Trace, *actions: tuple[PathDid, Side, int, int, int]) -> Trace:
+    """The same with what a shaper in our path did: what, on whose stream, from, to, at a packet.
+
+    Offsets count from where the story begins.
+    """
+    times = {segment.number: segment.time_ns for segment in trace.segments}
+    mark = trace.drive.mark
+    assert mark is not None
+    floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
+    done = tuple(
+        Shaped(times[packet], did, side, floor[side] + start, floor[side] + end)
+        for did, side, start, end, packet in actions
+    )
+    return replace(trace, drive=replace(trace.drive, shaped=done))
 
 
 def stranger(trace: Trace) -> Trace:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.judge.playbook import ALERT, C, S
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of
+from tlsprobe.judge.path import as_delivered, cut_off
 from tlsprobe.judge.rules import RULES, apply_rules, rule_input
 from tlsprobe.model.judgement import Result, RuleResult
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
@@ -36,10 +37,12 @@ LAST_REQUEST = (C.goodbye(asks=True), S.response())
 
 
 def results(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> dict[str, RuleResult]:
-    closing, resets = closing_of(trace), resets_of(trace)
-    axes = axes_of(trace, closing)
-    outcome = outcome_of(trace, closing, axes)
-    case = rule_input(trace, closing, axes, outcome, resets, knowledge=knowledge)
+    came = as_delivered(trace)
+    closing, resets = closing_of(came), resets_of(trace)
+    axes = axes_of(came, closing)
+    outcome = outcome_of(came, closing, axes)
+    case = rule_input(came, closing, axes, outcome, resets, knowledge=knowledge)
+    case = replace(case, seen=closing_of(trace), cut_off=cut_off(trace, came))
     silent = {id_: RuleResult(id_, rule.level, NOT_APPLICABLE, "") for id_, rule in RULES.items()}
     return silent | {result.rule: result for result in apply_rules(case)}
 

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.judge.playbook import C, S, play, silence, step
+from tests.judge.playbook import C, S, play, shaped, silence, step
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -32,7 +32,15 @@ from tests.judge.scenarios import (
 )
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import Level, Result
-from tlsprobe.model.trace import Coverage, RecordKind, Remark, RemarkKind, Trace
+from tlsprobe.model.trace import (
+    Coverage,
+    PathDid,
+    RecordKind,
+    Remark,
+    RemarkKind,
+    Side,
+    Trace,
+)
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import PROTOCOLS, protocol_of
 
@@ -228,6 +236,18 @@ TABLE = {
         broken=INFO,
         elsewhere=play(*ORDERLY),
     ),
+    "TCP-CHALLENGE": Row(
+        keeps=shaped(
+            play(C.abort().but(start=500), S.ack(), *ORDERLY),
+            (PathDid.RESET, Side.CLIENT, 0, 100, 8),
+        ),
+        breaks=shaped(
+            play(C.abort().but(start=500), C.notify(), S.rst()),
+            (PathDid.RESET, Side.CLIENT, 0, 100, 8),
+        ),
+        broken=INFO,
+        elsewhere=play(*NGINX),
+    ),
     "LDAP-ALERT": Row(
         keeps=play(C.notify(), S.notify(), protocol="ldap"),
         breaks=play(C.notify(), protocol="ldap"),
@@ -288,6 +308,14 @@ TABLE = {
         broken=WARN,
         elsewhere=play(C.notify()),
     ),
+    "INTEROP-CUT-OFF": Row(
+        keeps=shaped(play(*ORDERLY), (PathDid.MARKED_URGENT, Side.CLIENT, 0, 24, 8)),
+        breaks=shaped(
+            play(C.notify(), S.rst(active=True)), (PathDid.WINDOW_SHUT, Side.CLIENT, 0, 0, 7)
+        ),
+        broken=INFO,
+        elsewhere=play(*ORDERLY),
+    ),
     "INTEROP-IDLE-RACE": Row(
         keeps=play(silence(60), S.notify() + S.fin(), C.request(), S.rst()),
         breaks=play(silence(60), S.notify(), C.request(), S.rst(active=True)),
@@ -338,6 +366,7 @@ LEVELS = {
     "H2-ERROR-CLOSES": Level.MUST,
     "TCP-RST-ON-UNREAD": Level.SHOULD,
     "TCP-RST-FORM": Level.INFO,
+    "TCP-CHALLENGE": Level.INFO,
     "LDAP-ALERT": Level.MUST,
     "PG-TERMINATE": Level.SHOULD,
     "SMTP-221": Level.MUST,
@@ -349,6 +378,7 @@ LEVELS = {
     "INTEROP-LEAK": Level.INTEROP,
     "INTEROP-PLAINTEXT": Level.INTEROP,
     "INTEROP-PATH": Level.INTEROP,
+    "INTEROP-CUT-OFF": Level.INFO,
     "INTEROP-IDLE-RACE": Level.INTEROP,
     "INTEROP-IDLE-SILENT": Level.INTEROP,
     "SELF-NOTIFY": Level.CHECK,

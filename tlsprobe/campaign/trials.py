@@ -33,10 +33,11 @@ from tlsprobe.campaign.settings import (
     in_order,
     plan,
 )
+from tlsprobe.campaign.shaping import Shaping, shaping
 from tlsprobe.campaign.spoiled import TIMED, Driven
 from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
-from tlsprobe.drive.script import drive
+from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import (
@@ -54,6 +55,7 @@ from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations, spoken
+from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
 
 _Opened = trio.TaskStatus[None]
@@ -98,9 +100,11 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)
-        plans = plan(sequences, settings)
-        with campaign.room():
-            await campaign.run(plans, stop)
+        asked = plan(sequences, settings)
+        async with shaping(asked, reached, settings.namespace) as shaped:
+            campaign.through(shaped)
+            with campaign.room():
+                await campaign.run(shaped.plans, stop)
     return campaign.end(interrupted=stop.is_set())
 
 
@@ -127,6 +131,7 @@ class _Campaign:
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()
         }
+        self.shaper: Shaper | None = None
         self.opening = trio.CapacityLimiter(settings.concurrency)
         self.limits = ConnectionLimits(self.most_asked(), settings.concurrency)
         self.pace = Pace(self.rate)
@@ -140,6 +145,17 @@ class _Campaign:
     def most_asked(self) -> int:
         """How many connections may be open at once, by the user or by where the server is."""
         return self.settings.connections or (ON_LOOPBACK if self.reached.is_near else ELSEWHERE)
+
+    def through(self, shaped: Shaping) -> None:
+        """Have the connections of cells that ask for it go through a shaper."""
+        self.shaper = shaped.shaper
+        if shaped.left_out:
+            self.warn(shaped.left_out)
+
+    def route_of(self, cell: CellPlan) -> Route:
+        """What the connections of a cell have in common."""
+        route = self.routes[TlsVersion(cell.tls)]
+        return replace(route, shaper=self.shaper) if cell.sequence.is_shaped else route
 
     @property
     def rate(self) -> float | None:
@@ -331,7 +347,7 @@ class _Campaign:
         self, cell: CellPlan, trial: Trial, opened: Callable[[], None] = lambda: None
     ) -> tuple[Drive, Load, int | None]:
         """Drive a trial when its turn has come; ``opened`` is called when its opening is over."""
-        route = self.routes[TlsVersion(cell.tls)]
+        route = self.route_of(cell)
         delay = delay_of(trial, self.settings.seed)
         if delay:
             await trio.sleep(delay)
@@ -364,7 +380,7 @@ class _Campaign:
         return int(max(1, min(A_ROUND, self.limits.idle - 1, started)))
 
     async def round(self, cell: CellPlan, trials: list[Trial]) -> None:
-        route, count = self.routes[TlsVersion(cell.tls)], len(trials) + 1
+        route, count = self.route_of(cell), len(trials) + 1
         racing = Round(
             len(trials),
             first=trials[0].index,

@@ -77,7 +77,7 @@ def find_sequences(text: str) -> tuple[Sequence, ...]:
     return chapter or (find_sequence(text),)
 
 
-OPT_IN = frozenset({"control"})
+OPT_IN = frozenset({"control", "wire"})
 """The chapters that are measured only where somebody asks for them by name."""
 
 
@@ -109,9 +109,10 @@ def control_of(sequence: Sequence) -> Sequence | None:
     After a goodbye that is the goodbye alone, after an idle expiry the silence alone (behind a
     whole request, for half of one), after an alert with more behind it the alert alone, and else
     the FIN without an alert. None for a sequence that is such a close itself, or is about
-    something else than the end of a session.
+    something else than the end of a session, or whose path was shaped: what the path does is no
+    close of ours.
     """
-    if sequence.is_handshake or not _may_leave_unread(sequence):
+    if sequence.is_handshake or sequence.is_shaped or not _may_leave_unread(sequence):
         return None
     groups = (*_opening(sequence), *_ends_alone(sequence), _DRAIN)
     return _another(sequence, groups, "control")
@@ -140,7 +141,9 @@ def alert_only(sequence: Sequence) -> Sequence | None:
 
     It tells whether a server resets because of an alert, whatever it has read.
     """
-    if sequence.is_handshake or sequence.is_idle or not sequence.uses(Verb.CLOSE_NOTIFY):
+    if sequence.is_handshake or sequence.is_idle or sequence.is_shaped:
+        return None
+    if not sequence.uses(Verb.CLOSE_NOTIFY):
         return None
     groups: tuple[Group, ...] = (*_opening(sequence), (Step(Verb.CLOSE_NOTIFY),), _DRAIN)
     return _another(sequence, groups, "alert only")
@@ -181,6 +184,8 @@ def _may_leave_unread(sequence: Sequence) -> bool:
                 pass  # TLS reads it together with what follows
             case Verb.CONNECT | Verb.FIN | Verb.CLOSE:
                 pass  # no bytes
+            case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
+                pass  # the path's
             case verb:
                 assert_never(verb)
     return False

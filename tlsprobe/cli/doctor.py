@@ -22,6 +22,7 @@ from tlsprobe.cli.console import out, version_line
 from tlsprobe.lab import kernel_reasons, own_namespace
 from tlsprobe.report.escape import printable
 from tlsprobe.report.render_terminal import Trimmed
+from tlsprobe.shaper import link
 from tlsprobe.sniff.backends import reason_of
 
 _RMEM = Path("/proc/sys/net/core/rmem_max")
@@ -30,6 +31,7 @@ _TRIAL_S = 3.0
 """How long a capture program may take to open an interface."""
 
 _SUDO = "run tlsprobe with sudo; its sniffer process drops root before it reads packets"
+_SUDO_AND_TUN = "run tlsprobe with sudo, where /dev/net/tun is"
 _LET_USERS_CAPTURE = "dpkg-reconfigure wireshark-common, then: adduser $USER wireshark"
 
 
@@ -69,6 +71,7 @@ def checks() -> Iterator[Check]:
     yield _packet_socket()
     yield from (capture_tool(*tool) for tool in _TOOLS)
     yield _receive_buffer()
+    yield _shaper()
     yield _namespace()
     yield _kernel_truth()
     yield _ipv6()
@@ -152,6 +155,12 @@ def _namespace() -> Check:
     said = why_not or "'tlsprobe demo' can sniff without privileges"
     hint = "sysctl -w kernel.unprivileged_userns_clone=1"
     return Check("own network namespace", why_not is None, said, hint)
+
+
+def _shaper() -> Check:
+    why_not = link.why_not()
+    said = why_not or "lets sequences hold, lose and forge packets (the chapter 'wire')"
+    return Check("shaper in the path", why_not is None, said, _SUDO_AND_TUN)
 
 
 def _kernel_truth() -> Check:

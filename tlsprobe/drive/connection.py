@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -16,7 +16,7 @@ import trio
 
 from tlsprobe.drive.deadline import Deadline
 from tlsprobe.drive.tcp import Address, Hold, TcpTransport
-from tlsprobe.model.sequence import Limit, Wait
+from tlsprobe.model.sequence import Limit, Treatment, Wait
 from tlsprobe.model.trace import (
     Drive,
     DriverEvent,
@@ -24,10 +24,13 @@ from tlsprobe.model.trace import (
     Mark,
     Record,
     RecordKind,
+    Shaped,
     Side,
     Stage,
 )
 from tlsprobe.protocols.conversation import Conversation, Phase
+from tlsprobe.shaper.link import Lane, Shaper
+from tlsprobe.shaper.protocol import Do
 from tlsprobe.tls import Received, TlsContext, TlsSession
 
 MAX_RECEIVED = 256 * 2**20
@@ -65,7 +68,7 @@ class Route:
 
     ``announce`` is told our end of each connection before its first packet can have been seen;
     ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
-    namespace to connect from, empty for our own.
+    namespace to connect from, empty for our own. With a ``shaper`` the connections go through it.
     """
 
     address: Address
@@ -76,13 +79,14 @@ class Route:
     announce: Callable[[tuple[str, int]], None] = lambda _: None
     tickets: int = 0
     namespace: str = ""
+    shaper: Shaper | None = None
 
 
 class Piece(NamedTuple):
     """Bytes for the wire with their meaning.
 
     ``is_request``: the server owes a response to it. ``opens``: the first part of a record whose
-    rest comes with the next piece.
+    rest comes with the next piece. ``treatment`` is what the path does to it, with its number.
     """
 
     kind: RecordKind
@@ -90,6 +94,7 @@ class Piece(NamedTuple):
     is_request: bool = False
     opens: bool = False
     alert: tuple[int, int] | None = None
+    treatment: tuple[Treatment, int] | None = None
 
 
 class GivenUp(Exception):  # noqa: N818 - control flow, not an error
@@ -131,6 +136,7 @@ class Connection:
         "hello",
         "hint",
         "in_hand",
+        "lane",
         "mark",
         "received",
         "records",
@@ -138,6 +144,7 @@ class Connection:
         "route",
         "rtt",
         "sent",
+        "shaped",
         "stage",
         "strays",
         "tickets",
@@ -148,6 +155,8 @@ class Connection:
     def __init__(self, route: Route) -> None:
         self.route = route
         self.transport = TcpTransport(route.address, route.namespace)
+        self.lane: Lane | None = None
+        self.shaped: tuple[Shaped, ...] = ()
         self.conversation = route.converse()
         self.tls: TlsSession | None = None
         self.stage = Stage.CONNECT
@@ -185,7 +194,10 @@ class Connection:
         self.note(EventKind.CONNECT)
         begun = time.perf_counter()
         try:
-            client = self.transport.start(self.route.announce)
+            if self.route.shaper is not None:
+                self.lane = await self.route.shaper.open()
+                begun = time.perf_counter()
+            client = self.transport.start(self.route.announce, self.lane)
             if not self.transport.is_connected():
                 await self._answer_to_syn()
         except OSError as error:
@@ -238,7 +250,7 @@ class Connection:
 
     def wrote(self, piece: Piece, now: int) -> None:
         """Write down a piece that has been sent."""
-        kind, data, is_request, opens, alert = piece
+        kind, data, is_request, opens, alert, _ = piece
         if not data:
             return
         self.sent = end = self.sent + len(data)
@@ -420,6 +432,28 @@ class Connection:
         if self.tls is not None:
             self.tls.forget()
 
+    async def shape(self, do: Do, count: int = 0) -> None:
+        """Have the path do something to this connection; give up where there is none (any more)."""
+        await self._through(lambda lane: lane.order(do, count=count))
+
+    async def treat(self, treatment: tuple[Treatment, int], start: int, end: int) -> None:
+        """Have the path treat these offsets of our stream when they come; gives up like `shape`."""
+        how, count = treatment
+        await self._through(lambda lane: lane.treat(how, start, end, count))
+
+    async def _through(self, ask: Callable[[Lane], Awaitable[None]]) -> None:
+        if self.lane is None:
+            self.give_up("this sequence needs a shaper in the path")
+        try:
+            await ask(self.lane)
+        except OSError as error:
+            self.give_up(str(error))
+
+    async def leave_path(self) -> None:
+        """Ask the path what it has done to this connection, and give it up."""
+        if self.lane is not None:
+            self.shaped = await self.lane.leave()
+
     def report(self) -> Drive:
         """What became of the connection."""
         tls, conversation = self.tls, self.conversation
@@ -445,6 +479,7 @@ class Connection:
             answered_to=self._answered_to(),
             remarks=tuple(conversation.remarks),
             server_says=conversation.server_says,
+            shaped=self.shaped,
         )
 
     def _answered_to(self) -> int:

@@ -16,7 +16,14 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp, Patience, Route
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
-from tlsprobe.drive.segments import SegmentPlan, bursts, piece_of, segment_plans, sends
+from tlsprobe.drive.segments import (
+    SegmentPlan,
+    bursts,
+    piece_of,
+    segment_plans,
+    sends,
+    treated_ranges,
+)
 from tlsprobe.model.sequence import (
     Act,
     Awaited,
@@ -29,6 +36,7 @@ from tlsprobe.model.sequence import (
 )
 from tlsprobe.model.trace import Drive, EventKind, Mark, Stage
 from tlsprobe.protocols.conversation import Phase
+from tlsprobe.shaper.protocol import Do
 
 __all__ = ["Patience", "Racer", "Route", "drive"]
 
@@ -39,6 +47,9 @@ _SPIN_BELOW = 0.003
 
 Racing = Literal[Verb.ANSWER, Verb.MEET]
 """The verbs that race the server's idle expiry."""
+
+Shaping = Literal[Verb.HOLD, Verb.RELEASE, Verb.WINDOW, Verb.MUTE, Verb.UNMUTE, Verb.RESET]
+"""The verbs that the path performs, not our socket."""
 
 Racer = Callable[[Connection, Step, Racing], Awaitable[None]]
 """Who performs the steps that must be on time to the microsecond: a round's starter."""
@@ -62,6 +73,7 @@ async def drive(
         await script.run()
     finally:
         connection.leave()
+    await connection.leave_path()
     return connection.report()
 
 
@@ -160,16 +172,9 @@ class _Script:
         if not sends(burst[0]):
             self.connection.note(EventKind.STEP, step.verb)
         match step.verb:
-            case (
-                Verb.HELLO
-                | Verb.SEND
-                | Verb.TERMINATE
-                | Verb.CLOSE_NOTIFY
-                | Verb.ALERT
-                | Verb.KEY_UPDATE
-            ):
+            case Verb.HELLO | Verb.SEND | Verb.TERMINATE | Verb.CLOSE_NOTIFY | Verb.ALERT:
                 await self.write_burst(burst)
-            case Verb.FIN | Verb.CLOSE | Verb.ABORT:
+            case Verb.KEY_UPDATE | Verb.FIN | Verb.CLOSE | Verb.ABORT:
                 await self.write_burst(burst)
             case Verb.CONNECT:
                 pass  # the connection is open: ``opening`` left the handshake to the steps
@@ -187,14 +192,34 @@ class _Script:
                 await self.wait_for(lambda: self.connection.ended, step)
             case Verb.ANSWER | Verb.MEET as racing:
                 await self.race(step, racing)
-            case verb:
-                assert_never(verb)
+            case shaping:
+                await self.shape(step, shaping)
 
     async def race(self, step: Step, racing: Racing) -> None:
         if self.racer is None:
             await self.wait_for(self.condition(Awaited.CLOSE_NOTIFY), step)
             return
         await self.racer(self.connection, step, racing)
+
+    async def shape(self, step: Step, shaping: Shaping) -> None:
+        """Have the path do something that our socket knows nothing of."""
+        connection = self.connection
+        match shaping:
+            case Verb.HOLD:
+                nanoseconds = round(connection.seconds(step.wait) * 1e9)
+                await connection.shape(Do.HOLD_FIN, nanoseconds)
+            case Verb.RELEASE:
+                await connection.shape(Do.RELEASE)
+            case Verb.WINDOW:
+                await connection.shape(Do.OPEN_WINDOW if step.is_open else Do.SHUT_WINDOW)
+            case Verb.MUTE:
+                await connection.shape(Do.MUTE)
+            case Verb.UNMUTE:
+                await connection.shape(Do.UNMUTE)
+            case Verb.RESET:
+                await connection.shape(Do.RESET, step.ahead)
+            case _:
+                assert_never(shaping)
 
     async def write_burst(self, groups: list[Group]) -> None:
         """Groups that follow each other without a wait, a segment each."""
@@ -205,7 +230,10 @@ class _Script:
                 raise GivenUp  # ended before TLS was asked for, which is what the sequence asks
             await begin_tls(connection, connection.answer_deadline())
         connection.limit(connection.end_deadline())
-        for plan in segment_plans(connection, groups):
+        plans = segment_plans(connection, groups)
+        for treated in treated_ranges(plans, connection.sent):
+            await connection.treat(*treated)
+        for plan in plans:
             await self.send(plan)
 
     async def send(self, plan: SegmentPlan) -> None:

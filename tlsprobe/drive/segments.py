@@ -14,7 +14,18 @@ from typing import Literal, assert_never
 from tlsprobe.drive.connection import Connection, GivenUp, Piece
 from tlsprobe.drive.tcp import Hold
 from tlsprobe.model.alerts import CLOSE_NOTIFY, is_error
-from tlsprobe.model.sequence import ENDS, MALFORMED, ODD, WRITES, Act, Form, Group, Step, Verb
+from tlsprobe.model.sequence import (
+    ENDS,
+    MALFORMED,
+    ODD,
+    WRITES,
+    Act,
+    Form,
+    Group,
+    Step,
+    Treatment,
+    Verb,
+)
 from tlsprobe.model.trace import RecordKind
 from tlsprobe.tls import TlsSession
 
@@ -38,6 +49,22 @@ class SegmentPlan:
     hold: Hold
     end: End | None
     says: str
+
+
+def treated_ranges(
+    plans: list[SegmentPlan], start: int
+) -> Iterator[tuple[tuple[Treatment, int], int, int]]:
+    """What the path is to do to which offsets, if the first byte of these segments is ``start``.
+
+    A FIN takes the place behind the last byte.
+    """
+    for plan in plans:
+        for piece in plan.pieces:
+            end = start + len(piece.data)
+            is_fin = not piece.data and plan.end is not None and piece is plan.pieces[-1]
+            if piece.treatment is not None and (piece.data or is_fin):
+                yield piece.treatment, start, end + is_fin
+            start = end
 
 
 def sends(group: Group) -> bool:
@@ -83,6 +110,8 @@ def _loads(connection: Connection, group: Group) -> Iterator[_Load]:
     pieces: list[Piece] = []
     for step in group:
         made = piece_of(connection, step)
+        if step.treatment is not None:
+            made = made._replace(treatment=(step.treatment, step.count))
         if step.form is Form.SPLIT:
             half = len(made.data) // 2
             yield (*pieces, made._replace(data=made.data[:half], opens=True)), None, says
@@ -95,7 +124,9 @@ def _end_of(verb: Verb) -> End | None:
     match verb.row.act:
         case Act.HALF_CLOSES | Act.CLOSES | Act.ABORTS as end:
             return end
-        case Act.OPENS | Act.ASKS | Act.WRITES | Act.ANNOUNCES | Act.WAITS | Act.RACES:
+        case Act.OPENS | Act.ASKS | Act.WRITES | Act.ANNOUNCES | Act.WAITS:
+            return None
+        case Act.RACES | Act.SHAPES:
             return None
         case act:
             assert_never(act)
@@ -121,7 +152,9 @@ def piece_of(connection: Connection, step: Step) -> Piece:  # noqa: PLR0911 - on
             return Piece(RecordKind.PLAIN, b"")
         case Verb.CONNECT | Verb.REQUEST | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
             raise AssertionError(f"'{step.verb}' is not written")
-        case Verb.ANSWER | Verb.MEET:
+        case Verb.ANSWER | Verb.MEET | Verb.HOLD | Verb.RELEASE | Verb.WINDOW:
+            raise AssertionError(f"'{step.verb}' is not written")
+        case Verb.MUTE | Verb.UNMUTE | Verb.RESET:
             raise AssertionError(f"'{step.verb}' is not written")
         case verb:
             assert_never(verb)

@@ -17,6 +17,7 @@ import trio
 
 from tlsprobe.drive.deadline import Deadline
 from tlsprobe.netns import inside
+from tlsprobe.shaper.link import Lane
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """What the socket calls take, IPv4 or IPv6."""
@@ -57,18 +58,25 @@ class TcpTransport:
         self._socket: socket.socket  # made by connect, whose errors are the machine's
         self.closed = True
 
-    def start(self, announce: Callable[[tuple[str, int]], None]) -> tuple[str, int]:
+    def start(
+        self, announce: Callable[[tuple[str, int]], None], lane: Lane | None = None
+    ) -> tuple[str, int]:
         """Begin to connect; ``announce`` is called with our end before any packet came back.
 
         Nothing is awaited between the SYN and the call, which is what lets the sniffer's parent
-        keep just the packets of connections that are ours. Raises OSError.
+        keep just the packets of connections that are ours. With a ``lane`` the connection goes
+        through the shaper, and our end is the one that the server sees. Raises OSError.
         """
-        with inside(self._namespace):
-            self._socket = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if lane is not None:
+            self._socket, self._sockaddr = lane.socket, (lane.server[0], self._sockaddr[1])
+        else:
+            with inside(self._namespace):
+                kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+                self._socket = socket.socket(self._family, kind)
         self.closed = False
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         error = self._socket.connect_ex(self._sockaddr)
-        local = self._socket.getsockname()
+        local = lane.client if lane is not None else self._socket.getsockname()
         ours = (str(local[0]), int(local[1]))
         announce(ours)
         if error and error != errno.EINPROGRESS:

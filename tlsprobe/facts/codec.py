@@ -38,6 +38,7 @@ from tlsprobe.model.trace import (
     Mark,
     Record,
     Segment,
+    Shaped,
     Trace,
 )
 from tlsprobe.spelling import speakable
@@ -64,6 +65,7 @@ class _TrialLine(msgspec.Struct):
     events: Table = {}
     records: Table = {}
     segments: Table = {}
+    shaped: Table = {}
     first_packet: int = 0
     left_out: int = 0
     gap: Gap | None = None
@@ -99,7 +101,9 @@ _MARKS = ("begun", "mark")
 """What in a Drive has a time."""
 
 _DRIVE_DEFAULTS = {
-    part.name: part.default for part in fields(Drive) if part.name not in {"records", "events"}
+    part.name: part.default
+    for part in fields(Drive)
+    if part.name not in {"records", "events", "shaped"}
 }
 
 
@@ -171,6 +175,7 @@ def _trial_line(fact: TrialFact) -> dict[str, Any]:
         "segments": _table(segments, time_ns=began, number=packet),
         "first_packet": packet,
         "left_out": trace.left_out,
+        **({"shaped": _table(drive.shaped, time_ns=began)} if drive.shaped else {}),
         **({"gap": trace.gap} if trace.gap is not None else {}),
     }
 
@@ -180,7 +185,8 @@ def _trial(line: _TrialLine) -> TrialFact:
     events = _rows(line.events, DriverEvent, time_ns=began)
     records = _rows(line.records, Record, time_ns=began)
     segments = _rows(line.segments, Segment, time_ns=began, number=line.first_packet)
-    drive = {**line.drive, "events": events, "records": records}
+    shaped = _rows(line.shaped, Shaped, time_ns=began)
+    drive = {**line.drive, "events": events, "records": records, "shaped": shaped}
     try:
         for name in _MARKS:
             if (mark := drive.get(name)) is not None:

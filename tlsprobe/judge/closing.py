@@ -134,7 +134,8 @@ def closing_of(trace: Trace) -> Closing:
 def axes_of(trace: Trace, closing: Closing) -> Axes:
     """The four answers to "how did it end"."""
     tcp = _tcp_end(closing)
-    return Axes(_tls_end(closing), tcp, _data_end(trace, closing), _reader(tcp))
+    reader = _reader_behind(trace.drive) or _reader(tcp)
+    return Axes(_tls_end(closing), tcp, _data_end(trace, closing), reader)
 
 
 def ending_of(trace: Trace, closing: Closing) -> ServerEnd | None:
@@ -151,9 +152,10 @@ def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:
     drive = trace.drive
     if drive.failure is not None or drive.ended_early:
         return _not_reached(drive)
-    if axes.tcp is TcpEnd.OPEN:
-        aborted = closing.first(Side.CLIENT, RST) is not None
-        return Outcome.CLIENT_RESET if aborted else Outcome.OPEN
+    aborted = closing.first(Side.CLIENT, RST)
+    forged = drive.shaped and before(aborted, closing.server_end)  # and our socket went on
+    if axes.tcp is TcpEnd.OPEN or forged:
+        return Outcome.OPEN if aborted is None else Outcome.CLIENT_RESET
     if axes.data is DataEnd.TRUNCATED:
         return Outcome.DATA_LOST
     if axes.tcp is TcpEnd.RESET:
@@ -298,6 +300,14 @@ def _reader(tcp: TcpEnd) -> Reader:
     if tcp is TcpEnd.OPEN:
         return Reader.TIMEOUT
     return Reader.RESET if tcp is TcpEnd.RESET else Reader.EOF
+
+
+def _reader_behind(drive: Drive) -> Reader | None:
+    """What our socket was told, where our own path may have changed what came first."""
+    told = {EventKind.EOF: Reader.EOF, EventKind.RESET: Reader.RESET}
+    if not any(s.side is Side.SERVER for s in drive.shaped):
+        return None
+    return next((told[e.kind] for e in drive.events if e.kind in told), Reader.TIMEOUT)
 
 
 def _not_reached(drive: Drive) -> Outcome:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
 from tlsprobe.judge.waiting import LONG_NS
+from tlsprobe.judge.path import forged, is_treated
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
-from tlsprobe.model.sequence import PASSES_TIME, TAKES_TIME, Verb
+from tlsprobe.model.sequence import PASSES_TIME, SHAPES, TAKES_TIME, Verb
 from tlsprobe.model.trace import (
     Coverage,
     DriverEvent,
@@ -190,13 +191,16 @@ def _packets(closing: Closing) -> Iterator[WireEvent]:
 
 def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
     written = _written(trace)
+    treated = _treated(trace)
     before_ns, before = trace.drive.mark.time_ns if trace.drive.mark else 0, None
     for event in ours:
         at = _last_by(written, event.time_ns, before_ns)
         waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
-        verbs = [e.verb for e in waits if e.kind is EventKind.STEP]
+        verbs = [e.verb for e in waits if e.kind is EventKind.STEP and e.verb not in SHAPES]
         known = any(e.kind is EventKind.DUE for e in waits)
-        if verbs[-1:] == [Verb.AWAIT] and known:
+        if event.packet in treated:
+            pass  # our path had it come when it did
+        elif verbs[-1:] == [Verb.AWAIT] and known:
             pass  # an idle wait that was to end some time, and not at a moment
         elif verbs[-1:] and verbs[-1] in PASSES_TIME and not known:
             pass  # facts of an earlier version, which do not tell when the wait was to end
@@ -207,6 +211,16 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
         elif before is not None:
             yield StepTime(before.time_ns, event.time_ns, event.packet, BURST_WITHIN_NS)
         before_ns, before = at, event
+
+
+def _treated(trace: Trace) -> frozenset[int]:
+    """The numbers of our packets whose time was our path's to say, RSTs that it made included."""
+    if not trace.drive.shaped:
+        return frozenset()
+    ours = (s for s in trace.segments if s.side is Side.CLIENT)
+    return frozenset(
+        s.number for s in ours if (forged(trace.drive, s) if s.rst else is_treated(trace, s))
+    )
 
 
 def _written(trace: Trace) -> list[int]:
@@ -228,7 +242,9 @@ def _last_by(written: list[int], wire_ns: int, after_ns: int) -> int:
 
 def _due(trace: Trace, waits: list[DriverEvent], since_ns: int, until_ns: int) -> int | None:
     """When the wait before a step was over: by our clock, or by the arrival that ended it."""
-    steps = [index for index, e in enumerate(waits) if e.kind is EventKind.STEP]
+    steps = [
+        index for index, e in enumerate(waits) if e.kind is EventKind.STEP and e.verb not in SHAPES
+    ]
     own = {EventKind.DUE, EventKind.GAVE_UP}
     told = next((e for e in waits[steps[-1] :] if e.kind in own), None)
     if told is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.judge.causes import resets_of
@@ -26,6 +28,7 @@ from tlsprobe.judge.lateness import (
     vain_ns,
     within_patience,
 )
+from tlsprobe.judge.path import CutOff, as_delivered, cut_off
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.race import attempt_of
 from tlsprobe.judge.rules import (
@@ -57,31 +60,38 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     the axes, the outcome and the rules such a connection was left open.
     """
     trace = _judged_trace(trace)
-    whole = closing_of(trace)
-    closing = _answer_in(trace, whole, knowledge)
-    axes = axes_of(trace, closing)
-    outcome = outcome_of(trace, closing, axes)
+    seen = closing_of(trace)
+    came = as_delivered(trace)
+    whole = seen if came is trace else closing_of(came)
+    closing = _answer_in(came, whole, knowledge)
+    axes = axes_of(came, closing)
+    outcome = outcome_of(came, closing, axes)
     resets = with_provocation(trace, resets_of(trace, knowledge))
     expired = closing is not whole
-    given = rule_input(
-        trace, closing, axes, outcome, () if expired else resets, knowledge=knowledge
-    )
-    timed = _timed(trace, whole, resets, knowledge)
+    given = rule_input(came, closing, axes, outcome, () if expired else resets, knowledge=knowledge)
+    given = replace(given, seen=seen, cut_off=_cut_off(trace, came, closing))
+    timed = _timed(trace, seen, resets, knowledge)
     results = apply_rules(given)
-    doubt = _unread(trace, whole) or _doubt(trace, closing, knowledge)
-    doubt = doubt or timed.doubt or _strain(trace, closing, results, knowledge)
+    doubt = _unread(trace, whole) or _doubt(came, closing, knowledge)
+    doubt = doubt or timed.doubt or _strain(came, closing, results, knowledge)
     results = _that_stand(results, doubt)
     return Judgement(
         outcome=outcome,
         axes=axes,
-        words=words_of(whole),
+        words=words_of(seen),
         resets=resets,
         results=results,
         doubt=doubt,
-        timing_us=timing_of(trace, closing) | _waited(trace, closing) | timed.timing_us,
+        timing_us=timing_of(came, closing) | _waited(came, closing) | timed.timing_us,
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
         met=expiry_outcome(given) if any(r.rule == IDLE_RACE for r in results) else None,
     )
+
+
+def _cut_off(trace: Trace, came: Trace, closing: Closing) -> CutOff | None:
+    """How our path kept the two sides apart until the server began to end the connection."""
+    began = closing.server_began
+    return cut_off(trace, came, math.inf if began is None else began.time_ns)
 
 
 def _judged_trace(trace: Trace) -> Trace:
@@ -197,5 +207,7 @@ def _notes(given: RuleInput) -> Iterator[str]:
         yield "no capture: known from our own socket, which cannot see a reset after an EOF"
     if given.outside_tls:
         yield f"{given.outside_tls} bytes that are no TLS came after TLS had begun"
+    if given.cut_off is not None:
+        yield f"{given.cut_off}: of its duties nothing is said"
     if given.trace.left_out:
         yield f"{given.trace.left_out} segments, records or events in the middle were not kept"

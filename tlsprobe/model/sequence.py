@@ -31,6 +31,29 @@ class Form(StrEnum):
     ASKING = "request"
 
 
+class Treatment(StrEnum):
+    """What the path does to the bytes of a step, written before the verb, and its line of help.
+
+    A FIN can be held, lost, doubled or damaged like a byte.
+    """
+
+    meaning: str
+
+    HOLD = "hold", "have the path hold the bytes of a step, or its FIN, until it is to release"
+    LOSE = "lose", "have the path lose them, once or so many times"
+    TWICE = "twice", "have the path pass them on twice"
+    CORRUPT = "corrupt", "have the path damage them once, so that TCP's checksum does not fit"
+    URGENT = "urgent", "have the path mark them as urgent data of TCP"
+    SPLIT = "split", "have the path cut them into segments of so many bytes"
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """A member; its value is the word."""
+        treatment = str.__new__(cls, word)
+        treatment._value_ = word
+        treatment.meaning = meaning
+        return treatment
+
+
 class Act(Enum):
     """What a verb does to the connection; each verb does one of these."""
 
@@ -52,6 +75,8 @@ class Act(Enum):
     """Lets time pass."""
     RACES = auto()
     """Has to be on time to the microsecond: watches the socket without yielding."""
+    SHAPES = auto()
+    """Has the path between the two sides do something; our own socket knows nothing of it."""
 
 
 class Operand(Enum):
@@ -71,6 +96,12 @@ class Operand(Enum):
     """A level and a description, or nothing for a close_notify."""
     DISTANCE = auto()
     """How long before or after an expiry, or nothing where the trials sweep it."""
+    SERVER_FIN = auto()
+    """The words ``server fin`` and a duration."""
+    WINDOW = auto()
+    """``0`` or ``open``."""
+    AHEAD = auto()
+    """``+`` and a number of bytes, or nothing for none."""
 
 
 class Place(Enum):
@@ -196,6 +227,31 @@ class Verb(StrEnum):
             Place.IN_SESSION,
         ),
     )
+    HOLD = (
+        "hold",
+        Row(
+            Act.SHAPES,
+            "have the path keep the server's FIN from us for so long",
+            Operand.SERVER_FIN,
+        ),
+    )
+    RELEASE = "release", Row(Act.SHAPES, "have the path pass on what it holds of ours")
+    WINDOW = (
+        "window",
+        Row(
+            Act.SHAPES, "have the path tell the server a window of zero, or our own", Operand.WINDOW
+        ),
+    )
+    MUTE = "mute", Row(Act.SHAPES, "have the path keep our acknowledgements from the server")
+    UNMUTE = "unmute", Row(Act.SHAPES, "have the path pass our acknowledgements on again")
+    RESET = (
+        "reset",
+        Row(
+            Act.SHAPES,
+            "have the path forge an RST of ours, so far ahead of what the server expects",
+            Operand.AHEAD,
+        ),
+    )
 
     def __new__(cls, word: str, row: Row) -> Self:
         """A member of the table; its value is the word."""
@@ -232,6 +288,18 @@ SPEAKS = WRITES | _verbs(Act.ASKS)
 
 PASSES_TIME = frozenset(v for v in _verbs(Act.WAITS) if v.row.operand is Operand.DURATION)
 """Verbs that wait for nobody, and just let a time pass."""
+
+SHAPES = _verbs(Act.SHAPES)
+"""Verbs that our own socket knows nothing of."""
+
+TREATABLE = WRITES | _verbs(Act.HALF_CLOSES)
+"""Verbs whose bytes, or FIN, the path can treat."""
+
+FIN_TREATMENTS = frozenset({Treatment.HOLD, Treatment.LOSE, Treatment.TWICE, Treatment.CORRUPT})
+"""What can be done to a FIN."""
+
+COUNTED = frozenset({Treatment.LOSE, Treatment.SPLIT})
+"""Treatments with a number: how often, or into how many bytes."""
 
 TAKES_TIME = _verbs(Act.WAITS, Act.ASKS)
 """Verbs that go on for a while: for a time of their own, or for the server."""
@@ -275,7 +343,9 @@ class Step:
     The verb's operand says which field it carries: BYTES ``payload`` (None: the protocol's own
     request), EVENT ``event`` and ``wait``, ALERT ``alert`` (level and description; None: a
     close_notify at the level warning), DISTANCE ``offset``, the seconds from the expected
-    expiry (None: swept by trial), the others of time ``wait``.
+    expiry (None: swept by trial), WINDOW ``is_open``, AHEAD ``ahead``, bytes behind what the server
+    expects next, the others of time ``wait``. ``treatment`` is what the path does to its bytes, so
+    many times or into so many bytes (``count``).
     """
 
     verb: Verb
@@ -285,6 +355,15 @@ class Step:
     form: Form = Form.WHOLE
     offset: float | None = None
     alert: tuple[int, int] | None = None
+    treatment: Treatment | None = None
+    count: int = 1
+    is_open: bool = False
+    ahead: int = 0
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether it needs a shaper in the path."""
+        return self.treatment is not None or self.verb in SHAPES
 
     @property
     def label(self) -> str:
@@ -315,7 +394,12 @@ class Sequence:
     @property
     def aborts(self) -> bool:
         """Whether some step has our side send an RST on purpose."""
-        return any(step.verb.row.act is Act.ABORTS for step in self.steps)
+        return any(s.verb.row.act is Act.ABORTS or s.verb is Verb.RESET for s in self.steps)
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether it needs a shaper in the path."""
+        return any(step.is_shaped for step in self.steps)
 
     @property
     def is_idle(self) -> bool:

@@ -183,6 +183,47 @@ class DriverEvent(NamedTuple):
         return tuple(self.detail.split(" + "))
 
 
+class PathDid(StrEnum):
+    """What the shaper in the path of our own connection did to a packet, or made.
+
+    SWALLOWED is a repetition or an acknowledgement of our kernel's that would have told of what
+    the path keeps back. FIN_HELD, FIN_PASSED and FIN_DROPPED are about the server's FIN; it is
+    dropped when an RST has overtaken it. WINDOW_SHUT, WINDOW_OPENED, UNMUTED are acknowledgements
+    that the path made, RESET an RST.
+    """
+
+    HELD = "held"
+    RELEASED = "released"
+    LOST = "lost"
+    DOUBLED = "doubled"
+    CORRUPTED = "corrupted"
+    MARKED_URGENT = "marked-urgent"
+    SPLIT = "split"
+    SWALLOWED = "swallowed"
+    FIN_HELD = "fin-held"
+    FIN_PASSED = "fin-passed"
+    FIN_DROPPED = "fin-dropped"
+    WINDOW_SHUT = "window-shut"
+    WINDOW_OPENED = "window-opened"
+    MUTED = "muted"
+    UNMUTED = "unmuted"
+    RESET = "reset"
+
+
+class Shaped(NamedTuple):
+    """One action of the path: on the stream of ``side``, from ``start`` to ``end``.
+
+    A FIN is the place behind the last byte. Of an RST, ``start`` is where the server was, ``end``
+    where the RST stands.
+    """
+
+    time_ns: int
+    did: PathDid
+    side: Side
+    start: int
+    end: int
+
+
 class Mark(NamedTuple):
     """Where the judged part of a connection begins: the opening exchange ends here."""
 
@@ -242,7 +283,8 @@ class Drive:
     up to which every request has had its response; ``remarks`` is what the server said about the
     connection itself, ``server_says`` what it calls itself. ``begun`` is where our first step was
     due, an opening request included; ``ended_early`` says that the server ended the connection
-    while it owed us its greeting or the whole of its first response.
+    while it owed us its greeting or the whole of its first response. ``shaped`` is what the path
+    did in between, where a shaper was in it.
     """
 
     client: tuple[str, int] | None
@@ -265,6 +307,7 @@ class Drive:
     answered_to: int = 0
     remarks: tuple[Remark, ...] = ()
     server_says: str = ""
+    shaped: tuple[Shaped, ...] = ()
 
     def did(self, kind: EventKind) -> DriverEvent | None:
         """The first event of this kind."""

@@ -11,6 +11,8 @@ Source: ``include/uapi/linux/filter.h`` and ``net/core/filter.c`` of Linux.
 
 from __future__ import annotations
 
+import ctypes
+import socket
 import struct
 from typing import NamedTuple
 
@@ -37,6 +39,9 @@ FRAGMENT_OFFSET = 0x1FFF
 WHOLE_PACKET = 0xFFFFFFFF
 
 
+_SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
+
+
 class Instruction(NamedTuple):
     """One ``struct sock_filter``; the jumps count instructions to skip."""
 
@@ -44,6 +49,10 @@ class Instruction(NamedTuple):
     if_true: int
     if_false: int
     operand: int
+
+
+NOTHING = (Instruction(RETURN, 0, 0, 0),)
+"""The program that keeps no packet."""
 
 
 class Line(NamedTuple):
@@ -173,3 +182,15 @@ def encode(program: tuple[Instruction, ...]) -> bytes:
         struct.pack("@HBBI", code, if_true, if_false, operand & 0xFFFFFFFF)
         for code, if_true, if_false, operand in program
     )
+
+
+def attach(packets: socket.socket, program: tuple[Instruction, ...]) -> None:
+    """Set the filter of a socket, and lock it. Raises OSError."""
+    code = encode(program)
+    instructions = ctypes.create_string_buffer(code, len(code))
+    packets.setsockopt(
+        socket.SOL_SOCKET,
+        _SO_ATTACH_FILTER,
+        struct.pack("@HP", len(program), ctypes.addressof(instructions)),
+    )
+    packets.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)

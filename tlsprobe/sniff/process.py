@@ -12,7 +12,6 @@ that is all.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import select
@@ -43,7 +42,6 @@ STILL_NS = 1_000_000
 
 _SO_TIMESTAMPNS = 35
 _SO_RCVBUFFORCE = 33
-_SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
 _F_SETPIPE_SZ = 1031
 _STATISTICS = struct.Struct("@II")
@@ -154,25 +152,13 @@ def open_packets(interface: Interface, address: bytes | None, port: int | None) 
         listening = open_packet_socket(interface.name)
     packets = listening.ins
     program = bpf.connection_filter(address, port, skip_outgoing=interface.loopback)
-    attach(packets, bpf.encode(program))
+    bpf.attach(packets, program)
     packets.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 0)
     packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     discard(packets)
     enlarge(packets)
     statistics(packets)
     return listening
-
-
-def attach(packets: socket.socket, program: bytes) -> None:
-    """Sets the filter, and locks it. Raises OSError."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    count = len(program) // 8
-    packets.setsockopt(
-        socket.SOL_SOCKET,
-        _SO_ATTACH_FILTER,
-        struct.pack("@HP", count, ctypes.addressof(instructions)),
-    )
-    packets.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
 
 
 def discard(packets: socket.socket) -> None:

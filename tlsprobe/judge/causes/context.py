@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, notifies, read_to
 from tlsprobe.judge.causes.trigger import prompt_ns, trigger_of
+from tlsprobe.judge.path import forged
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.knowledge import Rewritten
 from tlsprobe.model.trace import (
@@ -33,7 +34,8 @@ class ResetContext:
     ``ended_at`` the one up to which it had them when it acted upon an end, its own or the peer's
     (None: it did not). ``asked_to`` is the one up to which requests have had their responses; 0:
     none has. ``own_end`` is how our own side gave the connection up, if it is the sender;
-    ``driven`` tells our own connections from somebody else's capture.
+    ``driven`` tells our own connections from somebody else's capture; ``forged``: our own path made
+    this RST in our name.
     """
 
     rst: Segment
@@ -56,6 +58,7 @@ class ResetContext:
     records: tuple[Record, ...] = ()
     asked_to: int = 0
     rewritten: Rewritten | None = None
+    forged: bool = False
 
     @property
     def passive(self) -> bool:
@@ -176,6 +179,7 @@ def context_of(
         records=trace.drive.records,
         asked_to=_asked_to(trace.drive),
         rewritten=rewritten,
+        forged=forged(trace.drive, rst) is not None,
     )
 
 

@@ -150,6 +150,13 @@ def _our_own(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(unread, surety, evidence, (Cause.DELIBERATE,) if aborted else ())
 
 
+def _forged(context: ResetContext) -> Diagnosis | None:
+    """Our own path made it."""
+    if not context.forged:
+        return None
+    return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, (wording.forged(context),))
+
+
 def _unread_at_close(context: ResetContext) -> Diagnosis | None:
     if not context.gave_up_at_next_byte or not context.unanswered:
         return None
@@ -338,6 +345,7 @@ def _unknown(context: ResetContext) -> Diagnosis:
 
 
 ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
+    _forged,
     _our_own,
     _refused,
     _half_open,

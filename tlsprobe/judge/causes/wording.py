@@ -129,6 +129,11 @@ def our_own(context: ResetContext) -> str:
     return f"packet {context.rst.number} is our own: the sequence {done} here"
 
 
+def forged(context: ResetContext) -> str:
+    """Our path did it."""
+    return f"packet {context.rst.number} is our own: the sequence has it forged here"
+
+
 def not_read_by_us(context: ResetContext) -> str:
     """What lay in its socket when it gave up."""
     unread = _bytes(context.unanswered)

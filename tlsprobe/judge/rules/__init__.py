@@ -1,8 +1,7 @@
 """The rules that a close is judged by, in the order in which reports list them.
 
-Left out, since nothing that a kernel socket can do decides them: TLS12-NOWAIT (a permission, which
-nobody can break), TCP-CHALLENGE (needs forged packets), PG-DIRECT and FTPS-DATA (need connections
-of another kind).
+Left out: TLS12-NOWAIT (a permission, which nobody can break), PG-DIRECT and FTPS-DATA (need
+connections of another kind).
 """
 
 from __future__ import annotations
@@ -58,6 +57,8 @@ def apply_rules(given: RuleInput) -> tuple[RuleResult, ...]:
     rules = _that_can_apply(given.tls, given.trace.protocol, given.finished)
     if given.failed is not None:
         rules = tuple([rule for rule in rules if rule.in_failure])
+    if given.cut_off is not None:
+        rules = tuple([rule for rule in rules if rule.if_cut_off])
     found = [apply(rule, given) for rule in rules]
     return tuple([result for result in found if result is not None])
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before
+from tlsprobe.judge.path import CutOff
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
-from tlsprobe.model.trace import Coverage, EventKind, Record, RecordKind, Side
+from tlsprobe.model.trace import Coverage, EventKind, PathDid, Record, RecordKind, Side
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
 
@@ -201,17 +202,34 @@ def _request_after_silence(given: RuleInput) -> Record | None:
     return request if before and request.time_ns - max(before) >= _SILENCE_NS else None
 
 
+def _cut_off(given: RuleInput) -> Answer:
+    """What a server does that cannot hear us, or cannot answer. Nothing of it is its fault."""
+    if given.cut_off is None or given.aborted:
+        return None
+    if given.axes.tls is TlsEnd.NOTIFIED and given.axes.tcp is TcpEnd.FIN:
+        return Result.PASS, f"{given.cut_off}: the server ended in good order all the same"
+    how = {
+        TcpEnd.OPEN: "the server kept the connection as long as we waited",
+        TcpEnd.FIN: "the server ended with a FIN",
+        TcpEnd.FIN_RESET: "the server ended with a FIN, and reset behind it",
+        TcpEnd.RESET: "the server ended with an RST, and no FIN",
+    }[given.axes.tcp]
+    alert = {TlsEnd.NOTIFIED: ", behind a close_notify", TlsEnd.ALERT: ", behind an alert"}
+    return Result.INFO, f"{given.cut_off}: {how}{alert.get(given.axes.tls, '')}"
+
+
 def _self_notify(given: RuleInput) -> Answer:
     """The capture must show what the driver says it did, or neither can be trusted."""
     trace = given.trace
     if trace.coverage is not Coverage.WHOLE:
         return None
-    missing = [
-        what for what, letter in _done(given) if not given.closing.first(Side.CLIENT, letter)
-    ]
+    seen = given.seen or given.closing
+    missing = [what for what, letter in _done(given) if not seen.first(Side.CLIENT, letter)]
+    if missing and given.cut_off is CutOff.UNHEARD:
+        return None  # as the sequence asks: the path kept it
     if missing:
         return Result.ERROR, f"the driver sent {' and '.join(missing)}, the capture has none"
-    unasked = given.closing.first(Side.CLIENT, RST)
+    unasked = seen.first(Side.CLIENT, RST)
     if unasked is not None and not _gave_up(given) and not _was_gone(given, unasked):
         return Result.ERROR, "the capture has an RST of ours that the driver did not ask for"
     return Result.PASS, "driver and capture agree about our side"
@@ -219,8 +237,10 @@ def _self_notify(given: RuleInput) -> Answer:
 
 def _gave_up(given: RuleInput) -> bool:
     """Whether the driver closed its socket, or reset."""
-    kinds = (event.kind for event in given.trace.drive.events)
-    return any(kind in {EventKind.ABORTED, EventKind.CLOSED} for kind in kinds)
+    drive = given.trace.drive
+    kinds = (event.kind for event in drive.events)
+    gave_up = any(kind in {EventKind.ABORTED, EventKind.CLOSED} for kind in kinds)
+    return gave_up or any(shaped.did is PathDid.RESET for shaped in drive.shaped)
 
 
 def _was_gone(given: RuleInput, ours: WireEvent) -> bool:
@@ -374,6 +394,18 @@ INTEROP_RULES = (
         ),
     ),
     Rule(
+        "INTEROP-CUT-OFF",
+        _OURS,
+        Level.INFO,
+        "server",
+        "Bytes are kept from the server, or it has no room to answer: how does it end?",
+        _cut_off,
+        in_handshake=True,
+        in_failure=True,
+        if_cut_off=True,
+        opt_in=True,
+    ),
+    Rule(
         "SELF-NOTIFY",
         _OURS,
         Level.CHECK,
@@ -382,6 +414,7 @@ INTEROP_RULES = (
         _self_notify,
         in_handshake=True,
         in_failure=True,
+        if_cut_off=True,
     ),
 )
 """tlsprobe's own rules, in the order of reports."""

@@ -18,6 +18,7 @@ from tlsprobe.judge.closing import (
     ending_of,
     judged_part,
 )
+from tlsprobe.judge.path import CutOff
 from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
@@ -39,7 +40,9 @@ class RuleInput:
     negotiated, or else the one that was offered to a server that began the handshake. ``alerts``
     are the server's, ``kinds`` what records there are of either side. ``failed`` is the record of
     ours with which TLS failed, a fatal alert or one that no receiver may take, unless the server
-    had begun to end the connection before it had any of it.
+    had begun to end the connection before it had any of it. Where a shaper was in our path, the
+    trace and the closing are those of what reached the server, ``seen`` is what went over the wire,
+    and ``cut_off`` says how the path kept the two sides from each other until the end.
     """
 
     trace: Trace
@@ -61,6 +64,8 @@ class RuleInput:
     kinds: frozenset[RecordKind]
     knowledge: Knowledge
     failed: Record | None = None
+    seen: Closing | None = None
+    cut_off: CutOff | None = None
 
     @property
     def said_goodbye(self) -> bool:
@@ -191,7 +196,8 @@ class Rule:
     it away. ``in_failure``: it can also be asked where our side made TLS fail, after which the
     server owes nothing but the end. ``fails_if_slow``: a breach may mean no more than that the
     server was slow, and where the machine was busy it is in doubt. ``opt_in``: nothing decides it
-    but sequences that are measured only where somebody asks for them.
+    but sequences that are measured only where somebody asks for them. ``if_cut_off``: it can also
+    be asked where our own path kept the two sides from each other.
     """
 
     id: str
@@ -209,6 +215,7 @@ class Rule:
     timed: bool = False
     fails_if_slow: bool = False
     opt_in: bool = False
+    if_cut_off: bool = False
 
     def can_apply(self, tls: str | None, protocol: str, finished: bool = True) -> bool:
         """Whether it has anything to say of connections in this version with this protocol.

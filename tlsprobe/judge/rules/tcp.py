@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.model.judgement import Level, Result
-from tlsprobe.model.trace import Coverage, Segment, Side
+from tlsprobe.model.trace import Coverage, PathDid, Segment, Shaped, Side
 
 
 def _rst_on_unread(given: RuleInput) -> Answer:
@@ -43,6 +43,57 @@ def _oddity(given: RuleInput, reset: Segment) -> str | None:
     return None if reset.ack <= reach else "an RST acknowledges what we never sent"
 
 
+def _challenge(given: RuleInput) -> Answer:
+    """The first RST that our path forged: at what the server expects next, or ahead of it."""
+    made = next((s for s in given.trace.drive.shaped if s.did is PathDid.RESET), None)
+    if made is None or given.trace.coverage is not Coverage.WHOLE:
+        return None
+    theirs = [s for s in given.trace.segments if s.side is Side.SERVER]
+    before = [s for s in theirs if s.time_ns <= made.time_ns]
+    after = [s for s in theirs if s.time_ns > made.time_ns]
+    if any(s.ends for s in before):
+        return None
+    if made.end == made.start:
+        return _obeyed(after)
+    return _asked_back(made, before, after) if _is_in_window(before, made) else None
+
+
+def _obeyed(after: list[Segment]) -> Answer:
+    """An RST at exactly the next byte: later bytes of ours meet no connection."""
+    first = next(iter(after), None)
+    if first is None:
+        return None
+    if first.rst and first.ack is None:
+        return Result.PASS, "an RST at exactly the byte that the server expected ended it"
+    return Result.INFO, "the server went on behind an RST at exactly the byte that it expected"
+
+
+def _asked_back(made: Shaped, before: list[Segment], after: list[Segment]) -> Answer:
+    """An RST ahead of that, within the window.
+
+    That an acknowledgement repeats one that the server had sent tells it from one that was due.
+    """
+    given_up = next((s for s in after if s.ends or s.length), None)
+    if given_up is not None and given_up.rst and given_up.ack is None:
+        return Result.INFO, "the server gave the connection up at an RST ahead of what it expected"
+    known = any(s.ack is not None and s.ack >= made.start for s in before)
+    bare = (s for s in after if not s.length and not s.ends and s.ack == made.start)
+    if known and next(bare, None) is not None:
+        return Result.PASS, "an RST ahead of what the server expected drew a challenge ACK"
+    if given_up is None:
+        return Result.INFO, "an RST ahead of what the server expected drew nothing"
+    return Result.INFO, "an RST ahead of what the server expected drew no ACK and ended nothing"
+
+
+def _is_in_window(theirs: list[Segment], made: Shaped) -> bool:
+    """Whether the RST lay in the window that the server had last told us."""
+    last = next((s for s in reversed(theirs) if s.ack is not None and not s.syn), None)
+    scale = next((s.window_scale for s in theirs if s.syn), None)
+    if last is None or last.ack is None:
+        return False
+    return made.end < last.ack + (last.window << (scale or 0))
+
+
 TCP_RULES = (
     Rule(
         "TCP-RST-ON-UNREAD",
@@ -67,6 +118,20 @@ TCP_RULES = (
         checked=True,
         in_handshake=True,
         in_failure=True,
+        if_cut_off=True,
+    ),
+    Rule(
+        "TCP-CHALLENGE",
+        "RFC 9293 section 3.10.7.4; RFC 5961 section 3",
+        Level.INFO,  # a defence against forged RSTs that the text leaves to the implementation
+        "TCP",
+        "Only an RST at exactly the next expected byte ends a connection; one that stands ahead of"
+        " it, within the window, is answered with an ACK.",
+        _challenge,
+        in_handshake=True,
+        in_failure=True,
+        opt_in=True,
+        if_cut_off=True,
     ),
 )
 """The rules of TCP, in the order of reports."""

@@ -312,6 +312,7 @@ TLS_RULES = (
         "Whoever has sent close_notify or a fatal alert sends nothing more.",
         _after_own_alert,
         in_failure=True,
+        if_cut_off=True,
         checked=True,
         tls="1.2",
         remedy=_SAY_NOTHING_MORE,
@@ -324,6 +325,7 @@ TLS_RULES = (
         "Whoever has sent close_notify or a fatal alert sends nothing more.",
         _after_own_alert,
         in_failure=True,
+        if_cut_off=True,
         checked=True,
         tls="1.3",
         remedy=_SAY_NOTHING_MORE,
@@ -336,6 +338,7 @@ TLS_RULES = (
         "A close_notify carries the level warning.",
         _tls13_warning_level,
         in_failure=True,
+        if_cut_off=True,
         checked=True,
         tls="1.3",
         remedy=Remedy(

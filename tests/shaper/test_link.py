@@ -1,0 +1,166 @@
+"""The shaper itself: a socket in a network of its own, and a server on the host's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.servers import GENEROUS_S, loopbacks
+from tlsprobe.errors import CannotMeasure
+from tlsprobe.model.sequence import Treatment
+from tlsprobe.model.trace import PathDid
+from tlsprobe.shaper.link import Lane, open_shaper, why_not
+from tlsprobe.shaper.protocol import Do, Order
+
+pytestmark = pytest.mark.root
+
+LARGE = os.urandom(3_000_000)
+
+
+@contextmanager
+def a_server(host: str, answer: bytes) -> Iterator[tuple[str, int]]:
+    """Takes one connection, reads to its end, and answers; both in a thread."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        listener.settimeout(GENEROUS_S)
+
+        def serve() -> None:
+            with ExitStack() as opened:
+                one = opened.enter_context(listener.accept()[0])
+                one.settimeout(GENEROUS_S)
+                while one.recv(65536):
+                    pass
+                one.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield host, listener.getsockname()[1]
+        thread.join()
+
+
+async def connected(lane: Lane, port: int) -> trio.SocketStream:
+    with trio.fail_after(GENEROUS_S):
+        sock = trio.socket.from_stdlib_socket(lane.socket)
+        await sock.connect((lane.server[0], port))
+        return trio.SocketStream(sock)
+
+
+async def everything(stream: trio.SocketStream) -> bytes:
+    with trio.fail_after(GENEROUS_S):
+        return b"".join([chunk async for chunk in stream])
+
+
+@pytest.mark.parametrize("host", loopbacks())
+def test_megabytes_pass_in_both_families(host: str) -> None:
+    """Loopback passes segments of 64 KiB whose checksums were never finished."""
+
+    async def main(where: tuple[str, int]) -> None:
+        async with open_shaper(where) as shaper:
+            lane = await shaper.open()
+            assert lane.client[0] == host
+            async with await connected(lane, where[1]) as stream:
+                await stream.send_all(b"ask")
+                await stream.send_eof()
+                assert await everything(stream) == LARGE
+            assert await lane.leave() == ()
+
+    with a_server(host, LARGE) as where:
+        trio.run(main, where)
+
+
+def test_a_hold_keeps_bytes_until_they_are_released() -> None:
+    async def main(where: tuple[str, int]) -> None:
+        async with open_shaper(where) as shaper:
+            lane = await shaper.open()
+            async with await connected(lane, where[1]) as stream:
+                await lane.treat(Treatment.HOLD, 0, 3, 1)
+                await stream.send_all(b"ask")
+                await stream.send_eof()
+                with trio.move_on_after(0.05) as waiting:
+                    await stream.receive_some(1)
+                assert waiting.cancelled_caught
+                await lane.order(Do.RELEASE)
+                assert await everything(stream) == b"answer"
+            did = [action.did for action in await lane.leave()]
+            assert did[0] is PathDid.HELD
+            assert did[-1] is PathDid.RELEASED
+
+    with a_server("127.0.0.1", b"answer") as where:
+        trio.run(main, where)
+
+
+def test_nothing_is_left_when_it_is_closed(nothing_left: None) -> None:
+    async def main(where: tuple[str, int]) -> None:
+        async with open_shaper(where) as shaper:
+            (await shaper.open()).socket.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = listener.getsockname()
+        trio.run(main, where)
+
+
+def test_a_killed_process_takes_its_network_along() -> None:
+    """The namespace has no name, and the device and the ports live as long as their sockets."""
+    before = set(os.listdir("/sys/class/net"))  # noqa: PTH208
+
+    async def main(where: tuple[str, int]) -> None:
+        async with open_shaper(where) as shaper:
+            lane = await shaper.open()
+            os.kill(shaper.pid, signal.SIGKILL)
+            with pytest.raises(OSError, match=r"(?i)ended|reset|pipe"):
+                await lane.order(Do.MUTE)
+            assert await lane.leave() == ()
+            lane.socket.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        trio.run(main, listener.getsockname())
+    assert set(os.listdir("/sys/class/net")) == before  # noqa: PTH208
+
+
+def test_an_order_for_nobody_is_refused() -> None:
+    async def main(where: tuple[str, int]) -> None:
+        async with open_shaper(where) as shaper:
+            with pytest.raises(OSError, match="no such connection"):
+                await shaper.ask(Order(Do.MUTE, 1))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        trio.run(main, listener.getsockname())
+
+
+def test_the_hosts_kernel_does_not_answer_on_a_held_port() -> None:
+    """Whoever connects there is met by silence: no RST, and no SYN-ACK."""
+
+    async def main(where: tuple[str, int]) -> None:
+        async with open_shaper(where) as shaper:
+            lane = await shaper.open()
+            with socket.socket() as stranger, lane.socket:
+                stranger.settimeout(0.05)
+                with pytest.raises(TimeoutError):
+                    stranger.connect(lane.client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        trio.run(main, listener.getsockname())
+
+
+def test_this_machine_can_shape() -> None:
+    assert why_not() is None
+
+
+def test_why_it_cannot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert why_not() == "it did not start"
+
+    async def main() -> None:
+        async with open_shaper(("127.0.0.1", 1)):
+            pass
+
+    with pytest.raises(CannotMeasure, match="cannot be shaped on this machine: it did not start"):
+        trio.run(main)

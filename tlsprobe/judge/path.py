@@ -1,0 +1,151 @@
+"""What a shaper in our own path did to a connection, and what of it reached the server.
+
+The capture is made between the shaper and the server. What it shows may come in another order than
+it was written, twice, damaged, or never. A server's program knows nothing of that: its TCP hands
+on the bytes in their order, when they have come. Rules are asked about what was handed on; what
+went over the wire is told as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from enum import StrEnum
+
+from tlsprobe.model.trace import (
+    Drive,
+    EventKind,
+    PathDid,
+    Record,
+    Segment,
+    Shaped,
+    Side,
+    Trace,
+)
+
+
+class CutOff(StrEnum):
+    """How our path kept the two sides from each other until the end."""
+
+    UNHEARD = "our path kept some of what we said from the server"
+    URGENT = "our path marked bytes as urgent, which TCP may take out of the stream"
+    NO_ROOM = "our path told the server that we had no room for what it had to say"
+
+
+def as_delivered(trace: Trace) -> Trace:
+    """The trace as the server's TCP handed it on; the same where no shaper was in the path.
+
+    What came too early stands where its turn came. What was damaged, what was forged out of its
+    turn, and what never came to its turn is left out, and so are its records.
+    """
+    drive = trace.drive
+    if not drive.shaped or not trace.segments:
+        return trace
+    kept: list[Segment] = []
+    early: list[Segment] = []
+    refused = _refused(drive)
+    reach = 0
+    for segment in trace.segments:
+        if segment.side is Side.SERVER or segment.syn:
+            kept.append(segment)
+            continue
+        if _is_refused(segment, refused):
+            continue
+        if not segment.rst and segment.start > reach and (segment.length or segment.fin):
+            early.append(segment)
+            continue
+        kept.append(segment)
+        if not segment.rst:
+            reach = max(reach, segment.end + segment.fin)
+        reach = _come_due(early, kept, reach, segment.time_ns)
+    records = tuple(r for r in drive.records if r.side is Side.SERVER or r.end <= reach)
+    return replace(trace, segments=tuple(kept), drive=replace(drive, records=records))
+
+
+def _come_due(early: list[Segment], kept: list[Segment], reach: int, time_ns: int) -> int:
+    """Move what is no longer too early, and tell how far the stream is whole then."""
+    for segment in sorted(early, key=lambda one: one.start):
+        if segment.start > reach:
+            break
+        early.remove(segment)
+        kept.append(segment._replace(time_ns=time_ns))
+        reach = max(reach, segment.end + segment.fin)
+    return reach
+
+
+def _refused(drive: Drive) -> list[Shaped]:
+    """What the server's TCP does not take: damaged segments, and RSTs that stand ahead."""
+    return [
+        s
+        for s in drive.shaped
+        if s.did is PathDid.CORRUPTED or (s.did is PathDid.RESET and s.end > s.start)
+    ]
+
+
+def _is_refused(segment: Segment, refused: list[Shaped]) -> bool:
+    """Whether it is the next of these; each is one packet."""
+    for shaped in refused:
+        is_rst = shaped.did is PathDid.RESET
+        place = shaped.end if is_rst else shaped.start
+        span = segment.length + segment.fin
+        if segment.rst is is_rst and segment.start == place and (is_rst or span):
+            refused.remove(shaped)
+            return True
+    return False
+
+
+def cut_off(trace: Trace, delivered: Trace, end_ns: float = math.inf) -> CutOff | None:
+    """How our path kept the two sides apart until ``end_ns``, when the server began to end it.
+
+    ``delivered`` is what `as_delivered` made of the trace. None: it did not.
+    """
+    shaped = trace.drive.shaped
+    if any(s.did is PathDid.MARKED_URGENT for s in shaped):
+        return CutOff.URGENT
+    if not shaped:
+        return None
+    windows = [
+        s.did
+        for s in shaped
+        if s.did in {PathDid.WINDOW_SHUT, PathDid.WINDOW_OPENED} and s.time_ns <= end_ns
+    ]
+    if windows[-1:] == [PathDid.WINDOW_SHUT]:
+        return CutOff.NO_ROOM
+    lost = len(delivered.drive.records) < len(trace.drive.records)
+    return CutOff.UNHEARD if lost or _lacks_our_fin(trace.drive, delivered) else None
+
+
+def _lacks_our_fin(drive: Drive, delivered: Trace) -> bool:
+    sent = drive.did(EventKind.FIN_SENT) is not None
+    came = any(s.fin and s.side is Side.CLIENT for s in delivered.segments)
+    return sent and bool(delivered.segments) and not came
+
+
+def is_treated(trace: Trace, record: Record | Segment) -> bool:
+    """Whether our path changed when these bytes of ours, or this FIN, came to the server."""
+    fin = isinstance(record, Segment) and record.fin
+    return any(
+        s.side is Side.CLIENT and s.start < record.end + fin and record.start < s.end
+        for s in trace.drive.shaped
+        if s.did in _DELAYING
+    )
+
+
+_DELAYING = frozenset(
+    {
+        PathDid.HELD,
+        PathDid.RELEASED,
+        PathDid.LOST,
+        PathDid.CORRUPTED,
+        PathDid.DOUBLED,
+        PathDid.SPLIT,
+    }
+)
+
+
+def forged(drive: Drive, rst: Segment) -> Shaped | None:
+    """The action that made this RST of ours, if our path did."""
+    if rst.side is not Side.CLIENT:
+        return None
+    made = (s for s in drive.shaped if s.did is PathDid.RESET and s.end == rst.start)
+    return next(made, None)

@@ -1,0 +1,1 @@
+"""A shaper in the path of our own connections: closes that no kernel socket makes."""
