@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from math import ceil
@@ -175,3 +176,19 @@ def nginx_factory(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def nginx(nginx_factory: NginxFactory) -> Nginx:
     """An nginx that ends idle connections after a second."""
     return nginx_factory()
+
+
+def children() -> set[str]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {child for task in tasks for child in task.read_text().split()}
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """The test must end with the descriptors and child processes that it began with."""
+    descriptors, processes = set(os.listdir("/proc/self/fd")), children()  # noqa: PTH208
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    assert children() <= processes

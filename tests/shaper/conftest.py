@@ -1,1 +1,0 @@
-"""What these tests share with those of the sniffer: that nothing is left over."""
