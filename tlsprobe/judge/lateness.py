@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
-from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.judge.path import forged, is_treated
+from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.sequence import PASSES_TIME, SHAPES, TAKES_TIME, Verb
