@@ -142,6 +142,7 @@ class RunInJudgement:
     def __init__(self) -> None:
         self._plans: dict[Name, CellPlan] = {}
         self._controls: dict[Name, Sequence | None] = {}
+        self._waiting: set[Name] = set()  # cells that wait for an idle timer of the server
         self._by_cell: defaultdict[Name, Tally] = defaultdict(Tally)
         self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
         self._paths: dict[Name, bool] = {}
@@ -211,7 +212,7 @@ class RunInJudgement:
         client = endpoint(*drive.client) if drive.client else ""
         times = [event.time_ns for event in drive.events] or [0]
         while_open = range(times[0], times[-1] + 1)
-        known = replace(alone(fact), waits_idle=self._waits(name), offered=trial.tls)
+        known = Knowledge(load=fact.load, waits_idle=name in self._waiting, offered=trial.tls)
         self._known.append(_Known(trial, client, while_open, digest, known))
         self._cell_ends = None
 
@@ -246,8 +247,8 @@ class RunInJudgement:
 
     def _learn_expiry(self, name: Name, digest: Digest) -> None:
         """An idle timer that was waited for, and fired."""
-        silence = digest.silence
-        if silence is not None and silence.server_first and digest.reached and self._waits(name):
+        silence = digest.silence if digest.reached and name in self._waiting else None
+        if silence is not None and silence.server_first:
             self._expiries[name][len(self._known)] = silence
             self._timers = None
 
@@ -258,16 +259,15 @@ class RunInJudgement:
             self._timers = tuple(dict.fromkeys(map(timer_of, fired)))
         return self._timers
 
-    def _waits(self, name: Name) -> bool:
-        """Whether a cell waits for an idle timer of the server."""
-        plan = self._plans.get(name)
-        return plan is not None and (plan.sequence.is_idle or plan.sequence.is_race)
-
     def _learn_plan(self, fact: PlanFact) -> None:
         for cell in fact.cells:
             name, plan = (cell.sequence, cell.tls), plan_of(cell)
             self._plans[name] = plan
             self._controls[name] = control_of(plan.sequence)
+            if plan.sequence.is_idle or plan.sequence.is_race:
+                self._waiting.add(name)
+            else:
+                self._waiting.discard(name)
             self._cells.pop(name, None)
 
     # --- knowing --------------------------------------------------------------------------------

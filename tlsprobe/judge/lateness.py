@@ -154,9 +154,12 @@ def gave_up_reading(trace: Trace) -> bool:
 
 def _last_wait(trace: Trace) -> DriverEvent | None:
     """Where we gave up to wait for the server; None if the last wait was not in vain."""
-    events = trace.drive.events
-    waits = [e for e in events if e.kind in {EventKind.GAVE_UP, EventKind.EOF}]
-    return waits[-1] if waits and waits[-1].kind is EventKind.GAVE_UP else None
+    for event in reversed(trace.drive.events):
+        if event.kind is EventKind.GAVE_UP:
+            return event
+        if event.kind is EventKind.EOF:
+            return None
+    return None
 
 
 def _first_unread(trace: Trace) -> Segment | None:

@@ -116,7 +116,7 @@ def rule_input(
 ) -> RuleInput:
     """What the rules get to see of a judged trace."""
     ours, end = closing.first(Side.CLIENT, "n"), closing.server_end
-    records = trace.drive.records
+    records, judged = trace.drive.records, judged_part(trace.drive)
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
     first = next(iter(server_resets), None)
@@ -137,24 +137,23 @@ def rule_input(
         server_resets=server_resets,
         not_the_servers=foreign,
         its_end=None if foreign else end,
-        judged=judged_part(trace.drive),
+        judged=judged,
         finished=finished,
         tls=tls,
         alerts=tuple([r for r in records if r.alert is not None and r.side is Side.SERVER]),
         kinds=kinds,
         knowledge=knowledge,
-        failed=_failed(trace, closing, tls),
+        failed=_failed(trace, closing, judged[Side.CLIENT], tls),
     )
 
 
-def _failed(trace: Trace, closing: Closing, tls: str | None) -> Record | None:
-    """Our record that made TLS fail.
+def _failed(trace: Trace, closing: Closing, ours: list[Record], tls: str | None) -> Record | None:
+    """Which of our records made TLS fail.
 
     An alert is one if a step was to send it: our TLS library's own answers what the server did.
     """
     steps = (event for event in trace.drive.events if event.kind is EventKind.STEP)
     alerts = any(label.startswith("alert") for step in steps for label in step.labels)
-    ours = judged_part(trace.drive)[Side.CLIENT]
     failing = next((record for record in ours if _fails(record, tls, alerts=alerts)), None)
     if failing is None:
         return None
