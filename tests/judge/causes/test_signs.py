@@ -31,18 +31,29 @@ def notes(reset: Reset) -> list[str]:
 ONE_SIGN = {
     "TTL": (FOREIGN_TTL,),
     "IP ID": (S.rst(active=True).but(ip_id=JUMPED),),
-    "continues sending": (S.rst(active=True), C.ack(), S.data()),
+    "continues sending": (C.notify(), S.rst(), S.data()),
+    "timestamps": (S.rst(active=True).but(timestamps=False),),
+    "window of 8192": (C.notify(), silence(0.02), S.rst().but(window=8192)),
     "sequence number": (S.rst(active=True).but(start=3),),
     "round trip": (C.notify(), S.rst()),
 }
+SOON = {"continues sending": 100_000}
+"""Those in which an answer after no time is no sign of its own: the round trip is short."""
 
 
 @pytest.mark.parametrize("sign", ONE_SIGN)
 def test_one_sign_is_a_note(sign: str) -> None:
-    reset = first(play(*ONE_SIGN[sign], rtt_ns=FAR_NS))
+    reset = first(play(*ONE_SIGN[sign], rtt_ns=SOON.get(sign, FAR_NS)))
     assert reset.cause is not Cause.MIDDLEBOX
     (note,) = notes(reset)
     assert sign in note
+
+
+@pytest.mark.parametrize("sign", ONE_SIGN)
+def test_one_sign_leaves_a_middlebox_open(sign: str) -> None:
+    reset = first(play(*ONE_SIGN[sign], rtt_ns=SOON.get(sign, FAR_NS)))
+    assert reset.confidence is not Confidence.HIGH
+    assert Cause.MIDDLEBOX in reset.alternatives
 
 
 @pytest.mark.parametrize("sign", ONE_SIGN)
@@ -50,11 +61,45 @@ def test_one_sign_does_not_change_what_the_rst_is_put_down_to(sign: str) -> None
     causes = {
         "TTL": Cause.DELIBERATE,
         "IP ID": Cause.DELIBERATE,
-        "continues sending": Cause.DELIBERATE,
+        "continues sending": Cause.NO_STATE,
+        "timestamps": Cause.DELIBERATE,
+        "window of 8192": Cause.NO_STATE,
         "sequence number": Cause.UNKNOWN,
         "round trip": Cause.NO_STATE,
     }
-    assert first(play(*ONE_SIGN[sign], rtt_ns=FAR_NS)).cause is causes[sign]
+    assert first(play(*ONE_SIGN[sign], rtt_ns=SOON.get(sign, FAR_NS))).cause is causes[sign]
+
+
+DISOWNED = [
+    pytest.param((S.rst(active=True), C.ack(), S.data()), id="active"),
+    pytest.param((C.notify(), S.rst(active=True), S.data()), id="active, bytes unread"),
+    pytest.param((S.fin(), C.notify(), S.rst(active=True), S.data()), id="active behind a FIN"),
+    pytest.param((S.fin(), C.notify(), S.rst(), S.data()), id="passive behind a FIN"),
+]
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+@pytest.mark.parametrize("lines", DISOWNED)
+def test_who_goes_on_sending_has_neither_reset_nor_closed(
+    lines: tuple[Line, ...], ipv6: bool
+) -> None:
+    reset = first(play(*lines, ipv6=ipv6))
+    assert (reset.cause, reset.confidence) == (Cause.MIDDLEBOX, Confidence.MEDIUM)
+
+
+def test_an_rst_that_overtook_data_is_its_senders_own() -> None:
+    """Its number says how much went before it, and that much arrives behind it."""
+    overtaken = play(S.rst(active=True), S.data())
+    *before, rst, data = overtaken.segments
+    rst = rst._replace(start=data.end)
+    reset = first(replace(overtaken, segments=(*before, rst, data)))
+    assert reset.cause is not Cause.MIDDLEBOX
+    assert notes(reset) == []
+
+
+def test_an_rst_without_timestamps_is_no_sign_where_there_were_none() -> None:
+    without = S.data().but(timestamps=False), S.rst(active=True).but(timestamps=False)
+    assert notes(first(play(*without))) == []
 
 
 TWO_SIGNS = [

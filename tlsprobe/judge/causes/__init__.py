@@ -24,7 +24,7 @@ from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.by_kernel import by_kernel
 from tlsprobe.judge.causes.by_run import ALIKE, by_run
 from tlsprobe.judge.causes.context import ResetContext, context_of
-from tlsprobe.judge.causes.signs import carried, notes
+from tlsprobe.judge.causes.signs import carried, foreign_signs, notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import FarFact, ResetNumbers
@@ -82,19 +82,31 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
 def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
     """The answer of the table with its notes, less sure where packets are missing."""
     evidence = (*found.evidence, *carried(context), *notes(context, found.cause))
-    if context.rst.payload and found.cause is not Cause.MIDDLEBOX:  # a kernel writes no texts
-        confidence = found.confidence.at_most_medium
-        left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
-        found = replace(found, confidence=confidence, alternatives=tuple(left))
+    if _looks_foreign(found, context):
+        found = replace(_or_middlebox(found), confidence=found.confidence.at_most_medium)
     if _may_be_foreign(found, context):
-        left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
-        found = replace(found, alternatives=tuple(left))
+        found = _or_middlebox(found)
         evidence = (*evidence, wording.NO_HOP_LIMIT)
     renamed = context.rewritten is not None and found.cause is Cause.NO_STATE
     if context.coverage is not Coverage.HOLES or renamed:
         return replace(found, evidence=evidence)
     evidence = (*evidence, wording.missing(context))
     return replace(found, confidence=found.confidence.lowered, evidence=evidence)
+
+
+def _or_middlebox(found: Diagnosis) -> Diagnosis:
+    left = dict.fromkeys((*found.alternatives, Cause.MIDDLEBOX))
+    return replace(found, alternatives=tuple(left))
+
+
+def _looks_foreign(found: Diagnosis, context: ResetContext) -> bool:
+    """Whether something about it speaks for another machine, and not enough to be sure.
+
+    A kernel writes no texts. What our own program says that it did, it did.
+    """
+    if found.cause is Cause.MIDDLEBOX or (context.own_end is not None and not context.passive):
+        return False
+    return bool(context.rst.payload) or any(foreign_signs(context))
 
 
 def _may_be_foreign(found: Diagnosis, context: ResetContext) -> bool:

@@ -29,8 +29,7 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
     """What speaks for an RST that the sender's own stack did not make."""
     rst = context.rst
     own = [s for s in context.prior if s.side is rst.side and not s.rst]
-    soon = [s for s in context.later if s.side is rst.side and s.time_ns - rst.time_ns <= _SOON_NS]
-    others = [*own, *(s for s in soon if not s.rst)]
+    others = [*own, *_soon(context)]
     ttls = {s.ttl for s in others if s.ttl is not None}
     if ttls and rst.ttl is not None and rst.ttl not in ttls:
         yield wording.other_ttl(rst, ttls)
@@ -40,16 +39,46 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
         yield wording.other_df(rst)
     if not context.passive and (other := _other_active(context)) is not None:
         yield wording.other_numbers(other)
-    if any(s.length and not s.rst and s.end > context.next_byte for s in soon):
+    if goes_on_sending(context):
         yield wording.goes_on_sending(rst)
-    if (
-        rst.start != context.next_byte
-        and not context.repeats_an_ack
-        and not _unseen_before(context)
-    ):
+    if not _has_known_number(context):
         yield wording.NUMBER_OF_NOBODY
+    if context.passive and rst.window:
+        yield wording.live_window(rst)
+    if not context.passive and not rst.timestamps and _stamps(own):
+        yield wording.no_timestamps(rst)
     if context.passive and context.trigger is not None and _too_soon(context, context.trigger):
         yield wording.too_soon(context.trigger)
+
+
+def _has_known_number(context: ResetContext) -> bool:
+    """Whether its number is one that a socket, or an answer, would have."""
+    number = context.rst.start
+    overtook = any(s.end + s.fin == number for s in _soon(context) if s.length or s.fin)
+    known = number == context.next_byte or context.repeats_an_ack
+    return known or overtook or _unseen_before(context)
+
+
+def _stamps(own: list[Segment]) -> bool:
+    """Whether all that its sender sent had timestamps, as both sides do once they agreed on it."""
+    said = [s for s in own if not s.syn]
+    return bool(said) and all(s.timestamps for s in said)
+
+
+def goes_on_sending(context: ResetContext) -> bool:
+    """Whether the sender has more to say behind it, soon, than it had said before.
+
+    Bytes below its number were sent before it, and it overtook them on the way.
+    """
+    said = max(context.next_byte, context.rst.start)
+    return any(s.length and s.end > said for s in _soon(context))
+
+
+def _soon(context: ResetContext) -> list[Segment]:
+    """What else its sender sends soon behind it."""
+    until = context.rst.time_ns + _SOON_NS
+    theirs = (s for s in context.later if s.side is context.sender and not s.rst)
+    return [s for s in theirs if s.time_ns <= until]
 
 
 def notes(context: ResetContext, cause: Cause) -> Iterator[str]:

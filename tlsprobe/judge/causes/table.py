@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
-from tlsprobe.judge.causes.signs import foreign_signs, inferred
+from tlsprobe.judge.causes.signs import foreign_signs, goes_on_sending, inferred
 from tlsprobe.judge.causes.trigger import is_probe
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
@@ -75,10 +75,18 @@ def _half_open(context: ResetContext) -> Diagnosis | None:
 
 def _middlebox(context: ResetContext) -> Diagnosis | None:
     signs = tuple(foreign_signs(context))
-    if len(signs) < _MIDDLEBOX_SIGNS:
+    if len(signs) < _MIDDLEBOX_SIGNS and not _is_disowned(context):
         return None
     confidence = Confidence.HIGH if len(signs) > _MIDDLEBOX_SIGNS else Confidence.MEDIUM
     return Diagnosis(Cause.MIDDLEBOX, confidence, signs, (Cause.DELIBERATE,))
+
+
+def _is_disowned(context: ResetContext) -> bool:
+    """Whether its sender goes on as if it had neither reset nor closed: no socket does that.
+
+    Without a FIN, a bare RST may be that of another host to which a single packet strayed.
+    """
+    return goes_on_sending(context) and (not context.passive or context.fin is not None)
 
 
 def _echo(context: ResetContext) -> Diagnosis | None:

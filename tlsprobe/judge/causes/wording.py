@@ -386,6 +386,16 @@ def other_df(rst: Segment) -> str:
     return f"its DF bit is {df}, that of the {rst.side}'s others {1 - df}"
 
 
+def live_window(rst: Segment) -> str:
+    """An answer of a kernel has no window."""
+    return f"packet {rst.number} has no ACK flag and a window of {rst.window}, not 0"
+
+
+def no_timestamps(rst: Segment) -> str:
+    """It lacks the option that all others have; some systems leave it out of an RST."""
+    return f"packet {rst.number} has no TCP timestamps, the {rst.side}'s others have them"
+
+
 def other_numbers(other: Segment) -> str:
     """A second decision says something else."""
     return f"packet {other.number} is an RST of the same kind with other numbers"
