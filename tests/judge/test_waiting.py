@@ -16,6 +16,7 @@ from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.digest import digest_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.judge.waiting import waited_of
+from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Judgement, Outcome
 from tlsprobe.model.knowledge import Knowledge, Timer
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Remark, RemarkKind, Trace
@@ -206,3 +207,49 @@ def test_a_timer_that_counts_from_the_accept_is_known_again() -> None:
 def test_what_is_quick_has_no_silence() -> None:
     assert digest_of(play(C.goodbye(), silence(0.1), S.fin())).silence is None
     assert digest_of(play(C.goodbye(), silence(3), S.fin())).silence is not None
+
+
+# --- a slow answer is no timer --------------------------------------------------------------------
+
+ONE = Timer((990_000_000, 1_010_000_000), None)
+
+
+def stream(tail: Line, chunks: int = 10) -> tuple[Line, ...]:
+    """A response that takes a second, a tenth between two parts of it, and what comes behind it."""
+    parts = (line for _ in range(chunks - 1) for line in (silence(0.1), S.partial()))
+    return (C.request() + C.notify(), *parts, silence(0.1), S.response(), tail)
+
+
+@pytest.mark.parametrize("end", [S.notify() + S.fin(), S.rst(active=True)], ids=["fin", "rst"])
+def test_an_end_behind_a_response_of_a_second_is_no_timer_of_a_second(end: Line) -> None:
+    trace = play(*stream(end), tls="1.2")
+    judgement = judge(trace, Knowledge(timers=(ONE,)))
+    assert judgement == judge(trace)
+    assert judgement.outcome is not Outcome.OPEN
+
+
+def test_a_response_that_begins_late_is_no_timer_either() -> None:
+    late = play(C.request() + C.notify(), silence(1), S.response(), S.notify() + S.fin(), tls="1.2")
+    assert judge(late, Knowledge(timers=(ONE,))).outcome is Outcome.CLEAN
+
+
+@pytest.mark.parametrize("farewell", [(), (S.data(),)], ids=["silent", "with words"])
+def test_a_timer_that_fires_behind_a_slow_response_is_known_again(
+    farewell: tuple[Line, ...],
+) -> None:
+    story = (*stream(silence(1)), *farewell, S.notify() + S.fin())
+    judgement = judge(play(*story), Knowledge(timers=(ONE,)))
+    assert judgement.outcome is Outcome.OPEN
+    assert any("idle timer" in note for note in judgement.notes)
+
+
+@pytest.mark.parametrize(("stalled_s", "doubt"), [(0.0, None), (0.2, None), (0.3, Doubt.BUSY)])
+def test_a_slow_machine_answers_when_a_timer_would_fire(
+    stalled_s: float, doubt: Doubt | None
+) -> None:
+    """Nobody knows whether that is the answer, or what the timer did."""
+    load = Load(1, 1, stalled_ns=round(stalled_s * 1e9))
+    trace = play(C.notify(), silence(1), S.notify() + S.fin(), tls="1.2")
+    judgement = judge(trace, Knowledge(timers=(ONE,), load=load))
+    assert judgement.doubt is doubt
+    assert bool(judgement.results) is (doubt is None)

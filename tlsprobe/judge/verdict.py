@@ -70,7 +70,8 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     expired = closing is not whole
     given = rule_input(came, closing, axes, outcome, () if expired else resets, knowledge=knowledge)
     given = replace(given, seen=seen, cut_off=_cut_off(trace, came, closing))
-    timed = _timed(trace, seen, resets, knowledge)
+    vain = None if knowledge.waits_idle else _vain_ns(came, whole, expired=expired)
+    timed = _timed(trace, seen, resets, knowledge, vain)
     results = apply_rules(given)
     doubt = _unread(trace, whole) or _doubt(came, closing, knowledge)
     doubt = doubt or timed.doubt or _strain(came, closing, results, knowledge)
@@ -112,8 +113,18 @@ class _Timed(NamedTuple):
     doubt: Doubt | None = None
 
 
+def _vain_ns(trace: Trace, whole: Closing, *, expired: bool) -> int | None:
+    """How long we waited for an answer in vain, be it until an idle timer fired."""
+    quiet = silence_of(trace, whole) if expired else None
+    return vain_ns(trace, whole) if quiet is None else quiet.shortest
+
+
 def _timed(
-    trace: Trace, closing: Closing, resets: tuple[Reset, ...], knowledge: Knowledge
+    trace: Trace,
+    closing: Closing,
+    resets: tuple[Reset, ...],
+    knowledge: Knowledge,
+    vain: int | None,
 ) -> _Timed:
     """How late our steps were, and whether that, or a slow machine, takes the answer away."""
     if trace.drive.failure is not None or trace.drive.ended_early:
@@ -126,7 +137,6 @@ def _timed(
     late = late_step(closing, steps, resets)
     if late is not None:
         return _Timed(timing | {"spoiled_by": late.late_ns / 1000}, Doubt.LATE)
-    vain = None if knowledge.waits_idle else vain_ns(trace, closing)
     if vain is not None and (slowest := slowest_ns(trace, knowledge.load)) * TIMES_SLOWER > vain:
         return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
     return _Timed(timing)

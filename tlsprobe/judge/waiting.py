@@ -31,6 +31,9 @@ _MOMENT_NS = 50_000_000
 LONG_NS = 300_000_000
 """A silence that may be a timer's. Whatever answers us is quicker."""
 
+_FAREWELL = 2
+"""Records of data in which a server says why it ends an idle connection, if it says so."""
+
 _WIDE = 0.25
 """How far apart, as a part of the whole, a timer may fire to be known again."""
 
@@ -82,8 +85,40 @@ def silence_of(trace: Trace, closing: Closing) -> Silence | None:
     end, mark = closing.server_began, trace.drive.mark
     if end is None or mark is None or trace.coverage is Coverage.HOLES:
         return None
-    quiet = _silence(trace, mark, closing, end)
+    quiet = _since_response(trace, closing, end, _silence(trace, mark, closing, end))
     return quiet if quiet.shortest >= LONG_NS else None
+
+
+def _since_response(trace: Trace, closing: Closing, end: WireEvent, quiet: Silence) -> Silence:
+    """The same counted from the response that our sequence asked for, where that came later.
+
+    Our request may leave with what begins to end the connection, and a large response, or a slow
+    one, is no silence. A few words right before the end are the server's farewell.
+    """
+    mark, drive = trace.drive.mark, trace.drive
+    begun = mark is not None and (drive.answered_to > mark.client or drive.cut_short)
+    if quiet.since_ours is None or not begun:
+        return quiet
+    bursts = _bursts(closing.wire_events[: end.place])
+    if len(bursts) > 1 and len(bursts[-1]) <= _FAREWELL:
+        bursts.pop()
+    if not bursts:
+        return quiet
+    since = end.time_ns - bursts[-1][-1]
+    exchange, ours = min(quiet.since_exchange, since), min(quiet.since_ours, since)
+    return quiet._replace(since_exchange=exchange, since_ours=ours)
+
+
+def _bursts(events: tuple[WireEvent, ...]) -> list[list[int]]:
+    """When the server's data behind a request of ours came, parted where it was silent for long."""
+    ours = (e.place for e in events if e.side is Side.CLIENT and e.letter in "dg")
+    asked = next(ours, len(events))
+    bursts: list[list[int]] = []
+    for time in (e.time_ns for e in events[asked:] if e.side is Side.SERVER and e.letter == "d"):
+        if not bursts or time - bursts[-1][-1] >= LONG_NS:
+            bursts.append([])
+        bursts[-1].append(time)
+    return bursts
 
 
 def expiry_in(closing: Closing, quiet: Silence | None, timers: Iterable[Timer]) -> WireEvent | None:
