@@ -55,7 +55,9 @@ CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_q
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first; otherwise as they were collected."""
-    items.sort(key=lambda item: not any(item.path.is_relative_to(place) for place in LONG))
+    files = {item.path for item in items}
+    long = {file for file in files if any(file.is_relative_to(place) for place in LONG)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(optionalhook=True)

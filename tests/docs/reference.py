@@ -36,7 +36,12 @@ _ALSO = re.compile(r"(?<![\w-])(--[a-z][a-z-]+)")
 
 def pages() -> dict[str, str]:
     """What each page says, by the name of its file."""
-    return {f"{name}.md": _page(make()) for name, make in _PAGES.items()}
+    return {f"{name}.md": page(name) for name in PAGES}
+
+
+def page(name: str) -> str:
+    """What one of them says."""
+    return _page(PAGES[name]())
 
 
 def write() -> None:
@@ -408,7 +413,7 @@ def _type_of(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
-_PAGES: dict[str, Callable[[], Iterator[str]]] = {
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "commands": _commands,
     "rules": _rules,
     "causes": _causes,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.reference import FOLDER, pages
+from tests.docs.reference import FOLDER, PAGES, page
 from tests.docs.sessions import Block, comparable, missing_part, session
 
-MADE = pages()
 
-
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_what_the_code_gives(name: str) -> None:
-    assert (FOLDER / name).read_text(encoding="utf-8") == MADE[name]
+    assert (FOLDER / f"{name}.md").read_text(encoding="utf-8") == page(name)
 
 
 SHOWN = """\
