@@ -27,6 +27,7 @@ from tlsprobe.campaign.reading import (
 from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
 from tlsprobe.errors import UsageError
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
+from tlsprobe.model.facts import Fact, TrialFact
 from tlsprobe.model.run import Run
 from tlsprobe.model.trace import Side
 from tlsprobe.report.compatibility_files import write_compatibility, write_series
@@ -59,10 +60,26 @@ def committed() -> dict[str, Committed]:
     """The runs of the servers, by the names of their folders: judged once, for there are many."""
     found = {}
     for folder in named_in(RESULTS):
-        facts = RecordedFacts(folder / FACTS_FILE)
+        facts = _Heard(folder / FACTS_FILE)
         run, judged = judged_from(facts)
-        found[folder.name] = Committed(run, agreement_with(facts.read, judged.trials))
+        found[folder.name] = Committed(run, agreement_with(facts.beside_trials, judged.trials))
     return found
+
+
+class _Heard(RecordedFacts):
+    """Recorded facts; those beside the trials are few, and are kept from when all were read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.beside_trials: list[Fact] = []
+
+    def read(self) -> Iterator[Fact]:
+        """All facts."""
+        self.beside_trials.clear()
+        for fact in super().read():
+            if not isinstance(fact, TrialFact):
+                self.beside_trials.append(fact)
+            yield fact
 
 
 def committed_runs() -> dict[str, Run]:

@@ -74,19 +74,18 @@ class Agreement:
 
 def agreement(facts: Callable[[], Iterable[Fact]]) -> dict[Side, Agreement]:
     """The agreement over the facts of one run, for the RSTs of either side."""
-    return agreement_with(facts, judged_run(facts).trials)
+    return agreement_with(facts(), judged_run(facts).trials)
 
 
-def agreement_with(
-    facts: Callable[[], Iterable[Fact]], trials: Iterable[JudgedTrial]
-) -> dict[Side, Agreement]:
-    """The same of a run whose trials were judged already."""
+def agreement_with(facts: Iterable[Fact], trials: Iterable[JudgedTrial]) -> dict[Side, Agreement]:
+    """The same of a run whose trials were judged already; its other facts are enough."""
     found = {side: Agreement() for side in Side}
+    heard = [fact for fact in facts if isinstance(fact, KernelFact | ReachedFact)]
     told = sorted(
-        (reset for fact in facts() if isinstance(fact, KernelFact) for reset in fact.resets),
+        (reset for fact in heard if isinstance(fact, KernelFact) for reset in fact.resets),
         key=lambda reset: reset.time_ns,
     )
-    address = next((fact.address for fact in facts() if isinstance(fact, ReachedFact)), "")
+    address = next((fact.address for fact in heard if isinstance(fact, ReachedFact)), "")
     if not told or not address:
         return found
     for one in with_kernel(trials, told, endpoint_of(address)):
