@@ -5,11 +5,13 @@ Whatever stops a test between two steps, and for however long, they are still th
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 
 from tests.servers import GENEROUS_S
 from tlsprobe.reference.behaviours import DEMO
@@ -20,6 +22,14 @@ from tlsprobe.reference import peer, server
 peer.IDLE_TIMEOUT = float(sys.argv[1])
 trio.run(server.serve, tuple(sys.argv[2:]))
 """
+
+
+@cache
+def patient_server(name: str) -> int:
+    """The port of one that stays until the tests end: it takes half a second to start."""
+    until_the_end = ExitStack()
+    atexit.register(until_the_end.close)
+    return until_the_end.enter_context(patient_servers(name))[name]
 
 
 @contextmanager

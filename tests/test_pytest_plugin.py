@@ -9,8 +9,15 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-ALONE = ("-p", "no:tlsprobe", "-p", "tlsprobe.pytest_plugin", "-p", "no:cacheprovider")
+ALONE = ("-p", "tlsprobe.pytest_plugin", "-p", "no:cacheprovider")
 """By its module, whether or not this environment knows the entry point."""
+
+
+@pytest.fixture(autouse=True)
+def no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that this environment has beside it take longer to import than the tests take."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
 
 TESTS = """
 import pytest

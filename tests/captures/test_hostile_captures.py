@@ -43,7 +43,7 @@ def both_passes(data: bytes) -> int:
 patches = st.lists(st.tuples(st.integers(0, 1500), st.binary(min_size=1, max_size=8)), max_size=5)
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.sampled_from(SEEDS), patches, st.integers(0, 1500), st.binary(max_size=40))
 def test_mutated_inputs(
     seed: bytes, changes: list[tuple[int, bytes]], cut: int, tail: bytes

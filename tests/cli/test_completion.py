@@ -11,6 +11,8 @@ import pytest
 
 from tests.servers import GENEROUS_S, need_server
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(sys.executable).parent
 
 BASH = """

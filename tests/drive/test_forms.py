@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 import trio
 
-from tests.patient_servers import patient_servers
+from tests.patient_servers import patient_server
 from tests.servers import GENEROUS_S
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
@@ -33,8 +33,7 @@ WAITS = Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.01)
 
 
 def driven(steps: str, version: TlsVersion, converse: Conversations | None = None) -> Drive:
-    with patient_servers("polite") as ports:
-        return trio.run(drive, route(ports["polite"], version, converse), parse(steps))
+    return trio.run(drive, route(patient_server("polite"), version, converse), parse(steps))
 
 
 def route(port: int, version: TlsVersion, converse: Conversations | None = None) -> Route:

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 import trio
 
-from tests.patient_servers import patient_servers
+from tests.patient_servers import patient_server
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
@@ -104,8 +104,7 @@ def wire(request: pytest.FixtureRequest) -> dict[str, list[Seen]]:
                 server = Watched(capture, request.param, port, version)
                 found[steps] += [await server.segments(steps) for _ in range(TRIALS)]
 
-    with patient_servers("polite") as ports:
-        trio.run(watch, ports["polite"])
+    trio.run(watch, patient_server("polite"))
     return found
 
 

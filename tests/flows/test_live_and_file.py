@@ -175,7 +175,6 @@ def facts(segments: tuple[Segment, ...]) -> list[tuple[object, ...]]:
 
 
 @given(lines())
-@settings(max_examples=100)
 def test_what_was_sent_is_told_by_both(drawn: tuple[Line, Endpoint]) -> None:
     line, server = drawn
     told, data = live(line.seen, line.link, server)
@@ -230,7 +229,7 @@ def damage(line: Line, server: Endpoint, draw: st.DrawFn) -> None:
 
 
 @given(damaged_lines())
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_whatever_happens_to_it_both_tell_the_same(drawn: tuple[Line, Endpoint]) -> None:
     line, server = drawn
     told, written = live(line.seen, line.link, server)

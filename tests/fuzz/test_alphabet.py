@@ -16,7 +16,7 @@ from tlsprobe.model.sequence import Form, Verb
 
 PHRASES = (b"ping\nping\n", b"by")
 LETTERS = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, idle=2.0, phrases=PHRASES)
-SOME = settings(max_examples=200, deadline=None, database=None, derandomize=True)
+SOME = settings(max_examples=2 * settings().max_examples, database=None, derandomize=True)
 
 
 def example(steps: str, tls: str = "1.3") -> Example:
