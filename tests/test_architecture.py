@@ -346,7 +346,7 @@ def plant(root: Path, files: dict[str, str]) -> None:
             "flows may not import tlsprobe.lab",
         ),
         ("flows/tracker.py", "from tlsprobe import __version__", "the package itself"),
-        ("tls.py", "import tlsprobe.sniff", "tls may not import tlsprobe.sniff"),
+        ("tls/session.py", "import tlsprobe.sniff", "tls may not import tlsprobe.sniff"),
         ("language.py", "import tlsprobe.catalogue", "language may not import tlsprobe.catalogue"),
         ("model/trace.py", "import tlsprobe.errors", "model may not import tlsprobe.errors"),
         ("model/trace.py", "import msgspec", "only the standard library, not msgspec"),
@@ -408,7 +408,7 @@ def test_a_kept_rule_is_left_alone(tmp_path: Path) -> None:
             "report/render_html.py": "import jinja2\nfrom tlsprobe.judge.rules import RULES",
             "report/render_terminal.py": "import rich\nfrom tlsprobe.judge import rules",
             "campaign/trials.py": "import trio",
-            "tls.py": "from OpenSSL import SSL",
+            "tls/session.py": "from OpenSSL import SSL",
             "sniff/capture.py": "import trio",
             "sniff/packet_socket.py": "import scapy.all",
             "sniff/process.py": "import sys\n\nsys.exit(0)",
@@ -418,6 +418,6 @@ def test_a_kept_rule_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_violation_names_file_line_and_rule(tmp_path: Path) -> None:
-    plant(tmp_path, {"tls.py": '"""Sans-IO TLS."""\n\nimport trio\n'})
+    plant(tmp_path, {"tls/session.py": '"""Sans-IO TLS."""\n\nimport trio\n'})
     (violation,) = check(tmp_path)
-    assert str(violation).startswith("tlsprobe/tls.py:3: trio is fenced in: only drive, ")
+    assert str(violation).startswith("tlsprobe/tls/session.py:3: trio is fenced in: only drive, ")

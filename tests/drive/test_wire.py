@@ -10,7 +10,7 @@ import trio
 from tests.drive.test_verbs import route
 from tests.patient_servers import patient_servers
 from tests.servers import loopbacks
-from tlsprobe.drive.connection import Route
+from tlsprobe.drive.route import Route
 from tlsprobe.drive.script import drive
 from tlsprobe.language import parse
 from tlsprobe.model.target import TlsVersion

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 import trio
 
 from tlsprobe.drive.deadline import Deadline
-from tlsprobe.drive.tcp import Address, Hold, TcpTransport
+from tlsprobe.drive.route import Route
+from tlsprobe.drive.tcp import Hold, TcpTransport
 from tlsprobe.model.sequence import Limit, Treatment, Wait
 from tlsprobe.model.trace import (
     Drive,
@@ -28,10 +28,10 @@ from tlsprobe.model.trace import (
     Side,
     Stage,
 )
-from tlsprobe.protocols.conversation import Conversation, Phase
-from tlsprobe.shaper.link import Lane, Shaper
+from tlsprobe.protocols.conversation import Phase
+from tlsprobe.shaper.link import Lane
 from tlsprobe.shaper.protocol import Do
-from tlsprobe.tls import Received, TlsContext, TlsSession
+from tlsprobe.tls import Received, TlsSession
 
 MAX_RECEIVED = 256 * 2**20
 """Bytes that one connection takes from a server; more is not a response but a flood."""
@@ -46,40 +46,6 @@ _LEAST, _FIRST, _MOST = 256, 2048, 1 << 14
 """Bytes of data that the conversation is given at a time: a record may hold 1800 small frames."""
 
 _HEAD = 5 + (1 << 14)  # bytes of a whole TLS record, which holds the head of any request of ours
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait, in seconds: for the server, for its idle timeout, for stray packets.
-
-    ``answer`` is for what a server that works always gives: its handshake, greeting and responses.
-    Only for how it ends a connection is ``server`` enough, where that is less.
-    """
-
-    server: float = 10.0
-    idle: float = 75.0
-    tail: float = 0.05
-    answer: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Everything that the connections of one run in one TLS version have in common.
-
-    ``announce`` is told our end of each connection before its first packet can have been seen;
-    ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
-    namespace to connect from, empty for our own. With a ``shaper`` the connections go through it.
-    """
-
-    address: Address
-    server: tuple[str, int]
-    tls: TlsContext
-    converse: Callable[[], Conversation]
-    patience: Patience
-    announce: Callable[[tuple[str, int]], None] = lambda _: None
-    tickets: int = 0
-    namespace: str = ""
-    shaper: Shaper | None = None
 
 
 class Piece(NamedTuple):

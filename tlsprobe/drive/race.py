@@ -24,7 +24,8 @@ from typing import assert_never
 
 import trio
 
-from tlsprobe.drive.connection import Connection, Piece, Route
+from tlsprobe.drive.connection import Connection, Piece
+from tlsprobe.drive.route import Route
 from tlsprobe.drive.script import Racing, drive
 from tlsprobe.drive.segments import piece_of
 from tlsprobe.language import parse

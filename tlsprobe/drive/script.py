@@ -14,8 +14,9 @@ from typing import Literal, assert_never
 
 import trio
 
-from tlsprobe.drive.connection import Connection, GivenUp, Patience, Route
+from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
+from tlsprobe.drive.route import Patience, Route
 from tlsprobe.drive.segments import (
     SegmentPlan,
     bursts,

@@ -1,40 +1,20 @@
-"""TLS without a socket: ciphertext goes in and out of memory, typed records come out.
+"""One side of one TLS connection: ciphertext in and out, typed records and alerts out.
 
-OpenSSL runs over memory BIOs (RFC 8446 and 5246 as it implements them), which lets us see both
-sides of it. Two habits make every byte on the wire nameable:
-
-* Incoming ciphertext is handed over one record at a time, so that a record is known by what came
-  of it: application data, an alert, a ticket, a handshake message. No guess is made from a length;
-  a close_notify may be padded. Only the records of a handshake are handed over together: OpenSSL
-  reads from memory no further than the record that it works on, and so what it left unread tells
-  which record ended the handshake and which carried an alert.
-* Alerts are read from OpenSSL's info callback, which gives level and description in both
-  versions, although TLS 1.3 encrypts them.
-
-What OpenSSL has no way to send, ``seal`` makes with the session's own keys; from then on all our
-records are made so, and what OpenSSL itself would say is dropped.
-
-This is the only module that imports pyOpenSSL, and the only one that knows OpenSSL's words. What
-every connection does a dozen times goes past pyOpenSSL's methods to the functions of OpenSSL that
-they call: there "nothing to read yet" is a number and no exception.
+What every connection does a dozen times goes past pyOpenSSL's methods to the functions of OpenSSL
+that they call: there "nothing to read yet" is a number and no exception.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Callable
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-from tlsprobe.errors import UsageError
 from tlsprobe.model.alerts import CLOSE_NOTIFY
-from tlsprobe.model.target import TlsIdentity, TlsVersion
+from tlsprobe.model.target import TlsVersion
 from tlsprobe.model.trace import RecordKind, Side
 from tlsprobe.records.key_log import Opened
 from tlsprobe.records.sealing import (
@@ -47,15 +27,10 @@ from tlsprobe.records.sealing import (
 )
 from tlsprobe.records.walk import ALERT, ALERT_SIZE, APPLICATION_DATA
 
-OPENSSL_VERSION = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
-"""The library that does the cryptography, for the run document."""
-
-_VERSIONS = {TlsVersion.TLS12: SSL.TLS1_2_VERSION, TlsVersion.TLS13: SSL.TLS1_3_VERSION}
-_GROUPS = b"X25519:P-256:X448:P-384:P-521:ffdhe2048:ffdhe3072"
 _allocate = _ffi.new_allocator(should_clear_after_alloc=False)
 _WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
 _SYSCALL = _lib.SSL_ERROR_SYSCALL
-_SENT, _ALERT = SSL.SENT_SHUTDOWN, SSL.SSL_CB_ALERT
+_SENT = SSL.SENT_SHUTDOWN
 _POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
 _CLOSE_NOTIFY = bytes((1, CLOSE_NOTIFY))
@@ -63,13 +38,11 @@ _RECORD_HEADER = struct.Struct(">BBxH").unpack_from
 _MAX_RECORD = 2**14 + 2048
 _NO_RECORD = -1
 _VERIFY_FAILED = "certificate verify failed"
-_WHOLE_LABELS = 4  # X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: none of "db*.example.com" (RFC 9525)
 _CONTENT_TYPES = {20: RecordKind.HANDSHAKE, 21: RecordKind.ALERT, 22: RecordKind.HANDSHAKE}
 _KINDS_IN_HANDSHAKE = {
     number: _CONTENT_TYPES.get(number, RecordKind.HANDSHAKE) for number in range(20, 25)
 }
 _CHUNK = 2**16
-_FILE_ERRORS = {"key values mismatch": "it does not belong to the certificate"}
 
 
 class Received(NamedTuple):
@@ -89,109 +62,6 @@ class Untrusted(NamedTuple):
 
     code: int
     words: str
-
-
-class TlsContext:
-    """What all connections of a run in one TLS version share: keys, trust, version."""
-
-    def __init__(self, context: SSL.Context, sni: bytes | None) -> None:
-        self.context = context
-        self.sni = sni
-
-    def connect(self) -> TlsSession:
-        """A fresh client side."""
-        connection = SSL.Connection(self.context, None)
-        if self.sni is not None:
-            connection.set_tlsext_host_name(self.sni)
-        connection.set_connect_state()
-        return TlsSession(connection, Side.CLIENT)
-
-    def accept(self) -> TlsSession:
-        """A fresh server side (the reference servers')."""
-        connection = SSL.Connection(self.context, None)
-        connection.set_accept_state()
-        return TlsSession(connection, Side.SERVER)
-
-
-def client_context(
-    version: TlsVersion,
-    identity: TlsIdentity,
-    server_name: str | None,
-    alpn: tuple[str, ...],
-    certified: str | None = None,
-) -> TlsContext:
-    """A client that speaks just ``version``. Raises UsageError on a file that cannot be used.
-
-    ``server_name`` is what it asks for; ``certified`` is the name or address that the server's
-    certificate has to be for, where there is a CA to verify it with.
-    """
-    context = _context(version, version)
-    _offer_small_key_shares(context)
-    _lib.SSL_CTX_set_cert_cb(context._context, _CERTIFICATE_CALLBACK, _ffi.NULL)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    if identity.ca is not None:
-        _load(
-            "CA", identity.ca, lambda: context.load_verify_locations(os.fspath(identity.ca or ""))
-        )
-        context.set_verify(SSL.VERIFY_PEER)
-        if certified and identity.verify_name:
-            _expect_name(context, certified)
-    if identity.cert is not None:
-        key = identity.key or identity.cert
-        load_certificate(context, identity.cert, key, identity.passphrase)
-    elif identity.key is not None:
-        raise UsageError(f"--key {identity.key} without a certificate", "add --cert FILE")
-    offered = identity.alpn or alpn
-    if offered:
-        context.set_alpn_protos(_alpn(offered))
-    if identity.keylog is not None:
-        context.set_keylog_callback(_keylog(_appended_to(identity.keylog)))
-    return TlsContext(context, _server_name(server_name) if server_name else None)
-
-
-def server_context(
-    cert: Path,
-    lowest: TlsVersion = TlsVersion.TLS12,
-    highest: TlsVersion = TlsVersion.TLS13,
-) -> TlsContext:
-    """A server with certificate and key from one PEM file (the reference servers')."""
-    context = _context(lowest, highest)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    load_certificate(context, cert, cert)
-    return TlsContext(context, None)
-
-
-def load_certificate(
-    context: SSL.Context, cert: Path, key: Path, passphrase: str | None = None
-) -> None:
-    """Certificate chain and private key. Raises UsageError naming the file.
-
-    OpenSSL would ask the terminal for a passphrase: without one, an encrypted key is an error.
-    """
-    _load("certificate", cert, lambda: context.use_certificate_chain_file(os.fspath(cert)))
-    if is_encrypted(key):
-        _use_encrypted(context, key, passphrase)
-    else:
-        _load("private key", key, lambda: context.use_privatekey_file(os.fspath(key)))
-
-
-def _use_encrypted(context: SSL.Context, key: Path, passphrase: str | None) -> None:
-    from tlsprobe.certificates import opened_key  # noqa: PLC0415 - brings cryptography
-
-    if passphrase is None:
-        raise UsageError(f"the private key {key} is encrypted", "give its passphrase as well")
-    found = opened_key(key.read_bytes(), passphrase)
-    if found is None:
-        raise UsageError(f"cannot use the private key {key}: the passphrase is wrong")
-    _load("private key", key, lambda: context.use_privatekey(found))
-
-
-def is_encrypted(key: Path) -> bool:
-    """Whether a PEM file holds a private key that only a passphrase opens."""
-    try:
-        return b"ENCRYPTED" in key.read_bytes()
-    except OSError:
-        return False  # whoever loads it says why
 
 
 class TlsSession:
@@ -217,6 +87,7 @@ class TlsSession:
         self._alerts: dict[int, tuple[int, int]] = {}
         self._given = 0
         self._slim = False
+        self._version: TlsVersion | None = None
         connection.set_app_data(self)
         self.handshaken = False
         self.failure: str | None = None
@@ -229,7 +100,12 @@ class TlsSession:
     @property
     def version(self) -> TlsVersion:
         """What was negotiated."""
-        return TlsVersion(self._connection.get_protocol_version_name().removeprefix("TLSv"))
+        if self._version is not None:
+            return self._version
+        version = TlsVersion(self._connection.get_protocol_version_name().removeprefix("TLSv"))
+        if self.handshaken:
+            self._version = version
+        return version
 
     @property
     def cipher(self) -> str | None:
@@ -323,7 +199,7 @@ class TlsSession:
                 view = view[self._connection.send(view[:_CHUNK]) :]
                 out += self.output()
         except SSL.Error as error:  # after a fatal alert nothing can be sent any more
-            self.failure = self.failure or _sentence(error)
+            self.failure = self.failure or sentence(error)
         return bytes(out)
 
     def close_notify(self) -> bytes:
@@ -334,7 +210,7 @@ class TlsSession:
         try:
             self._connection.shutdown()
         except SSL.Error as error:
-            self.failure = self.failure or _sentence(error)
+            self.failure = self.failure or sentence(error)
         return self.output()
 
     def forget(self) -> None:
@@ -505,7 +381,7 @@ class TlsSession:
         try:
             self._connection._raise_ssl_error(self._ssl, result)
         except SSL.Error as error:
-            self.failure = self.failure or _sentence(error)
+            self.failure = self.failure or sentence(error)
         if self.failure == _VERIFY_FAILED:
             verified = _lib.SSL_get_verify_result(self._ssl)
             words = _ffi.string(_lib.X509_verify_cert_error_string(verified)).decode("ascii")
@@ -566,125 +442,7 @@ def _record_size(stream: bytearray, at: int) -> int:
     return size if size <= left else 0
 
 
-def _context(lowest: TlsVersion, highest: TlsVersion) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(_VERSIONS[lowest])
-    context.set_max_proto_version(_VERSIONS[highest])
-    _lib.SSL_CTX_set_info_callback(context._context, _INFO_CALLBACK)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    context.set_keylog_callback(_keylog())
-    return context
-
-
-def _on_info(ssl: Any, where: int, value: int) -> None:
-    if not where & _ALERT:  # it is called for each step of a handshake
-        return
-    session = _session_of(ssl)
-    if session is not None:
-        session.note_alert((value >> 8, value & 0xFF), incoming=bool(where & SSL.SSL_CB_READ))
-
-
-def _on_request(ssl: Any, _: Any) -> int:
-    """The server has asked for our certificate; whatever there is may be sent."""
-    session = _session_of(ssl)
-    if session is not None:
-        session.asked_certificate = True
-    return 1
-
-
-def _session_of(ssl: Any) -> TlsSession | None:
-    connection = SSL.Connection._reverse_mapping.get(ssl)
-    session: TlsSession | None = None if connection is None else connection.get_app_data()
-    return session
-
-
-_INFO_CALLBACK = _ffi.callback("void (*)(const SSL *, int, int)", _on_info)
-_CERTIFICATE_CALLBACK = _ffi.callback("int (*)(SSL *, void *)", _on_request)
-
-
-def _offer_small_key_shares(context: SSL.Context) -> None:
-    """OpenSSL's own key exchanges, but for the hybrid one with ML-KEM.
-
-    Its key share is kept as long as the connection, 8 KiB in each of thousands that wait idle; it
-    takes a kilobyte more of each ClientHello, and of a handshake's time a tenth.
-    """
-    if not _lib.SSL_CTX_set1_curves_list(context._context, _GROUPS):
-        _lib.ERR_clear_error()  # a build without one of them offers what it has
-
-
-def _expect_name(context: SSL.Context, name: str) -> None:
-    """Have verification fail for a certificate that is for another name or address (RFC 9525)."""
-    parameters = _lib.SSL_CTX_get0_param(context._context)
-    try:
-        packed = ip_address(name.partition("%")[0]).packed
-    except ValueError:
-        host = _server_name(name)
-        _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _WHOLE_LABELS)
-        _lib.X509_VERIFY_PARAM_set1_host(parameters, host, len(host))
-    else:
-        _lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
-
-
-def _keylog(
-    log: Callable[[bytes], None] = lambda _: None,
-) -> Callable[[SSL.Connection, bytes], None]:
-    """Tell each session its secrets, and whoever wants to know as well."""
-
-    def note(connection: SSL.Connection, line: bytes) -> None:
-        session: TlsSession | None = connection.get_app_data()
-        if session is not None:
-            session.note_secret(line)
-        log(line)
-
-    return note
-
-
-def _appended_to(path: Path) -> Callable[[bytes], None]:
-    """Append NSS key log lines; the file is made now, so that a bad path is said now."""
-
-    def log(line: bytes) -> None:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-            file.write(line and line + b"\n")
-
-    try:
-        log(b"")
-    except OSError as error:
-        raise UsageError(f"cannot write the key log {path}: {error.strerror}") from error
-    return log
-
-
-def _server_name(name: str) -> bytes:
-    try:
-        return name.encode("idna")
-    except UnicodeError:
-        hint = "a server name is a DNS name, for example db.example.com: --sni NAME"
-        raise UsageError(f"{name!a} is not a server name", hint) from None
-
-
-def _alpn(names: tuple[str, ...]) -> list[bytes]:
-    """RFC 7301 section 3.1: each name has 1 to 255 bytes."""
-    for name in names:
-        if not (name.isascii() and 0 < len(name) <= 255):
-            hint = "protocol names are short and ASCII, for example http/1.1 or h2: --alpn NAME"
-            raise UsageError(f"cannot offer the protocol {name!a}", hint)
-    return [name.encode("ascii") for name in names]
-
-
-def _load(what: str, path: Path, load: Callable[[], None]) -> None:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        hint = "check the path and that this user may read it"
-        raise UsageError(f"cannot read the {what} {path}: {error.strerror}", hint) from error
-    try:
-        load()
-    except SSL.Error as error:
-        said = _sentence(error)
-        reason = _FILE_ERRORS.get(said, f"not a PEM {what} that OpenSSL understands ({said})")
-        raise UsageError(f"cannot use the {what} {path}: {reason}") from error
-
-
-def _sentence(error: SSL.Error) -> str:
+def sentence(error: SSL.Error) -> str:
     """OpenSSL's error queue as words: the first reason that it gives."""
     queue = error.args[0] if error.args else None
     reasons = [entry[-1] for entry in queue if entry[-1]] if isinstance(queue, list) else []

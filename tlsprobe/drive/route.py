@@ -1,0 +1,45 @@
+"""What the connections of one run have in common: where they go, and how long they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlsprobe.drive.tcp import Address
+from tlsprobe.protocols.conversation import Conversation
+from tlsprobe.shaper.link import Shaper
+from tlsprobe.tls import TlsContext
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds: for the server, for its idle timeout, for stray packets.
+
+    ``answer`` is for what a server that works always gives: its handshake, greeting and responses.
+    Only for how it ends a connection is ``server`` enough, where that is less.
+    """
+
+    server: float = 10.0
+    idle: float = 75.0
+    tail: float = 0.05
+    answer: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Everything that the connections of one run in one TLS version have in common.
+
+    ``announce`` is told our end of each connection before its first packet can have been seen;
+    ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
+    namespace to connect from, empty for our own. With a ``shaper`` the connections go through it.
+    """
+
+    address: Address
+    server: tuple[str, int]
+    tls: TlsContext
+    converse: Callable[[], Conversation]
+    patience: Patience
+    announce: Callable[[tuple[str, int]], None] = lambda _: None
+    tickets: int = 0
+    namespace: str = ""
+    shaper: Shaper | None = None
