@@ -95,6 +95,12 @@ def measure(name: str, profile_name: str, seed: int, examples: int) -> Controlle
     )
 
 
+def read_controls(log: Path) -> list[Controlled]:
+    """What a log holds; nothing, if there is none."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [Controlled(**json.loads(line)) for line in lines]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -102,8 +108,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=EXAMPLES)
     parser.add_argument("--log", type=Path, default=Path("fuzz-controls.jsonl"))
     given = parser.parse_args()
-    lines = given.log.read_text(encoding="utf-8").splitlines() if given.log.exists() else []
-    known = [Controlled(**json.loads(line)) for line in lines]
+    known = read_controls(given.log)
     done = {(one.control, one.profile, one.seed) for one in known}
     for seed in range(1, given.seeds + 1):
         for name, profile in every():

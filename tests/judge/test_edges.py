@@ -107,6 +107,14 @@ def test_a_client_that_reset_is_owed_no_answer(lines: tuple[Line, ...]) -> None:
     assert result("TLS12-ANSWER", play(*lines, tls="1.2")) is Result.NOT_APPLICABLE
 
 
+@pytest.mark.parametrize("rule", ["INTEROP-LEAK", "HTTP-CLOSE"])
+def test_who_gives_the_socket_up_does_not_see_whether_the_server_ends(rule: str) -> None:
+    seen = play(C.goodbye(), C.fin(), protocol="http1")
+    assert result(rule, seen) in {Result.WARN, Result.FAIL}
+    unseen = play(C.goodbye(), C.close(), protocol="http1")
+    assert result(rule, unseen) is Result.NOT_APPLICABLE
+
+
 def test_an_error_alert_is_not_called_a_close_notify() -> None:
     results = judge(play(C.notify(), S.alert(80), S.fin(), tls="1.2")).results
     (text,) = [r.text for r in results if r.rule == "TLS12-ANSWER"]
