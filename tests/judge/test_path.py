@@ -57,6 +57,22 @@ def test_the_wire_is_told_as_it_was_and_judged_as_it_was_delivered() -> None:
     assert came == [9, 8, 10]
 
 
+def test_each_record_has_its_letter_where_it_passed() -> None:
+    """A goodbye that comes behind the alert and the FIN that were written after it."""
+    story = play(C.goodbye(), C.notify(), C.fin(), S.rst(active=True))
+    goodbye, notify, fin = story.segments[7:10]
+    moved = (
+        notify._replace(number=8, time_ns=goodbye.time_ns),
+        fin._replace(number=9, time_ns=notify.time_ns),
+        goodbye._replace(number=10, time_ns=fin.time_ns),
+    )
+    segments = (*story.segments[:7], *moved, *story.segments[10:])
+    trace = shaped(replace(story, segments=segments), (PathDid.HELD, OURS, 0, 100, 8))
+    judged = judge(trace)
+    assert judged.signature == "N F G r"
+    assert [s.number for s in as_delivered(trace).segments[7:]] == [10, 8, 9, 11]
+
+
 def test_a_step_is_not_late_that_the_path_held() -> None:
     trace = play(
         C.notify(), C.fin(), silence(0.3), step("release"), S.notify() + S.fin(), tls="1.2"

@@ -23,6 +23,7 @@ from tlsprobe.model.trace import (
     EventKind,
     Record,
     RecordKind,
+    Segment,
     Side,
     Stage,
     Trace,
@@ -221,13 +222,25 @@ def _seen(trace: Trace) -> Iterator[_Event]:
             yield time_ns, side, RST, number
             continue
         end = segment.start + length
-        if length and end > reach[side]:
+        if trace.drive.shaped and side is Side.CLIENT:  # out of order, perhaps
+            for letter in _brought(pending[side], segment):
+                yield time_ns, side, letter, number
+        elif length and end > reach[side]:
             reach[side] = end
             for letter in _passed(pending[side], end):
                 yield time_ns, side, letter, number
         if segment.fin and side not in finished:
             finished.add(side)
             yield time_ns, side, FIN, number
+
+
+def _brought(pending: deque[Record], segment: Segment) -> Iterator[str]:
+    """The letters of the records whose last byte a segment brings, whatever lacks before them."""
+    for record in tuple(pending):
+        if segment.start < record.end <= segment.end:
+            pending.remove(record)
+            if record.kind in LETTERS:
+                yield LETTERS[record.kind]
 
 
 def _passed(pending: deque[Record], end: int) -> Iterator[str]:
