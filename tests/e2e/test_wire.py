@@ -127,4 +127,4 @@ def test_a_goodbye_behind_alert_and_fin_draws_a_reset_in_place_of_the_fin(
     timely = postgres_run.timely("goodbye-behind-fin")
     assert {line.outcome for line in timely} <= {Outcome.RESET_BEFORE_FIN}
     assert {line.signature[:9] for line in timely} <= {"N F G n r"}
-    assert set(causes_in(timely)) <= {"unread-data-at-close"}
+    assert {line.resets[0].cause for line in timely} <= {"unread-data-at-close"}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import ALERT, C, S, gives_up, play, shaped, silence, step
+from tests.judge.playbook import ALERT, C, S, due, gives_up, play, shaped, silence, step
 from tests.judge.scenarios import PASS, driven, result, with_event
 from tlsprobe.judge.path import CutOff, as_delivered, cut_off
 from tlsprobe.judge.verdict import judge
@@ -96,6 +96,15 @@ def test_bytes_that_never_came_oblige_nobody(tls: str) -> None:
     assert result("INTEROP-CUT-OFF", trace) is Result.INFO
 
 
+def test_an_acknowledgement_behind_a_hole_fills_it_not() -> None:
+    """Our alert was lost until the server's idle timer ended it: what we acknowledge is no byte."""
+    story = play(C.notify(), silence(1), S.notify() + S.fin(), C.ack())
+    kept = tuple(s for s in story.segments if s.number != 8)
+    trace = shaped(replace(story, segments=kept), (PathDid.LOST, OURS, 0, ALERT, 7))
+    assert cut_off(trace, as_delivered(trace)) is CutOff.UNHEARD
+    assert bad(trace) == []
+
+
 def test_a_damaged_segment_was_not_received_and_its_repetition_was() -> None:
     story = play(C.notify(), silence(0.2), C.again(8), S.notify() + S.fin(), C.fin())
     trace = shaped(story, (PathDid.CORRUPTED, OURS, 0, ALERT, 8))
@@ -158,6 +167,12 @@ def test_behind_an_exact_rst_the_server_owes_nothing() -> None:
     assert bad(trace) == []
     assert judge(trace).outcome is Outcome.CLIENT_RESET
     assert result("TCP-CHALLENGE", trace) is PASS
+
+
+def test_a_step_behind_an_exact_rst_is_never_late() -> None:
+    story = play(C.abort(), step("sleep"), due(), silence(0.3), C.request(), S.rst())
+    trace = shaped(driven(story, events=own(story)), (PathDid.RESET, OURS, 0, 0, 8))
+    assert judge(trace).doubt is None
 
 
 def test_the_reader_got_what_came_first_through_the_path() -> None:

@@ -230,6 +230,17 @@ def test_muted_acknowledgements_and_what_data_acknowledges() -> None:
     assert did(path) == [PathDid.MUTED, PathDid.SWALLOWED, PathDid.UNMUTED]
 
 
+def test_while_muted_our_kernel_answers_no_repetition_with_an_rst() -> None:
+    path = a_path()
+    path.from_client(ours(0, 10, fin=True), 0)
+    path.mute(1)
+    bare, aborts = ours(11, flags=RST), ours(11, flags=RST | ACK)
+    assert path.from_client(bare, 2) == []
+    assert path.from_client(aborts, 3) == [aborts]
+    path.unmute(4)
+    assert path.from_client(bare, 5) == [bare]
+
+
 @pytest.mark.parametrize("ahead", [0, 100])
 def test_an_rst_stands_where_the_server_is(ahead: int) -> None:
     path = a_path(Treated(Treatment.HOLD, 10, 20))

@@ -11,6 +11,7 @@ what we waited for may have been on its way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -217,12 +218,19 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
 
 
 def _treated(trace: Trace) -> frozenset[int]:
-    """The numbers of our packets whose time was our path's to say, RSTs that it made included."""
+    """The numbers of our packets whose time was our path's to say.
+
+    RSTs that it made are among them, and all behind one that ended the connection: they meet none,
+    whenever they come.
+    """
     if not trace.drive.shaped:
         return frozenset()
-    ours = (s for s in trace.segments if s.side is Side.CLIENT)
+    ours = [s for s in trace.segments if s.side is Side.CLIENT]
+    made = {s.number: forged(trace.drive, s) for s in ours if s.rst}
+    fatal = (number for number, found in made.items() if found and found.start == found.end)
+    over = next(fatal, math.inf)
     return frozenset(
-        s.number for s in ours if (forged(trace.drive, s) if s.rst else is_treated(trace, s))
+        s.number for s in ours if s.number > over or made.get(s.number) or is_treated(trace, s)
     )
 
 

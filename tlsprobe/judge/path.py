@@ -51,13 +51,13 @@ def as_delivered(trace: Trace) -> Trace:
             continue
         if _is_refused(segment, refused):
             continue
-        if not segment.rst and segment.start > reach and (segment.length or segment.fin):
+        brings = (segment.length or segment.fin) and not segment.rst
+        if brings and segment.start > reach:
             early.append(segment)
             continue
         kept.append(segment)
-        if not segment.rst:
-            reach = max(reach, segment.end + segment.fin)
-        reach = _come_due(early, kept, reach, segment.time_ns)
+        if brings:
+            reach = _come_due(early, kept, max(reach, _behind(segment)), segment.time_ns)
     records = tuple(r for r in drive.records if r.side is Side.SERVER or r.end <= reach)
     return replace(trace, segments=tuple(kept), drive=replace(drive, records=records))
 
@@ -69,8 +69,13 @@ def _come_due(early: list[Segment], kept: list[Segment], reach: int, time_ns: in
             break
         early.remove(segment)
         kept.append(segment._replace(time_ns=time_ns))
-        reach = max(reach, segment.end + segment.fin)
+        reach = max(reach, _behind(segment))
     return reach
+
+
+def _behind(segment: Segment) -> int:
+    """The offset behind all that it brings."""
+    return segment.end + segment.fin
 
 
 def _refused(drive: Drive) -> list[Shaped]:

@@ -157,7 +157,7 @@ class Path:
             self._base[Side.CLIENT] = packet.seq + 1
             return [packet]
         if packet.flags & RST:
-            return [packet]
+            return self._resets(packet, now_ns)
         self._last = packet
         start = self._offset(packet.seq, Side.CLIENT)
         end = start + _span(packet)
@@ -267,6 +267,18 @@ class Path:
             ends = (treated.start, low), (high, treated.end)
             left = [replace(treated, start=a, end=b) for a, b in ends if a < b]
         self._treated[at : at + 1] = left
+
+    def _resets(self, packet: TcpPacket, now_ns: int) -> list[TcpPacket]:
+        """What becomes of an RST of our kernel's.
+
+        A bare one answers what the server repeats because its acknowledgement was kept back: our
+        socket has long ended in good order.
+        """
+        if self._muted is None or packet.flags & ACK:
+            return [packet]
+        at = self._offset(packet.seq, Side.CLIENT)
+        self._note(now_ns, PathDid.SWALLOWED, at, at)
+        return []
 
     def _acknowledges(self, packet: TcpPacket, start: int, now_ns: int) -> list[TcpPacket]:
         """What becomes of a pure acknowledgement."""
