@@ -202,7 +202,7 @@ def _setup(server: SocketAddress, namespace: str) -> tuple[Setup, SocketAddress]
 @contextmanager
 def _process(setup: Setup, theirs: socket.socket, namespace: str) -> Iterator[int]:
     """The process, for the time of the block: its pid. It ends when its link does."""
-    command = [sys.executable, "-m", "tlsprobe.shaper.process", written(setup).decode()]
+    command = [sys.executable, "-P", "-m", "tlsprobe.shaper.process", written(setup).decode()]
     with theirs, inside(namespace):
         process = subprocess.Popen(
             command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, start_new_session=True

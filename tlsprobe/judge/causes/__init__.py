@@ -102,8 +102,10 @@ def _or_middlebox(found: Diagnosis) -> Diagnosis:
 def _looks_foreign(found: Diagnosis, context: ResetContext) -> bool:
     """Whether something about it speaks for another machine, and not enough to be sure.
 
-    A kernel writes no texts. What our own program says that it did, it did.
+    A kernel writes no texts. What our own program, or our path, says that it did, it did.
     """
+    if context.forged:
+        return False
     if found.cause is Cause.MIDDLEBOX or (context.own_end is not None and not context.passive):
         return False
     return bool(context.rst.payload) or any(foreign_signs(context))
