@@ -35,6 +35,9 @@ class Scripted:
         self.asked += 1
         return self.script[self.asked % len(self.script)]
 
+    async def each(self, example: Example, why: str, **_: object) -> list[Observation]:
+        return [await self.once(example, why) for _ in range(example.together)]
+
 
 def suspect() -> Suspect:
     (violation, *_) = violations(BROKEN, ALL)
@@ -67,3 +70,25 @@ def test_what_is_never_lost_in_time_is_none(script: tuple[Observation, ...]) -> 
     assert not is_race
     assert one.rate is None
     assert one.broke == 0
+
+
+@pytest.mark.parametrize(("beside", "found"), [(16, True), (1, False)])
+def test_what_only_some_of_a_crowd_show_is_a_race_that_takes_a_crowd(
+    beside: int, found: bool
+) -> None:
+    server, one = Scripted(BROKEN, *(9 * [FINE])), suspect()
+    one.observed = replace(BROKEN, beside=beside)
+    confirmer = Confirmer(cast("Prober", server), cast("Comparer", None), ALL, 5, lambda: True)
+    assert trio.run(confirmer.is_race_in_crowd, one) is found
+    assert (one.shortest.together, one.rate is not None) == ((16, True) if found else (1, False))
+
+
+def test_half_of_a_crowd_shows_what_takes_a_crowd() -> None:
+    server, one = Scripted(BROKEN, FINE), suspect()
+    one.observed = replace(BROKEN, beside=3)
+    confirmer = Confirmer(cast("Prober", server), cast("Comparer", None), ALL, 5, lambda: True)
+    assert trio.run(confirmer.takes_company, one)
+    assert one.shortest.together == 2
+    seldom = Scripted(BROKEN, *(9 * [FINE]))
+    confirmer = Confirmer(cast("Prober", seldom), cast("Comparer", None), ALL, 5, lambda: True)
+    assert not trio.run(confirmer.takes_company, suspect())

@@ -213,3 +213,19 @@ def test_properties_stand_for_rules_that_there_are() -> None:
         assert asked.text.endswith(".")
         compares = asked.needs in {Needs.RUNS, Needs.VERSIONS, Needs.TARGETS}
         assert asked.rule in RULES or compares or name == "rules"
+
+
+def test_what_the_server_s_own_end_overtook_is_compared_only_where_it_was_awaited() -> None:
+    for steps, is_asked in (
+        ("request large; terminate; drain", False),
+        ("await close_notify 3s; close_notify; drain", True),
+    ):
+        one = seen(steps)
+        overtaken = replace(one, judgement=replace(one.judgement, doubt=Doubt.OVERTAKEN))
+        assert is_comparable(one)
+        assert is_comparable(overtaken) is is_asked
+
+
+def test_a_crowd_is_compared_with_nothing() -> None:
+    one = seen("fin; drain")
+    assert not is_comparable(replace(one, example=replace(one.example, together=4)))

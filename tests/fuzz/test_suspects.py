@@ -179,3 +179,31 @@ def test_two_that_differ_are_one_kind_whatever_they_are() -> None:
     suspects.note(Sighting(unlike, SHORT, LONG))
     suspects.note(Sighting(unlike, LONG, SHORT))
     assert len(suspects.sightings) == 1
+
+
+def test_a_race_waits_for_its_turn_unless_a_failure_explains_it_meanwhile() -> None:
+    suspects = noted(SHORT)
+    race = suspects.next()
+    assert race is not None
+    suspects.postpone(race)
+    assert suspects.next() is None
+    assert suspects.are_waiting(comparing=False)
+    assert suspects.next_race(comparing=False) is race
+    assert race.has_waited
+    assert suspects.next_race(comparing=True) is None
+    suspects.postpone(race)
+    suspects.failures.append(race)
+    race.kinds = {race.kind}
+    assert suspects.next_race(comparing=True) is None
+
+
+def test_that_two_runs_differ_is_looked_into_last() -> None:
+    unlike = Violation("runs-alike", "FUZZ-RUNS-ALIKE", "unlike", "fin / reset")
+    suspects = noted()
+    suspects.note(Sighting(unlike, SHORT, LONG))
+    difference = suspects.next()
+    assert difference is not None
+    suspects.postpone(difference)
+    assert not suspects.are_waiting(comparing=False)
+    assert suspects.next_race(comparing=False) is None
+    assert suspects.next_race(comparing=True) is difference

@@ -12,8 +12,11 @@ from tlsprobe.fuzz.trying import Counts
 LATE = (1 + OVER) / 2
 """How far beyond its bounds a run still shrinks; what is left then is for confirming."""
 
-RACES = 1 / 2
-"""The part of the bounds that goes by before races are run: they take many connections."""
+RACES, DIFFERENCES = 1 / 2, 4 / 5
+"""The parts of the bounds that go by before races are run: they take many connections.
+
+The second is for those in which two runs differ.
+"""
 
 _BETWEEN = 0.5
 
@@ -48,10 +51,9 @@ class Bounds:
         tried = len(self.counts.examples) + self.under_way
         return tried < part * self.examples and trio.current_time() < self.at(part)
 
-    @property
-    def is_time_for_races(self) -> bool:
+    def is_time_for_races(self, *, comparing: bool) -> bool:
         """Whether what shows only now and then is looked into by now."""
-        return not self.may(RACES)
+        return not self.may(DIFFERENCES if comparing else RACES)
 
     @property
     def may_finish(self) -> bool:

@@ -209,8 +209,7 @@ class _Campaign:
     @property
     def is_time_for_races(self) -> bool:
         """Whether races wait that are to be run by now."""
-        waiting = any(inquiry.suspects.waiting for inquiry in self.inquiries)
-        return waiting and self.bounds.is_time_for_races
+        return any(inquiry.is_time_for_races for inquiry in self.inquiries)
 
     async def work(self) -> None:
         while not self.pause and not self.is_time_for_races and self.bounds.may(1):

@@ -46,9 +46,15 @@ class Comparer:
         self.asked = asked
         self.is_worth_waiting = is_worth_waiting
 
-    async def compare(self, example: Example, needs: Needs) -> Sighting | None:
-        """Whether this example ends differently where it should end alike."""
-        one = await self.prober.observe(example, "compare")
+    async def compare(
+        self, example: Example, needs: Needs, *, is_fresh: bool = False
+    ) -> Sighting | None:
+        """Whether this example ends differently where it should end alike.
+
+        How it ended when it was first tried may be the exception: ``is_fresh`` tries it anew.
+        """
+        first = self.prober.once if is_fresh else self.prober.observe
+        one = await first(example, "compare")
         if not is_comparable(one) or self.is_known(needs, one):
             return None
         if needs is Needs.VERSIONS and example.sequence.is_handshake:

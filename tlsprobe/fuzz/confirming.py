@@ -95,6 +95,8 @@ class Confirmer:
             await self.run_few(suspect, needs)
             if suspect.broke >= MOST_OF * self.times:
                 return await self.is_its_own(suspect)
+        if suspect.is_race and needs is Needs.ONE:
+            return await self.is_race_in_crowd(suspect) and await self.is_its_own(suspect)
         if suspect.is_race or needs not in {Needs.ONE, Needs.RUNS}:
             return needs is Needs.RUNS and await self.is_race(suspect, needs)
         if suspect.broke == suspect.runs:
@@ -185,6 +187,28 @@ class Confirmer:
         finally:
             self.races = False
 
+    async def is_race_in_crowd(self, suspect: Suspect) -> bool:
+        """Whether it is lost often enough where many do the same at the same time.
+
+        It was lost less often by connections alone, if at all.
+        """
+        together = CROWDS[-1]
+        if suspect.broke or suspect.observed.beside < together / 2:
+            return False
+        suspect.shortest = replace(suspect.found, together=together)
+        suspect.begin()
+        self.races = True
+        for _ in range(_ATTEMPTS * REPEATS[0] // together):
+            if suspect.runs >= REPEATS[0] or not self.may_go_on():
+                break
+            for seen in await self.prober.each(suspect.shortest, "confirm", patient=True, told=()):
+                self.count(suspect, seen, None, Needs.ONE)
+        self.races = False
+        if suspect.broke < LEAST_LOST or suspect.runs < REPEATS[0]:
+            return False
+        suspect.rate = rate_of(suspect.broke, suspect.runs)
+        return True
+
     async def is_lost_often(self, suspect: Suspect, needs: Needs) -> bool:
         """Whether it is, in runs in which we were in time."""
         suspect.begin()
@@ -267,6 +291,8 @@ class Confirmer:
         suspect.versions[example.tls] = None
         if PROPERTIES[suspect.violation.name].needs is not Needs.ONE:
             return
+        if suspect.rate is not None and example.together > 1:
+            return  # which would take as many crowds again
         for version in self.prober.routes:
             if version == example.tls:
                 continue

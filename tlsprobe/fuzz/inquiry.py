@@ -80,12 +80,22 @@ class Inquiry:
             suspect = self.suspects.next()
             if suspect is None and self.suspects.in_doubt and self.bounds.may(1):
                 continue
-            if suspect is None and (last or self.bounds.is_time_for_races):
-                suspect = self.suspects.next_race()
+            if suspect is None and (last or self.is_time_for_races):
+                comparing = last or self.bounds.is_time_for_races(comparing=True)
+                suspect = self.suspects.next_race(comparing=comparing)
             if suspect is None:
                 return
             if await self.settle(suspect):
                 confirmed()
+
+    @property
+    def is_time_for_races(self) -> bool:
+        """Whether races wait that are to be run by now."""
+        return any(
+            self.suspects.are_waiting(comparing=comparing)
+            and self.bounds.is_time_for_races(comparing=comparing)
+            for comparing in (False, True)
+        )
 
     async def settle(self, suspect: Suspect) -> bool:
         """Make a suspect shorter, and say whether it is a failure; a race may have to wait."""

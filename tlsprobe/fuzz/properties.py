@@ -16,11 +16,18 @@ from typing import NamedTuple
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.rules import IGNORE_AFTER, RULES
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import (
-    Result,
-    TcpEnd,
+from tlsprobe.model.judgement import Doubt, Result, TcpEnd
+from tlsprobe.model.sequence import (
+    ANNOUNCES,
+    ENDS,
+    ODD,
+    RACES,
+    SPEAKS,
+    WRITES,
+    Awaited,
+    Form,
+    Verb,
 )
-from tlsprobe.model.sequence import ANNOUNCES, ENDS, ODD, SPEAKS, WRITES, Form, Verb
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
 _END_NOW = (
@@ -166,7 +173,17 @@ def is_comparable(seen: Observation) -> bool:
     """
     if not seen.counts or seen.we_reset or seen.blind or seen.example.together > 1:
         return False
+    if seen.judgement.doubt is Doubt.OVERTAKEN and not _waits_for_the_end(seen):
+        return False
     return _is_plain(seen) and not seen.example.sequence.uploads
+
+
+def _waits_for_the_end(seen: Observation) -> bool:
+    """Whether it is meant to meet the server's own end, which otherwise came in between."""
+    return any(step.event in _ENDS or step.verb in RACES for step in seen.example.sequence.steps)
+
+
+_ENDS = {Awaited.CLOSE_NOTIFY, Awaited.FIN, Awaited.END}
 
 
 def _broken(name: str, *rules: str) -> Callable[[Observation], Iterable[Violation]]:

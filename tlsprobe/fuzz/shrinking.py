@@ -75,8 +75,10 @@ class Shrinker:
 
     async def shorten(self, suspect: Suspect) -> None:
         """Let hypothesis look for the shortest example that breaks the property so."""
-        if suspect.is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE:
+        needs = PROPERTIES[suspect.violation.name].needs
+        if suspect.is_race and needs is Needs.ONE:
             await self.shorten_race(suspect)
+        if suspect.is_race and needs in {Needs.ONE, Needs.RUNS}:
             return
 
         def fails(example: Example) -> bool:
@@ -173,7 +175,8 @@ class Shrinker:
         if needs is Needs.PATH:
             return await kills(self.prober, example, "shrink")
         if needs is not Needs.ONE:
-            found = await self.comparer.compare(example, needs)
+            fresh = needs is Needs.RUNS
+            found = await self.comparer.compare(example, needs, is_fresh=fresh)
             return found is not None and found.violation.kind(found.seen) == suspect.kind
         return any(kind in suspect.faces for kind in await self.kinds_of(example))
 

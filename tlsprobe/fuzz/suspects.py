@@ -41,6 +41,8 @@ AWAITED = 2
 MANY = 8
 """So many examples in doubt are worth a break to try them again."""
 
+_LONG = 0.5
+"""Seconds of waiting in an example that make many runs of it take long."""
 
 LEAK = Violation("ends", "INTEROP-LEAK", "the server did not end the connection")
 """What a connection that is open may break, as long as nobody knows."""
@@ -279,22 +281,28 @@ class Suspects:
         suspect.has_waited = True
         self.waiting.append(suspect)
 
-    def next_race(self) -> Suspect | None:
-        """The race of which most was seen, and the simplest of its kind."""
-        waiting = [s for s in self.waiting if not self.is_explained(s.kind, s.found)]
-        self.waiting.clear()
-        if not waiting:
+    def next_race(self, *, comparing: bool) -> Suspect | None:
+        """The race of which most was seen, and the simplest of its kind.
+
+        That two runs differ comes last, and only if ``comparing``: another race may be why.
+        """
+        self.waiting[:] = (s for s in self.waiting if not self.is_explained(s.kind, s.found))
+        able = [s for s in self.waiting if comparing or not _compares(s.kind)]
+        if not able:
             return None
-        self.current = min(waiting, key=self._turn_of_race)
-        self.waiting += (suspect for suspect in waiting if suspect is not self.current)
+        self.current = min(able, key=self._turn_of_race)
+        self.waiting.remove(self.current)
         return self.current
 
-    def _turn_of_race(self, suspect: Suspect) -> tuple[bool, int, int, Simplicity]:
-        """What races are sorted by; that two runs differ comes last: one of these may be why."""
-        kind = suspect.kind
-        compares = PROPERTIES[kind.name].needs is not Needs.ONE
-        seen = -len(self.sightings[kind])
-        return compares, self._looked_into[kind], seen, self.simplicity(suspect.found)
+    def are_waiting(self, *, comparing: bool) -> bool:
+        """Whether there are races to run."""
+        return any(comparing or not _compares(suspect.kind) for suspect in self.waiting)
+
+    def _turn_of_race(self, suspect: Suspect) -> tuple[bool, int, float, int, Simplicity]:
+        kind, steps = suspect.kind, suspect.found.sequence.steps
+        waits = sum(step.wait for step in steps if isinstance(step.wait, float))
+        turn = _compares(kind), self._looked_into[kind], waits // _LONG, -len(self.sightings[kind])
+        return *turn, self.simplicity(suspect.found)
 
     def _tries(self, kind: Kind) -> int:
         """How many examples of a kind came to nothing, or wait to be raced."""
@@ -363,6 +371,10 @@ class Suspects:
 def severity(kind: Kind) -> tuple[bool, int]:
     """What suspects are sorted by; a server that dies comes first, since it takes all with it."""
     return not _is_death(kind), list(PROPERTIES).index(kind.name)
+
+
+def _compares(kind: Kind) -> bool:
+    return PROPERTIES[kind.name].needs is not Needs.ONE
 
 
 def _is_death(kind: Kind) -> bool:
