@@ -100,7 +100,7 @@ def test_only_expected_frames_reach_the_file_under_the_same_numbers() -> None:
 def test_file_and_memory_are_bounded_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_WHOLE", 5000)
     monkeypatch.setattr(module, "LATEST", 20)
-    monkeypatch.setattr(module, "WAITING", 10)
+    monkeypatch.setattr(module, "WAITING", 2000)
     out, demultiplexer = io.BytesIO(), expecting()
     demultiplexer.writer = Writer(out, ETHERNET, "lo")
     talk = Talk().opens().exchanges(100, 3000)

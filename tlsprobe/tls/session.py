@@ -43,6 +43,7 @@ _KINDS_IN_HANDSHAKE = {
     number: _CONTENT_TYPES.get(number, RecordKind.HANDSHAKE) for number in range(20, 25)
 }
 _CHUNK = 2**16
+_OF_NO_USE = (b"CLIENT_HANDSHAKE_", b"SERVER_HANDSHAKE_", b"EXPORTER_")
 
 
 class Received(NamedTuple):
@@ -218,8 +219,9 @@ class TlsSession:
         self._connection.set_app_data(None)
 
     def note_secret(self, line: bytes) -> None:
-        """A line of the key log."""
-        self._key_log.append(line)
+        """A line of the key log; what is of no use behind the handshake is not kept."""
+        if not line.startswith(_OF_NO_USE):
+            self._key_log.append(line)
 
     def note_alert(self, alert: tuple[int, int], *, incoming: bool) -> None:
         """The info callback's report."""
