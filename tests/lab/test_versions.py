@@ -11,6 +11,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.choice import chosen, with_versions
 from tlsprobe.lab.versions import is_other_version, versions_named, versions_of
+from tlsprobe.model.profile import LabChange
 from tlsprobe.profiles import load_profile
 
 
@@ -89,6 +90,26 @@ def test_mistakes_in_versions_are_told_all_at_once(tmp_path: Path) -> None:
     for mistake in ("versions.1: write one of debian", "versions.2: write one of", "versions.A b"):
         assert f"lab.{mistake}" in said
     assert "lab.versions.3.suite: unknown key" in said
+
+
+def test_what_the_notes_say_of_changes(tmp_path: Path) -> None:
+    good = """
+[[lab.changes]]
+since = "2.5"
+about = ["no-close-notify"]
+says = "it sends the alert"
+source = "https://notes.example/2.5"
+"""
+    mine = vendor(tmp_path, PROGRAM + START + good)
+    assert lab_of(mine).changes == (
+        LabChange("2.5", ("no-close-notify",), "it sends the alert", "https://notes.example/2.5"),
+    )
+    bad = good.replace('"2.5"', '"two"').replace("https:", "file:").replace("says", "said")
+    with pytest.raises(UsageError) as caught:
+        vendor(tmp_path, PROGRAM + START + bad)
+    said = caught.value.message
+    for mistake in ("1.says: missing", "1.since: write the first", "1.source: write where it"):
+        assert f"lab.changes.{mistake}" in said
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,22 @@ from tests.report.committed import (
     RESULTS,
     SUMMARY_BEGIN,
     SUMMARY_END,
+    VERSIONS,
     committed_runs,
     readme,
     write,
 )
 from tests.report.links import broken_links, unpacked
 from tlsprobe.behaviours import behaviours_of
+from tlsprobe.campaign.lab_columns import shipped_columns
+from tlsprobe.campaign.reading import runs_in
 from tlsprobe.model.behaviour import Harm, Phase, Tried
+from tlsprobe.model.profile import Lab
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_matrix
 from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.schema import matrix_schema, run_schema
+from tlsprobe.report.series import compared, series_of
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +74,23 @@ def _pages(folder: Path) -> set[str]:
 
 def _said(file: Path) -> str | bytes:
     return unpacked(file.read_text()) if file.suffix == ".html" else file.read_bytes()
+
+
+def test_each_note_of_a_profile_explains_a_change_that_was_measured() -> None:
+    said = {note for one in _vendors_with_versions() for note in one.changes}
+    series = series_of(runs_in(RESULTS / VERSIONS))
+    notes = {one.vendor: shipped_columns()[one.vendor].lab for one in series}
+    changes = [
+        change
+        for one in series
+        if (lab := notes[one.vendor]) is not None
+        for change in compared(one, lab.changes).changes
+    ]
+    assert {note for change in changes for note in change.why} == said
+
+
+def _vendors_with_versions() -> list[Lab]:
+    return [lab for one in shipped_columns().values() if (lab := one.lab) and lab.versions]
 
 
 def test_readme_shows_the_summary_of_them() -> None:

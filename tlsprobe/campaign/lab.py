@@ -313,6 +313,11 @@ class Lab:
                 (folder / LAB_FILE).unlink(missing_ok=True)
             _remove_empty(folder)
             return
+        if not self.settings.matrix:
+            notes = LabNotes(self.settings.typed, tuple(self.absent.values()))
+            (folder / LAB_FILE).write_bytes(encode_lab_notes(notes))
+            give_back([folder, *folder.rglob("*")], self.since)
+            return
         runs = {**runs_in(folder), **self.runs}
         vendors = shipped_columns()
         earlier = {one[0]: one for one in absent_in(folder) if one[0] in vendors}
@@ -326,7 +331,7 @@ class Lab:
             summary_only=self.settings.summary_only,
             unfinished_since=self.begun if self.interrupted else "",
         )
-        write_series(folder, runs, self.settings.typed)
+        write_series(folder, runs, self.settings.typed, vendors)
         agreement = agreement_of((name, runs[name]) for name in sorted(runs))
         if self.settings.summary_only:  # it follows from the facts
             (folder / TRUTH_FILE).unlink(missing_ok=True)

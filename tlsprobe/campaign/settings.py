@@ -107,7 +107,7 @@ class LabSettings:
     pages are kept, and replace what ``folder`` holds of a vendor. ``install``: get what is missing
     first. ``waivers`` say what is accepted. ``typed`` is the whole command line.
     ``unfinished_since``: when the lab began that left ``folder`` unfinished and is continued, empty
-    for a new one.
+    for a new one. ``matrix``: write that of all that the folder holds, with its pages.
     """
 
     folder: Path
@@ -123,6 +123,7 @@ class LabSettings:
     install: bool = False
     typed: str = ""
     unfinished_since: str = ""
+    matrix: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,17 @@ class PathsSettings:
     sequences: tuple[str, ...] = ()
     seed: int = 1
     summary_only: bool = False
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemediesSettings:
+    """What ``tlsprobe lab remedies`` is asked to do; ``typed`` as in ``LabSettings``."""
+
+    folder: Path
+    trials: int = 20
+    tls: tuple[TlsVersion, ...] = (TlsVersion.TLS12, TlsVersion.TLS13)
+    install: bool = False
     typed: str = ""
 
 

@@ -102,6 +102,7 @@ class Suite:
             await _run("dpkg-deb", "--extract", str(archive), str(partial))
             controls.append(await _run("dpkg-deb", "--field", str(archive)))
         _furnish(partial, controls)
+        await _run("/sbin/ldconfig", "-r", str(partial))  # not every package brings its links
         shutil.rmtree(root, ignore_errors=True)
         partial.rename(root)
 

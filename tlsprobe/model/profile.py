@@ -43,6 +43,9 @@ LAB_PLACEHOLDERS = (
 )
 """The names that LAB_PLACEHOLDER may have in every profile."""
 
+WITH = "+"
+"""What stands between a vendor and a remedy that it is measured with."""
+
 LAB_BEHIND = ("behind_host", "behind_port", "behind_spare")
 """The names for the server that another stands in front of."""
 
@@ -67,6 +70,41 @@ class LabVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class LabChange:
+    """What a server's own notes say of a change in how it closes: ``[[lab.changes]]``.
+
+    ``since`` is the first version that has it, ``about`` are the kinds of behaviour that it
+    explains, ``source`` is where the notes can be read.
+    """
+
+    since: str
+    about: tuple[str, ...]
+    says: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabRemedy:
+    """Something that people do against how a server closes: ``[[lab.remedies]]``.
+
+    ``says`` it in the words of a configuration or of a client. It is ``against`` kinds of
+    behaviour, such as ``reset-after-fin``, in ``sequences``. A server's is tried with other
+    ``values`` in its templates, a client's by closing as the sequence ``instead`` does.
+    """
+
+    name: str
+    says: str
+    against: tuple[str, ...]
+    sequences: tuple[str, ...]
+    values: Mapping[str, str] = field(default_factory=dict)
+    instead: str = ""
+
+    def on(self, vendor: str) -> str:
+        """Where this is measured: a client's on the vendor as it is, a server's beside it."""
+        return vendor if self.instead else f"{vendor}{WITH}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """The ``[lab]`` table: how to get, start, know and stop a real server. Durations in seconds.
 
@@ -82,7 +120,8 @@ class Lab:
     ``concurrency`` is how many connections at a time it can take, ``patience`` how long a close of
     its takes at most, where the lab's own patience is too short. ``versions`` are those that the
     lab can get beside each other, by name; ``suite`` is there for one of them that runs in a root
-    of that suite's packages, in the tools folder.
+    of that suite's packages, in the tools folder. ``changes`` is what the server's notes say of
+    changes from one version to another, ``remedies`` what can be tried against how it closes.
     """
 
     folder: Path
@@ -122,6 +161,8 @@ class Lab:
     notes: str = ""
     versions: Mapping[str, LabVersion] = field(default_factory=dict)
     suite: str | None = None
+    changes: tuple[LabChange, ...] = ()
+    remedies: tuple[LabRemedy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tlsprobe.keys import (
     Key,
@@ -25,6 +26,8 @@ from tlsprobe.model.profile import (
     LAB_PLACES,
     Command,
     Lab,
+    LabChange,
+    LabRemedy,
     LabVersion,
 )
 
@@ -47,6 +50,9 @@ def _senseless(lab: Lab) -> Iterator[str]:
     for name in lab.values:
         if name in {*LAB_PLACEHOLDERS, *LAB_BEHIND}:
             yield f"values.{name}: the lab says that itself; choose another name"
+    for remedy in lab.remedies:
+        for name in sorted({*remedy.values} - {*lab.values}):
+            yield f"remedies: {remedy.name} has a value for {name!r}, which [lab] values lacks"
     known = (*LAB_PLACEHOLDERS, *lab.values, *(LAB_BEHIND if lab.behind else ()))
     for key, texts, names in (
         ("program", lab.program, LAB_PLACES),
@@ -154,6 +160,50 @@ def _versions(value: object, path: str, mistakes: list[str]) -> Mapping[str, Lab
     return found
 
 
+def _changes(value: object, path: str, mistakes: list[str]) -> tuple[LabChange, ...]:
+    """What the server's notes say of changes."""
+    return tuple(LabChange(**said) for _, said in _complete(value, _CHANGE, path, mistakes))
+
+
+def _remedies(value: object, path: str, mistakes: list[str]) -> tuple[LabRemedy, ...]:
+    """What can be tried, each by the server or by the client."""
+    found = []
+    for own, said in _complete(value, _REMEDY, path, mistakes):
+        if len({"values", "instead"} & {*said}) == 1:
+            found.append(LabRemedy(**said))
+        else:
+            mistakes.append(f"{own}: write one of values, instead: how it is tried")
+    names = [one.name for one in found]
+    mistakes += (f"{path}: {name} is there twice" for name in {*names} if names.count(name) > 1)
+    return tuple(found)
+
+
+def _complete(
+    value: object, keys: Keys, path: str, mistakes: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each table of a list says, with the path to it, unless something is wrong with it."""
+    if not isinstance(value, list):
+        mistakes.append(f"{path}: write tables, each with a line [[{path}]]")
+        return
+    for number, table in enumerate(value, 1):
+        own, before = f"{path}.{number}", len(mistakes)
+        said = checked(table, keys, own, mistakes)
+        if len(mistakes) == before:
+            yield own, said
+
+
+def _a_source(value: object) -> str:
+    if isinstance(value, str) and value.startswith("https://"):
+        return value
+    raise ValueError("write where it can be read: https://...")
+
+
+def _a_version(value: object) -> str:
+    if isinstance(value, str) and _VERSION_NUMBER.fullmatch(value):
+        return value
+    raise ValueError('write the first version that has it, such as "2.5"')
+
+
 def _some(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
@@ -168,6 +218,25 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
 
     return check
 
+
+_VERSION_NUMBER = re.compile(r"\d+(\.\d+)*")
+_CHANGE: Keys = {
+    "since": Key(_a_version, required=True),
+    "about": Key(some_names, required=True),
+    "says": Key(a_text, required=True),
+    "source": Key(_a_source, required=True),
+}
+"""What a table of ``[[lab.changes]]`` says."""
+
+_REMEDY: Keys = {
+    "name": Key(a_name, required=True),
+    "says": Key(a_text, required=True),
+    "against": Key(some_names, required=True),
+    "sequences": Key(some_names, required=True),
+    "values": Key(_texts),
+    "instead": Key(a_name),
+}
+"""What a table of ``[[lab.remedies]]`` says."""
 
 _VERSION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _FROM = {"suite", "pip", "npm", "go"}
@@ -219,4 +288,6 @@ _LAB: Keys = {
     "sequences": Key(some_names),
     "notes": Key(a_text),
     "versions": Key(inside=_versions),
+    "changes": Key(inside=_changes),
+    "remedies": Key(inside=_remedies),
 }

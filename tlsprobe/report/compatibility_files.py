@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tlsprobe.model.profile import Profile
+from tlsprobe.model.profile import LabChange, Profile
 from tlsprobe.model.run import Run
 from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
@@ -60,12 +60,22 @@ def write_compatibility(
     return compatibility
 
 
-def write_series(folder: Path, runs: Mapping[str, Run], command: str) -> None:
-    """Write the page of the versions among these runs, if there are any. Raises OSError."""
+def write_series(
+    folder: Path, runs: Mapping[str, Run], command: str, profiles: Mapping[str, Profile]
+) -> None:
+    """Write the page of the versions among these runs, if there are any. Raises OSError.
+
+    ``profiles`` of the vendors, by name, hold what the servers' notes say of their changes.
+    """
     series = series_of(runs)
     if series:
-        page = series_page([compared(one) for one in series], command)
+        each = [compared(one, _notes(profiles.get(one.vendor))) for one in series]
+        page = series_page(each, command)
         (folder / VERSIONS_FILE).write_text(page_for_folder(page), encoding="utf-8")
+
+
+def _notes(profile: Profile | None) -> tuple[LabChange, ...]:
+    return () if profile is None or profile.lab is None else profile.lab.changes
 
 
 def _write_pages(

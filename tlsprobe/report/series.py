@@ -2,21 +2,24 @@
 
 Pure: it takes judged runs of the versions of one vendor. Compared are behaviours, cell by cell. A
 change is one only if all trials of a cell in the earlier version showed the behaviour and none in
-the later one did, or the other way round. A cell in which a version's own trials differ, or whose
-verdict is inconclusive, or that is a race, decides nothing.
+the later one did, or the other way round. A cell whose verdict is inconclusive decides nothing, nor
+does a sequence that is a race, be it by its nature or because trials of one version differ: what a
+few trials show of a race is chance.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import pairwise
 
 from tlsprobe.behaviours import FOLLOWS, behaviours_of, phase_of
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Phase
+from tlsprobe.model.profile import LabChange
 from tlsprobe.model.run import Cell, Run
 
 AT = "@"
@@ -59,14 +62,17 @@ class Series:
 class Change:
     """A behaviour that came or went with a version.
 
-    ``cells`` are (sequence, TLS version), those in which every trial says so.
+    ``cells`` are (sequence, TLS version), those in which every trial says so. ``why`` is what the
+    server's notes say of it, where they say something.
     """
 
     version: str
     before: str
+    kind: str
     sentence: str
     phase: Phase | None
     cells: tuple[tuple[str, str], ...]
+    why: tuple[LabChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +120,44 @@ def series_of(runs: Mapping[str, Run]) -> list[Series]:
             said = run.server.version or version
             found.setdefault(vendor, []).append(Measured(_named(version, said), library, run))
     return [
-        Series(vendor, titles[vendor], tuple(sorted(some, key=lambda one: _order(one.version))))
+        Series(vendor, titles[vendor], tuple(_told_apart(sorted(some, key=_age))))
         for vendor, some in sorted(found.items(), key=lambda item: titles[item[0]].lower())
         if len(some) > 1
     ]
 
 
-def compared(series: Series) -> Compared:
-    """What the versions of a series have in common and what not."""
+def _age(one: Measured) -> tuple[object, ...]:
+    return _order(one.version), _order(one.tls_library.rpartition(" ")[2])
+
+
+def _told_apart(versions: Sequence[Measured]) -> Iterator[Measured]:
+    """One server on several TLS libraries is named with its library."""
+    named = Counter(one.version for one in versions)
+    for one in versions:
+        is_again = named[one.version] > 1
+        yield replace(one, version=f"{one.version} ({one.tls_library})") if is_again else one
+
+
+def compared(series: Series, notes: Sequence[LabChange] = ()) -> Compared:
+    """What the versions of a series have in common and what not.
+
+    ``notes`` is what the server's own say of its changes.
+    """
     tables = [_Table(one.run) for one in series.versions]
     shared = [name for name in tables[0].cells if all(name in t.cells for t in tables)]
     kinds = {kind: words for table in tables for kind, words in table.kinds.items()}
-    changes, untold = [], []
+    changes: list[Change] = []
+    untold: list[Untold] = []
     for kind, words in kinds.items():
         ours = [name for name in shared if kind[1] is phase_of(name[0])]
-        changed = list(_changes(series, tables, kind, words, ours))
-        changes += changed
+        raced = {name[0] for name in ours if any(t.is_mixed(kind[0], name) for t in tables)}
+        steady = [name for name in ours if name[0] not in raced]
+        changed = list(_changes(series, tables, kind, words, steady))
+        changes += (replace(one, why=tuple(_why(one, notes))) for one in changed)
         told = {cell for change in changed for cell in change.cells}
-        open_ = tuple(c for c in ours if c not in told and _may_differ(tables, kind, c))
+        open_ = tuple(
+            c for c in ours if c not in told and _may_differ(tables, kind, c, c[0] in raced)
+        )
         if open_:
             untold.append(Untold(words, open_))
     order = [one.version for one in series.versions]
@@ -164,6 +190,10 @@ class _Table:
         whole = cell.trials >= ENOUGH and not cell.left_out
         return whole and cell.verdict in _CONCLUSIVE
 
+    def is_mixed(self, kind: str, name: _Name) -> bool:
+        """Whether some trials of the cell show it and some do not: they race for it."""
+        return 0 < self._counts.get((kind, name), 0) < self.cells[name].trials
+
     def state(self, kind: str, name: _Name) -> _State:
         """Whether the cell shows it; what a worse behaviour covers is not decided."""
         count = self._counts.get((kind, name), 0)
@@ -191,14 +221,23 @@ def _changes(
             if cells:
                 gone = _ENDED.get(kind[0], f"no longer: {words}")
                 sentence = words if came else gone
-                yield Change(new.version, old.version, sentence, kind[1], tuple(cells))
+                yield Change(new.version, old.version, kind[0], sentence, kind[1], tuple(cells))
 
 
-def _may_differ(tables: Sequence[_Table], kind: _Kind, name: _Name) -> bool:
+def _why(change: Change, notes: Sequence[LabChange]) -> Iterator[LabChange]:
+    """The notes about this kind of behaviour that are of a version between the two."""
+    old, new = _order(change.before), _order(change.version)
+    for note in notes:
+        if change.kind in note.about and old < _order(note.since) <= new:
+            yield note
+
+
+def _may_differ(tables: Sequence[_Table], kind: _Kind, name: _Name, is_raced: bool) -> bool:
     """Whether a cell shows it in some version, and some version does not decide."""
     states = {table.state(kind[0], name) for table in tables}
-    seen = any(table.state(kind[0], name) is _State.ALWAYS for table in tables)
-    return _State.UNDECIDED in states and (seen or _State.NEVER in states)
+    if is_raced:
+        return states != {_State.NEVER}
+    return _State.UNDECIDED in states and len(states) > 1
 
 
 def _is_race(sequence: str) -> bool:

@@ -12,6 +12,8 @@ from tlsprobe.report.blocks import (
     Field,
     Fields,
     Heading,
+    Inline,
+    Link,
     Note,
     Page,
     Paragraph,
@@ -23,9 +25,10 @@ from tlsprobe.report.series import Change, Compared, Untold
 
 RULES = Note(
     "A change is one only if every trial of a sequence in the one version showed it and none in the"
-    " other. What a version's own trials do not agree on, what was inconclusive and what races with"
-    " a clock is not told apart, and counts as no change. Debian changes the TLS library together"
-    " with the server: a change may come from either. What made it is not said here."
+    " other. What was inconclusive, what races with a clock, and what the trials of any version do"
+    " not agree on is not told apart, and counts as no change. Debian changes the TLS library"
+    " together with the server: a change may come from either. Where the server's own notes say"
+    " what made it, that stands beside it; elsewhere the reason is not known."
 )
 
 
@@ -36,7 +39,12 @@ def series_page(compared: Sequence[Compared], command: str = "") -> Page:
         Fields(tuple(_facts(compared, command))),
         RULES,
         Table(
-            (Column("server"), Column("versions"), Column("what changed")),
+            (
+                Column("server"),
+                Column("versions"),
+                Column("what changed"),
+                Column("what its notes say"),
+            ),
             tuple(_row(one) for one in compared),
         ),
         *(block for one in compared for block in _section(one)),
@@ -60,7 +68,16 @@ def _facts(compared: Sequence[Compared], command: str) -> Iterator[Field]:
 def _row(one: Compared) -> tuple[Text, ...]:
     versions = " → ".join(each.version for each in one.series.versions)
     changes = "; ".join(f"{c.version}: {_sentence(c)}" for c in one.changes)
-    return (one.series.title, versions, changes or _unchanged(one))
+    return (one.series.title, versions, changes or _unchanged(one), tuple(_why(one.changes)))
+
+
+def _why(changes: Sequence[Change]) -> Iterator[Inline]:
+    """Each note once, with where it can be read."""
+    notes = dict.fromkeys(note for change in changes for note in change.why)
+    for number, note in enumerate(notes):
+        yield f"{'; ' if number else ''}{note.since}: {note.says} ("
+        yield Link("source", note.source)
+        yield ")"
 
 
 def _unchanged(one: Compared) -> str:
@@ -85,6 +102,8 @@ def _section(one: Compared) -> Iterator[Block]:
     )
     if one.changes:
         yield BulletList(tuple(map(_told, one.changes)))
+        if why := tuple(_why(one.changes)):
+            yield Paragraph(("Its notes: ", *why, "."))
     else:
         words = f"No change in the {counted(one.decided, 'cell')} that all versions decide."
         yield Paragraph(words)
