@@ -53,7 +53,7 @@ def test_groups_hold_all_that_was_measured_and_the_rest_has_reasons() -> None:
     titles = [[member.title for member in group.members] for group in found.groups]
     assert sorted(map(sorted, titles)) == [
         ["PostgreSQL"],
-        ["nginx", "nginx engine, APISIX settings"],
+        ["nginx", "nginx (as a proxy)"],
         ["redis"],
     ]
     assert [group.letter for group in found.groups] == ["A", "B", "C"]

@@ -28,7 +28,7 @@ from tlsprobe.report.summary_table import COLUMNS, answers_of, safety_of, summar
 def test_servers_that_agree_share_a_line_and_absent_ones_come_last() -> None:
     lines = summary_of(five())
     assert [line.names for line in lines] == [
-        ("nginx", "nginx engine, APISIX settings"),
+        ("nginx", "nginx (as a proxy)"),
         ("PostgreSQL",),
         ("redis",),
         ("h2o",),

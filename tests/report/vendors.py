@@ -138,7 +138,7 @@ def five() -> list[Vendor]:
     return [
         vendor("nginx", BARE_RESETTING),
         vendor("postgres", HASTY, "PostgreSQL"),
-        vendor("apisix", BARE_RESETTING, "nginx engine, APISIX settings"),
+        vendor("nginx-proxy", BARE_RESETTING, "nginx (as a proxy)"),
         vendor("redis", NEVER_IDLE),
         Vendor("h2o", "h2o", None, "no such program: h2o"),
     ]

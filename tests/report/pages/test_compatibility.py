@@ -103,7 +103,7 @@ def test_the_summary_comes_first_and_the_versions_last() -> None:
             "PostgreSQL idle expiry close_notify, FIN",
             "h2o idle expiry unsupported: no such program: h2o",
             "Who closes alike",
-            "nginx; nginx engine, APISIX settings: ",
+            "nginx; nginx (as a proxy): ",
             "Servers with the same letter close alike",
             "Every sequence",
             "na unsupported",
@@ -218,10 +218,10 @@ def test_few_resets_are_counted_in_good_english(resets: int, said: str) -> None:
 
 
 def test_the_lab_notes_stand_under_the_versions() -> None:
-    run = in_lab(run_of("x", CLOSED), "apisix", "nginx engine, APISIX settings", notes="not APISIX")
+    run = in_lab(run_of("x", CLOSED), "nginx-proxy", "nginx (as a proxy)", notes="not nginx itself")
     page = written([*vendors_of([run])])
-    assert "| nginx engine, APISIX settings | 1.22.1, OpenSSL 3.0.17 | 2026-11-20" in page
-    assert "- nginx engine, APISIX settings: not APISIX" in page
+    assert "| nginx (as a proxy) | 1.22.1, OpenSSL 3.0.17 | 2026-11-20" in page
+    assert "- nginx (as a proxy): not nginx itself" in page
 
 
 def test_versions_name_the_kernel_where_there_are_several() -> None:

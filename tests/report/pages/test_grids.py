@@ -101,7 +101,12 @@ def test_drawers_of_many_are_packed_by_server() -> None:
     comp = compatibility_of(five())
     grid = many_grid(comp, table_of(comp).table)
     drawers = drawers_of(grid)
-    assert {drawer.pack for drawer in drawers.values()} == {"nginx", "apisix", "postgres", "redis"}
+    assert {drawer.pack for drawer in drawers.values()} == {
+        "nginx",
+        "nginx-proxy",
+        "postgres",
+        "redis",
+    }
     assert {cell.opens for row in grid.cells for cell in row if cell.opens} == set(drawers)
     assert drawers["#d-postgres-terminate-close-notify"].title.startswith("PostgreSQL: ")
 

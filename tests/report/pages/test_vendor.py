@@ -140,6 +140,6 @@ def test_nasty_text_is_shown_and_not_obeyed() -> None:
 
 def test_a_server_is_recorded_as_it_names_itself() -> None:
     """The lab's name for it may be that of what it stands in for."""
-    run = replace(run_of("apisix", CLOSED), server_says="nginx/1.22.1")
+    run = replace(run_of("nginx-proxy", CLOSED), server_says="nginx/1.22.1")
     assert "- calls itself: nginx/1.22.1" in page_of(run)
-    assert "calls itself" not in page_of(run_of("apisix", CLOSED))
+    assert "calls itself" not in page_of(run_of("nginx-proxy", CLOSED))
