@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.report.kernel import Agreement, agreement_with, kernel_page
-from tlsprobe.campaign import lab_clients, lab_paths
+from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
 from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import (
     fact_of,
@@ -113,7 +113,12 @@ def write(folder: Path) -> None:
     if (RESULTS / VERSIONS).is_dir():
         said = read_lab_notes(RESULTS / VERSIONS) or LabNotes("")
         (folder / VERSIONS).mkdir(exist_ok=True)
-        write_series(folder / VERSIONS, runs_in(RESULTS / VERSIONS), said.command)
+        write_series(
+            folder / VERSIONS, runs_in(RESULTS / VERSIONS), said.command, shipped_columns()
+        )
+    if (RESULTS / lab_remedies.REMEDIES_FOLDER).is_dir():
+        remedies = page_for_folder(lab_remedies.page_again(RESULTS))
+        (folder / lab_remedies.PAGE_FILE).write_text(remedies, encoding="utf-8")
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
         clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")

@@ -14,6 +14,7 @@ import typer
 from tlsprobe.cli.console import complain, err, out, say
 from tlsprobe.cli.lab_clients import clients
 from tlsprobe.cli.lab_paths import paths
+from tlsprobe.cli.lab_remedies import remedies
 from tlsprobe.cli.lab_run import run
 from tlsprobe.cli.options import NoColorOption, QuietOption, VendorsArgument
 from tlsprobe.cli.progress import ProgressView
@@ -111,6 +112,7 @@ def remove(vendors: VendorsArgument = None, no_color: NoColorOption = False) -> 
 app.command("run")(run)
 app.command("paths")(paths)
 app.command("clients")(clients)
+app.command("remedies")(remedies)
 
 
 def _counted(listed: Sequence[Listed]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tlsprobe.errors import UsageError
 from tlsprobe.lab.workspace import fill, fill_all
-from tlsprobe.model.profile import Lab, Profile
+from tlsprobe.model.profile import WITH, Lab, Profile
 from tlsprobe.profiles import FILE as PROFILE
 from tlsprobe.profiles import load_profile
 
@@ -62,6 +62,11 @@ def sibling(profile: Profile, name: str) -> Profile:
     return load_profile(str(lab_of(profile).folder.parent / name))
 
 
+def tools_of(profile: Profile, tools: Path) -> Path:
+    """The folder of a vendor's own tools; one with a remedy has those of the vendor without."""
+    return tools / profile.name.partition(WITH)[0]
+
+
 def availability(profile: Profile, tools: Path) -> Availability:
     """Whether the vendor can be started here, ``tools`` being the folder of all vendors' tools.
 
@@ -81,7 +86,7 @@ def availability(profile: Profile, tools: Path) -> Availability:
 
 
 def _own(profile: Profile, tools: Path) -> Availability:
-    lab, own_tools = lab_of(profile), tools / profile.name
+    lab, own_tools = lab_of(profile), tools_of(profile, tools)
     absent = [name for name in lab.templates if not (lab.folder / name).is_file()]
     if absent:  # a copy of a profile, which probes as well without them
         words = f"there is no file {absent[0]!r} beside the profile"

@@ -19,6 +19,7 @@ from tlsprobe.lab.availability import (
     availability,
     lab_of,
     sibling,
+    tools_of,
 )
 from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
 from tlsprobe.lab.roots import inside
@@ -89,7 +90,7 @@ async def running(
         names |= _behind(behind)
         names |= {name: fill(value, names) for name, value in lab.values.items()}
         _render(lab, folder, names, whom)
-        into = (*prefix, *inside(lab, workspace.tools / profile.name))
+        into = (*prefix, *inside(lab, tools_of(profile, workspace.tools)))
         server = await _start(lab, names, folder, whom, into)
         try:
             await _until_ready(server, lab, host, port, prefix)
@@ -143,7 +144,7 @@ def _names(
     lab = lab_of(profile)
     return {
         "profile": str(lab.folder),
-        "tools": str(workspace.tools / profile.name),
+        "tools": str(tools_of(profile, workspace.tools)),
         "program": program or "",
         "folder": str(folder),
         "user": whom.user,
@@ -231,10 +232,10 @@ async def versions(
     names = {
         "program": program or "",
         "profile": str(lab.folder),
-        "tools": str(tools / profile.name),
+        "tools": str(tools_of(profile, tools)),
     }
     try:
-        into = inside(lab, tools / profile.name)
+        into = inside(lab, tools_of(profile, tools))
     except CannotMeasure:
         return None, lab.tls_library
     version = await _told(lab.version, lab.version_pattern, names, into)
