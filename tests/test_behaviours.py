@@ -143,6 +143,19 @@ def test_a_remedy_says_what_came_of_it_here(tried: Cell, result: Tried) -> None:
     assert [(one.text, one.tried) for one in found.to_do] == [(ADVICE, result)]
 
 
+def test_what_the_lab_tried_on_the_same_server_is_quoted() -> None:
+    cell = resetting("server-close-reply")
+    finding = replace(cell.findings[0], rule="INTEROP-RESET-AFTER-FIN")
+    after = replace(cell, findings=(finding,), resets=ResetCounts(server=BeforeAfter(after_fin=20)))
+    run = make_run(after)
+    (found,) = behaviours_of(replace(run, target=replace(run.target, profile="nginx")))
+    (quoted,) = (one for one in found.to_do if one.lab)
+    assert (quoted.text, quoted.tried) == ("Server: lingering_close always;", Tried.HELPS)
+    assert quoted.lab.startswith("nginx 1.22.1; server-close-reply in TLS")
+    (elsewhere,) = behaviours_of(replace(run, target=replace(run.target, profile="raw")))
+    assert not any(one.lab for one in elsewhere.to_do)
+
+
 # --- the catalogue --------------------------------------------------------------------------------
 
 

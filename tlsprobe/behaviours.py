@@ -20,13 +20,23 @@ from tlsprobe.catalogue import Entry, catalogue
 from tlsprobe.judge.families import Family, family_of
 from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
-from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Seen, Tried, WhatToDo, Who
+from tlsprobe.model.behaviour import (
+    Behaviour,
+    Harm,
+    Phase,
+    Seen,
+    Tried,
+    TriedInLab,
+    WhatToDo,
+    Who,
+)
 from tlsprobe.model.causes import Remedy, cause_named
 from tlsprobe.model.judgement import Confidence, Provoked, Result
 from tlsprobe.model.protocols import HTTP
 from tlsprobe.model.run import CauseFacts, Cell, Finding, Run
 from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import Side
+from tlsprobe.profiles.tried import tried_in_lab
 
 BEFORE_FIN, AFTER_FIN, REQUEST_LOST = "reset-before-fin", "reset-after-fin", "request-lost"
 IDLE_RACE, DATA_LOST = "idle-race", "data-lost"
@@ -342,7 +352,10 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
         cause=key.cause,
         confidence=surest.confidence if surest else None,
         evidence=surest.evidence if surest else (),
-        to_do=tuple(_to_do(text, tried_by, key, worst, told) for text, tried_by in advice.items()),
+        to_do=(
+            *(_to_do(text, tried_by, key, worst, told) for text, tried_by in advice.items()),
+            *_from_lab(key, shown, told),
+        ),
         drawn_by=key.provoked or "",
     )
 
@@ -408,3 +421,30 @@ def _tried(seen: Sequence[Seen], worst: _Showing) -> Tried:
     if not count:
         return Tried.HELPS
     return Tried.IN_PART if count / max(trials, 1) < OFTEN * worst.share else Tried.HELPS_NOT
+
+
+def _from_lab(key: _Key, shown: Sequence[_Showing], told: _Run) -> Iterator[WhatToDo]:
+    """What the lab has tried on this server against the same, in the same closes."""
+    names = {(one.cell.sequence, one.cell.tls) for one in shown}
+    of_this = [
+        one
+        for one in tried_in_lab(told.run.target.profile)
+        if one.kind == key.kind and (one.sequence, one.tls) in names
+    ]
+    for says in dict.fromkeys(one.says for one in of_this):
+        tried = [one for one in of_this if one.says == says]
+        yield WhatToDo(f"Server: {says}", _in_all(tried), lab=_figures(tried))
+
+
+def _in_all(tried: Sequence[TriedInLab]) -> Tried:
+    effects = {one.effect for one in tried}
+    if len(effects) == 1:
+        return effects.pop()
+    return Tried.WORSE if Tried.WORSE in effects else Tried.IN_PART
+
+
+def _figures(tried: Sequence[TriedInLab]) -> str:
+    each = (
+        f"{one.sequence} in TLS {one.tls}: {one.before} before, {one.after} after" for one in tried
+    )
+    return f"{tried[0].server}; {'; '.join(each)}"

@@ -30,6 +30,7 @@ from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.model.facts import Fact, TrialFact
 from tlsprobe.model.run import Run
 from tlsprobe.model.trace import Side
+from tlsprobe.profiles.tried import write_tried
 from tlsprobe.report.compatibility_files import write_compatibility, write_series
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, read_run
@@ -40,6 +41,7 @@ from tlsprobe.report.site import data_in, site_of, write_site
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
+PROFILES = ROOT / "profiles"
 README = ROOT / "README.md"
 PATHS, VERSIONS = "paths", "versions"
 KERNEL_FILE = "kernel.md"
@@ -87,8 +89,12 @@ def committed_runs() -> dict[str, Run]:
     return {name: one.run for name, one in committed().items()}
 
 
-def write(folder: Path) -> None:
-    """Write everything that the committed facts give into a folder; the commands stay theirs."""
+def write(folder: Path, profiles: Path) -> None:
+    """Write everything that the committed facts give into a folder; the commands stay theirs.
+
+    ``profiles`` is where those are, for what reports quote of the lab.
+    """
+    write_remedies(folder, profiles)  # the pages of the servers quote them
     runs = committed_runs()
     notes = read_lab_notes(RESULTS) or LabNotes("")
     write_compatibility(
@@ -116,12 +122,18 @@ def write(folder: Path) -> None:
         write_series(
             folder / VERSIONS, runs_in(RESULTS / VERSIONS), said.command, shipped_columns()
         )
-    if (RESULTS / lab_remedies.REMEDIES_FOLDER).is_dir():
-        remedies = page_for_folder(lab_remedies.page_again(RESULTS))
-        (folder / lab_remedies.PAGE_FILE).write_text(remedies, encoding="utf-8")
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
         clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
+
+
+def write_remedies(folder: Path, profiles: Path) -> None:
+    """Write the page of the remedies, and what reports quote of it beside the profiles."""
+    page = page_for_folder(lab_remedies.page_again(RESULTS))
+    (folder / lab_remedies.PAGE_FILE).write_text(page, encoding="utf-8")
+    for vendor, tried in lab_remedies.quoted_from(RESULTS).items():
+        (profiles / vendor).mkdir(parents=True, exist_ok=True)
+        write_tried(profiles / vendor, tried)
 
 
 def committed_site() -> Iterator[tuple[str, str]]:
@@ -198,7 +210,7 @@ def _main() -> None:
     if given.keep is not None:
         keep(given.keep, given.command)
         return
-    write(RESULTS)
+    write(RESULTS, PROFILES)
     README.write_text(readme(), encoding="utf-8")
 
 

@@ -14,8 +14,10 @@ import msgspec
 import pytest
 
 from tests.report.committed import (
+    PROFILES,
     README,
     RESULTS,
+    ROOT,
     SUMMARY_BEGIN,
     SUMMARY_END,
     VERSIONS,
@@ -29,6 +31,7 @@ from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import runs_in
 from tlsprobe.model.behaviour import Harm, Phase, Tried
 from tlsprobe.model.profile import Lab
+from tlsprobe.profiles.tried import TRIED_FILE
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.compatibility_json import MATRIX_FILE, absent_in, encode_matrix
 from tlsprobe.report.document import encode_run_line
@@ -60,12 +63,17 @@ def test_runs_and_their_matrix_fit_their_schemas() -> None:
 
 
 def test_the_files_are_what_the_facts_give(tmp_path: Path) -> None:
-    write(tmp_path)
+    results, profiles = tmp_path / "results", tmp_path / "profiles"
+    results.mkdir()
+    write(results, profiles)
     for made in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
         name = made.relative_to(tmp_path)
-        assert _said(RESULTS / name) == _said(made), f"{name} is not what it would be"
-    assert broken_links(tmp_path, RESULTS) == []
-    assert _pages(tmp_path) == _pages(RESULTS), "a page of a server or sequence that is no more"
+        assert _said(ROOT / name) == _said(made), f"{name} is not what it would be"
+    assert broken_links(results, RESULTS) == []
+    assert _pages(results) == _pages(RESULTS), "a page of a server or sequence that is no more"
+    assert set(PROFILES.glob(f"*/{TRIED_FILE}")) == {
+        PROFILES / made.relative_to(profiles) for made in profiles.glob(f"*/{TRIED_FILE}")
+    }
 
 
 def _pages(folder: Path) -> set[str]:

@@ -85,6 +85,14 @@ def test_a_remedy_that_helps_in_one_close_only_helps_in_part() -> None:
     assert tried(both, plain, treated).effect is Effect.IN_PART
 
 
+def test_trials_that_were_left_out_may_have_shown_anything() -> None:
+    plain, late = a_cell(20), replace(a_cell(8), left_out={"late": 9})
+    (one,) = tried(SERVER, (plain,), (late,)).cells
+    assert (str(one.after), one.effect) == ("8/20, 9 left out", Effect.UNDECIDED)
+    assert not is_more(Often(8, 20, 12), Often(2, 20, 12))
+    assert is_more(Often(8, 20, 12), Often(0, 20))
+
+
 def test_chance_alone_is_no_difference() -> None:
     assert is_more(Often(20, 20), Often(0, 20))
     assert is_more(Often(8, 20), Often(0, 20))

@@ -15,12 +15,14 @@ from tlsprobe.campaign.settings import LabSettings, RemediesSettings
 from tlsprobe.errors import UsageError
 from tlsprobe.lab.choice import Chosen, chosen
 from tlsprobe.lab.remedies import to_measure
+from tlsprobe.model.behaviour import TriedInLab
 from tlsprobe.model.profile import Profile
+from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.lab_notes import LabNotes, read_lab_notes
 from tlsprobe.report.pages.remedies import remedies_page
-from tlsprobe.report.remedies import tried_remedies
+from tlsprobe.report.remedies import TriedRemedy, as_quoted, tried_remedies
 
 REMEDIES_FOLDER = "remedies"
 """Where the facts are, a folder for each vendor and for each remedy of a server."""
@@ -86,6 +88,18 @@ def page_again(folder: Path, profiles: Sequence[Profile] = ()) -> Page:
     place = folder / REMEDIES_FOLDER
     notes = read_lab_notes(place) or LabNotes("")
     runs = runs_in(place)
+    return remedies_page(_tried(runs, profiles), runs, notes.command)
+
+
+def quoted_from(folder: Path) -> dict[str, list[TriedInLab]]:
+    """What reports quote of the remedies whose facts are kept in ``folder``, by vendor."""
+    found: dict[str, list[TriedInLab]] = {}
+    for one in _tried(runs_in(folder / REMEDIES_FOLDER), ()):
+        if quoted := list(as_quoted(one)):
+            found.setdefault(one.vendor, []).extend(quoted)
+    return found
+
+
+def _tried(runs: dict[str, Run], profiles: Sequence[Profile]) -> list[TriedRemedy]:
     vendors = {**shipped_columns(), **{profile.name: profile for profile in profiles}}
-    tried = tried_remedies(runs, [vendors[name] for name in runs if name in vendors])
-    return remedies_page(tried, runs, notes.command)
+    return tried_remedies(runs, [vendors[name] for name in runs if name in vendors])

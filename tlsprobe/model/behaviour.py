@@ -46,12 +46,31 @@ class Phase(StrEnum):
 
 
 class Tried(StrEnum):
-    """What came of a remedy in the same run."""
+    """What came of a remedy in the same run, or in the lab."""
 
     HELPS = "helps"
     IN_PART = "helps in part"
     HELPS_NOT = "does not help"
+    WORSE = "makes worse"
     NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class TriedInLab:
+    """What a remedy of a server did in the lab, in one close.
+
+    ``server`` with its version; ``before`` and ``after``: in how many of the trials it showed the
+    ``kind`` of behaviour, such as ``20/20``.
+    """
+
+    says: str
+    server: str
+    kind: str
+    sequence: str
+    tls: str
+    effect: Tried
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +87,14 @@ class Seen:
 class WhatToDo:
     """A remedy, and what came of it in this run.
 
-    ``seen``: where it was tried, with how often the behaviour came all the same.
+    ``seen``: where it was tried, with how often the behaviour came all the same. ``lab``: it was
+    tried in the lab and not in this run, on which server and with which figures.
     """
 
     text: str
     tried: Tried = Tried.NOT_TRIED
     seen: tuple[Seen, ...] = ()
+    lab: str = ""
 
 
 @dataclass(frozen=True, slots=True)

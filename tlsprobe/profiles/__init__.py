@@ -28,6 +28,11 @@ def list_profiles() -> list[str]:
     return list(_names())
 
 
+def shipped_folder(name: str) -> Path | None:
+    """The folder of a profile that ships with tlsprobe; None if there is none of this name."""
+    return _shipped() / name if name in _names() else None
+
+
 @cache
 def _names() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for file in _shipped().glob(f"*/{FILE}")))

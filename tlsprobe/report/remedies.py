@@ -12,6 +12,8 @@ from enum import StrEnum
 from math import comb
 
 from tlsprobe.behaviours import BEFORE_FIN, DATA_LOST, FOLLOWS, behaviours_of
+from tlsprobe.model.behaviour import Tried, TriedInLab
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.profile import LabRemedy, Profile
 from tlsprobe.model.run import Cell, Run
 
@@ -38,15 +40,30 @@ class Effect(StrEnum):
     UNDECIDED = "not decided"
 
 
+_QUOTED = {
+    Effect.HELPS: Tried.HELPS,
+    Effect.IN_PART: Tried.IN_PART,
+    Effect.HELPS_NOT: Tried.HELPS_NOT,
+    Effect.WORSE: Tried.WORSE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Often:
-    """In ``count`` of so many trials."""
+    """In ``count`` of so many trials, of which ``left_out`` may say nothing of it."""
 
     count: int
     trials: int
+    left_out: int = 0
+
+    @property
+    def fewest(self) -> int:
+        """How many trials say something of it for certain."""
+        return max(self.trials - self.left_out, self.count)
 
     def __str__(self) -> str:
-        return f"{self.count}/{self.trials}"
+        late = f", {self.left_out} left out" if self.left_out else ""
+        return f"{self.count}/{self.trials}{late}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,26 @@ def tried_remedies(runs: Mapping[str, Run], profiles: Iterable[Profile]) -> list
     return found
 
 
+def as_quoted(tried: TriedRemedy) -> Iterator[TriedInLab]:
+    """What reports of the same server quote: a setting, in the closes where its effect is known.
+
+    What a client can do is tried in each run itself.
+    """
+    for cell in tried.cells if tried.remedy.values else ():
+        effect = _QUOTED.get(cell.effect)
+        if effect is not None and cell.kind:
+            yield TriedInLab(
+                says=tried.remedy.says,
+                server=f"{tried.title} {tried.version}".rstrip(),
+                kind=cell.kind,
+                sequence=cell.sequence,
+                tls=cell.tls,
+                effect=effect,
+                before=str(cell.before),
+                after=str(cell.after),
+            )
+
+
 def _tried(profile: Profile, remedy: LabRemedy, plain: Run, treated: Run) -> TriedRemedy:
     before, after = _Table(plain), _Table(treated)
     cells = []
@@ -138,6 +175,8 @@ class _Table:
         self.words: dict[str, str] = {}
         self._counts: dict[tuple[str, _Name], int] = {}
         for behaviour in behaviours_of(run):
+            if behaviour.cause == Cause.CLOSED_ALREADY:
+                continue  # the connection was over: nothing that a remedy would be for
             self.words.setdefault(behaviour.kind, behaviour.sentence.rstrip("."))
             for seen in behaviour.seen:
                 key = (behaviour.kind, (seen.sequence, seen.tls))
@@ -146,11 +185,14 @@ class _Table:
     def is_decided(self, name: _Name) -> bool:
         """Whether enough trials of the cell can tell anything."""
         cell = self.cells[name]
-        return cell.trials >= ENOUGH and cell.verdict in _CONCLUSIVE
+        in_time = cell.trials - sum(cell.left_out.values())
+        return in_time >= ENOUGH and cell.verdict in _CONCLUSIVE
 
     def often(self, kind: str, name: _Name) -> Often:
         """How often the cell shows it."""
-        return Often(self._counts.get((kind, name), 0), self.cells[name].trials)
+        cell = self.cells[name]
+        count = self._counts.get((kind, name), 0)
+        return Often(count, cell.trials, sum(cell.left_out.values()))
 
     def hides(self, kind: str, name: _Name) -> bool:
         """Whether a worse behaviour of the cell covers this one."""
@@ -189,22 +231,29 @@ def _effect(old: Often, new: Often) -> Effect:
         return Effect.IN_PART if new.count else Effect.HELPS
     if is_more(new, old):
         return Effect.WORSE
-    rare = not is_more(old, Often(0, new.trials))
-    return Effect.UNDECIDED if rare else Effect.HELPS_NOT
+    would_show = is_more(old, Often(0, new.trials, new.left_out))
+    may_help = _chance((old.count, old.fewest), (new.count, new.trials)) < CHANCE
+    return Effect.HELPS_NOT if would_show and not may_help else Effect.UNDECIDED
 
 
 def is_more(one: Often, other: Often) -> bool:
-    """Whether something came more often than in other trials, and hardly by chance."""
-    return _chance(one, other) < CHANCE
+    """Whether something came more often than in other trials, and hardly by chance.
+
+    It has to hold whatever the trials show that were left out.
+    """
+    return _chance((one.count, one.trials), (other.count, other.fewest)) < CHANCE
 
 
-def _chance(one: Often, other: Often) -> float:
-    """How likely so many or more of the cases fall to the first by chance."""
-    trials, cases = one.trials + other.trials, one.count + other.count
-    most = min(cases, one.trials)
+def _chance(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """How likely so many or more of the cases fall to the first by chance.
+
+    Both are cases and trials.
+    """
+    (ours, tried), (theirs, tried_too) = one, other
+    cases = ours + theirs
     ways = sum(
-        comb(one.trials, hits) * comb(other.trials, cases - hits)
-        for hits in range(one.count, most + 1)
-        if cases - hits <= other.trials
+        comb(tried, hits) * comb(tried_too, cases - hits)
+        for hits in range(ours, min(cases, tried) + 1)
+        if cases - hits <= tried_too
     )
-    return ways / comb(trials, cases)
+    return ways / comb(tried + tried_too, cases)

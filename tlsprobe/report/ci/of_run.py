@@ -117,7 +117,8 @@ def _lines(one: Behaviour, run: Run) -> Iterator[str]:
         yield f"cause: {one.cause} (confidence {one.confidence})"
     yield from (f"- {sentence}" for sentence in one.evidence)
     for what in one.to_do:
-        tried = "" if what.tried is Tried.NOT_TRIED else f" (tried here: {what.tried})"
+        by = f"in the lab, {what.lab}" if what.lab else "here"
+        tried = "" if what.tried is Tried.NOT_TRIED else f" (tried {by}: {what.tried})"
         yield f"do: {what.text}{tried}"
     yield f"again: {command_for(one, run)}"
     proof, _ = next(findings_in(one, run), (None, None))

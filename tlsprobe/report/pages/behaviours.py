@@ -54,6 +54,7 @@ _TRIED = {
     Tried.HELPS: Verdict.PASS,
     Tried.IN_PART: Verdict.WARN,
     Tried.HELPS_NOT: Verdict.FAIL,
+    Tried.WORSE: Verdict.FAIL,
 }
 
 FEW_REMEDIES = 3
@@ -166,8 +167,9 @@ def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
     for one in to_do:
         tried: tuple[Inline, ...] = ()
         if one.tried is not Tried.NOT_TRIED:
-            words = Strong(f"Tried here: {one.tried}", _TRIED[one.tried])
-            tried = (" ", words, f" ({_tried_words(one.seen)}).")
+            where = "in the lab" if one.lab else "here"
+            words = Strong(f"Tried {where}: {one.tried}", _TRIED[one.tried])
+            tried = (" ", words, f" ({one.lab or _tried_words(one.seen)}).")
         elif not is_brief:
             tried = (" Not tried.",)
         yield (one.text, *tried)

@@ -36,8 +36,8 @@ RULES = Note(
     "Before: the server as it is, and the close that the remedy is for. After: the server with the"
     " remedy, or the client that closes as the remedy says. In so many trials, each showed the"
     f" behaviour. A difference counts if chance makes it less often than {CHANCE:.0%} of the time."
-    " What was too rare before is not decided. Worse is what hurts clients more: an RST in place of"
-    " a FIN, a lost response, a connection that is never ended. Trials that came late are left out."
+    " Not decided: it was too rare before, or too few trials were in time. Worse is what hurts"
+    " clients more: an RST in place of a FIN, a lost response, a connection that is never ended."
 )
 
 
