@@ -124,11 +124,16 @@ class Module:
         return room_of(self.name)
 
     @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """The whole tree: several rules look through it."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
     def imports(self) -> tuple[Import, ...]:
         return tuple(self._imports())
 
     def _imports(self) -> Iterator[Import]:
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from (Import(node.lineno, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -277,7 +282,7 @@ def dotted(node: ast.expr) -> str:
 def only_the_cli_speaks(module: Module) -> Iterator[Violation]:
     if module.room in {"cli", "__main__"} or module.name in PROCESSES:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call) and (called := dotted(node.func)) in ONLY_THE_CLI:
             rule = f"only cli prints or exits: {called}() belongs there"
             yield Violation(module.path, node.lineno, rule)
@@ -289,7 +294,7 @@ def only_the_cli_speaks(module: Module) -> Iterator[Violation]:
 def only_the_cli_reads_the_command_line(module: Module) -> Iterator[Violation]:
     if module.room in {"cli", "__main__"} or module.name in PROCESSES:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and dotted(node) == "sys.argv":
             rule = "only cli reads the command line: sys.argv belongs there"
             yield Violation(module.path, node.lineno, rule)

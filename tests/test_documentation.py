@@ -144,11 +144,15 @@ def lines(page: Path) -> Iterator[str]:
 OF_THE_PROGRAM = {"--help", "--version", "--install-completion", "--show-completion"}
 
 
+loaded = cache(load)
+"""The command of a verb; it takes longer to make one than to look at a page."""
+
+
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words call, and what is left of them."""
     verb, *rest = words
     assert verb in VERBS, verb
-    found = load(verb)
+    found = loaded(verb)
     inner = getattr(found, "commands", None)
     if inner and rest and not rest[0].startswith("-"):
         assert rest[0] in inner, rest[0]
@@ -204,14 +208,18 @@ def test_the_command_line_takes_every_command(page: Path) -> None:
 def test_every_option_in_the_text_exists(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     named = {word for span in INSIDE.findall(text) for word in re.findall(r"--[a-z][a-z-]+", span)}
-    known = {word for command in every_command() for word in options_of(command)}
     others = {"--numprocesses", "--preserve-env", "--require-hashes"}
-    assert named <= known | OF_THE_PROGRAM | others
+    assert named <= every_option() | OF_THE_PROGRAM | others
+
+
+@cache
+def every_option() -> frozenset[str]:
+    return frozenset(word for command in every_command() for word in options_of(command))
 
 
 def every_command() -> Iterator[Any]:
     for verb in VERBS:
-        command = load(verb)
+        command = loaded(verb)
         yield command
         yield from getattr(command, "commands", {}).values()
 

@@ -81,21 +81,24 @@ def test_mangled_pastes(how: str) -> None:
     assert facts(found) == EXPECTED
 
 
-@pytest.mark.parametrize("width", range(36, 140))
-def test_wrapped_between_words(width: int) -> None:
-    lines = [textwrap.fill(p, width, break_long_words=False) for p in PLAIN]
-    reading, found = read("\n".join(lines))
-    assert (reading.skipped, reading.first_skipped) == (0, None)
-    assert facts(found) == EXPECTED
+WIDTHS = range(36, 140)
+
+
+def test_wrapped_between_words() -> None:
+    for width in WIDTHS:
+        lines = [textwrap.fill(p, width, break_long_words=False) for p in PLAIN]
+        reading, found = read("\n".join(lines))
+        assert (reading.skipped, reading.first_skipped) == (0, None), width
+        assert facts(found) == EXPECTED, width
 
 
 @pytest.mark.parametrize("quote", ["", "> ", "| "])
-@pytest.mark.parametrize("width", range(36, 140))
-def test_wrapped_in_the_middle_of_words(width: int, quote: str) -> None:
-    pieces = [p[at : at + width] for p in PLAIN for at in range(0, len(p), width)]
-    reading, found = read("\n".join(quote + piece for piece in pieces))
-    assert (reading.skipped, reading.first_skipped) == (0, None)
-    assert facts(found) == EXPECTED
+def test_wrapped_in_the_middle_of_words(quote: str) -> None:
+    for width in WIDTHS:
+        pieces = [p[at : at + width] for p in PLAIN for at in range(0, len(p), width)]
+        reading, found = read("\n".join(quote + piece for piece in pieces))
+        assert (reading.skipped, reading.first_skipped) == (0, None), width
+        assert facts(found) == EXPECTED, width
 
 
 def test_utf_16_of_a_windows_shell() -> None:

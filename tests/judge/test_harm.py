@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-import pytest
-
 from tlsprobe.judge.harm import harm_of
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.model.causes import Cause
@@ -31,17 +29,15 @@ def reset(cause: Cause, side: Side, provoked: Provoked | None, after_idle: bool 
     )
 
 
-@pytest.mark.parametrize(("cause", "side", "provoked", "after_idle"), EVERY)
-def test_the_word_and_the_sentence_agree(
-    cause: Cause, side: Side, provoked: Provoked | None, after_idle: bool
-) -> None:
-    one = reset(cause, side, provoked, after_idle)
-    hurts, harm = remedy_of(situation_of(one)).hurts, harm_of(one)
-    assert hurts.startswith(("Nobody", "No reader")) == (harm is Harm.NOBODY) or (
+def test_the_word_and_the_sentence_agree() -> None:
+    for cause, side, provoked, after_idle in EVERY:
+        one = reset(cause, side, provoked, after_idle)
+        hurts, harm = remedy_of(situation_of(one)).hurts, harm_of(one)
         # What is lost to a client that had closed: the general sentence begins with the others.
-        cause is Cause.DATA_AFTER_CLOSE and side is Side.CLIENT
-    )
-    assert hurts.startswith("Unclear") == (harm is Harm.UNCLEAR)
+        is_told_first = cause is Cause.DATA_AFTER_CLOSE and side is Side.CLIENT
+        hurts_nobody = hurts.startswith(("Nobody", "No reader"))
+        assert hurts_nobody == (harm is Harm.NOBODY) or is_told_first, one
+        assert hurts.startswith("Unclear") == (harm is Harm.UNCLEAR), one
 
 
 def test_a_request_is_lost_and_an_alert_is_not() -> None:
