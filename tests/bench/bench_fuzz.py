@@ -74,6 +74,7 @@ async def search(port: int, fault: Fault, seed: int, seconds: float) -> tuple[Fu
 
     def failed(so_far: Fuzzed) -> None:
         if any(one.property in fault.breaks for one in so_far.failures):
+            seen[1] = seen[1] or seen[0]  # no single connection shows that a server died
             stop.set()
 
     settings = FuzzSettings(OWN, seconds=seconds, over=seconds / 10, seed=seed, goodbye=True)

@@ -29,14 +29,18 @@ class Scripted:
     def __init__(self, *script: Observation) -> None:
         self.script = script
         self.asked = 0
+        self.is_fine_alone = False
 
     async def once(self, _: Example, __: str, **___: object) -> Observation:
         await trio.lowlevel.checkpoint()
         self.asked += 1
-        return self.script[self.asked % len(self.script)]
+        return FINE if self.is_fine_alone else self.script[self.asked % len(self.script)]
 
-    async def each(self, example: Example, why: str, **_: object) -> list[Observation]:
-        return [await self.once(example, why) for _ in range(example.together)]
+    async def each(self, example: Example, _: str, **__: object) -> list[Observation]:
+        self.asked += 1
+        numbers = range(self.asked, self.asked + example.together)
+        self.asked += example.together
+        return [self.script[number % len(self.script)] for number in numbers]
 
 
 def suspect() -> Suspect:
@@ -72,15 +76,33 @@ def test_what_is_never_lost_in_time_is_none(script: tuple[Observation, ...]) -> 
     assert one.broke == 0
 
 
-@pytest.mark.parametrize(("beside", "found"), [(16, True), (1, False)])
-def test_what_only_some_of_a_crowd_show_is_a_race_that_takes_a_crowd(
-    beside: int, found: bool
-) -> None:
+def in_crowds(beside: int, *script: Observation) -> tuple[bool, Suspect]:
+    """A race that was seen beside so many others, by a server that shows it in crowds alone."""
+    server, one = Scripted(*script), suspect()
+    server.is_fine_alone = True
+    one.is_race, one.observed = True, replace(BROKEN, beside=beside)
+    confirmer = Confirmer(cast("Prober", server), cast("Comparer", server), ALL, 5, lambda: True)
+    return trio.run(confirmer.confirm, one), one
+
+
+def test_what_only_some_of_a_crowd_show_is_a_race_that_takes_a_crowd() -> None:
+    found, one = in_crowds(16, BROKEN, *(9 * [FINE]))
+    assert found
+    assert (one.shortest.together, one.runs >= REPEATS[0]) == (16, True)
+    assert one.rate is not None
+
+
+def test_what_was_seen_beside_few_is_not_looked_for_in_a_crowd() -> None:
+    found, one = in_crowds(2, BROKEN)
+    assert not found
+    assert one.shortest.together == 1
+
+
+def test_a_race_that_takes_a_crowd_still_shows_in_one() -> None:
     server, one = Scripted(BROKEN, *(9 * [FINE])), suspect()
-    one.observed = replace(BROKEN, beside=beside)
+    one.shortest = replace(one.shortest, together=16)
     confirmer = Confirmer(cast("Prober", server), cast("Comparer", None), ALL, 5, lambda: True)
-    assert trio.run(confirmer.is_race_in_crowd, one) is found
-    assert (one.shortest.together, one.rate is not None) == ((16, True) if found else (1, False))
+    assert trio.run(confirmer.still_shows, one)
 
 
 def test_half_of_a_crowd_shows_what_takes_a_crowd() -> None:

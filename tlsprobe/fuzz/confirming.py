@@ -7,7 +7,7 @@ was seen. Runs of which nothing can be said, since a step of ours was late, are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from dataclasses import replace
 
@@ -85,23 +85,33 @@ class Confirmer:
     async def confirm(self, suspect: Suspect) -> bool:
         """Whether the shortest shows the fault again, or else what was found; as a race at last."""
         needs = PROPERTIES[suspect.violation.name].needs
-        found = replace(suspect.found, together=suspect.shortest.together)
-        for number, example in enumerate(dict.fromkeys((suspect.shortest, found))):
-            suspect.shortest, suspect.shrunk = example, suspect.shrunk and number == 0
-            if suspect.is_race and needs is Needs.ONE:
-                if await self.is_race(suspect, needs):
-                    return await self.is_its_own(suspect)
-                continue
+        may_be_race = needs in {Needs.ONE, Needs.RUNS}
+        if suspect.is_race and may_be_race:
+            return await self.confirm_race(suspect, needs)
+        for _ in self.tries(suspect):
             await self.run_few(suspect, needs)
             if suspect.broke >= MOST_OF * self.times:
                 return await self.is_its_own(suspect)
-        if suspect.is_race and needs is Needs.ONE:
-            return await self.is_race_in_crowd(suspect) and await self.is_its_own(suspect)
-        if suspect.is_race or needs not in {Needs.ONE, Needs.RUNS}:
-            return needs is Needs.RUNS and await self.is_race(suspect, needs)
-        if suspect.broke == suspect.runs:
-            return False  # it is no race; too little could be counted
+        if not may_be_race or suspect.broke == suspect.runs:
+            return False  # where every run that counts showed it, too few of them do
         return await self.is_race(suspect, needs) and await self.is_its_own(suspect)
+
+    def tries(self, suspect: Suspect) -> Iterator[Example]:
+        """The shortest of a suspect, then what was found: each is its shortest in turn."""
+        found = replace(suspect.found, together=suspect.shortest.together)
+        for number, example in enumerate(dict.fromkeys((suspect.shortest, found))):
+            suspect.shortest, suspect.shrunk = example, suspect.shrunk and number == 0
+            yield example
+
+    async def confirm_race(self, suspect: Suspect, needs: Needs) -> bool:
+        """Whether it is lost often enough: by one connection at a time, or by many together."""
+        for _ in self.tries(suspect):
+            if await self.is_race(suspect, needs):
+                return await self.is_its_own(suspect)
+        if needs is Needs.RUNS or suspect.broke or suspect.observed.beside < CROWDS[-1] / 2:
+            return False  # it shows without others, or they were few
+        suspect.shortest = replace(suspect.found, together=CROWDS[-1])
+        return await self.is_race_in_crowd(suspect) and await self.is_its_own(suspect)
 
     async def run_few(self, suspect: Suspect, needs: Needs) -> None:
         """Run it until so many runs count: side by side, and then one at a time.
@@ -121,7 +131,7 @@ class Confirmer:
         """Whether a failure that is known shows again, as it is: alone, or together."""
         if suspect.shortest.together == 1:
             return await self.confirm(suspect)
-        return await self.shows_in_crowd(suspect)
+        return await self.shows_in_crowd(suspect) or await self.is_race_in_crowd(suspect)
 
     async def takes_company(self, suspect: Suspect) -> bool:
         """Whether it takes others beside it: none shows it alone, and of a crowd half of them do.
@@ -188,17 +198,10 @@ class Confirmer:
             self.races = False
 
     async def is_race_in_crowd(self, suspect: Suspect) -> bool:
-        """Whether it is lost often enough where many do the same at the same time.
-
-        It was lost less often by connections alone, if at all.
-        """
-        together = CROWDS[-1]
-        if suspect.broke or suspect.observed.beside < together / 2:
-            return False
-        suspect.shortest = replace(suspect.found, together=together)
+        """Whether it is lost often enough where many do the same at the same time."""
         suspect.begin()
         self.races = True
-        for _ in range(_ATTEMPTS * REPEATS[0] // together):
+        for _ in range(_ATTEMPTS * REPEATS[0] // suspect.shortest.together):
             if suspect.runs >= REPEATS[0] or not self.may_go_on():
                 break
             for seen in await self.prober.each(suspect.shortest, "confirm", patient=True, told=()):
