@@ -420,6 +420,15 @@ def test_a_response_in_part_is_told_from_none() -> None:
     assert "did not come" in texts[1]
 
 
+def test_a_response_that_only_a_fin_without_an_alert_ends_may_be_whole() -> None:
+    """RFC 9112 section 9.8: incomplete, to its receiver; that a part is missing nobody has seen."""
+    implied = (Remark(RemarkKind.CLOSE_IMPLIED, "a body that ends with the connection"),)
+    text = "nobody can tell whether it is whole"
+    for end, said in (S.fin(), True), (S.rst(active=True), False), (S.notify() + S.fin(), False):
+        trace = driven(play(C.request(), S.partial(), end, protocol="http1"), remarks=implied)
+        assert (text in results(trace)["INTEROP-DATA-LOST"].text) is said
+
+
 def test_a_response_that_a_box_cut_off_is_not_the_servers_loss() -> None:
     forged = S.rst(active=True).but(ttl=9, ip_id=9)
     found = results(play(C.request(), S.partial(), forged))

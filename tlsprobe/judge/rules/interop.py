@@ -9,7 +9,15 @@ from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
-from tlsprobe.model.trace import Coverage, EventKind, PathDid, Record, RecordKind, Side
+from tlsprobe.model.trace import (
+    Coverage,
+    EventKind,
+    PathDid,
+    Record,
+    RecordKind,
+    RemarkKind,
+    Side,
+)
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
 
@@ -52,8 +60,29 @@ def _data_lost(given: RuleInput) -> Answer:
         return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
     if given.axes.tcp is not TcpEnd.RESET and _left_unread(given):
         return None
-    what = "arrived only in part" if drive.cut_short else "did not come"
-    return Result.WARN, f"a response that was owed {what}"
+    return Result.WARN, _loss(given)
+
+
+def _loss(given: RuleInput) -> str:
+    """What there is of a response that was owed and is not whole, in words."""
+    if not given.trace.drive.cut_short:
+        return "a response that was owed did not come"
+    if not _has_no_known_end(given):
+        return "a response that was owed arrived only in part"
+    return (
+        "a response that ends with the connection came without a close_notify: nobody can tell"
+        " whether it is whole"
+    )
+
+
+def _has_no_known_end(given: RuleInput) -> bool:
+    """Whether a FIN without an alert is all that says where the response ends.
+
+    Its receiver is to take it for incomplete (RFC 9112 section 9.8); it may be whole all the same.
+    """
+    remarks = given.trace.drive.remarks
+    implied = any(remark.kind is RemarkKind.CLOSE_IMPLIED for remark in remarks)
+    return implied and given.axes.tcp is not TcpEnd.RESET and given.axes.tls is TlsEnd.SILENT
 
 
 def _held_back(given: RuleInput) -> Answer:
