@@ -41,6 +41,9 @@ from tlsprobe.sniff import capture as sniffer
 QUICK = 0.7
 """Seconds that an example waits for the server, if the run's patience is not shorter."""
 
+_AMPLE = 1.5
+"""How many times as long as the server took we wait for its end from then on."""
+
 _TAIL = 0.03
 _ATTEMPTS = 3
 _BETWEEN_CHECKS = 0.25
@@ -236,8 +239,8 @@ class Prober:
             seen = await self.once(example, why, patient=True)
             if self._says(seen):
                 break
-        if was_open and seen.counts and seen.took_s > self.quick / 2:
-            self.quick = min(2 * self.quick, self.patience)
+        if was_open and seen.counts:
+            self.quick = min(max(self.quick, _AMPLE * seen.took_s), self.patience)
         return seen
 
     def _says(self, seen: Observation) -> bool:
