@@ -32,7 +32,7 @@ LAYERS: Final = (
     {"behaviours"},
     {"expected", "waiving", "configuration"},
     {"drive", "lab", "reference", "report"},
-    {"campaign", "explain", "fuzz"},
+    {"campaign", "explain", "fuzz", "fleet"},
     {"library"},
     {"cli"},
 )
@@ -44,6 +44,7 @@ NEIGHBOURS: Final = {
     ("profiles", "catalogue"),
     ("profiles", "protocols"),
     ("fuzz", "campaign"),
+    ("fleet", "campaign"),
     ("tls", "certificates"),
     ("tls", "records"),
     ("sniff", "flows"),
@@ -72,8 +73,8 @@ FENCES: Final = {
     "OpenSSL": ("tls",),
     "scapy": ("sniff.packet_socket",),
     "trio": (
-        *("drive", "campaign", "fuzz", "lab", "reference", "library", "cli"),
-        *("sniff.capture", "sniff.backends", "explain.watching", "shaper.link"),
+        *("drive", "campaign", "fuzz", "fleet", "lab", "reference", "library", "cli"),
+        *("sniff.capture", "sniff.shared", "sniff.backends", "explain.watching", "shaper.link"),
     ),
     "rich": ("cli", "report.render_terminal"),
     "typer": ("cli",),
@@ -89,7 +90,9 @@ FENCES: Final = {
 
 # Modules that are started as processes of their own, and so may print, exit and read their
 # arguments like the cli.
-PROCESSES: Final = ("sniff.process", "shaper.process", "reference.__main__", "lab.distance")
+PROCESSES: Final = (
+    *("sniff.process", "shaper.process", "reference.__main__", "lab.distance", "fleet.worker"),
+)
 ONLY_THE_CLI: Final = {"print", "exit", "quit", "sys.exit", "os._exit"}
 
 

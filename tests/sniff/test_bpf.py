@@ -2,6 +2,7 @@
 
 import ctypes
 import ipaddress
+import operator
 import socket
 import struct
 
@@ -9,11 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsprobe.model.target import Ports
 from tlsprobe.sniff import bpf
 
 LOOPBACK4, LOOPBACK6 = (ipaddress.ip_address(a).packed for a in ("127.0.0.1", "::1"))
 OTHER4, OTHER6 = (ipaddress.ip_address(a).packed for a in ("192.0.2.7", "2001:db8::7"))
 ARRIVING, LEAVING = 0, 4
+
+ASKS = {
+    bpf.IF_EQUAL: operator.eq,
+    bpf.IF_AT_LEAST: operator.ge,
+    bpf.IF_GREATER: operator.gt,
+    bpf.IF_ANY_BIT: operator.and_,
+}
+"""What the jumps ask of the accumulator and their operand."""
 
 
 def accepts(
@@ -54,10 +64,8 @@ def accepts(
             x = a
         elif code == bpf.SET_X:
             x = k
-        elif code == bpf.IF_EQUAL:
-            at += if_true if a == k else if_false
-        elif code == bpf.IF_ANY_BIT:
-            at += if_true if a & k else if_false
+        elif code in ASKS:
+            at += if_true if ASKS[code](a, k) else if_false
         else:
             raise AssertionError(f"unknown instruction {code:#x}")
 
@@ -153,6 +161,30 @@ def test_the_other_family_does_not_match() -> None:
 
 
 @given(
+    st.sampled_from([(LOOPBACK4, OTHER4), (LOOPBACK6, OTHER6)]),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+)
+def test_a_range_of_ports_of_our_own(
+    ends: tuple[bytes, bytes], source: int, destination: int
+) -> None:
+    program = bpf.ports_filter(Ports(32768, 40000))
+    ours = any(32768 <= port <= 40000 for port in (source, destination))
+    packet = (ends[0], source), (ends[1], destination)
+    assert accepts(program, ip_packet(*packet)) == ours
+    assert not accepts(program, ip_packet(*packet, protocol=17))
+    assert not accepts(program, ip_packet(*packet), kind=0x0806)
+
+
+@pytest.mark.parametrize("port", [32768, 40000])
+def test_both_ends_of_the_range_belong_to_it(port: int) -> None:
+    program = bpf.ports_filter(Ports(32768, 40000), skip_outgoing=True)
+    packet = ip_packet((LOOPBACK4, port), (OTHER4, 443))
+    assert accepts(program, packet)
+    assert not accepts(program, packet, packet_type=LEAVING)
+
+
+@given(
     st.sampled_from([LOOPBACK4, LOOPBACK6, None]),
     st.sampled_from([443, None]),
     st.binary(max_size=80),
@@ -167,7 +199,16 @@ def test_any_bytes_come_to_an_end(
 @pytest.mark.parametrize("port", [443, None])
 @pytest.mark.parametrize("address", [LOOPBACK4, LOOPBACK6, None])
 def test_the_kernel_accepts_the_program(address: bytes | None, port: int | None) -> None:
-    program = bpf.encode(bpf.connection_filter(address, port, skip_outgoing=True))
+    is_accepted(bpf.connection_filter(address, port, skip_outgoing=True))
+
+
+def test_the_kernel_accepts_a_range() -> None:
+    is_accepted(bpf.ports_filter(Ports(1, 65535), skip_outgoing=True))
+
+
+def is_accepted(listing: tuple[bpf.Instruction, ...]) -> None:
+    """Attaches the program to a socket. Raises OSError if the kernel's checker refuses it."""
+    program = bpf.encode(listing)
     assert len(program) % 8 == 0
     held = ctypes.create_string_buffer(program, len(program))
     description = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))

@@ -1,12 +1,18 @@
-"""The capture that goes with a campaign, as its settings ask for it."""
+"""The capture that goes with a campaign, as its settings ask for it: its own, or a shared one."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.sniff.capture import Capture, open_capture
+from tlsprobe.sniff.shared import SharedCaptures
+
+Capturing = Callable[
+    [Settings, str, int, Callable[[str], None]], AbstractAsyncContextManager[Capture]
+]
+"""How a campaign comes by its capture: `capturing`, or one that others share."""
 
 
 @asynccontextmanager
@@ -29,3 +35,24 @@ async def capturing(
         if capture.warning:
             warned(capture.warning)
         yield capture
+
+
+def sharing(shared: SharedCaptures) -> Capturing:
+    """The same, with the sniffers that all targets of this process share."""
+
+    @asynccontextmanager
+    async def captured(
+        settings: Settings, host: str, port: int, warned: Callable[[str], None]
+    ) -> AsyncIterator[Capture]:
+        async with shared.capture(
+            settings.capture,
+            host,
+            port,
+            require=settings.require_capture,
+            pcapng=settings.pcapng,
+        ) as capture:
+            if capture.warning:
+                warned(capture.warning)
+            yield capture
+
+    return captured

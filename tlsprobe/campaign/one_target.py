@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from tlsprobe.campaign.capturing import Capturing, capturing
 from tlsprobe.campaign.circumstances import TOOL, this_host, where_reached
 from tlsprobe.campaign.expecting import Baseline, compared
 from tlsprobe.campaign.judging import with_judgement
@@ -41,8 +42,8 @@ class Job:
     ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
     against. ``command`` are the words behind ``tlsprobe run``, with which it can be resumed;
     ``typed`` is the whole line that its page names; ``notes`` go into its report. ``waivers`` say
-    what of it is accepted. ``witnessed``
-    gives, at the end, what others saw meanwhile; ``complete`` has the last word on what the run
+    what of it is accepted. ``capture_with`` opens the capture. ``witnessed`` gives, at the end,
+    what others saw meanwhile; ``complete`` has the last word on what the run
     document says beside the judgement.
     """
 
@@ -57,6 +58,7 @@ class Job:
     typed: str = ""
     notes: tuple[str, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    capture_with: Capturing = capturing
     complete: Completes = _as_it_is
     witnessed: Callable[[], Iterable[Fact]] = lambda: ()
 
@@ -83,7 +85,14 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
         watcher = replace(watcher, witnessed=job.witnessed)
         with plain_errors():
             measured = await measure(
-                job.target, job.converse, job.sequences, settings, watcher, stop, folder.facts
+                job.target,
+                job.converse,
+                job.sequences,
+                settings,
+                watcher,
+                stop,
+                folder.facts,
+                job.capture_with,
             )
         run = job.complete(document(measured))
         run = waived(compared(run, job.baseline), job.waivers, started.date())

@@ -79,6 +79,7 @@ async def look(target: Target, converse: Conversations, settings: Settings) -> R
             version: Route(
                 *(address, numeric(address), context, converse, settings.patience),
                 namespace=settings.namespace,
+                ports=settings.ports,
             )
             for version, context in contexts.items()
         }

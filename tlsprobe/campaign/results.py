@@ -246,6 +246,18 @@ def _lock(file: BinaryIO, path: Path) -> None:
         pass  # a file system without locks
 
 
+def is_being_written(folder: Path) -> bool:
+    """Whether a process is measuring into a results folder just now."""
+    try:
+        with (folder / TRIALS_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # nothing is there, or it is a file system without locks
+    return False
+
+
 def _cut_torn_line(path: Path) -> None:
     """Take off a last line that was being written when the run was killed."""
     data = path.read_bytes()

@@ -15,7 +15,7 @@ from tlsprobe.model.facts import Fact
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import CaptureFacts, Cell, CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
-from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
+from tlsprobe.model.target import Login, Ports, Target, TlsIdentity, TlsVersion
 from tlsprobe.model.waiver import Waiver
 
 DEFAULT_PATIENCE = Patience()
@@ -36,7 +36,8 @@ class Settings:
     what the server speaks.
     With a ``seed`` the cells are measured in a shuffled order and each connection starts a little
     late; the same seed gives the same order and the same delays. ``namespace`` is the network
-    namespace that everything happens in, empty for our own.
+    namespace that everything happens in, empty for our own; ``ports`` are those to connect from,
+    None: any.
     """
 
     trials: int = 5
@@ -52,6 +53,7 @@ class Settings:
     pcapng: Path | None = None
     seed: int | None = None
     namespace: str = ""
+    ports: Ports | None = None
     idle_s: float | None = None
     spent: int = 0
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 import trio
 
 from tlsprobe.campaign.again import calm, uncrowd
-from tlsprobe.campaign.capturing import capturing
+from tlsprobe.campaign.capturing import Capturing, capturing
 from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.descriptors import room_for
@@ -84,6 +84,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     watcher: Watcher,
     stop: trio.Event,
     facts: FactsStore | None = None,
+    capture_with: Capturing = capturing,
 ) -> Measured:
     """Probe one target with every sequence in every TLS version.
 
@@ -96,7 +97,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         stop, lambda: reach(target, converse, settings), "before anything was measured"
     )
     host, port = numeric(reached.address)
-    async with capturing(settings, host, port, watcher.warned) as capture:
+    async with capture_with(settings, host, port, watcher.warned) as capture:
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)

@@ -17,6 +17,7 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -117,6 +118,37 @@ class FuzzProgressView(_Notes):
         found = counted(failures, "failure")
         words = f"{counted(examples, 'example')}, {found}, {left:.0f} s left"
         self.line.update(self.task, description=words)
+
+
+class FleetProgressView(_Notes):
+    """Progress of a fleet, on standard error: one bar for all its targets."""
+
+    def __init__(self, console: Console, quiet: bool, targets: int) -> None:
+        super().__init__(console, quiet)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[told]}", style="dim"),
+            console=console,
+            transient=True,
+            disable=not self.draws,
+        )
+        self.task = self.bars.add_task("targets", total=targets, told="")
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the bar while the block runs."""
+        with self.bars:
+            yield
+
+    def running(self, done: int, failed: int, running: int, allowed: int) -> None:
+        """Show how far it has come."""
+        told = f"{running} at once, room for {allowed}"
+        told += f", {failed} without an answer" if failed else ""
+        self.bars.update(self.task, completed=done + failed, told=told)
 
 
 def _waits(waits: int) -> str:

@@ -55,6 +55,11 @@ VERBS = {
         "fuzz",
         "Generate close sequences, run them, and show the shortest that break a property.",
     ),
+    "fleet": Verb(
+        "fleet",
+        "app",
+        "Probe many targets at once, with a ledger of what came of each.",
+    ),
     "judge": Verb(
         "judge",
         "judge",

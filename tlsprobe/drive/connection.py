@@ -120,7 +120,7 @@ class Connection:
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.transport = TcpTransport(route.address, route.namespace)
+        self.transport = TcpTransport(route.address, route.namespace, route.ports)
         self.lane: Lane | None = None
         self.shaped: tuple[Shaped, ...] = ()
         self.conversation = route.converse()

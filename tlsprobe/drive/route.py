@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsprobe.drive.tcp import Address
+from tlsprobe.model.target import Ports
 from tlsprobe.protocols.conversation import Conversation
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.tls import TlsContext
@@ -31,7 +32,8 @@ class Route:
 
     ``announce`` is told our end of each connection before its first packet can have been seen;
     ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
-    namespace to connect from, empty for our own. With a ``shaper`` the connections go through it.
+    namespace to connect from, empty for our own; ``ports`` are those to connect from, None: any.
+    With a ``shaper`` the connections go through it.
     """
 
     address: Address
@@ -42,4 +44,5 @@ class Route:
     announce: Callable[[tuple[str, int]], None] = lambda _: None
     tickets: int = 0
     namespace: str = ""
+    ports: Ports | None = None
     shaper: Shaper | None = None

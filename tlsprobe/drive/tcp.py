@@ -16,6 +16,7 @@ from enum import IntFlag
 import trio
 
 from tlsprobe.drive.deadline import Deadline
+from tlsprobe.model.target import Ports
 from tlsprobe.netns import inside
 from tlsprobe.shaper.link import Lane
 
@@ -43,18 +44,23 @@ class Hold(IntFlag):
 _CHUNK = 4096
 """Bytes that are received at once: with records of a byte each, that is 180 records to work on."""
 
+_IP_LOCAL_PORT_RANGE = 51
+"""ip(7): from which ports a socket that is not bound connects; Linux 6.3 and newer."""
+
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class TcpTransport:
     """One TCP connection. Errors of the peer come out as the OSError that the kernel gave.
 
-    ``namespace`` is the network namespace that it is made in, empty for our own.
+    ``namespace`` is the network namespace that it is made in, empty for our own; ``ports`` are
+    those that it may connect from, None: any.
     """
 
-    def __init__(self, address: Address, namespace: str = "") -> None:
+    def __init__(self, address: Address, namespace: str = "", ports: Ports | None = None) -> None:
         self._family, self._sockaddr = address
         self._namespace = namespace
+        self._ports = ports
         self._socket: socket.socket  # made by connect, whose errors are the machine's
         self.closed = True
 
@@ -75,6 +81,8 @@ class TcpTransport:
                 self._socket = socket.socket(self._family, kind)
         self.closed = False
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._ports is not None:
+            only_from(self._socket, self._ports)
         error = self._socket.connect_ex(self._sockaddr)
         local = lane.client if lane is not None else self._socket.getsockname()
         ours = (str(local[0]), int(local[1]))
@@ -141,3 +149,13 @@ class TcpTransport:
         if not self.closed:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             self.close()
+
+
+def only_from(connecting: socket.socket, ports: Ports) -> None:
+    """Let a socket connect from these ports alone. Raises OSError where the kernel cannot.
+
+    Ports outside those that the kernel gives out by itself (``ip_local_port_range``) would be
+    ignored without a word.
+    """
+    both = struct.pack("@I", ports.last << 16 | ports.first)
+    connecting.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, both)

@@ -30,6 +30,18 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """A range of TCP ports of our own, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        """``first-last``."""
+        return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
 class TlsIdentity:
     """How we present ourselves in the handshake. Without ``ca`` nothing is verified.
 

@@ -29,6 +29,7 @@ import trio
 
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.errors import UsageError
+from tlsprobe.model.target import Ports
 from tlsprobe.netns import command_inside
 from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY, Arrival
@@ -61,17 +62,21 @@ class BackendFailed(Exception):  # noqa: N818
 class Where:
     """What to capture: TCP of one server, as seen on one interface of a network namespace.
 
-    None stands for any address, or any port.
+    None stands for any address, or any port. ``ours`` are the ports of our own that it is limited
+    to, in place of a server.
     """
 
     interface: Interface
     address: str | None
     port: int | None
     namespace: str = ""
+    ours: Ports | None = None
 
     @property
     def expression(self) -> str:
         """The same in the language of libpcap."""
+        if self.ours is not None:
+            return f"tcp and portrange {self.ours}"
         host = "" if self.address is None else f" and host {self.address}"
         return f"tcp{host}" + ("" if self.port is None else f" and port {self.port}")
 
@@ -277,6 +282,7 @@ class PacketBackend(Backend):
             *(sys.executable, "-P", "-m", module),
             *(interface.name, self.where.address or ANY),
             ANY if self.where.port is None else str(self.where.port),
+            str(self.where.ours or ANY),
         ]
 
     def _is_armed(self) -> bool:

@@ -16,11 +16,14 @@ import socket
 import struct
 from typing import NamedTuple
 
+from tlsprobe.model.target import Ports
+
 LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30
 LOAD_HALF_BEHIND_X = 0x48
 SET_X = 0x01
 AND, SHIFT_LEFT, COPY_TO_X = 0x54, 0x64, 0x07
 IF_EQUAL, IF_ANY_BIT = 0x15, 0x45
+IF_GREATER, IF_AT_LEAST = 0x25, 0x35
 RETURN = 0x06
 
 ANCILLARY = -0x1000
@@ -77,15 +80,7 @@ def connection_filter(
     twice, once as it leaves and once as it arrives: it keeps the second. Of other interfaces
     among those that are captured it keeps both directions.
     """
-    listing: Listing = []
-    if skip_outgoing:
-        listing += [
-            Line(LOAD_WORD, INTERFACE),
-            Line(IF_EQUAL, LOOPBACK_INDEX, "", "network"),
-            Line(LOAD_WORD, PACKET_TYPE),
-            Line(IF_EQUAL, PACKET_OUTGOING, "drop"),
-            "network",
-        ]
+    listing: Listing = [*_skipping_outgoing()] if skip_outgoing else []
     if address is None:
         listing += [*_ipv4(None, port, "ipv6"), "ipv6", *_ipv6(None, port)]
     elif len(address) == 4:
@@ -96,7 +91,22 @@ def connection_filter(
     return assemble(listing)
 
 
+def _skipping_outgoing() -> Listing:
+    """Drops what leaves by the loopback interface."""
+    return [
+        Line(LOAD_WORD, INTERFACE),
+        Line(IF_EQUAL, LOOPBACK_INDEX, "", "network"),
+        Line(LOAD_WORD, PACKET_TYPE),
+        Line(IF_EQUAL, PACKET_OUTGOING, "drop"),
+        "network",
+    ]
+
+
 def _ipv4(address: bytes | None, port: int | None, otherwise: str) -> Listing:
+    return [*_ipv4_header(otherwise), *_endpoints(address, port, source=12, destination=16)]
+
+
+def _ipv4_header(otherwise: str) -> Listing:
     """The first fragment of a TCP packet; X holds the length of the IP header."""
     return [
         Line(LOAD_WORD, ETHERTYPE),
@@ -109,18 +119,21 @@ def _ipv4(address: bytes | None, port: int | None, otherwise: str) -> Listing:
         Line(AND, 0x0F),
         Line(SHIFT_LEFT, 2),
         Line(COPY_TO_X),
-        *_endpoints(address, port, source=12, destination=16),
     ]
 
 
 def _ipv6(address: bytes | None, port: int | None) -> Listing:
+    return [*_ipv6_header(), *_endpoints(address, port, source=8, destination=24)]
+
+
+def _ipv6_header() -> Listing:
+    """A TCP packet without extension headers; X holds the length of the IP header."""
     return [
         Line(LOAD_WORD, ETHERTYPE),
         Line(IF_EQUAL, IPV6, "", "drop"),
         Line(LOAD_BYTE, NETWORK + 6),
         Line(IF_EQUAL, TCP, "", "drop"),
         Line(SET_X, 40),
-        *_endpoints(address, port, source=8, destination=24),
     ]
 
 
@@ -136,6 +149,40 @@ def _endpoints(address: bytes | None, port: int | None, source: int, destination
         receiver,
         *_address(address, destination, "drop"),
         *_port(port, 2, "drop"),
+    ]
+
+
+def ports_filter(ports: Ports, *, skip_outgoing: bool = False) -> tuple[Instruction, ...]:
+    """Accepts TCP from or to one of these ports, whatever the addresses.
+
+    One program for all servers that are probed from a range of ports of our own.
+    """
+    listing: Listing = [
+        *(_skipping_outgoing() if skip_outgoing else ()),
+        *_ipv4_header("ipv6"),
+        *_either_port(ports, "ipv4"),
+        "ipv6",
+        *_ipv6_header(),
+        *_either_port(ports, "of ipv6"),
+        "keep",
+        Line(RETURN, WHOLE_PACKET),
+        "drop",
+        Line(RETURN, 0),
+    ]
+    return assemble(listing)
+
+
+def _either_port(ports: Ports, name: str) -> Listing:
+    """Keeps the packet if the port of its sender or of its receiver is in the range."""
+    receiver = f"receiver {name}"
+    return [
+        Line(LOAD_HALF_BEHIND_X, NETWORK),
+        Line(IF_AT_LEAST, ports.first, "", receiver),
+        Line(IF_GREATER, ports.last, receiver, "keep"),
+        receiver,
+        Line(LOAD_HALF_BEHIND_X, NETWORK + 2),
+        Line(IF_AT_LEAST, ports.first, "", "drop"),
+        Line(IF_GREATER, ports.last, "drop", "keep"),
     ]
 
 

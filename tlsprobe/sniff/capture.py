@@ -44,13 +44,14 @@ _HINTS = {
 
 
 @dataclass(slots=True)
-class _Secrets:
+class Secrets:
     """The key log whose lines belong into the capture file, from byte ``begun`` on."""
 
     key_log: Path | None = None
     begun: int = 0
 
     def read(self) -> bytes:
+        """What was appended since."""
         if self.key_log is None:
             return b""
         with self.key_log.open("rb") as file:
@@ -63,8 +64,8 @@ class Capture:
 
     ``packets`` counts the frames kept (its numbers are those of the capture file), ``others``
     those of connections that nobody expected. ``dropped`` is the kernel's count so far, None if
-    the backend cannot tell. ``broken`` says why the capture ended early, if it did; what was
-    taken since may lack packets.
+    the backend cannot tell; ``dropped_before`` are those that it had dropped earlier. ``broken``
+    says why the capture ended early, if it did; what was taken since may lack packets.
     """
 
     def __init__(
@@ -73,13 +74,16 @@ class Capture:
         demultiplexer: Demultiplexer,
         backend: Backend | None,
         warning: str | None,
-        secrets: _Secrets | None = None,
+        secrets: Secrets | None = None,
+        *,
+        dropped_before: int = 0,
     ) -> None:
         self.interface = where.interface.name if where else ""
         self.warning = warning
         self._demultiplexer = demultiplexer
         self._backend = backend
-        self._secrets = secrets or _Secrets()
+        self._secrets = secrets or Secrets()
+        self._dropped_before = dropped_before
 
     @property
     def backend(self) -> str:
@@ -99,7 +103,9 @@ class Capture:
     @property
     def dropped(self) -> int | None:
         """Frames that the kernel dropped, so far."""
-        return self._backend.dropped if self._backend else None
+        if self._backend is None or self._backend.dropped is None:
+            return None
+        return self._backend.dropped - self._dropped_before
 
     @property
     def broken(self) -> str | None:
@@ -189,27 +195,27 @@ async def open_capture(
     """
     candidates = candidates_for(choice)
     demultiplexer = Demultiplexer((route.packed(host), port))
-    where, trouble = _where(interface, host, port, namespace) if candidates else (None, None)
+    where, trouble = where_to(interface, host, port, namespace) if candidates else (None, None)
     backend: Backend | None = None
     reasons = [trouble] if trouble else []
     if where is not None:
         backend, reasons = await first_that_works(candidates, where, demultiplexer)
     if where is None or backend is None:
         refuse(choice, require, reasons)
-        yield Capture(None, demultiplexer, None, _warning(None, choice, reasons))
+        yield Capture(None, demultiplexer, None, warning_of(None, choice, reasons))
         return
     try:
-        secrets = _Secrets()
-        with _written(demultiplexer, where, backend, pcapng, secrets):
+        secrets = Secrets()
+        with written(demultiplexer, where, backend, pcapng, secrets):
             async with beside(backend, demultiplexer):
                 yield Capture(
-                    where, demultiplexer, backend, _warning(backend, choice, reasons), secrets
+                    where, demultiplexer, backend, warning_of(backend, choice, reasons), secrets
                 )
     finally:
         await backend.reap()
 
 
-def _where(
+def where_to(
     interface: str | None, host: str, port: int, namespace: str
 ) -> tuple[Where | None, str | None]:
     """What to capture, or why that cannot be said."""
@@ -280,7 +286,8 @@ def unavailable(choice: str, reasons: list[str]) -> CannotMeasure:
     return CannotMeasure(f"--capture {choice} is not available: {why}", _HINTS[choice])
 
 
-def _warning(backend: Backend | None, choice: str, reasons: list[str]) -> str | None:
+def warning_of(backend: Backend | None, choice: str, reasons: list[str]) -> str | None:
+    """Why the capture is weaker than it could be, or None."""
     why = "; ".join(reasons)
     if backend is None:
         return "nothing was captured, as asked" if choice == "none" else f"no capture: {why}"
@@ -320,12 +327,12 @@ async def beside(backend: Backend, sink: Sink) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _written(
+def written(
     demultiplexer: Demultiplexer,
     where: Where,
     backend: Backend,
     path: Path | None,
-    secrets: _Secrets,
+    secrets: Secrets,
 ) -> Iterator[None]:
     """Keeps the capture file open for the body, ends it with the statistics, adds secrets."""
     if path is None:

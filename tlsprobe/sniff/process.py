@@ -21,8 +21,10 @@ import struct
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from fcntl import fcntl
 
+from tlsprobe.model.target import Ports
 from tlsprobe.sniff import bpf, privileges
 from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.packet_socket import Listening, open_cooked_socket, open_packet_socket
@@ -144,15 +146,29 @@ def statistics(packets: socket.socket) -> int:
     return int(_STATISTICS.unpack(answer)[1])
 
 
-def open_packets(interface: Interface, address: bytes | None, port: int | None) -> Listening:
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """What is captured: a server's address and port (None: any), or ports of our own."""
+
+    address: bytes | None
+    port: int | None
+    ours: Ports | None
+
+    def program(self, *, skip_outgoing: bool) -> tuple[bpf.Instruction, ...]:
+        """The packet filter for it."""
+        if self.ours is not None:
+            return bpf.ports_filter(self.ours, skip_outgoing=skip_outgoing)
+        return bpf.connection_filter(self.address, self.port, skip_outgoing=skip_outgoing)
+
+
+def open_packets(interface: Interface, passes: Passes) -> Listening:
     """A packet socket that passes our connections only, and can never be made to pass more."""
     if interface.name == EVERY:
         listening = open_cooked_socket()
     else:
         listening = open_packet_socket(interface.name)
     packets = listening.ins
-    program = bpf.connection_filter(address, port, skip_outgoing=interface.loopback)
-    bpf.attach(packets, program)
+    bpf.attach(packets, passes.program(skip_outgoing=interface.loopback))
     packets.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 0)
     packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     discard(packets)
@@ -206,12 +222,12 @@ def serve(tap: Tap) -> None:
                 tap.report(SYNCED, int(number))
 
 
-def run(name: str, address: bytes | None, port: int | None) -> None:
+def run(name: str, passes: Passes) -> None:
     """The life of the process between its start and its last message. Raises OSError."""
     interface = describe(name)
     if interface.link is None:
         raise OSError(f"frames of interface {name} are of a kind that tlsprobe does not read")
-    with open_packets(interface, address, port) as listening:
+    with open_packets(interface, passes) as listening:
         packets = listening.ins
         with suppress(OSError):
             fcntl(_OUT, _F_SETPIPE_SZ, BATCH)
@@ -229,13 +245,9 @@ def main(arguments: list[str]) -> int:
     """Exit status 0 after a regular end, 1 after a failure that was reported."""
     # Ctrl-C reaches every process of the terminal; when the capture ends is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    name, address, port = arguments
+    name, *passed = arguments
     try:
-        run(
-            name,
-            None if address == ANY else packed(address),
-            None if port == ANY else int(port),
-        )
+        run(name, _passes(*passed))
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -243,6 +255,16 @@ def main(arguments: list[str]) -> int:
             write(sniffer_protocol.note(FAILED, message=explain(error, name)))
         return 1
     return 0
+
+
+def _passes(address: str, port: str, ours: str) -> Passes:
+    """What the words of the command line say is captured."""
+    first, _, last = ours.partition("-")
+    return Passes(
+        None if address == ANY else packed(address),
+        None if port == ANY else int(port),
+        Ports(int(first), int(last)) if ours != ANY else None,
+    )
 
 
 def explain(error: OSError, interface: str) -> str:

@@ -1,0 +1,446 @@
+"""``tlsprobe fleet``: many targets at once, with a ledger of what came of each."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any
+
+import trio
+import typer
+from typer.core import TyperGroup
+
+from tlsprobe.campaign.results import dated_folder, replace_file, unused, writing
+from tlsprobe.campaign.settings import Settings
+from tlsprobe.cli.console import err, one_of, out
+from tlsprobe.cli.options import (
+    CaptureOptions,
+    ConnectionsOption,
+    IdentityOptions,
+    LoginOptions,
+    NoColorOption,
+    PatienceOption,
+    QuietOption,
+    TlsOption,
+    taking,
+)
+from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL
+from tlsprobe.cli.progress import FleetProgressView
+from tlsprobe.cli.typed import command_line
+from tlsprobe.cli.verbs import CONTEXT
+from tlsprobe.drive.script import Patience
+from tlsprobe.errors import UsageError
+from tlsprobe.fleet.asked import (
+    HOST_RATE,
+    FleetSettings,
+    networks,
+    shard,
+    target_settings,
+)
+from tlsprobe.fleet.coordinator import Coordinator, processors
+from tlsprobe.fleet.ledger import Ledger
+from tlsprobe.fleet.planning import planned
+from tlsprobe.fleet.targets import MOST_BYTES, read_targets
+from tlsprobe.model.fleet import Answer, FleetFacts, State
+from tlsprobe.model.judgement import FAIL_ON
+from tlsprobe.model.target import TlsVersion
+from tlsprobe.report.blocks import Page
+from tlsprobe.report.document import run_document
+from tlsprobe.report.fleet_metrics import render_metrics
+from tlsprobe.report.formats import (
+    HTML_PAGE,
+    PAGE_FORMATS,
+    page_for_folder,
+    page_to_share,
+    renderer,
+)
+from tlsprobe.report.pages.fleet import fleet_page, harm_of, has_changed, plan_page
+from tlsprobe.report.render_terminal import print_page
+from tlsprobe.version import VERSION
+
+NOTHING_MEASURED, INTERRUPTED = 3, 130
+"""Exit codes, as those of ``tlsprobe run``."""
+
+_RESUMED = "tlsprobe.fleet"
+"""Under which key the context keeps the folder of the fleet that is gone on with."""
+
+MOST_AT_ONCE = 200
+"""Targets probed at once, unless the user says otherwise; the guard mostly allows fewer."""
+
+_FORMATS = ("terminal", *PAGE_FORMATS)
+
+FLEET_PAGE = "fleet.md"
+"""The page in the fleet's folder; HTML_PAGE is beside it."""
+
+
+class _ListOrVerb(TyperGroup):
+    """``fleet FILE`` is short for ``fleet run FILE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb in that was left out."""
+        words = [one for one in args if not one.startswith("-")]
+        asks_help = any(one in {"--help", "-h"} for one in args)
+        if args and not (words and words[0] in self.commands) and not (asks_help and not words):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ListOrVerb,
+    help="Probe many targets at once: 'tlsprobe fleet FILE', then resume, status or report.",
+    no_args_is_help=True,
+    context_settings=CONTEXT,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetOptions:
+    """The options of ``tlsprobe fleet FILE``."""
+
+    context: typer.Context
+    targets: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Targets: HOST:PORT lines, CSV, TOML, file_sd JSON or YAML, or what 'kubectl get"
+            " ingress,service -o json' prints; - is standard input.",
+        ),
+    ]
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Profile of every target that names none. Default: guessed.",
+            rich_help_panel=TARGET_PANEL,
+        ),
+    ] = None
+    sequence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="As in 'tlsprobe run'; repeatable. Default: all that apply but races against the"
+            " idle expiry."
+        ),
+    ] = None
+    trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3
+    tls: TlsOption = None
+    patience: PatienceOption = 5.0
+    idle_limit: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="How long idle sequences wait, in seconds."),
+    ] = None
+    connections: ConnectionsOption = None
+    most: Annotated[
+        int,
+        typer.Option(
+            "--at-once", min=1, help="Targets probed at once, at most; fewer while that is too many"
+        ),
+    ] = MOST_AT_ONCE
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. Default: one for each processor.")
+    ] = None
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="New connections per second, of all targets together."),
+    ] = None
+    host_rate: Annotated[
+        float,
+        typer.Option(
+            min=0.01, help="New connections per second to one host; on loopback there is no limit."
+        ),
+    ] = HOST_RATE
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Probe only addresses in this network; repeatable."),
+    ] = None
+    deny: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Probe no address in this network; repeatable."),
+    ] = None
+    part: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the list."),
+    ] = None
+    vantage: Annotated[
+        str, typer.Option(help="A name for the place from which this machine looks.")
+    ] = ""
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and open nothing.")
+    ] = False
+    identity: IdentityOptions
+    login: LoginOptions
+    capturing: CaptureOptions
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder of the ledger. Default: results/<UTC time>-fleet.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--captures",
+            metavar="findings|all|none",
+            callback=one_of(("findings", "all", "none")),
+            help="Which captures are kept.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = "findings"
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            metavar="fail|warn|never",
+            callback=one_of(tuple(FAIL_ON)),
+            help="Exit with 1 at this verdict or worse, or if a target could not be measured.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = "warn"
+    quiet: QuietOption = False
+    no_color: NoColorOption = False
+
+    def settings(self, folder: Path) -> FleetSettings:
+        """What they ask for. Raises UsageError."""
+        self.capturing.check()
+        login = self.login.login()
+        options = {
+            "profile": self.profile,
+            "sequence": self.sequence,
+            "idle-limit": self.idle_limit,
+            "user": login.user,
+            "database": login.database,
+            "password": login.password,
+        }
+        how = Settings(
+            trials=self.trials,
+            connections=self.connections,
+            tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
+            patience=Patience(self.patience),
+            identity=self.identity.identity(),
+            capture=self.capturing.capture,
+            require_capture=self.capturing.require_capture,
+        )
+        return FleetSettings(
+            folder=folder,
+            how=how,
+            options={name: value for name, value in options.items() if value is not None},
+            workers=self.workers or processors(),
+            most=self.most,
+            rate=self.rate,
+            host_rate=self.host_rate,
+            allow=networks("--allow", self.allow or ()),
+            deny=networks("--deny", self.deny or ()),
+            keep=self.keep,
+            typed=command_line(),
+        )
+
+
+@app.command("run")
+@taking(FleetOptions)
+def run(options: FleetOptions) -> None:
+    """Probe every target of a list, as many at once as leaves no verdict spoiled.
+
+    Each attempt is written down before its first connection, each answer as soon as it is here:
+    'tlsprobe fleet resume DIR' goes on after an interrupt or a kill, and repeats nothing in
+    silence. One target of a host is probed at a time.
+
+    Example: tlsprobe fleet targets.txt --deny 10.0.0.0/8 --dry-run
+
+    Example: kubectl get ingress,service -A -o json | tlsprobe fleet -
+
+    Exit codes: 0 all measured, no finding at or above --fail-on; 1 a finding,
+    or a target that could not be measured; 2 wrong command line or list; 3
+    nothing could be measured; 130 interrupted.
+    """
+    folder = options.context.meta.get(_RESUMED)
+    if folder is not None:
+        with closing(Ledger.open(folder)) as ledger:
+            raise typer.Exit(_measure(ledger, options.settings(folder), options))
+    targets = read_targets(*_list(options.targets))
+    if options.part is not None:
+        targets = shard(options.part).of(targets)
+    folder = options.out_dir or unused(dated_folder("fleet"))
+    asked = options.settings(folder)
+    jobs = [target_settings(one, asked) for one in targets]
+    if options.dry_run:
+        print_page(out(no_color=options.no_color), plan_page(planned(jobs, asked)))
+        return
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    facts = FleetFacts(time.time(), options.vantage, _arguments(), asked.typed, VERSION)
+    with closing(Ledger.create(folder, facts, targets)) as ledger:
+        raise typer.Exit(_measure(ledger, asked, options))
+
+
+def _arguments() -> tuple[str, ...]:
+    """The words behind ``tlsprobe fleet`` or ``tlsprobe fleet run``."""
+    words = sys.argv[sys.argv.index("fleet") + 1 :]
+    return tuple(words[1:] if words[:1] == ["run"] else words)
+
+
+def _measure(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> int:
+    """Measure what has no answer yet, show the page, and give the exit code."""
+    view = FleetProgressView(err(no_color=options.no_color), options.quiet, len(ledger.targets()))
+    coordinator = Coordinator(ledger, asked, view)
+    with ledger.measuring(), view.shown():
+        interrupted = trio.run(coordinator.run)
+    answers = list(ledger.answers())
+    page = fleet_page(answers, ledger.facts().typed)
+    replace_file(asked.folder / FLEET_PAGE, page_for_folder(page).encode())
+    replace_file(asked.folder / HTML_PAGE, page_to_share(page).encode())
+    print_page(out(no_color=options.no_color), page)
+    if interrupted:
+        view.note(f"go on with: tlsprobe fleet resume {quote(str(asked.folder))}")
+        return INTERRUPTED
+    view.note(f"kept in {asked.folder}; again: tlsprobe fleet report {quote(str(asked.folder))}")
+    return _exit_code(answers, options.fail_on)
+
+
+def _exit_code(answers: Sequence[Answer], fail_on: str) -> int:
+    runs = [one.run for one in answers if one.run is not None]
+    if not runs:
+        return NOTHING_MEASURED
+    failed = any(cell.verdict in FAIL_ON[fail_on] for run in runs for cell in run.cells)
+    return int(failed or (fail_on != "never" and len(runs) < len(answers)))
+
+
+@app.command("resume")
+def resume(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a fleet.")],
+) -> None:
+    """Measure what has no answer yet; what was cut off is gone on with, or said to be repeated.
+
+    Example: tlsprobe fleet resume results/20261126T200102Z-fleet
+    """
+    with closing(Ledger.open(folder)) as ledger:
+        facts = ledger.facts()
+    if facts.version != VERSION:
+        hint = "go on with that version, or begin anew"
+        raise UsageError(f"{folder} was begun by tlsprobe {facts.version}, not {VERSION}", hint)
+    context.meta[_RESUMED] = folder
+    assert context.parent is not None
+    command = context.parent.command.commands["run"]  # type: ignore[attr-defined]
+    words = list(facts.arguments)
+    with command.make_context("run", words, parent=context) as again:
+        command.invoke(again)
+
+
+@app.command("status")
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a fleet.")],
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Say how far a fleet has come, also while it is measured."""
+    with closing(Ledger.open(folder)) as ledger:
+        targets, attempts = ledger.targets(), ledger.attempts()
+        begun = ledger.facts().begun
+    states = Counter(known[-1].state for known in attempts.values())
+    waiting = len(targets) - len(attempts)
+    ended = [one.ended for known in attempts.values() for one in known if one.ended]
+    counts = {"targets": len(targets), "waiting": waiting, **{s.value: states[s] for s in State}}
+    if json:
+        print(jsonlib.dumps(counts))
+        return
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(told)
+    left = waiting + states[State.CLAIMED]
+    if ended and left:
+        seconds = (max(ended) - begun) / len(ended) * left
+        print(f"about {seconds / 60:.0f} min left at the pace so far")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """The options of ``tlsprobe fleet report``."""
+
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of fleets.")]
+    expect: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="An earlier fleet: say what changed, and exit with 1."),
+    ] = None
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="|".join(_FORMATS),
+            callback=one_of(_FORMATS),
+            help="How the page is printed.",
+        ),
+    ] = _FORMATS[0]
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write OpenMetrics text for a node exporter."),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per target.")] = False
+    no_color: NoColorOption = False
+
+
+@app.command("report")
+@taking(ReportOptions)
+def report(options: ReportOptions) -> None:
+    """Show what a fleet does at its closes, worst first; several folders are told as one.
+
+    Give the parts of --shard together, or what was seen from several vantage points: the page says
+    which targets look otherwise from elsewhere.
+
+    Example: tlsprobe fleet report results/monday --expect results/last-monday
+    """
+    answers = [one for folder in options.folders for one in _answers(folder)]
+    before = list(_answers(options.expect)) if options.expect is not None else None
+    if options.metrics is not None:
+        replace_file(options.metrics, render_metrics(answers).encode())
+    if options.json:
+        for one in answers:
+            print(jsonlib.dumps(_document(one)))
+    else:
+        _print(fleet_page(answers, before=before), options)
+    if before is not None and has_changed(answers, before):
+        raise typer.Exit(1)
+
+
+def _print(page: Page, options: ReportOptions) -> None:
+    if options.form in PAGE_FORMATS:
+        sys.stdout.write(renderer(options.form)(page))
+    else:
+        print_page(out(no_color=options.no_color), page)
+
+
+def _answers(folder: Path) -> Iterator[Answer]:
+    with closing(Ledger.open(folder)) as ledger:
+        yield from ledger.answers()
+
+
+def _document(one: Answer) -> dict[str, object]:
+    """One target of a report, for programs: its state, its labels, its run document."""
+    return {
+        "target": one.target.title,
+        "address": one.target.address,
+        "labels": dict(one.target.labels),
+        "vantage": one.vantage,
+        "state": one.state or "waiting",
+        "reason": one.reason,
+        "attempts": len(one.attempts),
+        "harm": harm_of(one.run.behaviours) if one.run is not None else None,
+        "run": run_document(one.run) if one.run is not None else None,
+    }
+
+
+def _list(file: str) -> tuple[str, str]:
+    """The text of a list, and its name. Raises UsageError."""
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read(MOST_BYTES + 1).decode(), "standard input"
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST_BYTES + 1).decode(), file
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}", "check the path") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None

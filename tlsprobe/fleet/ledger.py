@@ -1,0 +1,215 @@
+"""The ledger of a fleet: one SQLite file that says of every target what was begun and what came.
+
+An attempt is committed before its first connection, its answer before anybody hears of it. Whoever
+opens the ledger after a kill sees claims without an answer: those attempts may have reached their
+servers, and are never repeated without saying so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tlsprobe.errors import UsageError
+from tlsprobe.model.fleet import Answer, Attempt, FleetFacts, FleetTarget, State
+from tlsprobe.model.run import Run
+from tlsprobe.report.document import decode_run, encode_run_line
+
+LEDGER_FILE = "fleet.db"
+"""The ledger's name in the folder of a fleet."""
+
+LOCK_FILE = "fleet.lock"
+"""Beside the ledger, locked by whoever measures. (Closing the ledger would end SQLite's locks.)"""
+
+FORMAT = 1
+"""``PRAGMA user_version``: how the tables below are to be read."""
+
+_TABLES = """
+CREATE TABLE fleet (
+    begun REAL NOT NULL, vantage TEXT NOT NULL, arguments TEXT NOT NULL, typed TEXT NOT NULL,
+    version TEXT NOT NULL);
+CREATE TABLE target (
+    id INTEGER PRIMARY KEY, address TEXT NOT NULL, name TEXT NOT NULL, options TEXT NOT NULL,
+    labels TEXT NOT NULL, place TEXT NOT NULL);
+CREATE TABLE attempt (
+    target INTEGER NOT NULL REFERENCES target (id), number INTEGER NOT NULL, state TEXT NOT NULL,
+    begun REAL NOT NULL, ended REAL, reason TEXT NOT NULL DEFAULT '',
+    because TEXT NOT NULL DEFAULT '', PRIMARY KEY (target, number));
+CREATE TABLE answer (
+    target INTEGER PRIMARY KEY REFERENCES target (id), number INTEGER NOT NULL, run BLOB NOT NULL,
+    facts BLOB NOT NULL);
+"""
+
+
+class Ledger:
+    """The open ledger of one fleet. Close it: `contextlib.closing`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._db = sqlite3.connect(file, isolation_level=None)
+        self._db.execute("PRAGMA busy_timeout = 10000")
+
+    @classmethod
+    def create(cls, folder: Path, facts: FleetFacts, targets: Sequence[FleetTarget]) -> Ledger:
+        """The ledger of a new fleet. Raises UsageError where there is one."""
+        file = folder / LEDGER_FILE
+        if file.exists():
+            hint = f"go on with it: tlsprobe fleet resume {folder}; or name another folder"
+            raise UsageError(f"{folder} already holds a fleet", hint)
+        ledger = cls(file)
+        db = ledger._db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        with db:
+            db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {FORMAT};COMMIT;")
+            arguments = json.dumps(facts.arguments)
+            db.execute(
+                "INSERT INTO fleet VALUES (?, ?, ?, ?, ?)",
+                (facts.begun, facts.vantage, arguments, facts.typed, facts.version),
+            )
+        with closing(db.cursor()) as cursor:
+            cursor.execute("BEGIN")
+            cursor.executemany(
+                "INSERT INTO target (address, name, options, labels, place) VALUES (?, ?, ?, ?, ?)",
+                map(_row, targets),
+            )
+            cursor.execute("COMMIT")
+        return ledger
+
+    @classmethod
+    def open(cls, folder: Path) -> Ledger:
+        """The ledger in a folder. Raises UsageError if there is none, or none that we can read."""
+        file = folder / LEDGER_FILE
+        if not file.is_file():
+            hint = "name the folder that 'tlsprobe fleet FILE' wrote"
+            raise UsageError(f"{folder} holds no fleet: there is no {LEDGER_FILE} in it", hint)
+        ledger = cls(file)
+        try:
+            (found,) = ledger._db.execute("PRAGMA user_version").fetchone()
+            ledger.facts()
+        except sqlite3.DatabaseError as error:
+            ledger.close()
+            raise UsageError(f"{file} cannot be read: {error}", "it is damaged") from None
+        if found != FORMAT:
+            ledger.close()
+            hint = "use the version of tlsprobe that wrote it"
+            raise UsageError(f"{file} is written in format {found}, not in {FORMAT}", hint)
+        return ledger
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """While the block runs nobody else measures this fleet. Raises UsageError if one does."""
+        with (self.file.parent / LOCK_FILE).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                hint = "wait for it; 'tlsprobe fleet status' says how far it is"
+                raise UsageError(f"{self.file.parent} is being measured", hint) from None
+            yield
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def claim(self, target: int, because: str = "") -> Attempt:
+        """Write down that an attempt begins; it is on disk when this returns."""
+        (before,) = self._db.execute(
+            "SELECT coalesce(max(number), 0) FROM attempt WHERE target = ?", (target,)
+        ).fetchone()
+        attempt = Attempt(target, before + 1, State.CLAIMED, time.time(), because=because)
+        self._db.execute(
+            "INSERT INTO attempt (target, number, state, begun, because) VALUES (?, ?, ?, ?, ?)",
+            (target, attempt.number, attempt.state, attempt.begun, because),
+        )
+        return attempt
+
+    def end(self, attempt: Attempt, state: State, reason: str = "") -> None:
+        """Write down how an attempt without an answer ended."""
+        self._db.execute(
+            "UPDATE attempt SET state = ?, ended = ?, reason = ? WHERE target = ? AND number = ?",
+            (state, time.time(), reason, attempt.target, attempt.number),
+        )
+
+    def answer(self, attempt: Attempt, run: Run, facts: bytes) -> None:
+        """Write down a run with its facts, in the place of an earlier one; both or neither."""
+        state = State.INTERRUPTED if run.interrupted else State.DONE
+        document = zlib.compress(encode_run_line(run))
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?)",
+                (attempt.target, attempt.number, document, facts),
+            )
+            cursor.execute(
+                "UPDATE attempt SET state = ?, ended = ? WHERE target = ? AND number = ?",
+                (state, time.time(), attempt.target, attempt.number),
+            )
+            cursor.execute("COMMIT")
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def facts(self) -> FleetFacts:
+        """How the fleet was asked for."""
+        begun, vantage, arguments, typed, version = self._db.execute(
+            "SELECT begun, vantage, arguments, typed, version FROM fleet"
+        ).fetchone()
+        return FleetFacts(begun, vantage, tuple(json.loads(arguments)), typed, version)
+
+    def targets(self) -> dict[int, FleetTarget]:
+        """Every target by its number, in the order of the list."""
+        rows = self._db.execute(
+            "SELECT id, address, name, options, labels, place FROM target ORDER BY id"
+        )
+        return {
+            number: FleetTarget(address, name, json.loads(options), json.loads(labels), place)
+            for number, address, name, options, labels, place in rows
+        }
+
+    def attempts(self) -> dict[int, tuple[Attempt, ...]]:
+        """The attempts of every target that had one, the earliest first."""
+        found: dict[int, tuple[Attempt, ...]] = {}
+        for target, number, state, begun, ended, reason, because in self._db.execute(
+            "SELECT target, number, state, begun, ended, reason, because FROM attempt"
+            " ORDER BY target, number"
+        ):
+            one = Attempt(target, number, State(state), begun, ended, reason, because)
+            found[target] = (*found.get(target, ()), one)
+        return found
+
+    def run(self, target: int) -> Run | None:
+        """The run of a target, if it has one."""
+        found = self._db.execute("SELECT run FROM answer WHERE target = ?", (target,)).fetchone()
+        return decode_run(zlib.decompress(found[0]), self.file) if found else None
+
+    def trial_facts(self, target: int) -> bytes | None:
+        """The facts of its trials, as ``facts.jsonl.gz`` holds them."""
+        found = self._db.execute("SELECT facts FROM answer WHERE target = ?", (target,)).fetchone()
+        return bytes(found[0]) if found else None
+
+    def answers(self) -> Iterator[Answer]:
+        """What is known of every target, one after the other."""
+        attempts, vantage = self.attempts(), self.facts().vantage
+        for number, target in self.targets().items():
+            yield Answer(target, attempts.get(number, ()), vantage, self.run(number))
+
+
+def unanswered(ledger: Ledger, wanted: Iterable[int]) -> list[int]:
+    """The targets that still have neither a whole run nor a reason why there is none."""
+    known = ledger.attempts()
+    ended = {State.DONE, State.FAILED}
+    return [
+        number for number in wanted if not known.get(number) or known[number][-1].state not in ended
+    ]
+
+
+def _row(target: FleetTarget) -> tuple[str, str, str, str, str]:
+    options, labels = json.dumps(dict(target.options)), json.dumps(dict(target.labels))
+    return target.address, target.name, options, labels, target.place

@@ -1,0 +1,74 @@
+"""What a fleet would cost: told before it starts. Names are resolved for it, nothing is opened."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from tlsprobe.campaign.connections import ConnectionLimits
+from tlsprobe.campaign.planning import Pacing, Room, plan_of
+from tlsprobe.campaign.run import IDLE_LIMIT, choose_sequences
+from tlsprobe.campaign.settings import TargetSettings, plan
+from tlsprobe.campaign.trials import ELSEWHERE, ON_LOOPBACK
+from tlsprobe.fleet.asked import FleetSettings, addresses_of, rate_of, why_not
+from tlsprobe.model.fleet import FleetPlan
+from tlsprobe.model.run import Plan
+from tlsprobe.protocols import make_conversation
+
+_LOOKUPS = 32
+"""Names that are resolved at a time."""
+
+_PREFLIGHT = 2
+"""Connections that every target costs before it is measured."""
+
+
+def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
+    """The plan of a fleet. A target whose name cannot be resolved is refused, with the reason."""
+    with ThreadPoolExecutor(_LOOKUPS) as pool:
+        found = list(pool.map(lambda job: _resolved(job, asked), jobs))
+    costs: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    chains: defaultdict[str, float] = defaultdict(float)
+    refused = []
+    for job, (addresses, why) in zip(jobs, found, strict=True):
+        if why:
+            refused.append((job.target.name, why))
+            continue
+        cost = cost_of(job, rate_of(addresses, asked))
+        counts[job.profile.name] += 1
+        costs[job.profile.name] += cost.connections
+        chains[addresses[0]] += cost.seconds
+    return FleetPlan(
+        targets=counts.total(),
+        hosts=len(chains),
+        connections=costs.total(),
+        least_s=max(chains.values(), default=0.0),
+        most=asked.most,
+        by_profile=tuple((name, count, costs[name]) for name, count in counts.most_common()),
+        refused=tuple(refused),
+    )
+
+
+def _resolved(job: TargetSettings, asked: FleetSettings) -> tuple[tuple[str, ...], str]:
+    try:
+        addresses = addresses_of(job)
+    except OSError as error:
+        return (), f"cannot resolve '{job.target.host}': {error.strerror or error}"
+    return addresses, why_not(addresses, asked)
+
+
+def cost_of(job: TargetSettings, rate: float | None) -> Plan:
+    """What one target costs, were its server to answer at once."""
+    name = job.how.identity.sni or job.target.host
+    converse = make_conversation(job.profile, name, job.login, job.target.port)
+    chosen = choose_sequences(job.profile, converse, job.sequences)
+    sequences = [one for one in chosen if job.sequences or not one.is_race]
+    idle = job.idle_s or (IDLE_LIMIT if job.profile.idle_s is None else job.profile.idle_s)
+    how = replace(job.how, rate=rate, patience=replace(job.how.patience, idle=idle))
+    usual = ELSEWHERE if rate else ON_LOOPBACK
+    limits = ConnectionLimits(how.connections or job.profile.connections or usual, how.concurrency)
+    missing = {cell: cell.trials for cell in plan(sequences, how)}
+    room = Room(limits.most, limits.working)
+    return plan_of(missing, how, Pacing(0.0, 0.0), room, begun=_PREFLIGHT)

@@ -1,0 +1,183 @@
+"""A process of a fleet: probes many targets in one event loop, with one sniffer for all of them.
+
+    python -m tlsprobe.fleet.worker 32768-46000
+
+Orders come in on standard input, what has become of them goes out on standard output. When the
+input ends the coordinator is gone, and so is the reason to go on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from dataclasses import replace
+
+import trio
+
+from tlsprobe.campaign.capturing import Capturing, sharing
+from tlsprobe.campaign.connections import LoopLag
+from tlsprobe.campaign.guess_protocol import recognised
+from tlsprobe.campaign.one_target import probe
+from tlsprobe.campaign.resume import read_earlier
+from tlsprobe.campaign.run import jobs_of
+from tlsprobe.campaign.settings import RunSettings, TargetSettings
+from tlsprobe.drive.tcp import only_from
+from tlsprobe.errors import TlsprobeError
+from tlsprobe.fleet.orders import Ended, Lag, Order, Said, Stop, Word, packed, words
+from tlsprobe.model.target import Ports
+from tlsprobe.profiles import load_profile
+from tlsprobe.sniff.shared import shared_captures
+
+REPORTS_EVERY = 0.25
+"""Seconds between two reports of the event loop's lag."""
+
+COLLECT_EVERY = 10_000
+"""As in the command line: the garbage collector costs a twentieth of a run otherwise."""
+
+
+class _Worker:
+    """The process while it works."""
+
+    def __init__(
+        self, out: trio.lowlevel.FdStream, ports: Ports | None, captured: Capturing
+    ) -> None:
+        self.out = out
+        self.ports = ports
+        self.captured = captured
+        self.stop = trio.Event()
+        self._saying = trio.Lock()
+
+    async def say(self, word: Word) -> None:
+        """Tell the coordinator."""
+        async with self._saying:
+            await self.out.send_all(packed(word))
+
+    async def work(self, orders: trio.abc.ReceiveStream) -> None:
+        """Do what is ordered until no more orders can come, and nothing is left to do."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.tell_lag)
+            async with trio.open_nursery() as probes:
+                async for word in words(orders):
+                    if isinstance(word, Stop):
+                        self.stop.set()
+                    else:
+                        probes.start_soon(self.obey, word)
+                if not self.stop.is_set():
+                    probes.cancel_scope.cancel()  # the coordinator was killed
+            nursery.cancel_scope.cancel()
+
+    async def obey(self, order: Order) -> None:
+        """Probe one target, whatever it does; an error of ours ends this one alone."""
+        try:
+            await self.probe(order)
+        except TlsprobeError as error:
+            await self.say(Ended(order.target, error.message, error.hint or ""))
+        except Exception as error:
+            failure = f"tlsprobe failed: {type(error).__name__}: {error}"
+            await self.say(Ended(order.target, failure, "report it, with the target's protocol"))
+        else:
+            await self.say(Ended(order.target))
+
+    async def probe(self, order: Order) -> None:
+        """Probe a target into its folder. Raises TlsprobeError."""
+        progress = _Telling(self, order.target)
+        asked = RunSettings(
+            (self.settings(order),),
+            out_dir=None if order.goes_on else order.folder,
+            resume=order.folder if order.goes_on else None,
+            typed=order.typed,
+        )
+        (job,) = jobs_of(await recognised(asked, progress.note))
+        if not order.chosen:
+            job = replace(job, sequences=tuple(s for s in job.sequences if not s.is_race))
+        await probe(replace(job, capture_with=self.captured), progress, self.stop)
+        await progress.told()
+
+    def settings(self, order: Order) -> TargetSettings:
+        """How a target is probed: from our ports, and as what it was probed before."""
+        asked = replace(order.settings, how=replace(order.settings.how, ports=self.ports))
+        if not order.goes_on:
+            return asked
+        before = read_earlier(order.folder).run.target
+        profile = load_profile(before.profile) if asked.is_guessed else asked.profile
+        return replace(asked, target=before, profile=profile, is_guessed=False)
+
+    async def tell_lag(self) -> None:
+        """Report how late the event loop is, for as long as it runs."""
+        lag = LoopLag()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lag.watch)
+            begun = trio.current_time()
+            while True:
+                await trio.sleep(REPORTS_EVERY)
+                now = trio.current_time()
+                late = now - begun - REPORTS_EVERY
+                await self.say(Lag(max(late, lag.worst_since(begun))))
+                begun = trio.current_time()
+
+
+class _Telling:
+    """The progress of one target: its notes go to the coordinator when it has ended."""
+
+    def __init__(self, worker: _Worker, target: int) -> None:
+        self._worker = worker
+        self._target = target
+        self._notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep what is said."""
+        self._notes.append(text)
+
+    async def told(self) -> None:
+        """Tell the warnings among it."""
+        for text in self._notes:
+            if text.startswith("warning: "):
+                await self._worker.say(Said(self._target, text.removeprefix("warning: ")))
+
+    def bar(self, name: str) -> _Telling:
+        """Nothing is shown of one among many."""
+        return self
+
+    def planned(self, connections: int, waits: int, seconds: float) -> None:
+        """Nothing is shown."""
+
+    def judged(self, waits: int) -> None:
+        """Nothing is shown."""
+
+
+def can_reserve(ports: Ports) -> bool:
+    """Whether this kernel lets a socket connect from a range of ports."""
+    with socket.socket() as tried:
+        try:
+            only_from(tried, ports)
+        except OSError:
+            return False
+    return True
+
+
+async def _serve(ports: Ports) -> None:
+    own = ports if can_reserve(ports) else None
+    # Without a range of our own, every port may be ours: then the filter passes all of TCP.
+    async with shared_captures(own or Ports(1, 65535)) as shared:
+        out = trio.lowlevel.FdStream(os.dup(1))
+        worker = _Worker(out, own, sharing(shared))
+        await worker.work(trio.lowlevel.FdStream(os.dup(0)))
+
+
+def main(arguments: list[str]) -> int:
+    """The life of the process. Ctrl-C of the terminal is the coordinator's to pass on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(COLLECT_EVERY)
+    first, _, last = arguments[0].partition("-")
+    try:
+        trio.run(_serve, Ports(int(first), int(last)))
+    except* trio.BrokenResourceError:
+        pass  # nobody listens any more
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,313 @@
+"""The page of a fleet: what its servers do, worst first, and which could not be measured."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tlsprobe.behaviours import behaviours_of
+from tlsprobe.model.behaviour import Behaviour, Harm
+from tlsprobe.model.fleet import Answer, FleetPlan, State
+from tlsprobe.model.run import Run
+from tlsprobe.report.blocks import (
+    Block,
+    BulletList,
+    Code,
+    Column,
+    Field,
+    Fields,
+    Heading,
+    Names,
+    Note,
+    Page,
+    Paragraph,
+    Table,
+    Tag,
+    Text,
+)
+from tlsprobe.report.plurals import counted
+
+WORST = 30
+"""So many targets are listed by name, the worst first."""
+
+
+@dataclass(slots=True)
+class _Habit:
+    """A behaviour and the targets that have it."""
+
+    behaviour: Behaviour
+    targets: list[Answer] = field(default_factory=list)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return self.behaviour.harm.rank, -len(self.targets)
+
+
+def fleet_page(
+    answers: Sequence[Answer], command: str = "", before: Sequence[Answer] | None = None
+) -> Page:
+    """The whole page. ``command`` measures it again; ``before`` is an earlier fleet."""
+    found = [(one, behaviours_of(one.run)) for one in answers if one.run is not None]
+    return (
+        Heading(1, "Fleet"),
+        Fields(tuple(_facts(answers, found, command))),
+        *_habits(found),
+        *_worst(found),
+        *_vantages(answers),
+        *_changes(answers, before),
+        *_unanswered(answers),
+        *_repeated(answers),
+    )
+
+
+_Found = list[tuple[Answer, tuple[Behaviour, ...]]]
+
+
+def harm_of(found: Iterable[Behaviour]) -> Harm:
+    """The worst harm among some behaviours."""
+    return min((one.harm for one in found), key=lambda harm: harm.rank, default=Harm.NONE)
+
+
+def _facts(answers: Sequence[Answer], found: _Found, command: str) -> Iterator[Field]:
+    days = sorted(one.run.started[:10] for one in answers if one.run is not None)
+    yield Field("measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing")
+    states = Counter(_state(one) for one in answers)
+    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    yield Field("targets", f"{len(answers)}: {told}")
+    harms = Counter(harm_of(behaviours) for _, behaviours in found)
+    clean = harms.pop(Harm.NONE, 0)
+    hurt = [f"{harms[harm]} {_HURT[harm]}" for harm in Harm if harms[harm]]
+    yield Field("servers", ", ".join([*hurt, f"{clean} with nothing that hurts a client"]))
+    if names := sorted({one.vantage for one in answers if one.vantage}):
+        yield Field("measured from", ", ".join(names))
+    if command:
+        yield Field("command", (Code(command),))
+
+
+_HURT = {
+    Harm.BREAKS: "that break most clients",
+    Harm.MAY_BREAK: "that may break some",
+    Harm.NOISE: "that make noise",
+}
+
+
+def _state(one: Answer) -> str:
+    if one.run is not None and one.state is not State.INTERRUPTED:
+        return "measured"
+    return {State.FAILED: "not measurable", None: "not begun"}.get(one.state, "not finished")
+
+
+# --- what they do -----------------------------------------------------------------------------
+
+
+def _habits(found: _Found) -> Iterator[Block]:
+    """Each behaviour once, with how many targets of which profile have it."""
+    habits: dict[str, _Habit] = {}
+    for answer, behaviours in found:
+        for one in behaviours:
+            known = habits.setdefault(one.name, _Habit(one))
+            known.targets.append(answer)
+            if one.harm.rank < known.behaviour.harm.rank:
+                known.behaviour = one
+    if not habits:
+        return
+    profiles = Counter(answer.run.target.profile for answer, _ in found if answer.run)
+    yield Heading(2, "What they do")
+    yield Table(
+        (
+            Column("harm"),
+            Column("what"),
+            Column("targets"),
+            Column("by profile"),
+            Column("such as"),
+        ),
+        tuple(_habit(one, profiles) for one in sorted(habits.values(), key=lambda h: h.rank)),
+    )
+
+
+def _habit(one: _Habit, profiles: Counter[str]) -> tuple[Text, ...]:
+    mine = Counter(answer.run.target.profile for answer in one.targets if answer.run)
+    shares = ", ".join(f"{name} {count}/{profiles[name]}" for name, count in mine.most_common(4))
+    what = one.behaviour.sentence
+    if one.behaviour.phase is not None:
+        what += f" ({one.behaviour.phase})"
+    names = Names(tuple(answer.target.title for answer in one.targets[:WORST]), few=3)
+    return ((Tag(one.behaviour.harm),), what, str(len(one.targets)), shares, (names,))
+
+
+def _worst(found: _Found) -> Iterator[Block]:
+    """The targets that hurt most."""
+    hurting = [(one, all_) for one, all_ in found if harm_of(all_) in _HURT]
+    if not hurting:
+        return
+    hurting.sort(key=lambda pair: _rank(pair[1]))
+    yield Heading(2, "Worst first")
+    labels = list(dict.fromkeys(name for one, _ in hurting for name in one.target.labels))[:2]
+    head = ("target", "profile", "calls itself", *labels, "worst", "what it does")
+    yield Table(
+        tuple(Column(name) for name in head),
+        tuple(_target(one, behaviours, labels) for one, behaviours in hurting[:WORST]),
+    )
+    if len(hurting) > WORST:
+        rest = counted(len(hurting) - WORST, "target")
+        yield Note(f"{rest} more: tlsprobe fleet report --json names them all.")
+
+
+def _rank(found: Sequence[Behaviour]) -> tuple[int, ...]:
+    """Sorts by how many behaviours of each harm there are, the worst harm first."""
+    counts = Counter(one.harm for one in found)
+    return tuple(-counts[harm] for harm in Harm)
+
+
+def _target(one: Answer, found: Sequence[Behaviour], labels: Sequence[str]) -> tuple[Text, ...]:
+    bad = [each for each in found if each.harm is not Harm.NONE]
+    says = one.run.server_says if one.run is not None else ""
+    profile = one.run.target.profile if one.run is not None else ""
+    named = tuple(str(one.target.labels.get(name, "")) for name in labels)
+    what = "; ".join(dict.fromkeys(each.sentence for each in bad[:3]))
+    more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""
+    return (one.target.title, profile, says, *named, (Tag(harm_of(found)),), what + more)
+
+
+# --- comparisons ------------------------------------------------------------------------------
+
+
+def _vantages(answers: Sequence[Answer]) -> Iterator[Block]:
+    """Targets that look otherwise from elsewhere."""
+    views: defaultdict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+    for one in answers:
+        if one.run is not None:
+            seen = frozenset(_certain(one.run))
+            views[one.target.title][one.vantage] = seen
+    told = [
+        f"{title}: {difference}"
+        for title, by in sorted(views.items())
+        if len(by) > 1 and (difference := _difference(by))
+    ]
+    if told:
+        yield Heading(2, "Otherwise from elsewhere")
+        yield BulletList(tuple(told))
+
+
+def _difference(by: dict[str, frozenset[str]]) -> str:
+    everywhere = frozenset.intersection(*by.values())
+    parts = [
+        f"from {vantage} {', '.join(sorted(seen - everywhere))}"
+        for vantage, seen in sorted(by.items())
+        if seen - everywhere
+    ]
+    return "; ".join(parts)
+
+
+def _certain(run: Run) -> Iterator[str]:
+    """What a run shows every time: a race may be seen from one place and not from another."""
+    for one in behaviours_of(run):
+        if one.count == one.trials:
+            yield one.name
+
+
+def has_changed(answers: Sequence[Answer], before: Sequence[Answer]) -> bool:
+    """Whether some target does now what it never did, or never does what it always did."""
+    return any(True for _ in _changed(answers, before))
+
+
+def _changed(answers: Sequence[Answer], before: Sequence[Answer]) -> Iterator[str]:
+    known = {one.target.title: one.run for one in before if one.run is not None}
+    for one in answers:
+        earlier = known.get(one.target.title)
+        if earlier is None or one.run is None:
+            continue
+        was, now = set(_certain(earlier)), set(_certain(one.run))
+        # What shows now and then may show or not: only what every trial shows can be missed.
+        new = sorted(now - {each.name for each in behaviours_of(earlier)})
+        gone = sorted(was - {each.name for each in behaviours_of(one.run)})
+        parts = [f"new {name}" for name in new] + [f"gone {name}" for name in gone]
+        if parts:
+            yield f"{one.target.title}: {', '.join(parts)}"
+
+
+def _changes(answers: Sequence[Answer], before: Sequence[Answer] | None) -> Iterator[Block]:
+    """What is new and what is gone since an earlier fleet, target by target."""
+    if before is None:
+        return
+    yield Heading(2, "Changed since")
+    told = tuple(_changed(answers, before))
+    if told:
+        yield BulletList(told)
+    else:
+        yield Paragraph("Nothing that every trial shows is new or gone.")
+
+
+# --- no answer --------------------------------------------------------------------------------
+
+
+def _unanswered(answers: Sequence[Answer]) -> Iterator[Block]:
+    """The targets without a whole answer, by reason."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for one in answers:
+        if _state(one) != "measured":
+            reason = one.reason.replace(one.target.address, "the target")
+            by_reason[reason or _state(one)].append(one.target.title)
+    if not by_reason:
+        return
+    yield Heading(2, "Not measured")
+    rows = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
+    yield Table(
+        (Column("reason"), Column("targets"), Column("which")),
+        tuple((reason, str(len(all_)), (Names(tuple(all_), few=4),)) for reason, all_ in rows),
+    )
+
+
+def _repeated(answers: Sequence[Answer]) -> Iterator[Block]:
+    """Nothing is measured twice in silence."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for one in answers:
+        for attempt in one.attempts:
+            if attempt.because:
+                by_reason[attempt.because].append(one.target.title)
+    if by_reason:
+        yield Heading(2, "Measured more than once")
+        rows = [
+            (reason, str(len(all_)), (Names(tuple(all_), few=4),))
+            for reason, all_ in by_reason.items()
+        ]
+        yield Table((Column("why"), Column("targets"), Column("which")), tuple(rows))
+
+
+# --- before it begins -------------------------------------------------------------------------
+
+
+def plan_page(plan: FleetPlan) -> Page:
+    """What a fleet would do, before anything is opened."""
+    hosts = counted(plan.hosts, "host")
+    rows = tuple(
+        (name, str(count), str(connections)) for name, count, connections in plan.by_profile
+    )
+    return (
+        Heading(1, "Plan"),
+        Fields(
+            (
+                Field("targets", f"{plan.targets}, on {hosts}"),
+                Field("connections", f"about {plan.connections}, with repeats more"),
+                Field(
+                    "time",
+                    f"at least {_long(plan.least_s)}: the longest chain of one host;"
+                    f" at most {plan.most} targets at once",
+                ),
+            )
+        ),
+        Table((Column("profile"), Column("targets"), Column("connections")), rows),
+        *_refused(plan),
+    )
+
+
+def _refused(plan: FleetPlan) -> Iterator[Block]:
+    if plan.refused:
+        yield Heading(2, "Not probed")
+        yield BulletList(tuple(f"{title}: {why}" for title, why in plan.refused))
+
+
+def _long(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
