@@ -94,7 +94,7 @@ class _ListOrVerb(TyperGroup):
 
 app = typer.Typer(
     cls=_ListOrVerb,
-    help="Probe many targets at once: 'tlsprobe fleet FILE', then resume, status or report.",
+    help="Probe many targets at once, with a ledger of what came of each.",
     no_args_is_help=True,
     context_settings=CONTEXT,
 )
