@@ -154,7 +154,7 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
     assert verb in VERBS, verb
     found = loaded(verb)
     inner = getattr(found, "commands", None)
-    if verb == "fleet" and rest and rest[0] not in inner:
+    if verb == "fleet" and inner and rest and rest[0] not in inner:
         return inner["run"], rest
     if inner and rest and not rest[0].startswith("-"):
         assert rest[0] in inner, rest[0]
