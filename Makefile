@@ -39,7 +39,7 @@ check: lint  ## style, types, and the tests that need neither root nor servers: 
 test: install test-deps  ## the whole test suite
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
 	$(PYTEST) $(SPREAD) -m "not alone"
-	$(PYTEST) $(CALMLY) -m alone
+	$(PYTEST) $(CALMLY) -m alone tests/e2e
 
 lint: install  ## style, format and types
 	.venv/bin/ruff check .

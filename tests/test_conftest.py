@@ -16,6 +16,8 @@ from tests.conftest import CI_CANNOT_HAVE, CPU_QUOTAS, allowed
 
 ROOT = Path(__file__).parents[1]
 
+MARKED = ".".join(("pytest", "mark", "alone"))
+
 SKIPPED = """
 import pytest
 
@@ -56,6 +58,14 @@ def test_a_quota_says_how_many_processors_we_may_use(
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert min(allowed(tmp_path / quota.name) for quota in CPU_QUOTAS) == processors
+
+
+def test_what_runs_alone_is_where_make_looks_for_it() -> None:
+    """So that nobody has to collect thousands of other tests for it."""
+    tests = ROOT / "tests"
+    marked = {file for file in tests.rglob("test_*.py") if MARKED in file.read_text("utf-8")}
+    assert marked
+    assert all(file.is_relative_to(tests / "e2e") for file in marked)
 
 
 @pytest.mark.slow

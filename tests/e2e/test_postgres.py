@@ -91,11 +91,11 @@ def test_what_was_seen_and_why_is_told_on_one_screen(goodbyes: Ran) -> None:
 
 
 def test_nothing_was_lost(goodbyes: Ran) -> None:
-    assert goodbyes.run.capture.dropped == 0
-    assert goodbyes.run.capture.backend == "packet"
+    run = goodbyes.run
+    assert (run.capture.backend, run.capture.dropped) == ("packet", 0), run.notes
     assert sum(cell.trials for cell in goodbyes.asked) == 80
-    assert len(goodbyes.trials) == sum(cell.trials for cell in goodbyes.run.cells)
-    assert all(trial.conclusive for trial in goodbyes.all_timely)
+    assert len(goodbyes.trials) == sum(cell.trials for cell in run.cells)
+    assert [trial for trial in goodbyes.all_timely if not trial.conclusive] == [], run.notes
 
 
 @pytest.mark.kernel_truth

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import alert_alone, control_of
@@ -263,7 +264,7 @@ class RunInJudgement:
         for cell in fact.cells:
             name, plan = (cell.sequence, cell.tls), plan_of(cell)
             self._plans[name] = plan
-            self._controls[name] = control_of(plan.sequence)
+            self._controls[name] = _control_of(plan.sequence)
             if plan.sequence.is_idle or plan.sequence.is_race:
                 self._waiting.add(name)
             else:
@@ -447,9 +448,14 @@ def _is_closer(accepts_ns: int, exchanges_ns: int) -> bool:
     return exchanges_ns - accepts_ns > CLEAR_S * 1e9 and exchanges_ns > CLEARLY * accepts_ns
 
 
+_sequence_of = lru_cache(maxsize=1024)(parse)
+_control_of = lru_cache(maxsize=1024)(control_of)
+"""Cells of both versions, and most runs of a folder, have the same sequences."""
+
+
 def plan_of(cell: PlannedCell) -> CellPlan:
     """The plan that was written down. Raises SequenceError."""
-    sequence = parse(cell.steps, cell.sequence)
+    sequence = _sequence_of(cell.steps, cell.sequence)
     return CellPlan(sequence, cell.steps, cell.tls, cell.trials, cell.role)
 
 

@@ -247,7 +247,8 @@ def _rows(table: Table, row: type[Any], **origins: int) -> list[tuple[Any, ...]]
     if not table:
         return []
     count = max(map(len, table.values()))
-    defaults = {name: [default] * count for name, default in row._field_defaults.items()}
+    absent = row._field_defaults.keys() - table.keys()
+    defaults = {name: [row._field_defaults[name]] * count for name in absent}
     try:
         for name, origin in origins.items():
             if name in table:
