@@ -1,9 +1,9 @@
 """What every fuzz run begins with, before anything is drawn: the closes that find most.
 
 First a few that are as unlike each other as short closes can be: each way to end, on each state
-that a server may be in. Then every one of one step and of two, and a few by many connections at the
-same time or of odd phrases; then those behind each kind of request, and the named sequences. Of
-each of these parts, every close is tried in one TLS version before any is tried in another one:
+that a server may be in, and behind odd phrases. Then every one of one step and of two, and a few by
+many connections at the same time; then those behind each kind of request, and the named sequences.
+Of each of these parts, every close is tried in one TLS version before any is tried in another one:
 most faults show in all of them.
 """
 
@@ -79,9 +79,9 @@ def first_examples(
     """
     parts = (
         (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
+        (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
         (_short(), 1),
         (_parsed(_TOGETHER), CROWDS[-1]),
-        (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
         (_longer(offered, idle, has_goodbye=has_goodbye), 1),
     )
     made: dict[Example, None] = {}
