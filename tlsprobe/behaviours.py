@@ -189,7 +189,14 @@ class _Showing:
 
 
 def behaviours_of(run: Run) -> tuple[Behaviour, ...]:
-    """What the server of a run does, the most harmful first, then what was seen most."""
+    """What the server of a run does, the most harmful first, then what was seen most.
+
+    They are worked out once, with the judgement; a document of before they were has none.
+    """
+    return run.behaviours or _worked_out(run)
+
+
+def _worked_out(run: Run) -> tuple[Behaviour, ...]:
     groups: dict[_Key, list[_Showing]] = {}
     is_http = run.target.protocol in HTTP
     for cell in run.cells:

@@ -57,6 +57,16 @@ def test_a_screen_goes_to_a_file_as_it_is(measured: Path) -> None:
     assert matrix(measured, "--transposed").out.endswith(written)
 
 
+def test_code_scanning_gets_what_each_server_does(measured: Path) -> None:
+    matrix(measured, "--sarif", "matrix.sarif")
+    (run,) = json.loads((measured / "matrix.sarif").read_bytes())["runs"]
+    places = {
+        one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in run["results"]
+    }
+    assert "out/rude/facts.jsonl.gz" in places
+    assert {one["level"] for one in run["results"]} <= {"warning", "note"}
+
+
 def test_an_option_goes_by_its_old_name_too(measured: Path) -> None:
     _, _, old = matrix(measured, "--turned").out.partition("connections ")
     assert matrix(measured, "--transposed").out.endswith(old)

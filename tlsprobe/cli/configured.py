@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
+from tlsprobe.cli.machines import seen_from_here
 from tlsprobe.cli.options import fill, flatten, parameters_of
 from tlsprobe.configuration import CONFIG_FILE, Configuration, ConfiguredTarget, read_configuration
 from tlsprobe.errors import UsageError
@@ -81,15 +82,8 @@ class Configured:
         for one in self.targets:
             names = {one.address, one.name} - {""}
             if one.line and self.configuration and names & {target.name, str(target)}:
-                return Place(_relative(self.configuration.file), one.line)
+                return Place(seen_from_here(self.configuration.file), one.line)
         return None
-
-
-def _relative(file: Path) -> str:
-    """The file as seen from the working directory, which in CI is the repository."""
-    here = Path.cwd()
-    whole = file.absolute()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else file)
 
 
 def configured(options: Any, context: typer.Context, file: Path | None) -> Configured:

@@ -127,3 +127,9 @@ def write_report(option: str, file: Path, document: bytes) -> None:
     except OSError as error:
         hint = f"the run itself is in the results folder; give {option} another file"
         raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
+
+
+def seen_from_here(file: Path) -> str:
+    """The file as seen from the working directory, which in CI is the repository."""
+    here, whole = Path.cwd(), file.absolute()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else file)

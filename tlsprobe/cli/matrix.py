@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +14,17 @@ from rich.console import Console
 
 from tlsprobe.campaign.reading import AUTOMATIC, results_in
 from tlsprobe.cli.console import one_of, out
+from tlsprobe.cli.machines import SarifOption, seen_from_here, write_report
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
+from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Page
+from tlsprobe.report.ci.notice import Place
 from tlsprobe.report.compatibility import Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import absent_in, encode_matrix
-from tlsprobe.report.document import encode_run_line
+from tlsprobe.report.document import RUN_FILE, encode_run_line
 from tlsprobe.report.formats import PAGE_FORMATS, renderer
 from tlsprobe.report.pages.compatibility import comparison_page
 from tlsprobe.report.render_terminal import print_page
@@ -63,6 +67,7 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write to this file instead of the screen."),
     ] = None,
+    sarif: SarifOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one run document per line.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="Print no colour.")] = False,
 ) -> None:
@@ -76,6 +81,8 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
         hint = "--format json prints one document for all; --json prints one per run"
         raise UsageError("--json and --format exclude each other", hint)
     found = [pair for folder in folders for pair in results_in(folder)]
+    if sarif is not None:
+        write_report("--sarif", sarif, _sarif(found))
     if json:
         _put(b"".join(encode_run_line(run) for _, run in found), out_file)
         return
@@ -90,6 +97,20 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
         _show(page, out_file, no_color)
     else:
         _put(renderer(form)(page).encode(), out_file)
+
+
+def _sarif(found: Sequence[tuple[Path, Run]]) -> bytes:
+    """What every server does, for code scanning; a matrix alone fails nothing.
+
+    A result stands where the facts lie, since no file says where the target is configured.
+    """
+    from tlsprobe.report.ci.of_run import notices_of_runs
+    from tlsprobe.report.ci.sarif import render_sarif
+
+    files = [next(folder.glob(FACTS_FILE), folder / RUN_FILE) for folder, _ in found]
+    places = [Place(seen_from_here(file)) for file in files]
+    runs = [_named(place, run) for place, run in found]
+    return render_sarif(notices_of_runs(runs, "never", allow_unmeasured=True, places=places))
 
 
 def _show(page: Page, file: Path | None, no_color: bool) -> None:

@@ -44,7 +44,8 @@ def bands_of(measures: Sequence[Measure], width: int) -> list[Band]:
     first, *others = measures
     label = min(WIDEST_LABEL, first.natural)
     if all(column.is_marks for column in others):
-        return list(_bands_of_marks(label, others, width))
+        spare = width - sum(map(_width_of_marks, others)) - len(others)
+        return list(_bands_of_marks(max(label, min(first.natural, spare)), others, width))
     widths = _shared(label, others, width)
     return [Band(tuple(range(len(measures))), widths)] if widths else []
 

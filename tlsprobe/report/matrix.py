@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.run import Cell, Run
@@ -35,6 +36,11 @@ MEANINGS: dict[Verdict, str] = {
     Verdict.UNSUPPORTED: "unsupported",
 }
 """What each verdict's mark means."""
+
+_WORST_FIRST = (
+    *(Verdict.FAIL, Verdict.WARN, Verdict.ERROR, Verdict.INCONCLUSIVE),
+    *(Verdict.INFO, Verdict.PASS, Verdict.UNSUPPORTED),
+)
 
 CODES: dict[Outcome, tuple[str, str]] = {
     Outcome.DATA_LOST: ("cut", "data-lost: a response did not arrive whole"),
@@ -95,8 +101,15 @@ def by_version(run: Run) -> Matrix:
     return _matrix(heads, rows, run.cells, versions)
 
 
-def folded(run: Run, chapter: Callable[[str], str]) -> Matrix:
-    """One target, in few rows.
+class Folded(NamedTuple):
+    """A matrix in few rows, and the sequences that are in none of them."""
+
+    matrix: Matrix
+    hidden: tuple[str, ...]
+
+
+def folded(run: Run, chapter: Callable[[str], str], most: int) -> Folded:
+    """One target, in at most so many rows, those with the worst verdicts, in the order of the run.
 
     Sequences of a chapter that went alike share the row of the first; in how many trials is left
     out. ``chapter`` says where a sequence belongs.
@@ -107,11 +120,22 @@ def folded(run: Run, chapter: Callable[[str], str]) -> Matrix:
         cells = {cell.tls: cell for cell in run.cells if cell.sequence == sequence}
         marks = tuple(_bare(mark_of(cells[v])) if v in cells else None for v in versions)
         groups.setdefault((chapter(sequence), *marks), []).append(sequence)
-    shown: list[tuple[Text, ...]] = [
-        (_and_more(names), *((mark,) if isinstance(mark, Mark) else "" for mark in marks))
-        for (_, *marks), names in groups.items()
+    kept = set(sorted(groups, key=lambda key: (_rank(key), -len(groups[key])))[:most])
+    rows: list[tuple[Text, ...]] = [
+        (_and_more(names), *((mark,) if isinstance(mark, Mark) else "" for mark in key[1:]))
+        for key, names in groups.items()
+        if key in kept
     ]
-    return _matrix(tuple(f"TLS {version}" for version in versions), shown, run.cells, versions)
+    shown = {name for key in kept for name in groups[key]}
+    cells = [cell for cell in run.cells if cell.sequence in shown]
+    heads = tuple(f"TLS {version}" for version in versions)
+    hidden = (name for key, names in groups.items() if key not in kept for name in names)
+    return Folded(_matrix(heads, rows, cells, versions), tuple(hidden))
+
+
+def _rank(row: Sequence[object]) -> int:
+    """Where a row stands among those of few: 0 for one with the worst verdict."""
+    return min(_WORST_FIRST.index(mark.verdict) for mark in row if isinstance(mark, Mark))
 
 
 def _bare(mark: Mark) -> Mark:

@@ -66,12 +66,17 @@ def describe_idle(idle: Idle) -> str:
     if idle.timeout_s is None:
         what = f"no idle timeout seen ({idle.how})" if idle.how else "no idle timeout seen"
     else:
-        spread = f" (spread {seconds(idle.spread_s)})" if idle.spread_s else ""
+        spread = f" (spread {seconds(idle.spread_s)})" if _is_told(idle.spread_s) else ""
         how = f" with {idle.how}" if idle.how else ""
         since = f", counted from {_SINCE[idle.counted_from]}" if idle.counted_from else ""
         timeout = seconds(idle.timeout_s)
         what = f"the server ends an idle connection after {timeout}{spread}{how}{since}"
     return ". ".join(_sentence(part) for part in (what, idle_advice(idle)) if part)
+
+
+def _is_told(spread_s: float | None) -> bool:
+    """Whether a spread is more than nothing at the precision in which it is told."""
+    return spread_s is not None and seconds(spread_s) != seconds(0)
 
 
 def _sentence(text: str) -> str:

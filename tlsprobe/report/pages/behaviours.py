@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
@@ -22,6 +23,7 @@ from tlsprobe.report.blocks import (
     Jump,
     Ladder,
     Names,
+    Note,
     Paragraph,
     Strong,
     Table,
@@ -61,12 +63,21 @@ FEW_REMEDIES = 3
 """So many remedies a brief page tells, first those that were tried."""
 
 
-def verdict_section(run: Run, found: Sequence[Behaviour]) -> Iterator[Block]:
-    """How many behaviours a server has, how many of them do harm, and the list."""
+def verdict_section(
+    run: Run, found: Sequence[Behaviour], most: int | None = None
+) -> Iterator[Block]:
+    """How many behaviours a server has, how many of them do harm, and the list, or its beginning.
+
+    If one alone would be left out of the list, it is in it.
+    """
     yield Paragraph((Strong(verdict_of(run, found)),))
     if found:
         columns = (Column("#"), Column("harm"), Column("what it does"), Column("seen"))
-        yield Table(columns, tuple(_row(number, one) for number, one in enumerate(found, 1)))
+        shown = found if most is None or len(found) <= most + 1 else found[:most]
+        yield Table(columns, tuple(_row(number, one) for number, one in enumerate(shown, 1)))
+        if rest := Counter(str(one.harm) for one in found[len(shown) :]):
+            kinds = ", ".join(f"{count} {harm}" for harm, count in rest.items())
+            yield Note(f"and {rest.total()} more: {kinds} (--verbose)")
 
 
 def verdicts_section(runs: Sequence[Run]) -> Iterator[Block]:

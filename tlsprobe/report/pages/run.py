@@ -63,7 +63,16 @@ FEW_SEQUENCES = 12
 """So many have a row each, with counts and what went over the wire."""
 
 MOST_TOLD = 2
-"""So many behaviours are told in a brief page; the rest are lines of its first table."""
+"""So many behaviours that break things are told in a brief page; the rest are lines of a table."""
+
+MOST_LISTED = 6
+"""So many lines that table has."""
+
+MOST_ROWS = 10
+"""So many rows the matrix of a brief page has, if it does not hold few sequences anyway."""
+
+MOST_GAPS = 2
+"""So many reasons why cells have no answer are told in a brief page."""
 
 
 def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Page:
@@ -109,19 +118,29 @@ def brief_page(run: Run, folder: str = "") -> Page:
     ``folder`` is where the results are, with all the rest.
     """
     found = behaviours_of(run)
-    harmful = sum(one.harm in {Harm.BREAKS, Harm.MAY_BREAK} for one in found)
-    few = len({cell.sequence for cell in run.cells}) <= FEW_SEQUENCES
-    matrix = by_version(run) if few else folded(run, lambda name: str(phase_of(name) or name))
+    harmful = sum(one.harm is Harm.BREAKS for one in found)
+    told = min(max(harmful, 1), MOST_TOLD)
     return (
-        *verdict_section(run, found),
-        *behaviours_section(run, found[: min(max(harmful, 1), MOST_TOLD)], is_brief=True),
+        *verdict_section(run, found, MOST_LISTED),
+        *behaviours_section(run, found[:told], is_brief=True),
         *(_proof_of_worst(found[0], run) if found else ()),
-        matrix.table,
-        Note(in_a_line(matrix.legend)),
+        *_brief_matrix(run),
         *deviations_section(run),
         *_last_lines(run, folder),
         Paragraph((Strong(verdict_of(run, found)),)),
     )
+
+
+def _brief_matrix(run: Run) -> Iterator[Block]:
+    """The matrix of a run, and how much of it is left out for want of room."""
+    if len({cell.sequence for cell in run.cells}) <= FEW_SEQUENCES:
+        matrix, hidden = by_version(run), ()
+    else:
+        matrix, hidden = folded(run, lambda name: str(phase_of(name) or name), MOST_ROWS)
+    yield matrix.table
+    legend = in_a_line(matrix.legend)
+    more = f"; {counted(len(hidden), 'sequence')} more with --verbose" if hidden else ""
+    yield Note((*legend, more))
 
 
 def _proof_of_worst(one: Behaviour, run: Run) -> Iterator[Block]:
@@ -138,13 +157,21 @@ def _last_lines(run: Run, folder: str) -> Iterator[Block]:
         rows.append(Field("capture", describe_capture(run.capture)))
     if run.spent is not None:
         rows.append(Field("cost", describe_cost(run.spent)))
-    for gap in findings_of([run]).unanswered:
-        cells = counted(len(gap.places), "cell")
-        rows.append(Field(str(gap.verdict), f"{cells}: {gap.reason or 'no reason was recorded'}"))
+    rows += _brief_gaps(run)
     if folder:
-        rows.append(Field("results", (Code(folder), " (--verbose prints what its matrix.md says)")))
+        rows.append(Field("results", (Code(folder), " (all of it: --verbose)")))
     rows.append(Field("summary", count_verdicts([run])))
     yield Fields(tuple(rows))
+
+
+def _brief_gaps(run: Run) -> Iterator[Field]:
+    """What has no answer: the reasons of most cells, and how many cells have others."""
+    gaps = sorted(findings_of([run]).unanswered, key=lambda gap: -len(gap.places))
+    for gap in gaps[:MOST_GAPS]:
+        cells = counted(len(gap.places), "cell")
+        yield Field(str(gap.verdict), f"{cells}: {gap.reason or 'no reason was recorded'}")
+    if others := sum(len(gap.places) for gap in gaps[MOST_GAPS:]):
+        yield Field("no answer", f"{counted(others, 'cell')} more, for other reasons (--verbose)")
 
 
 def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
