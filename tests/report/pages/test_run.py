@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from tests.report.builders import (
     NASTY,
     SEQUENCES,
+    bare_fin,
     clean,
     make_run,
     nasty_run,
@@ -273,6 +274,17 @@ def test_sequences_that_went_alike_share_a_row() -> None:
     text = on_terminal(brief_page(run), width=80)
     assert f"{first[0]} (+4)" in text
     assert f"{goodbyes[0]} (+{len(goodbyes) - 1})" in text
+
+
+def test_a_long_run_fits_little_more_than_a_screen_and_counts_the_rest() -> None:
+    """Each sequence in a row of its own, and more behaviours than there is room for."""
+    names = list(catalogue())[:60]
+    steps = [replace(postgres_reset(), sequence=name) for name in names[::3]]
+    others = [replace(bare_fin(), sequence=name) for name in names[1::3]]
+    run = make_run(*steps, *others, *map(clean, names[2::3]))
+    text = on_terminal(brief_page(run, "results/here"), width=80)
+    assert text.count("\n") <= 70
+    assert re.search(r"\d+ sequences more with --verbose", words(text))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])

@@ -59,6 +59,8 @@ _TRIED = {
     Tried.WORSE: Verdict.FAIL,
 }
 
+_BEST_FIRST = (Tried.HELPS, Tried.IN_PART, Tried.NOT_TRIED, Tried.HELPS_NOT)
+
 FEW_REMEDIES = 3
 """So many remedies a brief page tells, first those that were tried."""
 
@@ -120,11 +122,13 @@ def behaviours_section(
 ) -> Iterator[Block]:
     """Each behaviour of a server: whom it hurts, why it comes, what to do, how to see it again.
 
-    ``is_brief``: only what one has to know.
+    ``is_brief``: only what one has to know, and of all but the first only what to do.
     """
     for number, one in enumerate(found, 1):
         seen = f"{one.count} of {one.trials}"
-        fields = Fields(tuple(_fields(one, run, is_brief=is_brief)))
+        in_short = is_brief and number > 1
+        rows = _what_helps(one, run) if in_short else _fields(one, run, is_brief=is_brief)
+        fields = Fields(tuple(rows))
         yield Card(number, one.harm, describe(one), seen, (fields,), _proof(one, run))
 
 
@@ -165,13 +169,23 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
         if one.evidence:
             yield Field("why", cause, one.evidence)
         yield from (Field("rule", (rule, *rule_source(rule))) for rule in one.rules)
-    to_do = one.to_do
-    if is_brief:
-        ranked = sorted(to_do, key=lambda what: what.tried is Tried.NOT_TRIED)
-        to_do = tuple(what for what in to_do if what in ranked[:FEW_REMEDIES])
+    to_do = _first_tried(one)[:FEW_REMEDIES] if is_brief else one.to_do
     if to_do:
         yield Field("do", items=tuple(_to_do(to_do, is_brief=is_brief)))
     yield Field("again", (Code(command_for(one, run)),))
+
+
+def _what_helps(one: Behaviour, run: Run) -> Iterator[Field]:
+    """What helps most, as far as it is known, and the command that shows the behaviour again."""
+    if one.to_do:
+        best = min(one.to_do, key=lambda what: _BEST_FIRST.index(what.tried))
+        yield Field("do", items=tuple(_to_do([best], is_brief=True)))
+    yield Field("again", (Code(command_for(one, run)),))
+
+
+def _first_tried(one: Behaviour) -> list[WhatToDo]:
+    """The remedies, those that were tried first."""
+    return sorted(one.to_do, key=lambda what: what.tried is Tried.NOT_TRIED)
 
 
 def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:

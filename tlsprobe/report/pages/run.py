@@ -68,7 +68,7 @@ MOST_TOLD = 2
 MOST_LISTED = 6
 """So many lines that table has."""
 
-MOST_ROWS = 10
+MOST_ROWS = 8
 """So many rows the matrix of a brief page has, if it does not hold few sequences anyway."""
 
 MOST_GAPS = 2
