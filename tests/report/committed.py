@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
+from tlsprobe.campaign.beside import PATHS, VERSIONS, pages_beside
 from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import (
     fact_of,
@@ -43,7 +44,6 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 PROFILES = ROOT / "profiles"
 README = ROOT / "README.md"
-PATHS, VERSIONS = "paths", "versions"
 KERNEL_FILE = "kernel.md"
 
 SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
@@ -112,16 +112,14 @@ def write(folder: Path, profiles: Path) -> None:
         page = page_for_folder(kernel_page(agreed))
         (folder / KERNEL_FILE).write_text(page, encoding="utf-8")
     if (RESULTS / PATHS).is_dir():
-        along = runs_in(RESULTS / PATHS)
+        along = runs_along()
         write_run_pages(along, RESULTS / PATHS, folder / PATHS)
         paths = page_for_folder(lab_paths.page_of_runs(RESULTS / PATHS, along))
         (folder / PATHS / lab_paths.PAGE_FILE).write_text(paths, encoding="utf-8")
     if (RESULTS / VERSIONS).is_dir():
         said = read_lab_notes(RESULTS / VERSIONS) or LabNotes("")
         (folder / VERSIONS).mkdir(exist_ok=True)
-        write_series(
-            folder / VERSIONS, runs_in(RESULTS / VERSIONS), said.command, shipped_columns()
-        )
+        write_series(folder / VERSIONS, runs_of_versions(), said.command, shipped_columns())
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
         clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
@@ -136,6 +134,18 @@ def write_remedies(folder: Path, profiles: Path) -> None:
         write_tried(profiles / vendor, tried)
 
 
+@cache
+def runs_along() -> dict[str, Run]:
+    """The runs over paths, by the names of their folders: judged once."""
+    return runs_in(RESULTS / PATHS)
+
+
+@cache
+def runs_of_versions() -> dict[str, Run]:
+    """The runs of versions, by the names of their folders: judged once."""
+    return runs_in(RESULTS / VERSIONS)
+
+
 def committed_site() -> Iterator[tuple[str, str]]:
     """The files of the site, by name: as 'tlsprobe report results --site results' makes them."""
     notes = read_lab_notes(RESULTS) or LabNotes("")
@@ -145,6 +155,7 @@ def committed_site() -> Iterator[tuple[str, str]]:
         absent_in(RESULTS),
         notes.command,
         profiles=shipped_columns(),
+        further=list(pages_beside(RESULTS, runs_along(), runs_of_versions())),
         also=data_in(RESULTS),
     )
 

@@ -9,8 +9,9 @@ from tests.report.links import Places, broken_links
 from tests.report.picture import PICTURE
 from tests.report.test_html import HTML_NASTY
 from tests.report.vendors import in_lab
+from tlsprobe.report.blocks import Heading, Link, Paragraph
 from tlsprobe.report.render_html import SITE_FILES
-from tlsprobe.report.site import data_in, site_of, write_site
+from tlsprobe.report.site import FurtherPage, data_in, site_of, write_site
 
 COMMAND = "tlsprobe lab run --out results"
 
@@ -22,7 +23,12 @@ def files() -> dict[str, str]:
         (nasty_run(), f"tlsprobe run {NASTY}"),
     ]
     absent = [("h2o", "h2o", f"not here {HTML_NASTY}")]
-    return dict(site_of(runs, absent, COMMAND, also=["matrix.md"]))
+    page = (Heading(1, f"Paths {HTML_NASTY}"), Paragraph((Link("near", "near/index.html"),)))
+    further = [
+        FurtherPage("paths/index.html", "Paths", page),
+        FurtherPage("paths/near/index.html", "near", (Heading(1, "near"),)),
+    ]
+    return dict(site_of(runs, absent, COMMAND, further=further, also=["matrix.md"]))
 
 
 def test_there_is_a_page_for_each_server_and_each_sequence() -> None:
@@ -46,6 +52,16 @@ def test_servers_and_sequences_lead_to_each_other() -> None:
     sequence = Places(made["sequences/terminate.html"]).links
     assert {"../index.html", "../postgres/index.html#d-terminate", "../site.css"} <= sequence
     assert "../index.html" in Places(made["postgres/index.html"]).links
+
+
+def test_further_pages_are_listed_and_lead_back() -> None:
+    made = files()
+    index = Places(made["index.html"]).links
+    assert "paths/index.html" in index
+    assert "paths/near/index.html" not in index
+    assert "../site.css" in Places(made["paths/index.html"]).links
+    near = Places(made["paths/near/index.html"]).links
+    assert {"../../index.html", "../index.html", "../../site.css"} <= near
 
 
 def test_each_page_names_the_command_that_measured() -> None:

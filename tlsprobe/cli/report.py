@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tlsprobe.campaign.beside import pages_beside
 from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import results_in, typed_of
 from tlsprobe.campaign.results import replace_file, writing
@@ -80,6 +81,7 @@ def _write_site(folders: list[Path], site: Path) -> Path:
         [one for note in notes for one in note.absent],
         notes[0].command if len(notes) == 1 else "",
         profiles=shipped_columns(),
+        further=[page for place in folders for page in pages_beside(place)],
         also=data_in(site),
     )
     with writing(site):

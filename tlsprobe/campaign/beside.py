@@ -1,0 +1,60 @@
+"""What lies beside the servers of a results folder, as pages of its site: paths, versions, clients.
+
+Each is read from the facts of its own folder, as the command that measured it left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tlsprobe.campaign import lab_clients, lab_paths
+from tlsprobe.campaign.reading import runs_in, typed_of
+from tlsprobe.model.run import Run
+from tlsprobe.report.blocks import BulletList, Heading, Link
+from tlsprobe.report.lab_notes import LabNotes, read_lab_notes
+from tlsprobe.report.pages.run import run_page
+from tlsprobe.report.pages.series import series_page
+from tlsprobe.report.pages.site import INDEX
+from tlsprobe.report.series import compared, series_of
+from tlsprobe.report.site import FurtherPage
+
+PATHS, VERSIONS = "paths", "versions"
+"""The folders below a lab's results that hold those of `lab paths`, and of versions."""
+
+
+def pages_beside(
+    folder: Path, along: Mapping[str, Run] | None = None, versions: Mapping[str, Run] | None = None
+) -> Iterator[FurtherPage]:
+    """The pages that a results folder has besides those of its servers. Raises UsageError.
+
+    ``along`` and ``versions`` are the runs of its paths and versions, where they have been judged
+    already.
+    """
+    if (folder / PATHS).is_dir():
+        yield from _paths(folder / PATHS, runs_in(folder / PATHS) if along is None else along)
+    if (folder / VERSIONS).is_dir():
+        found = runs_in(folder / VERSIONS) if versions is None else versions
+        yield from _versions(folder / VERSIONS, found)
+    if (folder / lab_clients.CLIENTS_FOLDER).is_dir():
+        page = lab_clients.page_again(folder)
+        yield FurtherPage(f"{lab_clients.CLIENTS_FOLDER}/{INDEX}", "Clients", page)
+
+
+def _paths(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
+    """What paths change, and a page for each run over one."""
+    links = tuple((Link(run.target.name, f"{name}/{INDEX}"),) for name, run in runs.items())
+    each = (Heading(2, "Each path"), BulletList(links)) if links else ()
+    page = (*lab_paths.page_of_runs(folder, runs), *each)
+    yield FurtherPage(f"{PATHS}/{INDEX}", "Paths", page)
+    for name, run in runs.items():
+        own = run_page([run], typed_of(folder / name))
+        yield FurtherPage(f"{PATHS}/{name}/{INDEX}", run.target.name, own)
+
+
+def _versions(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
+    """What changed from version to version."""
+    if series := series_of(runs):
+        command = (read_lab_notes(folder) or LabNotes("")).command
+        page = series_page([compared(one) for one in series], command)
+        yield FurtherPage(f"{VERSIONS}/{INDEX}", "Versions", page)
