@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from tlsprobe.judge.families import family_of
 from tlsprobe.judge.remedies import remedy_of_rule
@@ -11,7 +12,7 @@ from tlsprobe.judge.rules import RULES
 from tlsprobe.model.causes import cause_named
 from tlsprobe.model.run import CauseFacts
 from tlsprobe.model.trace import Side
-from tlsprobe.report.blocks import Field, Inline, Link
+from tlsprobe.report.blocks import Field, Inline, Link, Text
 
 _SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
 
@@ -44,8 +45,10 @@ def rule_url(rule_id: str) -> str:
     return next(iter(links), "")
 
 
-def cause_fields(facts: CauseFacts) -> Iterator[Field]:
-    """Whom a reset of this cause hurts, and the remedies.
+def cause_fields(
+    facts: CauseFacts, tried: Mapping[str, Text] = MappingProxyType({})
+) -> Iterator[Field]:
+    """Whom a reset of this cause hurts, and the remedies; ``tried``: with what came of some.
 
     Older documents carry the remedies alone. Our own resets hurt nobody else: they have no such
     row.
@@ -56,7 +59,7 @@ def cause_fields(facts: CauseFacts) -> Iterator[Field]:
     elif known and facts.side == Side.SERVER:
         yield Field("hurts", known.remedy(Side.SERVER).hurts)
     if facts.remedy:
-        yield Field("remedy", items=facts.remedy)
+        yield Field("remedy", items=tuple(tried.get(text, text) for text in facts.remedy))
 
 
 def linked(source: str) -> tuple[Inline, ...]:

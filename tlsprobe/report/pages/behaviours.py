@@ -8,8 +8,7 @@ from shlex import quote
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
-from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Seen, Tried, WhatToDo, Who
-from tlsprobe.model.judgement import Verdict
+from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Tried, WhatToDo, Who
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import (
     Block,
@@ -19,7 +18,6 @@ from tlsprobe.report.blocks import (
     Column,
     Field,
     Fields,
-    Inline,
     Jump,
     Ladder,
     Names,
@@ -35,6 +33,7 @@ from tlsprobe.report.pages.findings import ladder_of
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.rulebook import rule_source
 from tlsprobe.report.sentences import place_names, target_title
+from tlsprobe.report.tried import what_came_of
 
 AT = {
     Phase.HANDSHAKE: "while the client connects",
@@ -52,14 +51,7 @@ WHO = {
 }
 
 
-_TRIED = {
-    Tried.HELPS: Verdict.PASS,
-    Tried.IN_PART: Verdict.WARN,
-    Tried.HELPS_NOT: Verdict.FAIL,
-    Tried.WORSE: Verdict.FAIL,
-}
-
-_BEST_FIRST = (Tried.HELPS, Tried.IN_PART, Tried.NOT_TRIED, Tried.HELPS_NOT)
+_BEST_FIRST = (Tried.HELPS, Tried.IN_PART, Tried.NOT_TRIED, Tried.HELPS_NOT, Tried.WORSE)
 
 FEW_REMEDIES = 3
 """So many remedies a brief page tells, first those that were tried."""
@@ -190,25 +182,8 @@ def _first_tried(one: Behaviour) -> list[WhatToDo]:
 
 def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
     for one in to_do:
-        tried: tuple[Inline, ...] = ()
-        if one.tried is not Tried.NOT_TRIED:
-            where = "in the lab" if one.lab else "here"
-            words = Strong(f"Tried {where}: {one.tried}", _TRIED[one.tried])
-            tried = (" ", words, f" ({one.lab or _tried_words(one.seen)}).")
-        elif not is_brief:
-            tried = (" Not tried.",)
-        yield (one.text, *tried)
-
-
-def _tried_words(seen: Sequence[Seen]) -> str:
-    by_sequence: dict[str, tuple[int, int]] = {}
-    for one in seen:
-        count, trials = by_sequence.get(one.sequence, (0, 0))
-        by_sequence[one.sequence] = count + one.count, trials + one.trials
-    return ", ".join(
-        f"{sequence}: seen in {count} of {trials}"
-        for sequence, (count, trials) in by_sequence.items()
-    )
+        not_tried = () if is_brief else (" Not tried.",)
+        yield (one.text, *(what_came_of(one) or not_tried))
 
 
 def command_for(one: Behaviour, run: Run) -> str:

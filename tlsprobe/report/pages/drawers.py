@@ -31,6 +31,7 @@ from tlsprobe.report.pages.behaviours import anchor_of, command_for_cell, descri
 from tlsprobe.report.pages.findings import ladder_of
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause
+from tlsprobe.report.tried import tried_remedies
 
 TIMINGS = {
     "close_notify_to_answer": "from our close_notify to its own",
@@ -138,7 +139,8 @@ class Drawers:
         for why in merged_causes(cell.why):
             side = "client" if why.facts.side == "client" else "server"
             yield Field("why", f"the {side}'s RST: {describe_cause(why)}", why.facts.evidence)
-            yield from cause_fields(why.facts)
+            told = (one for _, one in self._at(cell))
+            yield from cause_fields(why.facts, tried_remedies(told, why.facts.cause))
 
 
 def _alike(cells: list[Cell]) -> list[list[Cell]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tlsprobe.behaviours import behaviours_of
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Ladder, Names, Paragraph
@@ -18,6 +19,7 @@ from tlsprobe.report.findings import (
 )
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause, describe_loose_cause, place_names
+from tlsprobe.report.tried import tried_remedies
 
 FEW_RULES = 6
 """So many of the rules that passed beside a finding are shown where there is little room."""
@@ -61,7 +63,9 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
         fields += rule_fields(finding.rule, run.target.protocol, run.server_says)
     for why in entry.why:
         fields.append(Field("why", describe_cause(why), () if is_brief else why.facts.evidence))
-        fields += () if is_brief else cause_fields(why.facts)
+        if run is not None:
+            told = (one for one in behaviours_of(run) if finding.rule in one.rules)
+            fields += cause_fields(why.facts, tried_remedies(told, why.facts.cause))
     if entry.beside and not is_brief:
         beside = tuple(f"{result} {rule}" for rule, result in entry.beside)
         fields.append(Field("besides", (Names(beside, FEW_RULES),)))
