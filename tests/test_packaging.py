@@ -152,7 +152,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 def test_the_container_runs_as_nobody_special_and_only_its_sniffer_may_capture() -> None:
     found = instructions((ROOT / "Containerfile").read_text(encoding="utf-8"))
     words = [word for word, _ in found]
-    known = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    known = {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
     assert set(words) <= known
     (user,) = (rest for word, rest in found if word == "USER")
     assert int(user) >= 1000
@@ -164,7 +164,9 @@ def test_the_container_runs_as_nobody_special_and_only_its_sniffer_may_capture()
         if word == "COPY" and "--from" not in rest:
             *sources, _ = rest.split()
             assert [name for name in sources if not (ROOT / name).exists()] == []
-    assert all("-slim" in rest for word, rest in found if word == "FROM")
+    (base,) = (rest for word, rest in found if word == "ARG")
+    assert "-slim" in base
+    assert all("${BASE}" in rest for word, rest in found if word == "FROM")
 
 
 def test_the_kubernetes_job_has_one_capability() -> None:

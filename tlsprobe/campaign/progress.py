@@ -8,6 +8,7 @@ from typing import Protocol
 from tlsprobe.campaign.results import ResultsFolder
 from tlsprobe.campaign.settings import Measured, Watcher
 from tlsprobe.model.run import CellPlan, JudgedTrial, Plan
+from tlsprobe.report.plurals import counted
 
 
 class Bar(Protocol):
@@ -54,7 +55,7 @@ def shown(
         bar.planned(sum(cells.values()), sum(waits.values()), seconds)
         more = " to go" if is_resumed else ""
         cost = f", {cost_of(plans[-1])}" if plans else ""
-        progress.note(f"{name}: {len(cells)} cells{more}{cost}")
+        progress.note(f"{name}: {counted(len(cells), 'cell')}{more}{cost}")
 
     def judged(trial: JudgedTrial) -> None:
         folder.add(trial)

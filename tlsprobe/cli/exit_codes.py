@@ -9,6 +9,7 @@ from tlsprobe.cli.console import err, say
 from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER, UNMEASURED
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.model.waiver import Waiver, WaiverState, WaiverUse
+from tlsprobe.report.plurals import counted
 from tlsprobe.report.waivers import describe_waiver
 from tlsprobe.waiving import standing_verdict
 
@@ -34,7 +35,9 @@ def print_unmeasured(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: boo
     kinds = Counter(str(cell.verdict) for cell in cells)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     console = err()
-    say(console, f"warning: {len(cells)} of {asked} cells could not be measured ({told})")
+    say(
+        console, f"warning: {len(cells)} of {counted(asked, 'cell')} could not be measured ({told})"
+    )
     if fail_on != "never" and not allow_unmeasured and len(cells) < asked:
         say(console, "hint: the report gives the reasons; --allow-unmeasured lets the run pass")
 
