@@ -118,7 +118,7 @@ class _Bytes(StrEnum):
     @property
     def words(self) -> str:
         """Behind what a reset does, where that is not the end of the connection alone."""
-        behind = ", drawn by what the client sends behind its own end"
+        behind = ", drawn by what the client sends after its own end"
         return {_Bytes.BEHIND_END: behind, _Bytes.HANDSHAKE: ", in answer to the handshake"}.get(
             self, ""
         )

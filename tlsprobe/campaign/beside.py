@@ -48,7 +48,7 @@ def _paths(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
     page = (*lab_paths.page_of_runs(folder, runs), *each)
     yield FurtherPage(f"{PATHS}/{INDEX}", "Paths", page)
     for name, run in runs.items():
-        own = run_page([run], typed_of(folder / name))
+        own = run_page([run], typed_of(folder / name), pack="cells")
         yield FurtherPage(f"{PATHS}/{name}/{INDEX}", run.target.name, own)
 
 

@@ -132,7 +132,8 @@ def _proof(one: Behaviour, run: Run) -> Ladder | None:
 
 def describe(one: Behaviour) -> str:
     """The behaviour in a sentence: what, when, and for a reset why."""
-    when = f" {AT[one.phase]}" if one.phase else ""
+    apart = "," if "," in one.sentence else ""
+    when = f"{apart} {AT[one.phase]}" if one.phase else ""
     why = f": {one.cause}" if one.cause else ""
     return f"{one.sentence}{when}{why}"
 

@@ -75,18 +75,18 @@ MOST_GAPS = 2
 """So many reasons why cells have no answer are told in a brief page."""
 
 
-def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Page:
+def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2, pack: str = "") -> Page:
     """The whole page.
 
     ``command`` is the command line that measured, without its secrets; ``ladders`` is how many
-    example trials are shown packet by packet, over all runs.
+    example trials are shown packet by packet, over all runs. ``pack`` as in ``run_grid``.
     """
     matrix = matrix_of(runs)
     return (
         Heading(1, f"How {_subject(runs)} TLS connections"),
         *(_behaviours(runs[0]) if len(runs) == 1 else verdicts_section(runs)),
         Paragraph(f"{count_verdicts(runs)}."),
-        _grid(runs, matrix.table),
+        _grid(runs, matrix.table, pack),
         matrix.legend,
         *findings_section(runs),
         *examples_section(runs, ladders),
@@ -97,9 +97,9 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2) -> Pag
     )
 
 
-def _grid(runs: Sequence[Run], table: Table) -> Grid:
+def _grid(runs: Sequence[Run], table: Table, pack: str) -> Grid:
     if len(runs) == 1:
-        return run_grid(runs[0], table)
+        return run_grid(runs[0], table, pack=pack)
     return many_grid(compatibility_of(vendors_of(runs)), table)
 
 
