@@ -120,15 +120,28 @@ def pins(text: str) -> dict[str, str]:
     return {name.lower().replace("_", "-").replace(".", "-"): version for name, version in found}
 
 
-def test_the_lock_has_hashes_and_the_versions_that_are_tested() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    locked, tested = pins(lock), pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
-    assert {name: version for name, version in locked.items() if tested.get(name) != version} == {}
-    for entry in re.split(r"\n(?=\S)", lock.strip()):
-        assert "--hash=sha256:" in entry, entry
+def named(requirements: list[str]) -> set[str]:
+    """The packages of some requirements, as pins have them."""
+    return {re.split(r"[>=;\s]", one)[0].lower().replace(".", "-") for one in requirements}
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "requirements.lock"])
+def test_every_version_has_its_hashes(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for entry in re.split(r"\n(?=[^\s#])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip()):
+        assert "--hash=sha256:" in entry, f"{entry}: .ci/lock writes its hashes"
+
+
+def test_the_lock_has_the_versions_that_are_tested() -> None:
+    lock, all_of_it = (
+        pins((ROOT / name).read_text(encoding="utf-8"))
+        for name in ("requirements.lock", "constraints.txt")
+    )
+    assert {name: one for name, one in lock.items() if all_of_it.get(name) != one} == {}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = {re.split(r"[>=;\s]", one)[0].lower() for one in project["dependencies"]}
-    assert {name.replace(".", "-") for name in wanted} <= set(locked)
+    assert named(project["dependencies"]) <= set(lock)
+    extras = project["optional-dependencies"]
+    assert named([*extras["dev"], *extras["docs"]]) <= set(all_of_it)
 
 
 # --- the manual page ------------------------------------------------------------------------------
