@@ -162,8 +162,7 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
         if one.evidence:
             yield Field("why", cause, one.evidence)
         yield from (Field("rule", (rule, *rule_source(rule))) for rule in one.rules)
-    to_do = _first_tried(one)[:FEW_REMEDIES] if is_brief else one.to_do
-    if to_do:
+    if to_do := _few_remedies(one) if is_brief else one.to_do:
         yield Field("do", items=tuple(_to_do(to_do, is_brief=is_brief)))
     yield Field("again", (Code(command_for(one, run)),))
 
@@ -176,9 +175,10 @@ def _what_helps(one: Behaviour, run: Run) -> Iterator[Field]:
     yield Field("again", (Code(command_for(one, run)),))
 
 
-def _first_tried(one: Behaviour) -> list[WhatToDo]:
-    """The remedies, those that were tried first."""
-    return sorted(one.to_do, key=lambda what: what.tried is Tried.NOT_TRIED)
+def _few_remedies(one: Behaviour) -> list[WhatToDo]:
+    """Some of the remedies in their order, rather those that were tried."""
+    ranked = sorted(one.to_do, key=lambda what: what.tried is Tried.NOT_TRIED)
+    return [what for what in one.to_do if what in ranked[:FEW_REMEDIES]]
 
 
 def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
