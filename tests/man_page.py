@@ -8,10 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from tlsprobe.cli.verbs import VERBS, load
 from tlsprobe.version import VERSION
+
+DATE = "2026-11-26"
+"""When the page was last looked through: man(1) shows one, and nothing that is made has any."""
+
+WIDTH = 78
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tlsprobe.1"
 
@@ -41,8 +47,8 @@ def man_page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield f'.TH TLSPROBE 1 "" "tlsprobe {VERSION}" "User Commands"'
-    yield from (".SH NAME", f"tlsprobe \\- {_said(_ABOUT)}")
+    yield f'.TH TLSPROBE 1 "{DATE}" "tlsprobe {VERSION}" "User Commands"'
+    yield from (".SH NAME", *_lines_of(f"tlsprobe \\- {_said(_ABOUT)}"))
     yield from (".SH SYNOPSIS", ".B tlsprobe", ".I COMMAND", "[\\fIOPTION\\fR]...")
     yield ".SH COMMANDS"
     for name in VERBS:
@@ -59,11 +65,13 @@ def _command(words: str, command: Any) -> Iterator[str]:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     metavars = (one.metavar or str(one.name).upper() for one in arguments)
     yield f".SS {_said(' '.join((words, *metavars)))}"
-    for paragraph in re.split(r"\n\s*\n", (command.help or "").replace("\b", "")):
-        yield from (".PP", _said(" ".join(paragraph.split())))
+    paragraphs = re.split(r"\n\s*\n", (command.help or "").replace("\b", ""))
+    for place, paragraph in enumerate(paragraphs):
+        yield from [".PP"] * bool(place)
+        yield from _lines_of(_said(paragraph))
     for one in (*arguments, *(p for p in command.params if p.param_type_name == "option")):
         if not getattr(one, "hidden", False) and one.help:
-            yield from (".TP", _names(one), _said(one.help))
+            yield from (".TP", _names(one), *_lines_of(_said(one.help)))
 
 
 def _names(one: Any) -> str:
@@ -78,13 +86,18 @@ def _names(one: Any) -> str:
 def _table(heading: str, rows: dict[str, str]) -> Iterator[str]:
     yield f".SH {heading}"
     for name, meaning in rows.items():
-        yield from (".TP", f".B {_said(name)}", _said(meaning))
+        yield from (".TP", f".B {_said(name)}", *_lines_of(_said(meaning)))
 
 
 def _said(text: str) -> str:
-    """Text as roff prints it: hyphens stay hyphens, and no line begins a request."""
-    safe = text.replace("\\", "\\e").replace("-", "\\-")
-    return f"\\&{safe}" if safe.startswith((".", "'")) else safe
+    """Text as roff prints it: hyphens stay hyphens."""
+    return text.replace("\\", "\\e").replace("-", "\\-")
+
+
+def _lines_of(text: str) -> Iterator[str]:
+    """Running text in lines as roff wants them, none of which begins a request."""
+    for line in wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False):
+        yield f"\\&{line}" if line.startswith((".", "'")) else line
 
 
 if __name__ == "__main__":

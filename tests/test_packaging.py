@@ -150,6 +150,7 @@ def test_the_lock_has_the_versions_that_are_tested() -> None:
 def test_the_manual_page_says_what_help_says() -> None:
     said = PAGE.read_text(encoding="utf-8")
     assert said == man_page(), "python -m tests.man_page writes it anew"
+    assert max(map(len, said.splitlines())) <= 80  # what `mandoc -Tlint` asks for
 
 
 # --- the container --------------------------------------------------------------------------------

@@ -20,13 +20,13 @@ from tests.report.committed import (
     ROOT,
     SUMMARY_BEGIN,
     SUMMARY_END,
-    VERSIONS,
     committed_runs,
     readme,
     write,
 )
 from tests.report.links import broken_links, unpacked
 from tlsprobe.behaviours import behaviours_of
+from tlsprobe.campaign.beside import VERSIONS
 from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import runs_in
 from tlsprobe.model.behaviour import Harm, Phase, Tried

@@ -1,4 +1,4 @@
-"""What lies beside the servers of a results folder, as pages of its site: paths, versions, clients.
+"""What lies beside the servers of a results folder, as pages of its site: paths, versions and more.
 
 Each is read from the facts of its own folder, as the command that measured it left them.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tlsprobe.campaign import lab_clients, lab_paths
+from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
+from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import runs_in, typed_of
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import BulletList, Heading, Link
+from tlsprobe.report.compatibility_files import page_of_series
 from tlsprobe.report.lab_notes import LabNotes, read_lab_notes
 from tlsprobe.report.pages.run import run_page
-from tlsprobe.report.pages.series import series_page
 from tlsprobe.report.pages.site import INDEX
-from tlsprobe.report.series import compared, series_of
 from tlsprobe.report.site import FurtherPage
 
 PATHS, VERSIONS = "paths", "versions"
@@ -39,6 +39,9 @@ def pages_beside(
     if (folder / lab_clients.CLIENTS_FOLDER).is_dir():
         page = lab_clients.page_again(folder)
         yield FurtherPage(f"{lab_clients.CLIENTS_FOLDER}/{INDEX}", "Clients", page)
+    if (folder / lab_remedies.REMEDIES_FOLDER).is_dir():
+        page = lab_remedies.page_again(folder)
+        yield FurtherPage(f"{lab_remedies.REMEDIES_FOLDER}/{INDEX}", "Remedies", page)
 
 
 def _paths(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
@@ -54,7 +57,7 @@ def _paths(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
 
 def _versions(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
     """What changed from version to version."""
-    if series := series_of(runs):
-        command = (read_lab_notes(folder) or LabNotes("")).command
-        page = series_page([compared(one) for one in series], command)
+    command = (read_lab_notes(folder) or LabNotes("")).command
+    page = page_of_series(runs, command, shipped_columns())
+    if page is not None:
         yield FurtherPage(f"{VERSIONS}/{INDEX}", "Versions", page)

@@ -63,15 +63,19 @@ def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> st
     if segment.syn:
         return "SYN" if segment.ack is None else "SYN-ACK"
     if segment.end <= reach and segment.length:
-        return f"retransmission, {segment.length} bytes" + (", FIN" if segment.fin else "")
+        return f"retransmission, {_size(segment)}" + (", FIN" if segment.fin else "")
     names = [
         _name(record)
         for record in trace.drive.records
         if record.side is segment.side and record.end > reach and record.start < segment.end
     ]
-    parts = list(dict.fromkeys(names)) or ([f"{segment.length} bytes"] if segment.length else [])
-    size = [f"{segment.length} bytes"] if names else []
+    parts = list(dict.fromkeys(names)) or ([_size(segment)] if segment.length else [])
+    size = [_size(segment)] if names else []
     return ", ".join(parts + size + (["FIN"] if segment.fin else [])) or "ACK"
+
+
+def _size(segment: Segment) -> str:
+    return "1 byte" if segment.length == 1 else f"{segment.length} bytes"
 
 
 def _name(record: Record) -> str:

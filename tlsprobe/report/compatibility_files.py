@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tlsprobe.model.profile import LabChange, Profile
 from tlsprobe.model.run import Run
+from tlsprobe.report.blocks import Page
 from tlsprobe.report.compatibility import Absent, Compatibility, compatibility_of, vendors_of
 from tlsprobe.report.compatibility_csv import render_csv
 from tlsprobe.report.compatibility_json import MATRIX_FILE, encode_matrix
@@ -63,15 +64,22 @@ def write_compatibility(
 def write_series(
     folder: Path, runs: Mapping[str, Run], command: str, profiles: Mapping[str, Profile]
 ) -> None:
-    """Write the page of the versions among these runs, if there are any. Raises OSError.
+    """Write the page of the versions among these runs, if there are any. Raises OSError."""
+    page = page_of_series(runs, command, profiles)
+    if page is not None:
+        (folder / VERSIONS_FILE).write_text(page_for_folder(page), encoding="utf-8")
+
+
+def page_of_series(
+    runs: Mapping[str, Run], command: str, profiles: Mapping[str, Profile]
+) -> Page | None:
+    """The page of the versions among these runs; None if there are none.
 
     ``profiles`` of the vendors, by name, hold what the servers' notes say of their changes.
     """
     series = series_of(runs)
-    if series:
-        each = [compared(one, _notes(profiles.get(one.vendor))) for one in series]
-        page = series_page(each, command)
-        (folder / VERSIONS_FILE).write_text(page_for_folder(page), encoding="utf-8")
+    each = [compared(one, _notes(profiles.get(one.vendor))) for one in series]
+    return series_page(each, command) if each else None
 
 
 def _notes(profile: Profile | None) -> tuple[LabChange, ...]:

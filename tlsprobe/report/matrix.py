@@ -127,10 +127,10 @@ def folded(run: Run, chapter: Callable[[str], str], most: int) -> Folded:
         if key in kept
     ]
     shown = {name for key in kept for name in groups[key]}
-    cells = [cell for cell in run.cells if cell.sequence in shown]
     heads = tuple(f"TLS {version}" for version in versions)
+    asked = [cell for cell in run.cells if cell.sequence in shown]
     hidden = (name for key, names in groups.items() if key not in kept for name in names)
-    return Folded(_matrix(heads, rows, cells, versions), tuple(hidden))
+    return Folded(_matrix(heads, rows, asked, versions), tuple(hidden))
 
 
 def _rank(row: Sequence[object]) -> int:

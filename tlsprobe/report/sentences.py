@@ -66,7 +66,7 @@ def describe_idle(idle: Idle) -> str:
     if idle.timeout_s is None:
         what = f"no idle timeout seen ({idle.how})" if idle.how else "no idle timeout seen"
     else:
-        spread = f" (spread {seconds(idle.spread_s)})" if _is_told(idle.spread_s) else ""
+        spread = _spread(idle.spread_s or 0.0)
         how = f" with {idle.how}" if idle.how else ""
         since = f", counted from {_SINCE[idle.counted_from]}" if idle.counted_from else ""
         timeout = seconds(idle.timeout_s)
@@ -74,9 +74,10 @@ def describe_idle(idle: Idle) -> str:
     return ". ".join(_sentence(part) for part in (what, idle_advice(idle)) if part)
 
 
-def _is_told(spread_s: float | None) -> bool:
-    """Whether a spread is more than nothing at the precision in which it is told."""
-    return spread_s is not None and seconds(spread_s) != seconds(0)
+def _spread(spread_s: float) -> str:
+    """A spread in parentheses, if it is more than nothing at the precision in which it is told."""
+    said = seconds(spread_s)
+    return f" (spread {said})" if said != seconds(0) else ""
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Remedies that a run or the lab has tried, with what came of them: beside a remedy, wherever it is given."""
+"""What came of remedies that a run or the lab has tried: beside a remedy, wherever it is given."""
 
 from __future__ import annotations
 

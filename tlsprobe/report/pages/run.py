@@ -29,7 +29,7 @@ from tlsprobe.report.blocks import (
 )
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.findings import findings_of
-from tlsprobe.report.matrix import by_version, folded, in_a_line, matrix_of
+from tlsprobe.report.matrix import Folded, by_version, folded, in_a_line, matrix_of
 from tlsprobe.report.pages.behaviours import (
     behaviours_section,
     verdict_of,
@@ -133,10 +133,12 @@ def brief_page(run: Run, folder: str = "") -> Page:
 
 def _brief_matrix(run: Run) -> Iterator[Block]:
     """The matrix of a run, and how much of it is left out for want of room."""
-    if len({cell.sequence for cell in run.cells}) <= FEW_SEQUENCES:
-        matrix, hidden = by_version(run), ()
-    else:
-        matrix, hidden = folded(run, lambda name: str(phase_of(name) or name), MOST_ROWS)
+    few = len({cell.sequence for cell in run.cells}) <= FEW_SEQUENCES
+    matrix, hidden = (
+        Folded(by_version(run), ())
+        if few
+        else folded(run, lambda name: str(phase_of(name) or name), MOST_ROWS)
+    )
     yield matrix.table
     legend = in_a_line(matrix.legend)
     more = f"; {counted(len(hidden), 'sequence')} more with --verbose" if hidden else ""
