@@ -363,7 +363,8 @@ class Suspects:
         for kind in sorted(self.sightings, key=severity):
             examples = [e for e in self.sightings[kind] if not self.is_explained(kind, e)]
             if examples:
-                tried = sum(suspect.tried for suspect in self.dropped if suspect.kind == kind)
+                looked_into = (*self.dropped, *self.waiting)
+                tried = sum(suspect.tried for suspect in looked_into if suspect.kind == kind)
                 first = self.sightings[kind][min(examples, key=self.simplicity)]
                 yield first, len(examples), tried
 
