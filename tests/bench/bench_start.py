@@ -31,7 +31,10 @@ RST = bytes.fromhex(
 """The same as raw IP packets."""
 
 
-def test_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # installed, all is compiled
     pasted, captured = tmp_path / "pasted.txt", tmp_path / "two.pcap"
     pasted.write_text(PASTED)
     captured.write_bytes(pcap("<", frames.RAW, SYN, RST))

@@ -349,6 +349,9 @@ class RunInJudgement:
         for place, fact in enumerate(trials):
             if place in stale:
                 self._judge(place, fact.trace)
+                stale.remove(place)
+            if not stale:
+                return  # as a rule few are judged again, and early ones
 
     def _is_stale(self, place: int, known: _Known) -> bool:
         judged = self._judged.get(place)
