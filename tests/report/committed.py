@@ -31,7 +31,7 @@ from tlsprobe.facts.file import FACTS_FILE, FactsFile, RecordedFacts
 from tlsprobe.model.facts import Fact, TrialFact
 from tlsprobe.model.run import Run
 from tlsprobe.model.trace import Side
-from tlsprobe.profiles.tried import write_tried
+from tlsprobe.profiles.tried import tried_in_lab, write_tried
 from tlsprobe.report.compatibility_files import write_compatibility, write_series
 from tlsprobe.report.compatibility_json import absent_in
 from tlsprobe.report.document import RUN_FILE, read_run
@@ -132,6 +132,7 @@ def write_remedies(folder: Path, profiles: Path) -> None:
     for vendor, tried in lab_remedies.quoted_from(RESULTS).items():
         (profiles / vendor).mkdir(parents=True, exist_ok=True)
         write_tried(profiles / vendor, tried)
+    tried_in_lab.cache_clear()
 
 
 @cache
