@@ -15,7 +15,7 @@ from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, play, sil
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, words_of
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
 from tlsprobe.model.judgement import signature as text
-from tlsprobe.model.trace import Coverage, EventKind, Stage, Trace
+from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Stage, Trace
 
 ANSWERED = (C.notify(), S.notify())
 
@@ -252,6 +252,17 @@ def test_a_broken_pipe_is_the_servers_reset() -> None:
 
 
 STEP_US = STEP_NS / 1000
+
+
+def test_a_write_that_fails_is_told_behind_what_was_read_after_it() -> None:
+    """The server's close_notify lay in our socket when its RST made our FIN fail."""
+    lines = (C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
+    trace = play(*lines, coverage=Coverage.NONE)
+    notified = trace.drive.records[-1]
+    failed = DriverEvent(notified.time_ns - 1, EventKind.BROKEN_PIPE, "fin")
+    told = replace(trace, drive=replace(trace.drive, events=(failed, *trace.drive.events)))
+    assert signature(told) == "G N n r"
+    assert axes(told).tls is TlsEnd.NOTIFIED
 
 
 def test_timing_of_a_close_that_we_led() -> None:

@@ -270,7 +270,11 @@ def _floor(drive: Drive) -> dict[Side, int]:
 
 
 def _told(drive: Drive) -> Iterator[_Event]:
-    """What our own socket knows."""
+    """What our own socket knows.
+
+    A write that fails tells of the server's RST before we have read what came ahead of it: the RST
+    stands behind all that the server sent.
+    """
     floor = _floor(drive)
     told: list[_Event] = [
         (record.time_ns, record.side, LETTERS[record.kind], None)
@@ -281,7 +285,11 @@ def _told(drive: Drive) -> Iterator[_Event]:
     for event in drive.events:
         if event.kind in _OWN_ENDS:  # a FIN, like a reset, counts once, however often we met it
             ends.setdefault(_OWN_ENDS[event.kind], (event.time_ns, *_OWN_ENDS[event.kind], None))
+    reset = ends.pop((Side.SERVER, RST), None)
     told += ends.values()
+    if reset is not None:
+        last = max((event[0] for event in told if event[1] is Side.SERVER), default=reset[0])
+        told.append((max(reset[0], last), *reset[1:]))
     yield from sorted(told, key=lambda event: event[0])
 
 
