@@ -31,7 +31,11 @@ def both_passes(data: bytes) -> int:
             counted = sum(half.packets for half in summary.halves.values())
             assert counted + reading.skipped + reading.other <= reading.total
             assert (reading.skipped == 0) or reading.first_skipped
+            every = [half.key for half in summary.halves.values()]
+            some = frozenset(every[::2])
+            listed = list(reading.packets(some.__contains__))
             found = list(reading.packets())
+            assert [p.number for p in listed] == [p.number for p in found if p.key in some]
             assert len(found) + reading.skipped + reading.other <= reading.total
             assert all(0 <= p.seq < 1 << 32 and p.length >= 0 for p in found)
             return len(found)

@@ -1,12 +1,15 @@
 """A capture file's frames: light facts of every flow in one quick pass, then the segments of some.
 
 The first pass looks at each frame in the file's own bytes, as one structure with its record; it
-decodes only what has no such layout. The second decodes what is wanted.
+decodes only what has no such layout, and remembers whose each packet is. The second walks over the
+records and decodes what is wanted, without a look at what is not.
 """
 
 from __future__ import annotations
 
 import struct
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from operator import itemgetter
@@ -17,7 +20,7 @@ from tlsprobe.captures.packing import Packing
 from tlsprobe.captures.pcap import RECORD_HEAD, Batch, Walker
 from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
-from tlsprobe.captures.summary import Summary
+from tlsprobe.captures.summary import LISTED_LIMIT, Summary
 from tlsprobe.packets import frames
 from tlsprobe.packets.decode import Decoder, FoundTransport, Malformed
 from tlsprobe.packets.packet import Packet
@@ -32,29 +35,74 @@ class FrameReading(Counts):
         super().__init__(name, file, packing=packing, cut=cut)
         self.kind = kind
         self._decoder = Decoder()
+        self._summary: Summary | None = None
+        self._pieces = array("I")
 
     def _begin(self) -> None:
         super()._begin()
         self._decoder = Decoder()
         self._unknown_links: set[int] = set()
+        self._pieces = array("I")
 
     def summary(self) -> Summary:
         """Light facts of every flow, in one quick pass. Raises CaptureUnreadable."""
         summary = Summary()
+        self._summary = None
         for batch in self._batches():
+            if self.total >= LISTED_LIMIT:
+                summary.stop_listing()
             if batch.interface.link in frames.LINKS:
                 self._summarise(batch, summary)
             else:
                 self._pass_over(batch)
+        self._summary = summary
         return summary
 
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
+        if wanted is not None and self._summary is not None:
+            listed = self._summary.listed(wanted)
+            if listed is not None:
+                return self._listed_segments(listed, wanted)
+        return self._all_segments(wanted)
+
+    def _all_segments(self, wanted: Wanted | None) -> Iterator[Packet]:
+        """From a look at every frame."""
+        self._summary = None
         for batch in self._batches():
             if batch.interface.link in frames.LINKS:
                 yield from self._segments(batch, wanted)
             else:
                 self._pass_over(batch)
+
+    def _listed_segments(self, listed: list[int], wanted: Wanted) -> Iterator[Packet]:
+        """From the frames of these numbers alone; the counts stay those of the first pass.
+
+        Fragments are taken in again, since the packets that they are parts of may be wanted.
+        """
+        pieces = frozenset(self._pieces)
+        numbers = sorted(pieces.union(listed)) if pieces else listed
+        self._decoder = Decoder()
+        decode = self._decoder.decode
+        total = at = 0
+        walker = Walker(self.name)
+        for piece in Pieces(self._file, packing=self._packing, watch=self.watch):
+            for batch in walker.feed(piece):
+                behind = bisect_right(numbers, total + len(batch.offsets), at)
+                link, index = batch.interface.link, batch.interface.index
+                chosen = [batch.offsets[number - total - 1] for number in numbers[at:behind]]
+                for number, frame in zip(numbers[at:behind], batch.frames(chosen), strict=True):
+                    try:
+                        packet = decode(frame.data, link, frame.length, frame.time_ns, number, index)
+                    except Malformed as why:
+                        if number not in pieces:
+                            self._skip(f"{self.name}: packet {number}: {why}")
+                        continue
+                    if packet is not None and wanted(packet.key):
+                        yield packet
+                at, total = behind, total + len(batch.offsets)
+            if at == len(numbers):
+                break
 
     def _batches(self) -> Iterator[Batch]:
         """All packets; ``total`` counts those before the batch, and at the end all."""
@@ -113,7 +161,7 @@ class FrameReading(Counts):
         self._skip(what, len(batch.offsets))
 
     def _summarise(self, batch: Batch, summary: Summary) -> None:
-        """The hot loop: one unpack a packet, one lookup, four small stores."""
+        """The hot loop: one unpack a packet, one lookup, a few small stores."""
         layout = _layout(batch.order, batch.interface.link)
         read, plain, mask, least = layout.read, layout.kind, layout.fragment_mask, layout.least
         buffer, high_ns, low_ns = batch.buffer, batch.high_ns, batch.low_ns
@@ -125,7 +173,6 @@ class FrameReading(Counts):
                 high,
                 low,
                 captured,
-                length,
                 kind,
                 version,
                 fragment,
@@ -152,7 +199,8 @@ class FrameReading(Counts):
             if half is None:
                 half = begin(key, number, time_ns)
             half.packets += 1
-            half.octets += length
+            if half.listed is not None:
+                half.listed.append(number)
             half.last_ns = time_ns
             half.last = numbers
             if flags & 7:
@@ -211,10 +259,14 @@ class FrameReading(Counts):
         self, frame: bytes, link: int, length: int, time_ns: int, number: int
     ) -> FoundTransport | None:
         try:
+            taken = self._decoder.fragments.taken
             found = self._decoder.find(frame, link, length, time_ns)
         except Malformed as why:
             self._skip(f"{self.name}: packet {number}: {why}")
             return None
+        finally:
+            if self._decoder.fragments.taken != taken and number <= LISTED_LIMIT:
+                self._pieces.append(number)
         if found is None:
             self.other += 1
         return found
@@ -232,7 +284,7 @@ class _Layout:
         gap, size, self.kind = _BEFORE_IP.get(link, _NO_LAYOUT)
         self.least = size + 40
         self.fragment_mask = 0x3FFF if order == ">" else 0xFF3F
-        self.read = struct.Struct(f"{order}IIII{gap}B5xHxB2x12s8sBB").unpack_from
+        self.read = struct.Struct(f"{order}III4x{gap}B5xHxB2x12s8sBB").unpack_from
         self.brief = struct.Struct(f"{order}IIII{gap}B5xHxB2x12s").unpack_from
 
 

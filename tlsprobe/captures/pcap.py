@@ -15,7 +15,7 @@ Source: the pcapng specification and draft-ietf-opsawg-pcap.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -87,10 +87,10 @@ class Batch:
     low_ns: int
     offsets: list[int] = field(default_factory=list)
 
-    def frames(self) -> Iterator[CapturedFrame]:
-        """The packets, cut out."""
+    def frames(self, offsets: Sequence[int]) -> Iterator[CapturedFrame]:
+        """The packets at these offsets, cut out."""
         buffer, link, read = self.buffer, self.interface.link, _words(self.order)
-        for at in self.offsets:
+        for at in offsets:
             high, low, captured, length = read(buffer, at)
             start = at + RECORD_HEAD
             time_ns = high * self.high_ns + low * self.low_ns
@@ -409,7 +409,7 @@ class Reader:
         error = self._walker.first_skipped or self._walker.damage
         if error is not None:
             raise error
-        return [frame for batch in batches for frame in batch.frames()]
+        return [frame for batch in batches for frame in batch.frames(batch.offsets)]
 
 
 Unpack = Callable[[bytes, int], tuple[int, ...]]

@@ -7,7 +7,11 @@ from typing import BinaryIO
 
 from tlsprobe.captures.packing import Damaged, Packing, unpacked
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+"""What fits into a processor's cache, and what the C library takes from memory it has at hand.
+
+Pieces of a megabyte are mapped anew each time, which takes longer than to read them.
+"""
 
 Watch = Callable[[int], None]
 """Told now and then how many bytes of the input, as it is, were taken in this pass."""

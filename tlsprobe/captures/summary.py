@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ HALF_LIMIT = 50_000
 MARK_LIMIT = 64
 """Marks kept of one direction; what comes after them is counted."""
 ALL_MARKS_LIMIT = 200_000
+LISTED_LIMIT = 8_000_000
+"""Of so many packets of a capture it is remembered whose they are, in four bytes each."""
+_GONE_LIMIT = 200_000
+"""So many halves that had to make room are remembered, by their hashes."""
 
 _FIN, _SYN, _RST = 0x01, 0x02, 0x04
 
@@ -34,21 +39,21 @@ class Mark(NamedTuple):
 class Half:
     """One direction between two endpoints, over all connections of the file that used them.
 
-    ``octets`` counts whole frames as they were on the wire (of a text, payload). ``flags`` is
-    what was ever set of SYN, FIN and RST. ``marks`` holds the packets that have one of them, in
-    order; when there are too many, ``unmarked`` counts the ones left out.
+    ``flags`` is what was ever set of SYN, FIN and RST. ``marks`` holds the packets that have one of
+    them, in order; when there are too many, ``unmarked`` counts the ones left out. ``listed`` has
+    the numbers of all its packets; None where some are not known.
     """
 
     key: bytes
     first_number: int
     first_ns: int
     packets: int = 0
-    octets: int = 0
     last_ns: int = 0
     last: bytes = b""
     flags: int = 0
     unmarked: int = 0
     marks: list[Mark] = field(default_factory=list)
+    listed: array[int] | None = None
 
     @property
     def seq(self) -> int:
@@ -80,6 +85,8 @@ class Summary:
     forgotten: int = 0
     limit: int = HALF_LIMIT
     _marks: int = 0
+    _lists: bool = True
+    _gone: set[int] = field(default_factory=set)
 
     def pairs(self) -> Iterator[tuple[Half, Half | None]]:
         """Each flow once, the half seen first in front, the other None if it never spoke."""
@@ -96,7 +103,26 @@ class Summary:
         if len(self.halves) >= self.limit:
             self._make_room()
         half = self.halves[key] = Half(key, number, time_ns)
+        if self._lists and not (self._gone and hash(key) in self._gone):
+            half.listed = array("I")
         return half
+
+    def stop_listing(self) -> None:
+        """There are too many packets to remember whose each is."""
+        self._lists = False
+        for half in self.halves.values():
+            half.listed = None
+
+    def listed(self, wanted: Callable[[bytes], bool]) -> list[int] | None:
+        """The numbers of all packets of wanted keys, sorted; None where some are not known."""
+        numbers: list[int] = []
+        for key, half in self.halves.items():
+            if wanted(key):
+                if half.listed is None:
+                    return None
+                numbers += half.listed
+        numbers.sort()
+        return numbers
 
     def mark(self, half: Half, number: int, time_ns: int, flags: int, numbers: bytes) -> None:
         """Remembers a packet with SYN, FIN or RST; ``numbers`` are its seq and ack as sent."""
@@ -112,6 +138,10 @@ class Summary:
         """Lets go of a quarter of the halves at least, those that matter least first."""
         pairs = sorted(self.pairs(), key=_worth)
         goal = self.limit * 3 // 4
+        if len(self._gone) > _GONE_LIMIT:
+            # Which of the next keys were there before can no longer be told.
+            self._lists = False
+            self._gone.clear()
         for first, second in pairs:
             if len(self.halves) <= goal:
                 return
@@ -119,6 +149,7 @@ class Summary:
             for half in both:
                 del self.halves[half.key]
                 self._marks -= len(half.marks)
+                self._gone.add(hash(half.key))
             if _is_done(first, second):
                 self.retired += len(both)
             else:

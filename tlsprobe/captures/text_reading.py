@@ -51,7 +51,6 @@ class TextReading(Counts):
             if half is None:
                 half = summary.begin(key, packet.number, packet.time_ns)
             half.packets += 1
-            half.octets += packet.length
             half.last_ns = packet.time_ns
             half.last = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
             if packet.flags & 7:

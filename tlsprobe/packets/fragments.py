@@ -48,12 +48,15 @@ class _Datagram:
 
 
 class Fragments:
-    """Feed it fragments, get whole IP packets. ``incomplete`` counts the ones given up."""
+    """Feed it fragments, get whole IP packets.
+
+    ``taken`` counts the fragments, ``incomplete`` the packets that were given up.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[Key, _Datagram] = {}
         self._held = 0
-        self.incomplete = 0
+        self.taken = self.incomplete = 0
 
     @property
     def unfinished(self) -> int:
@@ -66,6 +69,7 @@ class Fragments:
 
     def add(self, piece: Piece, time_ns: int) -> bytes | None:
         """The whole packet, from its IP header on, if this fragment completes it."""
+        self.taken += 1
         waiting = self._waiting.get(piece.key)
         if waiting is not None and time_ns - waiting.since_ns > LIFETIME_NS:
             self._give_up(piece.key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from tlsprobe.model.protocols import HTTP, UNKNOWN
-from tlsprobe.profiles import list_profiles, load_profile
+from tlsprobe.profiles import load_profile, profiles_with_port
 
 _HTTPS = frozenset({443, 8443})
 
@@ -19,7 +19,7 @@ def profile_for_port(port: int) -> str:
     """
     if port in _HTTPS:
         return "https"
-    known = [profile for profile in map(load_profile, list_profiles()) if profile.like is None]
+    known = [load_profile(name) for name in profiles_with_port(port)]
     others = [profile for profile in known if profile.protocol not in HTTP]
-    names = [profile.name for profile in others if profile.port == port]
+    names = [profile.name for profile in others if profile.like is None]
     return names[0] if len(names) == 1 else UNKNOWN
