@@ -93,7 +93,9 @@ class FrameReading(Counts):
                 chosen = [batch.offsets[number - total - 1] for number in numbers[at:behind]]
                 for number, frame in zip(numbers[at:behind], batch.frames(chosen), strict=True):
                     try:
-                        packet = decode(frame.data, link, frame.length, frame.time_ns, number, index)
+                        packet = decode(
+                            frame.data, link, frame.length, frame.time_ns, number, index
+                        )
                     except Malformed as why:
                         if number not in pieces:
                             self._skip(f"{self.name}: packet {number}: {why}")
@@ -209,7 +211,7 @@ class FrameReading(Counts):
     def _slow(self, batch: Batch, at: int, number: int) -> tuple[bytes, bytes, int] | None:
         """Flow key, numbers and flags of what the hot loop has no layout for."""
         high, low, captured, length = struct.unpack_from(f"{batch.order}IIII", batch.buffer, at)
-        frame = batch.buffer[at + RECORD_HEAD : at + RECORD_HEAD + captured]
+        frame = bytes(batch.buffer[at + RECORD_HEAD : at + RECORD_HEAD + captured])
         time_ns = high * batch.high_ns + low * batch.low_ns
         found = self._find(frame, batch.interface.link, length, time_ns, number)
         if found is None:
@@ -236,7 +238,7 @@ class FrameReading(Counts):
             if is_plain and wanted is not None and not wanted(key):
                 continue
             start = at + RECORD_HEAD
-            frame = buffer[start : start + captured]
+            frame = bytes(buffer[start : start + captured])
             time_ns = high * high_ns + low * low_ns
             if is_plain or wanted is None:
                 # Not by a function of its own, which would be called for each frame.

@@ -77,10 +77,11 @@ class Batch:
     """Packets of one interface in a row: where their records begin in ``buffer``.
 
     At each offset four words of byte order ``order``: high and low part of the time, captured and
-    true length; then the captured bytes. The time is ``high * high_ns + low * low_ns``.
+    true length; then the captured bytes. The time is ``high * high_ns + low * low_ns``. The buffer
+    is good until the walker is fed again.
     """
 
-    buffer: bytes
+    buffer: bytes | bytearray
     order: str
     interface: CapturedInterface
     high_ns: int
@@ -94,7 +95,7 @@ class Batch:
             high, low, captured, length = read(buffer, at)
             start = at + RECORD_HEAD
             time_ns = high * self.high_ns + low * self.low_ns
-            yield CapturedFrame(time_ns, link, length, buffer[start : start + captured])
+            yield CapturedFrame(time_ns, link, length, bytes(buffer[start : start + captured]))
 
 
 class Walker:
@@ -110,9 +111,9 @@ class Walker:
         self._name = name
         self._order = "<"
         self._tick_ns = 1
-        self._take: Callable[[bytes, int, int], int] = self._recognise
-        self._parts: list[bytes] = []
-        self._have = 0
+        self._take: Callable[[bytearray, int, int], int] = self._recognise
+        self._buffer = bytearray(SLACK)
+        self._taken = self._have = 0
         self._need = 4
         self._batches: list[Batch] = []
         self._described = 0
@@ -134,21 +135,37 @@ class Walker:
         """The packets that these bytes complete."""
         if self.damage is not None:
             return []
-        self._parts.append(data)
-        self._have += len(data)
+        end = self._have + len(data)
+        buffer = self._roomy(end + SLACK)
+        buffer[self._have : end] = data
+        self._have = end
         self._batches = []
-        if self._have < self._need:
+        if end < self._need:
             return self._batches
-        buffer = b"".join((*self._parts, _ZEROS))
-        at, end = 0, self._have
+        buffer[end : end + SLACK] = _ZEROS
+        at = 0
         while True:
             behind = self._take(buffer, at, end)
             if behind == at or self.damage is not None:
                 break
             at = behind
-        self._parts = [buffer[at:end]]
+        self._taken = at
         self._have = end - at
         return self._batches
+
+    def _roomy(self, size: int) -> bytearray:
+        """A buffer of this size at least, which begins with what was not taken yet.
+
+        It is the same one as long as it is large enough: the kernel would have to map new memory.
+        """
+        buffer, rest = self._buffer, slice(self._taken, self._taken + self._have)
+        if size > len(buffer):
+            self._buffer = bytearray(size + size // 2)
+            self._buffer[: self._have] = memoryview(buffer)[rest]
+        elif self._taken:
+            buffer[: self._have] = buffer[rest]
+        self._taken = 0
+        return self._buffer
 
     def _error(self, what: str) -> UsageError:
         return UsageError(
@@ -169,10 +186,10 @@ class Walker:
         self._need = size
         return end - at >= size
 
-    def _recognise(self, buffer: bytes, at: int, end: int) -> int:
+    def _recognise(self, buffer: bytearray, at: int, end: int) -> int:
         if not self._holds(at, end, 4):
             return at
-        magic = buffer[at : at + 4]
+        magic = bytes(buffer[at : at + 4])
         if magic == _SECTION_MAGIC:
             self._take = self._blocks
         elif magic in PCAP_MAGICS:
@@ -185,7 +202,7 @@ class Walker:
 
     # pcap: a header of 24 bytes, then records.
 
-    def _pcap_header(self, buffer: bytes, at: int, end: int) -> int:
+    def _pcap_header(self, buffer: bytearray, at: int, end: int) -> int:
         if not self._holds(at, end, 24):
             return at
         snap, link = struct.unpack_from(f"{self._order}II", buffer, at + 16)
@@ -194,7 +211,7 @@ class Walker:
         self.offset += 24
         return at + 24
 
-    def _pcap_records(self, buffer: bytes, at: int, end: int) -> int:
+    def _pcap_records(self, buffer: bytearray, at: int, end: int) -> int:
         start = at
         offsets: list[int] = []
         found, read = offsets.append, _word(self._order)
@@ -218,7 +235,7 @@ class Walker:
 
     # pcapng: blocks, each with its length at both ends.
 
-    def _blocks(self, buffer: bytes, at: int, end: int) -> int:
+    def _blocks(self, buffer: bytearray, at: int, end: int) -> int:
         """All whole blocks, up to the next section, whose byte order may be another."""
         if self._holds(at, end, 12) and buffer[at : at + 4] == _SECTION_MAGIC:
             self._byte_order(buffer, at)
@@ -247,7 +264,7 @@ class Walker:
             at = behind
         return at
 
-    def _byte_order(self, buffer: bytes, at: int) -> None:
+    def _byte_order(self, buffer: bytearray, at: int) -> None:
         magic = buffer[at + 8 : at + 12]
         for order in "<>":
             if magic == struct.pack(f"{order}I", pcapng.BYTE_ORDER):
@@ -255,18 +272,18 @@ class Walker:
                 return
         self._broken("a section without a byte order")
 
-    def _other_block(self, kind: int, buffer: bytes, at: int, size: int) -> None:
+    def _other_block(self, kind: int, buffer: bytearray, at: int, size: int) -> None:
         try:
             if kind == pcapng.PACKET:
                 self._lying_packet(size, *self._unpack("12xI", buffer[at + 8 : at + size - 4]))
             elif kind == _OLD_PACKET:
                 self._old_packet(buffer, at, size)
             else:
-                self._contents(kind, buffer[at + 8 : at + size - 4])
+                self._contents(kind, bytes(buffer[at + 8 : at + size - 4]))
         except struct.error:
             self._skip("a block is shorter than what it holds")
 
-    def _old_packet(self, buffer: bytes, at: int, size: int) -> None:
+    def _old_packet(self, buffer: bytearray, at: int, size: int) -> None:
         number, captured = self._unpack("H10xI", buffer[at + 8 : at + size - 4])
         if captured > size - 32:
             self._lying_packet(size, captured)
@@ -279,7 +296,7 @@ class Walker:
         else:
             self._skip(f"a packet of {captured} bytes in a block of {size - 32}")
 
-    def _packet(self, buffer: bytes, at: int, number: int) -> None:
+    def _packet(self, buffer: bytearray, at: int, number: int) -> None:
         """A packet whose record, times first, lies at ``at``."""
         if number >= len(self.interfaces):
             self._skip(f"a packet of interface {number}, which is not described")
@@ -297,13 +314,13 @@ class Walker:
             batch = Batch(buffer, self._order, interface, tick_ns << 32, tick_ns, [at])
             self._batches.append(batch)
 
-    def _odd_time(self, buffer: bytes, at: int, interface: CapturedInterface) -> None:
+    def _odd_time(self, buffer: bytearray, at: int, interface: CapturedInterface) -> None:
         """Times that are no whole number of nanoseconds, or moved: the record is written anew."""
         high, low, captured, length = _words(self._order)(buffer, at)
         ticks = high << 32 | low
         time_ns = ticks * _SECOND // interface.ticks_per_second + interface.offset_s * _SECOND
         start = at + RECORD_HEAD
-        self._rewritten(time_ns, length, buffer[start : start + captured], interface)
+        self._rewritten(time_ns, length, bytes(buffer[start : start + captured]), interface)
 
     def _rewritten(
         self, time_ns: int, length: int, data: bytes, interface: CapturedInterface
@@ -333,7 +350,7 @@ class Walker:
         captured = min(length, len(body) - 4, interface.snap or length)
         self._rewritten(0, length, body[4 : 4 + captured], interface)
 
-    def _unpack(self, layout: str, body: bytes) -> tuple[int, ...]:
+    def _unpack(self, layout: str, body: bytes | bytearray) -> tuple[int, ...]:
         return struct.unpack_from(f"{self._order}{layout}", body)
 
     def _add_interface(self, interface: CapturedInterface) -> None:
@@ -412,7 +429,7 @@ class Reader:
         return [frame for batch in batches for frame in batch.frames(batch.offsets)]
 
 
-Unpack = Callable[[bytes, int], tuple[int, ...]]
+Unpack = Callable[[bytes | bytearray, int], tuple[int, ...]]
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from tlsprobe.explain.experiment import capture_for, experiment_for, help_for
 from tlsprobe.explain.packets_shown import ladder, last_words
 from tlsprobe.explain.plain_http import PlainHttp
 from tlsprobe.explain.remains import remains_of
-from tlsprobe.explain.trace import KeyLog, client_hello_way, trace_of
+from tlsprobe.explain.trace import KeyLog, Known, client_hello_way, known_of, trace_of
 from tlsprobe.explain.wanted import Filter, takes_reset
 from tlsprobe.flows.connection import Connection
 from tlsprobe.judge.causes import resets_of
@@ -54,6 +54,7 @@ class _Seen(NamedTuple):
     connection: Connection
     way: int
     why: str | None
+    known: Known
     trace: Trace
     client: str
     server: str
@@ -156,15 +157,17 @@ class Explainer:
 
     def _see(self, connection: Connection) -> _Seen:
         way, why = self._client_way(connection)
-        trace = trace_of(connection, way, self._key_log, self._carried)
+        known = known_of(connection, way, self._key_log)
+        trace = trace_of(connection, way, known, self._carried)
         ends = connection.ends
-        return _Seen(connection, way, why, trace, text(ends[way]), text(ends[1 - way]))
+        return _Seen(connection, way, why, known, trace, text(ends[way]), text(ends[1 - way]))
 
     def _troubles(self, seen: _Seen) -> tuple[Trouble, ...]:
         remains = remains_of(
             seen.connection,
             seen.way,
             seen.trace,
+            seen.known,
             self._plain_http,
             self._choice.until_ns,
             lossy=self.lossy,

@@ -1,7 +1,8 @@
-"""Responses of HTTP/1 that are in the open: where the last one begins, and what it still owes.
+"""Responses of HTTP that are in the open, and what they still owe.
 
-Only heads that a segment begins with are seen, which is where servers begin them. What a response
-owes is told by its Content-Length, or by its last chunk (RFC 9112 sections 6.3 and 7.1).
+Of HTTP/1 only heads that a segment begins with are seen, which is where servers begin them. What a
+response owes is told by its Content-Length, or by its last chunk (RFC 9112 sections 6.3 and 7.1).
+HTTP/2 is followed frame by frame from its preface on.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tlsprobe.explain.http2_frames import PREFACE, Http2
 from tlsprobe.flows.connection import Connection
-from tlsprobe.flows.stream import offset
+from tlsprobe.flows.stream import MASK, offset
+from tlsprobe.judge.troubles import Owed
+from tlsprobe.model.trace import Side
 from tlsprobe.packets.packet import Packet, reverse
 
 MOST_HEADS = 20_000
 """Of so many directions a head is remembered."""
+
+MOST_FRAMED = 1_000
+"""So many connections of HTTP/2 are followed."""
 
 _HEAD_BYTES = 8192
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -35,11 +42,30 @@ class _Head:
     tail: bytes = b""
 
 
+@dataclass(slots=True)
+class _Framed:
+    """A direction of HTTP/2; ``seq`` is the number of the next byte, None before the first."""
+
+    frames: Http2
+    side: Side
+    seq: int | None = None
+
+    def take(self, packet: Packet) -> None:
+        """One more packet; behind a hole nothing can be told."""
+        ahead = 0 if self.seq is None else offset(packet.seq, self.seq, 0)
+        if ahead > 0 or len(packet.payload) != packet.length:
+            self.frames.is_lost = True
+        elif ahead + packet.length > 0:
+            self.frames.feed(self.side, packet.payload[-ahead:])
+            self.seq = (packet.seq + packet.length) & MASK
+
+
 class PlainHttp:
     """Looks at packets as they pass, and remembers the heads."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, _Head] = {}
+        self._framed: dict[bytes, _Framed] = {}
 
     def watch(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """The same packets."""
@@ -47,7 +73,11 @@ class PlainHttp:
         for packet in packets:
             payload = packet.payload
             if payload:
-                if payload.startswith(b"HTTP/1.") or _REQUEST.match(payload):
+                if packet.key in self._framed:
+                    self._framed[packet.key].take(packet)
+                elif payload.startswith(PREFACE):
+                    self._begin_frames(packet)
+                elif payload.startswith(b"HTTP/1.") or _REQUEST.match(payload):
                     self._begin(packet)
                 elif packet.key in heads:
                     whole = len(payload) == packet.length
@@ -63,19 +93,32 @@ class PlainHttp:
         tail = payload[-len(_END) :] if len(payload) == packet.length else b""
         self._heads[packet.key] = _Head(packet.seq, head, tail)
 
+    def _begin_frames(self, packet: Packet) -> None:
+        if len(self._framed) >= 2 * MOST_FRAMED:
+            return
+        frames, key = Http2(), packet.key
+        self._framed[key] = _Framed(frames, Side.CLIENT)
+        self._framed[reverse(key)] = _Framed(frames, Side.SERVER)
+        self._framed[key].take(packet)
+
     def forget(self, connection: Connection) -> None:
         """Nothing more comes of this one."""
         for key in (connection.key, reverse(connection.key)):
             self._heads.pop(key, None)
+            self._framed.pop(key, None)
 
-    def owed(self, connection: Connection, way: int, reached: int) -> tuple[str, int | None] | None:
-        """What the last response of this way lacks, and how many bytes, if that is known.
+    def owed(self, connection: Connection, way: int, reached: int) -> Owed | None:
+        """What the last response of this way lacks.
 
         ``reached`` is the offset behind its last byte.
         """
         key = reverse(connection.key) if way else connection.key
         response, request = self._heads.get(key), self._heads.get(reverse(key))
-        stream = connection.streams[way]
+        stream, framed = connection.streams[way], self._framed.get(key)
+        if framed is not None:
+            is_server = framed.side is Side.SERVER
+            is_all = framed.seq == connection.number(way, reached)
+            return framed.frames.owed() if is_server and is_all else None
         if response is None or stream.base is None or not _has_body(response, request):
             return None
         start = offset(response.seq, stream.base, reached)
@@ -84,12 +127,12 @@ class PlainHttp:
             return None
         if _CHUNKED.search(response.head):
             unfinished = response.tail and response.tail != _END
-            return ("chunks", None) if unfinished else None
+            return Owed("chunks") if unfinished else None
         length = _LENGTH.search(response.head)
         if length is None or (request is None and not got):  # it may have answered a HEAD
             return None
         left = int(length[1]) - got
-        return ("content-length", left) if left > 0 else None
+        return Owed("content-length", left) if left > 0 else None
 
 
 def _has_body(response: _Head, request: _Head | None) -> bool:

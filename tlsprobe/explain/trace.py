@@ -63,6 +63,10 @@ _TICKET_BYTES = 100
 _VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", TLS13: "1.3"}
 
 KeyLog = Mapping[bytes, Secrets]
+Known = Mapping[Side, Mapping[int, Opened]]
+"""Of each direction, the records that a key log opens, by their place."""
+
+_NOTHING_KNOWN: Known = MappingProxyType({side: MappingProxyType({}) for side in Side})
 
 
 class Session(NamedTuple):
@@ -80,15 +84,16 @@ class Session(NamedTuple):
 def trace_of(
     connection: Connection,
     client_way: int,
-    key_log: KeyLog,
+    known: Known,
     carried: Mapping[int, Carried] = MappingProxyType({}),
 ) -> Trace:
     """The connection as the judge wants it, ``client_way`` being the client's direction.
 
-    ``carried`` is what a text calls the contents of its packets, by their numbers.
+    ``known`` is what a key log opens of it, see `known_of`; ``carried`` is what a text calls the
+    contents of its packets, by their numbers.
     """
     segments = connection.segments(client_way)
-    records, session = _records(connection, client_way, segments, key_log, carried)
+    records, session = _records(connection, client_way, segments, known, carried)
     client, server = connection.ends[client_way], connection.ends[1 - client_way]
     drive = Drive(
         client=(host_text(client[0]), client[1]),
@@ -118,19 +123,13 @@ def _records(
     connection: Connection,
     client_way: int,
     segments: Sequence[Segment],
-    key_log: KeyLog,
+    known: Known,
     carried: Mapping[int, Carried],
 ) -> tuple[list[Record], Session]:
     """Both sides' records, in time order."""
-    walks: dict[Side, RecordWalk] = {}
-    if connection.walks:
-        walks[Side.CLIENT] = connection.walks[client_way]
-        walks[Side.SERVER] = connection.walks[1 - client_way]
-        for walk in walks.values():
-            walk.finish()
+    walks = _walks(connection, client_way)
     tls = {side for side, walk in walks.items() if walk.speaks_tls}
     session = _session(walks) if tls else Session(None, None)
-    known = _known(walks, session, key_log)
     found: list[Record] = []
     shaken = _client_shaken(walks, session)
     for side in Side:
@@ -162,13 +161,24 @@ def _session(walks: Mapping[Side, RecordWalk]) -> Session:
     return Session(client[0] if client else None, final[0] if final else None)
 
 
-def _known(
-    walks: Mapping[Side, RecordWalk], session: Session, key_log: KeyLog
-) -> dict[Side, dict[int, Opened]]:
+def _walks(connection: Connection, client_way: int) -> dict[Side, RecordWalk]:
+    """The walks over both directions, come to their end; none over a text."""
+    if not connection.walks:
+        return {}
+    for walk in connection.walks:
+        walk.finish()
+    ways = {Side.CLIENT: client_way, Side.SERVER: 1 - client_way}
+    return {side: connection.walks[way] for side, way in ways.items()}
+
+
+def known_of(connection: Connection, client_way: int, key_log: KeyLog) -> Known:
     """What the key log opens."""
-    client, server = session
+    walks = _walks(connection, client_way) if key_log else {}
+    if not any(walk.speaks_tls for walk in walks.values()):
+        return _NOTHING_KNOWN
+    client, server = _session(walks)
     if client is None or server is None or client.random not in key_log:
-        return {side: {} for side in Side}
+        return _NOTHING_KNOWN
     from tlsprobe.records.secrets import opened  # noqa: PLC0415 - brings cryptography
 
     found = {side: walk.found for side, walk in walks.items()}

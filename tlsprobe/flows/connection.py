@@ -39,7 +39,7 @@ TUNNELS = 4
 """So many tunnels of a connection are named: there and back may differ, and so do mirrors."""
 
 _ITSELF, _ITSELF_WITH_BODIES = 16, 240
-_WAITING_BYTES = 256
+_HELD_BYTES = 256
 _DISORDER_NS = 10**9
 _RELATIVE_BASE = 1
 
@@ -213,9 +213,9 @@ class Connection:
                 own.saw(first, first + length, flags & _FIN)
                 if length and self.walks:
                     walk = self.walks[way]
-                    self.held -= walk.waiting_bytes // _WAITING_BYTES
+                    held = walk.held_bytes // _HELD_BYTES
                     walk.feed(first, payload, length, time_ns, number)
-                    self.held += walk.waiting_bytes // _WAITING_BYTES
+                    self.held += walk.held_bytes // _HELD_BYTES - held
         if time_ns < self.last_ns:
             self._disorder_ns = max(self._disorder_ns, self.last_ns - time_ns)
         self.last_ns = time_ns

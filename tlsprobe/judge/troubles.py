@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tlsprobe.model.explanation import Trouble, TroubleKind
 from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Side, Trace
@@ -36,20 +37,32 @@ _ALERT_BYTES = 24
 """A sealed alert of TLS 1.3 with its head; one that is padded would be longer."""
 
 
+class Owed(NamedTuple):
+    """What a side had begun and not finished.
+
+    ``what`` is ``record``, ``content-length``, ``chunks``, ``stream`` (of HTTP/2, whose response
+    had begun) or ``goaway`` (one that the server's GOAWAY took, without a response). ``octets`` are
+    None where nobody knows how many, ``stream`` where there is none.
+    """
+
+    what: str
+    octets: int | None = None
+    stream: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Remains:
     """What is known of a connection beside its trace.
 
     ``until_ns`` is the time of the last packet of the whole capture, ``lossy`` says that it lacks
     packets that passed. ``tls`` are the sides that speak TLS in the open, ``owed`` what each had
-    begun and not finished when it ended: a kind (``record``, ``content-length``, ``chunks``) with
-    the number of bytes, None where nobody knows how many.
+    not finished when it ended.
     """
 
     until_ns: int
     lossy: bool = False
     tls: frozenset[Side] = frozenset()
-    owed: Mapping[Side, tuple[str, int | None]] = field(default_factory=dict)
+    owed: Mapping[Side, Owed] = field(default_factory=dict)
 
 
 def troubles_of(trace: Trace, remains: Remains) -> tuple[Trouble, ...]:
@@ -360,7 +373,7 @@ def _is_read_by(peer: _Direction, own: _Direction, fin: Segment) -> bool:
 
 def _cut_short(ends: _Ends, resets: tuple[Segment, ...], remains: Remains) -> Iterator[Trouble]:
     """Something that had been begun when its sender ended, and its peer had not."""
-    for side, (what, octets) in remains.owed.items():
+    for side, owed in remains.owed.items():
         own, peer = ends[side], ends[side.peer]
         if not own.is_seen_to_its_end:
             continue
@@ -368,7 +381,15 @@ def _cut_short(ends: _Ends, resets: tuple[Segment, ...], remains: Remains) -> It
         theirs = (*peer.fins, *(rst for rst in resets if rst.side is not side))
         if end is not None and all(other.number > end.number for other in theirs):
             kind, numbers = TroubleKind.CUT_SHORT, (end.number,)
-            yield Trouble(kind, side, numbers, end.time_ns, octets=octets, what=what)
+            yield Trouble(
+                kind,
+                side,
+                numbers,
+                end.time_ns,
+                octets=owed.octets,
+                stream=owed.stream,
+                what=owed.what,
+            )
 
 
 def _repeated(ends: _Ends, resets: tuple[Segment, ...]) -> Iterator[Trouble]:

@@ -57,8 +57,8 @@ class Trouble:
     """One such thing. ``side`` is whose doing or whose loss it is; ``packets`` show it.
 
     ``seconds`` is how long it took, ``octets`` how many bytes are owed (None: not known),
-    ``what`` tells kinds of one kind apart: what was cut short, what was repeated. ``sure`` says
-    that it was read, and not inferred from sizes.
+    ``stream`` which one of HTTP/2 was not ended, ``what`` tells kinds of one kind apart: what was
+    cut short, what was repeated. ``sure`` says that it was read, and not inferred from sizes.
     """
 
     kind: TroubleKind
@@ -67,6 +67,7 @@ class Trouble:
     time_ns: int
     seconds: float | None = None
     octets: int | None = None
+    stream: int | None = None
     what: str = ""
     sure: bool = True
 

@@ -1,4 +1,4 @@
-"""Opens small TLS records of a capture with the secrets of a key log: is it an alert, and which.
+"""Opens TLS records of a capture with the secrets of a key log: is it an alert, and which.
 
 The key log (SSLKEYLOGFILE, draft-ietf-tls-keylogfile) has the traffic secrets of TLS 1.3 and the
 master secret of TLS 1.2; from there it is the key schedule of RFC 8446 section 7.3 or the PRF of
@@ -39,6 +39,7 @@ KEY_UPDATE = 24
 """The handshake message that changes keys (RFC 8446 section 4.6.3)."""
 
 _TLS12 = 0x0303
+_SEALED_12 = frozenset({ALERT, HANDSHAKE, APPLICATION_DATA})
 
 Found = Mapping[Side, Sequence[FoundRecord]]
 Contents = dict[Side, dict[int, Opened]]
@@ -48,7 +49,7 @@ Contents = dict[Side, dict[int, Opened]]
 def opened(
     found: Found, client: Hello, server: Hello, key_log: Mapping[bytes, Secrets], *, lost: bool
 ) -> Contents:
-    """The small records of both directions that could be opened.
+    """The records of both directions that could be opened, of those that were kept whole.
 
     ``lost`` says that records are missing between those that were found.
     """
@@ -159,6 +160,8 @@ def _open_12(
             for record, inner in _opened_12(found.get(side, ()), both[side], number, lost=lost):
                 if record.kind == ALERT:
                     contents[side][record.place] = Opened(ALERT, expanded(inner))
+                elif record.kind == APPLICATION_DATA:
+                    contents[side][record.place] = Opened(APPLICATION_DATA, inner)
                 elif (hello := read_hello(inner)) is not None:
                     hellos[side] = hello
         if len(hellos) < len(Side):
@@ -169,7 +172,7 @@ def _open_12(
 def _opened_12(
     found: Sequence[FoundRecord], keys: Keys, number: int, *, lost: bool
 ) -> Iterator[tuple[FoundRecord, bytes]]:
-    """Alerts and handshake messages behind the ``number``-th change of keys, up to the next."""
+    """The records behind the ``number``-th change of keys, up to the next."""
     changes = [record.place for record in found if record.kind == CHANGE_CIPHER_SPEC]
     if number >= len(changes):
         return
@@ -177,7 +180,7 @@ def _opened_12(
     missing = 0
     for record in found:
         sequence = record.place - changes[number] - 1
-        if record.kind not in {ALERT, HANDSHAKE} or sequence < 0 or record.place > until:
+        if record.kind not in _SEALED_12 or sequence < 0 or record.place > until:
             continue
         if not record.whole:
             continue

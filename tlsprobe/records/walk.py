@@ -43,6 +43,9 @@ ALERT_BYTES = 512
 SMALL_BYTES = 128
 """Of application data so many, for who has the keys: alerts are small, however padded."""
 
+STREAM_BYTES = 1 << 20
+"""So many bytes of a direction's application data are kept whole before that, for the same."""
+
 _SEALED = re.compile(rb"[\x15\x17]\x03\x03[\x00-\x48]", re.DOTALL)
 """How a record that is sealed begins, in TLS 1.2 and 1.3."""
 
@@ -75,10 +78,12 @@ class FoundRecord(NamedTuple):
 
 
 class RecordWalk:
-    """The records of one direction. ``keep_bodies`` keeps small ciphertexts, for who has the keys.
+    """The records of one direction. ``keep_bodies`` keeps ciphertexts, for who has the keys.
 
     ``first`` and ``latest`` hold the records, ``left_out`` counts those between them. ``plain_to``
     is the offset up to which no TLS was found, ``lost`` that records may be missing.
+    ``waiting_bytes`` wait for a hole to be filled; with what is kept of bodies they are
+    ``held_bytes``.
     """
 
     def __init__(self, *, from_start: bool, keep_bodies: bool = False) -> None:
@@ -88,6 +93,7 @@ class RecordWalk:
         self.plain_to = 0
         self.lost = False
         self._keep_data = SMALL_BYTES if keep_bodies else 0
+        self._stream_bytes = STREAM_BYTES if keep_bodies else 0
         self._keep_hellos = HELLO_BYTES_WITH_KEYS if keep_bodies else HELLO_BYTES
         self._from_start = from_start
         self._walking = False
@@ -99,7 +105,7 @@ class RecordWalk:
         self._body = bytearray()
         self._end = 0
         self._waiting: dict[int, tuple[bytes, int, int, int]] = {}
-        self.waiting_bytes = 0
+        self.waiting_bytes = self.held_bytes = 0
 
     @property
     def found(self) -> list[FoundRecord]:
@@ -162,12 +168,14 @@ class RecordWalk:
         if start not in self._waiting:
             self._waiting[start] = (payload, length, time_ns, number)
             self.waiting_bytes += len(payload)
+            self.held_bytes += len(payload)
         while len(self._waiting) > _WAITING_PIECES or self.waiting_bytes > _WAITING_BYTES:
             self._leap()
 
     def _fetch(self, start: int) -> tuple[bytes, int, int, int]:
         piece = self._waiting.pop(start)
         self.waiting_bytes -= len(piece[0])
+        self.held_bytes -= len(piece[0])
         return piece
 
     def _leap(self) -> None:
@@ -314,7 +322,8 @@ class RecordWalk:
         if kind == HANDSHAKE:
             return max(self._keep_hellos, SMALL_BYTES)
         if kind == APPLICATION_DATA:
-            return self._keep_data
+            size = self._end - self._begin - _HEADER
+            return size if size <= self._stream_bytes else self._keep_data
         return ALERT_BYTES if kind == ALERT else SMALL_BYTES
 
     def _complete(self, time_ns: int, number: int) -> None:
@@ -322,6 +331,9 @@ class RecordWalk:
         body = bytes(self._body)
         if self._head[0] == HANDSHAKE:
             self._keep_hellos = max(0, self._keep_hellos - len(body))
+        elif body and self._keep_data:
+            self._stream_bytes = max(0, self._stream_bytes - len(body))
+            self.held_bytes += len(body)
         record = FoundRecord(self._begin, self._end, self._head[0], time_ns, number, body, whole)
         self._head.clear()
         self._body.clear()

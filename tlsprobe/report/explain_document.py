@@ -65,7 +65,8 @@ class TroubleDocument:
     """What is amiss without a reset. ``packets`` show it, counted from 1 in the input's order.
 
     ``side`` is whose doing, or whose loss, it is; ``seconds`` how long it took, ``octets`` how many
-    bytes are owed, ``text`` the sentence that says so. ``sure`` is false where sizes alone tell.
+    bytes are owed, ``stream`` which stream of HTTP/2 was not ended, ``text`` the sentence that says
+    so. ``sure`` is false where sizes alone tell.
     """
 
     kind: TroubleKind
@@ -76,6 +77,7 @@ class TroubleDocument:
     sure: bool
     seconds: float | UnsetType = UNSET
     octets: int | UnsetType = UNSET
+    stream: int | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ def _trouble(trouble: Trouble) -> TroubleDocument:
         trouble.sure,
         seconds=UNSET if trouble.seconds is None else trouble.seconds,
         octets=UNSET if trouble.octets is None else trouble.octets,
+        stream=UNSET if trouble.stream is None else trouble.stream,
     )
 
 

@@ -42,6 +42,7 @@ def trouble_sentence(trouble: Trouble) -> str:
         packets=f"packet{'' if len(trouble.packets) == 1 else 's'} {numbers}",
         took=_took(trouble),
         octets=counted(trouble.octets or 0, "byte"),
+        stream=trouble.stream,
         how="" if trouble.sure else ", by the sizes of its records",
     )
 
@@ -58,6 +59,14 @@ _SENTENCES = {
     ),
     (TroubleKind.CUT_SHORT, "chunks"): (
         "the {side} ended ({packets}) before the last chunk of its message"
+    ),
+    (TroubleKind.CUT_SHORT, "stream"): (
+        "the {side} ended ({packets}) in the middle of a response: stream {stream} of HTTP/2 has no"
+        " END_STREAM"
+    ),
+    (TroubleKind.CUT_SHORT, "goaway"): (
+        "the {side} ended ({packets}) without a response on stream {stream} of HTTP/2, which its"
+        " GOAWAY had not refused"
     ),
     (TroubleKind.VANISHED, "data"): (
         f"{_VANISHED}the same bytes again for {{took}} ({{packets}}) and heard nothing more"
