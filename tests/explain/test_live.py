@@ -11,10 +11,12 @@ from tests.data.make_troubles import TROUBLES
 from tlsprobe.captures.pcap import Reader
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.explain import explain
+from tlsprobe.explain import explainer as explainer_module
 from tlsprobe.explain.live import LINGER_NS, PATIENCE_NS, SETTLED_NS, LiveExplainer
 from tlsprobe.explain.wanted import Filter
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
 from tlsprobe.model.kernel import KernelReset
+from tlsprobe.report.explain import Row, overview_of
 from tlsprobe.sniff.protocol import Arrival
 
 CORPUS = Path(__file__).parents[1] / "data/corpus"
@@ -189,3 +191,32 @@ def test_a_flood_is_bounded_and_what_is_forgotten_is_counted() -> None:
     found = explainer.explanation("lo", (), None)
     assert found.quiet == 2000
     assert any("open connections were forgotten" in note for note in found.source.notes)
+
+
+def test_beyond_the_room_for_resets_they_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The overview is true of more connections than are kept."""
+    link, arrivals = reset_alone()
+    client = next(data[34:36] for _, _, data in arrivals if data[47] & 2)
+    monkeypatch.setattr(explainer_module, "MOST_FLOWS", 2)
+    explainer = explainer_for(link)
+    for port in range(50_000, 50_005):
+        new = port.to_bytes(2, "big")
+        for time_ns, length, data in arrivals:
+            at = 34 if data[34:36] == client else 36
+            frame = data[:at] + new + data[at + 2 :]
+            explainer.file([(time_ns, length, frame)])
+    assert len(list(explainer.finish(arrivals[-1][0] + S))) == 5
+    found = explainer.explanation("lo", (), None)
+    assert (len([flow for flow in found.flows if flow.resets]), found.not_shown) == (2, 3)
+    rows = overview_of(found.flows, found.tallies)
+    alone = watched_alone(link, arrivals)
+    assert [(row.cause, row.side, row.connections) for row in rows] == [
+        (row.cause, row.side, 5) for row in alone
+    ]
+
+
+def watched_alone(link: int, arrivals: list[Arrival]) -> list[Row]:
+    explainer = explainer_for(link)
+    explainer.file(arrivals)
+    list(explainer.finish(arrivals[-1][0] + S))
+    return overview_of(explainer.explanation("lo", (), None).flows)

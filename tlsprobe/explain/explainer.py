@@ -23,7 +23,7 @@ from tlsprobe.judge.harm import harm_of
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.rewritten import NatIndex
 from tlsprobe.judge.troubles import troubles_of
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Trouble
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Tally, Trouble
 from tlsprobe.model.judgement import Reset, Word, signature
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
@@ -34,6 +34,9 @@ from tlsprobe.records.walk import ALERT, ALERT_SIZE
 
 MOST_FLOWS = 10_000
 """So many connections with a reset are told; more are only counted."""
+
+MOST_KINDS = 1_000
+"""So many kinds of resets are told apart among those that are only counted."""
 
 MOST_RESETS = 20
 """So many RSTs of one connection are told: behind the first few come echoes."""
@@ -92,6 +95,7 @@ class Explainer:
         self._kernel = kernel
         self._drawn: set[object] = set()
         self._loud = self._looked = 0
+        self._tallies: dict[object, Tally] = {}
         self._nat_index: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
 
@@ -118,11 +122,40 @@ class Explainer:
         """The same; returns what is said of a reset, also where it finds no room."""
         if connection.rsts and self._loud >= MOST_FLOWS:
             flow = self.judged(connection)
-            self.not_shown += flow is not None
+            if flow is not None:
+                self.not_shown += 1
+                self._count(flow)
             return flow
         told = len(self.flows)
         self.take(connection)
         return next((flow for flow in self.flows[told:] if flow.resets), None)
+
+    def _count(self, flow: ExplainedFlow) -> None:
+        """One that finds no room itself: its kinds of resets are added up."""
+        counted: set[object] = set()
+        for told in flow.resets:
+            reset = told.reset
+            key = reset.cause, reset.side, told.harm, flow.server, flow.sni
+            known, at = self._tallies.get(key), reset.time_ns
+            if known is not None:
+                more = int(key not in counted)
+                known = replace(
+                    known,
+                    resets=known.resets + 1,
+                    connections=known.connections + more,
+                    first_ns=min(known.first_ns, at),
+                    last_ns=max(known.last_ns, at),
+                )
+            elif len(self._tallies) < MOST_KINDS:
+                known = Tally(reset.cause, reset.side, told.harm, flow, 1, 1, at, at)
+            if known is not None:
+                self._tallies[key] = known
+            counted.add(key)
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """The kinds of resets of those that found no room."""
+        return tuple(self._tallies.values())
 
     def _take_quiet(self, connection: Connection) -> None:
         """One without a reset: a close look, but no judgement of what there is none of."""

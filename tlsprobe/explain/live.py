@@ -161,6 +161,7 @@ class LiveExplainer:
             not_shown=explainer.not_shown,
             passed=explainer.passed,
             unlooked=explainer.unlooked,
+            tallies=explainer.tallies,
         )
 
     # --- how connections come to their judgement --------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tlsprobe.model.causes import Remedy
+from tlsprobe.model.causes import Cause, Remedy
 from tlsprobe.model.judgement import LadderLine, Reader, Reset
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.trace import Side
@@ -159,12 +159,27 @@ class ExplainedFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """RSTs of one kind in connections for which there was no room; ``example`` is one of them."""
+
+    cause: Cause
+    side: Side
+    harm: Harm
+    example: ExplainedFlow
+    resets: int
+    connections: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The whole answer. Of the connections without a reset some, or all, are only counted.
 
     ``quiet`` is how many those are, ``not_shown`` how many with a reset found no room, ``passed``
     how many with a reset were not asked for. ``unlooked`` of the quiet ones were not looked at
-    closely: nothing is known of troubles of theirs.
+    closely: nothing is known of troubles of theirs. ``tallies`` say what is known of those that are
+    not shown: of a file nothing is.
     """
 
     source: InputFacts
@@ -173,6 +188,7 @@ class Explanation:
     not_shown: int = 0
     passed: int = 0
     unlooked: int = 0
+    tallies: tuple[Tally, ...] = ()
 
     @property
     def found(self) -> bool:

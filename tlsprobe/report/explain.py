@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Explanation, Harm, InputFacts
+from tlsprobe.model.explanation import (
+    ExplainedFlow,
+    ExplainedReset,
+    Explanation,
+    Harm,
+    InputFacts,
+    Tally,
+)
 from tlsprobe.model.judgement import Provoked, Reader
 from tlsprobe.model.trace import Side
 
@@ -199,15 +206,21 @@ class Row:
     last_ns: int
 
 
-def overview_of(flows: Iterable[ExplainedFlow]) -> list[Row]:
-    """The resets by cause, side, server and whom they hurt: the worst first, then the most."""
+def overview_of(flows: Iterable[ExplainedFlow], tallies: Iterable[Tally] = ()) -> list[Row]:
+    """The resets by cause, side, server and whom they hurt: the worst first, then the most.
+
+    ``tallies`` are of connections that are not among the flows.
+    """
     found: dict[tuple[Cause, Side, str, Harm], list[tuple[ExplainedFlow, ExplainedReset]]] = {}
     for flow in flows:
         for told in flow.resets:
             key = told.reset.cause, told.reset.side, server_of(flow), told.harm
             found.setdefault(key, []).append((flow, told))
-    rows = [_row(*key, of) for key, of in found.items()]
-    return sorted(rows, key=lambda row: (row.harm.rank, -row.connections, row.first_ns))
+    rows = {key: _row(*key, of) for key, of in found.items()}
+    for tally in tallies:
+        key = tally.cause, tally.side, server_of(tally.example), tally.harm
+        rows[key] = _with_tally(rows.get(key), tally, key[2])
+    return sorted(rows.values(), key=lambda row: (row.harm.rank, -row.connections, row.first_ns))
 
 
 def _row(
@@ -220,6 +233,20 @@ def _row(
     times = [told.reset.time_ns for _, told in of]
     connections = len({id(flow) for flow, _ in of})
     return Row(cause, side, server, harm, len(of), connections, min(times), max(times))
+
+
+def _with_tally(row: Row | None, tally: Tally, server: str) -> Row:
+    first_ns, last_ns = tally.first_ns, tally.last_ns
+    return Row(
+        tally.cause,
+        tally.side,
+        server,
+        tally.harm,
+        tally.resets + (row.resets if row else 0),
+        tally.connections + (row.connections if row else 0),
+        min(first_ns, row.first_ns) if row else first_ns,
+        max(last_ns, row.last_ns) if row else last_ns,
+    )
 
 
 BINS = 46

@@ -178,7 +178,7 @@ def explanation_document(explanation: Explanation) -> ExplainDocument:
         explanation.not_shown or UNSET,
         explanation.passed or UNSET,
         explanation.unlooked or UNSET,
-        tuple(map(_row, overview_of(explanation.flows))) or UNSET,
+        tuple(map(_row, overview_of(explanation.flows, explanation.tallies))) or UNSET,
     )
 
 

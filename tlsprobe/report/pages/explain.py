@@ -170,7 +170,7 @@ def _tally(explanation: Explanation) -> tuple[int, int, int]:
 def _overview(
     explanation: Explanation, flows: list[ExplainedFlow], most: int | None
 ) -> Iterator[Block]:
-    rows = overview_of(flows)
+    rows = overview_of(flows, explanation.tallies)
     shown = rows if most is None else rows[: max(most, MOST_ROWS)]
     if shown:
         heads = "resets", "hurts", "cause", "server", "when"
@@ -183,7 +183,8 @@ def _overview(
     if times is not None:
         source = explanation.source
         day = day_of(times.first_ns)
-        caption = f"{counted(sum(times.counts), 'reset')} over time{f', {day}' if day else ''}"
+        of = "the first " if explanation.not_shown else ""
+        caption = f"{of}{counted(sum(times.counts), 'reset')} over time{f', {day}' if day else ''}"
         first, last = (clock_in(source, at) for at in (times.first_ns, times.last_ns))
         yield Timeline(times.counts, first, last, caption)
 
