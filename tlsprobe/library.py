@@ -32,8 +32,7 @@ from tlsprobe.captures.reader import Captures
 from tlsprobe.configuration import read_waivers
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import CannotMeasure, UsageError, plain_errors
-from tlsprobe.explain import EVERYTHING
-from tlsprobe.explain import explain as explain_reading
+from tlsprobe.explain import EVERYTHING, explain_all
 from tlsprobe.explain.wanted import Filter
 from tlsprobe.model.behaviour import Behaviour
 from tlsprobe.model.explanation import Explanation
@@ -263,19 +262,7 @@ def explain(
     [('server', 'unread-data-at-close')]
     """
     source = str(capture) if isinstance(capture, Path) else capture
-    found: list[Explanation] = []
-    captures = Captures(source)
-    for reading in captures:
-        try:
-            found.append(explain_reading(reading, wanted, list(key_logs)))
-        except UsageError:
-            if not captures.is_archive:
-                raise
-        finally:
-            reading.close()
-    if not found:
-        raise UsageError(f"{capture} holds no capture", "give a pcap, a pcapng or printed packets")
-    return tuple(found)
+    return tuple(explain_all(Captures(source), wanted, list(key_logs)))
 
 
 def failing(run: Run, fail_on: str = "warn") -> tuple[Behaviour, ...]:

@@ -17,7 +17,7 @@ import typer
 from typer.models import OptionInfo
 
 from tlsprobe.cli.machines import seen_from_here
-from tlsprobe.cli.options import fill, flatten, parameters_of
+from tlsprobe.cli.taking import fill, flatten, parameters_of
 from tlsprobe.configuration import CONFIG_FILE, Configuration, ConfiguredTarget, read_configuration
 from tlsprobe.errors import UsageError
 from tlsprobe.keys import Key, Keys, a_flag, a_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from tlsprobe.cli.console import one_of, out
 from tlsprobe.cli.machines import GithubOption, GitlabOption, MachineOptions, SarifOption
+from tlsprobe.cli.taking import taking
 from tlsprobe.errors import UsageError
 from tlsprobe.model.causes import Cause, cause_named
 from tlsprobe.model.explanation import Explanation
@@ -37,7 +39,10 @@ CAUSES = tuple(str(cause) for cause in Cause)
 SIDES = tuple(str(side) for side in Side)
 
 
-def explain(  # noqa: PLR0917 - the options of the command line are its arguments
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """The options of ``tlsprobe explain``."""
+
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -46,7 +51,7 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             " tshark or Wireshark's packet list printed; '-' is stdin. With --live instead:"
             " 'port N', 'host ADDRESS', both, or nothing for all of TCP.",
         ),
-    ] = None,
+    ] = None
     live: Annotated[
         bool,
         typer.Option(
@@ -54,38 +59,38 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             help="Sniff instead of reading a file: print each reset as it is understood, and the"
             " overview when Ctrl-C ends it. Needs root or CAP_NET_RAW.",
         ),
-    ] = False,
+    ] = False
     interface: Annotated[
         str | None,
         typer.Option(
             "--interface", "-i", metavar="IF", help="With --live: the interface. Default: any."
         ),
-    ] = None,
+    ] = None
     keys: Annotated[
         list[Path] | None,
         typer.Option("--keys", metavar="FILE", help="TLS key log of the sessions; repeatable."),
-    ] = None,
+    ] = None
     host: Annotated[
         str | None, typer.Option("--host", metavar="IP", help="Only connections with this address.")
-    ] = None,
+    ] = None
     port: Annotated[
         int | None,
         typer.Option("--port", min=0, max=65535, help="Only connections with this port."),
-    ] = None,
+    ] = None
     flow: Annotated[
         str | None,
         typer.Option(
             "--flow", metavar="CLIENT:PORT", help="Only the connection with this end, in full."
         ),
-    ] = None,
+    ] = None
     packet: Annotated[
         int | None,
         typer.Option("--packet", metavar="N", min=1, help="Only the connection of packet N."),
-    ] = None,
+    ] = None
     cause: Annotated[
         str | None,
         typer.Option("--cause", callback=one_of(CAUSES), help="Only resets of this cause."),
-    ] = None,
+    ] = None
     side: Annotated[
         str | None,
         typer.Option(
@@ -94,15 +99,15 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             callback=one_of(SIDES),
             help="Only resets that this side sent.",
         ),
-    ] = None,
+    ] = None
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help=f"Only what happened from then on: {_TIMES}"),
-    ] = None,
+    ] = None
     until: Annotated[
         str | None,
         typer.Option("--until", metavar="TIME", help="Only what happened until then."),
-    ] = None,
+    ] = None
     top: Annotated[
         int | None,
         typer.Option(
@@ -112,11 +117,11 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             help=f"Show N kinds of reset packet by packet. Default: {TOP}, on a page"
             f" {TOP_OF_PAGES}.",
         ),
-    ] = None,
+    ] = None
     every: Annotated[
         bool,
         typer.Option("--all", help="Show every kind of reset, and connections with nothing amiss."),
-    ] = False,
+    ] = False
     how: Annotated[
         str,
         typer.Option(
@@ -125,13 +130,50 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
             callback=one_of(FORMATS),
             help="Output format.",
         ),
-    ] = TERMINAL,
-    sarif: SarifOption = None,
-    gitlab: GitlabOption = None,
-    github: GithubOption = None,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
-) -> None:
+    ] = TERMINAL
+    sarif: SarifOption = None
+    gitlab: GitlabOption = None
+    github: GithubOption = None
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False
+
+    @property
+    def output(self) -> str:
+        """The format."""
+        return JSON if self.json else self.how
+
+    @property
+    def most(self) -> int | None:
+        """So many kinds of reset are shown packet by packet; None: all."""
+        if self.every:
+            return None
+        usual = TOP if self.output == TERMINAL else TOP_OF_PAGES
+        return usual if self.top is None else self.top
+
+    @property
+    def machines(self) -> MachineOptions:
+        """What build servers are to be told."""
+        return MachineOptions(None, self.sarif, self.gitlab, self.github)
+
+    def wanted(self) -> Filter:
+        """Which connections are asked for. Raises UsageError."""
+        from tlsprobe.explain.wanted import Filter
+
+        return Filter(
+            host=_address(self.host),
+            port=self.port,
+            quiet=self.every,
+            flow=_endpoint(self.flow),
+            packet=self.packet,
+            cause=cause_named(self.cause) if self.cause else None,
+            side=Side(self.side) if self.side else None,
+            since=_moment("--since", self.since),
+            until=_moment("--until", self.until),
+        )
+
+
+@taking(ExplainOptions)
+def explain(options: ExplainOptions) -> None:
     """Explain how connections in a capture ended: who sent each reset, why, whom it hurts.
 
     First an overview, then other trouble than resets, then the kinds of reset, the worst first.
@@ -149,35 +191,20 @@ def explain(  # noqa: PLR0917 - the options of the command line are its argument
     2 the input could not be read or holds no packet, or the command line is wrong; 3 with --live
     nothing could be captured, or the capture broke off before anything was found.
     """
-    from tlsprobe.explain.wanted import Filter
-
-    chosen = JSON if json else how
-    wanted = Filter(
-        host=_address(host),
-        port=port,
-        quiet=every,
-        flow=_endpoint(flow),
-        packet=packet,
-        cause=cause_named(cause) if cause else None,
-        side=Side(side) if side else None,
-        since=_moment("--since", since),
-        until=_moment("--until", until),
-    )
-    usual = TOP if chosen == TERMINAL else TOP_OF_PAGES
-    most = None if every else usual if top is None else top
-    if live:
-        from tlsprobe.cli.explain_live import live_explanation
-
-        found = live_explanation(words or [], interface, wanted, keys or [], chosen, no_color)
-        explanations = [found]
-    else:
-        key_logs = [_read(path) for path in keys or ()]
-        explanations = _explained(_file(words or [], interface), wanted, key_logs)
-    _show(explanations, chosen, most, no_color)
-    _tell_machines(explanations, MachineOptions(None, sarif, gitlab, github), most)
+    explanations = _live(options) if options.live else _explained(options)
+    _show(explanations, options)
+    _tell_machines(explanations, options.machines, options.most)
     if any(one.found for one in explanations):
         raise typer.Exit(FOUND)
-    raise typer.Exit(BROKEN if live and explanations[0].source.truncated else 0)
+    raise typer.Exit(BROKEN if options.live and explanations[0].source.truncated else 0)
+
+
+def _live(options: ExplainOptions) -> list[Explanation]:
+    from tlsprobe.cli.explain_live import live_explanation
+
+    wanted, words, key_logs = options.wanted(), options.words or [], options.keys or []
+    how, no_color = options.output, options.no_color
+    return [live_explanation(words, options.interface, wanted, key_logs, how, no_color)]
 
 
 def _file(words: list[str], interface: str | None) -> str:
@@ -189,34 +216,24 @@ def _file(words: list[str], interface: str | None) -> str:
     return words[0]
 
 
-def _explained(file: str, wanted: Filter, key_logs: list[bytes]) -> list[Explanation]:
+def _explained(options: ExplainOptions) -> list[Explanation]:
     """One for each capture in the file; what an archive holds besides is told on stderr."""
     from tlsprobe.captures.reader import Captures
-    from tlsprobe.captures.reading import CaptureUnreadable
     from tlsprobe.cli.reading_view import ReadingView
-    from tlsprobe.explain import explain as explained
+    from tlsprobe.explain import explain_all
 
-    found: list[Explanation] = []
+    wanted, key_logs = options.wanted(), [_read(path) for path in options.keys or ()]
+    file = _file(options.words or [], options.interface)
     view = ReadingView(file)
     captures = Captures(file, view.watch)
-    for reading in captures:
-        try:
-            found.append(explained(reading, wanted, key_logs))
-        except CaptureUnreadable as error:
-            if not captures.is_archive:
-                raise
-            captures.passed_over.append(error)
-        finally:
-            view.clear()
-            reading.close()
-    if not found:
-        raise captures.passed_over[0]
+    found = explain_all(captures, wanted, key_logs, view.clear)
     for left_out in captures.passed_over:
         typer.echo(f"left out: {left_out.message}", err=True)
     return found
 
 
-def _show(explanations: list[Explanation], how: str, most: int | None, no_color: bool) -> None:
+def _show(explanations: list[Explanation], options: ExplainOptions) -> None:
+    how, most = options.output, options.most
     if how == JSON:
         from tlsprobe.report.explain_document import encode_explanation
 
@@ -233,7 +250,7 @@ def _show(explanations: list[Explanation], how: str, most: int | None, no_color:
         from tlsprobe.report.pages.explain import explain_pages
         from tlsprobe.report.render_terminal import print_page
 
-        print_page(out(no_color=no_color), explain_pages(explanations, most))
+        print_page(out(no_color=options.no_color), explain_pages(explanations, most))
 
 
 def _tell_machines(

@@ -29,10 +29,10 @@ from tlsprobe.cli.options import (
     PatienceOption,
     QuietOption,
     TlsOption,
-    taking,
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL
 from tlsprobe.cli.progress import FleetProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.cli.typed import command_line
 from tlsprobe.cli.verbs import CONTEXT
 from tlsprobe.drive.script import Patience

@@ -33,10 +33,10 @@ from tlsprobe.cli.options import (
     RateOption,
     TlsOption,
     must_be_one_of,
-    taking,
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL
 from tlsprobe.cli.progress import FuzzProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.configuration import CONFIG_FILE
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError, plain_errors

@@ -17,8 +17,9 @@ from tlsprobe.campaign.lab_clients import (
 )
 from tlsprobe.campaign.settings import ClientsSettings
 from tlsprobe.cli.console import err, out
-from tlsprobe.cli.options import NoColorOption, QuietOption, taking
+from tlsprobe.cli.options import NoColorOption, QuietOption
 from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import plain_errors
 from tlsprobe.report.render_terminal import print_page

@@ -20,8 +20,9 @@ from tlsprobe.campaign.lab_paths import (
 from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import PathsSettings
 from tlsprobe.cli.console import err, out, say
-from tlsprobe.cli.options import LeanOption, NoColorOption, QuietOption, TlsOption, taking
+from tlsprobe.cli.options import LeanOption, NoColorOption, QuietOption, TlsOption
 from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import plain_errors
 from tlsprobe.lab.paths import PATHS, missing

@@ -26,9 +26,9 @@ from tlsprobe.cli.options import (
     QuietOption,
     TlsOption,
     VendorsArgument,
-    taking,
 )
 from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.cli.typed import behind_run, command_line, lab_begun_in, run_again, without
 from tlsprobe.errors import plain_errors
 from tlsprobe.lab.choice import chosen

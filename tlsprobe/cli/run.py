@@ -34,10 +34,10 @@ from tlsprobe.cli.options import (
     RateOption,
     TlsOption,
     must_be_one_of,
-    taking,
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.cli.typed import behind_run, command_line, resumed_arguments, run_again, without
 from tlsprobe.configuration import CONFIG_FILE
 from tlsprobe.drive.script import Patience

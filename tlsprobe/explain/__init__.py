@@ -8,9 +8,10 @@ and a second over these alone. What the close look finds is put into the terms o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from tlsprobe.captures.reading import Reading
+from tlsprobe.captures.reader import Captures
+from tlsprobe.captures.reading import CaptureUnreadable, Reading
 from tlsprobe.errors import UsageError
 from tlsprobe.explain.choice import Choice, choose, key_of_packet, span_of
 from tlsprobe.explain.explainer import MOST_FLOWS, MOST_RESETS, Explainer
@@ -22,7 +23,7 @@ from tlsprobe.model.explanation import ExplainedFlow, Explanation, InputFacts
 from tlsprobe.packets.packet import reverse
 from tlsprobe.records.key_log import read_key_log
 
-__all__ = ["MOST_FLOWS", "MOST_RESETS", "Explanation", "Filter", "explain"]
+__all__ = ["MOST_FLOWS", "MOST_RESETS", "Explanation", "Filter", "explain", "explain_all"]
 
 EVERYTHING = Filter()
 """Every connection, of which those with nothing amiss are only counted."""
@@ -52,6 +53,33 @@ def explain(
             if _is_meant(connection, wanted, choice.window, only):
                 explainer.take(connection)
     return _concluded(reading, choice, explainer, span_of(choice.summary))
+
+
+def explain_all(
+    captures: Captures,
+    wanted: Filter = EVERYTHING,
+    key_logs: Sequence[bytes] = (),
+    done: Callable[[], None] = lambda: None,
+) -> list[Explanation]:
+    """Explain every capture of an input, and call ``done`` behind each.
+
+    What cannot be read of an archive is added to ``captures.passed_over``. Raises CaptureUnreadable
+    where nothing can be, UsageError as `explain`.
+    """
+    found: list[Explanation] = []
+    for reading in captures:
+        try:
+            found.append(explain(reading, wanted, key_logs))
+        except CaptureUnreadable as error:
+            if not captures.is_archive:
+                raise
+            captures.passed_over.append(error)
+        finally:
+            done()
+            reading.close()
+    if not found:
+        raise captures.passed_over[0]
+    return found
 
 
 def _only(reading: Reading, wanted: Filter) -> tuple[bytes, int] | None:

@@ -95,62 +95,67 @@ class Decoder:
         ``length`` is the frame's on the wire, ``index`` the interface that it was captured at,
         ``number`` what the segment is called. Raises Malformed.
         """
-        at = 0
         if link == frames.ETHERNET:
-            kind = frame[12:15]
-            if kind == frames.PLAIN_IPV4 and len(frame) >= _LEAST_4:
-                total, ip_id, fragment, ttl, protocol, seq, ack, size, flags, window = _ipv4(frame)
-                if protocol == _TCP and not fragment & _ANY_FRAGMENT:
-                    ends, at, counted = _PLAIN_4
-                    df = fragment & _DF != 0
-            elif kind == frames.PLAIN_IPV6 and len(frame) >= _LEAST_6:
-                total, protocol, ttl, seq, ack, size, flags, window = _ipv6(frame)
-                if protocol == _TCP:
-                    ends, at, counted = _PLAIN_6
-                    ip_id = df = None
-        if at:
-            behind = at + _TCP_BYTES
-            start = at + (size >> 2 & 0x3C)
-            end = counted + total if total else length
-            if behind <= start <= end and start <= len(frame):
-                if start == behind:
-                    options, scale = b"", None
-                elif start == behind + USUAL_BYTES and frame[behind : behind + 4] == USUAL_START:
-                    options, scale = USUAL, None
-                else:
-                    options, scale = read_options(frame[behind:start])
-                # Not by its constructor, which takes longer than all the rest.
-                return _new(
-                    Packet,
-                    (
-                        number,
-                        time_ns,
-                        frame[ends : at + 4],
-                        seq,
-                        ack if flags & _ACK else None,
-                        flags,
-                        window,
-                        end - start,
-                        frame[start:end],
-                        ttl,
-                        ip_id,
-                        TIMESTAMPS in options,
-                        df,
-                        scale if flags & _SYN else None,
-                        options,
-                        index,
-                        False,
-                        self._is_copy(
-                            (frame[ends : at + 16], end - start, ip_id), time_ns, index, ip_id
-                        ),
-                        "",
-                    ),
-                )
+            packet = self._plain(frame, length, time_ns, number, index)
+            if packet is not None:
+                return packet
         found = self.find(frame, link, length, time_ns)
         if found is None:
             return None
         place = self.place(frame, link, index, found.tunnel)
         return self.segment(found, number, time_ns, place)
+
+    def _plain(
+        self, frame: bytes, length: int, time_ns: int, number: int, index: int
+    ) -> Packet | None:
+        """The segment of a frame without tags, tunnels, fragments; None if it is no such frame."""
+        kind = frame[12:15]
+        if kind == frames.PLAIN_IPV4 and len(frame) >= _LEAST_4:
+            total, ip_id, fragment, ttl, protocol, seq, ack, size, flags, window = _ipv4(frame)
+            if protocol != _TCP or fragment & _ANY_FRAGMENT:
+                return None
+            ends, at, counted = _PLAIN_4
+            df = fragment & _DF != 0
+        elif kind == frames.PLAIN_IPV6 and len(frame) >= _LEAST_6:
+            total, protocol, ttl, seq, ack, size, flags, window = _ipv6(frame)
+            if protocol != _TCP:
+                return None
+            ends, at, counted = _PLAIN_6
+            ip_id = df = None
+        else:
+            return None
+        behind = at + _TCP_BYTES
+        start = at + (size >> 2 & 0x3C)
+        end = counted + total if total else length
+        if not behind <= start <= end or start > len(frame):
+            return None
+        kinds, scale = _options(frame, behind, start)
+        copied = frame[ends : at + 16], end - start, ip_id
+        # Not by its constructor, which takes longer than all the rest.
+        return _new(
+            Packet,
+            (
+                number,
+                time_ns,
+                frame[ends : at + 4],
+                seq,
+                ack if flags & _ACK else None,
+                flags,
+                window,
+                end - start,
+                frame[start:end],
+                ttl,
+                ip_id,
+                TIMESTAMPS in kinds,
+                df,
+                scale if flags & _SYN else None,
+                kinds,
+                index,
+                False,
+                self._is_copy(copied, time_ns, index, ip_id),
+                "",
+            ),
+        )
 
     def find(self, frame: bytes, link: int, length: int, time_ns: int) -> FoundTransport | None:
         """TCP in the frame, or in the packet that it completes; None if it holds none.
@@ -299,6 +304,15 @@ class Decoder:
             copy=self._is_copy(shared, time_ns, place, ip_id),
             tunnel=tunnel,
         )
+
+
+def _options(frame: bytes, start: int, end: int) -> tuple[bytes, int | None]:
+    """The kinds of the options that lie there, and the window's scale; most have the usual ones."""
+    if start == end:
+        return b"", None
+    if end == start + USUAL_BYTES and frame[start : start + 4] == USUAL_START:
+        return USUAL, None
+    return read_options(frame[start:end])
 
 
 def packets_in(captured: Iterable[frames.Frame], link: int) -> Iterator[Packet]:

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from tlsprobe.cli import options
-from tlsprobe.cli.options import taking
+from tlsprobe.cli.taking import taking
 from tlsprobe.errors import UsageError
 
 
