@@ -30,7 +30,20 @@ ROWS: list[tuple[str, str, str]] = [
     ),
     ("ltrace", "[pid 7] recv(3, 0x7ffd00, 1024, 0)            = -1", ""),
     ("ltrace", "curl->SSL_read(0x55d0c8, 0x7ffd00, 16384, 0x7ffd10)   = 0xffffffff", ""),
+    ("ltrace", "recv(4, 0x7ffcad4480f2, 10, 0)                   = -1", ""),
+    ("ltrace", "--- SIGPIPE (Broken pipe) ---", ""),
+    ("ltrace, system calls", "SYS_recvfrom(4, 0x7ffd04faba32, 10, 0)           = -104", ""),
+    ("ltrace, system calls", 'SYS_write(4, "x", 1)                             = -32', ""),
+    (
+        "strace, EPIPE",
+        "--- SIGPIPE {si_signo=SIGPIPE, si_code=SI_USER, si_pid=7, si_uid=0} ---",
+        "",
+    ),
+    ("kernel stack, RST sent", "        tcp_send_active_reset+352", ""),
+    ("kernel stack, RST sent", "    b'tcp_v4_send_reset+0x1'", ""),
+    ("kernel stack, RST received", "        tcp_reset+135", ""),
     ("bpftrace or bcc, tcpdrop", "\ttcp_drop+0x1", ""),
+    ("bpftrace or bcc, tcpdrop", "    sk_skb_reason_drop+144", ""),
     (
         "bpftrace or bcc, tcpdrop",
         "curl-7 [001] ..s.. 9.1: kfree_skb: skbaddr=0000 rx_sk=0000 protocol=2048"
@@ -38,6 +51,25 @@ ROWS: list[tuple[str, str, str]] = [
         "",
     ),
     ("dmesg, TCP", "[ 7.1] TCP: too many orphaned sockets", ""),
+    (
+        "dmesg, TCP",
+        "[ 4139.087544] TCP: request_sock_TCP: Possible SYN flooding on port 127.0.0.1:29274."
+        " Sending cookies.",
+        "",
+    ),
+    (
+        "firewall's log, RST",
+        "[82921.091770] IN= OUT=lo SRC=127.0.0.1 DST=127.0.0.1 LEN=52 TOS=0x00 PREC=0x00 TTL=64"
+        " ID=59367 DF PROTO=TCP SPT=51105 DPT=58584 WINDOW=64 RES=0x00 ACK RST URGP=0 ",
+        "",
+    ),
+    (
+        "firewall's log, refused",
+        "[82921.218495] REJECTED: IN=lo OUT= MAC=00:00:00:00:00:00:00:00:00:00:00:00:08:00"
+        " SRC=127.0.0.1 DST=127.0.0.1 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=7259 DF PROTO=TCP"
+        " SPT=34462 DPT=9999 WINDOW=65495 RES=0x00 SYN URGP=0 ",
+        "127.0.0.1:9999",
+    ),
     ("dmesg, TCP", "kernel: nf_conntrack: nf_conntrack: table full, dropping packet", ""),
     (
         "kernel trace of tcp_send_reset",
@@ -198,6 +230,18 @@ ROWS: list[tuple[str, str, str]] = [
         "",
     ),
     ("curl or OpenSSL, ended early", "GnuTLS: Error in the pull function.", ""),
+    (
+        "conntrack",
+        "tcp      6 9 CLOSE src=127.0.0.1 dst=127.0.0.1 sport=35800 dport=48821 src=127.0.0.1"
+        " dst=127.0.0.1 sport=48821 dport=35800 [ASSURED] mark=0 use=1",
+        "127.0.0.1:48821",
+    ),
+    (
+        "conntrack",
+        " [UPDATE] tcp      6 10 CLOSE src=127.0.0.1 dst=192.0.2.9 sport=35800 dport=443"
+        " src=192.0.2.9 dst=127.0.0.1 sport=443 dport=35800 [ASSURED]",
+        "192.0.2.9:443",
+    ),
     (
         "conntrack",
         "    [UPDATE] tcp      6 10 CLOSE src=192.0.2.1 dst=192.0.2.9 sport=5 dport=5432 [ASSURED]",

@@ -50,31 +50,64 @@ LOG_KINDS = (
     ),
     _kind(
         "strace, EPIPE",
-        r"\b(?:send|write|writev|sendto|sendmsg)\(.{0,300}= -1 (?:EPIPE|ECONNRESET)",
+        r"\b(?:send|write|writev|sendto|sendmsg)\(.{0,300}= -1 (?:EPIPE|ECONNRESET)"
+        r"|--- SIGPIPE \{si_signo=SIGPIPE",
         "the traced program wrote to a connection that had already been reset or closed",
+    ),
+    _kind(
+        "ltrace, system calls",
+        r"\bSYS_(?:recv|read|readv|recvfrom|recvmsg|send|write|writev|sendto|sendmsg)\(.{0,300}\)"
+        r" {1,40}= -(?:104|32)\b",
+        "a call of the traced program met a connection that had been reset (-104), or wrote to one"
+        " that had already been reset or closed (-32)",
     ),
     _kind(
         "ltrace",
         r"\b(?:recv|read|recvfrom|recvmsg|send|write|SSL_read|SSL_write|SSL_shutdown)(?:@\S{1,40})?"
-        r"\(.{0,300}\) {1,40}= (?:-1|0xffffffff)\b",
+        r"\(.{0,300}\) {1,40}= (?:-1|0xffffffff)\b|--- SIGPIPE \(Broken pipe\) ---",
         "a call of the traced program failed on a connection; ltrace does not print errno",
         _RST_OR_FIN,
     ),
     _kind(
+        "kernel stack, RST sent",
+        r"\b(?:tcp_send_active_reset|tcp_v[46]_send_reset)\+(?:0x)?[0-9a-f]",
+        "this machine's kernel sent an RST: tcp_send_active_reset because the connection was"
+        " closed or given up here, tcp_v4_send_reset in answer to a segment",
+        "which segment that was, nor what was unread",
+    ),
+    _kind(
+        "kernel stack, RST received",
+        r"\btcp_reset\+(?:0x)?[0-9a-f]",
+        "this machine's kernel took an RST from the other end, or from something between",
+    ),
+    _kind(
         "bpftrace or bcc, tcpdrop",
-        r"\btcp_(?:drop|v[46]_rcv|rcv_state_process|reset)\b.{0,20}\+0x|\btcpdrop\b"
-        r"|SKB_DROP_REASON_\w{3,40}|\bkfree_skb: .{0,200}reason: \w{3,40}",
+        r"\b(?:tcp_drop(?:_reason)?|kfree_skb_reason|sk_skb_reason_drop)\+(?:0x)?[0-9a-f]"
+        r"|\btcpdrop\b|SKB_DROP_REASON_\w{3,40}|\bkfree_skb: .{0,200}reason: \w{3,40}",
         "this machine's kernel threw a segment away, where the stack or the reason says",
         "whether an RST answered it",
     ),
     _kind(
         "dmesg, TCP",
         r"\bTCP: (?:request_sock_TCP: |out of memory|too many (?:of )?orphaned|.{0,60}SYN flooding"
-        r"|time wait bucket table overflow)|\bnf_conntrack: (?:nf_conntrack: )?table full"
-        r"|\bREJECT\b.{0,300}\bPROTO=TCP\b|\bIN=\S{0,20} OUT=.{0,300}\bPROTO=TCP\b.{0,200}\bRST\b",
-        "the kernel of this machine was short of something, or a rule of the firewall logged a"
-        " segment: too many orphans are reset, and a full table of conntrack drops",
+        r"|time wait bucket table overflow)|\bnf_conntrack: (?:nf_conntrack: )?table full",
+        "the kernel of this machine was short of something: too many orphans are reset, a full"
+        " table of conntrack drops, and a full queue of a listener turns new connections away",
         "which connections were reset for it",
+    ),
+    _kind(
+        "firewall's log, RST",
+        r"\bIN=\S{0,20} OUT=.{0,300}\bPROTO=TCP\b.{0,200}\bRST\b",
+        "a rule of the firewall logged an RST that came in (IN=) or went out (OUT=) here",
+        "what became of it, nor what provoked it",
+    ),
+    _kind(
+        "firewall's log, refused",
+        r"\bREJECT(?:ED)?\b.{0,300}\bDST=(?P<host>\S{3,45}) .{0,200}\bPROTO=TCP\b"
+        r".{0,60}\bDPT=(?P<port>\d{1,5})\b",
+        "a rule of the firewall says that it refused a segment: with reject-with tcp-reset it"
+        " answers with an RST of its own",
+        "whether it answered with an RST",
     ),
     _kind(
         "kernel trace of tcp_send_reset",
@@ -227,7 +260,7 @@ LOG_KINDS = (
     ),
     _kind(
         "conntrack",
-        r"\btcp {1,12}6 .{0,60}\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"
+        r"\btcp {1,12}6 .{0,60}?\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"
         r" dport=(?P<port>\d{1,5})",
         "what the connection tracker of this machine knows; CLOSE: it saw an RST",
         "who sent the RST; a connection that it forgot is not in the list",
@@ -269,9 +302,9 @@ LOG_KINDS = (
 SUSPICIOUS = re.compile(
     r"reset|104|errno|eof|epipe|broken pipe|linger|lost connection|close_notify|shutdown|closed"
     r"|failure|curl: |RemoteDisconn|IncompleteRead|AH011|terminated the|no bytes|content-length"
-    r"|end of file|tcp_drop|tcpdrop|tcp_v|tcp_rcv|SKB_DROP|kfree_skb|TCP: |conntrack|PROTO=TCP"
-    r"|dial tcp|disconnected|remaining to read|Empty reply|GnuTLS|= -1|0xffffffff|upstream"
-    r"|TCPAbort|OutRsts|[SC][DHCRQL](?:--?)? |hang up|ConnectionReset|SSL"
+    r"|end of file|tcp_drop|tcpdrop|skb_reason|SKB_DROP|kfree_skb|TCP: |conntrack|PROTO=TCP"
+    r"|dial tcp|disconnected|remaining to read|Empty reply|GnuTLS|= -1|= -32|SIGPIPE|0xffffffff"
+    r"|upstream|TCPAbort|OutRsts|[SC][DHCRQL](?:--?)? |hang up|ConnectionReset|SSL"
     r"| UC | DC |UPE|tcp +6 |^ *tcp6? |WAIT|ESTAB|LAST-ACK|CLOSING|^T |TCP D=|PktGroupId"
     r"|\d\.\d{1,3}[\t,;|]",
     re.IGNORECASE,
