@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from tlsprobe.explain.wanted import Moment
 
 _TIMES = "2026-11-26T12:00:00Z, 12:00:00 (UTC), or seconds from the first packet"
+
+_FEW_COLLECTIONS = 100_000
+"""So many more objects are there before the collector of cycles looks at them."""
 
 FOUND = 1
 """Exit code when a reset was found, or other trouble at the end of a connection."""
@@ -224,6 +228,8 @@ def _explained(options: ExplainOptions) -> list[Explanation]:
 
     wanted, key_logs = options.wanted(), [_read(path) for path in options.keys or ()]
     file = _file(options.words or [], options.interface)
+    # What is made of packets has no cycles: to look for them again and again takes a tenth.
+    gc.set_threshold(_FEW_COLLECTIONS)
     view = ReadingView(file)
     captures = Captures(file, view.watch)
     found = explain_all(captures, wanted, key_logs, view.clear)
