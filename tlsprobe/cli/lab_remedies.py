@@ -12,8 +12,9 @@ import typer
 from tlsprobe.campaign.lab_remedies import PAGE_FILE, measure_remedies, remedies_chosen
 from tlsprobe.campaign.settings import RemediesSettings
 from tlsprobe.cli.console import err, out
-from tlsprobe.cli.options import NoColorOption, QuietOption, TlsOption, VendorsArgument, taking
+from tlsprobe.cli.options import NoColorOption, QuietOption, TlsOption, VendorsArgument
 from tlsprobe.cli.progress import ProgressView
+from tlsprobe.cli.taking import taking
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import plain_errors
 from tlsprobe.model.target import TlsVersion
