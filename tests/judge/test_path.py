@@ -15,7 +15,7 @@ from tlsprobe.judge.path import CutOff, as_delivered, cut_off
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Outcome, Reader, Result
-from tlsprobe.model.trace import EventKind, PathDid, Side, Trace
+from tlsprobe.model.trace import Coverage, EventKind, PathDid, Side, Trace
 
 OURS, THEIRS = Side.CLIENT, Side.SERVER
 BAD = {Result.FAIL, Result.WARN, Result.ERROR}
@@ -167,6 +167,15 @@ def test_behind_an_exact_rst_the_server_owes_nothing() -> None:
     assert bad(trace) == []
     assert judge(trace).outcome is Outcome.CLIENT_RESET
     assert result("TCP-CHALLENGE", trace) is PASS
+
+
+@pytest.mark.parametrize("did", [PathDid.HELD, PathDid.LOST, PathDid.RESET])
+def test_without_a_capture_nobody_knows_what_the_server_heard(did: PathDid) -> None:
+    story = play(C.goodbye(), C.fin(), gives_up("drain"))
+    assert bad(story) == ["INTEROP-LEAK"]
+    trace = replace(shaped(story, (did, OURS, 0, 0, 8)), segments=(), coverage=Coverage.NONE)
+    assert bad(trace) == []
+    assert cut_off(trace, as_delivered(trace)) is CutOff.UNSEEN
 
 
 def test_a_step_behind_an_exact_rst_is_never_late() -> None:

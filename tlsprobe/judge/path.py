@@ -30,6 +30,7 @@ class CutOff(StrEnum):
     UNHEARD = "our path kept some of what we said from the server"
     URGENT = "our path marked bytes as urgent, which TCP may take out of the stream"
     NO_ROOM = "our path told the server that we had no room for what it had to say"
+    UNSEEN = "our path held, lost or forged packets, and no capture tells what came of it"
 
 
 def as_delivered(trace: Trace) -> Trace:
@@ -109,6 +110,8 @@ def cut_off(trace: Trace, delivered: Trace, end_ns: float = math.inf) -> CutOff 
         return CutOff.URGENT
     if not shaped:
         return None
+    if not trace.segments and any(s.did in _UNSEEN for s in shaped):
+        return CutOff.UNSEEN
     windows = [
         s.did
         for s in shaped
@@ -146,6 +149,10 @@ _DELAYING = frozenset(
         PathDid.SPLIT,
     }
 )
+
+
+_UNSEEN = frozenset({PathDid.HELD, PathDid.LOST, PathDid.CORRUPTED, PathDid.RESET})
+"""What may have kept the server from hearing us; only the wire tells whether it did."""
 
 
 def forged(drive: Drive, rst: Segment) -> Shaped | None:
