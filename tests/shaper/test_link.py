@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -123,6 +126,32 @@ def test_a_killed_process_takes_its_network_along() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         trio.run(main, listener.getsockname())
     assert set(os.listdir("/sys/class/net")) == before  # noqa: PTH208
+
+
+_PROGRAM = """
+import trio
+from tlsprobe.shaper.link import open_shaper
+
+async def main():
+    async with open_shaper(("127.0.0.1", 1)) as shaper:
+        print(shaper.pid, flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def test_it_has_no_rights_and_ends_with_a_parent_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        assert "CapEff:\t0000000000000000\n" in status
+        assert "\nUid:\t0\t" not in status
+        ended = os.pidfd_open(pid)
+        parent.kill()
+    assert select.select([ended], [], [], GENEROUS_S)[0]
+    os.close(ended)
 
 
 def test_an_order_for_nobody_is_refused() -> None:
