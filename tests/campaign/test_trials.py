@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
 
 from tests.servers import GENEROUS_S
 from tlsprobe.campaign import trials as campaign
+from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.reach import CHECK
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience, Route
 from tlsprobe.drive.script import drive as really_drive
 from tlsprobe.facts.file import FactsInMemory, FactsStore
-from tlsprobe.model.facts import EndFact, PathFact, TrialFact
+from tlsprobe.model.facts import EndFact, Load, PathFact, TrialFact
 from tlsprobe.model.run import Plan
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion
@@ -236,6 +240,30 @@ def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.Mon
     assert spy.names == []
     assert [cell.path_alive for cell in found.cells] == [False, True]
     assert [cell.verdict for cell in found.cells] == ["warn", "pass"]
+
+
+@pytest.mark.parametrize(("stalled_s", "alive"), [(0, False), (2, None)])
+def test_a_path_that_shook_hands_with_a_slow_client_is_not_called_dead(
+    monkeypatch: pytest.MonkeyPatch, stalled_s: float, alive: bool | None
+) -> None:
+    """A server with a short idle timer ends what a busy machine has no processor to ask for."""
+    really_driving = Gauge.driving
+
+    async def drive(route: Route, sequence: Sequence, **options: Any) -> Drive:
+        found = await really_drive(route, sequence, **options)
+        ended = "the server closed the connection"
+        return replace(found, failure=ended) if sequence is CHECK else found
+
+    async def driving(self: Gauge, drive: Any, count: int = 1) -> Any:
+        found, _ = await really_driving(self, drive, count)
+        return found, Load(1, 1, stalled_ns=round(stalled_s * 1e9))
+
+    monkeypatch.setattr(campaign, "drive", drive)
+    monkeypatch.setattr(Gauge, "driving", driving)
+    found = trio.run(measure, settings(trials=1), "terminate")
+    (cell,) = found.cells
+    assert cell.path_alive is alive
+    assert ("INTEROP-PATH" in {f.rule for f in cell.findings}) is (alive is not None)
 
 
 def test_the_load_on_the_server_is_written_down() -> None:

@@ -10,6 +10,7 @@ from tlsprobe.judge.idle import KINDS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
 from tlsprobe.model.run import CellPlan, JudgedTrial
+from tlsprobe.model.trace import Drive, EventKind
 
 TIMED = "idle-expiry"
 """The sequence whose timeout is looked at."""
@@ -103,6 +104,16 @@ def _was_turned_away(judged: JudgedTrial) -> bool:
     if judgement.doubt is Doubt.ENDED_EARLY or judgement.outcome is Outcome.REFUSED:
         return True
     return judgement.outcome.failed and judgement.axes.tcp in {TcpEnd.FIN, TcpEnd.RESET}
+
+
+def was_timed_out(check: Drive, load: Load) -> bool:
+    """Whether a connection failed that had shaken hands with the server, while we were slow.
+
+    The path was there; the server may have ended it for want of a request that we had no processor
+    to send.
+    """
+    slow = max(load.lag_ns, load.stalled_ns) > SLOW_NS
+    return slow and not check.worked and check.did(EventKind.HANDSHAKEN) is not None
 
 
 def hasty_timer(driven: Iterable[Driven], expected_s: float) -> Driven | None:

@@ -34,7 +34,7 @@ from tlsprobe.campaign.settings import (
     plan,
 )
 from tlsprobe.campaign.shaping import Shaping, shaping
-from tlsprobe.campaign.spoiled import TIMED, Driven
+from tlsprobe.campaign.spoiled import TIMED, Driven, was_timed_out
 from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import Route, drive
@@ -455,22 +455,26 @@ class _Campaign:
         """See whether one more connection works after the trials of a cell, and note it."""
         if TlsVersion(cell.tls) in self.routes:
             alive = await self.path_works(cell)
-            self.note(PathFact(cell.sequence.name, cell.tls, alive))
+            if alive is not None:
+                self.note(PathFact(cell.sequence.name, cell.tls, alive))
 
-    async def path_works(self, cell: CellPlan) -> bool:
-        """Whether one more connection works, after all those of a cell.
+    async def path_works(self, cell: CellPlan) -> bool | None:
+        """Whether one more connection works, after all those of a cell; None: nobody can tell.
 
         One that only took too long may have had a slow machine against it, and is tried again.
         """
+        alive: bool | None = False
         route = self.routes[TlsVersion(cell.tls)]
         for _ in range(PATH_TRIES):
             async with self.limits.open():
                 await self.pace.turn()
-                check, _ = await self.gauge.driving(lambda: drive(route, CHECK))
+                check, load = await self.gauge.driving(lambda: drive(route, CHECK))
             await self.forget(check)
-            if check.worked or not check.only_late:
+            late = was_timed_out(check, load)
+            if check.worked or not (check.only_late or late):
                 return check.worked
-        return False
+            alive = None if late else False
+        return alive
 
     async def forget(self, found: Drive) -> None:
         """Take a connection's packets out of the capture's memory, unjudged."""
