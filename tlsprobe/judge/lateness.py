@@ -120,9 +120,13 @@ def is_strained(trace: Trace, closing: Closing, load: Load | None) -> bool:
 
 
 def _ended_in_passing(trace: Trace, closing: Closing) -> bool:
-    """Whether the server's FIN or RST came too soon behind the last payload for any timer."""
+    """Whether the server's FIN or RST cut a response short, too soon for any timer.
+
+    One that was not begun proves nothing: the server may have decided to end before it had the
+    request, and come to it late.
+    """
     end = closing.server_end
-    if end is None or trace.coverage is not Coverage.WHOLE:
+    if end is None or not trace.drive.cut_short or trace.coverage is not Coverage.WHOLE:
         return False
     moved = [s.time_ns for s in trace.segments if s.length or s.ends]
     last = max((time for time in moved if time < end.time_ns), default=None)
