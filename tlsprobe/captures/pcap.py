@@ -137,7 +137,7 @@ class Walker:
             return []
         end = self._have + len(data)
         buffer = self._roomy(end + SLACK)
-        buffer[self._have : end] = data
+        memoryview(buffer)[self._have : end] = data
         self._have = end
         self._batches = []
         if end < self._need:
