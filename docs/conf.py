@@ -19,7 +19,7 @@ include_patterns = [
     *(f"{page}.md" for page in ("ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
     *(
         f"results/{page}.md"
-        for page in ("paths/paths", "versions/versions", "clients", "kernel", "fuzz")
+        for page in ("paths/paths", "versions/versions", "remedies", "clients", "kernel", "fuzz")
     ),
 ]
 exclude_patterns = [".*", "profiles", "site", "tests", "tlsprobe"]
