@@ -32,7 +32,7 @@ from tlsprobe.report.explain_document import encode_explanation
 from tlsprobe.report.pages.explain import explain_page
 from tlsprobe.report.render_markdown import render_markdown
 
-HIGH, MEDIUM = Confidence.HIGH, Confidence.MEDIUM
+HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
 
 
 def refused(talk: Talk, seconds: float = 0.0) -> Talk:
@@ -81,7 +81,7 @@ def test_what_a_client_answers_while_it_connects_is_not_sure() -> None:
     talk = Talk().c(SYN).s(FIN | ACK, seq=7000)
     talk.c(RST, seq=talk.seqs[1], ack=None, window=0).s(SYN | ACK).c().c(PSH | ACK, DATA)
     (reset,) = (told.reset for told in flow_of(talk).resets)
-    assert (reset.side, reset.confidence) == (Side.CLIENT, MEDIUM)
+    assert (reset.side, reset.confidence) == (Side.CLIENT, LOW)
 
 
 def test_a_half_open_scan_is_no_middlebox_and_what_comes_later_another_connection() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.explain.talk import ALERT_12, CLIENT_HELLO, CLIENT_RANDOM, DATA, sealed, server_hello
-from tlsprobe.records.walk import FIRST, LATEST, RecordWalk, read_hello
+from tlsprobe.records.walk import FIRST, LATEST, STREAM_BYTES, RecordWalk, read_hello
 
 STREAM = CLIENT_HELLO + sealed(69) + sealed(5000) + sealed(90) + ALERT_12
 KINDS = [22, 23, 23, 23, 21]
@@ -156,10 +156,14 @@ def test_memory_is_bounded() -> None:
     assert walk.found[-1].place == 2000
 
 
-def test_small_records_are_kept_for_who_has_the_keys() -> None:
+def test_records_are_kept_for_who_has_the_keys_and_at_last_only_small_ones() -> None:
     walk = RecordWalk(from_start=True, keep_bodies=True)
     walk.feed(0, STREAM, len(STREAM), 1, 1)
-    assert [r.whole for r in walk.found] == [True, True, False, True, True]
+    assert all(record.whole for record in walk.found)
+    full = CLIENT_HELLO + sealed(16_000) * (STREAM_BYTES // 16_000) + sealed(5000) + sealed(90)
+    walk = RecordWalk(from_start=True, keep_bodies=True)
+    walk.feed(0, full, len(full), 1, 1)
+    assert [record.whole for record in walk.found][-2:] == [False, True]
     assert len(walked([(0, STREAM)]).found[1].body) == 0
 
 

@@ -27,6 +27,7 @@ CHAPTERS = {
     "before-handshake": "Before the handshake",
     "handshake": "In the handshake",
     "control": "Alerts, key updates and broken records",
+    "wire": "What happens on the way",
 }
 """The chapters of the catalogue, as headings."""
 
