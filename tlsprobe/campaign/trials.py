@@ -100,7 +100,9 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     async with capture_with(settings, host, port, watcher.warned) as capture:
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts
-        campaign = _Campaign(spoken(target), reached, settings, watcher, capture, store)
+        campaign = _Campaign(
+            spoken(target), reached, settings, watcher, capture, store, target.profile
+        )
         asked = plan(sequences, settings)
         async with shaping(asked, reached, settings.namespace) as shaped:
             campaign.through(shaped)
@@ -120,6 +122,7 @@ class _Campaign:
         watcher: Watcher,
         capture: Capture,
         facts: FactsStore,
+        profile: str = "",
     ) -> None:
         self.protocol = protocol
         self.reached = reached
@@ -127,7 +130,7 @@ class _Campaign:
         self.watcher = watcher
         self.capture = capture
         self.facts = facts
-        self.judgement = RunInJudgement()
+        self.judgement = RunInJudgement(profile)
         self.routes = {
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()

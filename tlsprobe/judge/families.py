@@ -46,7 +46,20 @@ FAMILIES = (
 """The families that are known, first match first."""
 
 
-def family_of(server_says: str) -> Family | None:
-    """The family of a server that calls itself this; None if it is none of ours."""
+_PASSING_ON = re.compile(
+    r"envoy-tcp|ghostunnel|haproxy|hitch|nghttpx|pgbouncer|socat|squid|stunnel|traefik"
+    r"|trafficserver|varnish"
+)
+"""Profiles of servers behind which another one answers, and says what it is called itself."""
+
+
+def family_of(server_says: str, profile: str = "") -> Family | None:
+    """The family of a server that calls itself this; None if it is none of ours.
+
+    Nor if its ``profile`` is one of a proxy: what names itself then stands behind it, and closes
+    no connection of ours.
+    """
+    if _PASSING_ON.match(profile):
+        return None
     said = server_says.strip().lower()
     return next((family for family in FAMILIES if said and re.search(family.says, said)), None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from tlsprobe.judge.families import family_of
+from tlsprobe.judge.families import Family
 from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.causes import cause_named
@@ -17,16 +17,16 @@ from tlsprobe.report.blocks import Field, Inline, Link, Text
 _SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
 
 
-def rule_fields(rule_id: str, protocol: str = "", server_says: str = "") -> Iterator[Field]:
+def rule_fields(rule_id: str, protocol: str = "", family: Family | None = None) -> Iterator[Field]:
     """The rule, whom a breach hurts and what helps; nothing for a rule that is not known here.
 
-    What helps may depend on the protocol, and on which server it is by its own word.
+    What helps may depend on the protocol, and on which ``family`` the server is of.
     """
     rule = RULES.get(rule_id)
     if rule is None:
         return
     yield Field("rule", (f"{rule.text} (", *linked(rule.source), ")"))
-    remedy = remedy_of_rule(rule, protocol, family_of(server_says))
+    remedy = remedy_of_rule(rule, protocol, family)
     if remedy is not None:
         yield Field("hurts", remedy.hurts)
         yield Field("remedy", items=remedy.sentences)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
+from tlsprobe.judge.families import family_of
 from tlsprobe.model.behaviour import Behaviour, Harm
 from tlsprobe.model.judgement import Result, Verdict
 from tlsprobe.model.run import Cell, Run, Spread
@@ -134,7 +135,8 @@ class Drawers:
             often = f" ({finding.count} of {cell.trials})"
             said = f"{finding.rule} ({finding.level}): {finding.text}{often}"
             yield Field(str(finding.result), said, verdict=verdict)
-            fields = rule_fields(finding.rule, run.target.protocol, run.server_says)
+            family = family_of(run.server_says, run.target.profile)
+            fields = rule_fields(finding.rule, run.target.protocol, family)
             yield from (field for field in fields if not cell.why or field.label == "rule")
         for why in merged_causes(cell.why):
             side = "client" if why.facts.side == "client" else "server"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.behaviours import behaviours_of
+from tlsprobe.judge.families import family_of
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Ladder, Names, Paragraph
@@ -60,7 +61,8 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
     yield Heading(3, f"{finding.rule} ({finding.level})", Verdict(finding.result.value))
     fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
     if run is not None:
-        fields += rule_fields(finding.rule, run.target.protocol, run.server_says)
+        family = family_of(run.server_says, run.target.profile)
+        fields += rule_fields(finding.rule, run.target.protocol, family)
     for why in entry.why:
         fields.append(Field("why", describe_cause(why), () if is_brief else why.facts.evidence))
         if run is not None:
