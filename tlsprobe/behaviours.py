@@ -203,7 +203,7 @@ def _worked_out(run: Run) -> tuple[Behaviour, ...]:
         if cell.role == "asked":
             for key, showing in _shown_by(cell, is_http=is_http):
                 groups.setdefault(key, []).append(showing)
-    family = family_of(run.server_says, run.target.profile)
+    family = family_of(run.server_says, run.vendor)
     found = [
         _behaviour(key, shown, _Run(run, groups, family)) for key, shown in _joined(groups).items()
     ]

@@ -34,7 +34,7 @@ def test_there_are_facts_to_judge() -> None:
 @pytest.mark.parametrize("folder", RUNS, ids=named)
 def test_committed_facts_are_judged_to_the_committed_documents(folder: Path) -> None:
     before, facts = read_run(folder), RecordedFacts(folder / FACTS_FILE)
-    judged = judged_run(facts.read, before.target.profile)
+    judged = judged_run(facts.read, before.vendor)
     assert run_changes(before, with_judgement(before, judged)) == ()
     if (folder / TRIALS_FILE).exists():
         assert [trial_line(trial) for trial in judged.trials] == list(read_trials(folder))

@@ -93,12 +93,12 @@ class JudgedRun:
         return {str(v): sum(cell.verdict is v for cell in self.cells) for v in Verdict}
 
 
-def judged_run(facts: Callable[[], Iterable[Fact]], profile: str = "") -> JudgedRun:
+def judged_run(facts: Callable[[], Iterable[Fact]], vendor: str = "") -> JudgedRun:
     """Judge a whole run; ``facts`` are read twice, first for what they tell about each other.
 
-    ``profile`` is that of its target.
+    ``vendor`` is the profile of the server at hand.
     """
-    run = RunInJudgement(profile)
+    run = RunInJudgement(vendor)
     for fact in facts():
         run.learn(fact)
     run.catch_up(facts)
@@ -140,11 +140,12 @@ class RunInJudgement:
     """A run of which facts still come in.
 
     ``learn`` takes a fact; ``judge`` says at once what there is to say of a trial; ``catch_up``
-    judges again what has been learned about since. ``profile`` is that of the target.
+    judges again what has been learned about since. ``vendor`` is the profile of
+    the server at hand.
     """
 
-    def __init__(self, profile: str = "") -> None:
-        self._profile = profile
+    def __init__(self, vendor: str = "") -> None:
+        self._vendor = vendor
         self._plans: dict[Name, CellPlan] = {}
         self._controls: dict[Name, Sequence | None] = {}
         self._waiting: set[Name] = set()  # cells that wait for an idle timer of the server
@@ -403,7 +404,7 @@ class RunInJudgement:
 
     def answer(self) -> JudgedRun:
         """What is said of the run, as far as its trials have been judged."""
-        family = family_of(self._server_says, self._profile)
+        family = family_of(self._server_says, self._vendor)
         measured = {
             name: MeasuredCell(
                 plan,

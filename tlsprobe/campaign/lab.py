@@ -259,6 +259,7 @@ class Lab:
             sequences=sequences,
             settings=settings,
             folder=place / column.name,
+            vendor=column.name,
             baseline=self._baseline(column, sequences, settings),
             waivers=asked.waivers,
             typed=asked.typed,

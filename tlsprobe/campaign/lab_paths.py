@@ -390,7 +390,7 @@ def _named(run: Run, server: Started, title: str, notes: tuple[str, ...]) -> Run
 def _kept(run: Run, recorded: FactsFile, folder: Path, asked: PathsSettings) -> Run:
     """The run, judged with all facts and written down."""
     recorded.append(fact_of(run, asked.typed))
-    judged = judged_run(recorded.read, run.target.profile)
+    judged = judged_run(recorded.read, run.vendor)
     run = with_judgement(run, judged)
     write_documents(folder, run, judged.trials, asked.typed)
     return run

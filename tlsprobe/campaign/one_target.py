@@ -42,9 +42,9 @@ class Job:
     ``earlier`` is what its folder holds of the run already, ``baseline`` what the run is held
     against. ``command`` are the words behind ``tlsprobe run``, with which it can be resumed;
     ``typed`` is the whole line that its page names; ``notes`` go into its report. ``waivers`` say
-    what of it is accepted. ``capture_with`` opens the capture. ``witnessed`` gives, at the end,
-    what others saw meanwhile; ``complete`` has the last word on what the run
-    document says beside the judgement.
+    what of it is accepted. ``capture_with`` opens the capture; ``vendor`` is the server's own
+    profile, if it is known. ``witnessed`` gives, at the end, what others saw meanwhile;
+    ``complete`` has the last word on what the run document says beside the judgement.
     """
 
     target: Target
@@ -59,6 +59,7 @@ class Job:
     notes: tuple[str, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     capture_with: Capturing = capturing
+    vendor: str = ""
     complete: Completes = _as_it_is
     witnessed: Callable[[], Iterable[Fact]] = lambda: ()
 
@@ -93,6 +94,7 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
                 stop,
                 folder.facts,
                 job.capture_with,
+                job.vendor,
             )
         run = job.complete(document(measured))
         run = waived(compared(run, job.baseline), job.waivers, started.date())

@@ -72,8 +72,9 @@ def judged_from(facts: RecordedFacts) -> tuple[Run, JudgedRun]:
     if said is None:
         hint = f"they belong to a run whose {RUN_FILE} is missing, or to something else"
         raise UsageError(f"{facts.path} does not say how it was measured", hint)
-    judged = judged_run(facts.read, facts.header.target.profile)
-    return with_judgement(_unjudged(facts.header, said), judged), judged
+    run = _unjudged(facts.header, said)
+    judged = judged_run(facts.read, run.vendor)
+    return with_judgement(run, judged), judged
 
 
 def fact_of(run: Run, typed: str) -> RunFact:

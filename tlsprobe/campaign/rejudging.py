@@ -46,13 +46,13 @@ def judged_now(folder: Path) -> Run:
     if not (folder / RUN_FILE).exists():
         return judged_from(facts)[0]
     before = replace(read_run(folder), deviations=None, waivers=())
-    return with_judgement(before, judged_run(facts.read, before.target.profile))
+    return with_judgement(before, judged_run(facts.read, before.vendor))
 
 
 def _document_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bool) -> Rejudged:
     """A run and its documents; a comparison with a baseline is outdated once they change."""
     before = read_run(folder)
-    judged = judged_run(facts.read, before.target.profile)
+    judged = judged_run(facts.read, before.vendor)
     now = with_judgement(before, judged)
     changes = run_changes(before, now)
     written = bool(changes) and write

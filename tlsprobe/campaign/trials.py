@@ -85,13 +85,14 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     stop: trio.Event,
     facts: FactsStore | None = None,
     capture_with: Capturing = capturing,
+    vendor: str = "",
 ) -> Measured:
     """Probe one target with every sequence in every TLS version.
 
     Everything that is seen goes to ``facts``; what they hold already was measured before, and is
-    not measured again. Setting ``stop`` ends it early with what was measured. Raises CannotMeasure
-    when nothing can be: unreachable, no TLS, every handshake refused, a required capture not to be
-    had.
+    not measured again. ``vendor`` is the server's own profile, where the target's is one that it is
+    like. Setting ``stop`` ends it early with what was measured. Raises CannotMeasure when nothing
+    can be: unreachable, no TLS, every handshake refused, a required capture not to be had.
     """
     reached = await unless_stopped(
         stop, lambda: reach(target, converse, settings), "before anything was measured"
@@ -101,7 +102,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(
-            spoken(target), reached, settings, watcher, capture, store, target.profile
+            spoken(target), reached, settings, watcher, capture, store, vendor or target.profile
         )
         asked = plan(sequences, settings)
         async with shaping(asked, reached, settings.namespace) as shaped:
@@ -122,7 +123,7 @@ class _Campaign:
         watcher: Watcher,
         capture: Capture,
         facts: FactsStore,
-        profile: str = "",
+        vendor: str = "",
     ) -> None:
         self.protocol = protocol
         self.reached = reached
@@ -130,7 +131,7 @@ class _Campaign:
         self.watcher = watcher
         self.capture = capture
         self.facts = facts
-        self.judgement = RunInJudgement(profile)
+        self.judgement = RunInJudgement(vendor)
         self.routes = {
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()

@@ -53,13 +53,13 @@ _PASSING_ON = re.compile(
 """Profiles of servers behind which another one answers, and says what it is called itself."""
 
 
-def family_of(server_says: str, profile: str = "") -> Family | None:
+def family_of(server_says: str, vendor: str = "") -> Family | None:
     """The family of a server that calls itself this; None if it is none of ours.
 
-    Nor if its ``profile`` is one of a proxy: what names itself then stands behind it, and closes
-    no connection of ours.
+    Nor if the profile of its ``vendor`` is one of a proxy: what names itself then stands behind it,
+    and closes no connection of ours.
     """
-    if _PASSING_ON.match(profile):
+    if _PASSING_ON.match(vendor):
         return None
     said = server_says.strip().lower()
     return next((family for family in FAMILIES if said and re.search(family.says, said)), None)

@@ -458,6 +458,11 @@ class Run:
     waivers: tuple[WaiverUse, ...] = ()
     schema: str = RUN_SCHEMA
 
+    @property
+    def vendor(self) -> str:
+        """The profile of the server at hand: the lab's, or else the one that was asked for."""
+        return self.server.vendor if self.server is not None else self.target.profile
+
     def cell_at(self, sequence: str, tls: str) -> Cell | None:
         """The cell of a sequence in a version of TLS."""
         return next((c for c in self.cells if (c.sequence, c.tls) == (sequence, tls)), None)

@@ -135,7 +135,7 @@ class Drawers:
             often = f" ({finding.count} of {cell.trials})"
             said = f"{finding.rule} ({finding.level}): {finding.text}{often}"
             yield Field(str(finding.result), said, verdict=verdict)
-            family = family_of(run.server_says, run.target.profile)
+            family = family_of(run.server_says, run.vendor)
             fields = rule_fields(finding.rule, run.target.protocol, family)
             yield from (field for field in fields if not cell.why or field.label == "rule")
         for why in merged_causes(cell.why):

@@ -61,7 +61,7 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
     yield Heading(3, f"{finding.rule} ({finding.level})", Verdict(finding.result.value))
     fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
     if run is not None:
-        family = family_of(run.server_says, run.target.profile)
+        family = family_of(run.server_says, run.vendor)
         fields += rule_fields(finding.rule, run.target.protocol, family)
     for why in entry.why:
         fields.append(Field("why", describe_cause(why), () if is_brief else why.facts.evidence))
