@@ -161,12 +161,12 @@ def test_a_process_that_dies_fails_its_targets_and_no_others(tmp_path: Path) -> 
 
 
 def worker_of(pid: int) -> int:
-    """The first process that a coordinator has started."""
+    """The first process that a coordinator has started, in whichever of its threads."""
     while True:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in children:
-            if b"fleet.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+        for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in listed.read_text().split():
+                if b"fleet.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         time.sleep(0.05)
 
 
