@@ -140,8 +140,7 @@ class RunInJudgement:
     """A run of which facts still come in.
 
     ``learn`` takes a fact; ``judge`` says at once what there is to say of a trial; ``catch_up``
-    judges again what has been learned about since. ``vendor`` is the profile of
-    the server at hand.
+    judges again what has been learned about since. ``vendor`` is the profile of the server at hand.
     """
 
     def __init__(self, vendor: str = "") -> None:

@@ -111,12 +111,10 @@ class SharedCaptures:
         candidates = candidates_for(choice)
         where, trouble = where_to(None, host, port, "") if candidates else (None, None)
         if where is None:
-            reasons = [trouble] if trouble else []
-            refuse(choice, require, reasons)
-            yield Capture(None, demultiplexer, None, warning_of(None, choice, reasons))
-            return
-        found = await self._sniffer(where, candidates)
-        if found.backend is None:
+            found = _Interface(Sorter(), None, [trouble] if trouble else [])
+        else:
+            found = await self._sniffer(where, candidates)
+        if where is None or found.backend is None:
             refuse(choice, require, found.reasons)
             yield Capture(None, demultiplexer, None, warning_of(None, choice, found.reasons))
             return
