@@ -24,6 +24,7 @@ import trio
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.one_target import probe as probe_target
+from tlsprobe.campaign.progress import Silent
 from tlsprobe.campaign.rejudging import judged_now
 from tlsprobe.campaign.run import jobs_of
 from tlsprobe.campaign.settings import ANONYMOUS, NOBODY, RunSettings, Settings, TargetSettings
@@ -156,24 +157,7 @@ async def probe(
             return await probe_target(job, _SILENT, trio.Event())
 
 
-class _Silent:
-    """A progress that nobody sees, and its bars."""
-
-    def note(self, text: str) -> None:
-        """Nothing is said."""
-
-    def bar(self, name: str) -> _Silent:
-        """Nothing is shown."""
-        return self
-
-    def planned(self, connections: int, waits: int, seconds: float) -> None:
-        """Nothing is shown."""
-
-    def judged(self, waits: int) -> None:
-        """Nothing is shown."""
-
-
-_SILENT = _Silent()
+_SILENT = Silent()
 
 
 def _at_least(name: str, value: int, least: int) -> int:

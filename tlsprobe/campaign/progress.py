@@ -8,7 +8,7 @@ from typing import Protocol
 from tlsprobe.campaign.results import ResultsFolder
 from tlsprobe.campaign.settings import Measured, Watcher
 from tlsprobe.model.run import CellPlan, JudgedTrial, Plan
-from tlsprobe.report.plurals import counted
+from tlsprobe.report.plurals import counted, how_long
 
 
 class Bar(Protocol):
@@ -32,6 +32,23 @@ class Progress(Protocol):
 
     def bar(self, name: str) -> Bar:
         """A target is about to be probed."""
+
+
+class Silent:
+    """A progress that nobody sees, and its bars."""
+
+    def note(self, text: str) -> None:
+        """Nothing is said."""
+
+    def bar(self, name: str) -> Silent:
+        """Nothing is shown."""
+        return self
+
+    def planned(self, connections: int, waits: int, seconds: float) -> None:
+        """Nothing is shown."""
+
+    def judged(self, waits: int) -> None:
+        """Nothing is shown."""
 
 
 def shown(
@@ -73,9 +90,9 @@ def shown(
 def cost_of(plan: Plan) -> str:
     """What a run will cost, in words."""
     at_once = f"at most {plan.most_open} open at once"
-    long = f"about {_how_long(plan.seconds)}"
+    long = f"about {how_long(plan.seconds)}"
     if plan.patient_seconds is not None and round(plan.patient_seconds) > round(plan.seconds):
-        long += f", up to {_how_long(plan.patient_seconds)} with controls and if the server leaves"
+        long += f", up to {how_long(plan.patient_seconds)} with controls and if the server leaves"
         long += " connections open, longer if trials come late"
     return f"{plan.connections} connections{_more(plan)}, {at_once}, {long}"
 
@@ -88,8 +105,3 @@ def _more(plan: Plan) -> str:
     if plan.if_crowded is not None and plan.if_crowded > plan.with_repeats:
         more += f", {plan.if_crowded} if the server has no room for {plan.most_open} at once"
     return f"{more})"
-
-
-def _how_long(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"

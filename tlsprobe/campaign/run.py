@@ -82,7 +82,7 @@ def _job(one: TargetSettings, asked: RunSettings) -> Job:
     settings = replace(
         how,
         connections=how.connections or profile.connections,
-        patience=replace(how.patience, idle=_idle(one)),
+        patience=replace(how.patience, idle=idle_limit(one)),
         idle_s=profile.idle_s,
     )
     name = settings.identity.sni or target.host
@@ -108,7 +108,7 @@ def _job(one: TargetSettings, asked: RunSettings) -> Job:
     )
 
 
-def _idle(one: TargetSettings) -> float:
+def idle_limit(one: TargetSettings) -> float:
     """How long idle sequences wait: a little longer than the timeout that is known."""
     known = one.profile.idle_s
     documented = IDLE_LIMIT if known is None else known * 1.1 + 1

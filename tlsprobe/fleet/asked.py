@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any, cast
 from tlsprobe.campaign.settings import Settings, TargetSettings
 from tlsprobe.campaign.targets import guess_profile, parse_target
 from tlsprobe.drive.script import Patience
-from tlsprobe.errors import UsageError
+from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.model.fleet import FleetTarget
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, TlsVersion
 from tlsprobe.profiles import load_profile
 
@@ -79,19 +81,25 @@ def target_settings(target: FleetTarget, asked: FleetSettings) -> TargetSettings
     )
 
 
-def is_chosen(target: FleetTarget, asked: FleetSettings) -> bool:
-    """Whether somebody named the sequences of a target."""
-    return bool({**asked.options, **target.options}.get("sequence"))
+def in_fleets(sequences: Iterable[Sequence], asked: TargetSettings) -> tuple[Sequence, ...]:
+    """Without races against the idle expiry, unless somebody named the sequences of a target.
+
+    While a race is watched nothing else runs in its process.
+    """
+    return tuple(one for one in sequences if asked.sequences or not one.is_race)
 
 
 def addresses_of(settings: TargetSettings) -> tuple[str, ...]:
-    """The addresses behind a target. Raises OSError when there are none."""
+    """The addresses behind a target. Raises CannotMeasure when there are none."""
     host, port = settings.target.host, settings.target.port
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise CannotMeasure(f"cannot resolve '{host}': {error.strerror or error}") from None
     return tuple(dict.fromkeys(cast(str, where[0]) for *_, where in found))
 
 
-def why_not(addresses: Sequence[str], asked: FleetSettings) -> str:
+def why_not(addresses: Ordered[str], asked: FleetSettings) -> str:
     """Why a target with these addresses must not be probed; empty if it may be."""
     for text in addresses:
         address = ip_address(text.partition("%")[0])
@@ -103,7 +111,7 @@ def why_not(addresses: Sequence[str], asked: FleetSettings) -> str:
     return ""
 
 
-def rate_of(addresses: Sequence[str], asked: FleetSettings) -> float | None:
+def rate_of(addresses: Ordered[str], asked: FleetSettings) -> float | None:
     """New connections a second to a target: its host's, and its part of what all may open."""
     is_near = all(ip_address(text.partition("%")[0]).is_loopback for text in addresses)
     limits = [] if is_near else [asked.host_rate]
@@ -114,7 +122,7 @@ def rate_of(addresses: Sequence[str], asked: FleetSettings) -> float | None:
     return min(limits, default=None)
 
 
-def networks(option: str, words: Sequence[str]) -> tuple[Network, ...]:
+def networks(option: str, words: Ordered[str]) -> tuple[Network, ...]:
     """Networks in CIDR notation. Raises UsageError."""
     try:
         return tuple(ip_network(word) for word in words)
@@ -129,7 +137,7 @@ class Shard:
     number: int
     count: int
 
-    def of(self, targets: Sequence[FleetTarget]) -> tuple[FleetTarget, ...]:
+    def of(self, targets: Ordered[FleetTarget]) -> tuple[FleetTarget, ...]:
         """Every ``count``-th target: together the parts are the list."""
         return tuple(targets[self.number - 1 :: self.count])
 

@@ -28,7 +28,6 @@ from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import (
     FleetSettings,
     addresses_of,
-    is_chosen,
     rate_of,
     target_settings,
     why_not,
@@ -118,7 +117,7 @@ class Coordinator:
             if self.again and not self.stop.is_set():
                 self.guard = Guard(1, 1)
                 waiting, self.again = deque((one, LOAD) for one in self.again), []
-                await self.measure(waiting, is_last=True)
+                await self.measure(waiting)
         return self.stop.is_set()
 
     # --- what is to be done -------------------------------------------------------------------
@@ -161,9 +160,8 @@ class Coordinator:
 
     # --- turns --------------------------------------------------------------------------------
 
-    async def measure(self, waiting: deque[tuple[int, str]], *, is_last: bool = False) -> None:
+    async def measure(self, waiting: deque[tuple[int, str]]) -> None:
         """Measure targets, as many at once as the guard allows, until there is none left."""
-        self.is_last = is_last
         while (waiting and not self.stop.is_set()) or self.turns:
             changed = self._changed
             while waiting and self.has_room() and not self.stop.is_set():
@@ -187,25 +185,14 @@ class Coordinator:
             except TlsprobeError as error:
                 self.fails(self.ledger.claim(number, because), error.message)
                 return True
-            except OSError as error:
-                host = settings.target.host
-                said = f"cannot resolve '{host}': {error.strerror or error}"
-                self.fails(self.ledger.claim(number, because), said)
-                return True
             if refused := why_not(addresses, self.asked):
                 self.fails(self.ledger.claim(number, because), f"not probed: {refused}")
                 return True
             if self._busy.isdisjoint(addresses):
                 rate = rate_of(addresses, self.asked)
                 settings = replace(settings, how=replace(settings.how, rate=rate))
-                order = Order(
-                    number,
-                    settings,
-                    self.folder_of(number),
-                    self.asked.typed,
-                    chosen=is_chosen(self.targets[number], self.asked),
-                    goes_on=because == GOES_ON,
-                )
+                goes_on = because == GOES_ON
+                order = Order(number, settings, self.folder_of(number), self.asked.typed, goes_on)
                 await self.order(order, because, addresses)
                 return True
             waiting.append((number, because))
@@ -233,7 +220,8 @@ class Coordinator:
                 self.fails(turn.attempt, word.failure)
         else:
             run = read_results(turn.folder)
-            if not self.is_last and not run.interrupted and is_spoiled(run):
+            alone = turn.attempt.because == LOAD
+            if not alone and not run.interrupted and is_spoiled(run):
                 self.again.append(word.target)
             self.keep(turn.attempt, run, turn.folder)
         self.change()

@@ -24,15 +24,13 @@ _CHUNK = 1 << 16
 class Order:
     """Probe a target, and leave what comes of it in a folder.
 
-    ``goes_on``: the folder holds a part of it already. Races against the idle expiry are left out
-    unless the sequences were ``chosen``: while one is watched nothing else runs in its process.
+    ``goes_on``: the folder holds a part of it already.
     """
 
     target: int
     settings: TargetSettings
     folder: Path
     typed: str
-    chosen: bool = False
     goes_on: bool = False
 
 
@@ -47,7 +45,6 @@ class Ended:
 
     target: int
     failure: str = ""
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

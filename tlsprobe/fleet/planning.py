@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from tlsprobe.campaign.connections import ConnectionLimits
 from tlsprobe.campaign.planning import Pacing, Room, plan_of
-from tlsprobe.campaign.run import IDLE_LIMIT, choose_sequences
+from tlsprobe.campaign.run import choose_sequences, idle_limit
 from tlsprobe.campaign.settings import TargetSettings, plan
 from tlsprobe.campaign.trials import ELSEWHERE, ON_LOOPBACK
-from tlsprobe.fleet.asked import FleetSettings, addresses_of, rate_of, why_not
+from tlsprobe.errors import CannotMeasure
+from tlsprobe.fleet.asked import FleetSettings, addresses_of, in_fleets, rate_of, why_not
 from tlsprobe.model.fleet import FleetPlan
 from tlsprobe.model.run import Plan
 from tlsprobe.protocols import make_conversation
@@ -54,8 +55,8 @@ def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
 def _resolved(job: TargetSettings, asked: FleetSettings) -> tuple[tuple[str, ...], str]:
     try:
         addresses = addresses_of(job)
-    except OSError as error:
-        return (), f"cannot resolve '{job.target.host}': {error.strerror or error}"
+    except CannotMeasure as error:
+        return (), error.message
     return addresses, why_not(addresses, asked)
 
 
@@ -64,9 +65,8 @@ def cost_of(job: TargetSettings, rate: float | None) -> Plan:
     name = job.how.identity.sni or job.target.host
     converse = make_conversation(job.profile, name, job.login, job.target.port)
     chosen = choose_sequences(job.profile, converse, job.sequences)
-    sequences = [one for one in chosen if job.sequences or not one.is_race]
-    idle = job.idle_s or (IDLE_LIMIT if job.profile.idle_s is None else job.profile.idle_s)
-    how = replace(job.how, rate=rate, patience=replace(job.how.patience, idle=idle))
+    sequences = in_fleets(chosen, job)
+    how = replace(job.how, rate=rate, patience=replace(job.how.patience, idle=idle_limit(job)))
     usual = ELSEWHERE if rate else ON_LOOPBACK
     limits = ConnectionLimits(how.connections or job.profile.connections or usual, how.concurrency)
     missing = {cell: cell.trials for cell in plan(sequences, how)}

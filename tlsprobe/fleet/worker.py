@@ -21,11 +21,13 @@ from tlsprobe.campaign.capturing import Capturing, sharing
 from tlsprobe.campaign.connections import LoopLag
 from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.one_target import probe
+from tlsprobe.campaign.progress import Silent
 from tlsprobe.campaign.resume import read_earlier
 from tlsprobe.campaign.run import jobs_of
 from tlsprobe.campaign.settings import RunSettings, TargetSettings
 from tlsprobe.drive.tcp import only_from
 from tlsprobe.errors import TlsprobeError
+from tlsprobe.fleet.asked import in_fleets
 from tlsprobe.fleet.orders import Ended, Lag, Order, Said, Stop, Word, packed, words
 from tlsprobe.model.target import Ports
 from tlsprobe.profiles import load_profile
@@ -74,10 +76,10 @@ class _Worker:
         try:
             await self.probe(order)
         except TlsprobeError as error:
-            await self.say(Ended(order.target, error.message, error.hint or ""))
+            await self.say(Ended(order.target, error.message))
         except Exception as error:
             failure = f"tlsprobe failed: {type(error).__name__}: {error}"
-            await self.say(Ended(order.target, failure, "report it, with the target's protocol"))
+            await self.say(Ended(order.target, failure))
         else:
             await self.say(Ended(order.target))
 
@@ -91,8 +93,7 @@ class _Worker:
             typed=order.typed,
         )
         (job,) = jobs_of(await recognised(asked, progress.note))
-        if not order.chosen:
-            job = replace(job, sequences=tuple(s for s in job.sequences if not s.is_race))
+        job = replace(job, sequences=in_fleets(job.sequences, order.settings))
         await probe(replace(job, capture_with=self.captured), progress, self.stop)
         await progress.told()
 
@@ -119,7 +120,7 @@ class _Worker:
                 begun = trio.current_time()
 
 
-class _Telling:
+class _Telling(Silent):
     """The progress of one target: its notes go to the coordinator when it has ended."""
 
     def __init__(self, worker: _Worker, target: int) -> None:
@@ -136,16 +137,6 @@ class _Telling:
         for text in self._notes:
             if text.startswith("warning: "):
                 await self._worker.say(Said(self._target, text.removeprefix("warning: ")))
-
-    def bar(self, name: str) -> _Telling:
-        """Nothing is shown of one among many."""
-        return self
-
-    def planned(self, connections: int, waits: int, seconds: float) -> None:
-        """Nothing is shown."""
-
-    def judged(self, waits: int) -> None:
-        """Nothing is shown."""
 
 
 def can_reserve(ports: Ports) -> bool:

@@ -26,7 +26,7 @@ from tlsprobe.report.blocks import (
     Tag,
     Text,
 )
-from tlsprobe.report.plurals import counted
+from tlsprobe.report.plurals import counted, how_long
 
 WORST = 30
 """So many targets are listed by name, the worst first."""
@@ -292,7 +292,7 @@ def plan_page(plan: FleetPlan) -> Page:
                 Field("connections", f"about {plan.connections}, with repeats more"),
                 Field(
                     "time",
-                    f"at least {_long(plan.least_s)}: the longest chain of one host;"
+                    f"at least {how_long(plan.least_s)}: the longest chain of one host;"
                     f" at most {plan.most} targets at once",
                 ),
             )
@@ -306,8 +306,3 @@ def _refused(plan: FleetPlan) -> Iterator[Block]:
     if plan.refused:
         yield Heading(2, "Not probed")
         yield BulletList(tuple(f"{title}: {why}" for title, why in plan.refused))
-
-
-def _long(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
