@@ -23,6 +23,7 @@ from tests.fuzz.controls import CONTROLS
 from tests.fuzz.seeded import seeded
 from tests.servers import GENEROUS_S, Nginx, Postgres
 from tlsprobe.campaign.reach import reach
+from tlsprobe.fuzz.confirming import LEAST_LOST, REPEATS
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared
@@ -64,6 +65,12 @@ def failure(ran: Ran, name: str, cause: str | None = None) -> dict[str, Any]:
     if cause is not None:
         failures = [one for one in failures if one["cause"] and one["cause"]["cause"] == cause]
     return dict(min(failures, key=lambda one: len(parse(one["steps"]).steps)))
+
+
+def repeats(failure: dict[str, Any]) -> bool:
+    """In half of a few runs; or, as a race may be lost, in some of so many that there is a rate."""
+    broke, runs = map(int, failure["confirmed"].split("/"))
+    return broke >= runs / 2 or (runs >= REPEATS[0] and broke >= LEAST_LOST)
 
 
 def goes_on_behind_its_end(steps: str) -> bool:
@@ -118,7 +125,7 @@ def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None
     assert found["steps"] in again.out
     assert "no failure in 1 example" in clean.out
     assert document(ran)["examples"] <= 88
-    assert all(one["confirmed"][0] >= "3" for one in document(ran)["failures"])
+    assert all(repeats(one) for one in document(ran)["failures"])
     assert len(connections(ran.folder)) == document(ran)["connections"]
     assert {path.name for path in tmp_path.iterdir()} == {"out", "again", "cured", ".tlsprobe"}
 
