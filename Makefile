@@ -10,11 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 WITH_GO = PATH="$(CURDIR)/.venv/go/go/bin:$$PATH"
 
 PYTEST = $(WITH_GO) .venv/bin/python -m pytest
-# A file is one process's: what its tests share is made once. In the order of collection, which
-# begins with what takes longest.
-SPREAD = --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Two processes for each processor, as many tests only wait.
+SPREAD = -p tests.forks --forks auto
 # One process on each of two processors is as quiet as one on one.
-CALMLY = --numprocesses 2 --dist loadfile --no-loadscope-reorder
+CALMLY = -p tests.forks --forks 2
 FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import servers
+from tests.forks import processors
 from tests.servers import Nginx, Pki, Postgres
 from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.lab import kernel_reasons
@@ -34,8 +33,8 @@ gc.set_threshold(COLLECT_EVERY)
 settings.register_profile("tlsprobe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tlsprobe")
 
-# For `make check`: a quarter of the examples, so that the daily loop takes less than a minute.
-settings.register_profile("quick", settings.get_profile("tlsprobe"), max_examples=25)
+# For `make check`: an eighth of the examples, so that the daily loop takes less than a minute.
+settings.register_profile("quick", settings.get_profile("tlsprobe"), max_examples=12)
 
 
 # Inside GitHub Actions tlsprobe annotates by itself; tests say when they want that.
@@ -49,9 +48,6 @@ HERE = Path(__file__).parent
 LONG = (HERE / "e2e", HERE / "report" / "test_committed_results.py", HERE / "campaign")
 """What takes longest, and so comes first: whoever is done with it takes what is short."""
 
-CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-"""Where a container reads how much of its processors it may use: cgroup v2, and v1."""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first; otherwise as they were collected."""
@@ -62,22 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process for each processor that we may use, and one more: many tests only wait.
-
-    A container may see sixty-four and be stopped for most of the time when it uses them.
-    """
-    return 1 + min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
-
-
-def allowed(quota: Path) -> int:
-    """How many processors a quota amounts to; more than there are where it sets no limit."""
-    try:
-        microseconds, *period = quota.read_text().split()
-        period = period or [quota.with_name("cpu.cfs_period_us").read_text()]
-        share = int(microseconds) / int(period[0])
-    except (OSError, ValueError):
-        return sys.maxsize
-    return ceil(share) if share > 0 else sys.maxsize
+    """One process for each processor that we may use, and one more: many tests only wait."""
+    return 1 + processors()
 
 
 # --- What a test needs ----------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_not_clean_and_nobody_cares(tlsprobe_expect_clean, silent):
 
 def test_a_test_that_fails_shows_the_ladder(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
-    done = pytester.runpytest_subprocess(*ALONE)
+    done = pytester.runpytest_inprocess(*ALONE)
     done.assert_outcomes(passed=3, failed=1)
     done.stdout.fnmatch_lines([
         "*: ends without a close_notify (1 of 1)",
@@ -69,7 +69,7 @@ def test_what_the_project_waives_fails_no_test(pytester: pytest.Pytester) -> Non
     pytester.makepyfile(TESTS)
     waiver = '[[waiver]]\nrule = "TLS13-NOTIFY"\nreason = "known"\n'
     pytester.path.joinpath("tlsprobe.toml").write_text(waiver, encoding="utf-8")
-    pytester.runpytest_subprocess(*ALONE, "-k", "not_clean").assert_outcomes(passed=2, deselected=2)
+    pytester.runpytest_inprocess(*ALONE, "-k", "not_clean").assert_outcomes(passed=2, deselected=2)
 
 
 def test_pytest_finds_it_by_its_entry_point() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytest
 import trio
 
+from tests.e2e.test_campaign import reference
 from tests.servers import GENEROUS_S
 from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.connections import Gauge
@@ -28,7 +30,6 @@ from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import Drive
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
-from tlsprobe.reference.server import running
 
 PATIENT = Patience(5.0, 5.0, 0.01)
 TLS13 = (TlsVersion.TLS13,)
@@ -86,18 +87,24 @@ def spied(monkeypatch: pytest.MonkeyPatch, together: int = 0) -> Iterator[Spy]:
 async def measure(
     settings: Settings,
     *names: str,
-    server: str = "polite",
     facts: FactsStore | None = None,
     watcher: Watcher | None = None,
 ) -> Measured:
     profile = load_profile("reference")
-    async with running((server,)) as ports:
-        target = Target(server, "127.0.0.1", ports[server], profile.name, profile.protocol)
-        converse = make_conversation(profile, target.host, Login(), target.port)
-        chosen = [catalogue()[name].sequence for name in names]
-        return await campaign.measure(
-            target, converse, chosen, settings, watcher or Watcher(), trio.Event(), facts
-        )
+    target = Target("polite", "127.0.0.1", polite(), profile.name, profile.protocol)
+    converse = make_conversation(profile, target.host, Login(), target.port)
+    chosen = [catalogue()[name].sequence for name in names]
+    return await campaign.measure(
+        target, converse, chosen, settings, watcher or Watcher(), trio.Event(), facts
+    )
+
+
+@cache
+def polite() -> int:
+    """The port of a server that is there until the tests end."""
+    until_the_end = ExitStack()
+    atexit.register(until_the_end.close)
+    return until_the_end.enter_context(reference("polite"))["polite"]
 
 
 def settings(**options: object) -> Settings:

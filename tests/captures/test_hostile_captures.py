@@ -73,6 +73,7 @@ def test_absurd_lengths_everywhere(size: int, place: int) -> None:
             both_passes(seed[:at] + struct.pack(f"{order}I", size) + seed[at + 4 :])
 
 
+@pytest.mark.slow
 def test_every_way_to_cut_an_input_off() -> None:
     for seed in SEEDS:
         whole = both_passes(seed)

@@ -66,6 +66,7 @@ def test_other_suites_come_from_the_mirror_of_the_machine() -> None:
         lines_for("trixie", sources_of(told), "sid")
 
 
+@pytest.mark.slow
 def test_a_version_is_unpacked_with_what_it_depends_on_and_nothing_is_run(
     mine: dict[str, Profile], tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_version_is_unpacked_with_what_it_depends_on_and_nothing_is_run(
     assert (tools / SUITES / "old").is_dir()
 
 
+@pytest.mark.slow
 def test_why_a_version_cannot_be_had(mine: dict[str, Profile], tmp_path: Path) -> None:
     wanted = [mine["none"], mine["lacking"]]
     failures = trio.run(install, wanted, tmp_path / "tools", lambda _: None)
@@ -90,6 +92,7 @@ def test_why_a_version_cannot_be_had(mine: dict[str, Profile], tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a root of its own needs root")
+@pytest.mark.slow
 def test_a_server_runs_in_its_root_and_keeps_its_number(
     mine: dict[str, Profile], tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_a_server_runs_in_its_root_and_keeps_its_number(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a root of its own needs root")
+@pytest.mark.slow
 def test_a_suite_that_has_moved_on_is_not_taken_for_the_named_version(
     mine: dict[str, Profile], tmp_path: Path
 ) -> None:
@@ -124,6 +128,7 @@ def test_a_suite_that_has_moved_on_is_not_taken_for_the_named_version(
     assert not (tmp_path / "tools" / "mine@9.9").exists()
 
 
+@pytest.mark.slow
 def test_what_is_removed_gives_its_space_back(
     mine: dict[str, Profile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

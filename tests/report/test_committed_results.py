@@ -22,13 +22,12 @@ from tests.report.committed import (
     SUMMARY_END,
     committed_runs,
     readme,
+    runs_of_versions,
     write,
 )
 from tests.report.links import broken_links, unpacked
 from tlsprobe.behaviours import behaviours_of
-from tlsprobe.campaign.beside import VERSIONS
 from tlsprobe.campaign.lab_columns import shipped_columns
-from tlsprobe.campaign.reading import runs_in
 from tlsprobe.model.behaviour import Harm, Phase, Tried
 from tlsprobe.model.profile import Lab
 from tlsprobe.profiles.tried import TRIED_FILE
@@ -86,7 +85,7 @@ def _said(file: Path) -> str | bytes:
 
 def test_each_note_of_a_profile_explains_a_change_that_was_measured() -> None:
     said = {note for one in _vendors_with_versions() for note in one.changes}
-    series = series_of(runs_in(RESULTS / VERSIONS))
+    series = series_of(runs_of_versions())
     notes = {one.vendor: shipped_columns()[one.vendor].lab for one in series}
     changes = [
         change
