@@ -86,6 +86,7 @@ FENCES: Final = {
     "backports": ("captures.packing",),
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
+    "numpy": ("captures.blocks",),
 }
 
 # Modules that are started as processes of their own, and so may print, exit and read their

@@ -89,7 +89,7 @@ def test_a_connection_whose_beginning_was_forgotten_is_looked_for(
         summary = summary_module.Summary(limit=40)
         monkeypatch.setattr(frame_reading, "Summary", lambda: summary)
         reading.summary()
-        assert summary.halves[flow_key((CLIENT, 1), (SERVER, 443))].listed is None
+        assert summary.halves[flow_key((CLIENT, 1), (SERVER, 443))].serial == -1
         assert looked_at(reading, {1})[0] == [1, 2, 63]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from tlsprobe.captures.reading import Kind
-from tlsprobe.captures.summary import Half, Summary
+from tlsprobe.captures.summary import Summary
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain import Filter, explain
 from tlsprobe.model.explanation import ExplainedFlow, Explanation
@@ -105,22 +105,8 @@ class Given:
     def summary(self) -> Summary:
         summary = Summary()
         for packet in self._packets:
-            key = packet.key
-            half = summary.halves.get(key)
-            if half is None:
-                half = summary.halves[key] = Half(key, packet.number, packet.time_ns)
-            half.flags |= packet.flags
-            half.packets += 1
-            half.last_ns = packet.time_ns
-            half.last = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
-            if packet.flags & (SYN | FIN | RST):
-                summary.mark(
-                    half,
-                    packet.number,
-                    packet.time_ns,
-                    packet.flags,
-                    half.last,
-                )
+            numbers = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
+            summary.note(packet.key, packet.number, packet.time_ns, packet.flags, numbers)
         return summary
 
     def packets(self, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Packet]:

@@ -11,11 +11,11 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import lru_cache
 from operator import itemgetter
 from typing import BinaryIO
 
 from tlsprobe.captures.foreign import CONVERT, link_text
+from tlsprobe.captures.frame_layout import layout_of
 from tlsprobe.captures.packing import Packing
 from tlsprobe.captures.pcap import RECORD_HEAD, Batch, Walker
 from tlsprobe.captures.pieces import Pieces
@@ -24,6 +24,9 @@ from tlsprobe.captures.summary import LISTED_LIMIT, Summary
 from tlsprobe.packets import frames
 from tlsprobe.packets.decode import Decoder, FoundTransport, Malformed
 from tlsprobe.packets.packet import Packet
+
+MANY = 50_000
+"""Behind so many packets the first pass goes on with blocks of them, see `blocks`."""
 
 
 class FrameReading(Counts):
@@ -47,14 +50,25 @@ class FrameReading(Counts):
     def summary(self) -> Summary:
         """Light facts of every flow, in one quick pass. Raises CaptureUnreadable."""
         summary = Summary()
-        self._summary = None
+        self._summary = blocks = None
         for batch in self._batches():
             if self.total >= LISTED_LIMIT:
                 summary.stop_listing()
-            if batch.interface.link in frames.LINKS:
+            if blocks is None and self.total >= MANY:
+                from tlsprobe.captures.blocks import Blocks  # noqa: PLC0415 - brings numpy
+
+                blocks = Blocks(summary, self._look, self.total)
+            readable = batch.interface.link in frames.LINKS
+            if not readable:
+                self._pass_over(batch)
+            if blocks is not None:
+                blocks.take(batch) if readable else blocks.pass_over(len(batch.offsets))
+            elif readable:
                 self._summarise(batch, summary)
             else:
-                self._pass_over(batch)
+                summary.owners.extend([-1] * len(batch.offsets))
+        if blocks is not None:
+            blocks.finish()
         self._summary = summary
         return summary
 
@@ -164,10 +178,11 @@ class FrameReading(Counts):
 
     def _summarise(self, batch: Batch, summary: Summary) -> None:
         """The hot loop: one unpack a packet, one lookup, a few small stores."""
-        layout = _layout(batch.order, batch.interface.link)
+        layout = layout_of(batch.order, batch.interface.link)
         read, plain, mask, least = layout.read, layout.kind, layout.fragment_mask, layout.least
         buffer, high_ns, low_ns = batch.buffer, batch.high_ns, batch.low_ns
         get, begin, mark = summary.halves.get, summary.begin, summary.mark
+        owned = summary.owners.append
         number = self.total
         for at in batch.offsets:
             number += 1
@@ -194,6 +209,7 @@ class FrameReading(Counts):
             ):
                 found = self._slow(batch, at, number)
                 if found is None:
+                    owned(-1)
                     continue
                 key, numbers, flags = found
             time_ns = high * high_ns + low * low_ns
@@ -201,12 +217,28 @@ class FrameReading(Counts):
             if half is None:
                 half = begin(key, number, time_ns)
             half.packets += 1
-            if half.listed is not None:
-                half.listed.append(number)
+            owned(half.serial)
             half.last_ns = time_ns
             half.last = numbers
             if flags & 7:
                 mark(half, number, time_ns, flags, numbers)
+
+    def _look(self, batch: Batch, at: int, number: int) -> tuple[bytes, bytes, int] | None:
+        """The same of one packet, plain or not."""
+        layout = layout_of(batch.order, batch.interface.link)
+        _, _, captured, kind, version, fragment, protocol, key, numbers, size, flags = layout.read(
+            batch.buffer, at
+        )
+        if (
+            kind == layout.kind
+            and version == 0x45
+            and protocol == 6
+            and captured >= layout.least
+            and not fragment & layout.fragment_mask
+            and size >= 80
+        ):
+            return key, numbers, flags
+        return self._slow(batch, at, number)
 
     def _slow(self, batch: Batch, at: int, number: int) -> tuple[bytes, bytes, int] | None:
         """Flow key, numbers and flags of what the hot loop has no layout for."""
@@ -220,7 +252,7 @@ class FrameReading(Counts):
         return found.key, whole[tcp + 4 : tcp + 12], whole[tcp + 13]
 
     def _segments(self, batch: Batch, wanted: Wanted | None) -> Iterator[Packet]:
-        layout = _layout(batch.order, batch.interface.link)
+        layout = layout_of(batch.order, batch.interface.link)
         read, plain, mask, least = layout.brief, layout.kind, layout.fragment_mask, layout.least
         buffer, decoder, high_ns, low_ns = batch.buffer, self._decoder, batch.high_ns, batch.low_ns
         link, index, decode = batch.interface.link, batch.interface.index, self._decoder.decode
@@ -272,37 +304,3 @@ class FrameReading(Counts):
         if found is None:
             self.other += 1
         return found
-
-
-class _Layout:
-    """A record with a plain IPv4 packet in it, as one structure.
-
-    Plain is: no VLAN tag, no IP options, not a fragment, TCP. One unpack then tells whether it is
-    one, and yields the flow key. Numbers of the packet are in network order whatever the file's:
-    those that matter are taken as bytes, and the mask is turned to fit.
-    """
-
-    def __init__(self, order: str, link: int) -> None:
-        gap, size, self.kind = _BEFORE_IP.get(link, _NO_LAYOUT)
-        self.least = size + 40
-        self.fragment_mask = 0x3FFF if order == ">" else 0xFF3F
-        self.read = struct.Struct(f"{order}III4x{gap}B5xHxB2x12s8sBB").unpack_from
-        self.brief = struct.Struct(f"{order}IIII{gap}B5xHxB2x12s").unpack_from
-
-
-_BEFORE_IP = {
-    frames.ETHERNET: ("12x2s", 14, b"\x08\x00"),
-    frames.LINUX_COOKED: ("14x2s", 16, b"\x08\x00"),
-    frames.LINUX_COOKED_2: ("2s18x", 20, b"\x08\x00"),
-    frames.NULL: ("0s4x", 4, b""),
-    frames.LOOP: ("0s4x", 4, b""),
-    **dict.fromkeys((frames.PPP, frames.PPP_SERIAL), ("4s", 4, b"\xff\x03\x00\x21")),
-    **dict.fromkeys(frames.BARE, ("0s", 0, b"")),
-}
-_NO_LAYOUT = "0s", 0, b"none"
-"""For link types whose header has no fixed size: nothing looks like this."""
-
-
-@lru_cache
-def _layout(order: str, link: int) -> _Layout:
-    return _Layout(order, link)

@@ -15,6 +15,7 @@ Source: the pcapng specification and draft-ietf-opsawg-pcap.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,6 +45,8 @@ PCAP_MAGICS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
 }
 _ZEROS = bytes(SLACK)
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+_WORD = 4
 _TIME_LIMIT = 2**64 - 1
 
 
@@ -87,6 +90,11 @@ class Batch:
     high_ns: int
     low_ns: int
     offsets: list[int] = field(default_factory=list)
+
+    def time_ns(self, offset: int) -> int:
+        """When the packet at the offset was captured."""
+        high, low, _, _ = _words(self.order)(self.buffer, offset)
+        return high * self.high_ns + low * self.low_ns
 
     def frames(self, offsets: Sequence[int]) -> Iterator[CapturedFrame]:
         """The packets at these offsets, cut out."""
@@ -214,18 +222,28 @@ class Walker:
     def _pcap_records(self, buffer: bytearray, at: int, end: int) -> int:
         start = at
         offsets: list[int] = []
-        found, read = offsets.append, _word(self._order)
-        while at + RECORD_HEAD <= end:
-            (captured,) = read(buffer, at + 8)
-            behind = at + RECORD_HEAD + captured
-            if behind > end:
-                break
-            found(at)
-            at = behind
+        found = offsets.append
+        last = end - RECORD_HEAD
+        if self._order == _NATIVE:
+            # As numbers of four bytes, of which a record may begin at any byte: it takes half as
+            # long as to unpack each.
+            whole = memoryview(buffer)[: end + SLACK]
+            words = [whole[by : by + (end & ~3)].cast("I") for by in range(_WORD)]
+            while at <= last:
+                found(at)
+                at += RECORD_HEAD + words[at & 3][(at >> 2) + 2]
+        else:
+            read = _word(self._order)
+            while at <= last:
+                found(at)
+                at += RECORD_HEAD + read(buffer, at + 8)[0]
+        if at > end:
+            at = offsets.pop()
         self.offset += at - start
         self._need = RECORD_HEAD
-        if at + RECORD_HEAD <= end:
-            self._need = behind - at
+        if at <= last:
+            (captured,) = _word(self._order)(buffer, at + 8)
+            self._need = RECORD_HEAD + captured
             if captured > BLOCK_LIMIT:
                 self._broken(f"a packet of {captured} bytes")
         if offsets:

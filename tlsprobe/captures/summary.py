@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import compress, count
 from struct import Struct
 from typing import NamedTuple
 
 from tlsprobe.packets.packet import reverse
 
-HALF_LIMIT = 50_000
-"""Directions of flows held at once, at worst three kilobytes each with their marks."""
+HALF_LIMIT = 150_000
+"""Directions of flows held at once, in half a kilobyte each, and a quarter more for each mark."""
 MARK_LIMIT = 64
 """Marks kept of one direction; what comes after them is counted."""
 ALL_MARKS_LIMIT = 200_000
@@ -43,8 +44,9 @@ class Half:
     """One direction between two endpoints, over all connections of the file that used them.
 
     ``flags`` is what was ever set of SYN, FIN and RST. ``marks`` holds the packets that have one of
-    them, in order; when there are too many, ``unmarked`` counts the ones left out. ``listed`` has
-    the numbers of all its packets; None where some are not known.
+    them, in order; when there are too many, ``unmarked`` counts the ones left out. ``serial`` is
+    what `Summary.owners` calls it, -1 where not all of its packets are known there. ``other`` is
+    the other direction, None if it never spoke.
     """
 
     key: bytes
@@ -56,7 +58,8 @@ class Half:
     flags: int = 0
     unmarked: int = 0
     marks: list[Mark] = field(default_factory=list)
-    listed: array[int] | None = None
+    serial: int = -1
+    other: Half | None = None
 
     @property
     def seq(self) -> int:
@@ -80,25 +83,25 @@ class Summary:
 
     To bound memory, flows that ended without an RST make room when there are very many: they are
     counted in ``retired``; if that does not do, the idle ones, and of the reset ones the latest,
-    are counted in ``forgotten``. Both are numbers of halves.
+    are counted in ``forgotten``. Both are numbers of halves. ``owners`` has the serial number of
+    the half that each packet of the capture is of, -1 for none.
     """
 
     halves: dict[bytes, Half] = field(default_factory=dict)
     retired: int = 0
     forgotten: int = 0
     limit: int = HALF_LIMIT
+    owners: array[int] = field(default_factory=lambda: array("i"))
+    _serials: int = 0
     _marks: int = 0
     _lists: bool = True
     _gone: set[int] = field(default_factory=set)
 
     def pairs(self) -> Iterator[tuple[Half, Half | None]]:
         """Each flow once, the half seen first in front, the other None if it never spoke."""
-        halves = self.halves
-        for key, half in halves.items():
-            other = halves.get(reverse(key))
-            if other is half:
-                yield half, None
-            elif other is None or half.first_number < other.first_number:
+        for half in self.halves.values():
+            other = half.other
+            if other is None or half.first_number < other.first_number:
                 yield half, other
 
     def begin(self, key: bytes, number: int, time_ns: int) -> Half:
@@ -107,25 +110,41 @@ class Summary:
             self._make_room()
         half = self.halves[key] = Half(key, number, time_ns)
         if self._lists and not (self._gone and hash(key) in self._gone):
-            half.listed = array("I")
+            half.serial = self._serials
+            self._serials += 1
+        other = self.halves.get(reverse(key))
+        if other is not None and other is not half:
+            half.other, other.other = other, half
         return half
+
+    def note(self, key: bytes, number: int, time_ns: int, flags: int, numbers: bytes) -> int:
+        """One more packet; returns the half's serial number."""
+        half = self.halves.get(key)
+        if half is None:
+            half = self.begin(key, number, time_ns)
+        half.packets += 1
+        half.last_ns = time_ns
+        half.last = numbers
+        if flags & (_FIN | _SYN | _RST):
+            self.mark(half, number, time_ns, flags, numbers)
+        return half.serial
 
     def stop_listing(self) -> None:
         """There are too many packets to remember whose each is."""
         self._lists = False
+        del self.owners[:]
         for half in self.halves.values():
-            half.listed = None
+            half.serial = -1
 
     def listed(self, wanted: Callable[[bytes], bool]) -> list[int] | None:
-        """The numbers of all packets of wanted keys, sorted; None where some are not known."""
-        numbers: list[int] = []
+        """The numbers of all packets of wanted keys, in order; None where some are not known."""
+        chosen = bytearray(self._serials + 1)  # one more for what is nobody's, at its end
         for key, half in self.halves.items():
             if wanted(key):
-                if half.listed is None:
+                if half.serial < 0:
                     return None
-                numbers += half.listed
-        numbers.sort()
-        return numbers
+                chosen[half.serial] = 1
+        return list(compress(count(1), map(chosen.__getitem__, self.owners)))
 
     def mark(self, half: Half, number: int, time_ns: int, flags: int, numbers: bytes) -> None:
         """Remembers a packet with SYN, FIN or RST; ``numbers`` are its seq and ack as sent."""
@@ -136,6 +155,14 @@ class Summary:
         self._marks += 1
         # Not by its constructor, which takes longer than all the rest.
         half.marks.append(_new(Mark, (number, time_ns, flags, *_seq_and_ack(numbers))))
+
+    def mark_all(self, half: Half, flags: int, marks: list[Mark]) -> None:
+        """Remembers several packets with SYN, FIN or RST; ``flags`` is what any of them has."""
+        half.flags |= flags & (_FIN | _SYN | _RST)
+        room = max(0, min(MARK_LIMIT - len(half.marks), ALL_MARKS_LIMIT - self._marks, len(marks)))
+        half.unmarked += len(marks) - room
+        half.marks += marks[:room]
+        self._marks += room
 
     def _make_room(self) -> None:
         """Lets go of a quarter of the halves at least, those that matter least first."""
@@ -151,6 +178,7 @@ class Summary:
             both = [half for half in (first, second) if half is not None]
             for half in both:
                 del self.halves[half.key]
+                half.other = None
                 self._marks -= len(half.marks)
                 self._gone.add(hash(half.key))
             if _is_done(first, second):

@@ -46,15 +46,8 @@ class TextReading(Counts):
         """Light facts of every flow."""
         summary = Summary()
         for packet in self.packets():
-            key = packet.key
-            half = summary.halves.get(key)
-            if half is None:
-                half = summary.begin(key, packet.number, packet.time_ns)
-            half.packets += 1
-            half.last_ns = packet.time_ns
-            half.last = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
-            if packet.flags & 7:
-                summary.mark(half, packet.number, packet.time_ns, packet.flags, half.last)
+            numbers = packet.seq.to_bytes(4, "big") + (packet.ack or 0).to_bytes(4, "big")
+            summary.note(packet.key, packet.number, packet.time_ns, packet.flags, numbers)
         return summary
 
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
