@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 from typing import cast
 
@@ -16,12 +17,14 @@ from tlsprobe.drive.tcp import Address, SocketAddress
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
 from tlsprobe.model.target import Target, TlsVersion
-from tlsprobe.model.trace import Drive, RecordKind, Stage
+from tlsprobe.model.trace import Drive, RecordKind, Side, Stage
 from tlsprobe.protocols import Conversations
-from tlsprobe.tls import client_context
+from tlsprobe.tls import TlsContext, client_context
 
 CHECK = parse("request; close_notify; fin; drain 200ms", "path check")
 """One whole, orderly connection: the preflight, and the proof that a path is alive."""
+
+_HANDSHAKE_FAILURE = 40  # RFC 8446, section 4.1.1
 
 RATE_ELSEWHERE = 20.0
 """New connections a second, unless the user says otherwise; on loopback as many as come."""
@@ -70,8 +73,9 @@ async def look(target: Target, converse: Conversations, settings: Settings) -> R
     Raises CannotMeasure when the name cannot be resolved.
     """
     identity, name, alpn = settings.identity, server_name(target, settings), converse().alpn
-    certified = name or target.host
-    contexts = {v: client_context(v, identity, name, alpn, certified) for v in settings.tls}
+    connect = partial(client_context, identity=identity, server_name=name, alpn=alpn)
+    connect = partial(connect, certified=name or target.host)
+    contexts = {version: connect(version) for version in settings.tls}
     checks: list[Drive] = []
     reached: Reached | None = None
     for address in await _resolve(target):
@@ -83,7 +87,7 @@ async def look(target: Target, converse: Conversations, settings: Settings) -> R
             )
             for version, context in contexts.items()
         }
-        reached = await _try(address, template)
+        reached = await _try(address, template, partial(connect, large_key_shares=True))
         checks += reached.checks
         if reached.routes:
             break
@@ -97,11 +101,19 @@ def numeric(address: Address) -> tuple[str, int]:
     return sockaddr[0], sockaddr[1]
 
 
-async def _try(address: Address, template: dict[TlsVersion, Route]) -> Reached:
+async def _try(
+    address: Address,
+    template: dict[TlsVersion, Route],
+    with_large_shares: Callable[[TlsVersion], TlsContext],
+) -> Reached:
     reached = Reached(address, {}, {})
-    for version, route in template.items():
-        found = await drive(route, CHECK)
+    for version, smallest in template.items():
+        route, found = smallest, await drive(smallest, CHECK)
         reached = replace(reached, checks=(*reached.checks, found))
+        if version is TlsVersion.TLS13 and _finds_nothing_in_common(found):
+            route = replace(smallest, tls=with_large_shares(version))
+            found = await drive(route, CHECK)
+            reached = replace(reached, checks=(*reached.checks, found))
         if not reached.server_says:
             reached = replace(reached, server_says=found.server_says)
         if found.worked:
@@ -111,6 +123,15 @@ async def _try(address: Address, template: dict[TlsVersion, Route]) -> Reached:
         if found.stage is Stage.CONNECT:
             break  # nothing answers here: the other version would not either
     return reached
+
+
+def _finds_nothing_in_common(found: Drive) -> bool:
+    """Whether the server refused our hello as it does one without a key exchange that it takes.
+
+    There are servers that take the hybrid ones with ML-KEM alone, which we offer to no other.
+    """
+    alerts = {record.alert for record in found.records if record.side is Side.SERVER}
+    return found.stage is Stage.HANDSHAKE and (2, _HANDSHAKE_FAILURE) in alerts
 
 
 def server_name(target: Target, settings: Settings) -> str | None:

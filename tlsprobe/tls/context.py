@@ -58,14 +58,18 @@ def client_context(
     server_name: str | None,
     alpn: tuple[str, ...],
     certified: str | None = None,
+    *,
+    large_key_shares: bool = False,
 ) -> TlsContext:
     """A client that speaks just ``version``. Raises UsageError on a file that cannot be used.
 
     ``server_name`` is what it asks for; ``certified`` is the name or address that the server's
-    certificate has to be for, where there is a CA to verify it with.
+    certificate has to be for, where there is a CA to verify it with. ``large_key_shares`` are those
+    of the hybrid key exchanges with ML-KEM, for a server that takes no other.
     """
     context = _context(version, version)
-    _offer_small_key_shares(context)
+    if not large_key_shares:
+        _offer_small_key_shares(context)
     _lib.SSL_CTX_set_cert_cb(context._context, _CERTIFICATE_CALLBACK, _ffi.NULL)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if identity.ca is not None:

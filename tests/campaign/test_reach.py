@@ -1,0 +1,82 @@
+"""The preflight: which servers it gets through to, and with which hello."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trio
+from OpenSSL import SSL
+from OpenSSL._util import lib
+
+from tlsprobe.campaign.reach import Reached, look
+from tlsprobe.campaign.settings import Settings
+from tlsprobe.model.target import Login, Target, TlsVersion
+from tlsprobe.model.trace import Stage
+from tlsprobe.profiles import load_profile
+from tlsprobe.protocols import make_conversation
+from tlsprobe.reference.certificate import self_signed
+from tlsprobe.tls import server_context
+
+HYBRID = b"X25519MLKEM768"
+
+
+@contextmanager
+def taking(groups: bytes, folder: Path) -> Iterator[int]:
+    """The port of a server that takes these key exchanges alone, and answers every ping."""
+    (folder / "server.pem").write_bytes(self_signed())
+    context = server_context(folder / "server.pem").context
+    if not lib.SSL_CTX_set1_curves_list(context._context, groups):
+        lib.ERR_clear_error()
+        pytest.skip("this OpenSSL has no ML-KEM")
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            tls = SSL.Connection(context, raw)
+            tls.set_accept_state()
+            with raw, suppress(SSL.Error):
+                while tls.recv(100):
+                    tls.sendall(b"pong\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+    thread.join()
+
+
+def looked(port: int) -> Reached:
+    profile = load_profile("reference")
+    target = Target("server", "127.0.0.1", port, profile.name, profile.protocol)
+    converse = make_conversation(profile, target.host, Login(), port)
+    return trio.run(look, target, converse, Settings())
+
+
+def test_a_server_that_takes_hybrid_key_exchanges_alone(tmp_path: Path) -> None:
+    with taking(HYBRID, tmp_path) as port:
+        found = looked(port)
+    assert TlsVersion.TLS13 in found.routes
+    assert len(found.checks) == 3  # refused, and once more, in TLS 1.3; TLS 1.2 has no such group
+
+
+def test_a_server_with_nothing_in_common_is_refused_once_more(tmp_path: Path) -> None:
+    with taking(b"brainpoolP256r1tls13", tmp_path) as port:
+        found = looked(port)
+    assert found.refused[TlsVersion.TLS13].stage is Stage.HANDSHAKE
+    assert TlsVersion.TLS13 not in found.routes
+
+
+def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:
+    with taking(b"X25519:" + HYBRID, tmp_path) as port:
+        found = looked(port)
+    assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
+    assert len(found.checks) == 2
