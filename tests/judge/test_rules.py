@@ -498,6 +498,24 @@ def test_a_request_meets_the_expiry(lines: tuple[Line, ...], expected: Result) -
     assert result("INTEROP-IDLE-RACE", met) is expected
 
 
+@pytest.mark.parametrize(
+    ("early_s", "end", "expected"),
+    [
+        (0.0001, S.notify() + S.fin(), PASS),
+        (0.003, S.notify() + S.fin(), PASS),
+        (0.02, S.notify() + S.fin(), WARN),  # it had time enough to read it
+        (0.0001, S.rst(active=True), WARN),
+    ],
+)
+def test_a_request_that_had_come_when_the_timer_fired_was_not_read_yet(
+    early_s: float, end: Line, expected: Result
+) -> None:
+    story = (C.request(), silence(early_s), end)
+    met = with_event(play(silence(60), *story), EventKind.MEETS)
+    assert result("INTEROP-DATA-LOST", met) is expected
+    assert result("INTEROP-DATA-LOST", play(silence(60), *story)) is WARN
+
+
 @pytest.mark.parametrize("event", [EventKind.MEETS, EventKind.STEP])
 def test_a_request_behind_a_response_that_ends_the_connection_meets_no_expiry(
     event: EventKind,

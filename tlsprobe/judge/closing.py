@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tlsprobe.judge.owed import ServerEnd, data_end
+from tlsprobe.judge.owed import MEET_WITHIN_NS, ServerEnd, data_end
 from tlsprobe.judge.unheeded import unheeded_ends
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd, Word
 from tlsprobe.model.trace import (
@@ -140,10 +140,15 @@ def axes_of(trace: Trace, closing: Closing) -> Axes:
 
 
 def ending_of(trace: Trace, closing: Closing) -> ServerEnd | None:
-    """Where the server began to end TLS or TCP, and what it had received by then."""
+    """Where the server began to end TLS or TCP, and what it had received by then.
+
+    Of a request that met its idle expiry its kernel may have had all, and it nothing yet.
+    """
     event = closing.first(Side.SERVER, "n", FIN, RST)
     if event is None:
         return None
+    if trace.drive.did(EventKind.MEETS) is not None and closing.first(Side.SERVER, RST) is None:
+        return ServerEnd(event.time_ns - MEET_WITHIN_NS, None)
     segment = next((s for s in trace.segments if s.number == event.packet), None)
     return ServerEnd(event.time_ns, None if segment is None else segment.ack)
 

@@ -21,6 +21,9 @@ from tlsprobe.model.trace import (
     Side,
 )
 
+MEET_WITHIN_NS = 5_000_000
+"""How far from its planned distance a request may meet the expiry: timers have their own ticks."""
+
 
 class ServerEnd(NamedTuple):
     """Where a server began to end a connection: when, and up to where it had our stream.

@@ -18,6 +18,7 @@ from math import inf, sqrt
 from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
+from tlsprobe.judge.owed import MEET_WITHIN_NS
 from tlsprobe.judge.spread import spread
 from tlsprobe.model.judgement import Doubt, ExpiryOutcome, Judgement, Outcome
 from tlsprobe.model.run import ExpiryCounts, JudgedTrial, Race, Spread
@@ -35,9 +36,6 @@ ANSWERED, MET = "answer_after_expiry", "request_after_expiry"
 
 ANSWER_WITHIN_NS = 1_000_000
 """An answer that is this late is none "within microseconds" any more."""
-
-MEET_WITHIN_NS = 5_000_000
-"""How far from its planned distance a request may meet the expiry: timers have their own ticks."""
 
 _EDGES_US = (-4000.0, -2000.0, -1000.0, -500.0, -200.0, 0.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0)
 """Between which distances requests are counted together."""
