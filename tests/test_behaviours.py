@@ -64,6 +64,20 @@ def test_harm_is_what_it_does_times_who_closes_so(sequence: str, count: int, har
     assert found.who is catalogue()[sequence].who
 
 
+@pytest.mark.parametrize(
+    ("judged", "count", "harm"),
+    [(13, 13, Harm.BREAKS), (13, 3, Harm.MAY_BREAK), (1, 1, Harm.MAY_BREAK)],
+)
+def test_how_often_it_comes_is_asked_of_what_was_judged(
+    judged: int, count: int, harm: Harm
+) -> None:
+    cell = resetting("terminate-close-notify", count)
+    (finding,) = cell.findings
+    cell = replace(cell, trials=30, findings=(replace(finding, judged=judged),))
+    (found,) = behaviours_of(make_run(cell))
+    assert (found.harm, found.count, found.asked, found.trials) == (harm, count, judged, 30)
+
+
 def test_somebodys_own_sequence_counts_as_that_of_some() -> None:
     (found,) = behaviours_of(make_run(resetting("request; close_notify; drain 3s")))
     assert (found.harm, found.who, found.phase) == (Harm.MAY_BREAK, Who.SOME, None)

@@ -47,6 +47,9 @@ RESETS = frozenset({BEFORE_FIN, AFTER_FIN, REQUEST_LOST})
 OFTEN = 0.5
 """A behaviour that fewer of the trials of its sequences show breaks nothing for certain."""
 
+FEWEST = 3
+"""So many trials have to say something of it, of a cell that has as many."""
+
 _BAD = frozenset({Result.FAIL, Result.WARN})
 
 
@@ -156,9 +159,15 @@ class _Showing:
         return entry.who
 
     @property
+    def seen(self) -> Seen:
+        """In how many trials of the cell, of those that say anything of it."""
+        cell, judged = self.cell, self.finding.judged
+        return Seen(cell.sequence, cell.tls, self.count, cell.trials, judged)
+
+    @property
     def share(self) -> float:
-        """In what part of its trials the cell shows it."""
-        return self.count / max(self.cell.trials, 1)
+        """In what part of the trials that say anything of it; one or two of many prove little."""
+        return self.count / max(self.seen.asked, min(self.cell.trials, FEWEST), 1)
 
     @property
     def is_often(self) -> bool:
@@ -342,7 +351,7 @@ def _worst_first(one: _Showing) -> tuple[int, float]:
 def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
     ranked = sorted(shown, key=_worst_first)
     worst = ranked[0]
-    facts = [one.facts for one in shown if one.facts is not None]
+    facts = [one.facts for one in ranked if one.facts is not None]  # the proof before its equals
     surest = min(facts, key=lambda f: list(Confidence).index(f.confidence), default=None)
     advice = _advice(worst, facts, told)
     return Behaviour(
@@ -352,7 +361,7 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
         who=worst.who,
         example=_example(_entry(worst.cell)),
         side=Side.SERVER,
-        seen=tuple(_seen(one) for one in ranked),
+        seen=tuple(one.seen for one in ranked),
         phase=key.phase,
         hurts=_hurts(worst, facts, told),
         rules=tuple(dict.fromkeys(one.finding.rule for one in shown)),
@@ -369,10 +378,6 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
 
 def _example(entry: Entry | None) -> str:
     return entry.example if entry is not None else ""
-
-
-def _seen(one: _Showing) -> Seen:
-    return Seen(one.cell.sequence, one.cell.tls, one.count, one.cell.trials)
 
 
 def _hurts(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> tuple[str, ...]:
@@ -407,15 +412,19 @@ def _to_do(
     if not cells:
         return WhatToDo(text)
     shows = {
-        (one.cell.sequence, one.cell.tls): one.count
+        (one.cell.sequence, one.cell.tls): one.seen
         for other, shown in told.groups.items()
         if _is_as_bad(other.kind, key.kind)
         for one in shown
     }
-    seen = tuple(
-        Seen(c.sequence, c.tls, shows.get((c.sequence, c.tls), 0), c.trials) for c in cells
-    )
+    seen = tuple(shows.get((cell.sequence, cell.tls)) or _not_seen(cell) for cell in cells)
     return WhatToDo(text, _tried(seen, worst), seen)
+
+
+def _not_seen(cell: Cell) -> Seen:
+    """A cell that does not show it, in the trials that were not left out."""
+    judged = cell.trials - sum(cell.left_out.values()) if cell.left_out else None
+    return Seen(cell.sequence, cell.tls, 0, cell.trials, judged)
 
 
 def _is_as_bad(kind: str, than: str) -> bool:
@@ -424,7 +433,9 @@ def _is_as_bad(kind: str, than: str) -> bool:
 
 
 def _tried(seen: Sequence[Seen], worst: _Showing) -> Tried:
-    count, trials = sum(one.count for one in seen), sum(one.trials for one in seen)
+    count, trials = sum(one.count for one in seen), sum(one.asked for one in seen)
+    if not trials:
+        return Tried.NOT_TRIED
     if not count:
         return Tried.HELPS
     return Tried.IN_PART if count / max(trials, 1) < OFTEN * worst.share else Tried.HELPS_NOT

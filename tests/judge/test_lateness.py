@@ -274,3 +274,19 @@ def test_what_does_not_depend_on_time_is_found_in_late_trials_too() -> None:
     silent = goodbye_then(silence(0.003), S.fin(), silence(0.02), C.notify(), S.rst())
     assert silent.doubt is Doubt.LATE
     assert cell(silent).verdict is Verdict.FAIL
+
+
+def test_a_rule_that_depends_on_time_is_judged_in_what_was_in_time_and_others_in_all() -> None:
+    found = cell(GOOD, LATE, GOOD)
+    judged = {one.rule: one.judged for one in found.findings}
+    assert judged["INTEROP-RESET-BEFORE-FIN"] == 2
+    assert {one.asked(found.trials) for one in found.findings if one.judged is None} == {3}
+    assert {name for name, of in judged.items() if of is not None} == {
+        name for name in judged if RULES[name].timed
+    }
+
+
+def test_the_answers_are_the_outcomes_of_what_was_in_time() -> None:
+    found = cell(GOOD, LATE, GOOD)
+    assert (sum(found.outcomes.values()), found.answers) == (3, {"clean": 2})
+    assert cell(GOOD, GOOD).answers == cell(LATE, LATE).answers == {}

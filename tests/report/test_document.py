@@ -22,6 +22,7 @@ from tests.report.builders import (
     trial_line,
     unsupported,
 )
+from tlsprobe.behaviours import behaviours_of
 from tlsprobe.errors import UsageError
 from tlsprobe.model.judgement import Judgement, Word
 from tlsprobe.model.run import JudgedTrial, Run, Trial
@@ -99,6 +100,18 @@ def test_extras_that_say_nothing_are_left_out() -> None:
     assert {"interrupted", "notes"}.isdisjoint(document)
     assert {"why", "example", "role", "reason"}.isdisjoint(document["cells"][0])
     assert document["cells"][0]["causes"] == {}
+
+
+def test_how_many_were_judged_is_told_where_some_were_left_out() -> None:
+    cell = postgres_reset()
+    findings = tuple(replace(one, judged=13) for one in cell.findings)
+    run = make_run(replace(cell, findings=findings), cell)
+    run = replace(run, behaviours=behaviours_of(run))
+    document = json.loads(encode_run(run))
+    told = [written["findings"][0].get("judged") for written in document["cells"]]
+    assert told == [13, None]
+    assert document["behaviours"][0]["seen"][0]["judged"] == 13
+    assert decode_run(encode_run(run), RUN_JSON) == run
 
 
 def test_unknown_keys_are_no_damage() -> None:

@@ -12,6 +12,7 @@ from tests.report.builders import (
     make_run,
     nginx_race,
     nginx_run,
+    postgres_reset,
     postgres_run,
     unsupported,
 )
@@ -19,7 +20,15 @@ from tlsprobe.model.judgement import Outcome, Verdict
 from tlsprobe.model.run import Cell
 from tlsprobe.report.blocks import Code, Mark, Text, marks_in
 from tlsprobe.report.glyphs import ASCII, UNICODE
-from tlsprobe.report.matrix import CODES, Matrix, code_of, mark_of, matrix_of, transposed
+from tlsprobe.report.matrix import (
+    CODES,
+    Matrix,
+    code_of,
+    describe_outcomes,
+    mark_of,
+    matrix_of,
+    transposed,
+)
 
 
 def shown(cell: Text) -> str:
@@ -92,6 +101,17 @@ def test_one_run_is_laid_out_by_version() -> None:
     assert text_at(matrix, "terminate-close-notify", "on the wire") == "G N n r"
     verdicts = [sign for sign, _ in matrix.legend.entries if isinstance(sign, Mark)]
     assert verdicts == [Mark(Verdict.PASS), Mark(Verdict.WARN)]
+
+
+def test_trials_that_were_left_out_are_counted_apart() -> None:
+    reset, late = {"reset-before-fin": 13}, {"late": 7}
+    outcomes = {"reset-before-fin": 13, "clean": 7}
+    cell = replace(postgres_reset(), outcomes=outcomes, answers=reset, left_out=late)
+    assert mark_of(cell).counts == ""
+    assert describe_outcomes(cell) == "reset-before-fin, 7 left out"
+    mixed = replace(cell, answers={"reset-before-fin": 12, "clean": 1})
+    assert mark_of(mixed).counts.startswith("12/13")
+    assert describe_outcomes(mixed) == "reset-before-fin 12/13, clean 1/13, 7 left out"
 
 
 def test_versions_that_differ_are_told_apart_in_words() -> None:

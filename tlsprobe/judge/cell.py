@@ -93,8 +93,9 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         return Cell(name, plan.steps, plan.tls, 0, no, reason=measured.refused, role=plan.role)
     said = [trial.judgement for trial in judged]
     reached = _reached(measured)
-    findings = (*_findings(reached), *_path(measured.path_alive))
+    findings = (*_findings(said), *_path(measured.path_alive))
     verdict = _verdict(said, findings, measured.path_alive)
+    shown = _shown(judged)
     return Cell(
         sequence=name,
         steps=plan.steps,
@@ -108,14 +109,15 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         reader=_readers(reached),
         path_alive=measured.path_alive,
         findings=findings,
-        why=tuple(_why(measured, reached)),
+        why=tuple(_why(measured, _shown_first(shown, reached))),
         timing_us=_timing(reached),
-        example=_example(judged),
+        example=_example(shown),
         role=plan.role,
         race=race_of(judged, window) if plan.sequence.is_race else None,
         reason=_reason(judged, verdict, findings),
         repeated=measured.repeated,
         left_out=_counted(j.doubt for j in said if j.doubt is not None),
+        answers=_answers(said),
     )
 
 
@@ -222,14 +224,47 @@ def _slow(judgement: Judgement, doubt: Doubt) -> str:
     return f"our step came {late / 1000:.1f} ms late"
 
 
-def _findings(reached: list[Judgement]) -> tuple[Finding, ...]:
+def _findings(said: list[Judgement]) -> tuple[Finding, ...]:
     """Every result of every rule, with in how many trials it came out so, worst first."""
+    reached = [judgement for judgement in _with_room(said) if judgement.outcome.reached]
     counted = Counter((r.rule, r.level, r.result, r.text) for j in reached for r in j.results)
+    doubted = [judgement for judgement in said if not _is_sure(judgement)]
+    silent = {rule: sum(_is_silent_on(rule, j) for j in doubted) for rule, *_ in counted}
     findings = [
-        Finding(rule, level, result, count, text)
+        Finding(
+            rule, level, result, count, text, len(said) - silent[rule] if silent[rule] else None
+        )
         for (rule, level, result, text), count in counted.items()
     ]
     return tuple(sorted(findings, key=_rank))
+
+
+def _is_sure(judgement: Judgement) -> bool:
+    """Whether the trial answers what its sequence asks."""
+    return judgement.doubt is None and judgement.outcome.reached
+
+
+def _is_silent_on(rule: str, doubted: Judgement) -> bool:
+    """Whether a trial that is left out says nothing of a rule either.
+
+    What does not depend on the time of our steps stands where one was late.
+    """
+    if any(result.rule == rule for result in doubted.results):
+        return False
+    known = RULES.get(rule)
+    return doubted.doubt is not Doubt.LATE or known is None or known.timed
+
+
+def _answers(said: list[Judgement]) -> dict[str, int]:
+    """The outcomes of the trials that were not left out, where some were; none if all were."""
+    kept = [j for j in said if j.doubt is None or _stands(j)]
+    return {} if len(kept) == len(said) else _counted(j.outcome for j in kept)
+
+
+def _stands(judgement: Judgement) -> bool:
+    """Whether a step of ours was late, and something is amiss that does not depend on it."""
+    bad = {Result.FAIL, Result.WARN}
+    return judgement.doubt is Doubt.LATE and any(r.result in bad for r in judgement.results)
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
@@ -322,14 +357,27 @@ def _timing(reached: list[Judgement]) -> dict[str, Spread]:
     }
 
 
-def _example(judged: tuple[JudgedTrial, ...]) -> Example | None:
+def _shown(judged: tuple[JudgedTrial, ...]) -> JudgedTrial | None:
     """The trial that shows the cell best: one with a reset, or else of the commonest signature."""
     told = [trial for trial in judged if trial.ladder]
-    if not told:
-        return None
     common = Counter(trial.judgement.signature for trial in judged)
-    best = max(told, key=lambda t: (_interest(t.judgement), common[t.judgement.signature]))
-    return Example(best.trial.index, best.judgement.signature, best.ladder)
+
+    def telling(trial: JudgedTrial) -> tuple[int, int]:
+        return _interest(trial.judgement), common[trial.judgement.signature]
+
+    return max(told, key=telling, default=None)
+
+
+def _example(shown: JudgedTrial | None) -> Example | None:
+    if shown is None:
+        return None
+    return Example(shown.trial.index, shown.judgement.signature, shown.ladder)
+
+
+def _shown_first(shown: JudgedTrial | None, reached: list[Judgement]) -> list[Judgement]:
+    """The judgements, that of the example first: its evidence names the packets that are shown."""
+    example = None if shown is None else shown.judgement
+    return sorted(reached, key=lambda judgement: judgement is not example)
 
 
 def _interest(judgement: Judgement) -> int:

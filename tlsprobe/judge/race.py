@@ -183,17 +183,28 @@ def _of_answers(race: Race) -> str:
 def _range(distances: Spread) -> str:
     """Between which distances from the expiry, as the capture has them."""
     least, middle, most = distances.min or 0.0, distances.p50 or 0.0, distances.max or 0.0
-    return f"{least:.0f} to {most:.0f} µs (median {middle:.0f}) after the server's first word"
+    between = _time(least)
+    if distances.n > 1:
+        between += f" to {_time(most)} (median {_time(middle)})"
+    return f"{between} after the server's first word"
+
+
+def _time(microseconds: float) -> str:
+    """``81 µs``, ``12.3 ms``, ``263 ms``."""
+    size = abs(microseconds)
+    if size < 999.5:
+        return f"{microseconds:.0f} µs"
+    return f"{microseconds / 1000:.{1 if size < 99_950 else 0}f} ms"
 
 
 def _reach(window: Spread | None) -> str:
     """Which clients can hit the window at all: those whose answer arrives while it is open."""
-    if window is None or window.max is None:
+    if window is None or window.p50 is None or window.p95 is None or window.max is None:
         return ""
     return (
-        f"The server is exposed between its close_notify and its FIN for {window.p50:.0f} µs"
-        f" (p95 {window.p95:.0f}, max {window.max:.0f}): a client hits that only if its answer is"
-        " back within that time, which a longer round trip rules out"
+        f"The server is exposed between its close_notify and its FIN for {_time(window.p50)}"
+        f" (p95 {_time(window.p95)}, max {_time(window.max)}): a client hits that only if its"
+        " answer is back within that time, which a longer round trip rules out"
     )
 
 

@@ -75,12 +75,21 @@ class TriedInLab:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """In ``count`` of the ``trials`` of a cell."""
+    """In ``count`` of the ``trials`` of a cell, of which ``judged`` say anything of it.
+
+    ``judged`` None: all of them do.
+    """
 
     sequence: str
     tls: str
     count: int
     trials: int
+    judged: int | None = None
+
+    @property
+    def asked(self) -> int:
+        """How many trials could have shown it."""
+        return self.trials if self.judged is None else self.judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,11 @@ class Behaviour:
     def trials(self) -> int:
         """How many trials those cells had."""
         return sum(seen.trials for seen in self.seen)
+
+    @property
+    def asked(self) -> int:
+        """How many of those could have shown it; the others were left out."""
+        return sum(seen.asked for seen in self.seen)
 
 
 KNOWN_SCHEMA = "tlsprobe.behaviours/1"

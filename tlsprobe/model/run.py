@@ -152,13 +152,22 @@ class ReaderCounts:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule's result over a cell: in how many trials it came out this way."""
+    """A rule's result over a cell: in how many trials it came out this way.
+
+    ``judged`` is how many of the cell's trials say anything of the rule: where a step of ours was
+    late, one that depends on it is not asked. None: all of them do.
+    """
 
     rule: str
     level: Level
     result: Result
     count: int
     text: str
+    judged: int | None = None
+
+    def asked(self, trials: int) -> int:
+        """How many of the ``trials`` of its cell say anything of the rule."""
+        return trials if self.judged is None else self.judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +258,8 @@ class Cell:
     ``role`` is ``control`` for a sequence that was added to settle the cause of another's RST.
     ``left_out`` counts trials that say nothing about the sequence, or not all of it, by why;
     ``repeated`` counts those that were driven once more at a calmer time: the last ones count.
+    ``answers`` are the outcomes without those of trials that were left out, and there only where
+    some were, and some were not.
     """
 
     sequence: str
@@ -271,6 +282,7 @@ class Cell:
     race: Race | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
+    answers: dict[str, int] = field(default_factory=dict)
 
 
 class CountedFrom(StrEnum):

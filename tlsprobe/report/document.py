@@ -100,14 +100,14 @@ def trial_line(judged: JudgedTrial) -> TrialLine:
 def run_document(run: Run) -> Document:
     """The document as plain values, its keys in the order in which one reads them."""
     document: Document = speakable(msgspec.to_builtins(run))
+    found = document["behaviours"]
     return {
         **{key: document[key] for key in FACT_KEYS},
         "cells": [_cell_document(cell) for cell in document["cells"]],
         "idle": document["idle"],
         "summary": {**dict.fromkeys(SUMMARY_KEYS, 0), **document["summary"]},
-        **_said(
-            document, ("behaviours", "waivers", "server_says", "interrupted", "notes", "command")
-        ),
+        **({"behaviours": [_behaviour_document(one) for one in found]} if found else {}),
+        **_said(document, ("waivers", "server_says", "interrupted", "notes", "command")),
         **_present({key: document[key] for key in _OPTIONAL}),
         **({"lateness": _present(document["lateness"])} if run.lateness.n else {}),
         **({"server": _present(server)} if (server := document["server"]) else {}),
@@ -182,12 +182,18 @@ _HINT = "restore the file from where it was written, or measure again with `tlsp
 def _cell_document(cell: Document) -> Document:
     kept: Document = {key: cell[key] for key in CELL_KEYS}
     kept["timing_us"] = {name: _present(spread) for name, spread in cell["timing_us"].items()}
-    kept |= _said(cell, ("why", "example", "reason", "race", "left_out", "repeated"))
+    kept |= _said(cell, ("why", "example", "reason", "race", "left_out", "repeated", "answers"))
+    kept["findings"] = [_present(finding) for finding in cell["findings"]]
     if example := kept.get("example"):
         kept["example"] = {**example, "ladder": [_present(line) for line in example["ladder"]]}
     if cell["role"] != "asked":
         kept["role"] = cell["role"]
     return kept
+
+
+def _behaviour_document(behaviour: Document) -> Document:
+    to_do = [{**what, "seen": [*map(_present, what["seen"])]} for what in behaviour["to_do"]]
+    return {**behaviour, "seen": [*map(_present, behaviour["seen"])], "to_do": to_do}
 
 
 def _said(values: Document, optional: tuple[str, ...]) -> Document:

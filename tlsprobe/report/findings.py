@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from tlsprobe.model.behaviour import Seen
 from tlsprobe.model.causes import cause_named
 from tlsprobe.model.judgement import Confidence, Level, Result, Verdict
 from tlsprobe.model.run import CauseFacts, Cell, Finding, Run
@@ -53,13 +54,14 @@ RULE_PHASES = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was seen: in ``count`` of a cell's ``trials``."""
+    """Where something was seen: in ``count`` of a cell's ``trials``, and ``left_out`` beside."""
 
     target: str
     sequence: str
     tls: str
     count: int
     trials: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,9 @@ def _grouped(cells: list[Located]) -> list[tuple[Entry, list[Cell]]]:
 
 
 def _entry(members: list[tuple[str, Cell, Finding]]) -> Entry:
-    places = tuple(_place(target, cell, finding.count) for target, cell, finding in members)
+    places = tuple(
+        _place(target, cell, finding.count, finding.judged) for target, cell, finding in members
+    )
     total = replace(members[0][2], count=sum(place.count for place in places))
     return Entry(total, places)
 
@@ -267,8 +271,14 @@ def _unanswered(cells: list[Located]) -> tuple[Unanswered, ...]:
     return tuple(Unanswered(*key, tuple(places)) for key, places in groups.items())
 
 
-def _place(target: str, cell: Cell, count: int) -> Place:
-    return Place(target, cell.sequence, cell.tls, count, cell.trials)
+def _place(target: str, cell: Cell, count: int, judged: int | None = None) -> Place:
+    return seen_at(target, Seen(cell.sequence, cell.tls, count, cell.trials, judged))
+
+
+def seen_at(target: str, seen: Seen) -> Place:
+    """The place of what was seen in a cell of this target."""
+    out = seen.trials - seen.asked
+    return Place(target, seen.sequence, seen.tls, seen.count, seen.asked, out)
 
 
 def _merged(members: list[CauseFacts], mixed: bool) -> Why:

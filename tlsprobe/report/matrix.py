@@ -25,6 +25,7 @@ from tlsprobe.report.blocks import (
     Text,
     marks_in,
 )
+from tlsprobe.report.plurals import left_out
 
 MEANINGS: dict[Verdict, str] = {
     Verdict.PASS: "pass",
@@ -214,8 +215,8 @@ def mark_of(cell: Cell) -> Mark:
 def ranked_outcomes(cell: Cell) -> list[tuple[str, int]]:
     """The cell's outcomes with their counts, the worst first; trials without one as ``""``."""
     rank = {str(outcome): place for place, outcome in enumerate(CODES)}
-    seen = {outcome: count for outcome, count in cell.outcomes.items() if count}
-    if seen and (unseen := cell.trials - sum(seen.values())) > 0:
+    seen = {outcome: count for outcome, count in answers_in(cell).items() if count}
+    if seen and (unseen := _trials(cell) - sum(seen.values())) > 0:
         seen[""] = unseen
     return sorted(seen.items(), key=lambda item: rank.get(item[0], -1))
 
@@ -233,10 +234,11 @@ def describe_outcomes(cell: Cell) -> str:
     outcomes = ranked_outcomes(cell)
     if not outcomes or cell.verdict is Verdict.UNSUPPORTED:
         return str(cell.verdict)
-    if len(outcomes) == 1:
-        return outcomes[0][0]
     trials = _trials(cell)
-    return ", ".join(f"{outcome or 'not known'} {count}/{trials}" for outcome, count in outcomes)
+    if len(outcomes) == 1:
+        return outcomes[0][0] + left_out(trials, cell.trials)
+    told = (f"{outcome or 'not known'} {count}/{trials}" for outcome, count in outcomes)
+    return ", ".join(told) + left_out(trials, cell.trials)
 
 
 def describe_wire(cell: Cell) -> str:
@@ -314,8 +316,15 @@ def _versions(runs: Sequence[Run]) -> list[str]:
     return sorted({cell.tls for run in runs for cell in run.cells})
 
 
+def answers_in(cell: Cell) -> dict[str, int]:
+    """The outcomes that answer the sequence: of all trials, or of those that were not left out."""
+    return cell.answers or cell.outcomes
+
+
 def _trials(cell: Cell) -> int:
-    return max(cell.trials, sum(cell.outcomes.values()))
+    """How many trials those are of; trials without an outcome were seen by nobody."""
+    answers = sum(cell.answers.values())
+    return answers or max(cell.trials, sum(cell.outcomes.values()))
 
 
 def _empty_code(verdict: Verdict) -> str:

@@ -12,7 +12,7 @@ from tlsprobe.model.run import CaptureFacts, CountedFrom, Idle, Plan, Run
 from tlsprobe.report.document import SUMMARY_KEYS
 from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
-from tlsprobe.report.plurals import counted
+from tlsprobe.report.plurals import counted, in_short
 
 
 def target_title(run: Run) -> str:
@@ -202,11 +202,12 @@ def _in_target(target: str, places: list[Place]) -> str:
     sequences = list(_by(places, "sequence"))
     what = sequences[0] if len(sequences) == 1 else f"{len(sequences)} sequences"
     count, trials = sum(p.count for p in places), sum(p.trials for p in places)
-    return f"{target}: {what} {count}/{trials}" if trials else f"{target}: {what}"
+    told = in_short(count, trials, trials + sum(p.left_out for p in places))
+    return f"{target}: {what} {told}" if trials else f"{target}: {what}"
 
 
 def _counts(places: list[Place]) -> str:
-    counts = [f"{place.count}/{place.trials}" for place in places]
+    counts = [in_short(p.count, p.trials, p.trials + p.left_out) for p in places]
     if len(set(counts)) > 1:
         return ", ".join(f"TLS {p.tls} {c}" for p, c in zip(places, counts, strict=True))
     versions = "TLS " + " and ".join(place.tls for place in places)

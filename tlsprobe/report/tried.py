@@ -42,7 +42,7 @@ def _tried_words(seen: Sequence[Seen]) -> str:
     by_sequence: dict[str, tuple[int, int]] = {}
     for one in seen:
         count, trials = by_sequence.get(one.sequence, (0, 0))
-        by_sequence[one.sequence] = count + one.count, trials + one.trials
+        by_sequence[one.sequence] = count + one.count, trials + one.asked
     return ", ".join(
         f"{sequence}: seen in {count} of {trials}"
         for sequence, (count, trials) in by_sequence.items()

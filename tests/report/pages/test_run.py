@@ -61,7 +61,7 @@ def test_a_reset_has_its_cause_its_victim_and_its_remedy() -> None:
             "How postgres at 127.0.0.1:5432 ends TLS connections",
             "postgres at 127.0.0.1:5432: 1 behaviour to know, it breaks things.",
             "1 breaks: RST in place of a FIN behind the goodbye: unread-data-at-close",
-            "who most clients close like that: libpq",
+            "who Most clients close like that: libpq",
             "• Packet 24 is RST+ACK with a live window",
             "again tlsprobe run --target 127.0.0.1:5432",
             "4 cells: 2 pass, 2 warn.",

@@ -46,7 +46,9 @@ def render_gitlab(notices: Iterable[Notice]) -> bytes:
 
 def _issue(notice: Notice) -> _Issue:
     place = notice.place or NOWHERE
-    lines = (f"{notice.target}: {notice.title}", *notice.lines)
+    named = notice.title.startswith(notice.target)
+    title = notice.title if named else f"{notice.target}: {notice.title}"
+    lines = (title, *notice.lines)
     return _Issue(
         "\n".join(map(printable, lines)),
         printable(notice.about.name),

@@ -20,6 +20,7 @@ from tlsprobe.report.ci.of_run import ladder_lines
 from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
 from tlsprobe.report.pages.behaviours import describe
+from tlsprobe.report.plurals import in_short
 from tlsprobe.report.sentences import describe_capture, describe_host
 from tlsprobe.waiving import standing_verdict, waiver_of
 
@@ -71,7 +72,7 @@ def _properties(run: Run, found: Sequence[Behaviour]) -> Iterator[tuple[str, str
     yield "host", describe_host(run)
     yield "capture", describe_capture(run.capture)
     for number, one in enumerate(found, 1):
-        told = f"{one.harm}: {describe(one)} ({one.count}/{one.trials})"
+        told = f"{one.harm}: {describe(one)} ({in_short(one.count, one.asked, one.trials)})"
         yield f"behaviour.{number}", told
 
 
@@ -167,8 +168,8 @@ def _lines(cell: Cell) -> Iterator[str]:
     if wire := describe_wire(cell):
         yield f"on the wire: {wire}"
     for finding in _worst_first(cell):
-        share = f"{finding.count}/{cell.trials}"
-        yield f"{finding.result} {finding.rule} ({finding.level}, {share}): {finding.text}"
+        often = in_short(finding.count, finding.asked(cell.trials), cell.trials)
+        yield f"{finding.result} {finding.rule} ({finding.level}, {often}): {finding.text}"
     for why in cell.why:
         yield f"cause of the {why.side}'s RST: {why.cause} ({why.confidence}, {why.count} trials)"
         yield from (f"- {sentence}" for sentence in (*why.evidence, *why.remedy))

@@ -13,7 +13,7 @@ from tlsprobe.report.ci.notice import About, Notice, Place, Weight
 from tlsprobe.report.ladder import aligned, rungs_of
 from tlsprobe.report.matrix import describe_wire
 from tlsprobe.report.pages.behaviours import command_for, describe
-from tlsprobe.report.plurals import counted
+from tlsprobe.report.plurals import counted, in_short, share
 from tlsprobe.report.rulebook import rule_url
 from tlsprobe.waiving import waiver_of
 
@@ -93,7 +93,7 @@ def _behaviour(one: Behaviour, run: Run, fail_on: str, place: Place | None) -> N
     waived = waived_because(one, run)
     weight = Weight.NOTE if waived else _HARMS.get(one.harm, Weight.NOTE)
     weight = Weight.ERROR if counts(one, run, fail_on) else weight
-    title = f"{describe(one)} ({one.count} of {one.trials})"
+    title = f"{describe(one)} ({share(one.count, one.asked, one.trials)})"
     return Notice(
         id=one.name,
         about=about_behaviour(one),
@@ -111,7 +111,7 @@ def _lines(one: Behaviour, run: Run) -> Iterator[str]:
     """What a reader wants to know next: the harm, where, why, what to do, the packets."""
     yield f"harm: {one.harm} ({one.who} close like that)"
     yield from (f"hurts: {sentence}" for sentence in one.hurts)
-    where = [f"{s.sequence} TLS {s.tls} ({s.count}/{s.trials})" for s in one.seen]
+    where = [f"{s.sequence} TLS {s.tls} ({in_short(s.count, s.asked, s.trials)})" for s in one.seen]
     yield f"seen in: {', '.join(where)}"
     if one.cause:
         yield f"cause: {one.cause} (confidence {one.confidence})"

@@ -28,9 +28,9 @@ from tlsprobe.report.blocks import (
     Tag,
     Text,
 )
-from tlsprobe.report.findings import Place
+from tlsprobe.report.findings import seen_at
 from tlsprobe.report.pages.findings import ladder_of
-from tlsprobe.report.plurals import counted
+from tlsprobe.report.plurals import counted, share
 from tlsprobe.report.rulebook import rule_source
 from tlsprobe.report.sentences import place_names, target_title
 from tlsprobe.report.tried import what_came_of
@@ -44,10 +44,10 @@ AT = {
 """When a behaviour of one phase comes."""
 
 WHO = {
-    Who.MOST: "most clients close like that",
-    Who.SOME: "some clients close like that",
-    Who.BROKEN: "only broken clients close like that",
-    Who.TESTER: "nobody but a tester closes like that",
+    Who.MOST: "Most clients close like that",
+    Who.SOME: "Some clients close like that",
+    Who.BROKEN: "Only broken clients close like that",
+    Who.TESTER: "Nobody but a tester closes like that",
 }
 
 
@@ -117,7 +117,7 @@ def behaviours_section(
     ``is_brief``: only what one has to know, and of all but the first only what to do.
     """
     for number, one in enumerate(found, 1):
-        seen = f"{one.count} of {one.trials}"
+        seen = share(one.count, one.asked, one.trials)
         in_short = is_brief and number > 1
         rows = _what_helps(one, run) if in_short else _fields(one, run, is_brief=is_brief)
         fields = Fields(tuple(rows))
@@ -140,7 +140,7 @@ def describe(one: Behaviour) -> str:
 
 def _row(number: int, one: Behaviour) -> tuple[Text, ...]:
     words = Jump(describe(one), anchor_of(number))
-    return (str(number), (Tag(one.harm),), (words,), f"{one.count}/{one.trials}")
+    return (str(number), (Tag(one.harm),), (words,), f"{one.count}/{one.asked}")
 
 
 def anchor_of(number: int) -> str:
@@ -157,7 +157,7 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
     else:
         example = f": {one.example}" if one.example else ""
         yield Field("who", f"{WHO[one.who]}{example}")
-        places = [Place(run.target.name, s.sequence, s.tls, s.count, s.trials) for s in one.seen]
+        places = [seen_at(run.target.name, seen) for seen in one.seen]
         yield Field("where", (Names(place_names(places)),))
         if one.evidence:
             yield Field("why", cause, one.evidence)

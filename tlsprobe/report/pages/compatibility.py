@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.model.run import Run
@@ -16,6 +17,8 @@ from tlsprobe.report.blocks import (
     Heading,
     Note,
     Page,
+    Paragraph,
+    Strong,
     Table,
     Text,
 )
@@ -29,7 +32,7 @@ from tlsprobe.report.compatibility import (
     vendors_of,
 )
 from tlsprobe.report.pages.findings import examples_section, findings_section
-from tlsprobe.report.pages.grids import many_grid
+from tlsprobe.report.pages.grids import HARMS, many_grid, worst_of
 from tlsprobe.report.pages.run import idle_section, measured_fields, run_page
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import count_verdicts
@@ -71,6 +74,7 @@ def compatibility_page(
     matrix = table_of(compatibility, is_transposed=is_transposed)
     return (
         Heading(1, _title(len(compatibility.measured))),
+        *([by_harm(compatibility)] if compatibility.measured else []),
         Fields(tuple(facts_fields(compatibility, command))),
         *_summary(compatibility),
         Heading(2, "Who closes alike"),
@@ -94,6 +98,13 @@ def summary_page(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> Page:
 
 def _title(servers: int) -> str:
     return f"How {counted(servers, 'server')} {'ends' if servers == 1 else 'end'} TLS connections"
+
+
+def by_harm(compatibility: Compatibility) -> Paragraph:
+    """How many servers do how much harm, the worst first."""
+    worst = Counter(map(worst_of, compatibility.measured))
+    parts = [f"{words}: {worst[harm]}" for harm, words in HARMS.items() if worst[harm]]
+    return Paragraph((Strong(f"{'. '.join(parts)}."),))
 
 
 def facts_fields(compatibility: Compatibility, command: str) -> Iterator[Field]:

@@ -30,6 +30,7 @@ from tlsprobe.report.glyphs import duration
 from tlsprobe.report.matrix import describe_outcomes, mark_of
 from tlsprobe.report.pages.behaviours import anchor_of, command_for_cell, describe
 from tlsprobe.report.pages.findings import ladder_of
+from tlsprobe.report.plurals import share
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause
 from tlsprobe.report.tried import tried_remedies
@@ -132,8 +133,8 @@ class Drawers:
         amiss = [finding for finding in cell.findings if finding.result in ORDER]
         for finding in sorted(amiss, key=lambda finding: ORDER.index(finding.result)):
             verdict = Verdict(finding.result.value)
-            often = f" ({finding.count} of {cell.trials})"
-            said = f"{finding.rule} ({finding.level}): {finding.text}{often}"
+            often = share(finding.count, finding.asked(cell.trials), cell.trials)
+            said = f"{finding.rule} ({finding.level}): {finding.text} ({often})"
             yield Field(str(finding.result), said, verdict=verdict)
             family = family_of(run.server_says, run.vendor)
             fields = rule_fields(finding.rule, run.target.protocol, family)

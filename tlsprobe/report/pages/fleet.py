@@ -203,7 +203,7 @@ def _difference(by: dict[str, frozenset[str]]) -> str:
 def _certain(run: Run) -> Iterator[str]:
     """What a run shows every time: a race may be seen from one place and not from another."""
     for one in behaviours_of(run):
-        if one.count == one.trials:
+        if one.count == one.asked:
             yield one.name
 
 

@@ -27,7 +27,6 @@ from tlsprobe.report.blocks import (
     Note,
     Page,
     Paragraph,
-    Strong,
     Table,
     Tag,
     Text,
@@ -46,12 +45,13 @@ from tlsprobe.report.pages.compatibility import (
     EMPTY,
     absent_section,
     agreement_section,
+    by_harm,
     facts_fields,
     group_fields,
 )
 from tlsprobe.report.pages.drawers import Drawers
 from tlsprobe.report.pages.findings import ladder_of
-from tlsprobe.report.pages.grids import HARMS, chapter_of, many_grid, run_grid, worst_of
+from tlsprobe.report.pages.grids import chapter_of, many_grid, run_grid, worst_of
 from tlsprobe.report.pages.run import races_section, timers_section
 from tlsprobe.report.pages.vendor import IDLE_SECTION, title_of, vendor_sections
 from tlsprobe.report.plurals import counted
@@ -135,7 +135,7 @@ def index_page(
     grid = many_grid(compatibility, matrix.table, TOP)
     return (
         Heading(1, f"How {counted(len(compatibility.measured), 'server')} end TLS connections"),
-        Paragraph(tuple(_divided(compatibility))),
+        by_harm(compatibility),
         Note(
             "A sign is the rules' verdict, a colour is the harm. Each cell leads to its packets,"
             " cause and remedy; two lines are TLS 1.2, then 1.3; ~ is not in all trials."
@@ -162,12 +162,6 @@ def _more(also: Sequence[Link]) -> Iterator[Block]:
     if also:
         yield Heading(2, "More")
         yield BulletList(tuple((link,) for link in also))
-
-
-def _divided(compatibility: Compatibility) -> Iterator[Inline]:
-    worst = Counter(map(worst_of, compatibility.measured))
-    parts = [f"{words}: {worst[harm]}" for harm, words in HARMS.items() if worst[harm]]
-    yield Strong(f"{'. '.join(parts)}.")
 
 
 def _servers(compatibility: Compatibility) -> Table:
