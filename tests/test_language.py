@@ -35,6 +35,7 @@ from tlsprobe.model.sequence import (
     SENDS_FIN,
     TREATABLE,
     WRITES,
+    Act,
     Awaited,
     Form,
     Group,
@@ -111,8 +112,9 @@ def steps_of(verbs: Iterable[Verb], *outside: Place) -> st.SearchStrategy[Step]:
 
 OUTSIDE = Place.FIRST, Place.IN_HANDSHAKE
 WRITING = steps_of(WRITES, *OUTSIDE)
-WAITING = steps_of(set(Verb) - NEEDS_OUR_HALF - ENDS, *OUTSIDE)
-ALONE = steps_of(set(Verb) - WRITES - ENDS, *OUTSIDE)
+LAST = {verb for verb in Verb if verb.row.act is Act.RESUMES}
+WAITING = steps_of(set(Verb) - NEEDS_OUR_HALF - ENDS - LAST, *OUTSIDE)
+ALONE = steps_of(set(Verb) - WRITES - ENDS - LAST, *OUTSIDE)
 IN_HAND = steps_of(set(Verb) - ENDS, Place.FIRST, Place.IN_SESSION)
 JOINABLE_ENDS = [(), *((Step(verb),) for verb in SENDS_FIN)]
 ENDINGS = [(), *((Step(verb),) for verb in ENDS)]
@@ -128,7 +130,8 @@ def sequences(draw: st.DrawFn) -> tuple[Group, ...]:
         groups[-1] = (*groups[-1], *end)
     elif end or not groups:
         groups.append(end or (Step(Verb.DRAIN),))
-    return (*groups, *draw(st.lists(WAITING.map(lambda step: (step,)), max_size=2)))
+    groups += draw(st.lists(WAITING.map(lambda step: (step,)), max_size=2))
+    return (*groups, *draw(st.lists(steps_of(LAST).map(lambda step: (step,)), max_size=1)))
 
 
 @given(st.data())
@@ -412,6 +415,7 @@ UNITS = "5ms, 1.5s"
         ("meet after idle", 12, "expected a duration here", UNITS),
         ("hello", 1, "'hello' cannot stand here", "begin with 'connect'"),
         ("drain; connect", 8, "'connect' cannot stand here", "put it first or leave it out"),
+        ("resume; drain", 9, "'drain' cannot follow the second connection", "put 'resume' last"),
         ("connect; hello; request", 17, "'request' cannot follow 'connect'", "leave 'connect' out"),
         ("connect; fin; hello", 15, "'hello' cannot follow the end", "put it before"),
         ("close; fin", 8, "'fin' cannot follow", "put it before"),

@@ -460,8 +460,12 @@ def _unescape(body: str, at: int) -> tuple[int, bytes | None]:
     return 2, _ESCAPES.get(body[at + 1])
 
 
-def _out_of_place(verb: Verb, before: Group) -> tuple[str, str] | None:
+def _out_of_place(  # noqa: PLR0911 - one per reason
+    verb: Verb, before: Group
+) -> tuple[str, str] | None:
     """Why this verb cannot stand behind these steps, and what to write instead."""
+    if any(step.verb.row.act is Act.RESUMES for step in before):
+        return "follow the second connection", "put 'resume' last"
     if verb in NEEDS_OUR_HALF and any(step.verb in ENDS for step in before):
         return "follow the end of our half", f"put it before {_list(ENDS, 'or')}"
     in_hand = bool(before) and before[0].verb.row.act is Act.OPENS

@@ -74,6 +74,7 @@ TABLE = {
     "TLS12-AFTER-FATAL": Row("polite", "insisting", "fatal-alert", WARN, "1.2"),
     "TLS-BAD-RECORD": Row("polite", "mute", "corrupt-alert", FAIL),
     "TLS13-KEY-UPDATE": Row("polite", "stiff", "key-update-close-notify", FAIL),
+    "TLS12-FORGET": Row("polite", "remembering", "resume-id-after-fatal-alert", FAIL, "1.2"),
     "TLS-TRUNCATION": Row("polite", "aborting", "fin-only", INFO),
     "HTTP-CLOSE": Row("polite", "mute", "terminate", FAIL, profile=HTTP),
     "HTTP-CLOSE-HEADER": Row("polite", "terse", "terminate", WARN, profile=HTTP),
@@ -102,6 +103,7 @@ TABLE = {
 
 KEPT_ONLY = {
     "TCP-RST-ON-UNREAD": ("rude", "terminate-close-notify"),  # the kernel sees to it
+    "TLS-RESUME": ("polite", "resume-after-fin"),  # a permission
     "TCP-RST-FORM": ("rude", "terminate-close-notify"),  # no kernel gets its numbers wrong
     "TCP-CHALLENGE": ("polite", "reset-ahead"),  # the kernel sees to it
     "SELF-NOTIFY": ("polite", "terminate"),  # broken only by a driver that lies

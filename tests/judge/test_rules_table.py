@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.judge.playbook import C, S, play, shaped, silence, step
+from tests.judge.playbook import C, Note, S, play, shaped, silence, step
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -33,7 +33,9 @@ from tests.judge.scenarios import (
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import Level, Result
 from tlsprobe.model.trace import (
+    By,
     Coverage,
+    EventKind,
     PathDid,
     RecordKind,
     Remark,
@@ -63,6 +65,8 @@ H2_IDLE = play(silence(60), S.notify() + S.fin(), protocol="http2")
 
 FAILED = (silence(0.02), C.alert(80), step("alert"))
 """A server that was quiet, and our fatal alert."""
+RESUMED = Note(EventKind.RESUMED, By.ID)
+NOT_RESUMED = Note(EventKind.NOT_RESUMED, By.ID)
 ASKED_FOR_KEYS = (C.key_update(), step("key_update request"), C.request())
 
 TABLE = {
@@ -155,6 +159,18 @@ TABLE = {
         breaks=play(*ASKED_FOR_KEYS, S.response()),
         broken=FAIL,
         elsewhere=play(C.key_update(), step("key_update"), C.request(), S.response()),
+    ),
+    "TLS12-FORGET": Row(
+        keeps=play(*FAILED, S.fin(), NOT_RESUMED, tls="1.2"),
+        breaks=play(*FAILED, S.fin(), RESUMED, tls="1.2"),
+        broken=FAIL,
+        elsewhere=play(*ORDERLY, RESUMED, tls="1.2"),
+    ),
+    "TLS-RESUME": Row(
+        keeps=play(*ORDERLY, RESUMED),
+        breaks=play(*ORDERLY, NOT_RESUMED),
+        broken=INFO,
+        elsewhere=play(*ORDERLY),
     ),
     "TLS-TRUNCATION": Row(
         keeps=play(C.fin(), S.notify() + S.fin()),
@@ -353,6 +369,8 @@ LEVELS = {
     "TLS12-AFTER-FATAL": Level.SHOULD,
     "TLS-BAD-RECORD": Level.MUST,
     "TLS13-KEY-UPDATE": Level.MUST,
+    "TLS12-FORGET": Level.MUST,
+    "TLS-RESUME": Level.INFO,
     "TLS-TRUNCATION": Level.INFO,
     "HTTP-CLOSE": Level.MUST,
     "HTTP-CLOSE-HEADER": Level.SHOULD,

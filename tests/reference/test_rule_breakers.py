@@ -16,7 +16,7 @@ OTHERS = tuple(name for name in BEHAVIOURS if name not in DEMO)
 LISTENING = tuple(name for name in OTHERS if BEHAVIOURS[name].manner.listens)
 NOTIFIES = {
     *("grave", "canceling", "answering", "terse", "growing", "erring", "indiscreet"),
-    *("replying", "repeating", "insisting", "stiff"),
+    *("replying", "repeating", "insisting", "stiff", "remembering"),
 }
 FAILS = {"failing", "failing-open"}
 

@@ -112,12 +112,13 @@ def plan_of(
     idle = {cell: count for cell, count in cells.items() if cell.sequence.is_idle}
     races = {cell: count for cell, count in idle.items() if cell.sequence.is_race}
     rounds = {cell: ceil(count / room.a_round) for cell, count in races.items()}
-    connections = begun + sum(cells.values()) + len(cells) + sum(rounds.values())
+    trials = sum(cell.sequence.connections * count for cell, count in cells.items())
+    connections = begun + trials + len(cells) + sum(rounds.values())
     if settings.expected_idle <= SHORT_S and any(c.sequence.name == TIMED for c in idle):
         connections += 1  # the timeout once more, alone
-    others = max((count for cell, count in cells.items() if cell not in idle), default=0)
+    others = max((_at_once(c, n, working) for c, n in cells.items() if c not in idle), default=0)
     waiting = sum(_waiters(cell, count, rounds, settings) for cell, count in idle.items())
-    at_once = min(most, max(waiting + min(working, others), 1))
+    at_once = min(most, max(waiting + others, 1))
     spans = (
         _seconds(cells, rounds, settings, paced, most, working)
         for paced in (pacing, _patient(pacing, settings))
@@ -135,6 +136,11 @@ def plan_of(
         with_repeats=connections + most_repeats(again, room.a_round),
         if_crowded=connections + most_if_crowded(again, most),
     )
+
+
+def _at_once(cell: CellPlan, count: int, working: int) -> int:
+    """Connections of a cell that are open at the same time."""
+    return cell.sequence.connections * min(working, count)
 
 
 def _patient(pacing: Pacing, settings: Settings) -> Pacing:
@@ -215,6 +221,10 @@ def _steps_s(sequence: Sequence, settings: Settings, pacing: Pacing) -> float:
             seconds += float(step.wait)
         elif step.verb in {Verb.AWAIT, Verb.DRAIN}:
             seconds += settings.patience.tail if gone else pacing.waiting
+        elif step.verb is Verb.TICKET and not isinstance(step.wait, Limit):
+            seconds += min(float(step.wait), pacing.waiting)
+        elif step.verb is Verb.RESUME:
+            seconds += pacing.opening + pacing.ending
     return seconds
 
 

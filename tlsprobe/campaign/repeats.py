@@ -28,7 +28,10 @@ def most_repeats(cells: Mapping[CellPlan, int], a_round: int) -> int:
 
     ``cells`` has the trials that can be driven of each cell; a round has ``a_round`` races.
     """
-    again = sum(min(MOST_AGAIN, _trials(cells)) + _rounds(cells, a_round) for _ in CALMER)
+    connections = max((cell.sequence.connections for cell in cells), default=1)
+    again = sum(
+        connections * min(MOST_AGAIN, _trials(cells)) + _rounds(cells, a_round) for _ in CALMER
+    )
     paths = (PATH_TRIES - 1) * len(cells)
     return again + LOOKS_ALONE + paths + most_controls(cells)
 
@@ -39,7 +42,11 @@ def most_if_crowded(cells: Mapping[CellPlan, int], most: int) -> int:
     Rounds are as small as they can be then.
     """
     idle = [cell for cell in cells if cell.sequence.is_idle]
-    quick = sum(count for cell, count in cells.items() if not cell.sequence.is_idle)
+    quick = sum(
+        cell.sequence.connections * count
+        for cell, count in cells.items()
+        if not cell.sequence.is_idle
+    )
     races = sum(cell.sequence.is_race for cell in idle)
     a_step = quick + IDLE_TRIALS * (len(idle) + races) + PATH_TRIES * len(cells) + LOOKS_ALONE
     return most_repeats(cells, 1) + _steps_down(most) * a_step

@@ -356,13 +356,15 @@ class _Campaign:
         delay = delay_of(trial, self.settings.seed)
         if delay:
             await trio.sleep(delay)
-        async with self.limits.open():
+        count = cell.sequence.connections
+        async with self.limits.open(count):
             if cell.sequence.acts_after_idle:
                 await self.apart.turn()
-            await self.pace.turn()
+            for _ in range(count):
+                await self.pace.turn()
             dropped = self.capture.dropped
             drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
-            found, load = await self.gauge.driving(drives)
+            found, load = await self.gauge.driving(drives, count)
         return found, load, dropped
 
     async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:

@@ -182,8 +182,8 @@ def _may_leave_unread(sequence: Sequence) -> bool:
                 pass  # what is awaited is read
             case Verb.KEY_UPDATE:
                 pass  # TLS reads it together with what follows
-            case Verb.CONNECT | Verb.FIN | Verb.CLOSE:
-                pass  # no bytes
+            case Verb.CONNECT | Verb.FIN | Verb.CLOSE | Verb.TICKET | Verb.RESUME:
+                pass  # no bytes, or on a connection of its own
             case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
                 pass  # the path's
             case verb:

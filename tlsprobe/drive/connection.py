@@ -76,7 +76,8 @@ class Connection:
 
     ``closing``: we have said goodbye or close_notify. ``in_hand``: the sequence makes the
     handshake itself, and nothing is answered for it; ``hello`` is what is left of a ClientHello
-    then, and ``flight`` says that the server's answer is there.
+    then, and ``flight`` says that the server's answer is there. ``earlier`` is a session of another
+    connection that this one offers to resume; without ``takes_tickets`` it does by its id.
     ``data_at`` is when the newest data of the server was read (``time.perf_counter``).
     """
 
@@ -94,6 +95,7 @@ class Connection:
         "conversation",
         "data_at",
         "data_count",
+        "earlier",
         "ended",
         "ended_early",
         "events",
@@ -113,13 +115,16 @@ class Connection:
         "shaped",
         "stage",
         "strays",
+        "takes_tickets",
         "tickets",
         "tls",
         "transport",
     )
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, earlier: bytes = b"", *, takes_tickets: bool = True) -> None:
         self.route = route
+        self.earlier = earlier
+        self.takes_tickets = takes_tickets
         self.transport = TcpTransport(route.address, route.namespace, route.ports)
         self.lane: Lane | None = None
         self.shaped: tuple[Shaped, ...] = ()

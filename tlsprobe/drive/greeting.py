@@ -35,13 +35,7 @@ async def greet(connection: Connection, deadline: float) -> None:
 
     All of it has to be over by the deadline (trio's clock).
     """
-    connection.stage = Stage.HANDSHAKE
-    tls = await begin_tls(connection, deadline)
-    await connection.write(tls.handshake(), RecordKind.HANDSHAKE)
-    await connection.until(lambda: tls.handshaken or tls.failure is not None, deadline)
-    if not tls.handshaken or tls.failure:
-        cannot_shake_hands(connection)
-    connection.note(EventKind.HANDSHAKEN)
+    await shake_hands(connection, deadline)
     connection.stage = Stage.GREETING
     conversation = connection.conversation
     await connection.write_data(conversation.secured())
@@ -50,6 +44,18 @@ async def greet(connection: Connection, deadline: float) -> None:
         cannot_greet(connection, "the greeting was over")
     connection.note(EventKind.READY)
     connection.stage = Stage.SEQUENCE
+
+
+async def shake_hands(connection: Connection, deadline: float) -> TlsSession:
+    """Plain prelude and handshake, which have to be over by the deadline (trio's clock)."""
+    connection.stage = Stage.HANDSHAKE
+    tls = await begin_tls(connection, deadline)
+    await connection.write(tls.handshake(), RecordKind.HANDSHAKE)
+    await connection.until(lambda: tls.handshaken or tls.failure is not None, deadline)
+    if not tls.handshaken or tls.failure:
+        cannot_shake_hands(connection)
+    connection.note(EventKind.HANDSHAKEN)
+    return tls
 
 
 async def begin_tls(connection: Connection, deadline: float) -> TlsSession:
@@ -62,7 +68,8 @@ async def begin_tls(connection: Connection, deadline: float) -> TlsSession:
         await connection.until(spoken, deadline)
     if conversation.phase is not Phase.SECURE:
         cannot_greet(connection, "TLS could be started")
-    connection.tls = connection.route.tls.connect()
+    offered, tickets = connection.earlier, connection.takes_tickets
+    connection.tls = connection.route.tls.connect(offered, tickets=tickets)
     return connection.tls
 
 

@@ -16,6 +16,7 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
+from tlsprobe.drive.resumption import resume
 from tlsprobe.drive.route import Patience, Route
 from tlsprobe.drive.segments import (
     SegmentPlan,
@@ -68,7 +69,8 @@ async def drive(
     the server's idle expiry need a ``racer``. ``opened`` is called when the part that is judged
     begins.
     """
-    connection = Connection(route)
+    by_id = any(step.form is Form.ID for step in sequence.steps)
+    connection = Connection(route, takes_tickets=not by_id)
     script = _Script(connection, sequence, racer, opened)
     try:
         await script.run()
@@ -164,7 +166,9 @@ class _Script:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)
 
-    async def perform(self, burst: list[Group], *, asks_next: bool = False) -> None:
+    async def perform(  # noqa: PLR0912 - one per verb
+        self, burst: list[Group], *, asks_next: bool = False
+    ) -> None:
         """Groups that are written back to back, or one step that is not written.
 
         ``asks_next``: a request comes next, which finds out whether an idle connection is alive.
@@ -191,6 +195,10 @@ class _Script:
                 await self.wait_for(self.condition(step.event or Awaited.END), step)
             case Verb.DRAIN:
                 await self.wait_for(lambda: self.connection.ended, step)
+            case Verb.TICKET:
+                await self.wait_for_ticket(self.connection.seconds(step.wait))
+            case Verb.RESUME:
+                await resume(self.connection)
             case Verb.ANSWER | Verb.MEET as racing:
                 await self.race(step, racing)
             case shaping:
@@ -283,6 +291,14 @@ class _Script:
         if connection.over:
             raise GivenUp  # with a word: there is no idle connection to ask on
         connection.note(EventKind.DUE, time_ns=due_ns)
+
+    async def wait_for_ticket(self, seconds: float) -> None:
+        """Read until the session can be resumed; if it never can, ``resume`` says so."""
+        connection = self.connection
+        await connection.until(
+            lambda: connection.tls is not None and connection.tls.resumable is not None,
+            trio.current_time() + seconds,
+        )
 
     def condition(self, event: Awaited) -> Callable[[], bool]:
         """What ``await`` waits for, as a question."""

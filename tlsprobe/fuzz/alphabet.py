@@ -41,6 +41,8 @@ NotDrawn = Literal[
     Verb.MEET,
     Verb.ALERT,
     Verb.KEY_UPDATE,
+    Verb.TICKET,
+    Verb.RESUME,
     Verb.HOLD,
     Verb.RELEASE,
     Verb.WINDOW,
@@ -172,6 +174,8 @@ def _is_not_drawn(verb: NotDrawn) -> None:
             # sweeps; and what a server owes behind the last two, the properties do not know well
             # enough to blame it.
             pass
+        case Verb.TICKET | Verb.RESUME:
+            pass  # another connection's answer is no property of this one
         case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
             pass  # need a shaper in the path, which a fuzz run does not have
         case _:

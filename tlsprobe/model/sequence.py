@@ -15,6 +15,7 @@ class Form(StrEnum):
     a large body that the server is expected to refuse. PLAIN is a record that nothing encrypts,
     CORRUPT one whose tag does not fit, EMPTY one with no content; FRAGMENTED is a message in two
     records, DOUBLE the message twice in one record. ASKING asks the other side to do the same.
+    ID resumes by the id that the server gave a session, and has it give no ticket (TLS 1.2).
     """
 
     WHOLE = ""
@@ -29,6 +30,7 @@ class Form(StrEnum):
     FRAGMENTED = "fragmented"
     DOUBLE = "double"
     ASKING = "request"
+    ID = "id"
 
 
 class Treatment(StrEnum):
@@ -75,6 +77,8 @@ class Act(Enum):
     """Lets time pass."""
     RACES = auto()
     """Has to be on time to the microsecond: watches the socket without yielding."""
+    RESUMES = auto()
+    """Opens another connection, which resumes the session of this one."""
     SHAPES = auto()
     """Has the path between the two sides do something; our own socket knows nothing of it."""
 
@@ -227,6 +231,24 @@ class Verb(StrEnum):
             Place.IN_SESSION,
         ),
     )
+    TICKET = (
+        "ticket",
+        Row(
+            Act.WAITS,
+            "read until there is a session that can be resumed",
+            Operand.WAIT,
+            Place.IN_SESSION,
+        ),
+    )
+    RESUME = (
+        "resume",
+        Row(
+            Act.RESUMES,
+            "open another connection, try to resume this session there, and end it in good order",
+            place=Place.IN_SESSION,
+            forms=(Form.ID,),
+        ),
+    )
     HOLD = (
         "hold",
         Row(
@@ -309,6 +331,9 @@ MALFORMED = frozenset({Form.PLAIN, Form.CORRUPT})
 
 ODD = MALFORMED | {Form.EMPTY, Form.FRAGMENTED, Form.DOUBLE}
 """Forms that no TLS library sends, though some are allowed."""
+
+FORM_TLS = {Form.ID: "1.2"}
+"""Forms that only one TLS version has."""
 
 NEEDS_OUR_HALF = SPEAKS | _verbs(Act.HALF_CLOSES)
 """Verbs that cannot be performed once our half of the connection has ended."""
@@ -425,7 +450,13 @@ class Sequence:
 
     def fits(self, tls: str) -> bool:
         """Whether that TLS version has everything that it does."""
-        return all(step.verb.row.tls in {"", tls} for step in self.steps)
+        versions = (FORM_TLS.get(step.form, step.verb.row.tls) for step in self.steps)
+        return all(version in {"", tls} for version in versions)
+
+    @property
+    def connections(self) -> int:
+        """How many connections a trial of it opens."""
+        return 1 + sum(step.verb.row.act is Act.RESUMES for step in self.steps)
 
     @property
     def is_handshake(self) -> bool:

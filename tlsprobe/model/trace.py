@@ -142,7 +142,9 @@ class EventKind(StrEnum):
     """What the driver did, or what its socket told it.
 
     RACED and MEETS are noted by racers that sent something: one answered the idle expiry, the other
-    met it with a request, so many microseconds after it was expected. DUE ends a wait for a given
+    met it with a request, so many microseconds after it was expected. RESUMED and NOT_RESUMED tell
+    what a second connection found out that offered the session of this one, and by what (`By`);
+    UNRESUMABLE says why nothing was found out. DUE ends a wait for a given
     time. The time of DUE and MEETS is that at which the next packet was meant to leave; when it
     did, the capture tells.
     """
@@ -155,6 +157,9 @@ class EventKind(StrEnum):
     RACED = "raced"
     MEETS = "meets"
     DUE = "due"
+    RESUMED = "resumed"
+    NOT_RESUMED = "not-resumed"
+    UNRESUMABLE = "unresumable"
     EOF = "eof"
     RESET = "reset"
     BROKEN_PIPE = "broken-pipe"
@@ -163,6 +168,13 @@ class EventKind(StrEnum):
     ABORTED = "aborted"
     CLOSED = "closed"
     LEFT = "left"
+
+
+class By(StrEnum):
+    """By what a session is resumed: a ticket of the server's, or the id that it keeps it under."""
+
+    TICKET = "ticket"
+    ID = "id"
 
 
 class DriverEvent(NamedTuple):

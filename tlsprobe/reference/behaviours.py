@@ -175,6 +175,12 @@ BEHAVIOURS = {
         Behaviour("replying", "answers the client's close_notify with words", _replying),
         Behaviour("insisting", "answers the client's fatal alert with words", _insisting),
         Behaviour("stiff", "never changes its keys", _polite, Manner(updates=False)),
+        Behaviour(
+            "remembering",
+            "resumes sessions that a fatal alert has ended (TLS 1.2)",
+            _polite,
+            Manner(forgets=False),
+        ),
         Behaviour("repeating", "two alerts, then FIN", _repeating),
         Behaviour("premature", "alert and FIN right after the handshake", _polite, _DEAF),
         Behaviour("premature-reset", "resets right after the handshake", _aborting_at_once, _DEAF),

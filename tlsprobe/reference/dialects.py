@@ -37,7 +37,8 @@ class Manner:
     stops in the middle of the first response. ``announces``: its last HTTP/1.1 response says
     ``Connection: close``. ``goaways`` are the GOAWAY frames of its farewell in HTTP/2, each a last
     stream and an error; by default those of a graceful end. ``updates``: it changes its keys when
-    it is asked to (TLS 1.3).
+    it is asked to (TLS 1.3). ``forgets``: a fatal alert makes it forget the session (TLS 1.2, where
+    an alert can be told from outside).
     """
 
     listens: bool = True
@@ -45,6 +46,7 @@ class Manner:
     announces: bool = True
     goaways: tuple[tuple[int, int], ...] = ((_ANY_STREAM, 0), (1, 0))
     updates: bool = True
+    forgets: bool = True
 
 
 class Turn(NamedTuple):

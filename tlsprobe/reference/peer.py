@@ -60,7 +60,7 @@ class Peer:
         if not self._manner.updates:
             self._tls.can_seal()  # from here on OpenSSL's own words are dropped, a KeyUpdate too
 
-    async def serve(self) -> Occasion:
+    async def serve(self) -> Occasion:  # noqa: PLR0911 - one per occasion
         """Answer requests until there is an occasion to end the connection."""
         while True:
             # Two waits: a record that came while the machine stood still is read, however late.
@@ -74,6 +74,8 @@ class Peer:
                 return Occasion.IDLE
             if not record:
                 return Occasion.EOF
+            if self._is_kept_from_openssl(record):
+                return Occasion.FAILED
             for received in self._tls.receive(record):
                 if received.kind is RecordKind.CLOSE_NOTIFY:
                     return Occasion.NOTIFIED
@@ -84,6 +86,10 @@ class Peer:
                     occasion = await self._answer(received.data)
                     if occasion is not None:
                         return occasion
+
+    def _is_kept_from_openssl(self, record: bytes) -> bool:
+        """An alert whose session is not to be forgotten, which OpenSSL would do."""
+        return record[0] == _ALERT and not self._manner.forgets
 
     async def farewell(self) -> None:
         """Say what the protocol has to say before an end, if it has anything."""

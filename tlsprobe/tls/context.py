@@ -37,11 +37,18 @@ class TlsContext:
         self.context = context
         self.sni = sni
 
-    def connect(self) -> TlsSession:
-        """A fresh client side."""
+    def connect(self, earlier: bytes = b"", *, tickets: bool = True) -> TlsSession:
+        """A fresh client side, which offers an ``earlier`` session (``TlsSession.resumable``).
+
+        Without ``tickets`` it takes none, so that TLS 1.2 has the session's id alone.
+        """
         connection = SSL.Connection(self.context, None)
         if self.sni is not None:
             connection.set_tlsext_host_name(self.sni)
+        if not tickets:
+            _lib.SSL_set_options(connection._ssl, SSL.OP_NO_TICKET)
+        if earlier:
+            _offer(connection, earlier)
         connection.set_connect_state()
         return TlsSession(connection, Side.CLIENT)
 
@@ -99,7 +106,7 @@ def server_context(
 ) -> TlsContext:
     """A server with certificate and key from one PEM file (the reference servers')."""
     context = _context(lowest, highest)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     load_certificate(context, cert, cert)
     return TlsContext(context, None)
 
@@ -167,6 +174,16 @@ def _session_of(ssl: Any) -> TlsSession | None:
     connection = SSL.Connection._reverse_mapping.get(ssl)
     session: TlsSession | None = None if connection is None else connection.get_app_data()
     return session
+
+
+def _offer(connection: SSL.Connection, earlier: bytes) -> None:
+    """Have a connection offer an earlier session."""
+    data = _ffi.new("unsigned char[]", earlier)
+    start = _ffi.new("const unsigned char **", data)
+    session = _lib.d2i_SSL_SESSION(_ffi.NULL, start, len(earlier))
+    assert session != _ffi.NULL
+    _lib.SSL_set_session(connection._ssl, session)
+    _lib.SSL_SESSION_free(session)
 
 
 _INFO_CALLBACK = _ffi.callback("void (*)(const SSL *, int, int)", _on_info)

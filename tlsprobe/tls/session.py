@@ -15,7 +15,7 @@ from OpenSSL._util import lib as _lib
 
 from tlsprobe.model.alerts import CLOSE_NOTIFY
 from tlsprobe.model.target import TlsVersion
-from tlsprobe.model.trace import RecordKind, Side
+from tlsprobe.model.trace import By, RecordKind, Side
 from tlsprobe.records.key_log import Opened
 from tlsprobe.records.sealing import (
     MOST_CONTENT,
@@ -43,6 +43,7 @@ _KINDS_IN_HANDSHAKE = {
     number: _CONTENT_TYPES.get(number, RecordKind.HANDSHAKE) for number in range(20, 25)
 }
 _CHUNK = 2**16
+_ID_FIELD, _TICKET_FIELD = 3, 0xAA
 _OF_NO_USE = (b"CLIENT_HANDSHAKE_", b"SERVER_HANDSHAKE_", b"EXPORTER_")
 
 
@@ -63,6 +64,13 @@ class Untrusted(NamedTuple):
 
     code: int
     words: str
+
+
+class Resumable(NamedTuple):
+    """A session as bytes (OpenSSL's own form of it, with its keys), and by what it is resumed."""
+
+    data: bytes
+    by: By
 
 
 class TlsSession:
@@ -117,6 +125,27 @@ class TlsSession:
     def alpn(self) -> str | None:
         """The protocol that ALPN chose."""
         return self._connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
+
+    @property
+    def resumable(self) -> Resumable | None:
+        """The session as it can be offered on another connection; None if nothing can resume it.
+
+        A copy: OpenSSL gives its own up where a connection ends without a close_notify.
+        """
+        session = _lib.SSL_get_session(self._ssl)
+        size = 0 if session == _ffi.NULL else _lib.i2d_SSL_SESSION(session, _ffi.NULL)
+        if not self.handshaken or size <= 0:
+            return None
+        buffer = _ffi.new("unsigned char[]", size)
+        _lib.i2d_SSL_SESSION(session, _ffi.new("unsigned char **", buffer))
+        data = bytes(_ffi.buffer(buffer, size))
+        by = resumed_by(data)
+        return None if by is None else Resumable(data, by)
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether the handshake was that of an earlier session."""
+        return bool(_lib.SSL_session_reused(self._ssl))
 
     def handshake(self) -> bytes:
         """Go on with the handshake; what is to be sent, if anything."""
@@ -442,6 +471,31 @@ def _record_size(stream: bytearray, at: int) -> int:
         return _NO_RECORD
     size: int = _HEADER + length
     return size if size <= left else 0
+
+
+def resumed_by(session: bytes) -> By | None:
+    """By what a session of OpenSSL's can be resumed: a ticket, where it has one, or an id.
+
+    It is a sequence in DER: version, version of TLS, cipher, id, keys, and optional fields with
+    numbers, of which the ticket has 10 (openssl/ssl/ssl_asn1.c).
+    """
+    fields = _fields(_fields(session)[0][1])
+    if any(tag == _TICKET_FIELD for tag, _ in fields):
+        return By.TICKET
+    return By.ID if fields[_ID_FIELD][1] else None
+
+
+def _fields(der: bytes) -> list[tuple[int, bytes]]:
+    """The tags and contents of the values that follow each other in DER (X.690 section 8.1)."""
+    found, at = [], 0
+    while at < len(der):
+        tag, size, at = der[at], der[at + 1], at + 2
+        if size & 0x80:
+            count = size & 0x7F
+            size, at = int.from_bytes(der[at : at + count], "big"), at + count
+        found.append((tag, der[at : at + size]))
+        at += size
+    return found
 
 
 def sentence(error: SSL.Error) -> str:

@@ -13,6 +13,7 @@ from tlsprobe.judge.rules.failure import FAILURE_RULES
 from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcome
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
+from tlsprobe.judge.rules.resumption import RESUMPTION_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.tcp import TCP_RULES
 from tlsprobe.judge.rules.tls import TLS_RULES, TRUNCATION_RULES
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _CHAPTERS = (
-    *(TLS_RULES, FAILURE_RULES, TRUNCATION_RULES),
+    *(TLS_RULES, FAILURE_RULES, RESUMPTION_RULES, TRUNCATION_RULES),
     *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES),
 )
 
