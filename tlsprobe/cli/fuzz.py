@@ -17,7 +17,7 @@ from tlsprobe.campaign.circumstances import process_age
 from tlsprobe.campaign.guess_protocol import HTTP, guess
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.targets import guess_profile, parse_target
-from tlsprobe.catalogue import lacks
+from tlsprobe.catalogue import OPT_IN, lacks
 from tlsprobe.cli.configured import Asked, configured_fuzz
 from tlsprobe.cli.console import err, out
 from tlsprobe.cli.machines import MachineOptions, write_report
@@ -99,6 +99,13 @@ class FuzzOptions:
             help="Property to check, see above; repeatable. Default: all but no-reset-after-fin.",
         ),
     ] = None
+    chapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="control|wire",
+            help="Draw the verbs of this chapter as well; repeatable. wire needs root.",
+        ),
+    ] = None
     examples: Annotated[
         int, typer.Option(min=1, help="Maximum number of sequences, shrinking included.")
     ] = 1000
@@ -177,6 +184,8 @@ class FuzzOptions:
         """What they ask of a target, whose options they are. Raises UsageError."""
         self.capturing.check()
         must_be_one_of("--fail-on", self.fail_on, tuple(FAIL_ON))
+        for chapter in self.chapter or ():
+            must_be_one_of("--chapter", chapter, tuple(sorted(OPT_IN)))
         profile = load_profile(self.profile or guess_profile(asked.address))
         login = self.login.login()
         target, converse = self._reaches(asked.address, profile, login, asked.name)
@@ -226,6 +235,7 @@ class FuzzOptions:
             idle=self.idle_limit or _affordable(profile.idle_s, self.time),
             remembered=REMEMBERED,
             known=_known(self.corpus, profile, converse),
+            chapters=frozenset(self.chapter or ()),
         )
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from tlsprobe.fuzz.chapters import moves_of
+from tlsprobe.fuzz.move import Move
 from tlsprobe.language import format_groups
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import (
@@ -84,20 +86,6 @@ _FIN: Group = (Step(Verb.FIN),)
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """A step, or several that differ in form or operand; ``weight`` is how often it is drawn.
-
-    ``rank`` orders the kinds of step, the simplest first, and a second choice says which of them:
-    what is split or large becomes whole by lowering one choice, without a way through all the
-    moves between.
-    """
-
-    rank: int
-    weight: int
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Alphabet:
     """The moves that make sense for one target, simplest first, and its TLS versions."""
 
@@ -118,16 +106,19 @@ def alphabet(
     has_goodbye: bool,
     idle: float | None = None,
     phrases: tuple[bytes, ...] = (),
+    *,
+    chapters: frozenset[str] = frozenset(),
 ) -> Alphabet:
     """The alphabet of a protocol with these forms of request; ``idle`` is the server's timeout.
 
     Without it no pause is anywhere near an idle expiry; it has as many, so that what is drawn by
-    numbers does not depend on it. ``phrases`` are made of the protocol's own words.
+    numbers does not depend on it. ``phrases`` are made of the protocol's own words. ``chapters``
+    are those of the catalogue whose verbs are drawn as well.
     """
     near = PAUSES[-len(_OF_IDLE) :] if idle is None else (round(idle * p, 6) for p in _OF_IDLE)
     pauses = (*PAUSES, *near)
     moves = [move for verb in Verb for move in _moves(verb, pauses, offered, phrases)]
-    moves.append(Move(14, 1, (_answer(idle),)))
+    moves += [Move(14, 1, (_answer(idle),)), *moves_of(chapters)]
     if not has_goodbye:
         moves = [move for move in moves if move.steps[0].verb is not Verb.TERMINATE]
     return Alphabet(tuple(sorted(moves, key=lambda move: move.rank)), versions)
@@ -171,13 +162,12 @@ def _is_not_drawn(verb: NotDrawn) -> None:
     match verb:
         case Verb.CLOSE | Verb.ANSWER | Verb.MEET | Verb.ALERT | Verb.KEY_UPDATE:
             # Drawn with ``abort``; drawn where the server's timeout is known; needs a round that
-            # sweeps; and what a server owes behind the last two, the properties do not know well
-            # enough to blame it.
+            # sweeps; and the last two where their chapter is asked for (``fuzz.chapters``).
             pass
         case Verb.TICKET | Verb.RESUME:
             pass  # another connection's answer is no property of this one
         case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
-            pass  # need a shaper in the path, which a fuzz run does not have
+            pass  # need a shaper in the path: drawn where their chapter is asked for
         case _:
             assert_never(verb)
 
@@ -208,7 +198,7 @@ def decode(letters: Alphabet, draw: Draw) -> Example:
     joins = False
     for step, may_join in _drawn(letters, draw):
         before = [made for group in groups for made in group]
-        if not _may_follow(step, before):
+        if not _may_follow(step, before) or not _of(step, tls):
             continue
         if joins and groups and _joins(groups[-1][-1], step):
             groups[-1] = (*groups[-1], step)
@@ -308,6 +298,11 @@ def _drawn(letters: Alphabet, draw: Draw) -> Iterator[tuple[Step, bool]]:
 
 def _await(event: Awaited, wait: float) -> Step:
     return Step(Verb.AWAIT, event=event, wait=wait)
+
+
+def _of(step: Step, tls: str) -> bool:
+    """Whether that TLS version has this step."""
+    return step.verb.row.tls in {"", tls}
 
 
 def _may_follow(step: Step, before: list[Step]) -> bool:

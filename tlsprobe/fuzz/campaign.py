@@ -79,7 +79,8 @@ async def fuzz(  # noqa: PLR0917 - the parts of a fuzz run, in their order
             await shared.prober(place.target, found, captures)
             for place, found in zip(places, reached, strict=True)
         ]
-        letters = partial(_letters, _common_versions(probers), converse, settings.goodbye)
+        versions = _common_versions(probers)
+        letters = partial(_letters, versions, converse, settings.goodbye, settings.chapters)
         sources = _sources(letters(settings.idle), converse, settings)
         campaign = _Campaign(probers, sources, settings, watcher, shared.counts, begun, letters)
         shared.told[:] = (campaign.tell, campaign.tell_of_other)[: len(probers)]
@@ -102,10 +103,15 @@ def _common_versions(probers: list[Prober]) -> tuple[str, ...]:
 
 
 def _letters(
-    versions: tuple[str, ...], converse: Conversations, has_goodbye: bool, idle: float | None
+    versions: tuple[str, ...],
+    converse: Conversations,
+    has_goodbye: bool,
+    chapters: frozenset[str],
+    idle: float | None,
 ) -> Alphabet:
     """The alphabet of what the protocol has; ``idle`` is the server's timeout, if it is known."""
-    return alphabet(versions, offers(converse), has_goodbye, idle, phrases(converse))
+    can = versions, offers(converse), has_goodbye, idle, phrases(converse)
+    return alphabet(*can, chapters=chapters)
 
 
 def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings) -> Sources:
@@ -114,7 +120,8 @@ def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings)
     wait = min(_IDLE, settings.seconds / 20) if idle is None else 1.1 * idle + 0.2
     can = letters.versions, offers(converse), round(wait, 3), phrases(converse)
     first = first_examples(*can, has_goodbye=settings.goodbye)
-    known = [example for example in settings.known if example.tls in letters.versions]
+    able = (example for example in settings.known if settings.can_try(example))
+    known = [example for example in able if example.tls in letters.versions]
     return Sources(letters, dict.fromkeys((*known, *first)), known, settings.seed)
 
 

@@ -104,6 +104,8 @@ class Comparer:
             others = [version for version in self.versions if version != example.tls]
             if not others:
                 return None
+            if not example.sequence.fits(others[0]):
+                return None
             example = replace(example, tls=others[0])
             if not patient:
                 return await prober.observe(example, "compare", self.is_worth_waiting)

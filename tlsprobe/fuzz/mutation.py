@@ -35,7 +35,7 @@ def mutant(letters: Alphabet, parents: Sequence[Example], chance: random.Random)
 def _whole(groups: Groups, tls: str, together: int) -> Example | None:
     """The example of these groups, if the language has it."""
     made = example_of(tuple(group for group in groups if group), tls, together)
-    if len(made.sequence.steps) > LONGEST + 2:
+    if len(made.sequence.steps) > LONGEST + 2 or not made.sequence.fits(tls):
         return None
     try:
         parse(format_groups(made.sequence.groups))

@@ -209,7 +209,12 @@ _SENSELESS = ODD | {Form.PART, Form.CUT}
 
 
 def _is_plain(seen: Observation) -> bool:
-    """Whether all that we sent made sense; nobody has to answer, or even notice, half of it."""
+    """Whether all that we sent made sense, and came as we sent it.
+
+    Nobody has to answer, or even notice, half of it.
+    """
+    if seen.example.sequence.is_shaped:
+        return False
     steps = seen.example.sequence.steps
     return all(s.payload is None and s.form not in _SENSELESS for s in steps) and not any(
         s.verb is Verb.ALERT for s in steps

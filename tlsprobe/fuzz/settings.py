@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.fuzz.chapters import WIRE
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import by_default
 from tlsprobe.model.fuzz import Example, Excused, FuzzCoverage, FuzzFailure, Replay, Unrepeated
@@ -31,7 +32,8 @@ class FuzzSettings:
     is the server's idle timeout in seconds, if pauses are to reach it. ``known`` are sequences to
     begin with. ``confirm`` is how often the shortest of a failure is run again. ``remembered`` is
     the folder with the failures of earlier runs, which are tried first. ``replay``: nothing is
-    looked for, but whether this failure still shows. ``run`` holds what fuzzing has in common with
+    looked for, but whether this failure still shows. ``chapters`` are those of the catalogue whose
+    verbs are drawn besides the usual ones. ``run`` holds what fuzzing has in common with
     every run.
     """
 
@@ -47,6 +49,17 @@ class FuzzSettings:
     confirm: int = 5
     remembered: Path | None = None
     replay: Replay | None = None
+    chapters: frozenset[str] = frozenset()
+
+    @property
+    def shapes(self) -> bool:
+        """Whether anything that may be tried needs a shaper in the path."""
+        replayed = self.replay is not None and self.replay.example.sequence.is_shaped
+        return replayed or WIRE in self.chapters
+
+    def can_try(self, example: Example) -> bool:
+        """Whether it does not need a shaper that is not there."""
+        return self.shapes or not example.sequence.is_shaped
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
 from tlsprobe.model.facts import ReachedFact
 from tlsprobe.model.target import Target, endpoint
+from tlsprobe.shaper.link import open_shaper
 
 Stores = Callable[[Target], FactsStore]
 """Gives each target the place for its facts."""
@@ -38,6 +39,7 @@ class Shared:
         facts: Stores = in_memory,
     ) -> None:
         self.run = settings.run
+        self.shapes = settings.shapes
         self.watcher = watcher
         self.facts = facts
         self.counts = Counts()
@@ -60,4 +62,9 @@ class Shared:
         def tell(seen: Observation, why: str) -> None:
             self.told[number](seen, why)  # whoever listens by then
 
-        return Prober(target, reached, capture, self.counts, self.pace, self.working, tell, facts)
+        shaper = None
+        if self.shapes:
+            opened = open_shaper(reached.address[1], run.namespace)
+            shaper = await captures.enter_async_context(opened)
+        parts = self.counts, self.pace, self.working, tell, facts
+        return Prober(target, reached, capture, *parts, shaper)

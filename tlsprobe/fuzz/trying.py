@@ -36,6 +36,7 @@ from tlsprobe.model.sequence import RACES, TAKES_TIME, Limit, Sequence, Verb
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Stage, Trace
 from tlsprobe.protocols import spoken
+from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff import capture as sniffer
 
 QUICK = 0.7
@@ -174,8 +175,10 @@ class Prober:
         working: trio.CapacityLimiter,
         tell: Tell,
         facts: FactsStore,
+        shaper: Shaper | None = None,
     ) -> None:
         self.target = target
+        self.shaper = shaper
         self.protocol = spoken(target)
         self.routes = {
             version: replace(route, announce=capture.expect)
@@ -292,6 +295,8 @@ class Prober:
         async with self.working:
             dropped = self.capture.dropped
             route = self._route(example.tls, patient)
+            if example.sequence.is_shaped:
+                route = replace(route, shaper=self.shaper)
             found, load = await self.gauge.driving(lambda: drive(route, example.sequence))
             await self.capture.settle()
             lost = self.capture.dropped != dropped
