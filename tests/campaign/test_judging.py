@@ -29,7 +29,7 @@ from tlsprobe.model.facts import (
     ResetNumbers,
     TrialFact,
 )
-from tlsprobe.model.judgement import Confidence, Control, Result, Verdict
+from tlsprobe.model.judgement import Confidence, Control, Doubt, Result, Verdict
 from tlsprobe.model.run import Cell, Trial
 from tlsprobe.model.trace import Coverage, Stage, Trace
 
@@ -80,6 +80,32 @@ def test_the_control_of_the_tests_is_the_catalogues() -> None:
     control = control_of(catalogue()[LEFT].sequence)
     assert control is not None
     assert control.groups == catalogue()[WITHOUT].sequence.groups
+
+
+UPLOAD = "upload-refused"
+
+
+def answering(seconds: float | None) -> Trace:
+    """An upload that the server answers so late, or not (None) within 1.6 s."""
+    sent = C.request(60_000), step("drain")
+    if seconds is None:
+        return play(*sent, silence(1.6), gives_up("drain"))
+    return play(*sent, silence(seconds), S.response(), silence(1.6), gives_up("drain"))
+
+
+@pytest.mark.parametrize(("seconds", "doubt"), [(0.5, Doubt.BUSY), (0.05, None)])
+def test_who_takes_long_to_answer_elsewhere_may_only_be_slower_here(
+    seconds: float, doubt: Doubt | None
+) -> None:
+    """Patience that was three times the time of another answer proves no loss of this one."""
+    plan = PlanFact((planned(UPLOAD), planned(UPLOAD, tls="1.2")))
+    told = run_of(
+        plan, trial(UPLOAD, 0, answering(None)), trial(UPLOAD, 0, answering(seconds), "1.2")
+    )
+    silent = told.trials[0].judgement
+    assert silent.doubt is doubt
+    lost = [r for r in silent.results if r.rule == "INTEROP-DATA-LOST" and r.result is Result.WARN]
+    assert bool(lost) is (doubt is None)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,30 @@ def test_without_a_request_the_next_timer_speaks_for_the_server() -> None:
 
 
 @pytest.mark.parametrize(
+    "other", ["idle-before-request", "idle-partial-request", "idle-before-handshake"]
+)
+def test_another_timer_is_not_told_as_that_of_a_connection_after_a_request(other: str) -> None:
+    """A server that bounds its handshakes, and keeps connections, gives pools no limit."""
+    idle = idle_of([cell(signature=""), cell(10, sequence=other)])
+    assert idle is not None
+    assert idle.timeout_s is None
+    assert idle.advice_s is None
+    assert idle.advice == (
+        "the server ended no connection that was idle after a request while we waited"
+    )
+    assert [timer.timeout_s for timer in idle.kinds.values()] == [None, 10]
+
+
+@pytest.mark.parametrize("other", ["idle-partial-request", "idle-before-handshake"])
+def test_a_timer_in_the_middle_of_something_is_no_idle_timeout(other: str) -> None:
+    idle = idle_of([cell(10, sequence=other)])
+    assert idle is not None
+    assert idle.timeout_s is None
+    assert idle.advice == "the server ended no idle connection while we waited"
+    assert [timer.timeout_s for timer in idle.kinds.values()] == [10]
+
+
+@pytest.mark.parametrize(
     ("shortest", "advice"),
     [(59.914, 54), (60.02, 55), (5.004, 4.5), (10.9, 9.5), (2.5, 2.0), (1.0, 0.9), (0.3, 0.0)],
 )

@@ -166,6 +166,7 @@ class RunInJudgement:
         self._cell_ends: tuple[CellEnds, ...] | None = None
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
         self._timers: tuple[Timer, ...] | None = ()
+        self._took: defaultdict[str, int] = defaultdict(int)  # by sequence, in either version
         self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
         self._first: dict[tuple[Name, str], int] = {}
         self._words: dict[str, tuple[Word, ...]] = {}
@@ -213,6 +214,7 @@ class RunInJudgement:
             self._by_close[self._plans[name].sequence.groups, trial.tls].count(digest)
             self._learn_expiry(name, digest)
         self._places[name].append(len(self._known))
+        self._took[trial.sequence] = max(self._took[trial.sequence], digest.took_ns)
         drive = fact.trace.drive
         client = endpoint(*drive.client) if drive.client else ""
         times = [event.time_ns for event in drive.events] or [0]
@@ -289,6 +291,8 @@ class RunInJudgement:
         alone = known.alone
         if far is not None or timers:
             alone = replace(alone, far=far, timers=timers)
+        if digest.waited and (took := self._took[name[0]]):
+            alone = replace(alone, took_ns=took)
         if (room := self._room_for(known)) is not None:
             alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:

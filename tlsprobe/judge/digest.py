@@ -11,7 +11,16 @@ from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence
-from tlsprobe.model.trace import Coverage, Drive, RecordKind, Side, Trace
+from tlsprobe.model.trace import (
+    MESSAGES,
+    Coverage,
+    Drive,
+    Mark,
+    Record,
+    RecordKind,
+    Side,
+    Trace,
+)
 
 
 def digest_of(trace: Trace) -> Digest:
@@ -43,7 +52,37 @@ def digest_of(trace: Trace) -> Digest:
         alone=_only_notified(trace.drive),
         silence=None if early else _long_silence(trace),
         spoke=spoke_behind(trace.drive),
+        took_ns=_took_ns(trace),
     )
+
+
+def _took_ns(trace: Trace) -> int:
+    """How long the server took for its first word behind the opening, by the wire.
+
+    It counts from the first byte of the last message that had begun by then: of an upload the
+    server takes its time to read all, and may answer before it has.
+    """
+    mark = trace.drive.mark
+    if mark is None:
+        return 0
+    after = (s for s in trace.segments if s.side is Side.SERVER and s.length)
+    word = next((s for s in after if s.end > mark.server), None)
+    asked = [r.start for r in trace.drive.records if _asks(r, mark)]
+    if word is None or not asked:
+        return 0
+    began = [
+        s.time_ns
+        for s in trace.segments
+        if s.side is Side.CLIENT
+        and s.number < word.number
+        and any(s.start <= start < s.end for start in asked)
+    ]
+    return max(0, word.time_ns - began[-1]) if began else 0
+
+
+def _asks(record: Record, mark: Mark) -> bool:
+    """Whether it is a message of ours behind the opening."""
+    return record.side is Side.CLIENT and record.kind in MESSAGES and record.end > mark.client
 
 
 def _long_silence(trace: Trace) -> Silence | None:

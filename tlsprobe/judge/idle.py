@@ -25,6 +25,9 @@ KINDS = {
 }
 """The sequences that measure, and what each measures; the first is the one that pools meet."""
 
+_POOLED = tuple(KINDS.values())[:2]
+"""Those that a connection meets while nobody uses it; others fire in the middle of something."""
+
 _EVENTS = {"d": "data", "n": "close_notify", "a": "alert", "f": "fin", "r": "rst"}
 _MARGIN_S = 5.0
 _MARGIN = 0.1
@@ -38,8 +41,9 @@ CLEAR_S, CLEARLY = 0.05, 3
 def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idle | None:
     """What the idle sequences say; None if none was measured.
 
-    ``words`` are those of each signature. The timeout is that after a request where it is known,
-    else the first that is.
+    ``words`` are those of each signature. The timeout is that after a request. Where that was not
+    waited for it is the one before the first, and never one that fires in the middle of something:
+    of a server that only bounds its handshakes no pool need be afraid.
     """
     by_kind = {
         kind: [c for c in every if c.sequence == sequence and c.signatures]
@@ -51,9 +55,11 @@ def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idl
     kinds = {kind: timer for kind, timer in found.items() if timer is not None}
     if not kinds:
         return None
-    first = next((k for k in kinds.values() if k.timeout_s is not None), None)
-    if first is None:
-        said = "the server ended no idle connection while we waited"
+    kind, first = next(((k, kinds[k]) for k in _POOLED if k in kinds), (None, None))
+    if first is None or first.timeout_s is None:
+        idle = "idle connection" if kind is None else f"connection that was idle {kind}"
+        others = any(timer.timeout_s is not None for timer in kinds.values())
+        said = f"the server ended no {idle if others else 'idle connection'} while we waited"
         return Idle(None, None, "silence", None, said, kinds)
     advice = advised(first.shortest_s or 0.0) if _is_steady(first) else None
     return Idle(

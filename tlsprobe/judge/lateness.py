@@ -95,14 +95,14 @@ def late_step(
     return None
 
 
-def slowest_ns(trace: Trace, load: Load | None) -> int:
-    """How long things took in this trial that take no time on a machine with nothing else to do.
+def slowest_ns(trace: Trace, load: Load | None, took_ns: int = 0) -> int:
+    """How long things took that take no time on a machine with nothing else to do.
 
     The response to the opening request, by the server; our own reading of what had arrived, and our
-    waiting for a processor.
+    waiting for a processor. And ``took_ns``, the server's longest answer to the same sequence.
     """
     ours = max(load.lag_ns, load.stalled_ns) if load is not None else 0
-    return max(_response_ns(trace), _read_ns(trace), ours)
+    return max(_response_ns(trace), _read_ns(trace), ours, took_ns)
 
 
 def is_strained(trace: Trace, closing: Closing, load: Load | None) -> bool:

@@ -137,7 +137,8 @@ def _timed(
     late = late_step(closing, steps, resets)
     if late is not None:
         return _Timed(timing | {"spoiled_by": late.late_ns / 1000}, Doubt.LATE)
-    if vain is not None and (slowest := slowest_ns(trace, knowledge.load)) * TIMES_SLOWER > vain:
+    slowest = slowest_ns(trace, knowledge.load, knowledge.took_ns)
+    if vain is not None and slowest * TIMES_SLOWER > vain:
         return _Timed(timing | {"slowest": slowest / 1000}, Doubt.BUSY)
     return _Timed(timing)
 

@@ -88,7 +88,8 @@ class Digest:
     ``aborts``: by which nothing of ours was left unread; ``aborts_after`` is the same behind its
     FIN. ``fins``: it ended with a FIN. ``alone``: a close_notify was all that we sent.
     ``silence``: it ended the connection after a long one. ``spoke``: it sent data, be it in answer
-    to something or not, after our close_notify.
+    to something or not, after our close_notify. ``took_ns``: how long it took for
+    its first word behind the opening; 0 if it said none.
     """
 
     reached: bool
@@ -102,6 +103,13 @@ class Digest:
     alone: bool
     silence: Silence | None = None
     spoke: bool = False
+    took_ns: int = 0
+
+    @property
+    def waited(self) -> bool:
+        """Whether the server ended nothing while we waited, or did so after a long silence only."""
+        ended = self.fins or self.before_fin or self.after_fin
+        return self.reached and (not ended or self.silence is not None)
 
 
 class NatEntry(NamedTuple):
@@ -135,7 +143,8 @@ class Knowledge:
     at the time. ``rewritten`` says that its client is another connection's under a new name.
     ``waits_idle``: its sequence waits for an idle timer of the server. ``timers`` are those that
     the run saw fire. ``offered`` is the TLS version that was offered, and ``alert_alone`` a control
-    of our alert.
+    of our alert. ``took_ns`` is how long the server took at most in this run to answer the same
+    sequence, there if an answer may have been too slow for our patience.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
     packets' numbers.
@@ -150,6 +159,7 @@ class Knowledge:
     rewritten: Rewritten | None = None
     waits_idle: bool = False
     timers: tuple[Timer, ...] = ()
+    took_ns: int = 0
     room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None

@@ -85,8 +85,8 @@ def _sentence(text: str) -> str:
 
 
 def idle_timers(idle: Idle) -> Iterator[str]:
-    """The server's timers one by one, where there are several."""
-    if len(idle.kinds) < 2:
+    """The server's timers one by one, where there are several, or one that is no idle timeout."""
+    if len(idle.kinds) < 2 and all(k.timeout_s == idle.timeout_s for k in idle.kinds.values()):
         return
     for kind, timer in idle.kinds.items():
         if timer.timeout_s is None:
