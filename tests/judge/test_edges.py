@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import FIRST, C, Line, S, crossing, play, silence
+from tests.judge.playbook import FIRST, Act, C, Line, S, crossing, play, silence
 from tlsprobe.judge.causes import is_open
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import Confidence, Judgement, Result
+from tlsprobe.model.judgement import Confidence, Judgement, Outcome, Result
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Trace
 
 
@@ -105,6 +105,22 @@ def test_a_warning_does_not_stand_for_a_close_notify(tls: str, description: int)
 )
 def test_a_client_that_reset_is_owed_no_answer(lines: tuple[Line, ...]) -> None:
     assert result("TLS12-ANSWER", play(*lines, tls="1.2")) is Result.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("rule", ["TLS13-NOTIFY", "HTTP-TLS-ALERT"])
+@pytest.mark.parametrize("leave", [C.abort(), C.close()])
+def test_who_leaves_with_bytes_unread_does_not_know_whether_an_alert_was_among_them(
+    rule: str, leave: Act
+) -> None:
+    """A server that ends with its response is on its way out when our abort comes."""
+    unread = play(C.request(), S.response(), S.unknown(24), S.fin(), leave, protocol="http1")
+    assert result(rule, unread) is Result.NOT_APPLICABLE
+    assert judge(unread).outcome is Outcome.CLIENT_RESET
+    read = play(C.request(), S.response(), S.fin(), leave, protocol="http1")
+    assert result(rule, read) is Result.FAIL
+    assert judge(read).outcome is Outcome.NO_CLOSE_NOTIFY
+    told = play(C.request(), S.response(), S.notify(), S.fin(), leave, protocol="http1")
+    assert result(rule, told) is Result.PASS
 
 
 @pytest.mark.parametrize("rule", ["INTEROP-LEAK", "HTTP-CLOSE"])

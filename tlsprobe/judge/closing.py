@@ -168,7 +168,23 @@ def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:
         return Outcome.RESET_BEFORE_FIN
     if axes.tcp is TcpEnd.FIN_RESET:
         return Outcome.RESET_AFTER_FIN
-    return Outcome.CLEAN if axes.tls is TlsEnd.NOTIFIED else Outcome.NO_CLOSE_NOTIFY
+    unheard = Outcome.CLIENT_RESET if left_unread(trace) else Outcome.NO_CLOSE_NOTIFY
+    return Outcome.CLEAN if axes.tls is TlsEnd.NOTIFIED else unheard
+
+
+def left_unread(trace: Trace) -> bool:
+    """Whether we aborted, or closed, with bytes of the server's unread that had been on the wire.
+
+    Which records they were nobody knows: a close_notify may be among them.
+    """
+    gone = next((e.time_ns for e in trace.drive.events if e.kind in _GONE), None)
+    if gone is None:
+        return False
+    read = max((r.end for r in trace.drive.records if r.side is Side.SERVER), default=0)
+    return any(s.side is Side.SERVER and s.length and s.end > read for s in trace.segments)
+
+
+_GONE = frozenset({EventKind.ABORTED, EventKind.CLOSED})
 
 
 def words_of(closing: Closing) -> tuple[Word, ...]:

@@ -111,3 +111,14 @@ def test_a_client_that_closes_with_more_than_its_response(
 def test_a_client_that_closes_while_more_of_the_response_comes() -> None:
     lines = (C.request(), S.data(), crossing(C.rst(active=True), S.data()))
     assert left_unread(why(bystander(*lines)), MESSAGE)
+
+
+def test_a_goodbye_that_crosses_an_announced_end_is_not_its_reason() -> None:
+    """The response before said that it ends the connection: nobody need have read what followed."""
+    asked = play(C.goodbye(), S.notify(), S.rst(active=True), protocol="http1")
+    assert why(asked).cause is Cause.DELIBERATE
+    ends = (Remark(RemarkKind.CLOSE_ANNOUNCED, "Connection: close"),)
+    crossed = replace(asked, drive=replace(asked.drive, remarks=ends))
+    assert left_unread(why(crossed), MESSAGE)
+    answers = replace(crossed.drive, answered_to=crossed.drive.records[-2].end)
+    assert why(replace(crossed, drive=answers)).cause is Cause.DELIBERATE

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from tlsprobe.model.trace import (
     ALERTS,
+    CLOSING_REMARKS,
     MESSAGES,
     Drive,
     EventKind,
@@ -73,16 +74,23 @@ def acted_on(drive: Drive, own: list[Segment]) -> int:
 
     A goodbye asks for an end and no answer; a second one, or one behind our close_notify, need
     not have been read. Without one, a close_notify that the server sent when it had ours is its
-    answer, unless it had something else to say first, or had announced the end by itself.
+    answer, unless it had something else to say first, or had announced the end by itself: a goodbye
+    that crosses the end of an earlier response is not its reason.
     """
     ours = [r for r in drive.records if r.side is Side.CLIENT]
     first = next((r for r in ours if r.kind is RecordKind.GOODBYE or notifies(r)), None)
     if first is not None and not notifies(first):
-        return first.end
+        return 0 if _was_ending(drive, first) else first.end
     theirs = next((r for r in drive.records if r.side is Side.SERVER and notifies(r)), None)
     if first is None or theirs is None or drive.remarks or _spoke_unasked(drive, theirs):
         return 0
     return first.end if _answers(theirs, first.end, own) else 0
+
+
+def _was_ending(drive: Drive, goodbye: Record) -> bool:
+    """Whether a response before the goodbye had said that it ends the connection."""
+    said = any(remark.kind in CLOSING_REMARKS for remark in drive.remarks)
+    return said and drive.answered_to <= goodbye.start
 
 
 def _spoke_unasked(drive: Drive, notice: Record) -> bool:

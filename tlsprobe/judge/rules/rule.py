@@ -17,11 +17,12 @@ from tlsprobe.judge.closing import (
     before,
     ending_of,
     judged_part,
+    left_unread,
 )
 from tlsprobe.judge.path import CutOff
 from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
-from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult
+from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult, TlsEnd
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import EventKind, Record, RecordKind, Side, Trace
 
@@ -33,17 +34,17 @@ class RuleInput:
     What several rules look up is worked out once, by ``rule_input``. ``ours`` is our close_notify;
     ``client_led``: it came before the server did anything to end the connection. ``aborted``: we
     reset before the server had ended, so it owes nothing any more, or gave our socket up, and did
-    not stay to see what else it did. ``goodbye`` is the record with the protocol's goodbye, if our
-    side sent it. ``not_the_servers``: the connection was ended by something else, a box in between
-    or a host that forgot it; ``its_end`` is where the server ended its TCP write side, if it was
-    the server that did. ``judged`` holds the records of each side behind the opening exchange.
-    ``finished``: the handshake was; ``tls`` is the version that was negotiated, or else the one
-    that was offered to a server that began the handshake. ``alerts`` are the server's, ``kinds``
-    what records there are of either side. ``failed`` is the record of ours with which TLS failed, a
-    fatal alert or one that no receiver may take, unless the server had begun to end the connection
-    before it had any of it. Where a shaper was in our path, the trace and the closing are those of
-    what reached the server, ``seen`` is what went over the wire, and ``cut_off`` says how the path
-    kept the two sides from each other until the end.
+    not stay to see what else it did, or read the rest of what it had said. ``goodbye`` is the
+    record with the protocol's goodbye, if our side sent it. ``not_the_servers``: the connection was
+    ended by something else, a box in between or a host that forgot it; ``its_end`` is where the
+    server ended its TCP write side, if it was the server that did. ``judged`` holds the records of
+    each side behind the opening exchange. ``finished``: the handshake was; ``tls`` is the version
+    that was negotiated, or else the one that was offered to a server that began the handshake.
+    ``alerts`` are the server's, ``kinds`` what records there are of either side. ``failed`` is the
+    record of ours with which TLS failed, a fatal alert or one that no receiver may take, unless the
+    server had begun to end the connection before it had any of it. Where a shaper was in our path,
+    the trace and the closing are those of what reached the server, ``seen`` is what went over the
+    wire, and ``cut_off`` says how the path kept the two sides from each other until the end.
     """
 
     trace: Trace
@@ -134,7 +135,9 @@ def rule_input(
         resets=resets,
         ours=ours,
         client_led=before(ours, closing.server_began),
-        aborted=before(closing.first(Side.CLIENT, RST), end) or (end is None and has_left),
+        aborted=before(closing.first(Side.CLIENT, RST), end)
+        or (end is None and has_left)
+        or (axes.tls is TlsEnd.SILENT and left_unread(trace)),
         goodbye=_goodbye(records) if RecordKind.GOODBYE in kinds else None,
         server_resets=server_resets,
         not_the_servers=foreign,
