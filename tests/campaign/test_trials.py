@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from math import inf
 from typing import Any
 
 import pytest
@@ -289,3 +290,11 @@ def test_everything_so_far_is_told_when_a_cell_ends() -> None:
     assert all(m.interrupted for m in told)
     assert not found.interrupted
     assert told[-1].cells == found.cells
+
+
+def test_nobody_is_told_more_often_than_he_wants_to_hear() -> None:
+    told: list[Measured] = []
+    watcher = Watcher(progressed=told.append, every=inf)
+    found = trio.run(measure_with, settings(trials=2), watcher)
+    assert [[cell.trials for cell in m.cells] for m in told] == [[0, 0]]
+    assert [cell.trials for cell in found.cells] == [2, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import trio
@@ -27,6 +28,11 @@ from tlsprobe.model.waiver import Waiver
 from tlsprobe.protocols import Conversations
 from tlsprobe.waiving import waived
 
+SAVED_EVERY = 1.0
+"""Seconds between two writings of the run document, at least: quick cells would be written longer
+than measured. The facts of every trial are written at once, and are all that a resumed run needs.
+"""
+
 Completes = Callable[[Run], Run]
 """Adds to a run document what is known beside the measurement."""
 
@@ -44,7 +50,9 @@ class Job:
     ``typed`` is the whole line that its page names; ``notes`` go into its report. ``waivers`` say
     what of it is accepted. ``capture_with`` opens the capture; ``vendor`` is the server's own
     profile, if it is known. ``witnessed`` gives, at the end, what others saw meanwhile;
-    ``complete`` has the last word on what the run document says beside the judgement.
+    ``complete`` has the last word on what the run document says beside the judgement. Without
+    ``pages`` the folder gets the facts, the capture and the run document, and that at the beginning
+    and at the end alone: what a fleet puts into its ledger.
     """
 
     target: Target
@@ -62,6 +70,7 @@ class Job:
     vendor: str = ""
     complete: Completes = _as_it_is
     witnessed: Callable[[], Iterable[Fact]] = lambda: ()
+    pages: bool = True
 
 
 async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
@@ -83,7 +92,8 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
         settings = replace(job.settings, pcapng=folder.capture)
         is_resumed = job.earlier is not None
         watcher = shown(progress, job.target.name, folder, save, is_resumed=is_resumed)
-        watcher = replace(watcher, witnessed=job.witnessed)
+        every = SAVED_EVERY if job.pages else inf
+        watcher = replace(watcher, witnessed=job.witnessed, every=every)
         with plain_errors():
             measured = await measure(
                 job.target,
@@ -98,7 +108,7 @@ async def probe(job: Job, progress: Progress, stop: trio.Event) -> Run:
             )
         run = job.complete(document(measured))
         run = waived(compared(run, job.baseline), job.waivers, started.date())
-        folder.finish(run, measured.judged, job.typed)
+        folder.finish(run, measured.judged, job.typed, pages=job.pages)
     return run
 
 

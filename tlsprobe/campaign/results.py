@@ -77,12 +77,15 @@ class ResultsFolder:
         """Write the run document as it stands: whole or not at all, whenever we are killed."""
         replace_file(self.path / RUN_FILE, encode_run_line(run))
 
-    def finish(self, run: Run, judged: JudgedRun, typed: str) -> None:
-        """Write the run document and its matrix, and the trials as they were judged last.
+    def finish(self, run: Run, judged: JudgedRun, typed: str, *, pages: bool = True) -> None:
+        """Write the run document and its pages, and the trials as they were judged last.
 
-        ``typed`` is the command line that measured.
+        ``typed`` is the command line that measured. Without ``pages``: the run document alone.
         """
         self.facts.append(fact_of(run, typed))
+        if not pages:
+            self.save(run)
+            return
         trials = judged.trials if judged.revised or self._resumed else None
         write_documents(self.path, run, trials, typed)
 
@@ -197,9 +200,14 @@ def must_be_ours(
             raise UsageError(f"{path} is not empty: it holds {entry.name}", hint)
 
 
+def is_capture(name: str) -> bool:
+    """Whether a file of a results folder is a capture: a resumed run has several."""
+    return bool(_CAPTURE.fullmatch(name))
+
+
 def _is_ours(name: str) -> bool:
     stem = name.removesuffix(".new")
-    return stem in _OURS or bool(_CAPTURE.fullmatch(stem))
+    return stem in _OURS or is_capture(stem)
 
 
 def _ours_in(folder: Path) -> list[Path]:

@@ -214,9 +214,9 @@ class Watcher:
     """Who wants to know, while it happens. Every callback may be left as it is.
 
     ``told`` gets what it will cost before it starts, ``planned`` how many connections each cell
-    still needs; ``progressed`` everything
-    measured so far, when the plan is made and whenever a cell has ended. ``witnessed`` is asked at
-    the end for what others saw meanwhile.
+    still needs; ``progressed`` everything measured so far, when the plan is made and when a cell
+    has ended, but not before ``every`` seconds have passed. ``witnessed`` is asked at the end for
+    what others saw meanwhile.
     """
 
     told: Callable[[Plan], None] = lambda _: None
@@ -225,6 +225,7 @@ class Watcher:
     progressed: Callable[[Measured], None] = lambda _: None
     warned: Callable[[str], None] = lambda _: None
     witnessed: Callable[[], Iterable[Fact]] = lambda: ()
+    every: float = 0.0
 
 
 def plan(sequences: Iterable[Sequence], settings: Settings) -> tuple[CellPlan, ...]:

@@ -145,6 +145,7 @@ class _Campaign:
         self.gauge.opened = settings.spent + len(reached.checks)
         self.begun = trio.current_time()
         self.told: Plan | None = None
+        self.tells_at = self.begun
         self.notes = [capture.warning] if capture.warning else []
 
     def most_asked(self) -> int:
@@ -491,8 +492,10 @@ class _Campaign:
     # --- what was found -----------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Hand on everything so far: it is what is left if nobody comes back."""
-        self.watcher.progressed(self.answer(interrupted=True))
+        """Hand on everything so far, if it is time: it is what is left if nobody comes back."""
+        if trio.current_time() >= self.tells_at:
+            self.watcher.progressed(self.answer(interrupted=True))
+            self.tells_at = trio.current_time() + self.watcher.every
 
     def end(self, interrupted: bool) -> Measured:
         """The campaign's last answer: every trial judged with all that is known by now."""

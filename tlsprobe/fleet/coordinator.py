@@ -1,7 +1,8 @@
 """Hands the targets of a fleet to processes, and writes into the ledger what comes of them.
 
 Of the targets whose addresses have something in common one is probed at a time: they may be one
-machine. What the machine's load has spoiled is measured again at the end, one target at a time.
+machine. Trials that the machine's load has spoiled are driven again at the end, one target at a
+time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import trio
 
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.reading import read_results
-from tlsprobe.campaign.results import CAPTURE_FILE, is_being_written, slug
+from tlsprobe.campaign.results import is_being_written, is_capture, slug
 from tlsprobe.errors import CannotMeasure, TlsprobeError
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import (
@@ -39,7 +40,7 @@ from tlsprobe.model.fleet import Attempt, State
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.run import Run
 from tlsprobe.model.target import Ports
-from tlsprobe.report.document import RUN_FILE
+from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
 
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_PORTS = Ports(32768, 60999)
@@ -134,7 +135,11 @@ class Coordinator:
             because = self.left_by(known[-1]) if known else ""
             if because is not None:
                 found.append((number, because))
-        self.done = sum(a[-1].state is State.DONE for a in self.ledger.attempts().values())
+        attempts = self.ledger.attempts()
+        for number, known in attempts.items():
+            if known[-1].state is State.DONE and (self.folder_of(number) / TRIALS_FILE).exists():
+                self.take_up_spoiled(known[-1])
+        self.done = sum(a[-1].state is State.DONE for a in attempts.values())
         self.failed = sum(a[-1].state is State.FAILED for a in attempts.values())
         return found
 
@@ -152,6 +157,19 @@ class Coordinator:
             return GOES_ON
         self.keep(last, run, folder)
         return None
+
+    def take_up_spoiled(self, last: Attempt) -> None:
+        """Go on with a folder that we were killed before we could drive its spoiled trials again.
+
+        Or before we could tidy it up.
+        """
+        folder = self.folder_of(last.target)
+        run = read_results(folder)
+        if last.because != LOAD and is_spoiled(run):
+            if last.target not in self.again:
+                self.again.append(last.target)
+        else:
+            self.tidy(run, folder)
 
     def folder_of(self, target: int) -> Path:
         """Where a target is measured, and its capture is kept if there is something to see."""
@@ -191,7 +209,7 @@ class Coordinator:
             if self._busy.isdisjoint(addresses):
                 rate = rate_of(addresses, self.asked)
                 settings = replace(settings, how=replace(settings.how, rate=rate))
-                goes_on = because == GOES_ON
+                goes_on = because in {GOES_ON, LOAD}
                 order = Order(number, settings, self.folder_of(number), self.asked.typed, goes_on)
                 await self.order(order, because, addresses)
                 return True
@@ -200,8 +218,6 @@ class Coordinator:
 
     async def order(self, order: Order, because: str, addresses: Iterable[str]) -> None:
         """Write the claim down, then let the least busy process begin."""
-        if because == LOAD:
-            shutil.rmtree(order.folder, ignore_errors=True)
         attempt = self.ledger.claim(order.target, because)
         self.turns[order.target] = _Turn(attempt, order.folder, frozenset(addresses))
         self._busy.update(addresses)
@@ -219,11 +235,7 @@ class Coordinator:
             else:
                 self.fails(turn.attempt, word.failure)
         else:
-            run = read_results(turn.folder)
-            alone = turn.attempt.because == LOAD
-            if not alone and not run.interrupted and is_spoiled(run):
-                self.again.append(word.target)
-            self.keep(turn.attempt, run, turn.folder)
+            self.keep(turn.attempt, read_results(turn.folder), turn.folder)
         self.change()
 
     def fails(self, attempt: Attempt, reason: str) -> None:
@@ -233,18 +245,29 @@ class Coordinator:
         self.watching.note(f"{self.targets[attempt.target].title}: {reason}")
 
     def keep(self, attempt: Attempt, run: Run, folder: Path) -> None:
-        """Put a run and its facts into the ledger; of its folder, what there is to see in it."""
+        """Put a run and its facts into the ledger; of its folder, what there is to see in it.
+
+        The folder of an interrupted run stays as it is, and so does one that the load has spoiled,
+        until its trials were driven again.
+        """
         self.ledger.answer(attempt, run, (folder / FACTS_FILE).read_bytes())
         if run.interrupted:
             return
         if attempt.because != LOAD:
             self.done += 1
+        if attempt.because != LOAD and is_spoiled(run):
+            self.again.append(attempt.target)
+        else:
+            self.tidy(run, folder)
+
+    def tidy(self, run: Run, folder: Path) -> None:
+        """Leave of a folder what there is to see in it."""
         wanted = self.asked.keep == "all" or (self.asked.keep == "findings" and has_findings(run))
         if not wanted:
             shutil.rmtree(folder, ignore_errors=True)
             return
         for file in folder.iterdir():
-            if file.name not in {CAPTURE_FILE, FACTS_FILE, RUN_FILE}:
+            if not is_capture(file.name) and file.name not in {FACTS_FILE, RUN_FILE}:
                 file.unlink(missing_ok=True)
 
     def change(self) -> None:

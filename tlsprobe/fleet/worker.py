@@ -94,7 +94,7 @@ class _Worker:
         )
         (job,) = jobs_of(await recognised(asked, progress.note))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
-        await probe(replace(job, capture_with=self.captured), progress, self.stop)
+        await probe(replace(job, capture_with=self.captured, pages=False), progress, self.stop)
         await progress.told()
 
     def settings(self, order: Order) -> TargetSettings:

@@ -99,7 +99,7 @@ def trial_line(judged: JudgedTrial) -> TrialLine:
 
 def run_document(run: Run) -> Document:
     """The document as plain values, its keys in the order in which one reads them."""
-    document: Document = speakable(msgspec.to_builtins(run))
+    document = _plain(run)
     found = document["behaviours"]
     return {
         **{key: document[key] for key in FACT_KEYS},
@@ -112,6 +112,15 @@ def run_document(run: Run) -> Document:
         **({"lateness": _present(document["lateness"])} if run.lateness.n else {}),
         **({"server": _present(server)} if (server := document["server"]) else {}),
     }
+
+
+def _plain(run: Run) -> Document:
+    """Its fields as JSON has them. There and back is five times as fast as `speakable`."""
+    try:
+        document: Document = msgspec.json.decode(msgspec.json.encode(run))
+    except UnicodeEncodeError:
+        document = speakable(msgspec.to_builtins(run))
+    return document
 
 
 _OPTIONAL = ("seed", "deviations", "truth", "plan", "spent", "crowding")

@@ -1,0 +1,95 @@
+"""What becomes of a folder when its target was measured, and when the load spoiled some of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from tlsprobe.campaign.settings import Settings
+from tlsprobe.facts.file import FACTS_FILE
+from tlsprobe.fleet.asked import FleetSettings
+from tlsprobe.fleet.coordinator import LOAD, Coordinator
+from tlsprobe.fleet.ledger import Ledger
+from tlsprobe.model.fleet import FleetFacts, FleetTarget, State
+from tlsprobe.model.judgement import Doubt, Verdict
+from tlsprobe.model.run import Run
+from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, encode_run, read_run
+
+MEASURED = Path("tests/data/judged/rude")
+FACTS = FleetFacts(1.5, "here", (), "tlsprobe fleet list", "0.1")
+
+
+class Nobody:
+    """Who does not watch."""
+
+    def note(self, text: str) -> None:
+        """Nothing is shown."""
+
+    def running(self, done: int, failed: int, running: int, allowed: int) -> None:
+        """Nothing is shown."""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger.create(tmp_path, FACTS, [FleetTarget("a.example:443")])) as made:
+        yield made
+
+
+def coordinator(ledger: Ledger, keep: str = "findings") -> Coordinator:
+    asked = FleetSettings(ledger.file.parent, Settings(), {}, 1, 1, keep=keep)
+    return Coordinator(ledger, asked, Nobody())
+
+
+def measured(one: Coordinator, *, spoiled: bool) -> tuple[Run, Path]:
+    """A folder as a worker leaves it, and its run."""
+    folder = one.folder_of(1)
+    shutil.copytree(MEASURED, folder)
+    run = read_run(folder)
+    if spoiled:
+        late = replace(run.cells[0], verdict=Verdict.INCONCLUSIVE, left_out={Doubt.LATE.value: 1})
+        run = replace(run, cells=(late, *run.cells[1:]))
+    (folder / RUN_FILE).write_bytes(encode_run(run))
+    for name in (TRIALS_FILE, "capture.pcapng", "capture-2.pcapng", "matrix.md"):
+        (folder / name).touch()
+    return run, folder
+
+
+def test_of_a_whole_run_what_there_is_to_see_is_kept(ledger: Ledger) -> None:
+    one = coordinator(ledger)
+    run, folder = measured(one, spoiled=False)
+    one.keep(ledger.claim(1), run, folder)
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted(
+        ["capture.pcapng", "capture-2.pcapng", FACTS_FILE, RUN_FILE]
+    )
+    assert one.again == []
+
+
+def test_only_what_was_spoiled_is_driven_again(ledger: Ledger) -> None:
+    one = coordinator(ledger, keep="none")
+    run, folder = measured(one, spoiled=True)
+    one.keep(ledger.claim(1), run, folder)
+    assert (one.again, one.done) == ([1], 1)
+    assert (folder / TRIALS_FILE).exists(), "the second attempt goes on with it"
+    one.keep(ledger.claim(1, LOAD), run, folder)
+    assert (one.again, one.done) == ([1], 1), "there is no third attempt"
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("spoiled", [True, False])
+def test_a_kill_before_the_second_attempt_does_not_prevent_it(
+    ledger: Ledger, spoiled: bool
+) -> None:
+    killed = coordinator(ledger, keep="none")
+    run, folder = measured(killed, spoiled=spoiled)
+    ledger.answer(ledger.claim(1), run, b"")
+    resumed = coordinator(ledger, keep="none")
+    assert trio.run(resumed.take_up) == []
+    assert resumed.again == ([1] if spoiled else [])
+    assert folder.exists() is spoiled
+    assert ledger.attempts()[1][-1].state is State.DONE
