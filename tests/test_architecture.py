@@ -87,6 +87,7 @@ FENCES: Final = {
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
     "numpy": ("captures.blocks",),
+    "distributed": ("fleet.dask_engine", "fleet.dask_task"),
 }
 
 # Modules that are started as processes of their own, and so may print, exit and read their

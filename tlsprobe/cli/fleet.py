@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 import sys
 import time
 from collections import Counter
@@ -45,6 +46,7 @@ from tlsprobe.fleet.asked import (
     target_settings,
 )
 from tlsprobe.fleet.coordinator import Coordinator, processors
+from tlsprobe.fleet.dask_engine import DaskEngine, must_have_dask
 from tlsprobe.fleet.ledger import Ledger
 from tlsprobe.fleet.planning import planned
 from tlsprobe.fleet.targets import MOST_BYTES, read_targets
@@ -78,6 +80,17 @@ _FORMATS = ("terminal", *PAGE_FORMATS)
 
 FLEET_PAGE = "fleet.md"
 """The page in the fleet's folder; HTML_PAGE is beside it."""
+
+
+def engine_name(value: str | None) -> str | None:
+    """Refuse an engine that there is not, or that is not installed."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"dask://[^/]+:\d+", value):
+        hint = "name a scheduler, dask://HOST:PORT, or leave it out for this machine"
+        raise UsageError(f"--engine '{value}' is no engine", hint)
+    must_have_dask()
+    return value
 
 
 class _ListOrVerb(TyperGroup):
@@ -169,6 +182,14 @@ class FleetOptions:
     vantage: Annotated[
         str, typer.Option(help="A name for the place from which this machine looks.")
     ] = ""
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dask://HOST:PORT",
+            callback=engine_name,
+            help="Probe from the workers of this Dask scheduler, with --vantage from those there.",
+        ),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and open nothing.")
     ] = False
@@ -288,7 +309,7 @@ def _arguments() -> tuple[str, ...]:
 def _measure(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> int:
     """Measure what has no answer yet, show the page, and give the exit code."""
     view = FleetProgressView(err(no_color=options.no_color), options.quiet, len(ledger.targets()))
-    coordinator = Coordinator(ledger, asked, view)
+    coordinator = Coordinator(ledger, asked, view, _engine(ledger, asked, options))
     with ledger.measuring(), view.shown():
         interrupted = trio.run(coordinator.run)
     answers = list(ledger.answers())
@@ -301,6 +322,13 @@ def _measure(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> int
         return INTERRUPTED
     view.note(f"kept in {asked.folder}; again: tlsprobe fleet report {quote(str(asked.folder))}")
     return _exit_code(answers, options.fail_on)
+
+
+def _engine(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> DaskEngine | None:
+    """The workers that were asked for; None: this machine."""
+    if options.engine is None:
+        return None
+    return DaskEngine(options.engine, ledger.name(), asked, options.vantage)
 
 
 def _exit_code(answers: Sequence[Answer], fail_on: str) -> int:

@@ -1,4 +1,4 @@
-"""Hands the targets of a fleet to processes, and writes into the ledger what comes of them.
+"""Hands the targets of a fleet to an engine, and writes into the ledger what comes of them.
 
 Of the targets whose addresses have something in common one is probed at a time: they may be one
 machine. Trials that the machine's load has spoiled are driven again at the end, one target at a
@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +19,8 @@ import trio
 from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.reading import read_results
 from tlsprobe.campaign.results import is_being_written, is_capture, slug
-from tlsprobe.errors import CannotMeasure, TlsprobeError
+from tlsprobe.campaign.settings import TargetSettings
+from tlsprobe.errors import TlsprobeError, UsageError, plain_errors
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import (
     FleetSettings,
@@ -33,26 +29,17 @@ from tlsprobe.fleet.asked import (
     target_settings,
     why_not,
 )
-from tlsprobe.fleet.guard import Guard
+from tlsprobe.fleet.embedded import Embedded
+from tlsprobe.fleet.engine import Engine
+from tlsprobe.fleet.findings import has_findings, is_spoiled
 from tlsprobe.fleet.ledger import Ledger, unanswered
-from tlsprobe.fleet.orders import Ended, Lag, Order, Said, Stop, packed, words
+from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word
 from tlsprobe.model.fleet import Attempt, State
-from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.run import Run
-from tlsprobe.model.target import Ports
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
-
-_LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_USUAL_PORTS = Ports(32768, 60999)
-
-SPOILED = frozenset(doubt.value for doubt in Doubt if doubt.may_pass)
-"""Why a cell has no answer although its server would give one at a calmer time."""
 
 ORPHANED_S = 10.0
 """Seconds that a process whose coordinator was killed is given to notice it."""
-
-SILENT_DEATHS = 3
-"""So many processes that end before they say a word, one after the other, and we give up."""
 
 LOAD = "measured again: this machine had too much to do"
 BEFORE = "measured again: the process that measured it was killed"
@@ -69,19 +56,12 @@ class Watching(Protocol):
         """So many targets are done or have failed, so many are probed, so many may be at once."""
 
 
-@dataclass(slots=True)
-class _Process:
-    """A process that probes, and which targets it has; ``heard``: it has said something."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A target that may be probed: how, and at which addresses."""
 
-    process: trio.Process
-    targets: set[int] = field(default_factory=set)
-    heard: bool = False
-
-    async def say(self, word: Order | Stop) -> None:
-        """Tell it something; whether it is still there is for its listener to find out."""
-        assert self.process.stdin is not None
-        with suppress(trio.BrokenResourceError):
-            await self.process.stdin.send_all(packed(word))
+    settings: TargetSettings
+    addresses: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +76,49 @@ class _Turn:
 class Coordinator:
     """A fleet while it is measured."""
 
-    def __init__(self, ledger: Ledger, asked: FleetSettings, watching: Watching) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        asked: FleetSettings,
+        watching: Watching,
+        engine: Engine | None = None,
+    ) -> None:
         self.ledger = ledger
+        self.engine = engine or Embedded(asked.workers, asked.most)
         self.asked = asked
         self.watching = watching
         self.targets = ledger.targets()
-        self.guard = Guard(min(asked.workers, asked.most), asked.most)
+        self.waiting: deque[tuple[int, str]] = deque()
         self.turns: dict[int, _Turn] = {}
         self.again: list[int] = []
         self.stop = trio.Event()
         self.done = self.failed = 0
-        self._processes: list[_Process] = []
+        self._ready: dict[int, _Ready] = {}
         self._busy: set[str] = set()
+        self._lost: set[int] = set()
         self._changed = trio.Event()
 
     async def run(self) -> bool:
         """Measure every target that has no answer; whether that was interrupted."""
-        waiting = deque(await self.take_up())
-        async with interruptible(self.watching.note) as self.stop, self.processes():
-            await self.measure(waiting)
-            if self.again and not self.stop.is_set():
-                self.guard = Guard(1, 1)
-                waiting, self.again = deque((one, LOAD) for one in self.again), []
-                await self.measure(waiting)
+        self.waiting.extend(await self.take_up())
+        with plain_errors():
+            await self.measure_all()
         return self.stop.is_set()
+
+    async def measure_all(self) -> None:
+        """Measure what waits, and then once more what the load has spoiled."""
+        async with (
+            interruptible(self.watching.note) as self.stop,
+            self.engine.running(self.hears),
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self.pass_on)
+            await self.measure()
+            if self.again and not self.stop.is_set():
+                self.engine.one_at_a_time()
+                self.waiting.extend((one, LOAD) for one in self.again)
+                await self.measure()
+            nursery.cancel_scope.cancel()
 
     # --- what is to be done -------------------------------------------------------------------
 
@@ -178,57 +177,74 @@ class Coordinator:
 
     # --- turns --------------------------------------------------------------------------------
 
-    async def measure(self, waiting: deque[tuple[int, str]]) -> None:
-        """Measure targets, as many at once as the guard allows, until there is none left."""
-        while (waiting and not self.stop.is_set()) or self.turns:
+    async def measure(self) -> None:
+        """Measure targets, as many at once as the engine allows, until there is none left."""
+        while (self.waiting and not self.stop.is_set()) or self.turns:
             changed = self._changed
-            while waiting and self.has_room() and not self.stop.is_set():
-                if not await self.start_one(waiting):
+            while self.waiting and self.engine.has_room() and not self.stop.is_set():
+                if not await self.start_one():
                     break
             self.tell()
             with trio.move_on_after(1):
                 await changed.wait()
 
-    def has_room(self) -> bool:
-        """Whether one more target may be begun, and there is a process that does it."""
-        return bool(self._processes) and len(self.turns) < self.guard.allowed
-
-    async def start_one(self, waiting: deque[tuple[int, str]]) -> bool:
+    async def start_one(self) -> bool:
         """Begin with the first target whose host is free; False if there is none."""
-        for _ in range(len(waiting)):
-            number, because = waiting.popleft()
+        for _ in range(len(self.waiting)):
+            number, because = self.waiting.popleft()
             try:
-                settings = target_settings(self.targets[number], self.asked)
-                addresses = await trio.to_thread.run_sync(addresses_of, settings)
+                ready = await self.ready(number)
             except TlsprobeError as error:
                 self.fails(self.ledger.claim(number, because), error.message)
                 return True
-            if refused := why_not(addresses, self.asked):
-                self.fails(self.ledger.claim(number, because), f"not probed: {refused}")
+            if self._busy.isdisjoint(ready.addresses):
+                del self._ready[number]
+                await self.begin(number, because, ready)
                 return True
-            if self._busy.isdisjoint(addresses):
-                rate = rate_of(addresses, self.asked)
-                settings = replace(settings, how=replace(settings.how, rate=rate))
-                goes_on = because in {GOES_ON, LOAD}
-                order = Order(number, settings, self.folder_of(number), self.asked.typed, goes_on)
-                await self.order(order, because, addresses)
-                return True
-            waiting.append((number, because))
+            self.waiting.append((number, because))
         return False
 
-    async def order(self, order: Order, because: str, addresses: Iterable[str]) -> None:
-        """Write the claim down, then let the least busy process begin."""
-        attempt = self.ledger.claim(order.target, because)
-        self.turns[order.target] = _Turn(attempt, order.folder, frozenset(addresses))
-        self._busy.update(addresses)
-        process = min(self._processes, key=lambda one: len(one.targets))
-        process.targets.add(order.target)
-        await process.say(order)
+    async def ready(self, number: int) -> _Ready:
+        """How a target is probed, and where it is. Raises TlsprobeError if it must not be."""
+        known = self._ready.get(number)
+        if known is None:
+            settings = target_settings(self.targets[number], self.asked)
+            addresses = await trio.to_thread.run_sync(addresses_of, settings)
+            if refused := why_not(addresses, self.asked):
+                raise UsageError(f"not probed: {refused}", "")
+            rate = rate_of(addresses, self.asked)
+            settings = replace(settings, how=replace(settings.how, rate=rate))
+            known = self._ready[number] = _Ready(settings, frozenset(addresses))
+        return known
+
+    async def begin(self, number: int, because: str, ready: _Ready) -> None:
+        """Write the claim down, then have the target probed."""
+        attempt = self.ledger.claim(number, because)
+        folder, goes_on = self.folder_of(number), because in {GOES_ON, LOAD}
+        if not goes_on:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.turns[number] = _Turn(attempt, folder, ready.addresses)
+        self._busy.update(ready.addresses)
+        order = Order(number, ready.settings, folder, self.asked.typed, attempt.number, goes_on)
+        await self.engine.order(order)
+
+    def hears(self, word: Word) -> None:
+        """Take in what the engine says."""
+        match word:
+            case Said(target, note):
+                self.watching.note(f"{self.targets[target].title}: {note}")
+            case Ended():
+                self.ends(word)
+            case Lost():
+                self.loses(word)
+            case _:
+                pass
+        self._changed.set()
+        self._changed = trio.Event()
 
     def ends(self, word: Ended) -> None:
         """Write down what came of a target, and free its host for the next."""
-        turn = self.turns.pop(word.target)
-        self._busy -= turn.addresses
+        turn = self.free(word.target)
         if word.failure:
             if self.stop.is_set():
                 self.ledger.end(turn.attempt, State.INTERRUPTED, word.failure)
@@ -236,7 +252,25 @@ class Coordinator:
                 self.fails(turn.attempt, word.failure)
         else:
             self.keep(turn.attempt, read_results(turn.folder), turn.folder)
-        self.change()
+
+    def loses(self, word: Lost) -> None:
+        """An attempt is lost. Once another is made, which says so."""
+        turn = self.free(word.target)
+        if self.stop.is_set():
+            self.ledger.end(turn.attempt, State.INTERRUPTED, word.reason)
+        elif word.target in self._lost:
+            self.fails(turn.attempt, f"{word.reason}, twice")
+        else:
+            self._lost.add(word.target)
+            self.ledger.end(turn.attempt, State.LOST, word.reason)
+            self.watching.note(f"{self.targets[word.target].title}: {word.reason}")
+            self.waiting.append((word.target, f"measured again: {word.reason}"))
+
+    def free(self, target: int) -> _Turn:
+        """The turn of a target is over."""
+        turn = self.turns.pop(target)
+        self._busy -= turn.addresses
+        return turn
 
     def fails(self, attempt: Attempt, reason: str) -> None:
         """Write down why a target has no answer."""
@@ -270,120 +304,14 @@ class Coordinator:
             if not is_capture(file.name) and file.name not in {FACTS_FILE, RUN_FILE}:
                 file.unlink(missing_ok=True)
 
-    def change(self) -> None:
-        """Wake whoever waits for something to happen."""
-        self._changed.set()
-        self._changed = trio.Event()
-
     def tell(self) -> None:
         """Show how far it has come."""
-        self.watching.running(self.done, self.failed, len(self.turns), self.guard.allowed)
-
-    # --- processes ----------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def processes(self) -> AsyncIterator[None]:
-        """Have processes that probe, until the block ends."""
-        async with trio.open_nursery() as nursery:
-            for ports in split(local_ports(), self.asked.workers):
-                await nursery.start(self.process, ports)
-            nursery.start_soon(self.pass_on)
-            yield
-            nursery.cancel_scope.cancel()
-
-    async def process(
-        self,
-        ports: Ports,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Have a process with ports of its own; in the place of one that dies comes another.
-
-        The targets of one that dies have failed for that reason. Raises CannotMeasure when each
-        dies before it says a word.
-        """
-        command = [sys.executable, "-P", "-m", "tlsprobe.fleet.worker", str(ports)]
-        silent = 0
-        while silent < SILENT_DEATHS:
-            process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
-            )
-            one = _Process(process)
-            self._processes.append(one)
-            task_status.started()
-            task_status = trio.TASK_STATUS_IGNORED
-            try:
-                await self.listen(one)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await _ended(process)
-            self._processes.remove(one)
-            for target in sorted(one.targets):
-                self.ends(Ended(target, "the process that probed it died"))
-            silent = 0 if one.heard else silent + 1
-        raise CannotMeasure("the processes that probe end at once", "see what they wrote")
-
-    async def listen(self, one: _Process) -> None:
-        """Take in what a process says until it ends."""
-        assert one.process.stdout is not None
-        async for word in words(one.process.stdout):
-            one.heard = True
-            match word:
-                case Lag(seconds):
-                    running = len(self.turns)
-                    self.guard = self.guard.after(seconds, running, time.monotonic())
-                    self.change()
-                case Said(target, note):
-                    self.watching.note(f"{self.targets[target].title}: {note}")
-                case Ended(target):
-                    one.targets.discard(target)
-                    self.ends(word)
+        self.watching.running(self.done, self.failed, len(self.turns), self.engine.allowed)
 
     async def pass_on(self) -> None:
-        """Tell the processes of a Ctrl-C."""
+        """Tell the engine of a Ctrl-C."""
         await self.stop.wait()
-        for one in self._processes:
-            await one.say(Stop())
-
-
-async def _ended(process: trio.Process) -> None:
-    """A process has nothing left to do: close its pipes, and wait for it."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            await pipe.aclose()
-    with trio.move_on_after(5):
-        await process.wait()
-        return
-    process.kill()
-    await process.wait()
-
-
-def is_spoiled(run: Run) -> bool:
-    """Whether some cell has no answer only because of what this machine had to do."""
-    return any(
-        cell.verdict is Verdict.INCONCLUSIVE and SPOILED & set(cell.left_out) for cell in run.cells
-    )
-
-
-def has_findings(run: Run) -> bool:
-    """Whether there is something to look at in the capture."""
-    return any(cell.verdict in {Verdict.FAIL, Verdict.WARN} for cell in run.cells)
-
-
-def local_ports() -> Ports:
-    """The ports that the kernel gives out by itself."""
-    try:
-        first, last = _LOCAL_PORTS.read_text().split()
-        return Ports(int(first), int(last))
-    except (OSError, ValueError):
-        return _USUAL_PORTS
-
-
-def split(ports: Ports, parts: int) -> list[Ports]:
-    """The same ports in so many ranges."""
-    size = (ports.last - ports.first + 1) // parts
-    begins = [ports.first + at * size for at in range(parts)]
-    return [Ports(first, first + size - 1) for first in begins]
+        await self.engine.stop()
 
 
 def processors() -> int:

@@ -8,7 +8,9 @@ servers, and are never repeated without saying so.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -162,6 +164,11 @@ class Ledger:
             "SELECT begun, vantage, arguments, typed, version FROM fleet"
         ).fetchone()
         return FleetFacts(begun, vantage, tuple(json.loads(arguments)), typed, version)
+
+    def name(self) -> str:
+        """A name that no other fleet has, for those who have many."""
+        said = f"{self.file.resolve()} {self.facts().begun!r} {os.uname().nodename}"
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def targets(self) -> dict[int, FleetTarget]:
         """Every target by its number, in the order of the list."""

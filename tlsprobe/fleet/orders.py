@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,22 @@ import trio
 from tlsprobe.campaign.settings import TargetSettings
 
 _HEAD = struct.Struct("!I")
-_CHUNK = 1 << 16
+CHUNK = 1 << 16
+"""Bytes that are read from a pipe at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """Probe a target, and leave what comes of it in a folder.
 
-    ``goes_on``: the folder holds a part of it already.
+    ``attempt`` counts from 1; ``goes_on``: the folder holds a part of it already.
     """
 
     target: int
     settings: TargetSettings
     folder: Path
     typed: str
+    attempt: int = 1
     goes_on: bool = False
 
 
@@ -48,6 +50,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Who obeyed an order is gone, and with it what was measured; ``reason`` says how."""
+
+    target: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lag:
     """The longest lag of the event loop since the last report, in seconds."""
 
@@ -62,7 +72,7 @@ class Said:
     note: str
 
 
-Word = Order | Stop | Ended | Lag | Said
+Word = Order | Stop | Ended | Lost | Lag | Said
 
 
 def packed(word: Word) -> bytes:
@@ -71,15 +81,21 @@ def packed(word: Word) -> bytes:
     return _HEAD.pack(len(body)) + body
 
 
+def unpacked(data: bytearray) -> Iterator[Any]:
+    """The whole words at the beginning of what came out of a pipe; they are taken off."""
+    while len(data) >= _HEAD.size:
+        end = _HEAD.size + _HEAD.unpack_from(data)[0]
+        if len(data) < end:
+            return
+        word = pickle.loads(data[_HEAD.size : end])
+        del data[:end]
+        yield word
+
+
 async def words(pipe: trio.abc.ReceiveStream) -> AsyncIterator[Any]:
     """What comes out of a pipe, word by word, until the other end is gone."""
-    data = b""
-    while True:
-        while len(data) < _HEAD.size or len(data) < _HEAD.size + _HEAD.unpack_from(data)[0]:
-            more = await pipe.receive_some(_CHUNK)
-            if not more:
-                return
-            data += bytes(more)
-        end = _HEAD.size + _HEAD.unpack_from(data)[0]
-        yield pickle.loads(data[_HEAD.size : end])
-        data = data[end:]
+    data = bytearray()
+    while more := await pipe.receive_some(CHUNK):
+        data += more
+        for word in unpacked(data):
+            yield word

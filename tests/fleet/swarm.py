@@ -1,0 +1,69 @@
+"""A scheduler of Dask and its workers, as processes on loopback that can be killed one by one."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+VANTAGE = "here"
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])
+
+
+@dataclass
+class Swarm:
+    """The processes: the scheduler, and workers by their addresses."""
+
+    log: Path
+    port: int = field(default_factory=free_port)
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start_scheduler(self) -> None:
+        """Start it, at the same address as before."""
+        self.scheduler = self._start("scheduler", "--port", str(self.port), "--no-show")
+
+    def start_worker(self) -> str:
+        """Start a worker with room for one target of the vantage point; its address."""
+        port = free_port()
+        words = (f"tcp://127.0.0.1:{self.port}", "--worker-port", str(port), "--no-nanny")
+        resources = ("--nthreads", "2", "--resources", f"vantage_{VANTAGE}=1")
+        address = f"tcp://127.0.0.1:{port}"
+        self.workers[address] = self._start("worker", *words, *resources)
+        return address
+
+    def _start(self, what: str, *words: str) -> subprocess.Popen[bytes]:
+        module = f"distributed.cli.dask_{what}"
+        command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--no-dashboard", *words]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.log.parent)
+
+    def end(self) -> None:
+        """Kill whatever still runs, also what was stopped."""
+        for process in [*self.workers.values(), self.scheduler]:
+            if process is not None:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def swarm(folder: Path, workers: int) -> Iterator[Swarm]:
+    """A scheduler with so many workers while the block runs."""
+    made = Swarm(folder / "dask.log")
+    try:
+        made.start_scheduler()
+        for _ in range(workers):
+            made.start_worker()
+        yield made
+    finally:
+        made.end()

@@ -1,0 +1,202 @@
+"""What a worker of Dask does for a fleet: a process of its own probes a target; its files return.
+
+Dask repeats what a worker that died had begun, without a word. So the first thing a task does is to
+take the one token that the coordinator has laid out for its attempt, before any connection: who
+finds none is such a repeat, and leaves the server alone.
+
+Several targets one after the other share a process and its sniffer. It is apart from Dask's own
+process, whose threads would make our steps late.
+"""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from distributed import Queue, get_client, get_worker
+
+from tlsprobe.campaign.reading import read_results
+from tlsprobe.campaign.results import is_capture
+from tlsprobe.errors import TlsprobeError
+from tlsprobe.facts.file import FACTS_FILE
+from tlsprobe.fleet.asked import FleetSettings, addresses_of, why_not
+from tlsprobe.fleet.embedded import command_for, local_ports
+from tlsprobe.fleet.findings import has_findings
+from tlsprobe.fleet.orders import CHUNK, Ended, Order, Said, packed, unpacked
+from tlsprobe.report.document import RUN_FILE
+from tlsprobe.version import VERSION
+
+LOOKS_EVERY_S = 0.5
+"""Seconds between two looks at whether anybody still wants the answer."""
+
+TOKEN_WITHIN_S = 5.0
+"""Seconds that a token is looked for: it was laid out before the task was handed in."""
+
+MOST_CAPTURE = 32 << 20
+"""Bytes of a capture that goes over the wire; a larger one is left out, and that is said."""
+
+Files = Mapping[str, bytes]
+"""Files of a results folder by name, each compressed (zlib)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An order for elsewhere, with the files that it goes on with; ``key`` names the attempt."""
+
+    key: str
+    order: Order
+    asked: FleetSettings
+    files: Files
+    version: str = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What came of it: files of the results folder, or else ``failure`` says why there are none.
+
+    ``repeated``: the attempt had been begun before, so that nothing was done.
+    """
+
+    files: Files
+    failure: str = ""
+    notes: tuple[str, ...] = ()
+    repeated: bool = False
+
+
+def measure(parcel: Parcel) -> Returned:
+    """Probe one target, at most once. Runs in a thread of a worker of Dask."""
+    if parcel.version != VERSION:
+        failure = f"the worker has tlsprobe {VERSION}, not {parcel.version}"
+        return Returned({}, failure)
+    if not is_first(parcel.key):
+        return Returned({}, repeated=True)
+    try:
+        refused = why_not(addresses_of(parcel.order.settings), parcel.asked)
+    except TlsprobeError as error:
+        return Returned({}, error.message)
+    if refused:
+        return Returned({}, f"not probed: {refused}")
+    with TemporaryDirectory(prefix="tlsprobe-") as place:
+        folder = Path(place, "run")
+        return _measured(parcel, folder)
+
+
+def is_first(key: str) -> bool:
+    """Whether nobody has begun this attempt before: its token is still there."""
+    try:
+        Queue(key, client=get_client()).get(timeout=TOKEN_WITHIN_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _measured(parcel: Parcel, folder: Path) -> Returned:
+    unpack(parcel.files, folder)
+    worker, key = get_worker(), parcel.key
+
+    def is_wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state in {"executing", "long-running"}
+
+    prober = _taken()
+    notes, ended = prober.probe(replace(parcel.order, folder=folder), is_wanted)
+    if ended is None:
+        return Returned({}, "the process that probed it died, or nobody waited for it any more")
+    with _LOCK:
+        _FREE.append(prober)
+    if ended.failure:
+        return Returned({}, ended.failure, notes)
+    files, left_out = packed_files(folder, parcel.asked.keep)
+    return Returned(files, notes=(*notes, *left_out))
+
+
+def packed_files(folder: Path, keep: str) -> tuple[Files, tuple[str, ...]]:
+    """The files of a folder that the coordinator keeps, and what is said of those left out."""
+    wanted = keep == "all" or (keep == "findings" and has_findings(read_results(folder)))
+    files, left_out = {}, []
+    for file in sorted(folder.iterdir()):
+        if file.name in {FACTS_FILE, RUN_FILE}:
+            files[file.name] = zlib.compress(file.read_bytes())
+        elif wanted and is_capture(file.name):
+            if file.stat().st_size <= MOST_CAPTURE:
+                files[file.name] = zlib.compress(file.read_bytes(), 1)
+            else:
+                left_out.append(f"{file.name} is not kept: more than {MOST_CAPTURE >> 20} MB")
+    return files, tuple(left_out)
+
+
+def unpack(files: Files, folder: Path) -> None:
+    """Write packed files into a folder; no folder is made for none."""
+    for name, data in files.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / Path(name).name).write_bytes(zlib.decompress(data))
+
+
+# --- Processes that probe -------------------------------------------------------------------------
+
+
+class _Prober:
+    """A process that probes one target at a time (`worker`)."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            command_for(local_ports()), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def is_alive(self) -> bool:
+        """Whether it may be given another order."""
+        return self._process.poll() is None
+
+    def probe(
+        self, order: Order, is_wanted: Callable[[], bool]
+    ) -> tuple[tuple[str, ...], Ended | None]:
+        """Its notes, and how it ended; None if it died, or was ended since nobody wants it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        notes: list[str] = []
+        data = bytearray()
+        try:
+            self._process.stdin.write(packed(order))
+            self._process.stdin.flush()
+            while is_wanted():
+                if not select.select([self._process.stdout], [], [], LOOKS_EVERY_S)[0]:
+                    continue
+                more = self._process.stdout.read1(CHUNK)  # type: ignore[attr-defined]
+                if not more:
+                    break
+                data += more
+                for word in unpacked(data):
+                    if isinstance(word, Said):
+                        notes.append(word.note)
+                    elif isinstance(word, Ended):
+                        return tuple(notes), word
+        except BrokenPipeError:
+            pass
+        self.end()
+        return tuple(notes), None
+
+    def end(self) -> None:
+        """Kill it; its sniffer ends with it."""
+        self._process.kill()
+        with self._process:
+            pass
+
+
+_LOCK = threading.Lock()
+_FREE: list[_Prober] = []
+"""Processes that wait for their next target."""
+
+
+def _taken() -> _Prober:
+    with _LOCK:
+        while _FREE:
+            one = _FREE.pop()
+            if one.is_alive():
+                return one
+    return _Prober()

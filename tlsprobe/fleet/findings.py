@@ -1,0 +1,21 @@
+"""What a run of a fleet asks for once it is here: another attempt, or a look at its capture."""
+
+from __future__ import annotations
+
+from tlsprobe.model.judgement import Doubt, Verdict
+from tlsprobe.model.run import Run
+
+SPOILED = frozenset(doubt.value for doubt in Doubt if doubt.may_pass)
+"""Why a cell has no answer although its server would give one at a calmer time."""
+
+
+def is_spoiled(run: Run) -> bool:
+    """Whether some cell has no answer only because of what this machine had to do."""
+    return any(
+        cell.verdict is Verdict.INCONCLUSIVE and SPOILED & set(cell.left_out) for cell in run.cells
+    )
+
+
+def has_findings(run: Run) -> bool:
+    """Whether there is something to look at in the capture."""
+    return any(cell.verdict in {Verdict.FAIL, Verdict.WARN} for cell in run.cells)
