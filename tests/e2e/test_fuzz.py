@@ -106,6 +106,18 @@ def crashing(folder: Path, lives: int) -> Iterator[int]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def test_a_chapters_verb_finds_what_nothing_else_does_and_is_replayed(tmp_path: Path) -> None:
+    words = ("--profile", "reference", "--property", "rules", "--time", "30", "--tls", "1.3")
+    with reference("insisting") as ports:
+        ran = fuzz(ports["insisting"], *words, "--chapter", "control", cwd=tmp_path)
+        found = failure(ran, "rules")
+        file = next((ran.folder).glob("fuzz-*.toml"))
+        again = tlsprobe("run", "--sequence", str(file), cwd=tmp_path)
+    assert found["rule"] == "TLS13-AFTER-FATAL"
+    assert "alert" in found["steps"] or "corrupt" in found["steps"]
+    assert again.code == 1
+
+
 def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None:
     with reference("rude") as ports:
         words = ("--profile", "reference", "--examples", "80", "--seed", "1")

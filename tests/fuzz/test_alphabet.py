@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsprobe.fuzz.alphabet import CROWDS, LONGEST, alphabet, decode, encode, simplicity
+from tlsprobe.fuzz.alphabet import CROWDS, LONGEST, alphabet, decode, encode, simpler, simplicity
 from tlsprobe.fuzz.strategies import examples
 from tlsprobe.language import format_groups, parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import Form, Verb
+from tlsprobe.model.sequence import SHAPES, Form, Treatment, Verb
 
 PHRASES = (b"ping\nping\n", b"by")
 LETTERS = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, idle=2.0, phrases=PHRASES)
+CHAPTERS = alphabet(
+    *(("1.3", "1.2"), frozenset(Form), True, 2.0, PHRASES), chapters=frozenset({"control", "wire"})
+)
 SOME = settings(max_examples=2 * settings().max_examples, database=None, derandomize=True)
 
 
@@ -47,6 +50,40 @@ def test_any_numbers_at_all_are_a_valid_sequence(numbers: list[int]) -> None:
     assert parse(made.steps) == made.sequence
     assert len(made.sequence.steps) <= LONGEST + 2
     assert made.sequence.steps[-1].verb is Verb.DRAIN
+
+
+@SOME
+@given(examples(lambda: CHAPTERS))
+def test_what_is_drawn_of_chapters_is_said_printed_and_read_back(made: Example) -> None:
+    assert parse(format_groups(made.sequence.groups)) == made.sequence
+    assert made.sequence.fits(made.tls)
+    choices = encode(CHAPTERS, made)
+    assert choices is not None
+    stream = iter(choices)
+    assert decode(CHAPTERS, lambda _: next(stream)) == made
+
+
+def test_a_chapter_brings_its_verbs_and_its_treatments() -> None:
+    steps = {step for move in CHAPTERS.moves for step in move.steps}
+    assert {step.verb for step in steps} >= {Verb.ALERT, Verb.KEY_UPDATE} | SHAPES
+    assert {step.treatment for step in steps} == {None, *Treatment}
+    usual = [move for move in CHAPTERS.moves if move in LETTERS.moves]
+    assert usual == list(LETTERS.moves)  # what was simplest still is
+
+
+def test_what_a_chapter_adds_is_less_simple_than_what_is_always_drawn() -> None:
+    usual = simplicity(CHAPTERS, example("send upload; fin; drain"))
+    assert usual < simplicity(CHAPTERS, example("alert fatal internal_error; fin; drain"))
+    assert usual < simplicity(CHAPTERS, example("lose close_notify; fin; drain"))
+
+
+def test_a_verb_of_one_version_is_not_said_in_the_other() -> None:
+    steps = "key_update; close_notify; drain"
+    assert encode(CHAPTERS, example(steps)) is not None
+    assert encode(CHAPTERS, example(steps, "1.2")) is None
+    assert not any(
+        one.tls == "1.2" for one in simpler(CHAPTERS, example(steps)) if one.steps == steps
+    )
 
 
 def test_nothing_is_drawn_that_leaves_open_what_a_server_owes() -> None:

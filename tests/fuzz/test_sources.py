@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from tests.fuzz.test_properties import seen
+from tlsprobe.catalogue import catalogue
 from tlsprobe.fuzz.alphabet import alphabet
 from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.mutation import mutant
@@ -39,6 +40,27 @@ def test_every_close_of_one_step_and_of_two_comes_first_in_both_versions() -> No
 
 def test_a_protocol_without_a_goodbye_is_told_none() -> None:
     assert not any(e.sequence.uses(Verb.TERMINATE) for e in first(has_goodbye=False))
+
+
+def test_the_sequences_of_a_chapter_come_early_and_only_where_it_is_asked_for() -> None:
+    asked = frozenset({"control", "wire"})
+    made = first_examples(VERSIONS, frozenset({Form.LARGE}), 3.0, has_goodbye=True, chapters=asked)
+    added = [e for e in made if e not in set(first())]
+    wire = catalogue()["fin-before-alert"].sequence.groups
+    assert {"1.2", "1.3"} == {e.tls for e in added if e.sequence.groups == wire}
+    assert all(example.sequence.fits(example.tls) for example in made)
+    assert not any(example.sequence.uses(Verb.RESUME) for example in made)
+    assert [e for e in made if e not in set(added)] == list(first())
+
+
+def test_a_mutant_has_only_what_its_version_has() -> None:
+    asked = frozenset({"control"})
+    letters = alphabet(VERSIONS, frozenset(), has_goodbye=True, chapters=asked)
+    chance = random.Random(1)
+    parents = [Example(parse("key_update; close_notify; drain"), "1.3")]
+    made = [mutant(letters, parents, chance) for _ in range(300)]
+    assert any(example.tls == "1.2" for example in made)
+    assert all(example.sequence.fits(example.tls) for example in made)
 
 
 def test_a_mutant_is_valid_and_never_its_parent() -> None:

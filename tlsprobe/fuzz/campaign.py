@@ -119,7 +119,8 @@ def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings)
     idle = settings.idle
     wait = min(_IDLE, settings.seconds / 20) if idle is None else 1.1 * idle + 0.2
     can = letters.versions, offers(converse), round(wait, 3), phrases(converse)
-    first = first_examples(*can, has_goodbye=settings.goodbye)
+    chapters = settings.chapters
+    first = first_examples(*can, has_goodbye=settings.goodbye, chapters=chapters)
     able = (example for example in settings.known if settings.can_try(example))
     known = [example for example in able if example.tls in letters.versions]
     return Sources(letters, dict.fromkeys((*known, *first)), known, settings.seed)

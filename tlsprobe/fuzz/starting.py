@@ -3,6 +3,7 @@
 First a few that are as unlike each other as short closes can be: each way to end, on each state
 that a server may be in, and behind odd phrases. Then every one of one step and of two, and a few by
 many connections at the same time; then those behind each kind of request, and the named sequences.
+Where a chapter is asked for, its own come right behind the first few.
 Of each of these parts, every close is tried in one TLS version before any is tried in another one:
 most faults show in all of them.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from tlsprobe.catalogue import default_sequences, lacks
+from tlsprobe.catalogue import catalogue, default_sequences, lacks
 from tlsprobe.errors import SequenceError
 from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.language import format_bytes, format_groups, format_wait, parse
@@ -71,15 +72,17 @@ def first_examples(
     phrases: tuple[bytes, ...] = (),
     *,
     has_goodbye: bool,
+    chapters: frozenset[str] = frozenset(),
 ) -> tuple[Example, ...]:
     """The examples of a protocol with these forms of request, each once, the simplest first.
 
     ``idle`` is how long a wait for the server's idle timer may take, in seconds; ``phrases`` are
-    made of the protocol's own words.
+    made of the protocol's own words, ``chapters`` those of the catalogue that are asked for.
     """
     parts = (
         (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
         (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
+        (_of_chapters(chapters), 1),
         (_short(), 1),
         (_parsed(_TOGETHER), CROWDS[-1]),
         (_longer(offered, idle, has_goodbye=has_goodbye), 1),
@@ -89,7 +92,9 @@ def first_examples(
         able = [s for s in part if lacks(s, offered, has_goodbye=has_goodbye) is None]
         for turn in range(len(versions) if together == 1 else 1):
             for number, sequence in enumerate(able, turn):
-                made[Example(sequence, versions[number % len(versions)], together)] = None
+                version = versions[number % len(versions)]
+                if sequence.fits(version):
+                    made[Example(sequence, version, together)] = None
     return tuple(made)
 
 
@@ -105,6 +110,14 @@ def _longer(offered: frozenset[Form], idle: float, *, has_goodbye: bool) -> Iter
     yield from _named(offered, has_goodbye=has_goodbye)
     pairs = product(_ASKED[1:], _FIRST, _SECOND)
     yield from _parsed(f"{asked}{one}; {two}" for asked, one, two in pairs)
+
+
+def _of_chapters(chapters: frozenset[str]) -> Iterator[Sequence]:
+    """The sequences of these chapters, but for those about another connection."""
+    for entry in catalogue().values():
+        sequence = entry.sequence
+        if entry.group in chapters and sequence.connections == 1:
+            yield Sequence(format_groups(sequence.groups), sequence.groups)
 
 
 def _named(offered: frozenset[Form], *, has_goodbye: bool) -> Iterator[Sequence]:
