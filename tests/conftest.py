@@ -45,15 +45,21 @@ for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
 # --- Many processes -------------------------------------------------------------------------------
 
 HERE = Path(__file__).parent
-LONG = (HERE / "e2e", HERE / "report" / "test_committed_results.py", HERE / "campaign")
+LONG = (
+    HERE / "report" / "test_committed_results.py",
+    *(HERE / name for name in ("e2e", "campaign", "docs")),
+)
 """What takes longest, and so comes first: whoever is done with it takes what is short."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first; otherwise as they were collected."""
-    files = {item.path for item in items}
-    long = {file for file in files if any(file.is_relative_to(place) for place in LONG)}
-    items.sort(key=lambda item: item.path not in long)
+
+    def rank(file: Path) -> int:
+        return next((n for n, place in enumerate(LONG) if file.is_relative_to(place)), len(LONG))
+
+    ranks = {file: rank(file) for file in {item.path for item in items}}
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.hookimpl(optionalhook=True)

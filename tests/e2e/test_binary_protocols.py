@@ -112,7 +112,8 @@ def every_trial_counts(ran: Ran, trials: int) -> None:
     for name in SEQUENCES:
         for tls in ("1.2", "1.3"):
             cell, timely = ran.cell(name, tls), ran.timely(name, tls)
-            assert (cell.trials, cell.path_alive) == (trials, True), cell
+            assert cell.trials == trials, cell
+            assert cell.path_alive is True or (cell.path_alive is None and ran.slow), cell
             assert [line for line in timely if line.failure or not line.conclusive] == []
             assert set(results_in(timely, "SELF-NOTIFY")) <= {Result.PASS}, cell
 

@@ -215,8 +215,9 @@ def test_a_capture_of_all_interfaces_cut_short(postgres: Postgres, tmp_path: Pat
     flows = {flow["client"]: flow for flow in told["flows"]}
     for trial in probed.trials:
         seen = [r["cause"] for r in flows[trial.client]["resets"] if r["side"] == "server"]
-        assert len(seen) == len([r for r in trial.resets if r.side is Side.SERVER])
-        assert set(seen) <= {"unread-data-at-close"}
+        known = [r.cause for r in trial.resets if r.side is Side.SERVER]
+        assert len(seen) == len(known)
+        assert set(seen) <= {"unread-data-at-close", *known}  # it may have closed before the alert
 
 
 def test_the_verb_needs_no_privilege_and_no_network(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_chapters_verb_finds_what_nothing_else_does_and_is_replayed(tmp_path: 
 
 def test_an_unread_word_is_found_and_shrunk_and_replayed(tmp_path: Path) -> None:
     with reference("rude") as ports:
-        words = ("--profile", "reference", "--examples", "80", "--seed", "1")
+        words = ("--profile", "reference", "--examples", "80", "--time", "600", "--seed", "1")
         ran = fuzz(ports["rude"], *words, cwd=tmp_path)
         found = failure(ran, "no-reset-before-fin", "unread-data-at-close")
         file = str(ran.folder / Path(found["file"]).name)
@@ -156,9 +156,9 @@ def test_the_next_run_tries_old_failures_first(tmp_path: Path) -> None:
 
 
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
-    words = ("--profile", "reference", "--examples", "80", "--property", "rules", "--json")
+    words = ("--profile", "reference", "--time", "600", "--property", "rules", "--json")
     with reference("polite") as ports:
-        ran = fuzz(ports["polite"], *words, "--seed", "1", cwd=tmp_path)
+        ran = fuzz(ports["polite"], *words, "--examples", "80", "--seed", "1", cwd=tmp_path)
         kept = tmp_path / "out" / "corpus"
         again = fuzz(
             *(ports["polite"], *words, "--corpus", str(kept), "--examples", "20"),
@@ -305,8 +305,9 @@ def test_postgresql_leaves_the_close_notify_unread(tmp_path: Path, postgres: Pos
 
 @pytest.mark.server("nginx")
 def test_nginx_does_not_answer_the_close_notify(tmp_path: Path, nginx: Nginx) -> None:
-    words = ("--profile", "nginx", "--examples", "60", "--tls", "1.2", "--seed", "1")
-    ran = fuzz(nginx.port, *words, "--property", "notify-before-fin", cwd=tmp_path)
+    words = ("--profile", "nginx", "--examples", "60", "--time", "600", "--seed", "1")
+    asked = ("--tls", "1.2", "--property", "notify-before-fin")
+    ran = fuzz(nginx.port, *words, *asked, cwd=tmp_path)
     failures = document(ran)["failures"]
     answers = [one["steps"] for one in failures if one["rule"] == "TLS12-ANSWER"]
     verbs = min(([step.verb for step in parse(steps).steps] for steps in answers), key=len)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,6 @@ from tlsprobe.packets.decode import packets_in
 from tlsprobe.packets.frames import ETHERNET, Frame
 from tlsprobe.packets.packet import Endpoint, Packet
 from tlsprobe.profiles import load_profile
-from tlsprobe.report.document import read_run
 from tlsprobe.report.render_markdown import render_markdown
 from tlsprobe.sniff.route import packed
 
@@ -204,7 +204,9 @@ def test_the_alert_behind_the_goodbye_takes_new_tunnels_down(
     asked = ("--trials", "1", "--sequence", "terminate-close-notify", "--sequence", "terminate")
     ran = lab_paths(profile.name, *asked, cwd=tmp_path)
     assert ran.code == 0, ran.err
-    cells = {cell.sequence: cell for cell in read_run(ran.folder / profile.name).cells}
-    assert cells["terminate-close-notify"].path_alive is alive
-    assert cells["terminate"].path_alive is True
+    measured = replace(ran, folder=ran.folder / profile.name)
+    cells = {cell.sequence: cell for cell in measured.run.cells}
+    for name, expected in (("terminate-close-notify", alive), ("terminate", True)):
+        found = cells[name].path_alive
+        assert found is expected or (found is None and measured.slow), name
     assert cells["terminate"].outcomes == {"clean": 1}

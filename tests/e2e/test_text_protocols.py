@@ -121,7 +121,7 @@ def test_every_trial_is_taken_to_its_end(probed: Probed, name: str) -> None:
     assert len(ran.asked) == len(case.sequences) * len(VERSIONS)
     for cell in ran.asked:
         assert sum(cell.outcomes.values()) == cell.trials == TRIALS, (cell.sequence, cell.reason)
-        assert cell.path_alive is True
+        assert cell.path_alive is True or (cell.path_alive is None and ran.slow)
         timely = ran.timely(cell.sequence, cell.tls)
         assert {trial.outcome for trial in timely} <= ENDED, cell
         assert set(results_in(timely, "SELF-NOTIFY")) <= {Result.PASS}

@@ -15,7 +15,7 @@ from tlsprobe.catalogue import find_sequences
 from tlsprobe.model.judgement import Outcome, Reader, Result, Verdict
 from tlsprobe.model.run import TrialLine
 
-pytestmark = [pytest.mark.root, pytest.mark.packet_socket, pytest.mark.alone]
+pytestmark = [pytest.mark.root, pytest.mark.packet_socket]
 
 BLAMED = {Verdict.FAIL, Verdict.WARN, Verdict.ERROR}
 
