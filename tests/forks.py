@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from math import ceil
 from multiprocessing.connection import Connection, Pipe, wait
@@ -191,16 +192,20 @@ def _live(
     number: int,
 ) -> None:
     """Run files until none is left; does not return."""
+    ran: list[pytest.Item] = []
     try:
         _settle(session.config, number)
         session.config.pluginmanager.register(_Relay(session.config, telling))
-        items = _run(session, (files[n] for n in _numbers(orders)))
-        _end(session, items)
+        try:
+            _run(session, (files[n] for n in _numbers(orders)), ran)
+        finally:
+            _end(session, ran)
         telling.send(None)
     except KeyboardInterrupt:
         pass
     except BaseException:
-        telling.send(_Died(traceback.format_exc()))
+        with suppress(OSError):  # the parent has ended
+            telling.send(_Died(traceback.format_exc()))
     finally:
         os._exit(0)
 
@@ -223,23 +228,22 @@ def _numbers(orders: int) -> Iterator[int]:
         yield int.from_bytes(number, "big")
 
 
-def _run(session: pytest.Session, files: Iterator[list[pytest.Item]]) -> pytest.Item | None:
-    """Run files; the last test of all. Behind each file all is torn down but the session."""
-    item: pytest.Item | None = None
+def _run(
+    session: pytest.Session, files: Iterator[list[pytest.Item]], ran: list[pytest.Item]
+) -> None:
+    """Run files, and note each test. Behind each file all is torn down but the session."""
     between: Any = session
     for items in files:
         for item, following in zip(items, [*items[1:], between], strict=True):
+            ran.append(item)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail or session.shouldstop:
-                return item
-    return item
+                return
 
 
-def _end(session: pytest.Session, last: pytest.Item | None) -> None:
+def _end(session: pytest.Session, ran: list[pytest.Item]) -> None:
     """Tear down what the session shares; what goes wrong there is an error of the last test."""
-    if last is None:
-        return
     call = CallInfo.from_call(lambda: session._setupstate.teardown_exact(None), "teardown")
     if call.excinfo is not None:
-        report = last.ihook.pytest_runtest_makereport(item=last, call=call)
-        last.ihook.pytest_runtest_logreport(report=report)
+        report = ran[-1].ihook.pytest_runtest_makereport(item=ran[-1], call=call)
+        ran[-1].ihook.pytest_runtest_logreport(report=report)
