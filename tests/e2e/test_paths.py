@@ -207,6 +207,6 @@ def test_the_alert_behind_the_goodbye_takes_new_tunnels_down(
     measured = replace(ran, folder=ran.folder / profile.name)
     cells = {cell.sequence: cell for cell in measured.run.cells}
     for name, expected in (("terminate-close-notify", alive), ("terminate", True)):
-        found = cells[name].path_alive
-        assert found is expected or (found is None and measured.slow), name
+        lives = cells[name].path_alive
+        assert lives is expected or (lives is None and measured.slow), name
     assert cells["terminate"].outcomes == {"clean": 1}

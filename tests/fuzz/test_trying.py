@@ -1,10 +1,16 @@
-"""What a connection's packets say of it: read to the end, or left with words unread."""
+"""What a connection's packets say of it, and how connections are counted."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from typing import Any
 
-from tlsprobe.fuzz.trying import _unread
+import pytest
+import trio
+
+from tests.fuzz.test_properties import seen as observed
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.trying import Counts, Prober, _unread
 from tlsprobe.model.trace import Coverage, Drive, Flag, Record, RecordKind, Segment, Side, Stage
 from tlsprobe.model.trace import Trace as Seen
 
@@ -35,3 +41,39 @@ FIN = Flag.ACK | Flag.FIN
 )
 def test_bytes_that_nobody_read(seen: Seen, unread: int) -> None:
     assert _unread(seen) == unread
+
+
+QUIET = observed("fin; drain")
+LOST = replace(QUIET, failure="the server was not there")
+
+
+class Scripted(Prober):
+    """Its connections come out as they are told to."""
+
+    def __init__(self, *seen: Observation) -> None:
+        nothing: Any = None
+        self.left = list(seen)
+        self.memory, self._unmeasured, self.counts = {}, set(), Counts()
+        self.worst, self.quick, self.patience = lambda _: 0, nothing, nothing
+
+    async def once(self, *_: Any, **__: Any) -> Observation:
+        return self.left.pop(0)
+
+
+@pytest.mark.parametrize(("comes_out", "left"), [(QUIET, 0), (LOST, 1)])
+def test_what_was_measured_at_last_is_not_unmeasured_any_more(
+    comes_out: Observation, left: int
+) -> None:
+    prober = Scripted(LOST, LOST, *[comes_out] * 3)
+    trio.run(prober.observe, QUIET.example, "explore")
+    assert prober.counts.unmeasured == 1
+    trio.run(prober.again, QUIET.example, "make sure")
+    assert prober.counts.unmeasured == left
+
+
+def test_what_was_only_compared_counts_for_nothing() -> None:
+    """It was not counted as unmeasured either."""
+    prober = Scripted(QUIET)
+    prober.memory[QUIET.example] = LOST
+    trio.run(prober.again, QUIET.example, "make sure")
+    assert (prober.memory[QUIET.example], prober.counts.unmeasured) == (QUIET, 0)

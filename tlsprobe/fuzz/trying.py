@@ -195,6 +195,7 @@ class Prober:
         self.gauge = Gauge()
         self._racing = trio.Lock()
         self.memory: dict[Example, Observation] = {}
+        self._unmeasured: set[Example] = set()
         self.tallies: defaultdict[Example, Tally] = defaultdict(Tally)
         self.shown: set[str] = set()
         self.worst: Callable[[Observation], int] = lambda _: 0
@@ -221,7 +222,8 @@ class Prober:
         self.counts.examples.add(example)
         if seen.counts:
             self.counts.signatures[seen.judgement.signature] += 1
-        else:
+        elif example not in self._unmeasured:
+            self._unmeasured.add(example)
             self.counts.unmeasured += 1
         return seen
 
@@ -231,7 +233,9 @@ class Prober:
         seen = await self.patiently(example, why)
         if before is not None and seen.counts and not before.counts:
             self.memory[example] = seen
-            self.counts.unmeasured -= 1
+            if example in self._unmeasured:  # what was only compared was not counted
+                self._unmeasured.remove(example)
+                self.counts.unmeasured -= 1
             self.counts.signatures[seen.judgement.signature] += 1
 
     async def patiently(

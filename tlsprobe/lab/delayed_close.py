@@ -24,7 +24,7 @@ DELAY_MS = 10.0
 Three are enough on a quiet machine; a busy one keeps us off the processor for longer now and then.
 """
 
-_ATTACH_PATIENCE = 5.0
+_ATTACH_PATIENCE = 30.0
 _SHOWN = 200
 
 

@@ -10,7 +10,7 @@ from tlsprobe.model.profile import Profile
 PREFIX = "port-forward-"
 """What the names of such profiles begin with."""
 
-UP_WITHIN_S = 15.0
+UP_WITHIN_S = 60.0
 _LOOK_S = 0.1
 _LISTENING = "0A"
 

@@ -140,7 +140,7 @@ class Lab:
     user: str = "nobody"
     env: Mapping[str, str] = field(default_factory=dict)
     ready: re.Pattern[str] | None = None
-    ready_within: float = 20.0
+    ready_within: float = 60.0
     stop: str = "TERM"
     version: Command = ()
     version_pattern: re.Pattern[str] = re.compile(r"(\d+(?:\.\d+)+[\w.+~-]*)")

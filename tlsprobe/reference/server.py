@@ -24,7 +24,7 @@ from tlsprobe.tls import TlsContext, server_context
 
 _BACKLOG = 512
 _ATTEMPTS = 20
-_START_PATIENCE = 20.0
+_START_PATIENCE = 60.0
 
 
 @asynccontextmanager

@@ -35,7 +35,8 @@ from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY, Arrival
 from tlsprobe.sniff.route import Interface
 
-ARMING_S = 10.0
+ARMING_S = 60.0
+"""A program that cannot capture says so at once: only a busy machine takes so long to start one."""
 FINISHING_S = 5.0
 ANSWER_S = 10.0
 _CHUNK = 1024 * 1024
