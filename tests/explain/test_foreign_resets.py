@@ -19,12 +19,14 @@ from tests.explain.talk import (
     Talk,
     explained,
     flow_of,
+    record,
     sealed,
     server_hello,
     tls13,
 )
 from tests.explain.test_explain import as_text, only
 from tlsprobe.model.causes import Cause
+from tlsprobe.model.explanation import Harm
 from tlsprobe.model.judgement import Confidence, Provoked, Reader
 from tlsprobe.model.trace import Side
 from tlsprobe.report.explain import reader_of
@@ -293,6 +295,41 @@ def test_a_handshake_that_fails_at_once_is_an_alert_in_text_too() -> None:
     """All that the server says is seven bytes: it was called a handshake."""
     talk = Talk().open().c(PSH | ACK, bytes(217)).s(PSH | ACK, bytes(7)).s(FIN | ACK)
     assert flow_of(as_text(talk), kind="text").signature == "a f"
+
+
+def test_a_client_that_refuses_a_certificate_leaves_the_rest_of_the_flight_unread() -> None:
+    """OpenSSL reads record by record, and the kernel says TCP_ABORT_ON_CLOSE of this reset."""
+    unknown_ca = bytes.fromhex("15030300020230")
+    flight = server_hello() + record(22, bytes(900)) + record(22, bytes(300)) + record(22, bytes(4))
+    talk = Talk().open().c(PSH | ACK, CLIENT_HELLO).s(PSH | ACK, flight).c()
+    reset = only(flow_of(talk.c(PSH | ACK, unknown_ca).c(RST | ACK))).reset
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert reset.alternatives == (Cause.DELIBERATE,)
+
+
+def test_what_it_read_before_it_went_on_is_not_unread() -> None:
+    """Beside it: the handshake was answered, and the alert came later."""
+    talk = tls13().c(PSH | ACK, sealed(200)).s(PSH | ACK, sealed(300)).c(PSH | ACK, ALERT_13)
+    reset = only(flow_of(talk.c(RST | ACK))).reset
+    assert reset.cause is Cause.DELIBERATE
+
+
+# --- what was not captured ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kept", "harm"), [(2, Harm.NOBODY), (9, Harm.LOST)])
+def test_without_its_headers_tls_is_known_by_the_sizes_of_its_records(
+    kept: int, harm: Harm
+) -> None:
+    """A snap length of 68: a close_notify behind the server's FIN was a lost request.
+
+    Where the header of a record would be seen, it is none.
+    """
+    body = bytes(kept)
+    talk = Talk().open().c(PSH | ACK, body, length=300).s(PSH | ACK, body, length=900).c()
+    talk.s(FIN | ACK).c(PSH | ACK, body, length=31).bare_rst()
+    told = only(flow_of(talk))
+    assert (told.reset.cause, told.harm) == (Cause.DATA_AFTER_CLOSE, harm)
 
 
 # --- what a text leaves out -----------------------------------------------------------------------

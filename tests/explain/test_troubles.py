@@ -20,13 +20,14 @@ from tests.explain.talk import (
     RST,
     SERVER,
     SYN,
+    Given,
     Talk,
     explained,
     sealed,
     tls12,
     tls13,
 )
-from tlsprobe.explain import Filter, choice
+from tlsprobe.explain import Filter, choice, explain
 from tlsprobe.model.explanation import Explanation, Trouble, TroubleKind
 from tlsprobe.model.trace import Side
 from tlsprobe.report.troubles import trouble_sentences
@@ -104,6 +105,15 @@ def test_what_may_be_an_alert_by_its_size_is_one() -> None:
     """A close_notify with data behind it, and no key to tell."""
     talk = tls13().s(PSH | ACK, ALERT_13).s(PSH | ACK | FIN, DATA).c(PSH | ACK | FIN, ALERT_13)
     assert said(talk.s()) == []
+
+
+def test_data_that_stand_behind_a_fin_they_preceded_mislead_nobody() -> None:
+    """dumpcap writes what two interfaces see in turns: these are the older ones."""
+    talk = tls12().s(PSH | ACK, sealed(500)).c(PSH | ACK, ALERT_12).c(FIN | ACK).s(FIN | ACK).c()
+    data = next(p for p in talk.packets if p.length == len(sealed(500)))
+    twice = [*talk.packets, data._replace(interface=1, ip_id=1)]
+    numbered = [packet._replace(number=n) for n, packet in enumerate(twice, 1)]
+    assert not explain(Given(numbered, "pcapng", ()), Filter()).found
 
 
 def test_a_close_notify_that_was_not_captured_is_not_missed() -> None:

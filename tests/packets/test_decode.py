@@ -280,6 +280,9 @@ def test_a_packet_seen_at_two_places_is_a_copy() -> None:
     bare = [cooked(ipv4(tcp(flags=4), ip_id=0), device=d) for d in (1, 2)]
     assert copies((bare[0], 0), (bare[1], 5000)) == [False, True]
     assert copies((bare[0], 0), (bare[1], 10**9)) == [False, False]
+    # Of several interfaces dumpcap writes many packets of one before those of the next.
+    assert copies((first, 5000), (second, 0)) == [False, True]
+    assert copies((first, 10**9), (second, 0)) == [False, False]
 
 
 def test_two_equal_resets_at_two_places_are_two() -> None:

@@ -132,12 +132,14 @@ def _records(
     session = _session(walks) if tls else Session(None, None)
     found: list[Record] = []
     shaken = _client_shaken(walks, session)
+    # Nothing says that it is none where there were no headers to see.
+    may_be_tls = bool(tls) or all(walk.is_blind for walk in walks.values())
     for side in Side:
         if side in tls:
             refuses = side is Side.SERVER and _answers_nothing(walks, shaken)
             found += _named(walks[side], side, session, known[side], shaken, refuses=refuses)
         else:
-            found += _by_size(segments, side, carried, infer=not walks or bool(tls))
+            found += _by_size(segments, side, carried, infer=may_be_tls)
     found.sort(key=lambda record: record.time_ns)
     if not tls and not carried and any(record.kind is RecordKind.ALERT for record in found):
         found = [_unsealed(record) for record in found]

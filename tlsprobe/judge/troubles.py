@@ -365,10 +365,17 @@ def _may_be_alert(record: Record) -> bool:
 
 
 def _is_read_by(peer: _Direction, own: _Direction, fin: Segment) -> bool:
-    """Whether the peer was still there to be misled: it had not closed, or was sent data since."""
-    if peer.fin is None or peer.fin.number > fin.number:
+    """Whether the peer was still there to be misled: it had not closed, or was sent data since.
+
+    By their times, since a capture of several interfaces need not be in order.
+    """
+    if peer.fin is None or _when(peer.fin) > _when(fin):
         return True
-    return any(s.length and s.number > peer.fin.number for s in own.sent)
+    return any(s.length and _when(s) > _when(peer.fin) for s in own.sent)
+
+
+def _when(segment: Segment) -> tuple[int, int]:
+    return segment.time_ns, segment.number
 
 
 def _cut_short(ends: _Ends, resets: tuple[Segment, ...], remains: Remains) -> Iterator[Trouble]:

@@ -19,6 +19,8 @@ class Copies:
     At another place the n-th of several equal packets is a copy if the first place has seen n of
     them: two RSTs in a row may well be equal. At one place only an IPv4 id tells a copy from a
     packet that was sent again: a sender that counts its packets never uses one twice at once.
+    The copy may be the elder one by its time: dumpcap writes what several interfaces see in turns,
+    many packets of one before those of the next.
     """
 
     def __init__(self) -> None:
@@ -46,7 +48,7 @@ class Copies:
         time_ns, place = now
         counts = _Counts(*known) if isinstance(known, tuple) else known
         age_ns = time_ns - counts.since_ns
-        if not 0 <= age_ns <= (SAME_ID_NS if has_id else ELSEWHERE_NS):
+        if not -ELSEWHERE_NS <= age_ns <= (SAME_ID_NS if has_id else ELSEWHERE_NS):
             self._younger[packet] = now
             return False
         self._younger[packet] = counts

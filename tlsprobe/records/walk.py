@@ -81,7 +81,8 @@ class RecordWalk:
     """The records of one direction. ``keep_bodies`` keeps ciphertexts, for who has the keys.
 
     ``first`` and ``latest`` hold the records, ``left_out`` counts those between them. ``plain_to``
-    is the offset up to which no TLS was found, ``lost`` that records may be missing.
+    is the offset up to which no TLS was found, ``lost`` that records may be missing, ``is_blind``
+    that a segment was captured with less than a record's header.
     ``waiting_bytes`` wait for a hole to be filled; with what is kept of bodies they are
     ``held_bytes``.
     """
@@ -91,7 +92,7 @@ class RecordWalk:
         self.latest: deque[FoundRecord] = deque()
         self.left_out = 0
         self.plain_to = 0
-        self.lost = False
+        self.lost = self.is_blind = False
         self._keep_data = SMALL_BYTES if keep_bodies else 0
         self._stream_bytes = STREAM_BYTES if keep_bodies else 0
         self._keep_hellos = HELLO_BYTES_WITH_KEYS if keep_bodies else HELLO_BYTES
@@ -194,6 +195,7 @@ class RecordWalk:
         if fresh:
             self._walk(fresh, time_ns, number)
         if self._reached < end:  # captured in part
+            self.is_blind |= len(payload) < _HEADER
             self._skip_to(end, time_ns, number)
 
     def _skip_to(self, offset: int, time_ns: int, number: int) -> None:

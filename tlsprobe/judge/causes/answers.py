@@ -121,13 +121,17 @@ def _answers(notice: Record, end: int, own: list[Segment]) -> bool:
 def _taken_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Segment]) -> int:
     """What a client need not answer: responses, unless more of one was still coming.
 
-    Alerts and tickets behind its last request are nothing that it waited for.
+    Alerts and tickets behind its last request are nothing that it waited for. Of a handshake that
+    it refused with an alert it need not have read more than the message that it refused: OpenSSL
+    reads one record at a time, and a certificate is not the last of them.
     """
     answered = _answered_to(drive, Side.CLIENT, own, notices=False)
     acked = rst.ack or 0
     if any(s.side is Side.SERVER and s.length and s.end > acked for s in later):
         return answered
-    said = (r for r in drive.records if r.side is Side.SERVER and r.kind in MESSAGES | _OPENS)
+    refused = any(r.side is Side.CLIENT and r.kind is RecordKind.ALERT for r in drive.records)
+    kinds = MESSAGES if refused else MESSAGES | _OPENS
+    said = (r for r in drive.records if r.side is Side.SERVER and r.kind in kinds)
     return max(answered, max((r.end for r in said if r.end <= acked), default=0))
 
 
