@@ -87,6 +87,7 @@ FENCES: Final = {
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
     "numpy": ("captures.blocks",),
+    "duckdb": ("report.fleet_parquet",),
     "distributed": ("fleet.dask_engine", "fleet.dask_task"),
 }
 

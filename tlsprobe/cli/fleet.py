@@ -56,6 +56,7 @@ from tlsprobe.model.target import TlsVersion
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.document import run_document
 from tlsprobe.report.fleet_metrics import render_metrics
+from tlsprobe.report.fleet_parquet import write_parquet
 from tlsprobe.report.formats import (
     HTML_PAGE,
     PAGE_FORMATS,
@@ -63,7 +64,7 @@ from tlsprobe.report.formats import (
     page_to_share,
     renderer,
 )
-from tlsprobe.report.pages.fleet import fleet_page, harm_of, has_changed, plan_page
+from tlsprobe.report.pages.fleet import fleet_page, harm_of, has_changed, in_short, plan_page
 from tlsprobe.report.render_terminal import print_page
 from tlsprobe.version import VERSION
 
@@ -312,7 +313,7 @@ def _measure(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> int
     coordinator = Coordinator(ledger, asked, view, _engine(ledger, asked, options))
     with ledger.measuring(), view.shown():
         interrupted = trio.run(coordinator.run)
-    answers = list(ledger.answers())
+    answers = [in_short(one) for one in ledger.answers()]
     page = fleet_page(answers, ledger.facts().typed)
     replace_file(asked.folder / FLEET_PAGE, page_for_folder(page).encode())
     replace_file(asked.folder / HTML_PAGE, page_to_share(page).encode())
@@ -335,7 +336,7 @@ def _exit_code(answers: Sequence[Answer], fail_on: str) -> int:
     runs = [one.run for one in answers if one.run is not None]
     if not runs:
         return NOTHING_MEASURED
-    failed = any(cell.verdict in FAIL_ON[fail_on] for run in runs for cell in run.cells)
+    failed = any(run.summary.get(verdict) for run in runs for verdict in FAIL_ON[fail_on])
     return int(failed or (fail_on != "never" and len(runs) < len(answers)))
 
 
@@ -407,6 +408,10 @@ class ReportOptions:
         Path | None,
         typer.Option(metavar="FILE", help="Write OpenMetrics text for a node exporter."),
     ] = None
+    parquet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a Parquet file, a row for each cell."),
+    ] = None
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per target.")] = False
     no_color: NoColorOption = False
 
@@ -421,12 +426,16 @@ def report(options: ReportOptions) -> None:
 
     Example: tlsprobe fleet report results/monday --expect results/last-monday
     """
-    answers = [one for folder in options.folders for one in _answers(folder)]
-    before = list(_answers(options.expect)) if options.expect is not None else None
+    if options.parquet is not None:
+        write_parquet(_whole(options.folders), options.parquet)
+    answers = [in_short(one) for one in _whole(options.folders)]
+    before = None
+    if options.expect is not None:
+        before = [in_short(one) for one in _whole([options.expect])]
     if options.metrics is not None:
         replace_file(options.metrics, render_metrics(answers).encode())
     if options.json:
-        for one in answers:
+        for one in _whole(options.folders):
             print(jsonlib.dumps(_document(one)))
     else:
         _print(fleet_page(answers, before=before), options)
@@ -441,9 +450,10 @@ def _print(page: Page, options: ReportOptions) -> None:
         print_page(out(no_color=options.no_color), page)
 
 
-def _answers(folder: Path) -> Iterator[Answer]:
-    with closing(Ledger.open(folder)) as ledger:
-        yield from ledger.answers()
+def _whole(folders: Sequence[Path]) -> Iterator[Answer]:
+    for folder in folders:
+        with closing(Ledger.open(folder)) as ledger:
+            yield from ledger.answers()
 
 
 def _document(one: Answer) -> dict[str, object]:

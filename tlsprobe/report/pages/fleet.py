@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tlsprobe.behaviours import behaviours_of
-from tlsprobe.model.behaviour import Behaviour, Harm
+from tlsprobe.model.behaviour import Behaviour, Harm, Seen
 from tlsprobe.model.fleet import Answer, FleetPlan, State
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import (
@@ -42,6 +42,22 @@ class _Habit:
     @property
     def rank(self) -> tuple[int, int]:
         return self.behaviour.harm.rank, -len(self.targets)
+
+
+def in_short(answer: Answer) -> Answer:
+    """What the pages of a fleet need of an answer: a hundredth of it, for there may be thousands.
+
+    The cells are left out, and of each behaviour is told in how many trials it was seen, not where.
+    """
+    if answer.run is None:
+        return answer
+    behaviours = tuple(map(_in_short, behaviours_of(answer.run)))
+    return replace(answer, run=replace(answer.run, cells=(), behaviours=behaviours))
+
+
+def _in_short(one: Behaviour) -> Behaviour:
+    seen = Seen("", "", one.count, one.trials, one.asked)
+    return replace(one, seen=(seen,), hurts=(), rules=(), evidence=(), to_do=())
 
 
 def fleet_page(
