@@ -86,6 +86,7 @@ FENCES: Final = {
     "backports": ("captures.packing",),
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
+    "wsproto": ("protocols.websocket",),
     "numpy": ("captures.blocks",),
     "duckdb": ("report.fleet_parquet",),
     "distributed": ("fleet.dask_engine", "fleet.dask_task"),

@@ -90,6 +90,7 @@ TABLE = {
     "H2-ERROR-CLOSES": Row("erring", "erring-open", "terminate", FAIL, profile=HTTP2),
     "LDAP-ALERT": Row("polite", "mute", "close-notify-only", FAIL, named="ldap"),
     "PG-TERMINATE": Row("polite", "mute", "terminate", WARN, named="postgres"),
+    "WS-CLOSE": Row("polite", "mute", "terminate", FAIL, profile=HTTP, named="websocket"),
     "SMTP-221": Row("polite", "mute", "terminate", FAIL, profile=HTTP, named="smtp"),
     "IMAP-BYE": Row("polite", "mute", "terminate", FAIL, profile=HTTP, named="imap"),
     "MQTT-DISCONNECT": Row("polite", "mute", "terminate", WARN, named="mqtt"),

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.judge.playbook import C, Note, S, play, shaped, silence, step
+from tests.judge.playbook import C, Note, S, gives_up, play, shaped, silence, step
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -276,6 +276,12 @@ TABLE = {
         broken=WARN,
         elsewhere=play(*ORDERLY, protocol="postgres"),
     ),
+    "WS-CLOSE": Row(
+        keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="websocket"),
+        breaks=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="websocket"),
+        broken=FAIL,
+        elsewhere=play(C.notify(), S.notify() + S.fin(), protocol="websocket"),
+    ),
     "SMTP-221": Row(
         keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="smtp"),
         breaks=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="smtp"),
@@ -387,6 +393,7 @@ LEVELS = {
     "TCP-CHALLENGE": Level.INFO,
     "LDAP-ALERT": Level.MUST,
     "PG-TERMINATE": Level.SHOULD,
+    "WS-CLOSE": Level.MUST,
     "SMTP-221": Level.MUST,
     "IMAP-BYE": Level.MUST,
     "MQTT-DISCONNECT": Level.SHOULD,
@@ -466,6 +473,14 @@ def test_a_remedy_says_whom_a_breach_hurts_and_what_helps(rule: str) -> None:
     if remedy is not None:
         assert remedy.advice
         assert all(line.endswith((".", ").")) for line in (remedy.hurts, *remedy.sentences))
+
+
+def test_a_server_that_has_closed_websocket_and_tls_may_wait_for_our_alert() -> None:
+    answered = play(*LAST_REQUEST, S.notify(), gives_up(), protocol="websocket")
+    unanswered = play(C.goodbye(asks=True), S.notify(), gives_up(), protocol="websocket")
+    open_ = play(*LAST_REQUEST, gives_up(), protocol="websocket")
+    found = [result("WS-CLOSE", trace) for trace in (answered, unanswered, open_)]
+    assert found == [INFO, FAIL, FAIL]
 
 
 def test_the_path_is_not_decided_by_a_trace() -> None:

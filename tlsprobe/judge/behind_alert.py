@@ -5,7 +5,10 @@ from __future__ import annotations
 from tlsprobe.model.trace import Drive, Record, RecordKind, RemarkKind, Side
 
 _NO_ANSWER = frozenset(
-    {RemarkKind.GOAWAY, RemarkKind.NOTICE_OF_DISCONNECTION, RemarkKind.CONNECTION_CLOSE}
+    {
+        *(RemarkKind.GOAWAY, RemarkKind.NOTICE_OF_DISCONNECTION),
+        *(RemarkKind.CONNECTION_CLOSE, RemarkKind.CLOSE_FRAME),
+    }
 )
 """Remarks that are messages of their own and answer no request."""
 

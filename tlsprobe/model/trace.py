@@ -254,6 +254,7 @@ class RemarkKind(StrEnum):
     STREAM_RESET = "stream-reset"
     NOTICE_OF_DISCONNECTION = "notice-of-disconnection"
     CONNECTION_CLOSE = "connection.close"
+    CLOSE_FRAME = "close-frame"
     CLOSE_ANNOUNCED = "close-announced"
     CLOSE_IMPLIED = "close-implied"
     ERROR = "error"

@@ -19,6 +19,7 @@ from tlsprobe.protocols.mysql import MYSQL
 from tlsprobe.protocols.postgres import POSTGRES
 from tlsprobe.protocols.protocol import Conversations, Peer, Protocol
 from tlsprobe.protocols.raw import RAW
+from tlsprobe.protocols.websocket import WEBSOCKET
 
 __all__ = [
     "PROTOCOLS",
@@ -34,7 +35,7 @@ __all__ = [
     "spoken",
 ]
 
-_ALL = (HTTP1, HTTP2, MYSQL, LDAP, MQTT, AMQP, CHAT, POSTGRES, RAW)
+_ALL = (HTTP1, HTTP2, WEBSOCKET, MYSQL, LDAP, MQTT, AMQP, CHAT, POSTGRES, RAW)
 
 PROTOCOLS: Mapping[str, Protocol[Any]] = {protocol.name: protocol for protocol in _ALL}
 """The registry: every protocol by the name of its adapter."""

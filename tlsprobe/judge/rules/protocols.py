@@ -43,6 +43,17 @@ def _mqtt_disconnect(given: RuleInput) -> Answer:
     return _ends_after_goodbye(given, "DISCONNECT", Result.WARN)
 
 
+def _websocket_close(given: RuleInput) -> Answer:
+    """Who has ended TLS and waits for our close_notify before TCP has begun to close."""
+    answer = _last_words(given, "Close", "Close")
+    waits = given.closing.server_end is None and given.axes.tls is TlsEnd.NOTIFIED
+    if answer is None or answer[0] is Result.PASS or not waits:
+        return answer
+    if given.goodbye is not None and given.trace.drive.answered_to < given.goodbye.end:
+        return answer
+    return Result.INFO, "the server answered Close, ended TLS, and waits for our close_notify"
+
+
 def _smtp_221(given: RuleInput) -> Answer:
     return _last_words(given, "QUIT", "221")
 
@@ -92,6 +103,20 @@ PROTOCOL_RULES = (
         remedy=Remedy(
             "The server's own connection slots, which run out.",
             (Advice(Party.POOLER, "pass Terminate on, then close."),),
+        ),
+    ),
+    Rule(
+        "WS-CLOSE",
+        "RFC 6455 section 5.5.1",
+        Level.MUST,
+        "server",
+        "A Close frame is answered with one, and then the server closes the connection at once.",
+        _websocket_close,
+        checked=True,
+        protocols=("websocket",),
+        remedy=Remedy(
+            "Clients that wait for the end of the closing handshake, and call it abnormal (1006).",
+            (Advice(Party.SERVER, "answer Close with Close before ending TLS, then close."),),
         ),
     ),
     Rule(
