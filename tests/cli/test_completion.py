@@ -21,6 +21,10 @@ ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _tlsprobe_compl
         echo "${COMPREPLY[@]}"; }
 ask tlsprobe expl
 ask tlsprobe run --tri
+ask tlsprobe run --sequence idle-expiry-rac
+ask tlsprobe run --profile postg
+ask tlsprobe sequences unfin
+ask tlsprobe rules TLS13-NOT
 """
 
 FISH = """
@@ -46,6 +50,9 @@ zpty -d z
 """
 
 
+NAMES = ["idle-expiry-race", "postgres", "unfinished", "TLS13-NOTIFY"]
+
+
 def run(shell: str, home: Path, script: str) -> list[str]:
     """What a shell prints, with tlsprobe in its path and nothing of ours in its home."""
     environment = {
@@ -69,7 +76,7 @@ def run(shell: str, home: Path, script: str) -> list[str]:
 @pytest.mark.parametrize(
     ("shell", "script", "expected"),
     [
-        ("bash", BASH, ["explain", "--trials"]),
+        ("bash", BASH, ["explain", "--trials", *NAMES]),
         ("fish", FISH, ["explain", "--trials"]),
         ("zsh", ZSH, ["tlsprobe explain"]),
     ],

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from tlsprobe.catalogue import Entry, catalogue
+from tlsprobe.cli.completing import profile_names, rule_names, sequence_names
 from tlsprobe.cli.console import out
 from tlsprobe.errors import UsageError
 from tlsprobe.judge.rules import RULES, Rule
@@ -28,7 +29,10 @@ _T = TypeVar("_T")
 
 def sequences(
     name: Annotated[
-        str | None, typer.Argument(help="A sequence to show in full, or a chapter to list.")
+        str | None,
+        typer.Argument(
+            help="A sequence to show in full, or a chapter to list.", autocompletion=sequence_names
+        ),
     ] = None,
 ) -> None:
     """List the named close sequences, or those of a chapter, or show one in full.
@@ -48,7 +52,8 @@ def sequences(
 
 def rules(
     rule_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A rule to show in full.")
+        str | None,
+        typer.Argument(metavar="ID", help="A rule to show in full.", autocompletion=rule_names),
     ] = None,
 ) -> None:
     """List the rules that closes are judged by, or show one in full."""
@@ -64,7 +69,10 @@ def rules(
 
 
 def profiles(
-    name: Annotated[str | None, typer.Argument(help="A profile to show in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A profile to show in full.", autocompletion=profile_names),
+    ] = None,
 ) -> None:
     """List the server profiles, or show one in full."""
     if name is not None:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from tlsprobe.cli.completing import profile_names
 from tlsprobe.cli.panels import CAPTURE_PANEL, OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.errors import UsageError
 from tlsprobe.model.target import Login, TlsIdentity, TlsVersion
@@ -49,7 +50,11 @@ PatienceOption = Annotated[
 
 VendorsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="VENDOR", help="Names or paths of profiles. Default: all."),
+    typer.Argument(
+        metavar="VENDOR",
+        help="Names or paths of profiles. Default: all.",
+        autocompletion=profile_names,
+    ),
 ]
 
 ProfileOption = Annotated[
@@ -58,6 +63,7 @@ ProfileOption = Annotated[
         help="Profile name ('tlsprobe profiles') or file. Default: guessed from the port, or by"
         " asking.",
         rich_help_panel=TARGET_PANEL,
+        autocompletion=profile_names,
     ),
 ]
 

@@ -17,6 +17,7 @@ from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.run import Probed, jobs_of, probe_all
 from tlsprobe.campaign.settings import RunSettings, Settings, TargetSettings
 from tlsprobe.campaign.targets import guess_profile, parse_target
+from tlsprobe.cli.completing import sequence_names
 from tlsprobe.cli.configured import Asked, Configured, configured
 from tlsprobe.cli.console import complain, err, out
 from tlsprobe.cli.exit_codes import print_unmeasured, print_waivers, verdict_exit
@@ -74,7 +75,8 @@ class RunOptions:
         list[str] | None,
         typer.Option(
             help="Name ('tlsprobe sequences'), file, or steps: 'request; close_notify + fin;"
-            " drain'; repeatable. Default: from the profile."
+            " drain'; repeatable. Default: from the profile.",
+            autocompletion=sequence_names,
         ),
     ] = None
     trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 5
@@ -337,7 +339,9 @@ def _page(probed: Probed, options: RunOptions) -> Page:
     """The page in full, or what one has to know of one target."""
     if options.verbose or len(probed.runs) > 1:
         return run_page(probed.runs)
-    return brief_page(probed.runs[0], str(probed.folder))
+    from tlsprobe.report.formats import HTML_PAGE
+
+    return brief_page(probed.runs[0], str(probed.folder / HTML_PAGE))
 
 
 def _tell_machines(probed: Probed, options: RunOptions, found: Configured) -> None:

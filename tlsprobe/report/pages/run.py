@@ -112,10 +112,10 @@ def _behaviours(run: Run) -> Iterator[Block]:
         yield Heading(2, "Matrix")
 
 
-def brief_page(run: Run, folder: str = "") -> Page:
+def brief_page(run: Run, page: str = "") -> Page:
     """What one has to know of a run, in about a screen: the verdict first and last.
 
-    ``folder`` is where the results are, with all the rest.
+    ``page`` is where all the rest is.
     """
     found = behaviours_of(run)
     harmful = sum(one.harm is Harm.BREAKS for one in found)
@@ -126,7 +126,7 @@ def brief_page(run: Run, folder: str = "") -> Page:
         *(_proof_of_worst(found[0], run) if found else ()),
         *_brief_matrix(run),
         *deviations_section(run),
-        *_last_lines(run, folder),
+        *_last_lines(run, page),
         Paragraph((Strong(verdict_of(run, found)),)),
     )
 
@@ -152,7 +152,7 @@ def _proof_of_worst(one: Behaviour, run: Run) -> Iterator[Block]:
         yield from example_blocks(cell)
 
 
-def _last_lines(run: Run, folder: str) -> Iterator[Block]:
+def _last_lines(run: Run, page: str) -> Iterator[Block]:
     rows = [Field("idle", describe_idle(run.idle))] if run.idle else []
     rows += [Field(label, words) for label, words in _circumstances(run, is_brief=True)]
     if run.capture.backend != "none" and not run.capture.dropped:
@@ -160,8 +160,8 @@ def _last_lines(run: Run, folder: str) -> Iterator[Block]:
     if run.spent is not None:
         rows.append(Field("cost", describe_cost(run.spent)))
     rows += _brief_gaps(run)
-    if folder:
-        rows.append(Field("results", (Code(folder), " (all of it: --verbose)")))
+    if page:
+        rows.append(Field("results", (Code(page), " (in this terminal: --verbose)")))
     rows.append(Field("summary", count_verdicts([run])))
     yield Fields(tuple(rows))
 
