@@ -129,11 +129,19 @@ def test_one_server_on_several_libraries_is_named_with_them() -> None:
 def test_the_page_is_a_row_of_changes() -> None:
     (series,) = series_of(dict([version("2.2", cell(4)), version("2.6", cell(0))]))
     text = page_for_folder(series_page([compared(series)], "tlsprobe lab run"))
-    assert "| Mine | 2.2.7 → 2.6.7 | 2.6.7: ends with a close_notify" in text
+    assert "| Mine | 2.2.7 → 2.6.7 | **2.6.7: ends with a close_notify" in text
     assert "not 2.2.7" in text
     assert "close-notify-fin (TLS 1.3)" in text
     (same,) = series_of(dict([version("2.2", cell(4)), version("2.6", cell(4))]))
     assert "no change in 1 cell" in page_for_folder(series_page([compared(same)]))
+
+
+def test_what_changed_comes_first_and_is_counted() -> None:
+    (series,) = series_of(dict([version("2.2", cell(4)), version("2.6", cell(0))]))
+    (same,) = series_of(dict([version("2.2", cell(4)), version("2.6", cell(4))]))
+    text = page_for_folder(series_page([compared(same), compared(series)]))
+    assert "**1 of 2 servers changed how they close between two versions.**" in text
+    assert text.index("2.6.7: ends with a close_notify") < text.index("no change in 1 cell")
 
 
 NOTE = LabChange("2.5", ("no-close-notify",), "it sends the alert", "https://notes.example/2.5")

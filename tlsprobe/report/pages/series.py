@@ -17,6 +17,7 @@ from tlsprobe.report.blocks import (
     Note,
     Page,
     Paragraph,
+    Strong,
     Table,
     Text,
 )
@@ -33,10 +34,11 @@ RULES = Note(
 
 
 def series_page(compared: Sequence[Compared], command: str = "") -> Page:
-    """The whole page. ``command`` measures it again."""
+    """The whole page, with what changed before what did not. ``command`` measures it again."""
+    ranked = sorted(compared, key=lambda one: not one.changes)
     return (
         Heading(1, "Versions side by side"),
-        Fields(tuple(_facts(compared, command))),
+        Paragraph((Strong(_verdict(compared)),)),
         RULES,
         Table(
             (
@@ -45,10 +47,21 @@ def series_page(compared: Sequence[Compared], command: str = "") -> Page:
                 Column("what changed"),
                 Column("what its notes say"),
             ),
-            tuple(_row(one) for one in compared),
+            tuple(_row(one) for one in ranked),
         ),
-        *(block for one in compared for block in _section(one)),
+        *(block for one in ranked for block in _section(one)),
+        Heading(2, "How this was measured"),
+        Fields(tuple(_facts(compared, command))),
     )
+
+
+def _verdict(compared: Sequence[Compared]) -> str:
+    """In how many servers something changed from version to version."""
+    changed = sum(bool(one.changes) for one in compared)
+    servers = counted(len(compared), "server")
+    if not changed:
+        return f"No change was seen between the versions of {servers}."
+    return f"{changed} of {servers} changed how they close between two versions."
 
 
 def _facts(compared: Sequence[Compared], command: str) -> Iterator[Field]:
@@ -68,7 +81,8 @@ def _facts(compared: Sequence[Compared], command: str) -> Iterator[Field]:
 def _row(one: Compared) -> tuple[Text, ...]:
     versions = " → ".join(each.version for each in one.series.versions)
     changes = "; ".join(f"{c.version}: {_sentence(c)}" for c in one.changes)
-    return (one.series.title, versions, changes or _unchanged(one), tuple(_why(one.changes)))
+    told: Text = (Strong(changes),) if changes else _unchanged(one)
+    return (one.series.title, versions, told, tuple(_why(one.changes)))
 
 
 def _why(changes: Sequence[Change]) -> Iterator[Inline]:
