@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from tests.report.drawn import words
 from tlsprobe.cli import app
 from tlsprobe.language import grammar
 from tlsprobe.profiles import list_profiles, load_profile
@@ -32,7 +33,7 @@ def test_a_sequence_is_shown_in_full() -> None:
 def test_the_list_of_sequences_ends_with_the_language() -> None:
     listed = said("sequences").partition("\nthe language\n")[2]
     for written, meaning in grammar():
-        assert f"  {written}\n    {meaning}\n" in listed
+        assert words(f"{written} {meaning}") in words(listed)
 
 
 @pytest.mark.parametrize("name", list_profiles())
