@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import servers
+from tests import prepared, servers
 from tests.forks import processors
 from tests.servers import Nginx, Pki, Postgres
 from tlsprobe.cli import COLLECT_EVERY
@@ -47,6 +47,7 @@ for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
 HERE = Path(__file__).parent
 LONG = (
     HERE / "report" / "test_committed_results.py",
+    HERE / "e2e" / "test_reference.py",
     *(HERE / name for name in ("e2e", "campaign", "docs")),
 )
 """What takes longest, and so comes first: whoever is done with it takes what is short."""
@@ -60,6 +61,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     ranks = {file: rank(file) for file in {item.path for item in items}}
     items.sort(key=lambda item: ranks[item.path])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """One process imports all of tlsprobe for all that are about to be forked."""
+    forks = session.config.getoption("forks", 0)
+    if forks and any(item.path.is_relative_to(HERE / "e2e") for item in session.items):
+        prepared.parent()
 
 
 @pytest.hookimpl(optionalhook=True)
