@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.captures.files import (
 )
 from tlsprobe.captures import frame_reading
 from tlsprobe.captures import summary as summary_module
+from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.captures.reading import Reading
 from tlsprobe.captures.summary import Half
@@ -104,3 +108,35 @@ def test_the_pieces_of_a_packet_are_put_together_again() -> None:
         assert reading.total == 3
         assert looked_at(reading, {1})[0] == [3]
         assert looked_at(reading, {2})[0] == [2]
+
+
+@pytest.mark.parametrize("size", [1 << 18, 700])
+def test_packets_of_a_file_are_read_again_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The same as from a stream, of which all is read again."""
+    datas = [ip(True, ACK, port=n % 7 + 1, payload=bytes(n)) for n in range(120)]
+    data = pcap(datas, order=">")
+    path = tmp_path / "some.pcap"
+    path.write_bytes(data)
+    monkeypatch.setattr(frame_reading, "Pieces", partial(Pieces, size=size))
+    wanted = flow_key((CLIENT, 3), (SERVER, 443)).__eq__
+    with open_capture_file(io.BytesIO(data)) as stream, open_capture_file(path) as file:
+        assert stream.summary().halves.keys() == file.summary().halves.keys()
+        passes: list[object] = []
+        monkeypatch.setattr(frame_reading, "Walker", passes.append)
+        found = list(file.packets(wanted))
+        assert not passes
+        monkeypatch.undo()
+        assert found == list(stream.packets(wanted))
+    assert [packet.number for packet in found] == list(range(3, 121, 7))
+
+
+def test_what_was_cut_off_since_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap"
+    path.write_bytes(pcap([ip(True, ACK, port=1) for _ in range(3)]))
+    with open_capture_file(path) as file:
+        file.summary()
+        os.truncate(path, 24 + 56)
+        key = flow_key((CLIENT, 1), (SERVER, 443))
+        assert [packet.number for packet in file.packets(key.__eq__)] == [1]

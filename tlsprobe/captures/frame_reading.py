@@ -17,8 +17,9 @@ from typing import BinaryIO
 from tlsprobe.captures.foreign import CONVERT, link_text
 from tlsprobe.captures.frame_layout import layout_of
 from tlsprobe.captures.packing import Packing
-from tlsprobe.captures.pcap import RECORD_HEAD, Batch, Walker
+from tlsprobe.captures.pcap import RECORD_HEAD, Batch, CapturedFrame, Walker
 from tlsprobe.captures.pieces import Pieces
+from tlsprobe.captures.places import Places
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import LISTED_LIMIT, Summary
 from tlsprobe.packets import frames
@@ -45,6 +46,7 @@ class FrameReading(Counts):
         super()._begin()
         self._decoder = Decoder()
         self._unknown_links: set[int] = set()
+        self._places = Places(self._file)
         self._pieces = array("I")
 
     def summary(self) -> Summary:
@@ -54,6 +56,7 @@ class FrameReading(Counts):
         for batch in self._batches():
             if self.total >= LISTED_LIMIT:
                 summary.stop_listing()
+                self._places.forget()
             if blocks is None and self.total >= MANY:
                 from tlsprobe.captures.blocks import Blocks  # noqa: PLC0415 - brings numpy
 
@@ -98,24 +101,31 @@ class FrameReading(Counts):
         numbers = sorted(pieces.union(listed)) if pieces else listed
         self._decoder = Decoder()
         decode = self._decoder.decode
+        for number, index, frame in self._frames_of(numbers):
+            try:
+                packet = decode(frame.data, frame.link, frame.length, frame.time_ns, number, index)
+            except Malformed as why:
+                if number not in pieces:
+                    self._skip(f"{self.name}: packet {number}: {why}")
+                continue
+            if packet is not None and wanted(packet.key):
+                yield packet
+
+    def _frames_of(self, numbers: list[int]) -> Iterator[tuple[int, int, CapturedFrame]]:
+        """The frames of these numbers, each with its number and its interface's."""
+        if self._places.known:
+            for number, frame in self._places.frames(numbers):
+                yield number, 0, frame
+            return
         total = at = 0
         walker = Walker(self.name)
         for piece in Pieces(self._file, packing=self._packing, watch=self.watch):
             for batch in walker.feed(piece):
                 behind = bisect_right(numbers, total + len(batch.offsets), at)
-                link, index = batch.interface.link, batch.interface.index
+                index = batch.interface.index
                 chosen = [batch.offsets[number - total - 1] for number in numbers[at:behind]]
                 for number, frame in zip(numbers[at:behind], batch.frames(chosen), strict=True):
-                    try:
-                        packet = decode(
-                            frame.data, link, frame.length, frame.time_ns, number, index
-                        )
-                    except Malformed as why:
-                        if number not in pieces:
-                            self._skip(f"{self.name}: packet {number}: {why}")
-                        continue
-                    if packet is not None and wanted(packet.key):
-                        yield packet
+                    yield number, index, frame
                 at, total = behind, total + len(batch.offsets)
             if at == len(numbers):
                 break
@@ -127,6 +137,8 @@ class FrameReading(Counts):
         pieces = Pieces(self._file, packing=self._packing, watch=self.watch)
         for piece in pieces:
             for batch in walker.feed(piece):
+                if self.kind == "pcap" and self._packing is None:
+                    self._places.note(batch, walker.base, walker.offset)
                 yield batch
                 self.total += len(batch.offsets)
             if walker.damage is not None:

@@ -139,6 +139,11 @@ class Walker:
         """Bytes of a block that is not complete yet; after the last byte, what was cut off."""
         return self._have
 
+    @property
+    def base(self) -> int:
+        """Where the bytes that the latest batches lie in begin in the file."""
+        return self.offset - self._taken
+
     def feed(self, data: bytes) -> list[Batch]:
         """The packets that these bytes complete."""
         if self.damage is not None:

@@ -62,6 +62,12 @@ class Half:
     other: Half | None = None
 
     @property
+    def numbers(self) -> tuple[int, int]:
+        """The sequence number and the acknowledgement field of the latest packet."""
+        seq, ack = _seq_and_ack(self.last)
+        return seq, ack
+
+    @property
     def seq(self) -> int:
         """The sequence number of the latest packet."""
         return int.from_bytes(self.last[0:4], "big")

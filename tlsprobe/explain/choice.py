@@ -13,7 +13,7 @@ from tlsprobe.explain.wanted import Filter, Window
 from tlsprobe.flows.connection import Connection
 from tlsprobe.model.knowledge import NatEntry
 from tlsprobe.model.trace import Flag
-from tlsprobe.packets.packet import Endpoint, endpoints, reverse, text
+from tlsprobe.packets.packet import Endpoint, endpoints, receiver, reverse, text
 
 _SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
 
@@ -151,13 +151,15 @@ def _within(halves: Iterable[Half], packets: int) -> list[Half]:
 
 def _by_turns(halves: list[Half]) -> list[Half]:
     """One of each server, then another one of each: no server's many hide another's few."""
-    seen: Counter[Endpoint] = Counter()
-    turns: list[tuple[int, int]] = []
-    for place, half in enumerate(halves):
-        server = endpoints(half.key)[1]
-        turns.append((seen[server], place))
-        seen[server] += 1
-    return [halves[place] for _, place in sorted(turns)]
+    seen: dict[bytes, int] = {}
+    turns: list[list[Half]] = []
+    for half in halves:
+        server = receiver(half.key)
+        turn = seen[server] = seen.get(server, -1) + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(half)
+    return [half for turn in turns for half in turn]
 
 
 def _asked_for(

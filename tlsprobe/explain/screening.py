@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from tlsprobe.captures.summary import Half
+from tlsprobe.captures.summary import Half, Mark
 from tlsprobe.judge.troubles import LEAK_NS, SHORTEST_NS, SLOW_NS, TRIES
 
 _FIN, _SYN = 0x01, 0x02
@@ -29,10 +29,8 @@ def suspicion(half: Half, other: Half | None, until_ns: int) -> Suspicion:
     if other is None:
         repeated = len(half.marks) >= TRIES and half.last_ns - half.first_ns >= SHORTEST_NS
         return Suspicion.LIKELY if repeated and half.packets == len(half.marks) else Suspicion.NONE
-    fins = [[m for m in one.marks if m.flags & _FIN] for one in (half, other)]
-    if any(len(of) >= TRIES for of in fins) or _is_probed(half, other) or _is_probed(other, half):
-        return Suspicion.LIKELY
-    if _goes_on_alone(half, other) or _goes_on_alone(other, half):
+    fins = _fins(half), _fins(other)
+    if len(fins[0]) >= TRIES or len(fins[1]) >= TRIES or _is_stuck(half, other):
         return Suspicion.LIKELY
     if not fins[0] and not fins[1]:
         return Suspicion.NONE
@@ -44,15 +42,28 @@ def suspicion(half: Half, other: Half | None, until_ns: int) -> Suspicion:
     return Suspicion.LIKELY if left >= LEAK_NS else Suspicion.POSSIBLE
 
 
-def _is_probed(half: Half, other: Half) -> bool:
+def _fins(half: Half) -> list[Mark]:
+    return [mark for mark in half.marks if mark.flags & _FIN] if half.flags & _FIN else []
+
+
+def _is_stuck(half: Half, other: Half) -> bool:
+    """Whether either of them probes the other, or goes on alone."""
+    seq, ack = half.numbers
+    other_seq, other_ack = other.numbers
+    if _is_probed(half, seq, other_ack) or _is_probed(other, other_seq, ack):
+        return True
+    # Still sending, from what is not acknowledged, when the other was silent.
+    ahead_ns = half.last_ns - other.last_ns
+    if seq == other_ack and ahead_ns >= SHORTEST_NS:
+        return True
+    return other_seq == ack and -ahead_ns >= SHORTEST_NS
+
+
+def _is_probed(half: Half, seq: int, acknowledged: int) -> bool:
     """Whether its latest packet repeats the byte before what the other acknowledged last.
 
     So does a FIN, or a SYN: they count as a byte.
     """
-    is_mark = bool(half.marks) and half.marks[-1].seq == half.seq
-    return (half.seq + 1) & _MASK == other.ack and not is_mark
-
-
-def _goes_on_alone(half: Half, other: Half) -> bool:
-    """Whether it was still sending, from what is not acknowledged, when the other was silent."""
-    return half.last_ns - other.last_ns >= SHORTEST_NS and half.seq == other.ack
+    if (seq + 1) & _MASK != acknowledged:
+        return False
+    return not half.marks or half.marks[-1].seq != seq

@@ -129,6 +129,16 @@ def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
     return (names[:one], source), (names[one : one + other], destination)
 
 
+def receiver(key: bytes) -> bytes:
+    """Of a `flow_key`, what tells its second endpoint from any other."""
+    if len(key) == _IPV4_KEY:
+        return key[4:8] + key[10:12]
+    if len(key) == _IPV6_KEY:
+        return key[16:32] + key[34:36]
+    name, port = endpoints(key)[1]
+    return name + port.to_bytes(4, "big")
+
+
 def reverse(key: bytes) -> bytes:
     """The `flow_key` of the other direction."""
     if len(key) == _IPV4_KEY:
