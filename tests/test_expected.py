@@ -63,6 +63,14 @@ def test_what_chance_explains_is_none() -> None:
     assert changes((ENDS,), (SELDOM,)) == [(Change.WORSE, False)]
 
 
+def test_trials_that_were_left_out_show_no_absence() -> None:
+    late = replace(ENDS, left_out={"late": 15}, answers={"clean": 5})
+    assert known(late).measured == {ENDS.sequence: {ENDS.tls: 5}}
+    assert changes((SELDOM,), (late,)) == [(Change.BETTER, False)]
+    one = replace(ENDS, left_out={"late": 19}, answers={"clean": 1})
+    assert changes((RESETS,), (one,)) == [(Change.UNCLEAR, False)]
+
+
 def test_what_the_other_run_did_not_measure_is_unclear() -> None:
     lost = replace(ENDS, verdict=Verdict.INCONCLUSIVE, reason="packets were lost")
     assert changes((clean(),), (RESETS, clean())) == [(Change.UNCLEAR, False)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tlsprobe.judge.baseline import Shift
+from tlsprobe.judge.baseline import Shift, answered, has_few_answers
 from tlsprobe.model.behaviour import Behaviour, KnownBehaviour, KnownBehaviours
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import NO_ANSWER, Confidence
@@ -20,11 +20,12 @@ from tlsprobe.model.run import Change, Deviation, Run
 
 def known_behaviours(run: Run, found: Iterable[Behaviour]) -> KnownBehaviours:
     """What a run found, as a baseline for others."""
+    behaviours = tuple(found)
     return KnownBehaviours(
         target=run.target.name,
         captured=run.capture.backend != "none",
-        behaviours=tuple(map(_known, found)),
-        measured=_measured(run),
+        behaviours=tuple(map(_known, behaviours)),
+        measured=_measured(run, behaviours),
         steps={cell.sequence: cell.steps for cell in run.cells if cell.role == "asked"},
     )
 
@@ -57,11 +58,18 @@ def _known(one: Behaviour) -> KnownBehaviour:
     )
 
 
-def _measured(run: Run) -> dict[str, dict[str, int]]:
+def _measured(run: Run, found: tuple[Behaviour, ...]) -> dict[str, dict[str, int]]:
+    """How many trials of each cell gave an answer: those that were left out show no absence."""
+    seen: dict[tuple[str, str], int] = {}
+    for place in (place for one in found for place in one.seen):
+        name = place.sequence, place.tls
+        seen[name] = max(seen.get(name, 0), place.count)
     measured: dict[str, dict[str, int]] = {}
     for cell in run.cells:
-        if cell.role == "asked" and cell.verdict not in NO_ANSWER:
-            measured.setdefault(cell.sequence, {})[cell.tls] = cell.trials
+        few = has_few_answers(cell)
+        if cell.role == "asked" and cell.verdict not in NO_ANSWER and not few:
+            most = max(answered(cell), seen.get((cell.sequence, cell.tls), 0))
+            measured.setdefault(cell.sequence, {})[cell.tls] = most
     return measured
 
 

@@ -255,3 +255,21 @@ def test_a_run_without_a_capture_is_held_against_none_with_one() -> None:
 
 def test_cells_in_common() -> None:
     assert common_cells(run(cell(), cell(tls="1.2")), {("terminate", "1.3"), ("x", "1.2")}) == 1
+
+
+def late(count: int, now: Cell) -> Cell:
+    """The same with so many trials more, that were left out."""
+    outcomes = {**now.outcomes, "reset-before-fin": count}
+    trials = now.trials + count
+    left_out = {"late": count}
+    return replace(now, trials=trials, outcomes=outcomes, left_out=left_out, answers=now.outcomes)
+
+
+def test_what_late_trials_show_is_no_change() -> None:
+    assert deviations(run(cell()), run(late(7, cell()))) == ()
+
+
+def test_a_cell_in_which_nearly_all_came_late_is_compared_with_nothing() -> None:
+    found = only(reset_cell(), late(18, outcomes(clean=2)))
+    assert (found.change, found.certain) == (Change.UNCLEAR, False)
+    assert found.sentences == ("only 2 of 20 trials gave an answer now",)

@@ -32,6 +32,10 @@ Name = tuple[str, str]
 """A cell's sequence and TLS version."""
 
 
+FEWEST = 3
+"""So many trials have to give an answer, of a cell that has as many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """A value that one run showed and the other did not, or not as often.
@@ -95,13 +99,25 @@ def common_cells(before: Run, names: set[Name]) -> int:
 
 def shifts(before: Cell, now: Cell) -> Iterator[Shift]:
     """What one cell showed and the other did not: outcomes, causes, results of rules."""
-    yield from _shifts("outcome", before.outcomes, before.trials, now.outcomes, now.trials)
-    reached = _reached(before), _reached(now)
+    old, new = before.answers or before.outcomes, now.answers or now.outcomes
+    yield from _shifts("outcome", old, answered(before), new, answered(now))
     vague = _vague_causes(before) | _vague_causes(now)
     causes = [_without(cell.causes, vague) for cell in (before, now)]
-    yield from _shifts("cause", causes[0], reached[0], causes[1], reached[1])
-    results = _results(before), _results(now)
-    yield from _shifts("", results[0], reached[0], results[1], reached[1])
+    of = [_asked(cell, counts) for cell, counts in zip((before, now), causes, strict=True)]
+    yield from _shifts("cause", causes[0], of[0], causes[1], of[1])
+    results = [_results(cell) for cell in (before, now)]
+    of = [_asked(cell, counts) for cell, counts in zip((before, now), results, strict=True)]
+    yield from _shifts("", results[0], of[0], results[1], of[1])
+
+
+def answered(cell: Cell) -> int:
+    """How many trials gave an answer: those that were left out show no absence."""
+    return sum(cell.answers.values()) or cell.trials
+
+
+def has_few_answers(cell: Cell) -> bool:
+    """Whether nearly all trials were left out, so that nothing can be compared."""
+    return answered(cell) < min(FEWEST, cell.trials)
 
 
 def _compare(before: Cell, now: Cell, unknown_rules: set[str]) -> Deviation | None:
@@ -131,6 +147,8 @@ def _incomparable(before: Cell, now: Cell) -> str | None:
     for cell, where in ((before, "in the baseline"), (now, "now")):
         if cell.verdict is Verdict.INCONCLUSIVE:
             return f"inconclusive {where}: {cell.reason or 'packets were lost'}"
+        if has_few_answers(cell):
+            return f"only {answered(cell)} of {cell.trials} trials gave an answer {where}"
         if cell.verdict is Verdict.ERROR and not cell.trials:
             return f"not measured {where}"
         if cell.verdict is Verdict.ERROR and _reached(cell) == cell.trials:
@@ -198,6 +216,13 @@ def _reached(cell: Cell) -> int:
     return cell.trials - sum(
         cell.outcomes.get(outcome, 0) for outcome in Outcome if not outcome.reached
     )
+
+
+def _asked(cell: Cell, counts: Mapping[str, int]) -> int:
+    """How many trials could have shown what is counted; what a late one shows all the same is."""
+    unreached = (cell.answers.get(outcome, 0) for outcome in Outcome if not outcome.reached)
+    base = answered(cell) - sum(unreached) if cell.answers else _reached(cell)
+    return max(base, *counts.values(), 0)
 
 
 def _by_name(run: Run) -> dict[Name, Cell]:
