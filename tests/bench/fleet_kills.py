@@ -25,8 +25,10 @@ from tlsprobe.model.fleet import Attempt, State
 
 WORDS = ("--sequence", "terminate", "--sequence", "request; drain 1s", "--trials", "1")
 TLSPROBE = (sys.executable, "-m", "tlsprobe", "fleet")
-UP_TO_S = 12.0
-"""A kill comes at most so long after the ledger is there, or is opened again."""
+EVENTS, MOMENT_S = 6, 1.0
+"""A kill comes after so many claims and answers and so many seconds, at most. By the clock alone, a
+busy machine would always be killed before it had begun.
+"""
 
 Attempts = dict[int, tuple[Attempt, ...]]
 
@@ -37,12 +39,22 @@ def attempts(folder: Path) -> Attempts:
         return ledger.attempts()
 
 
-def killed_after(words: tuple[str, ...], folder: Path, seconds: float) -> bool:
-    """Start, and kill after so long; False if it was done before."""
+def events(folder: Path) -> int:
+    """How many claims and answers the ledger has seen."""
+    try:
+        known = attempts(folder).values()
+    except UsageError:
+        return 0
+    return sum(1 + (one.ended is not None) for all_ in known for one in all_)
+
+
+def killed_after(words: tuple[str, ...], folder: Path, count: int, seconds: float) -> bool:
+    """Start, and kill after so many events and so long; False if it was done before."""
+    due = events(folder) + count
     with subprocess.Popen(
         [*TLSPROBE, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as coordinator:
-        while not (folder / LEDGER_FILE).exists():
+        while events(folder) < due and coordinator.poll() is None:
             time.sleep(0.05)
         try:
             coordinator.wait(seconds)
@@ -69,7 +81,7 @@ def wrong(before: Attempts, after: Attempts) -> list[str]:
     return found
 
 
-def main(kills: int, targets: int, seed: int) -> int:
+def kill_and_resume(kills: int, targets: int, seed: int) -> int:
     """Kill so often; 0 if nothing went wrong."""
     chance = random.Random(seed)
     found: list[str] = []
@@ -78,19 +90,18 @@ def main(kills: int, targets: int, seed: int) -> int:
         listed.write_text(lines)
         words: tuple[str, ...] = ("run", str(listed), "--out", str(folder), "--quiet", *WORDS)
         for number in range(1, kills + 1):
-            moment = chance.uniform(0, UP_TO_S)
+            count, seconds = chance.randrange(1, EVENTS), MOMENT_S * chance.random()
             before = attempts(folder) if (folder / LEDGER_FILE).exists() else {}
-            was_killed = killed_after(words, folder, moment)
+            was_killed = killed_after(words, folder, count, seconds)
             try:
                 after = attempts(folder)
-            except UsageError:  # killed before the first target was in it: nothing had begun
-                (folder / LEDGER_FILE).unlink()
+            except UsageError:  # killed before the ledger was whole: nothing had begun
+                (folder / LEDGER_FILE).unlink(missing_ok=True)
                 continue
             found += wrong(before, after)
             done = sum(known[-1].state is State.DONE for known in after.values())
-            print(
-                f"{number}: {'killed' if was_killed else 'ended'} after {moment:.1f} s, {done} done"
-            )
+            how = f"killed after {count} events and {seconds:.1f} s" if was_killed else "ended"
+            print(f"{number}: {how}, {done} done", flush=True)
             words = ("resume", str(folder))
         subprocess.run(
             [*TLSPROBE, *words], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -106,4 +117,4 @@ def main(kills: int, targets: int, seed: int) -> int:
 
 if __name__ == "__main__":
     asked = [int(word) for word in sys.argv[1:]]
-    sys.exit(main(*asked, *(20, 24, 1)[len(asked) :]))
+    sys.exit(kill_and_resume(*asked, *(20, 24, 1)[len(asked) :]))

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.bench.fleet_kills import kill_and_resume
 from tests.e2e.probing import PATIENCE, SPOILED, Ran, probe, tlsprobe
 from tests.e2e.test_campaign import children
 from tests.fleet.crowd import crowd
@@ -150,6 +151,11 @@ def test_a_kill_loses_nothing_and_repeats_nothing_in_silence(tmp_path: Path) -> 
     assert [len(one.attempts) for one in answers(tmp_path / "out")] == [
         len(one.attempts) for one in answers(tmp_path / "out")
     ]
+
+
+@pytest.mark.slow
+def test_kills_at_a_few_moments_lose_nothing_and_repeat_nothing_in_silence() -> None:
+    assert kill_and_resume(kills=3, targets=5, seed=3) == 0
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:

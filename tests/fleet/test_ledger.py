@@ -93,6 +93,15 @@ def test_a_claim_survives_a_kill(tmp_path: Path) -> None:
         assert again.attempts()[1][-1].state is State.CLAIMED
 
 
+def test_a_kill_while_it_was_made_leaves_none(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(UsageError):
+        Ledger.open(tmp_path)
+    with closing(Ledger.create(tmp_path, FACTS, TARGETS)) as made:
+        assert len(made.targets()) == len(TARGETS)
+
+
 def test_a_folder_holds_one_fleet(ledger: Ledger, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="already holds a fleet"):
         Ledger.create(tmp_path, FACTS, TARGETS)

@@ -59,30 +59,38 @@ class Ledger:
 
     @classmethod
     def create(cls, folder: Path, facts: FleetFacts, targets: Sequence[FleetTarget]) -> Ledger:
-        """The ledger of a new fleet. Raises UsageError where there is one."""
-        file = folder / LEDGER_FILE
-        if file.exists():
+        """The ledger of a new fleet: all of it or none. Raises UsageError where there is one."""
+        ledger = cls(folder / LEDGER_FILE)
+        db = ledger._db
+        if ledger._is_begun():
+            ledger.close()
             hint = f"go on with it: tlsprobe fleet resume {folder}; or name another folder"
             raise UsageError(f"{folder} already holds a fleet", hint)
-        ledger = cls(file)
-        db = ledger._db
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        with db:
-            db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {FORMAT};COMMIT;")
-            arguments = json.dumps(facts.arguments)
-            db.execute(
+        arguments = json.dumps(facts.arguments)
+        with closing(db.cursor()) as cursor:
+            cursor.execute("BEGIN")
+            for statement in _TABLES.split(";"):
+                cursor.execute(statement)
+            cursor.execute(
                 "INSERT INTO fleet VALUES (?, ?, ?, ?, ?)",
                 (facts.begun, facts.vantage, arguments, facts.typed, facts.version),
             )
-        with closing(db.cursor()) as cursor:
-            cursor.execute("BEGIN")
             cursor.executemany(
                 "INSERT INTO target (address, name, options, labels, place) VALUES (?, ?, ?, ?, ?)",
                 map(_row, targets),
             )
+            cursor.execute(f"PRAGMA user_version = {FORMAT}")
             cursor.execute("COMMIT")
         return ledger
+
+    def _is_begun(self) -> bool:
+        """Whether there is anything in the file: who was killed while making it left nothing."""
+        try:
+            return bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return True
 
     @classmethod
     def open(cls, folder: Path) -> Ledger:

@@ -45,7 +45,7 @@ class _Habit:
 
 
 def in_short(answer: Answer) -> Answer:
-    """What the pages of a fleet need of an answer: a hundredth of it, for there may be thousands.
+    """What the pages of a fleet need of an answer: a sixtieth of it, for there may be thousands.
 
     The cells are left out, and of each behaviour is told in how many trials it was seen, not where.
     """
