@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.probing import tlsprobe
+from tests.cli.in_process import tlsprobe
 from tlsprobe.campaign.reading import (
     fact_of,
     holds_results,

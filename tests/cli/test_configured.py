@@ -161,6 +161,7 @@ reason = "replaced in spring"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "code"), [("", 1), (FUZZ_WAIVER, 0)])
 def test_fuzz_takes_its_target_its_table_and_waivers(
     ports: dict[str, int], tmp_path: Path, more: str, code: int
@@ -175,6 +176,7 @@ def test_fuzz_takes_its_target_its_table_and_waivers(
     assert {one.waived for one in found.failures} == {"replaced in spring" if more else ""}
 
 
+@pytest.mark.slow
 def test_a_failure_is_replayed_with_the_options_of_its_target(
     ports: dict[str, int], tmp_path: Path
 ) -> None:
@@ -187,6 +189,6 @@ def test_a_failure_is_replayed_with_the_options_of_its_target(
 
 def test_fuzz_asks_which_of_several_targets(ports: dict[str, int], tmp_path: Path) -> None:
     (tmp_path / "tlsprobe.toml").write_text(FILE.format(**ports), encoding="utf-8")
-    ran = in_its_own_process("fuzz", cwd=tmp_path)
+    ran = tlsprobe("fuzz", cwd=tmp_path)
     assert ran.code == 2
     assert f"name one with --target: 127.0.0.1:{ports['polite']}, legacy" in ran.err
