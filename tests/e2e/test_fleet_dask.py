@@ -28,7 +28,7 @@ from tlsprobe.model.judgement import Verdict
 pytestmark = [pytest.mark.packet_socket, pytest.mark.slow]
 
 ASKED = {"profile": "reference", "sequence": ["terminate", "request; drain 2s"]}
-HANGS_S = 60.0
+HANGS_S = 10 * PATIENCE
 """Longer than any target takes, also on a busy machine."""
 
 
@@ -101,6 +101,7 @@ def test_a_killed_and_a_hanging_worker_cost_their_own_targets_alone(tmp_path: Pa
         async def happens(engine: DaskEngine) -> None:
             numbers["hanging"] = await orders(engine, hanging)
             dask.workers[hanging].send_signal(signal.SIGSTOP)
+            engine.tasks[numbers["hanging"]].until = trio.current_time()  # as if it had passed
             numbers["killed"] = await orders(engine, killed)
             dask.workers[killed].send_signal(signal.SIGKILL)
 
@@ -110,7 +111,7 @@ def test_a_killed_and_a_hanging_worker_cost_their_own_targets_alone(tmp_path: Pa
     hung = by_number.pop(numbers["hanging"])
     assert (hung.state, len(hung.attempts)) == (State.FAILED, 1)
     assert "hangs" in hung.reason
-    assert {one.state for one in by_number.values()} == {State.DONE}
+    assert [one.reason for one in by_number.values() if one.state is not State.DONE] == []
     lost = by_number[numbers["killed"]].attempts[0]
     assert (lost.state, lost.reason) == (State.LOST, "the worker that measured it died")
 
