@@ -42,6 +42,7 @@ from tlsprobe.model.sequence import (
     Limit,
     Operand,
     Place,
+    Signal,
     Step,
     Treatment,
     Verb,
@@ -90,6 +91,8 @@ def steps(verb: Verb) -> st.SearchStrategy[Step]:  # noqa: PLR0911 - one per kin
             return step(is_open=st.booleans())
         case Operand.AHEAD:
             return step(ahead=st.integers(0, MOST_AHEAD))
+        case Operand.SIGNAL:
+            return step(signal=st.sampled_from(Signal))
         case operand:
             assert_never(operand)
 

@@ -103,6 +103,7 @@ _PHASES = {
     "unfinished": Phase.CLIENT_FIRST,
     "control": Phase.CLIENT_FIRST,
     "wire": Phase.CLIENT_FIRST,
+    "shutdown": Phase.SHUTDOWN,
     "goodbye": Phase.GOODBYE,
     "before-handshake": Phase.HANDSHAKE,
     "handshake": Phase.HANDSHAKE,

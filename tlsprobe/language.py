@@ -8,6 +8,7 @@ r"""The one-line language for close sequences: text to steps, and back.
     wait     = duration | "idle"
     level    = "warning" | "fatal"
     name     = that of an alert, as the registry of TLS alerts has it
+    what     = "stop" | "graceful" | "reload" | "TERM" | "INT" | "QUIT" | "HUP" | "USR1" | ...
     duration = number ( "us" | "ms" | "s" )
     string   = a Python-style quoted string with \n, \r, \t, \0, \\, \", \xHH
 
@@ -43,6 +44,7 @@ from tlsprobe.model.sequence import (
     Operand,
     Place,
     Sequence,
+    Signal,
     Step,
     Treatment,
     Verb,
@@ -69,7 +71,7 @@ MAX_LENGTH = 100_000
 """Characters a sequence may have; a longer text is a mistake, not a sequence."""
 
 
-_Word = TypeVar("_Word", Verb, Awaited, str)
+_Word = TypeVar("_Word", Verb, Awaited, Signal, str)
 
 MOST_TIMES = 10_000
 """How often bytes can be lost, and how long their pieces can be."""
@@ -163,6 +165,8 @@ def _grammar_of(operand: Operand) -> str:  # noqa: PLR0911 - one per kind
             return "0 | open"
         case Operand.AHEAD:
             return "[ + number ]"
+        case Operand.SIGNAL:
+            return "what"
         case _:
             assert_never(operand)
 
@@ -189,6 +193,8 @@ def _format_operand(step: Step) -> str:  # noqa: PLR0911 - one per kind
             return "open" if step.is_open else "0"
         case Operand.AHEAD:
             return f"+{step.ahead}" if step.ahead else ""
+        case Operand.SIGNAL:
+            return str(step.signal)
         case operand:
             assert_never(operand)
 
@@ -318,6 +324,8 @@ class _Parser:
                 return Step(verb, is_open=self.window())
             case Operand.AHEAD:
                 return Step(verb, ahead=self.number(0, MOST_AHEAD) if self.take_mark("+") else 0)
+            case Operand.SIGNAL:
+                return Step(verb, signal=self.choose(tuple(Signal), self.take(), "signal"))
             case operand:
                 assert_never(operand)
 

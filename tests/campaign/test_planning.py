@@ -55,6 +55,13 @@ def test_what_our_own_end_closes_costs_no_patience() -> None:
     assert patient(plan) == plan.seconds < 1
 
 
+def test_a_stop_costs_a_start_and_a_connection_that_sees_it() -> None:
+    """One at a time, however many may be open at once."""
+    plan = planned("stop-idle", "reload-idle")
+    assert plan.connections == 2 + 2 * 2 * 3
+    assert 2 * 3 * 0.5 < plan.seconds < 2 * 3 * 1
+
+
 def test_an_idle_timer_that_never_fires_costs_the_whole_wait() -> None:
     plan = planned("idle-expiry")
     assert 2 * 3 <= plan.seconds < 2 * 4  # once, and once alone

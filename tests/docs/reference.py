@@ -23,7 +23,7 @@ from tlsprobe.language import format_groups, grammar
 from tlsprobe.model.alerts import DESCRIPTIONS, LEVELS
 from tlsprobe.model.causes import Cause, CauseRow, Remedy
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.sequence import Awaited
+from tlsprobe.model.sequence import Awaited, Signal
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import PROTOCOLS, protocol_of
 from tlsprobe.report.schema import SCHEMAS
@@ -275,6 +275,8 @@ def _language() -> Iterator[str]:
         ", ".join(f"`{w}`" for w in DESCRIPTIONS),
     )
     yield f"\nA level is {levels}; a name is that of an alert, one of {names}.\n"
+    signals = ", ".join(f"`{what}`" for what in Signal)
+    yield f"\nWhat the server's process is told is one of {signals}; the profile says how.\n"
     rows = ((f"`{written}`", plain(meaning)) for written, meaning in grammar())
     yield from table(("step", "does"), rows)
     yield (

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +21,7 @@ from tests.patient_servers import patient_servers
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
 from tlsprobe.language import parse
+from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Mark, Record, RecordKind, Side, Stage
 from tlsprobe.protocols.http1 import Http1Settings, http1
@@ -340,3 +347,51 @@ def test_no_descriptor_is_left_open(ports: dict[str, int]) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     assert after(5) == after(50)
+
+
+@contextmanager
+def own_server(name: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A built-in server that nobody else uses: its port, and its process."""
+    command = [sys.executable, "-m", "tlsprobe.reference", name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())[name], process
+        finally:
+            process.kill()
+
+
+def test_a_signal_that_stops_the_server() -> None:
+    with own_server("polite") as (port, process):
+        sent: list[Signal] = []
+
+        def tell(what: Signal) -> str:
+            sent.append(what)
+            process.terminate()
+            return "TERM"
+
+        where = replace(route(port), signal=tell)
+        found = trio.run(drive, where, parse("request; signal stop; drain"))
+        assert process.wait(GENEROUS_S) == -signal.SIGTERM
+    check(found)
+    assert sent == [Signal.STOP]
+    told_it = found.did(EventKind.SIGNALLED)
+    assert told_it is not None and told_it.detail == "stop SIGTERM"
+    eof = found.did(EventKind.EOF)
+    assert eof is not None and eof.time_ns > told_it.time_ns  # the kernel closed for it
+    assert kinds(found, Side.SERVER) == []
+
+
+def test_nobody_to_signal(driver: Driver) -> None:
+    found = driver("polite", "request; signal stop; drain")
+    assert found.failure == "this sequence needs the server's process"
+    assert found.did(EventKind.SIGNALLED) is None
+
+
+def test_a_process_that_has_ended_cannot_be_signalled(ports: dict[str, int]) -> None:
+    def tell(_: Signal) -> str:
+        raise ProcessLookupError(errno.ESRCH, "No such process")
+
+    where = replace(route(ports["polite"]), signal=tell)
+    found = trio.run(drive, where, parse("request; signal stop; drain"))
+    assert found.failure == "the server cannot be signalled: No such process"

@@ -118,6 +118,9 @@ DECIDED = {rule for entry in catalogue().values() for rule in entry.decides}
 ELSEWHERE = {
     "INTEROP-PATH": "decided over a cell by a connection of its own: tests/judge",
     "INTEROP-CUT-OFF": "told of our own path, and broken by nobody: tests/e2e/test_wire.py",
+    "STOP-IN-FLIGHT": "asked of servers that are told to stop: tests/e2e/test_shutdown.py",
+    "STOP-RACE": "the same",
+    "STOP-ENDS": "the same",
     "INTEROP-IDLE-SILENT": "broken by what lies between, not by a server: tests/judge",
 }
 

@@ -238,6 +238,11 @@ def due() -> Note:
     return Note(EventKind.DUE, "")
 
 
+def told(what: str = "graceful SIGQUIT") -> Note:
+    """The driver has signalled the server's process."""
+    return Note(EventKind.SIGNALLED, what)
+
+
 def gives_up(waiting: str = "await end") -> Note:
     """The driver has waited in vain."""
     return Note(EventKind.GAVE_UP, waiting)

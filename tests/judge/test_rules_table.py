@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.judge.playbook import C, Note, S, gives_up, play, shaped, silence, step
+from tests.judge.playbook import C, Note, S, gives_up, play, shaped, silence, step, told
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -300,6 +300,24 @@ TABLE = {
         broken=WARN,
         elsewhere=play(*ORDERLY, protocol="mqtt"),
     ),
+    "STOP-IN-FLIGHT": Row(
+        keeps=play(C.request(), step("send"), told(), S.response(), S.notify() + S.fin()),
+        breaks=play(C.request(), step("send"), told(), S.partial(), S.notify() + S.fin()),
+        broken=WARN,
+        elsewhere=play(told(), S.notify() + S.fin()),
+    ),
+    "STOP-RACE": Row(
+        keeps=play(told(), C.request(), step("send"), S.response(), S.notify() + S.fin()),
+        breaks=play(told(), C.request(), step("send"), S.rst(active=True)),
+        broken=WARN,
+        elsewhere=play(C.request(), step("send"), S.response(), told(), S.notify() + S.fin()),
+    ),
+    "STOP-ENDS": Row(
+        keeps=play(told("stop SIGTERM"), S.notify() + S.fin()),
+        breaks=play(told("stop SIGTERM"), step("drain"), gives_up("drain")),
+        broken=WARN,
+        elsewhere=play(told("reload SIGHUP"), step("drain"), gives_up("drain")),
+    ),
     "INTEROP-RESET-BEFORE-FIN": Row(
         keeps=play(*ORDERLY),
         breaks=play(*POSTGRES),
@@ -397,6 +415,9 @@ LEVELS = {
     "SMTP-221": Level.MUST,
     "IMAP-BYE": Level.MUST,
     "MQTT-DISCONNECT": Level.SHOULD,
+    "STOP-IN-FLIGHT": Level.INTEROP,
+    "STOP-RACE": Level.INTEROP,
+    "STOP-ENDS": Level.INTEROP,
     "INTEROP-RESET-BEFORE-FIN": Level.INTEROP,
     "INTEROP-RESET-AFTER-FIN": Level.INTEROP,
     "INTEROP-DATA-LOST": Level.INTEROP,

@@ -22,6 +22,7 @@ from tlsprobe.lab.process import MARK
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.profile import Profile
+from tlsprobe.model.sequence import Signal
 from tlsprobe.profiles import load_profile
 
 
@@ -284,3 +285,24 @@ def until(condition: Callable[[], bool], seconds: float = GENEROUS_S) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.02)
+
+
+def test_a_server_that_was_told_to_stop_is_started_again(tmp_path: Path, here: Workspace) -> None:
+    """At the same address, as often as is asked for; its words are those of the new one."""
+    lab = 'ready = "log ^listening"\n'
+
+    async def stop_and_go() -> None:
+        async with running(server(tmp_path, lab), here) as found:
+            assert pong(found, here) == b"pong"
+            for _ in range(2):
+                assert found.process.tell(Signal.USR1) == "USR1"
+                while found.ended() is None:
+                    await trio.sleep(0.01)
+                with pytest.raises(ProcessLookupError):
+                    found.process.tell(Signal.STOP)
+                await found.process.renew()
+                assert found.ended() is None
+                assert found.log.read_text(encoding="utf-8").count("listening") == 1
+                assert pong(found, here) == b"pong"
+
+    trio.run(stop_and_go)

@@ -349,6 +349,21 @@ def test_a_fatal_error_leaves_the_answer_cut_short() -> None:
     session.feed(error(S="FATAL", C="57P01", M="terminating connection"))
     session.ended()
     assert state(session) == (Phase.OWED, 0, 1, True, None)
+    assert [said.text for said in session.remarks] == ["FATAL 57P01: terminating connection"]
+
+
+def test_an_error_that_ends_nothing_is_no_remark() -> None:
+    session = ready()
+    session.request()
+    session.feed(SYNTAX + IDLE)
+    assert session.remarks == []
+
+
+def test_an_error_too_long_to_read_is_skipped() -> None:
+    session = ready()
+    session.request()
+    session.feed(error(S="FATAL", C="57P01", M="x" * 70_000) + IDLE)
+    assert (session.phase, session.remarks) == (Phase.READY, [])
 
 
 def test_a_fatal_error_in_an_idle_session_is_an_observation() -> None:

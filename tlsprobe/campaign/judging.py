@@ -302,7 +302,12 @@ class RunInJudgement:
         if not digest.gave_up or name not in self._plans:
             return alone
         if self._cell_ends is None:
-            cells = ((cell, tally) for cell, tally in self._by_cell.items() if tally.trials)
+            # how a server ends that is told to stop is not how it ends its connections otherwise
+            cells = (
+                (cell, tally)
+                for cell, tally in self._by_cell.items()
+                if tally.trials and not self._plans[cell].sequence.signals
+            )
             self._cell_ends = tuple(tally.as_cell_ends(*cell) for cell, tally in cells)
         control = self._control(name)
         own = self._by_cell[name].as_cell_ends(*name)

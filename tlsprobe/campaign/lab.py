@@ -251,6 +251,7 @@ class Lab:
     def _job(self, column: Column, server: Started) -> Job:
         asked = self.settings
         settings, sequences = self._each(server.profile), column.steps(asked.sequences)
+        settings = replace(settings, process=server.process)
         begun = time.time_ns()
         place = self.here.scratch / "results" if asked.summary_only else asked.folder
         return Job(

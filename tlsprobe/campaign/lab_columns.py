@@ -13,6 +13,7 @@ from tlsprobe.catalogue import default_sequences, find_sequences, lacks
 from tlsprobe.drive.script import Patience
 from tlsprobe.errors import UsageError, plain_errors
 from tlsprobe.lab.availability import lab_of
+from tlsprobe.lab.signalled import known
 from tlsprobe.lab.vendor import Started
 from tlsprobe.lab.workspace import SERVER_NAME, Workspace
 from tlsprobe.model.profile import Profile
@@ -59,11 +60,12 @@ class Column:
         goodbye = has_goodbye(self.profile)
         names = asked or self.sequences
         found = [sequence for name in names for sequence in find_sequences(name)]
+        knows = known(self.profile.signals) if self.profile.signals else frozenset()
         every = dict.fromkeys(found) if names else default_sequences(offered, has_goodbye=goodbye)
         return tuple(
             sequence
             for sequence in every
-            if lacks(sequence, offered, has_goodbye=goodbye) is None
+            if lacks(sequence, offered, has_goodbye=goodbye, knows=knows) is None
             and (self.has_idle or not sequence.is_idle)
         )
 
@@ -79,6 +81,7 @@ def columns_of(profile: Profile) -> Iterator[Column]:
     yield Column(profile.name, title, own, lab.sequences, has_idle)
     for name in lab.also:
         other = load_profile(str(lab.folder.parent / name), lab.protocol)
+        other = replace(other, signals=profile.signals)
         yield Column(
             f"{profile.name}-{name}", f"{other_title} ({_short(other)})", other, (), has_idle
         )

@@ -304,7 +304,7 @@ class _Paths:
 
     def _job(self, column: Column, server: Started, names: Sequence[str], folder: Path) -> Job:
         """Raises CannotMeasure where none of the sequences applies."""
-        sequences = column.steps(names)
+        sequences = tuple(s for s in column.steps(names) if not s.signals)  # it is to go on
         if not sequences:
             raise CannotMeasure("none of the requested sequences applies to it")
         settings = Settings(

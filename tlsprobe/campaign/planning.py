@@ -37,6 +37,9 @@ from tlsprobe.model.trace import Drive, EventKind
 LONG_IDLE = 20.0
 """Seconds of idling from which on races run beside everything else, so that nobody waits twice."""
 
+RESTART_S = 0.5
+"""Seconds that a server takes to be started again, as a rule."""
+
 _SETTLING = 0.03
 """Seconds until the capture has all packets of a cell, and its trials are judged."""
 
@@ -113,7 +116,8 @@ def plan_of(
     races = {cell: count for cell, count in idle.items() if cell.sequence.is_race}
     rounds = {cell: ceil(count / room.a_round) for cell, count in races.items()}
     trials = sum(cell.sequence.connections * count for cell, count in cells.items())
-    connections = begun + trials + len(cells) + sum(rounds.values())
+    checks = sum(count if cell.sequence.signals else 1 for cell, count in cells.items())
+    connections = begun + trials + checks + sum(rounds.values())
     if settings.expected_idle <= SHORT_S and any(c.sequence.name == TIMED for c in idle):
         connections += 1  # the timeout once more, alone
     others = max((_at_once(c, n, working) for c, n in cells.items() if c not in idle), default=0)
@@ -199,9 +203,14 @@ def _controls_s(
 def _cell_s(
     sequence: Sequence, count: int, settings: Settings, pacing: Pacing, working: int
 ) -> float:
-    """A cell's trials, so many at a time, and the connection that sees whether the path lives."""
+    """A cell's trials, so many at a time, and the connection that sees whether the path lives.
+
+    Where each stops the server there is one at a time, with such a connection behind it.
+    """
     tail = settings.patience.tail
     one = pacing.opening + _steps_s(sequence, settings, pacing) + tail
+    if sequence.signals:
+        return count * (one + RESTART_S + _check_s(pacing, tail))
     return max(ceil(count / working) * one, count * _TRIAL) + _check_s(pacing, tail)
 
 

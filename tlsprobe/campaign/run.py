@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.results import default_folder, slug
 from tlsprobe.campaign.resume import Earlier, must_fit, read_earlier
 from tlsprobe.campaign.settings import RunSettings, TargetSettings, plan
-from tlsprobe.catalogue import default_sequences, find_sequences, lacks
+from tlsprobe.catalogue import NO_PROCESS, default_sequences, find_sequences, lacks
 from tlsprobe.errors import TlsprobeError, UsageError
 from tlsprobe.lab.delayed_close import delayed_close
+from tlsprobe.lab.signalled import by_number
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
-from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.sequence import Sequence, Signal
 from tlsprobe.model.target import Target
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.document import RUN_FILE
@@ -87,7 +89,11 @@ def _job(one: TargetSettings, asked: RunSettings) -> Job:
     )
     name = settings.identity.sni or target.host
     converse = make_conversation(profile, name, one.login, target.port)
-    sequences = choose_sequences(profile, converse, one.sequences)
+    if one.signal is not None:
+        process = by_number(one.signal, profile.signals, target.host, target.port)
+        settings = replace(settings, process=process)
+    knows = settings.process.knows if settings.process is not None else frozenset()
+    sequences = choose_sequences(profile, converse, one.sequences, knows)
     plans = plan(sequences, settings)
     earlier = _earlier(asked, target)
     if earlier is not None:
@@ -131,11 +137,15 @@ def _earlier(asked: RunSettings, target: Target) -> Earlier | None:
 
 
 def choose_sequences(
-    profile: Profile, converse: Conversations, asked: tuple[str, ...]
+    profile: Profile,
+    converse: Conversations,
+    asked: tuple[str, ...],
+    knows: Collection[Signal] = (),
 ) -> tuple[Sequence, ...]:
     """The sequences that were asked for, else the profile's, else all that apply.
 
-    Of a chapter, those that apply.
+    Of a chapter, those that apply; ``knows`` is what the server's process can be told. Raises
+    UsageError for a name of which nothing applies.
     """
     goodbye, offered = has_goodbye(profile), offers(converse)
     names = asked or profile.sequences
@@ -144,7 +154,10 @@ def choose_sequences(
     chosen: dict[Sequence, None] = {}
     for name in names:
         found = find_sequences(name)
-        missing = [lacks(sequence, offered, has_goodbye=goodbye) for sequence in found]
+        missing = [lacks(s, offered, has_goodbye=goodbye, knows=knows) for s in found]
+        if NO_PROCESS in missing and all(missing):
+            hint = "name it with --signal PID, or --signal FILE that holds its number"
+            raise UsageError(f"'{name}' signals the server, and nobody says which process", hint)
         if all(missing):
             hint = "add it under [protocol] in the profile, or choose another sequence"
             message = (

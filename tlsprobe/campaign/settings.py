@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.drive.script import Patience
+from tlsprobe.lab.signalled import Signalled
 from tlsprobe.language import format_groups
 from tlsprobe.model.facts import Fact
 from tlsprobe.model.profile import Profile
@@ -21,6 +22,9 @@ from tlsprobe.model.waiver import Waiver
 DEFAULT_PATIENCE = Patience()
 ANONYMOUS = TlsIdentity()
 NOBODY = Login()
+
+MOST_SIGNALLED = 5
+"""Trials of a sequence after which the server has to be started again."""
 
 JITTER = 0.02
 """Seconds by which a seeded run may delay a connection, so that they do not start in step."""
@@ -37,7 +41,7 @@ class Settings:
     With a ``seed`` the cells are measured in a shuffled order and each connection starts a little
     late; the same seed gives the same order and the same delays. ``namespace`` is the network
     namespace that everything happens in, empty for our own; ``ports`` are those to connect from,
-    None: any.
+    None: any. ``process`` is the server's, which sequences may tell to stop; None: nobody's.
     """
 
     trials: int = 5
@@ -56,6 +60,7 @@ class Settings:
     ports: Ports | None = None
     idle_s: float | None = None
     spent: int = 0
+    process: Signalled | None = None
 
     @property
     def expected_idle(self) -> float:
@@ -69,7 +74,8 @@ class TargetSettings:
 
     ``is_guessed``: nobody named the profile. ``sequences`` are names, files or steps; none of them
     means those of the profile. ``idle_s`` is how long idle sequences wait, in seconds; None: as
-    long as the profile says. ``expect`` is a baseline of its own.
+    long as the profile says. ``expect`` is a baseline of its own. ``signal`` is the process that
+    sequences may signal: its number, or the file that holds it.
     """
 
     target: Target
@@ -80,6 +86,7 @@ class TargetSettings:
     idle_s: float | None = None
     expect: Path | None = None
     is_guessed: bool = False
+    signal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +236,16 @@ class Watcher:
 
 
 def plan(sequences: Iterable[Sequence], settings: Settings) -> tuple[CellPlan, ...]:
-    """The cells of a run, in the order of its report; none in a version without such steps."""
+    """The cells of a run, in the order of its report; none in a version without such steps.
+
+    A sequence that signals the server costs a server each time, and is tried a few times.
+    """
+    few = min(settings.trials, MOST_SIGNALLED)
     return tuple(
-        CellPlan(sequence, format_groups(sequence.groups), version, settings.trials)
+        CellPlan(
+            *(sequence, format_groups(sequence.groups), version),
+            trials=few if sequence.signals else settings.trials,
+        )
         for sequence in sequences
         for version in settings.tls
         if sequence.fits(version)

@@ -34,6 +34,7 @@ from tlsprobe.campaign.settings import (
     plan,
 )
 from tlsprobe.campaign.shaping import Shaping, shaping
+from tlsprobe.campaign.signalling import signalled
 from tlsprobe.campaign.spoiled import TIMED, Driven, was_timed_out
 from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
@@ -132,8 +133,11 @@ class _Campaign:
         self.capture = capture
         self.facts = facts
         self.judgement = RunInJudgement(vendor)
+        process = settings.process
         self.routes = {
-            version: replace(route, announce=capture.expect)
+            version: replace(
+                route, announce=capture.expect, signal=None if process is None else process.tell
+            )
             for version, route in reached.routes.items()
         }
         self.shaper: Shaper | None = None
@@ -200,10 +204,14 @@ class _Campaign:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             nursery.start_soon(self.gauge.watch)
-            await self.all_cells(in_order(plans, self.settings.seed))
-            await uncrowd(self, list(plans), self.limits.most, self.settings.expected_idle)
-            await calm(self, list(plans))
+            others = [cell for cell in plans if not cell.sequence.signals]
+            await self.all_cells(in_order(others, self.settings.seed))
+            await uncrowd(self, others, self.limits.most, self.settings.expected_idle)
+            await calm(self, others)
             await self.controls()
+            if self.settings.process is not None:
+                stops = [cell for cell in plans if cell.sequence.signals]
+                await signalled(self, stops, self.settings.process)
             nursery.cancel_scope.cancel()
         self.gauge.close()
 

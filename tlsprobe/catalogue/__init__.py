@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,6 +24,7 @@ from tlsprobe.model.sequence import (
     Group,
     Limit,
     Sequence,
+    Signal,
     Step,
     Verb,
 )
@@ -77,7 +79,7 @@ def find_sequences(text: str) -> tuple[Sequence, ...]:
     return chapter or (find_sequence(text),)
 
 
-OPT_IN = frozenset({"control", "wire"})
+OPT_IN = frozenset({"control", "wire", "shutdown"})
 """The chapters that are measured only where somebody asks for them by name."""
 
 
@@ -87,8 +89,20 @@ def default_sequences(offered: frozenset[Form], *, has_goodbye: bool) -> tuple[S
     return tuple(s for s in every if lacks(s, offered, has_goodbye=has_goodbye) is None)
 
 
-def lacks(sequence: Sequence, offered: frozenset[Form], *, has_goodbye: bool) -> str | None:
-    """What a sequence needs and a protocol does not have, in words; None if it applies."""
+def lacks(
+    sequence: Sequence,
+    offered: frozenset[Form],
+    *,
+    has_goodbye: bool,
+    knows: Collection[Signal] = (),
+) -> str | None:
+    """What a sequence needs and a server does not have, in words; None if it applies.
+
+    ``knows`` is what the server's process can be told, nothing where there is none to tell.
+    """
+    untold = [what for what in sequence.signals if what not in knows]
+    if untold:
+        return f"a signal for '{untold[0]}'" if knows else NO_PROCESS
     if sequence.uses(Verb.TERMINATE) and not has_goodbye:
         return "a goodbye"
     for form in (Form.LARGE, Form.UPLOAD):
@@ -96,6 +110,9 @@ def lacks(sequence: Sequence, offered: frozenset[Form], *, has_goodbye: bool) ->
             return _FORMS[form]
     return None
 
+
+NO_PROCESS = "the server's process"
+"""What is lacking where nobody names the process that is to be signalled."""
 
 _FORMS = {
     Form.LARGE: "a request for a large response ('large')",
@@ -109,10 +126,12 @@ def control_of(sequence: Sequence) -> Sequence | None:
     After a goodbye that is the goodbye alone, after an idle expiry the silence alone (behind a
     whole request, for half of one), after an alert with more behind it the alert alone, and else
     the FIN without an alert. None for a sequence that is such a close itself, or is about
-    something else than the end of a session, or whose path was shaped: what the path does is no
-    close of ours.
+    something else than the end of a session, or whose path was shaped, or that stops the server:
+    what those do is no close of ours.
     """
-    if sequence.is_handshake or sequence.is_shaped or not _may_leave_unread(sequence):
+    if sequence.is_handshake or sequence.is_shaped or sequence.signals:
+        return None
+    if not _may_leave_unread(sequence):
         return None
     groups = (*_opening(sequence), *_ends_alone(sequence), _DRAIN)
     return _another(sequence, groups, "control")
@@ -123,6 +142,8 @@ def alert_alone(sequence: Sequence) -> Sequence | None:
 
     What a server says to that, it does not say to those bytes.
     """
+    if sequence.signals:
+        return None
     groups: list[Group] = []
     notified = False
     for group in sequence.groups:
@@ -141,7 +162,7 @@ def alert_only(sequence: Sequence) -> Sequence | None:
 
     It tells whether a server resets because of an alert, whatever it has read.
     """
-    if sequence.is_handshake or sequence.is_idle or sequence.is_shaped:
+    if sequence.is_handshake or sequence.is_idle or sequence.is_shaped or sequence.signals:
         return None
     if not sequence.uses(Verb.CLOSE_NOTIFY):
         return None
@@ -182,7 +203,7 @@ def _may_leave_unread(sequence: Sequence) -> bool:
                 pass  # what is awaited is read
             case Verb.KEY_UPDATE:
                 pass  # TLS reads it together with what follows
-            case Verb.CONNECT | Verb.FIN | Verb.CLOSE | Verb.TICKET | Verb.RESUME:
+            case Verb.CONNECT | Verb.FIN | Verb.CLOSE | Verb.TICKET | Verb.RESUME | Verb.SIGNAL:
                 pass  # no bytes, or on a connection of its own
             case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
                 pass  # the path's

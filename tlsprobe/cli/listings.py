@@ -17,7 +17,7 @@ from tlsprobe.keys import shown
 from tlsprobe.language import format_groups, grammar
 from tlsprobe.model.alerts import DESCRIPTIONS, LEVELS
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.sequence import Awaited
+from tlsprobe.model.sequence import Awaited, Signal
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import protocol_of
 from tlsprobe.report.blocks import Block, Field, Fields, Heading, Paragraph
@@ -104,6 +104,7 @@ def _language() -> Iterator[Block]:
     yield Paragraph(
         f"A level is {' or '.join(LEVELS)}; a name is one of {', '.join(DESCRIPTIONS)}."
     )
+    yield Paragraph(f"What the server's process is told is one of {', '.join(Signal)}.")
     yield Fields(tuple(Field(written, meaning) for written, meaning in grammar()), apart=True)
 
 

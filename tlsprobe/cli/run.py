@@ -114,6 +114,14 @@ class RunOptions:
             help="Delay the close() of the server, a process on this machine, with a tracer.",
         ),
     ] = None
+    signal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PID|FILE",
+            help="The server's main process on this machine, which sequences may stop or reload;"
+            " a file is read anew each time, so that whoever follows is signalled.",
+        ),
+    ] = None
     identity: IdentityOptions
     keylog: Annotated[
         Path | None,
@@ -242,6 +250,7 @@ class RunOptions:
             idle_s=self.idle_limit,
             expect=asked.expect,
             is_guessed=self.profile is None,
+            signal=self.signal,
         )
 
 

@@ -16,7 +16,7 @@ import trio
 from tlsprobe.drive.deadline import Deadline
 from tlsprobe.drive.route import Route
 from tlsprobe.drive.tcp import Hold, TcpTransport
-from tlsprobe.model.sequence import Limit, Treatment, Wait
+from tlsprobe.model.sequence import Limit, Signal, Treatment, Wait
 from tlsprobe.model.trace import (
     Drive,
     DriverEvent,
@@ -419,6 +419,17 @@ class Connection:
             await ask(self.lane)
         except OSError as error:
             self.give_up(str(error))
+
+    def signal(self, what: Signal) -> None:
+        """Tell the server's process something; give up where there is none to tell."""
+        if self.route.signal is None:
+            self.give_up("this sequence needs the server's process", "name it with --signal PID")
+        at = time.time_ns()
+        try:
+            name = self.route.signal(what)
+        except OSError as error:
+            self.give_up(f"the server cannot be signalled: {error.strerror or error}")
+        self.note(EventKind.SIGNALLED, f"{what} SIG{name}", at)
 
     async def leave_path(self) -> None:
         """Ask the path what it has done to this connection, and give it up."""

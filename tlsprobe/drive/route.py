@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsprobe.drive.tcp import Address
+from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import Ports
 from tlsprobe.protocols.conversation import Conversation
 from tlsprobe.shaper.link import Shaper
@@ -33,7 +34,8 @@ class Route:
     ``announce`` is told our end of each connection before its first packet can have been seen;
     ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
     namespace to connect from, empty for our own; ``ports`` are those to connect from, None: any.
-    With a ``shaper`` the connections go through it.
+    With a ``shaper`` the connections go through it. ``signal`` tells the server's process something
+    and gives the name of the signal that it was; it raises OSError where there is no such process.
     """
 
     address: Address
@@ -46,3 +48,4 @@ class Route:
     namespace: str = ""
     ports: Ports | None = None
     shaper: Shaper | None = None
+    signal: Callable[[Signal], str] | None = None

@@ -201,6 +201,9 @@ class _Script:
                 await resume(self.connection)
             case Verb.ANSWER | Verb.MEET as racing:
                 await self.race(step, racing)
+            case Verb.SIGNAL:
+                assert step.signal is not None
+                self.connection.signal(step.signal)
             case shaping:
                 await self.shape(step, shaping)
 

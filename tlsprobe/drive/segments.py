@@ -126,7 +126,7 @@ def _end_of(verb: Verb) -> End | None:
             return end
         case Act.OPENS | Act.ASKS | Act.WRITES | Act.ANNOUNCES | Act.WAITS:
             return None
-        case Act.RACES | Act.RESUMES | Act.SHAPES:
+        case Act.RACES | Act.RESUMES | Act.SHAPES | Act.SIGNALS:
             return None
         case act:
             assert_never(act)
@@ -154,7 +154,7 @@ def piece_of(connection: Connection, step: Step) -> Piece:  # noqa: PLR0911 - on
             raise AssertionError(f"'{step.verb}' is not written")
         case Verb.ANSWER | Verb.MEET | Verb.HOLD | Verb.RELEASE | Verb.WINDOW:
             raise AssertionError(f"'{step.verb}' is not written")
-        case Verb.MUTE | Verb.UNMUTE | Verb.RESET | Verb.TICKET | Verb.RESUME:
+        case Verb.MUTE | Verb.UNMUTE | Verb.RESET | Verb.TICKET | Verb.RESUME | Verb.SIGNAL:
             raise AssertionError(f"'{step.verb}' is not written")
         case verb:
             assert_never(verb)

@@ -191,6 +191,9 @@ def _is_overtaken(trace: Trace, closing: Closing) -> bool:
     acted = next((e for e in closing.wire_events if e.side is Side.CLIENT), None)
     if acted is None or not _is_unaware(trace, acted, end):
         return False
+    told = trace.drive.did(EventKind.SIGNALLED)
+    if told is not None and told.time_ns < end.time_ns:
+        return False  # it ended what we had told it to end
     steps = [e for e in trace.drive.events if e.kind is EventKind.STEP]
     waits = (e.verb == Verb.AWAIT and e.time_ns < end.time_ns for e in steps)
     return bool(steps) and not any(waits)  # who is awaited has the first word

@@ -7,6 +7,7 @@ tlsprobe itself be killed, the kernel stops the server (a parent-death signal).
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -130,6 +131,12 @@ class ServerProcess:
     def status(self) -> int | None:
         """The exit status, None while it runs."""
         return self._popen.poll()
+
+    def signal(self, name: str) -> None:
+        """Send it a signal. Raises ProcessLookupError if it has ended."""
+        if self.status is not None:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        self._popen.send_signal(signal.Signals[f"SIG{name}"])
 
     def said(self) -> str:
         """The end of its log."""

@@ -23,6 +23,7 @@ from tlsprobe.lab.availability import (
 )
 from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
 from tlsprobe.lab.roots import inside
+from tlsprobe.lab.signalled import Signalled, known, name_of
 from tlsprobe.lab.workspace import (
     Account,
     Workspace,
@@ -34,6 +35,7 @@ from tlsprobe.lab.workspace import (
     free_ports,
 )
 from tlsprobe.model.profile import Command, Lab, Profile
+from tlsprobe.model.sequence import Signal
 
 VERSION_WITHIN = 20.0
 """Seconds that a server has to say its version."""
@@ -50,7 +52,8 @@ class Started:
     """A server that is ready. ``spare`` is a second port of its own, whatever it does with it.
 
     ``version`` and ``tls_library`` are its own words, None where it does not tell; ``user`` is who
-    started it. ``ended`` gives its exit status, None while it runs.
+    started it. ``ended`` gives its exit status, None while it runs. ``process`` can be told to
+    stop, after which it is started again at the same address.
     """
 
     profile: Profile
@@ -64,6 +67,7 @@ class Started:
     folder: Path
     log: Path
     ended: Callable[[], int | None]
+    process: Signalled
 
 
 @asynccontextmanager
@@ -92,6 +96,19 @@ async def running(
         _render(lab, folder, names, whom)
         into = (*prefix, *inside(lab, tools_of(profile, workspace.tools)))
         server = await _start(lab, names, folder, whom, into)
+
+        async def renew() -> None:
+            nonlocal server
+            await server.stop(lab.stop)
+            (folder / LOG).unlink(missing_ok=True)  # it may say when the first one was ready
+            server = _run(lab, names, folder, whom, into)
+            await _until_ready(server, lab, host, port, prefix)
+
+        def tell(what: Signal) -> str:
+            name = name_of(what, profile.signals)
+            server.signal(name)
+            return name
+
         try:
             await _until_ready(server, lab, host, port, prefix)
             version, tls = await versions(profile, program, workspace.tools)
@@ -107,6 +124,7 @@ async def running(
                 folder=folder,
                 log=folder / LOG,
                 ended=lambda: server.status,
+                process=Signalled(known(profile.signals), tell, renew),
             )
         finally:
             await server.stop(lab.stop)
@@ -180,9 +198,21 @@ async def _start(
     lab: Lab, names: Mapping[str, str], folder: Path, whom: Account, prefix: Sequence[str]
 ) -> ServerProcess:
     user = whom if lab.as_user else None
-    env = environment(folder, {name: fill(value, names) for name, value in lab.env.items()})
+    env = _environment(lab, names, folder)
     for command in lab.prepare:
         await prepare([*prefix, *as_account(user), *fill_all(command, names)], folder, env)
+    return _run(lab, names, folder, whom, prefix)
+
+
+def _environment(lab: Lab, names: Mapping[str, str], folder: Path) -> dict[str, str]:
+    return environment(folder, {name: fill(value, names) for name, value in lab.env.items()})
+
+
+def _run(
+    lab: Lab, names: Mapping[str, str], folder: Path, whom: Account, prefix: Sequence[str]
+) -> ServerProcess:
+    """Start the server where everything is prepared."""
+    user, env = whom if lab.as_user else None, _environment(lab, names, folder)
     words = [*prefix, *as_account(user, "--pdeathsig", lab.stop), *fill_all(lab.start, names)]
     return ServerProcess(words, folder, env, folder / LOG)
 

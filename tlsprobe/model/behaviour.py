@@ -43,6 +43,7 @@ class Phase(StrEnum):
     CLIENT_FIRST = "client first"
     GOODBYE = "goodbye"
     IDLE = "idle"
+    SHUTDOWN = "shutdown"
 
 
 class Tried(StrEnum):

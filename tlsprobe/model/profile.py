@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import Login
 
 
@@ -173,9 +174,10 @@ class Profile:
     timeout in seconds and ``idle_source`` where it is documented; None where there is none.
     ``connections`` is how many of ours it has room for, None where it has many.
     ``sequences`` names what to run by default, empty for everything that applies. ``alpn`` None
-    leaves the offer to the adapter. ``image`` is a container image to try the server with. ``lab``
-    is there for a vendor: a server that the lab can start. ``like`` is the profile that said what
-    this one's file left out.
+    leaves the offer to the adapter. ``signals`` names the signals that tell its process to stop at
+    once, to drain and stop, to reload. ``image`` is a container image to try the server with.
+    ``lab`` is there for a vendor: a server that the lab can start. ``like`` is the profile that
+    said what this one's file left out.
     """
 
     name: str
@@ -191,5 +193,6 @@ class Profile:
     alpn: tuple[str, ...] | None = None
     image: str | None = None
     directives: tuple[Directive, ...] = ()
+    signals: Mapping[Signal, str] = field(default_factory=dict)
     lab: Lab | None = None
     like: str | None = None

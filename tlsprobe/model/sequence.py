@@ -81,6 +81,8 @@ class Act(Enum):
     """Opens another connection, which resumes the session of this one."""
     SHAPES = auto()
     """Has the path between the two sides do something; our own socket knows nothing of it."""
+    SIGNALS = auto()
+    """Tells the server's process something; nothing of it goes over the connection."""
 
 
 class Operand(Enum):
@@ -106,6 +108,8 @@ class Operand(Enum):
     """``0`` or ``open``."""
     AHEAD = auto()
     """``+`` and a number of bytes, or nothing for none."""
+    SIGNAL = auto()
+    """What the server is to do, or the name of a signal."""
 
 
 class Place(Enum):
@@ -274,6 +278,14 @@ class Verb(StrEnum):
             Operand.AHEAD,
         ),
     )
+    SIGNAL = (
+        "signal",
+        Row(
+            Act.SIGNALS,
+            "tell the server's process to stop, to drain and stop, or to reload",
+            Operand.SIGNAL,
+        ),
+    )
 
     def __new__(cls, word: str, row: Row) -> Self:
         """A member of the table; its value is the word."""
@@ -350,6 +362,30 @@ class Awaited(StrEnum):
     END = "end"
 
 
+class Signal(StrEnum):
+    """What ``signal`` can tell the server's process.
+
+    STOP, GRACEFUL and RELOAD are whatever signal its profile names for that: stop at once, answer
+    what is under way and stop, take new settings and go on. The others are signals by name, of
+    which nobody knows what they mean to this server.
+    """
+
+    STOP = "stop"
+    GRACEFUL = "graceful"
+    RELOAD = "reload"
+    TERM = "TERM"
+    INT = "INT"
+    QUIT = "QUIT"
+    HUP = "HUP"
+    USR1 = "USR1"
+    USR2 = "USR2"
+    WINCH = "WINCH"
+
+
+MEANINGS = (Signal.STOP, Signal.GRACEFUL, Signal.RELOAD)
+"""What a profile names a signal for."""
+
+
 class Limit(StrEnum):
     """A wait whose length is the run's to say, not the sequence's."""
 
@@ -369,8 +405,8 @@ class Step:
     request), EVENT ``event`` and ``wait``, ALERT ``alert`` (level and description; None: a
     close_notify at the level warning), DISTANCE ``offset``, the seconds from the expected
     expiry (None: swept by trial), WINDOW ``is_open``, AHEAD ``ahead``, bytes behind what the server
-    expects next, the others of time ``wait``. ``treatment`` is what the path does to its bytes, so
-    many times or into so many bytes (``count``).
+    expects next, SIGNAL ``signal``, the others of time ``wait``. ``treatment`` is what the path
+    does to its bytes, so many times or into so many bytes (``count``).
     """
 
     verb: Verb
@@ -384,6 +420,7 @@ class Step:
     count: int = 1
     is_open: bool = False
     ahead: int = 0
+    signal: Signal | None = None
 
     @property
     def is_shaped(self) -> bool:
@@ -425,6 +462,11 @@ class Sequence:
     def is_shaped(self) -> bool:
         """Whether it needs a shaper in the path."""
         return any(step.is_shaped for step in self.steps)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What it tells the server's process."""
+        return tuple(step.signal for step in self.steps if step.signal is not None)
 
     @property
     def is_idle(self) -> bool:

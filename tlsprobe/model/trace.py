@@ -146,7 +146,8 @@ class EventKind(StrEnum):
     what a second connection found out that offered the session of this one, and by what (`By`);
     UNRESUMABLE says why nothing was found out. DUE ends a wait for a given
     time. The time of DUE and MEETS is that at which the next packet was meant to leave; when it
-    did, the capture tells.
+    did, the capture tells. SIGNALLED is that we told the server's process something: what, and by
+    which signal, is the event's word, and its time is right before the call.
     """
 
     CONNECT = "connect"
@@ -167,6 +168,7 @@ class EventKind(StrEnum):
     FIN_SENT = "fin-sent"
     ABORTED = "aborted"
     CLOSED = "closed"
+    SIGNALLED = "signalled"
     LEFT = "left"
 
 

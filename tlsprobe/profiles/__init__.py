@@ -17,6 +17,7 @@ from typing import Any
 from tlsprobe.errors import UsageError
 from tlsprobe.keys import Key, Keys, a_duration, a_name, a_port, a_text, checked, some_names
 from tlsprobe.model.profile import Directive, Lab, Profile
+from tlsprobe.model.sequence import MEANINGS, Signal
 from tlsprobe.profiles.lab import lab
 from tlsprobe.protocols import PROTOCOLS
 
@@ -158,6 +159,16 @@ def _idle(value: object, path: str, mistakes: list[str]) -> dict[str, Any]:
     return checked(value, _IDLE, path, mistakes)
 
 
+def _signals(value: object) -> Mapping[Signal, str]:
+    """What the server's process is told by which signal."""
+    if not isinstance(value, dict) or not {*value} <= {*MEANINGS}:
+        raise ValueError(f"write a table of {', '.join(MEANINGS)}, each with a signal's name")
+    known = [signal for signal in Signal if signal not in MEANINGS]
+    if not {*value.values()} <= {*known}:
+        raise ValueError(f"write signals by name: {', '.join(known)}")
+    return {Signal(what): str(name) for what, name in value.items()}
+
+
 _IDLE: Keys = {
     "timeout": Key(a_duration, required=True, into="idle_s"),
     "source": Key(a_text, required=True, into="idle_source"),
@@ -174,6 +185,7 @@ _TOP: Keys = {
     "image": Key(a_text),
     "notes": Key(a_text),
     "directives": Key(_directives),
+    "signals": Key(_signals),
     "lab": Key(),
     "like": Key(a_name),
 }

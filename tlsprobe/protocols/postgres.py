@@ -21,6 +21,7 @@ from tlsprobe.errors import UsageError
 from tlsprobe.keys import Key, a_flag, a_text
 from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
 from tlsprobe.protocols.protocol import Protocol
 from tlsprobe.spelling import as_given
@@ -52,6 +53,7 @@ _ERROR = ord("E")
 _AUTHENTICATION = ord("R")
 _PARAMETER = ord("S")
 _WANTS_DATA = frozenset(b"GW")
+_ENDING = frozenset({"FATAL", "PANIC"})
 _KNOWN = _RESPONSE | _AT_ANY_TIME | _STARTUP | _WANTS_DATA | {_READY_FOR_QUERY}
 
 _NOT_POSTGRES = "is a PostgreSQL server listening there? --profile names the protocol"
@@ -223,8 +225,8 @@ class Postgres(Conversation):
             kind, length = self._buffer[0], int.from_bytes(self._buffer[1:5])
             if not self._plausible(kind, length):
                 return None
-            if not self._matters(kind):
-                self._begun |= kind in _RESPONSE and self.phase is Phase.OWED
+            self._begun |= kind in _RESPONSE and self.phase is Phase.OWED
+            if not self._matters(kind, length):
                 self._skip = length + 1
                 continue
             if len(self._buffer) <= length:
@@ -234,13 +236,15 @@ class Postgres(Conversation):
             return kind, body
         return None
 
-    def _matters(self, kind: int) -> bool:
+    def _matters(self, kind: int, length: int) -> bool:
+        if kind == _ERROR and self.phase is not Phase.GREETING:
+            return length <= LONGEST_READ
         if kind in (_ERROR, _AUTHENTICATION, _PARAMETER):
             return self.phase is Phase.GREETING
         return kind == _READY_FOR_QUERY or kind in _WANTS_DATA
 
     def _plausible(self, kind: int, length: int) -> bool:
-        longest = LONGEST_READ if self._matters(kind) else LONGEST
+        longest = LONGEST_READ if self._matters(kind, length) else LONGEST
         if kind in _KNOWN and 4 <= length <= longest:
             return True
         self.fail(
@@ -255,8 +259,10 @@ class Postgres(Conversation):
         if kind == _PARAMETER:
             name, _, value = body.rstrip(b"\0").partition(b"\0")
             self.named(b"server_version " + value if name == b"server_version" else b"")
-        elif kind == _ERROR:
+        elif kind == _ERROR and self.phase is Phase.GREETING:
             self._refused(body)
+        elif kind == _ERROR:
+            self._failed(body)
         elif kind in _WANTS_DATA:
             self.fail(
                 "the query starts a COPY and waits for our data",
@@ -278,6 +284,14 @@ class Postgres(Conversation):
             f"the server refused: {escaped(severity, 20)} {escaped(code, 10)}: {words}",
             _HINTS.get(code),
         )
+
+    def _failed(self, body: bytes) -> None:
+        """Note an error that ends the session (57P01: the server is told to stop)."""
+        fields = _error_fields(body)
+        severity = fields.get("V") or fields.get("S", "")
+        if severity in _ENDING:
+            words = f"{severity} {fields.get('C', '')}: {fields.get('M', 'no message')}"
+            self.remark(RemarkKind.ERROR, words)
 
     # -- authentication --------------------------------------------------------------------------
 

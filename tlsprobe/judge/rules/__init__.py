@@ -15,6 +15,7 @@ from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcom
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.resumption import RESUMPTION_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
+from tlsprobe.judge.rules.stopping import STOPPING_RULES
 from tlsprobe.judge.rules.tcp import TCP_RULES
 from tlsprobe.judge.rules.tls import TLS_RULES, TRUNCATION_RULES
 from tlsprobe.model.judgement import Result, RuleResult
@@ -36,7 +37,7 @@ __all__ = [
 
 _CHAPTERS = (
     *(TLS_RULES, FAILURE_RULES, RESUMPTION_RULES, TRUNCATION_RULES),
-    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, INTEROP_RULES),
+    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, INTEROP_RULES),
 )
 
 IGNORE_AFTER = ("TLS12-IGNORE-AFTER", "TLS13-IGNORE-AFTER")

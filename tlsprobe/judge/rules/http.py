@@ -9,7 +9,7 @@ from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
-from tlsprobe.model.trace import RecordKind, RemarkKind, Side
+from tlsprobe.model.trace import EventKind, RecordKind, RemarkKind, Side
 
 _BODY = 16 * 1024  # more than any request line and header that we send
 
@@ -90,6 +90,8 @@ def _http_idle(given: RuleInput) -> Answer:
     idle = first and first[0].side is Side.SERVER and first[0].letter != "d"
     if not idle or given.its_end is None or not given.spoken:
         return None
+    if given.trace.drive.did(EventKind.SIGNALLED) is not None:
+        return None  # told to stop: that has rules of its own
     if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the idle connection was ended by a reset"
     if given.axes.tls is not TlsEnd.NOTIFIED:

@@ -9,6 +9,7 @@ from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
+from tlsprobe.model.sequence import Signal
 from tlsprobe.model.trace import (
     Coverage,
     EventKind,
@@ -60,6 +61,14 @@ def _data_lost(given: RuleInput) -> Answer:
         return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
     if given.axes.tcp is not TcpEnd.RESET and _left_unread(given):
         return None
+    return _blamed(given)
+
+
+def _blamed(given: RuleInput) -> Answer:
+    """A loss that shows; a server that was told to stop at once was asked for it."""
+    told = given.trace.drive.did(EventKind.SIGNALLED)
+    if told is not None and told.verb == Signal.STOP:
+        return Result.INFO, f"{_loss(given)}, as it is when a server stops at once"
     return Result.WARN, _loss(given)
 
 
@@ -99,7 +108,12 @@ def _held_back(given: RuleInput) -> Answer:
 
 
 def _left_unread(given: RuleInput) -> bool:
-    """Whether something came, by the wire, that our side did not read: it was busy with a write."""
+    """Whether something came, by the wire, that our side did not read: it was busy with a write.
+
+    Who has read up to the FIN has read it all; half a record at the end is no record.
+    """
+    if given.trace.drive.did(EventKind.EOF) is not None:
+        return False
     came = [s.end for s in given.trace.segments if s.side is Side.SERVER and s.length]
     read = [r.end for r in given.trace.drive.records if r.side is Side.SERVER]
     return max(came, default=0) > max(read, default=0)

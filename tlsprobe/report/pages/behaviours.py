@@ -39,6 +39,7 @@ AT = {
     Phase.HANDSHAKE: "while the client connects",
     Phase.CLIENT_FIRST: "when the client ends first",
     Phase.GOODBYE: "behind the goodbye",
+    Phase.SHUTDOWN: "when the server is told to stop or to reload",
     Phase.IDLE: "at idle expiry",
 }
 """When a behaviour of one phase comes."""

@@ -1,0 +1,83 @@
+"""Drives the sequences that tell the server's process to stop, to drain or to reload.
+
+They come behind everything else and one connection at a time: whatever else were open would be
+ended with it. After each trial the server is started again, by the lab or by whoever supervises it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import trio
+
+from tlsprobe.errors import CannotMeasure
+from tlsprobe.lab.signalled import Signalled
+from tlsprobe.model.facts import Load
+from tlsprobe.model.run import CellPlan, JudgedTrial, Trial
+from tlsprobe.model.sequence import Signal
+from tlsprobe.model.trace import Drive
+
+SERVES_WITHIN = 20.0
+"""Seconds that a server has to answer once it accepts connections again."""
+
+_POLL = 0.25
+_STAYS = frozenset({Signal.RELOAD, Signal.HUP})
+
+
+class Driving(Protocol):
+    """What a campaign can do here."""
+
+    def missing(self, cell: CellPlan) -> list[Trial]:
+        """The trials of a cell that are still to be driven."""
+
+    async def trial(self, cell: CellPlan, trial: Trial) -> tuple[Drive, Load, int | None]:
+        """Drive a trial."""
+
+    async def judge(
+        self, trial: Trial, found: Drive, load: Load, dropped: int | None
+    ) -> JudgedTrial:
+        """Write a trial down, and judge it."""
+
+    async def path_works(self, cell: CellPlan) -> bool | None:
+        """Whether one more connection works; None: nobody can tell."""
+
+    def warn(self, note: str) -> None:
+        """Tell whoever watches, and the report."""
+
+    def tell(self) -> None:
+        """Hand on everything so far."""
+
+
+async def signalled(run: Driving, cells: Iterable[CellPlan], process: Signalled) -> None:
+    """Drive the cells that signal ``process``; those that leave it running come first.
+
+    If no server comes back, the rest stays unmeasured, with a note that says so.
+    """
+    left = [(cell, t) for cell in sorted(cells, key=_stops) for t in run.missing(cell)]
+    while left:
+        cell, trial = left.pop(0)
+        await run.judge(trial, *await run.trial(cell, trial))
+        try:
+            await process.renew()
+            await _served(run, cell)
+        except CannotMeasure as error:
+            if left:
+                said = "1 trial was" if len(left) == 1 else f"{len(left)} trials were"
+                run.warn(f"{error.message}: {said} not driven")
+            break
+        if not left or left[0][0] is not cell:
+            run.tell()
+
+
+async def _served(run: Driving, cell: CellPlan) -> None:
+    """Wait until a whole connection works: who accepts may still be starting, or still stopping."""
+    deadline = trio.current_time() + SERVES_WITHIN
+    while not await run.path_works(cell):
+        if trio.current_time() > deadline:
+            raise CannotMeasure(f"the server answers nothing {SERVES_WITHIN:g} s after its start")
+        await trio.sleep(_POLL)
+
+
+def _stops(cell: CellPlan) -> bool:
+    return not _STAYS.issuperset(cell.sequence.signals)
