@@ -248,7 +248,7 @@ class Verb(StrEnum):
         "resume",
         Row(
             Act.RESUMES,
-            "open another connection, try to resume this session there, and end it in good order",
+            "try to resume this session on another connection, and end that in order",
             place=Place.IN_SESSION,
             forms=(Form.ID,),
         ),
