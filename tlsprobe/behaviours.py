@@ -104,6 +104,7 @@ _PHASES = {
     "control": Phase.CLIENT_FIRST,
     "wire": Phase.CLIENT_FIRST,
     "shutdown": Phase.SHUTDOWN,
+    "limits": Phase.LIMITS,
     "goodbye": Phase.GOODBYE,
     "before-handshake": Phase.HANDSHAKE,
     "handshake": Phase.HANDSHAKE,

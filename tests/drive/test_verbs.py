@@ -349,6 +349,50 @@ def test_no_descriptor_is_left_open(ports: dict[str, int]) -> None:
     assert after(5) == after(50)
 
 
+def test_a_server_that_takes_any_number_of_requests(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged begins with the last of them."""
+    monkeypatch.setattr("tlsprobe.drive.script.MOST_ASKED", 3)
+    found = driver("polite", "request; exhaust; drain")
+    assert (found.owed, found.answered) == (4, 4)
+    gave_up = found.did(EventKind.GAVE_UP)
+    assert gave_up is not None and gave_up.verb == "exhaust"
+    assert kinds(found, Side.CLIENT) == [D]
+    assert kinds(found, Side.SERVER) == [D]
+    assert found.failure is None
+
+
+def test_a_connection_that_is_used_up() -> None:
+    """By age, or here by an idle timer that is shorter than the time between two requests."""
+    with own_server("polite") as (port, _):
+        steps = parse(f"request; exhaust {GENEROUS_S:g}s; send; drain")
+        found = trio.run(drive, route(port), steps)
+    check(found)
+    assert (found.owed, found.answered) == (2, 2)
+    assert found.did(EventKind.GAVE_UP) is None
+    assert kinds(found, Side.SERVER) == [D, N]
+    assert kinds(found, Side.CLIENT) == [D, D]
+
+
+def test_a_server_that_ends_in_the_middle_of_a_response(driver: Driver) -> None:
+    found = driver("truncating", "exhaust; drain")
+    assert (found.owed, found.answered, found.cut_short) == (1, 0, True)
+    assert found.did(EventKind.GAVE_UP) is None
+
+
+def test_what_is_not_read_fills_the_connection(driver: Driver) -> None:
+    """With little room the server waits for us; without, all of it is on our side by then."""
+    large = RawSettings(request=b"get 3000000\n", response=re.compile(b"\n"), goodbye=b"bye\n")
+    found = driver("polite", "send; stall 50ms; drain", settings=large)
+    assert (found.owed, found.answered) == (1, 1)
+    due = found.did(EventKind.DUE)
+    assert due is not None
+    data = [r for r in sent_by(found, Side.SERVER) if r.kind is D]
+    assert sum(r.end - r.start for r in data) > 3_000_000
+    assert data[0].time_ns >= due.time_ns
+
+
 @contextmanager
 def own_server(name: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A built-in server that nobody else uses: its port, and its process."""

@@ -121,6 +121,9 @@ ELSEWHERE = {
     "STOP-IN-FLIGHT": "asked of servers that are told to stop: tests/e2e/test_shutdown.py",
     "STOP-RACE": "the same",
     "STOP-ENDS": "the same",
+    "LIMIT-ANNOUNCED": "asked of servers that have a limit: tests/e2e/test_limits.py",
+    "LIMIT-RACE": "the same",
+    "LIMIT-STALL": "the same",
     "INTEROP-IDLE-SILENT": "broken by what lies between, not by a server: tests/judge",
 }
 

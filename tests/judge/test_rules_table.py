@@ -69,6 +69,14 @@ RESUMED = Note(EventKind.RESUMED, By.ID)
 NOT_RESUMED = Note(EventKind.NOT_RESUMED, By.ID)
 ASKED_FOR_KEYS = (C.key_update(), step("key_update request"), C.request())
 
+USED_UP = play(step("exhaust"), C.request(), S.response(), S.fin(), protocol="http1")
+"""A connection that the server ends behind some request."""
+UNREAD = play(
+    *(C.request(), step("send"), S.partial(), step("stall"), silence(5), S.notify() + S.fin()),
+    protocol="http1",
+)
+"""A response of which our side reads nothing for long."""
+
 TABLE = {
     "TLS12-NOTIFY": Row(
         keeps=play(*SERVER_LEADS, tls="1.2"),
@@ -318,6 +326,24 @@ TABLE = {
         broken=WARN,
         elsewhere=play(told("reload SIGHUP"), step("drain"), gives_up("drain")),
     ),
+    "LIMIT-ANNOUNCED": Row(
+        keeps=driven(USED_UP, remarks=(CLOSE_ANNOUNCED,)),
+        breaks=USED_UP,
+        broken=WARN,
+        elsewhere=play(C.request(), step("send"), S.response(), S.fin(), protocol="http1"),
+    ),
+    "LIMIT-RACE": Row(
+        keeps=play(step("exhaust"), C.request(), S.response(), C.request(), S.response(), S.fin()),
+        breaks=play(step("exhaust"), C.request(), S.response(), C.request(), S.rst(active=True)),
+        broken=WARN,
+        elsewhere=USED_UP,
+    ),
+    "LIMIT-STALL": Row(
+        keeps=play(C.request(), step("send"), S.partial(), step("stall"), silence(5), S.fin()),
+        breaks=driven(UNREAD, remarks=(Remark(RemarkKind.CLOSE_IMPLIED, "HTTP/1.0"),)),
+        broken=WARN,
+        elsewhere=play(C.request(), step("send"), S.partial(), S.fin()),
+    ),
     "INTEROP-RESET-BEFORE-FIN": Row(
         keeps=play(*ORDERLY),
         breaks=play(*POSTGRES),
@@ -418,6 +444,9 @@ LEVELS = {
     "STOP-IN-FLIGHT": Level.INTEROP,
     "STOP-RACE": Level.INTEROP,
     "STOP-ENDS": Level.INTEROP,
+    "LIMIT-ANNOUNCED": Level.SHOULD,
+    "LIMIT-RACE": Level.INTEROP,
+    "LIMIT-STALL": Level.INTEROP,
     "INTEROP-RESET-BEFORE-FIN": Level.INTEROP,
     "INTEROP-RESET-AFTER-FIN": Level.INTEROP,
     "INTEROP-DATA-LOST": Level.INTEROP,

@@ -19,7 +19,7 @@ from tlsprobe.lab.signalled import by_number, known, name_of
 from tlsprobe.model.sequence import Signal
 
 HOST = "127.0.0.1"
-NAMES = {Signal.GRACEFUL: "QUIT", Signal.RELOAD: "HUP"}
+NAMES = {Signal.GRACEFUL: "USR1", Signal.RELOAD: "HUP"}
 HEEDS_NOTHING = (
     "import signal, sys; signal.pthread_sigmask(0, range(1, 30)); print(flush=True); signal.pause()"
 )
@@ -32,12 +32,20 @@ def listener() -> Iterator[socket.socket]:
         yield found
 
 
-def sleeping() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "600"])
+class Sleeping(subprocess.Popen[bytes]):
+    """A process that ends with the block, whatever becomes of the test."""
+
+    def __exit__(self, *about: object) -> None:
+        self.kill()
+        super().__exit__(None, None, None)
+
+
+def sleeping() -> Sleeping:
+    return Sleeping(["sleep", "600"])
 
 
 def test_a_meaning_has_the_signal_of_the_profile_and_a_name_is_itself() -> None:
-    assert name_of(Signal.GRACEFUL, NAMES) == "QUIT"
+    assert name_of(Signal.GRACEFUL, NAMES) == "USR1"
     assert name_of(Signal.STOP, NAMES) == "TERM"
     assert name_of(Signal.USR1, NAMES) == "USR1"
 
@@ -51,10 +59,10 @@ def test_a_number_is_good_for_one_stop(listener: socket.socket) -> None:
     with sleeping() as process:
         held = by_number(str(process.pid), NAMES, HOST, listener.getsockname()[1])
         assert Signal.STOP in held.knows
-        assert held.tell(Signal.GRACEFUL) == "QUIT"
+        assert held.tell(Signal.GRACEFUL) == "USR1"
         with pytest.raises(CannotMeasure, match="has ended as it was told"):
             trio.run(held.renew)
-        assert process.wait() == -signal.SIGQUIT
+        assert process.wait() == -signal.SIGUSR1
 
 
 def test_a_stop_never_meets_another_process_of_that_number(listener: socket.socket) -> None:

@@ -37,6 +37,9 @@ from tlsprobe.model.trace import Drive, EventKind
 LONG_IDLE = 20.0
 """Seconds of idling from which on races run beside everything else, so that nobody waits twice."""
 
+EXHAUST_S = 2.0
+"""Seconds until a connection is used up, more or less: nobody knows a server's limits."""
+
 RESTART_S = 0.5
 """Seconds that a server takes to be started again, as a rule."""
 
@@ -225,6 +228,9 @@ def _steps_s(sequence: Sequence, settings: Settings, pacing: Pacing) -> float:
     in_full = TAKES_TIME if half_hello and not sequence.uses(Verb.FIN) else PASSES_TIME
     seconds, gone = 0.0, False
     for step in sequence.steps:
+        if step.verb is Verb.EXHAUST:
+            seconds += EXHAUST_S
+            continue
         gone = gone or step.verb in RELEASES
         if step.verb in in_full and not isinstance(step.wait, Limit):
             seconds += float(step.wait)

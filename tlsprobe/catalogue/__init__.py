@@ -79,7 +79,7 @@ def find_sequences(text: str) -> tuple[Sequence, ...]:
     return chapter or (find_sequence(text),)
 
 
-OPT_IN = frozenset({"control", "wire", "shutdown"})
+OPT_IN = frozenset({"control", "wire", "shutdown", "limits"})
 """The chapters that are measured only where somebody asks for them by name."""
 
 
@@ -199,10 +199,10 @@ def _may_leave_unread(sequence: Sequence) -> bool:
             case Verb.SEND | Verb.HELLO:
                 if sequence.is_idle and _is_half(step):
                     return True
-            case Verb.REQUEST | Verb.MEET | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
-                pass  # what is awaited is read
-            case Verb.KEY_UPDATE:
-                pass  # TLS reads it together with what follows
+            case Verb.REQUEST | Verb.EXHAUST | Verb.MEET | Verb.KEY_UPDATE:
+                pass  # what is awaited is read, and new keys together with what follows
+            case Verb.SLEEP | Verb.PAUSE | Verb.STALL | Verb.AWAIT | Verb.DRAIN:
+                pass  # waits
             case Verb.CONNECT | Verb.FIN | Verb.CLOSE | Verb.TICKET | Verb.RESUME | Verb.SIGNAL:
                 pass  # no bytes, or on a connection of its own
             case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:

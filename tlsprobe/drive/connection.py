@@ -78,6 +78,7 @@ class Connection:
     handshake itself, and nothing is answered for it; ``hello`` is what is left of a ClientHello
     then, and ``flight`` says that the server's answer is there. ``earlier`` is a session of another
     connection that this one offers to resume; without ``takes_tickets`` it does by its id.
+    ``is_small``: there is little room for what is not read.
     ``data_at`` is when the newest data of the server was read (``time.perf_counter``).
     """
 
@@ -121,11 +122,19 @@ class Connection:
         "transport",
     )
 
-    def __init__(self, route: Route, earlier: bytes = b"", *, takes_tickets: bool = True) -> None:
+    def __init__(
+        self,
+        route: Route,
+        earlier: bytes = b"",
+        *,
+        takes_tickets: bool = True,
+        is_small: bool = False,
+    ) -> None:
         self.route = route
         self.earlier = earlier
         self.takes_tickets = takes_tickets
-        self.transport = TcpTransport(route.address, route.namespace, route.ports)
+        where = route.address, route.namespace, route.ports
+        self.transport = TcpTransport(*where, is_small=is_small)
         self.lane: Lane | None = None
         self.shaped: tuple[Shaped, ...] = ()
         self.conversation = route.converse()

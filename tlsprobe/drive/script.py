@@ -36,7 +36,7 @@ from tlsprobe.model.sequence import (
     Step,
     Verb,
 )
-from tlsprobe.model.trace import Drive, EventKind, Mark, Stage
+from tlsprobe.model.trace import CLOSING_REMARKS, Drive, EventKind, Mark, RemarkKind, Stage
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.shaper.protocol import Do
 
@@ -45,7 +45,11 @@ __all__ = ["Patience", "Racer", "Route", "drive"]
 TICKET_PATIENCE = 0.1
 """Seconds to wait for the session tickets that an earlier connection was sent."""
 
+MOST_ASKED = 2000
+"""Requests on one connection, to find out how many the server takes: nginx takes 1000."""
+
 _SPIN_BELOW = 0.003
+_LAST = CLOSING_REMARKS | {RemarkKind.GOAWAY}
 
 Racing = Literal[Verb.ANSWER, Verb.MEET]
 """The verbs that race the server's idle expiry."""
@@ -70,7 +74,8 @@ async def drive(
     begins.
     """
     by_id = any(step.form is Form.ID for step in sequence.steps)
-    connection = Connection(route, takes_tickets=not by_id)
+    is_small = sequence.uses(Verb.STALL)
+    connection = Connection(route, takes_tickets=not by_id, is_small=is_small)
     script = _Script(connection, sequence, racer, opened)
     try:
         await script.run()
@@ -166,6 +171,25 @@ class _Script:
             failure = conversation.failure or "the protocol failed"
             connection.give_up(failure, conversation.hint)
 
+    async def exhaust(self, step: Step) -> None:
+        """Ask until the server ends the connection, or says that it does; give up in the end.
+
+        What is judged begins with the last request.
+        """
+        connection = self.connection
+        apart = 0.0 if step.wait is Limit.PATIENCE else connection.seconds(step.wait)
+        until = trio.current_time() + connection.route.patience.idle
+        for _ in range(MOST_ASKED):
+            if _is_last(connection) or trio.current_time() > until:
+                break
+            connection.mark = Mark(time.time_ns(), connection.sent, connection.received)
+            await self.request(step.form, connection.answer_deadline())
+            if apart and not _is_last(connection):
+                await connection.until(lambda: connection.over, trio.current_time() + apart)
+        if not _is_last(connection):
+            connection.note(EventKind.GAVE_UP, step.verb)
+            raise GivenUp  # there is no limit to meet
+
     async def perform(  # noqa: PLR0912 - one per verb
         self, burst: list[Group], *, asks_next: bool = False
     ) -> None:
@@ -187,7 +211,9 @@ class _Script:
                 await self.request(step.form, self.connection.answer_deadline())
             case Verb.SLEEP:
                 await self.sleep(self.connection.seconds(step.wait))
-            case Verb.PAUSE:
+            case Verb.EXHAUST:
+                await self.exhaust(step)
+            case Verb.PAUSE | Verb.STALL:
                 await self.pause(self.connection.seconds(step.wait))
             case Verb.AWAIT if asks_next and step.event is Awaited.END and step.wait is Limit.IDLE:
                 await self.stay_idle()
@@ -332,6 +358,12 @@ class _Script:
             connection.note(EventKind.GAVE_UP, f"{step.verb} {step.event or ''}".strip())
             if step.wait is Limit.IDLE:
                 raise GivenUp  # there is no expiry to answer
+
+
+def _is_last(connection: Connection) -> bool:
+    """Whether the server has ended the connection, or said that it does no more on it."""
+    remarks = connection.conversation.remarks
+    return connection.over or any(remark.kind in _LAST for remark in remarks)
 
 
 def _asks(group: Group) -> bool:

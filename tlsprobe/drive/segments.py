@@ -150,7 +150,9 @@ def piece_of(connection: Connection, step: Step) -> Piece:  # noqa: PLR0911 - on
             return Piece(RecordKind.KEY_UPDATE, record)
         case Verb.FIN | Verb.CLOSE | Verb.ABORT:
             return Piece(RecordKind.PLAIN, b"")
-        case Verb.CONNECT | Verb.REQUEST | Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
+        case Verb.CONNECT | Verb.REQUEST | Verb.EXHAUST | Verb.STALL:
+            raise AssertionError(f"'{step.verb}' is not written")
+        case Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
             raise AssertionError(f"'{step.verb}' is not written")
         case Verb.ANSWER | Verb.MEET | Verb.HOLD | Verb.RELEASE | Verb.WINDOW:
             raise AssertionError(f"'{step.verb}' is not written")

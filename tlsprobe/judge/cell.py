@@ -48,6 +48,7 @@ _DOUBTS = {
     Doubt.WITH_RESPONSE: "the server ended the connection with its response: no idle timer of its"
     " came into it",
     Doubt.OVERTAKEN: "the server began to end the connection before our sequence did anything",
+    Doubt.NO_LIMIT: "not reached: the server let us go on, and no limit of its was met",
     Doubt.CROWDED: "our own connections filled the server",
 }
 

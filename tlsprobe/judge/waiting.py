@@ -46,7 +46,8 @@ def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | No
     if not trace.drive.events:
         return None
     if not knowledge.waits_idle:
-        return Doubt.OVERTAKEN if _is_overtaken(trace, closing) else None
+        unmet = Doubt.NO_LIMIT if _met_no_limit(trace) else None
+        return Doubt.OVERTAKEN if _is_overtaken(trace, closing) else unmet
     if _asked_on_idle(trace):
         return None
     if _is_in_time(trace):
@@ -54,6 +55,18 @@ def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | No
     if _is_not_reached(trace, closing):
         return Doubt.NOT_REACHED
     return Doubt.WITH_RESPONSE if ends_with_response(trace, closing) else None
+
+
+def _met_no_limit(trace: Trace) -> bool:
+    """Whether a sequence that looks for a limit of the server's has met none.
+
+    One of the time that a response may wait to be read was met where it did not come whole.
+    """
+    drive = trace.drive
+    verbs = {event.verb for event in drive.events if event.kind is EventKind.STEP}
+    gave_up = {event.verb for event in drive.events if event.kind is EventKind.GAVE_UP}
+    whole = Verb.STALL in verbs and drive.answered >= drive.owed
+    return whole or Verb.EXHAUST in gave_up
 
 
 def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:

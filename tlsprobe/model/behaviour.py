@@ -44,6 +44,7 @@ class Phase(StrEnum):
     GOODBYE = "goodbye"
     IDLE = "idle"
     SHUTDOWN = "shutdown"
+    LIMITS = "limits"
 
 
 class Tried(StrEnum):

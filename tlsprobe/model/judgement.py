@@ -275,7 +275,7 @@ class Doubt(StrEnum):
     our sequence did anything behind its opening request. LATE: a step of ours came at another time
     than it was meant for, and may have met another server for it. BUSY: what we waited for in vain
     may have been on its way, so slow was everything just then. CROWDED: our own connections filled
-    the server.
+    the server. NO_LIMIT: the server let us go on as long as we did: no limit of its was met.
     """
 
     ENDED_EARLY = "ended-before-start"
@@ -288,6 +288,7 @@ class Doubt(StrEnum):
     LATE = "late"
     BUSY = "busy"
     CROWDED = "crowded"
+    NO_LIMIT = "no-limit"
 
     @property
     def spoils(self) -> bool:

@@ -169,6 +169,15 @@ class Verb(StrEnum):
             forms=(Form.LARGE,),
         ),
     )
+    EXHAUST = (
+        "exhaust",
+        Row(
+            Act.ASKS,
+            "request again and again, so far apart, until the server ends it",
+            Operand.WAIT,
+            Place.IN_SESSION,
+        ),
+    )
     SEND = (
         "send",
         Row(
@@ -215,6 +224,14 @@ class Verb(StrEnum):
     ABORT = "abort", Row(Act.ABORTS, "close the socket with an RST")
     SLEEP = "sleep", Row(Act.WAITS, "wait this long and read", Operand.DURATION)
     PAUSE = "pause", Row(Act.WAITS, "wait this long and do not read", Operand.DURATION)
+    STALL = (
+        "stall",
+        Row(
+            Act.WAITS,
+            "do not read for this long, with little room for what is not read",
+            Operand.DURATION,
+        ),
+    )
     AWAIT = "await", Row(Act.WAITS, "read until this happens", Operand.EVENT)
     DRAIN = "drain", Row(Act.WAITS, "read until the server has ended the connection", Operand.WAIT)
     ANSWER = (

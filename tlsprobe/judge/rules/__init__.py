@@ -12,6 +12,7 @@ from functools import lru_cache
 from tlsprobe.judge.rules.failure import FAILURE_RULES
 from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcome
+from tlsprobe.judge.rules.limits import LIMIT_RULES
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.resumption import RESUMPTION_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
@@ -37,7 +38,7 @@ __all__ = [
 
 _CHAPTERS = (
     *(TLS_RULES, FAILURE_RULES, RESUMPTION_RULES, TRUNCATION_RULES),
-    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, INTEROP_RULES),
+    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, LIMIT_RULES, INTEROP_RULES),
 )
 
 IGNORE_AFTER = ("TLS12-IGNORE-AFTER", "TLS13-IGNORE-AFTER")

@@ -9,7 +9,7 @@ from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
-from tlsprobe.model.sequence import Signal
+from tlsprobe.model.sequence import Signal, Verb
 from tlsprobe.model.trace import (
     Coverage,
     EventKind,
@@ -65,10 +65,17 @@ def _data_lost(given: RuleInput) -> Answer:
 
 
 def _blamed(given: RuleInput) -> Answer:
-    """A loss that shows; a server that was told to stop at once was asked for it."""
-    told = given.trace.drive.did(EventKind.SIGNALLED)
+    """A loss that shows.
+
+    A server that was told to stop at once was asked for it, and a client that does not read asks
+    for it, too.
+    """
+    drive = given.trace.drive
+    told = drive.did(EventKind.SIGNALLED)
     if told is not None and told.verb == Signal.STOP:
         return Result.INFO, f"{_loss(given)}, as it is when a server stops at once"
+    if any(e.kind is EventKind.STEP and e.verb == Verb.STALL for e in drive.events):
+        return Result.INFO, f"{_loss(given)}, and our side had not read for long"
     return Result.WARN, _loss(given)
 
 

@@ -39,6 +39,7 @@ AT = {
     Phase.HANDSHAKE: "while the client connects",
     Phase.CLIENT_FIRST: "when the client ends first",
     Phase.GOODBYE: "behind the goodbye",
+    Phase.LIMITS: "at a limit of the server's",
     Phase.SHUTDOWN: "when the server is told to stop or to reload",
     Phase.IDLE: "at idle expiry",
 }

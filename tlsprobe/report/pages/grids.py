@@ -28,6 +28,7 @@ CHAPTERS = {
     "handshake": "In the handshake",
     "control": "Alerts, key updates and broken records",
     "wire": "What happens on the way",
+    "limits": "Limits of the server",
     "shutdown": "The server is stopped or reloaded",
 }
 """The chapters of the catalogue, as headings."""
