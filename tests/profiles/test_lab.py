@@ -197,5 +197,5 @@ def test_every_shipped_vendor_tells_its_version_and_how_to_get_it(name: str) -> 
     assert lab is not None
     assert lab.version
     assert lab.tls_library or lab.tls_version
-    assert lab.packages or lab.pip or lab.npm or lab.build or lab.needs
+    assert lab.packages or lab.pip or lab.npm or lab.build or lab.needs or lab.image
     assert (lab.idle == 0) or lab.idle_directive

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from tlsprobe.errors import UsageError
+from tlsprobe.lab.commands import SEARCHED, find_command
+from tlsprobe.lab.containers import engine, has_image, pulling
 from tlsprobe.lab.workspace import fill, fill_all
 from tlsprobe.model.profile import WITH, Lab, Profile
 from tlsprobe.profiles import FILE as PROFILE
 from tlsprobe.profiles import load_profile
-
-SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
-"""Where Debian keeps servers; an ordinary user's PATH leaves some of it out."""
 
 STAMP = ".installed"
 """A file in a vendor's tools folder that says for which profile they were made."""
@@ -91,9 +89,21 @@ def _own(profile: Profile, tools: Path) -> Availability:
     if absent:  # a copy of a profile, which probes as well without them
         words = f"there is no file {absent[0]!r} beside the profile"
         return Availability(Presence.MISSING, words=words)
+    if lab.image is not None:
+        return _in_image(lab.image)
     return (
         _on_machine(lab, profile, own_tools) if lab.suite is None else _in_root(profile, own_tools)
     )
+
+
+def _in_image(image: str) -> Availability:
+    """A server that is started from a container image."""
+    if not engine():
+        words = "needs podman or docker, which this machine does not have"
+        return Availability(Presence.MISSING, words=words)
+    if has_image(image):
+        return Availability(Presence.HERE)
+    return Availability(Presence.INSTALLABLE, words=pulling(image))
 
 
 def _on_machine(lab: Lab, profile: Profile, own_tools: Path) -> Availability:
@@ -164,12 +174,6 @@ def _find_inside(root: Path, candidates: Iterable[str]) -> str | None:
             if program := next((path for path in found if os.access(path, os.X_OK)), None):
                 return f"/{program.relative_to(root)}"
     return None
-
-
-def find_command(name: str) -> str | None:
-    """A command on PATH, or where servers are kept."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), *SEARCHED])
-    return shutil.which(name, path=path)
 
 
 def _is_here(need: str) -> bool:

@@ -21,7 +21,7 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.flows.connection import Flow
-from tlsprobe.lab.availability import SEARCHED
+from tlsprobe.lab.commands import SEARCHED
 from tlsprobe.lab.vendor import Started
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Drive, Segment, Stage, Trace

@@ -23,13 +23,14 @@ from tlsprobe.lab.availability import (
     STAMP,
     Presence,
     availability,
-    find_command,
     find_program,
     fingerprint,
     is_to_be_made,
     lab_of,
     sibling,
 )
+from tlsprobe.lab.commands import find_command
+from tlsprobe.lab.containers import engine, pulling
 from tlsprobe.lab.process import last_words, ran
 from tlsprobe.lab.suites import Suite
 from tlsprobe.lab.vendor import versions
@@ -60,7 +61,12 @@ async def install(profiles: Iterable[Profile], tools: Path, tell: Tell) -> dict[
         if found.presence is Presence.MISSING:
             failures[profile.name] = found.words
             continue
+        image = lab_of(profile).image
         try:
+            if image is not None:
+                tell(f"{profile.name}: {pulling(image)}")
+                await _run((*engine(), "pull", image), Path("/"))
+                continue
             await _make_tools(profile, tools / profile.name, tell)
             await _must_be_as_named(profile, tools)
         except CannotMeasure as error:

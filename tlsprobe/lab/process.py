@@ -20,7 +20,7 @@ from pathlib import Path
 import trio
 
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.lab.availability import SEARCHED
+from tlsprobe.lab.commands import SEARCHED
 from tlsprobe.lab.workspace import Account
 
 STOPS_WITHIN = 5.0

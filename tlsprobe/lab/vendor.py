@@ -21,7 +21,8 @@ from tlsprobe.lab.availability import (
     sibling,
     tools_of,
 )
-from tlsprobe.lab.process import ServerProcess, as_account, environment, prepare
+from tlsprobe.lab.containers import Container, asking
+from tlsprobe.lab.process import MARK, ServerProcess, as_account, environment, prepare
 from tlsprobe.lab.roots import inside
 from tlsprobe.lab.signalled import Signalled, known, name_of
 from tlsprobe.lab.workspace import (
@@ -95,13 +96,19 @@ async def running(
         names |= {name: fill(value, names) for name, value in lab.values.items()}
         _render(lab, folder, names, whom)
         into = (*prefix, *inside(lab, tools_of(profile, workspace.tools)))
-        server = await _start(lab, names, folder, whom, into)
+        image = lab.image and Container(lab.image, folder, f"{MARK}={folder}")
+        server = await _start(lab, names, folder, whom, into, image or None)
+
+        async def stop() -> None:
+            await server.stop(lab.stop)
+            if image:
+                image.remove()
 
         async def renew() -> None:
             nonlocal server
-            await server.stop(lab.stop)
+            await stop()
             (folder / LOG).unlink(missing_ok=True)  # it may say when the first one was ready
-            server = _run(lab, names, folder, whom, into)
+            server = _run(lab, names, folder, whom, into, image or None)
             await _until_ready(server, lab, host, port, prefix)
 
         def tell(what: Signal) -> str:
@@ -127,7 +134,7 @@ async def running(
                 process=Signalled(known(profile.signals), tell, renew),
             )
         finally:
-            await server.stop(lab.stop)
+            await stop()
 
 
 def _program(profile: Profile, workspace: Workspace) -> str | None:
@@ -194,26 +201,38 @@ def _render(lab: Lab, folder: Path, names: Mapping[str, str], whom: Account) -> 
         whom.own(rendered)
 
 
-async def _start(
-    lab: Lab, names: Mapping[str, str], folder: Path, whom: Account, prefix: Sequence[str]
+async def _start(  # noqa: PLR0917 - what a start takes
+    lab: Lab,
+    names: Mapping[str, str],
+    folder: Path,
+    whom: Account,
+    prefix: Sequence[str],
+    image: Container | None,
 ) -> ServerProcess:
     user = whom if lab.as_user else None
     env = _environment(lab, names, folder)
     for command in lab.prepare:
         await prepare([*prefix, *as_account(user), *fill_all(command, names)], folder, env)
-    return _run(lab, names, folder, whom, prefix)
+    return _run(lab, names, folder, whom, prefix, image)
 
 
 def _environment(lab: Lab, names: Mapping[str, str], folder: Path) -> dict[str, str]:
     return environment(folder, {name: fill(value, names) for name, value in lab.env.items()})
 
 
-def _run(
-    lab: Lab, names: Mapping[str, str], folder: Path, whom: Account, prefix: Sequence[str]
+def _run(  # noqa: PLR0917 - the same
+    lab: Lab,
+    names: Mapping[str, str],
+    folder: Path,
+    whom: Account,
+    prefix: Sequence[str],
+    image: Container | None,
 ) -> ServerProcess:
     """Start the server where everything is prepared."""
     user, env = whom if lab.as_user else None, _environment(lab, names, folder)
-    words = [*prefix, *as_account(user, "--pdeathsig", lab.stop), *fill_all(lab.start, names)]
+    inside_image = [] if image is None else image.words()
+    leading = [*prefix, *as_account(user, "--pdeathsig", lab.stop), *inside_image]
+    words = [*leading, *fill_all(lab.start, names)]
     return ServerProcess(words, folder, env, folder / LOG)
 
 
@@ -268,19 +287,28 @@ async def versions(
         into = inside(lab, tools_of(profile, tools))
     except CannotMeasure:
         return None, lab.tls_library
-    version = await _told(lab.version, lab.version_pattern, names, into)
-    return version, lab.tls_library or await _told(lab.tls_version, lab.tls_pattern, names, into)
+    where = into, lab.image
+    version = await _told(lab.version, lab.version_pattern, names, *where)
+    return version, lab.tls_library or await _told(lab.tls_version, lab.tls_pattern, names, *where)
 
 
 async def _told(
-    command: Command, pattern: re.Pattern[str], names: Mapping[str, str], into: Sequence[str]
+    command: Command,
+    pattern: re.Pattern[str],
+    names: Mapping[str, str],
+    into: Sequence[str],
+    image: str | None,
 ) -> str | None:
     if not command:
         return None
+    filled = fill_all(command, names)
     try:
         with trio.fail_after(VERSION_WITHIN):
             ended = await trio.run_process(
-                [*into, *fill_all(command, names)], check=False, capture_stdout=True, stderr=-2
+                [*into, *(filled if image is None else asking(image, filled))],
+                check=False,
+                capture_stdout=True,
+                stderr=-2,
             )
     except (OSError, trio.TooSlowError):
         return None

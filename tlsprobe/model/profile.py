@@ -109,6 +109,7 @@ class LabRemedy:
 class Lab:
     """The ``[lab]`` table: how to get, start, know and stop a real server. Durations in seconds.
 
+    ``image`` is a container image that ``start`` runs in; ``program`` is looked for nowhere then.
     Commands and templates hold LAB_PLACEHOLDERS and those of ``values``. ``program`` are places to
     look for the server in, in order; ``packages`` are Debian's, ``pip`` and ``npm`` requirements;
     ``build`` runs once in the tools folder; ``needs`` are commands that somebody else must have
@@ -127,6 +128,7 @@ class Lab:
 
     folder: Path
     start: Command
+    image: str | None = None
     title: str | None = None
     program: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()

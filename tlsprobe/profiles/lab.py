@@ -254,6 +254,7 @@ _VERSION: Keys = {
 
 _LAB: Keys = {
     "title": Key(a_text),
+    "image": Key(a_text),
     "program": Key(some_names),
     "packages": Key(some_names),
     "pip": Key(some_names),
