@@ -2,9 +2,8 @@
 
 What `FrameReading` does packet by packet, numpy does here for a block of them: the fields of plain
 packets are cut out of the file's own bytes, sorted by flow, and each flow of the block is added to
-the `Summary` once. It is the same summary, as tests say of both ways. A million packets take half a
-second in place of two; to import numpy takes as long as a hundred thousand of them, which is why
-small captures go without.
+the `Summary` once. It is the same summary, as tests say of both ways. A million packets of long
+connections take 1.4 s in place of 2.3; to import numpy takes 0.17 s, so small captures go without.
 """
 
 from __future__ import annotations

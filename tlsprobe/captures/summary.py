@@ -16,8 +16,8 @@ HALF_LIMIT = 150_000
 MARK_LIMIT = 64
 """Marks kept of one direction; what comes after them is counted."""
 ALL_MARKS_LIMIT = 200_000
-LISTED_LIMIT = 8_000_000
-"""Of so many packets of a capture it is remembered whose they are, in four bytes each."""
+LISTED_LIMIT = 4_000_000
+"""Of so many packets it is remembered whose they are and where they lie, in twelve bytes each."""
 _GONE_LIMIT = 200_000
 """So many halves that had to make room are remembered, by their hashes."""
 
