@@ -82,6 +82,22 @@ def test_the_control_of_the_tests_is_the_catalogues() -> None:
     assert control.groups == catalogue()[WITHOUT].sequence.groups
 
 
+@pytest.mark.parametrize(("caught", "foreign"), [(0, False), (2, False), (3, True)])
+def test_where_a_box_was_caught_its_perfect_forgeries_are_not_the_servers(
+    caught: int, foreign: bool
+) -> None:
+    """A server that would have answered is not blamed for what only looks like its own RST."""
+    perfect = play(C.notify(), S.rst(active=True))
+    given_away = play(C.notify(), S.rst(active=True).but(ttl=61))
+    facts = [trial(ALONE, n, given_away if n < caught else perfect) for n in range(5)]
+    told = run_of(PlanFact((planned(ALONE),)), *facts).trials[-1].judgement
+    (reset,) = told.resets
+    assert (reset.cause is Cause.MIDDLEBOX) is foreign
+    assert reset.confidence is Confidence.MEDIUM
+    failed = [r.rule for r in told.results if r.result is Result.FAIL]
+    assert bool(failed) is not foreign
+
+
 UPLOAD = "upload-refused"
 
 

@@ -60,6 +60,9 @@ _Close = tuple[tuple[Group, ...], str]
 CONTROL = "control"
 """The role of a cell that was added to tell the cause of another's resets."""
 
+CAUGHT = 3
+"""RSTs with a sign of another machine, from which on a box on the way is taken to make them."""
+
 Name = tuple[str, str]
 """A cell's sequence and TLS version."""
 
@@ -167,6 +170,7 @@ class RunInJudgement:
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
         self._timers: tuple[Timer, ...] | None = ()
         self._took: defaultdict[str, int] = defaultdict(int)  # by sequence, in either version
+        self._foreign: Counter[str] = Counter()  # by sequence
         self._judged: dict[int, tuple[Knowledge, JudgedTrial]] = {}
         self._first: dict[tuple[Name, str], int] = {}
         self._words: dict[str, tuple[Word, ...]] = {}
@@ -215,6 +219,7 @@ class RunInJudgement:
             self._learn_expiry(name, digest)
         self._places[name].append(len(self._known))
         self._took[trial.sequence] = max(self._took[trial.sequence], digest.took_ns)
+        self._foreign[trial.sequence] += digest.foreign
         drive = fact.trace.drive
         client = endpoint(*drive.client) if drive.client else ""
         times = [event.time_ns for event in drive.events] or [0]
@@ -293,6 +298,8 @@ class RunInJudgement:
             alone = replace(alone, far=far, timers=timers)
         if digest.waited and (took := self._took[name[0]]):
             alone = replace(alone, took_ns=took)
+        if digest.gave_up and self._foreign[name[0]] and self._foreign.total() >= CAUGHT:
+            alone = replace(alone, foreign=self._foreign.total())
         if (room := self._room_for(known)) is not None:
             alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:

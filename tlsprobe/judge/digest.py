@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tlsprobe.judge.behind_alert import spoke_behind
+from tlsprobe.judge.causes import looks_foreign, resets_of
 from tlsprobe.judge.causes.answers import read_to
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
@@ -53,6 +54,7 @@ def digest_of(trace: Trace) -> Digest:
         silence=None if early else _long_silence(trace),
         spoke=spoke_behind(trace.drive),
         took_ns=_took_ns(trace),
+        foreign=(before or after) and any(map(looks_foreign, resets_of(trace))),
     )
 
 

@@ -89,7 +89,8 @@ class Digest:
     FIN. ``fins``: it ended with a FIN. ``alone``: a close_notify was all that we sent.
     ``silence``: it ended the connection after a long one. ``spoke``: it sent data, be it in answer
     to something or not, after our close_notify. ``took_ns``: how long it took for
-    its first word behind the opening; 0 if it said none.
+    its first word behind the opening; 0 if it said none. ``foreign``: an RST that was to be the
+    server's decision bore a sign of another machine.
     """
 
     reached: bool
@@ -104,6 +105,7 @@ class Digest:
     silence: Silence | None = None
     spoke: bool = False
     took_ns: int = 0
+    foreign: bool = False
 
     @property
     def waited(self) -> bool:
@@ -145,6 +147,8 @@ class Knowledge:
     the run saw fire. ``offered`` is the TLS version that was offered, and ``alert_alone`` a control
     of our alert. ``took_ns`` is how long the server took at most in this run to answer the same
     sequence, there if an answer may have been too slow for our patience.
+    ``foreign`` is in how many trials of the run an RST bore a sign of another machine, there if
+    some of them were of the same sequence.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
     packets' numbers.
@@ -160,6 +164,7 @@ class Knowledge:
     waits_idle: bool = False
     timers: tuple[Timer, ...] = ()
     took_ns: int = 0
+    foreign: int = 0
     room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None

@@ -282,3 +282,27 @@ def test_an_acknowledgement_before_the_first_byte_is_no_probe() -> None:
     """It stands one byte before what is sent next, as a probe does."""
     reset = why(play(S.fin(), C.ack(), C.data(1), S.rst()))
     assert (reset.cause, reset.trigger) == (Cause.DATA_AFTER_CLOSE, FIRST + 2)
+
+
+def test_what_its_sender_has_acknowledged_provoked_no_reset() -> None:
+    """A box that answers our alert with a bare RST is overtaken by the server's own answer."""
+    alert = C.notify()
+    late = S.rst().but(start=_next_byte())
+    reset = why(play(alert, S.notify(), S.fin(), late))
+    assert reset.cause is not Cause.DATA_AFTER_CLOSE
+    assert reset.trigger is None
+    assert reset.confidence is not Confidence.HIGH
+
+
+def _next_byte() -> int:
+    """The server's next number behind the usual opening."""
+    return play(C.notify(), S.rst()).segments[-1].start
+
+
+def test_an_answer_behind_an_rst_of_nobody_is_not_surely_a_close() -> None:
+    """The first may be a box's, which ended the server's connection in the client's name."""
+    nobody = S.rst(active=True).but(start=_next_byte() + 100)
+    first, second = resets_of(play(nobody, C.notify(), S.rst()))
+    assert first.cause is Cause.UNKNOWN
+    assert second.confidence is not Confidence.HIGH
+    assert Cause.NO_STATE in {second.cause, *second.alternatives}

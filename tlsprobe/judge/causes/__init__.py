@@ -55,11 +55,18 @@ def is_doubtful(reset: Reset) -> bool:
     return unread and reset.side is Side.SERVER
 
 
+def looks_foreign(reset: Reset) -> bool:
+    """Whether a server's decision bears a sign of another machine, though it proves nothing."""
+    if reset.side is not Side.SERVER or reset.passive or reset.cause is Cause.REFUSED:
+        return False
+    return reset.cause is Cause.MIDDLEBOX or Cause.MIDDLEBOX in reset.alternatives
+
+
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     found = _with_holes(diagnose(context), context)
     proved = _by_far_side(found, context, knowledge.far)
     told, control = (None if proved else by_run(found, context, knowledge)) or (found, None)
-    last = proved or told
+    last = proved or _beside_a_box(told, context, knowledge.foreign)
     kernel = knowledge.kernel.get(context.rst.number)
     if kernel is not None:
         last = by_kernel(last, context, kernel)
@@ -92,6 +99,19 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
         return replace(found, evidence=evidence)
     evidence = (*evidence, wording.missing(context))
     return replace(found, confidence=found.confidence.lowered, evidence=evidence)
+
+
+def _beside_a_box(found: Diagnosis, context: ResetContext, foreign: int) -> Diagnosis:
+    """The answer where other RSTs of the run, in the same place, were not the server's own.
+
+    A forgery may be perfect where nothing of the server's follows that would give it away.
+    """
+    if not foreign or context.sender is not Side.SERVER or found.cause not in ALIKE:
+        return found
+    left = dict.fromkeys((found.cause, *found.alternatives))
+    left.pop(Cause.MIDDLEBOX, None)
+    evidence = (*found.evidence, wording.beside_a_box(foreign))
+    return Diagnosis(Cause.MIDDLEBOX, Confidence.MEDIUM, evidence, tuple(left))
 
 
 def _or_middlebox(found: Diagnosis) -> Diagnosis:

@@ -98,7 +98,10 @@ def _echo(context: ResetContext) -> Diagnosis | None:
     cause = Cause.DATA_AFTER_CLOSE if trigger.length else Cause.CLOSED_ALREADY
     if earlier.cause is Cause.NO_STATE:
         cause = Cause.NO_STATE
-    return Diagnosis(cause, Confidence.HIGH, (wording.echo(context, earlier.packet, trigger),))
+    said = (wording.echo(context, earlier.packet, trigger),)
+    if earlier.cause is Cause.UNKNOWN:  # it may not have been the sender's own
+        return Diagnosis(cause, Confidence.MEDIUM, said, (Cause.NO_STATE,))
+    return Diagnosis(cause, Confidence.HIGH, said)
 
 
 def _data_after_close(context: ResetContext) -> Diagnosis | None:

@@ -24,6 +24,7 @@ def trigger_of(
 
     Data, a FIN, a SYN and a probe ask for an answer. Those that have none yet draw an RST each, in
     order. A pure acknowledgement asks for none, and is taken only where the RST follows promptly.
+    What the sender has acknowledged it has taken: no kernel refuses it afterwards.
     """
     fits = [s for s in theirs if s.ack == rst.start and not s.rst]
     if not fits:
@@ -32,7 +33,10 @@ def trigger_of(
     if strays:
         drawn = sum(s.rst and s.ack is None and s.start == rst.start for s in own)
         return strays[min(drawn, len(strays) - 1)]
-    last = fits[-1]
+    taken = {s.number for s in _asking(theirs)}  # or there would be a stray among them
+    last = next((s for s in reversed(fits) if s.number not in taken), None)
+    if last is None:
+        return None
     return last if rst.time_ns - last.time_ns <= prompt_ns(prior) else None
 
 

@@ -437,3 +437,11 @@ def _packets(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"packet {numbers[0]}"
     return f"packets {numbers[0]} to {numbers[-1]}" if numbers else "no packet of its own"
+
+
+def beside_a_box(foreign: int) -> str:
+    """That a box on the way was caught at it elsewhere in the run."""
+    return (
+        f"in {foreign} trials of this run such an RST bore signs of another machine: something"
+        " between client and server makes them"
+    )
