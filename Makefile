@@ -10,10 +10,11 @@ unexport PYTHONDONTWRITEBYTECODE
 WITH_GO = PATH="$(CURDIR)/.venv/go/go/bin:$$PATH"
 
 PYTEST = $(WITH_GO) .venv/bin/python -m pytest
-# Two processes for each processor, as many tests only wait.
-SPREAD = -p tests.forks --forks auto
+# A file is one process's: what its tests share is made once. In the order of collection, which
+# begins with what takes longest.
+SPREAD = --maxprocesses 8 --dist loadfile --no-loadscope-reorder --numprocesses
 # One process on each of two processors is as quiet as one on one.
-CALMLY = -p tests.forks --forks 2
+CALMLY = $(SPREAD) 2
 FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
@@ -33,11 +34,11 @@ demo: install  ## probe the built-in reference servers on loopback
 	@.venv/bin/tlsprobe demo
 
 check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
-	$(PYTEST) $(SPREAD) --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
+	$(PYTEST) $(SPREAD) logical --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
 
 test: install test-deps  ## the whole test suite
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
-	$(PYTEST) $(SPREAD) -m "not alone"
+	$(PYTEST) $(SPREAD) auto -m "not alone"
 	$(PYTEST) $(CALMLY) -m alone tests/e2e
 
 lint: install  ## style, format and types

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import prepared, servers
-from tests.forks import processors
+from tests import servers
 from tests.servers import Nginx, Pki, Postgres
 from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.lab import kernel_reasons
@@ -52,6 +53,9 @@ LONG = (
 )
 """What takes longest, and so comes first: whoever is done with it takes what is short."""
 
+CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+"""Where a container reads how much of its processors it may use: cgroup v2, and v1."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first; otherwise as they were collected."""
@@ -63,18 +67,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks[item.path])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
-    """One process imports all of tlsprobe for all that are about to be forked."""
-    forks = session.config.getoption("forks", 0)
-    if forks and any(item.path.is_relative_to(HERE / "e2e") for item in session.items):
-        prepared.parent()
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process for each processor that we may use, and one more: many tests only wait."""
-    return 1 + processors()
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for each processor that we may use, since many tests only wait; else one.
+
+    A container may see sixty-four and be stopped for most of the time when it uses them.
+    """
+    each = 1 if config.option.numprocesses == "logical" else 2
+    return each * min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
+
+
+def allowed(quota: Path) -> int:
+    """How many processors a quota amounts to; more than there are where it sets no limit."""
+    try:
+        microseconds, *period = quota.read_text().split()
+        period = period or [quota.with_name("cpu.cfs_period_us").read_text()]
+        share = int(microseconds) / int(period[0])
+    except (OSError, ValueError):
+        return sys.maxsize
+    return ceil(share) if share > 0 else sys.maxsize
 
 
 # --- What a test needs ----------------------------------------------------------------------------

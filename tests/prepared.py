@@ -99,7 +99,7 @@ def started(
         reading, telling = os.pipe()
         told = opened.enter_context(os.fdopen(reading, "rb", buffering=0))
         handed = [out.fileno(), err.fileno(), telling, namespace.fileno()]
-        socket.send_fds(parent(), [order], handed)
+        socket.send_fds(_parent(), [order], handed)
         os.close(telling)
         with closing(Started(words, told)) as process:
             yield process
@@ -124,11 +124,8 @@ def _read(file: BinaryIO) -> str:
 
 
 @cache
-def parent() -> socket.socket:
-    """Where the process that has imported everything takes orders; it ends when we do.
-
-    It takes those of processes that we have forked as well.
-    """
+def _parent() -> socket.socket:
+    """Where the process that has imported everything takes orders; it ends when we do."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     handed = (theirs.fileno(), HOME)
     command = [sys.executable, "-W", "error", "-m", "tests.prepared", *map(str, handed)]

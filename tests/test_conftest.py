@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CI_CANNOT_HAVE
+from tests.conftest import CI_CANNOT_HAVE, CPU_QUOTAS, allowed
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +39,25 @@ def test_that_is_known_to_fail():
 WHOLE_MODULE = 'import pytest\n\npytest.importorskip("no_such_module")\n'
 ALLOWED = f"import pytest\n\ndef test_it():\n    pytest.skip({CI_CANNOT_HAVE[0]!r})\n"
 SOURCES = {"test_tests.py": SKIPPED, "test_module.py": WHOLE_MODULE, "test_allowed.py": ALLOWED}
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({"cpu.max": "max 100000\n"}, sys.maxsize),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, sys.maxsize),
+        ({"cpu.cfs_quota_us": "400000\n", "cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu.cfs_quota_us": "400000\n"}, sys.maxsize),
+        ({}, sys.maxsize),
+    ],
+)
+def test_a_quota_says_how_many_processors_we_may_use(
+    tmp_path: Path, files: dict[str, str], processors: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert min(allowed(tmp_path / quota.name) for quota in CPU_QUOTAS) == processors
 
 
 def test_what_runs_alone_is_where_make_looks_for_it() -> None:
