@@ -452,9 +452,17 @@ def test_a_server_that_goes_on_reading_an_upload_has_not_stopped() -> None:
 def test_what_our_side_left_unread_did_come(end: tuple[Line, ...]) -> None:
     """A server may refuse an upload while we still write it."""
     lines = (C.request(60_000), S.unknown().but(ack=9_000), silence(2), *end)
-    assert result("INTEROP-DATA-LOST", play(*lines)) is NOT_APPLICABLE
+    whole = play(*lines)
+    events = tuple(event for event in whole.drive.events if event.kind is not EventKind.EOF)
+    unread = replace(whole, drive=replace(whole.drive, events=events))
+    assert result("INTEROP-DATA-LOST", unread) is NOT_APPLICABLE
     erased = play(C.request(60_000), S.unknown(), S.rst(active=True))
     assert result("INTEROP-DATA-LOST", erased) is WARN
+
+
+def test_half_a_record_before_the_end_that_we_read_is_no_response() -> None:
+    read = play(C.request(), S.unknown(), S.fin())
+    assert result("INTEROP-DATA-LOST", read) is WARN
 
 
 def test_to_a_request_on_its_way_no_response_is_owed_yet() -> None:
