@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,7 @@ def test_what_a_killed_process_left_goes_with_the_next_one(top: Path) -> None:
         with tracefs.instance(top):
             (alive,) = instances_of(process.pid, top)
         process.send_signal(signal.SIGKILL)
-    assert alive in tracefs.left_over(top / "instances")
+    assert alive in tracefs.left_over(top / "instances") or not alive.exists()
     with tracefs.instance(top):
         assert not alive.exists()
 
@@ -136,15 +137,23 @@ def test_what_a_killed_process_left_goes_with_the_next_one(top: Path) -> None:
 def test_what_a_process_of_another_process_namespace_uses_is_left_alone(top: Path) -> None:
     """Its number says nothing here: it may look dead, or be our own."""
     strangers = top / "instances" / f"{tracefs.PREFIX}{2**22 + 1}-0"
-    strangers.mkdir()
     try:
-        with (strangers / "trace_pipe").open("rb", buffering=0), tracefs.instance(top):
+        with opened(strangers), tracefs.instance(top):
             assert strangers.exists()
         with tracefs.instance(top):
             assert not strangers.exists()
     finally:
-        if strangers.exists():
+        with suppress(OSError):
             strangers.rmdir()
+
+
+def opened(instance: Path) -> FileIO:
+    """An instance in use. Tests beside this one take away what nobody uses yet."""
+    for _ in range(100):
+        with suppress(OSError):
+            instance.mkdir(exist_ok=True)
+            return FileIO(instance / "trace_pipe")
+    pytest.fail(f"{instance} cannot be made and opened")
 
 
 @pytest.mark.kernel_truth
