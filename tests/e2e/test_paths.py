@@ -150,7 +150,10 @@ def test_a_server_at_a_distance(tmp_path: Path) -> None:
 
 def test_nothing_is_left_behind(idled: Ran) -> None:
     assert idled.code == 0
-    assert namespaces.left_over() == []
+    deadline = time.monotonic() + GENEROUS_S
+    while left := namespaces.left_over():  # a test beside this one may leave some for a moment
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
