@@ -384,7 +384,7 @@ def test_a_server_that_ends_in_the_middle_of_a_response(driver: Driver) -> None:
 def test_what_is_not_read_fills_the_connection(driver: Driver) -> None:
     """With little room the server waits for us; without, all of it is on our side by then."""
     large = RawSettings(request=b"get 3000000\n", response=re.compile(b"\n"), goodbye=b"bye\n")
-    found = driver("polite", "send; stall 50ms; drain", settings=large)
+    found = driver("polite", "send; stall 50ms; terminate; drain", settings=large)
     assert (found.owed, found.answered) == (1, 1)
     due = found.did(EventKind.DUE)
     assert due is not None
