@@ -40,8 +40,8 @@ def started(profile: Profile, here: Workspace, host: str = "127.0.0.1") -> tuple
     async def start() -> tuple[Started, str]:
         async with running(profile, here, host=host) as found:
             assert found.ended() is None
-            said = found.log.read_text(encoding="utf-8")
             assert pong(found, here) == b"pong"
+            said = found.log.read_text(encoding="utf-8")  # it has written it before it answers
         assert found.ended() is not None
         return found, said
 
