@@ -177,9 +177,11 @@ def left_unread(trace: Trace) -> bool:
 
     Which records they were nobody knows: a close_notify may be among them.
     """
-    gone = next((e.time_ns for e in trace.drive.events if e.kind in _GONE), None)
-    if gone is None:
-        return False
+    return any(e.kind in _GONE for e in trace.drive.events) and has_unread(trace)
+
+
+def has_unread(trace: Trace) -> bool:
+    """Whether something of the server's came, by the wire, that is in no record that we read."""
     read = max((r.end for r in trace.drive.records if r.side is Side.SERVER), default=0)
     return any(s.side is Side.SERVER and s.length and s.end > read for s in trace.segments)
 

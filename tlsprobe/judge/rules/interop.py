@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsprobe.judge.closing import FIN, RST, WireEvent, before
+from tlsprobe.judge.closing import FIN, RST, WireEvent, before, has_unread
 from tlsprobe.judge.path import CutOff
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.judge.waiting import met_no_timer
@@ -119,11 +119,7 @@ def _left_unread(given: RuleInput) -> bool:
 
     Who has read up to the FIN has read it all; half a record at the end is no record.
     """
-    if given.trace.drive.did(EventKind.EOF) is not None:
-        return False
-    came = [s.end for s in given.trace.segments if s.side is Side.SERVER and s.length]
-    read = [r.end for r in given.trace.drive.records if r.side is Side.SERVER]
-    return max(came, default=0) > max(read, default=0)
+    return given.trace.drive.did(EventKind.EOF) is None and has_unread(given.trace)
 
 
 def _is_on_its_way(given: RuleInput) -> bool:
