@@ -73,6 +73,12 @@ def repeats(failure: dict[str, Any]) -> bool:
     return broke >= runs / 2 or (runs >= REPEATS[0] and broke >= LEAST_LOST)
 
 
+def how_often(failure: dict[str, Any]) -> float:
+    """In which part of the confirming runs it showed."""
+    broke, runs = map(int, failure["confirmed"].split("/"))
+    return broke / runs
+
+
 def goes_on_behind_its_end(steps: str) -> bool:
     """Goodbye or alert, one more word, and nothing else."""
     verbs = [step.verb for step in parse(steps).steps]
@@ -110,8 +116,8 @@ def test_a_chapters_verb_finds_what_nothing_else_does_and_is_replayed(tmp_path: 
     words = ("--profile", "reference", "--property", "rules", "--time", "30", "--tls", "1.3")
     with reference("insisting") as ports:
         ran = fuzz(ports["insisting"], *words, "--chapter", "control", cwd=tmp_path)
-        broken = {one["rule"]: one for one in document(ran)["failures"]}
-        found = broken["TLS13-AFTER-FATAL"]  # it says so behind its own close_notify as well
+        broken = [one for one in document(ran)["failures"] if one["rule"] == "TLS13-AFTER-FATAL"]
+        found = max(broken, key=how_often)  # on a busy machine some are races
         file = ran.folder / Path(found["file"]).name
         again = tlsprobe("run", "--sequence", str(file), cwd=tmp_path)
     assert "alert" in found["steps"] or "corrupt" in found["steps"]

@@ -12,6 +12,7 @@ from tests.fuzz.test_properties import ALL, seen
 from tlsprobe.fuzz.confirming import REPEATS, Confirmer
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import Needs, violations
+from tlsprobe.fuzz.rates import rate_told
 from tlsprobe.fuzz.suspects import Sighting, Suspect
 from tlsprobe.model.fuzz import Example
 
@@ -24,7 +25,9 @@ FINE = seen("fin; drain")
 
 
 class Scripted:
-    """A server that ends as the script says, over and over."""
+    """A server that ends as the script says, over and over, and speaks one TLS version."""
+
+    routes = (BROKEN.example.tls,)
 
     def __init__(self, *script: Observation) -> None:
         self.script = script
@@ -103,6 +106,33 @@ def test_a_race_that_takes_a_crowd_still_shows_in_one() -> None:
     one.shortest = replace(one.shortest, together=16)
     confirmer = Confirmer(cast("Prober", server), cast("Comparer", None), ALL, 5, lambda: True)
     assert trio.run(confirmer.still_shows, one)
+
+
+def replayed(expect: str, *script: Observation, together: int = 1) -> tuple[bool | None, Suspect]:
+    """A failure that showed so often when it was found, driven again."""
+    server, one = Scripted(*script), suspect()
+    one.shortest, one.known = replace(one.shortest, together=together), rate_told(expect)
+    confirmer = Confirmer(cast("Prober", server), cast("Comparer", None), ALL, 5, lambda: True)
+    return trio.run(confirmer.still_shows, one), one
+
+
+@pytest.mark.parametrize("together", [1, 16])
+def test_what_is_known_need_show_only_once_to_be_there_still(together: int) -> None:
+    shows, one = replayed("4/50", BROKEN, *(59 * [FINE]), together=together)
+    assert shows
+    assert one.broke in {1, 2}
+
+
+@pytest.mark.parametrize(("expect", "runs"), [("5/5", 6), ("4/50", 96), ("3/200", 200)])
+def test_what_showed_seldom_has_to_stay_away_for_longer(expect: str, runs: int) -> None:
+    shows, one = replayed(expect, FINE)
+    assert shows is False
+    assert one.runs == runs
+
+
+def test_of_runs_that_came_too_late_nobody_says_that_a_failure_is_cured() -> None:
+    shows, _ = replayed("5/5", replace(FINE, late_s=0.1))
+    assert shows is None
 
 
 def test_half_of_a_crowd_shows_what_takes_a_crowd() -> None:

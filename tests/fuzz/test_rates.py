@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.fuzz.rates import rate_of
+from tlsprobe.fuzz.rates import rate_of, rate_told
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,15 @@ def test_the_interval_is_wilson_s(broke: int, runs: int, least: float, most: flo
 
 def test_nothing_is_said_of_no_runs() -> None:
     assert rate_of(0, 0) is None
+
+
+def test_a_file_tells_the_rate() -> None:
+    assert rate_told("4/50") == rate_of(4, 50)
+
+
+@pytest.mark.parametrize("text", ["", "often", "5/4", "0/5", "1/2/3", "\u0663/5"])
+def test_a_text_that_tells_none_is_none(text: str) -> None:
+    assert rate_told(text) is None
 
 
 @given(st.integers(1, 300).flatmap(lambda runs: st.tuples(st.integers(0, runs), st.just(runs))))

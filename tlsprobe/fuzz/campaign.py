@@ -149,6 +149,7 @@ class _Campaign:
         self.pause = False
         self.is_exhausted = False
         self.over = False
+        self.is_settled = True
         self.bounds = Bounds(settings.examples, settings.seconds, settings.over, counts, begun)
         self.asked = tuple(PROPERTIES[name] for name in settings.properties)
         by_itself = tuple(asked for asked in self.asked if asked.needs in {Needs.ONE, Needs.PATH})
@@ -172,7 +173,7 @@ class _Campaign:
                 with trio.move_on_at(self.bounds.last):
                     async with self.sources.open(self.settings.examples):
                         if self.settings.replay is not None:
-                            await self.first.replay(self.settings.replay)
+                            self.is_settled = await self.first.replay(self.settings.replay)
                             self.over = True
                         while not (self.over or self.is_gone):
                             await self.explore()
@@ -190,6 +191,8 @@ class _Campaign:
         """What ended the run, in words."""
         if self.is_gone:
             return "the server was gone"
+        if not self.is_settled:
+            return "runs that were too late to count"
         if len(self.counts.examples) >= self.settings.examples:
             return "examples"
         return "time" if not self.bounds.may(1) else "nothing new to try"
@@ -320,6 +323,7 @@ class _Campaign:
             interrupted,
             "interrupted" if interrupted else self.ended_by,
             (*notes, *(note for one in self.inquiries for note in one.losses.notes)),
+            is_settled=self.is_settled,
         )
 
 

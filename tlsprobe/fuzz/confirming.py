@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from dataclasses import replace
+from math import ceil
 
 import trio
 
@@ -47,6 +48,9 @@ REPEATS = (50, 100, 200)
 LEAST_LOST = 3
 """How often a race has to be lost to be a failure: once is luck, and so may be twice."""
 
+_RULE_OF_THREE = 3
+"""What shows in one of n runs is missed by chance in 3 n runs less than once in twenty times."""
+
 _ATTEMPTS, _MORE_ATTEMPTS = 3, 9
 
 _WORTH_IT = 1 / 4
@@ -59,6 +63,30 @@ _IN_PEACE = 1
 """Repeats at a time, once it was seen that those side by side were late, or too slow to count."""
 
 _CROWDS = 2
+
+_RACES = frozenset({Needs.ONE, Needs.RUNS})
+"""What may show in some runs only, and be a failure."""
+
+
+def least_lost(suspect: Suspect) -> int:
+    """How often a race has to be lost: what is known was no luck when it was found."""
+    return LEAST_LOST if suspect.known is None else 1
+
+
+def runs_to_miss(suspect: Suspect) -> int:
+    """How many runs must not show it to say that it is not there: more for what shows seldom."""
+    if suspect.known is None:
+        return REPEATS[0]
+    return min(ceil(_RULE_OF_THREE / suspect.known.least), REPEATS[-1])
+
+
+def is_settled_race(suspect: Suspect) -> bool:
+    """Whether it was lost often enough in enough runs; its rate is told then."""
+    is_enough = suspect.known is not None or suspect.runs >= REPEATS[0]
+    if suspect.broke < least_lost(suspect) or not is_enough:
+        return False
+    suspect.rate = rate_of(suspect.broke, suspect.runs)
+    return True
 
 
 class Confirmer:
@@ -85,12 +113,13 @@ class Confirmer:
     async def confirm(self, suspect: Suspect) -> bool:
         """Whether the shortest shows the fault again, or else what was found; as a race at last."""
         needs = PROPERTIES[suspect.violation.name].needs
-        may_be_race = needs in {Needs.ONE, Needs.RUNS}
+        may_be_race = needs in _RACES
         if suspect.is_race and may_be_race:
             return await self.confirm_race(suspect, needs)
         for _ in self.tries(suspect):
             await self.run_few(suspect, needs)
-            if suspect.broke >= MOST_OF * self.times:
+            most = MOST_OF * self.times if suspect.known is None else 1
+            if suspect.broke >= most:
                 return await self.is_its_own(suspect)
         if not may_be_race or suspect.broke == suspect.runs:
             return False  # where every run that counts showed it, too few of them do
@@ -127,11 +156,18 @@ class Confirmer:
             if suspect.runs < self.times and self.may_go_on():
                 await self.run_again(suspect, needs, self.times - suspect.runs, at_once)
 
-    async def still_shows(self, suspect: Suspect) -> bool:
-        """Whether a failure that is known shows again, as it is: alone, or together."""
+    async def still_shows(self, suspect: Suspect) -> bool | None:
+        """Whether a failure that is known shows again, as it is: alone, or together.
+
+        It has been confirmed, so once is enough. None: too few runs counted to say that it is gone.
+        """
         if suspect.shortest.together == 1:
-            return await self.confirm(suspect)
-        return await self.shows_in_crowd(suspect) or await self.is_race_in_crowd(suspect)
+            shows = await self.confirm(suspect)
+        else:
+            shows = await self.shows_in_crowd(suspect) or await self.is_race_in_crowd(suspect)
+        can_be_rare = PROPERTIES[suspect.violation.name].needs in _RACES
+        enough = runs_to_miss(suspect) if can_be_rare else self.times
+        return True if shows else False if suspect.runs >= enough else None
 
     async def takes_company(self, suspect: Suspect) -> bool:
         """Whether it takes others beside it: none shows it alone, and of a crowd half of them do.
@@ -201,21 +237,19 @@ class Confirmer:
         """Whether it is lost often enough where many do the same at the same time."""
         suspect.begin()
         self.races = True
-        for _ in range(_ATTEMPTS * REPEATS[0] // suspect.shortest.together):
-            if suspect.runs >= REPEATS[0] or not self.may_go_on():
+        enough = runs_to_miss(suspect)
+        for _ in range(_ATTEMPTS * max(enough, REPEATS[0]) // suspect.shortest.together):
+            if suspect.runs >= enough or not self.may_go_on():
                 break
             for seen in await self.prober.each(suspect.shortest, "confirm", patient=True, told=()):
                 self.count(suspect, seen, None, Needs.ONE)
         self.races = False
-        if suspect.broke < LEAST_LOST or suspect.runs < REPEATS[0]:
-            return False
-        suspect.rate = rate_of(suspect.broke, suspect.runs)
-        return True
+        return is_settled_race(suspect)
 
     async def is_lost_often(self, suspect: Suspect, needs: Needs) -> bool:
         """Whether it is, in runs in which we were in time."""
         suspect.begin()
-        for repeats in REPEATS:
+        for repeats in REPEATS if suspect.known is None else (runs_to_miss(suspect),):
             for _ in range(_ATTEMPTS):
                 before, left = suspect.runs, repeats - suspect.runs
                 if left > 0 and self.may_go_on():
@@ -224,12 +258,9 @@ class Confirmer:
                         break
             if needs is Needs.RUNS:
                 suspect.broke = suspect.runs - max(suspect.ends.values(), default=0)
-            if not suspect.broke or suspect.broke >= LEAST_LOST:
+            if not suspect.broke or suspect.broke >= least_lost(suspect):
                 break
-        if suspect.broke < LEAST_LOST or suspect.runs < REPEATS[0]:
-            return False
-        suspect.rate = rate_of(suspect.broke, suspect.runs)
-        return True
+        return is_settled_race(suspect)
 
     async def is_its_own(self, suspect: Suspect) -> bool:
         """Settle the cause, and whether our close_notify alone draws the same answer."""

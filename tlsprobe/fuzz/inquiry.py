@@ -20,6 +20,7 @@ from tlsprobe.fuzz.death import DEATH
 from tlsprobe.fuzz.losses import Losses
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, Property, Violation, violations
+from tlsprobe.fuzz.rates import rate_told
 from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
@@ -162,15 +163,16 @@ class Inquiry:
             for example, beside_many in self.suspects.to_make_sure():
                 nursery.start_soon(again, example, many if beside_many else few)
 
-    async def replay(self, known: Replay) -> None:
-        """Whether a failure that is known still shows."""
+    async def replay(self, known: Replay) -> bool:
+        """Look whether a failure that is known still shows; False: that could not be settled."""
         seen = await self.prober.observe(known.example, "replay")
         violation = Violation(known.property, known.rule, known.text)
         kind = violation.kind(seen)._replace(cause=known.cause)
         suspect = Suspect(Sighting(violation, replace(seen, example=known.example)), kind, 1)
-        suspect.shrunk = True
+        suspect.shrunk, suspect.known = True, rate_told(known.expect)
         shows = await self.confirmer.still_shows(suspect)
-        self.suspects.settle(suspect, confirmed=shows)
+        self.suspects.settle(suspect, confirmed=shows is True)
+        return shows is not None
 
     def learn(self, letters: Alphabet) -> None:
         """There is more to draw than was known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import sqrt
 
 from tlsprobe.model.fuzz import Rate
@@ -19,3 +20,10 @@ def rate_of(broke: int, runs: int) -> Rate | None:
     around = _Z * sqrt(share * (1 - share) / runs + z2 / (4 * runs)) / (1 + z2)
     least, most = max(0.0, centre - around), min(1.0, centre + around)
     return Rate(broke, runs, min(least, share), max(most, share))
+
+
+def rate_told(confirmed: str) -> Rate | None:
+    """The rate of "4/50", as a failure's file says it; None for a text that says none."""
+    told = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", confirmed)
+    broke, runs = map(int, told.groups()) if told else (0, 0)
+    return rate_of(broke, runs) if 0 < broke <= runs else None

@@ -137,7 +137,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         unrepeated=fuzzed.unrepeated,
         excused=fuzzed.excused,
         ended_by=fuzzed.ended_by,
-        starved=measured < min(LEAST_EXAMPLES, job.settings.examples / 2),
+        starved=not fuzzed.is_settled or measured < min(LEAST_EXAMPLES, job.settings.examples / 2),
         against=job.against.target if job.against else None,
         unmeasured=fuzzed.unmeasured,
         interrupted=fuzzed.interrupted,

@@ -95,7 +95,10 @@ class FuzzJob:
 
 @dataclass(frozen=True, slots=True)
 class Fuzzed:
-    """What a fuzz run found; ``interrupted`` says that it was cut short, or still goes on."""
+    """What a fuzz run found; ``interrupted`` says that it was cut short, or still goes on.
+
+    ``is_settled``: not a replay of which too few runs came in time to say that it is cured.
+    """
 
     failures: tuple[FuzzFailure, ...]
     unrepeated: tuple[Unrepeated, ...]
@@ -109,6 +112,7 @@ class Fuzzed:
     interrupted: bool
     ended_by: str = ""
     notes: tuple[str, ...] = ()
+    is_settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ class Suspect:
     for races. ``must_repeat``: others of its kind
     are races already, so that this one has to show twice before more is spent on it;
     ``is_chance``: it did not. ``is_shown``: its confirming runs say that it is a failure, and only
-    more about it is still asked.
+    more about it is still asked. ``known``: how often it showed when it was found, if an earlier
+    run found it.
     """
 
     sighting: Sighting
@@ -91,6 +92,7 @@ class Suspect:
     must_repeat: bool = False
     is_chance: bool = False
     is_shown: bool = False
+    known: Rate | None = None
     ends: Counter[str] = field(default_factory=Counter)
     shown: Counter[Kind] = field(default_factory=Counter)
     kinds: set[Kind] = field(default_factory=set)
