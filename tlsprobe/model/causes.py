@@ -262,7 +262,7 @@ class Cause(StrEnum):
     KEEPALIVE = (
         "keepalive-timeout",
         CauseRow(
-            "its sender's keepalive probes were not answered: the peer had vanished",
+            "its sender's probes, or what it sent again, were not answered: the peer had vanished",
             server=_vanished(Party.SERVER, Party.CLIENT),
             client=_vanished(Party.CLIENT, Party.SERVER),
             kernel=("TCP_KEEPALIVE_TIMEOUT",),

@@ -140,6 +140,15 @@ class ResetContext:
         return until.time_ns - since.time_ns <= prompt_ns(self.prior)
 
     @property
+    def went_back(self) -> bool:
+        """Whether its number is behind what its sender had sent again last.
+
+        Some stacks count from there on again (Windows, BSD) when nothing was acknowledged.
+        """
+        last = next((s for s in reversed(self.prior) if s.side is self.sender and not s.rst), None)
+        return last is not None and last.length > 0 and self.rst.start == last.end + last.fin
+
+    @property
     def gave_up_behind_its_fin(self) -> bool:
         """Whether it is the sender's decision, at the number behind its own FIN."""
         return self.fin is not None and not self.passive and self.rst.start == self.fin.end + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
@@ -23,6 +24,9 @@ _SOON_NS = 3_000_000_000
 
 _FAR_NS = 1_000_000
 _ID_STEP = 64
+_ID_SAMPLE = 4
+_LAST_WORDS = 64
+"""Bytes that an alert and a FIN take at the most."""
 
 
 def foreign_signs(context: ResetContext) -> Iterator[str]:
@@ -33,7 +37,7 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
     ttls = {s.ttl for s in others if s.ttl is not None}
     if ttls and rst.ttl is not None and rst.ttl not in ttls:
         yield wording.other_ttl(rst, ttls)
-    if own and not context.passive and _id_jumps(own[-1], rst):
+    if own and not context.passive and _id_jumps(own, _soon(context), rst):
         yield wording.other_id(rst, own[-1])
     elif others and rst.df is not None and all(s.df is (not rst.df) for s in others):
         yield wording.other_df(rst)
@@ -42,7 +46,7 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
     if goes_on_sending(context):
         yield wording.goes_on_sending(rst)
     if not _has_known_number(context):
-        yield wording.NUMBER_OF_NOBODY
+        yield wording.NUMBER_OF_NOBODY if context.passive else wording.NOT_NEXT_BYTE
     if context.passive and rst.window:
         yield wording.live_window(rst)
     if not context.passive and not rst.timestamps and _stamps(own):
@@ -55,7 +59,7 @@ def _has_known_number(context: ResetContext) -> bool:
     """Whether its number is one that a socket, or an answer, would have."""
     number = context.rst.start
     overtook = any(s.end + s.fin == number for s in _soon(context) if s.length or s.fin)
-    known = number == context.next_byte or context.repeats_an_ack
+    known = number == context.next_byte or context.repeats_an_ack or context.went_back
     return known or overtook or _unseen_before(context)
 
 
@@ -105,9 +109,13 @@ def inferred(context: ResetContext) -> Iterator[str]:
 
 
 def _unseen_before(context: ResetContext) -> bool:
-    """Whether packets that the capture lacks account for the RST's sequence number."""
-    holed = context.coverage is Coverage.HOLES and context.rst.start > context.next_byte
-    return holed or context.peer_unseen
+    """Whether packets that the capture lacks account for the RST's sequence number.
+
+    An alert and a FIN may be lost at the very end of a connection without leaving another hole.
+    """
+    ahead = context.rst.start - context.next_byte
+    holed = context.coverage is Coverage.HOLES and ahead > 0
+    return holed or context.peer_unseen or 0 < ahead <= _LAST_WORDS
 
 
 def _other_active(context: ResetContext) -> Segment | None:
@@ -118,11 +126,21 @@ def _other_active(context: ResetContext) -> Segment | None:
     return next((s for s in active if s.ack is not None and (s.start, s.ack) != said), None)
 
 
-def _id_jumps(last: Segment, rst: Segment) -> bool:
-    """Whether an active RST's IP ID breaks the counter of its socket (0: the stack uses none)."""
-    if rst.ip_id is None or not last.ip_id:
+def _id_jumps(own: list[Segment], soon: list[Segment], rst: Segment) -> bool:
+    """Whether an active RST's IP ID breaks the counter of its socket.
+
+    A stack that draws IP IDs at random, or uses none (0), has no counter that could be broken.
+    """
+    last = own[-1].ip_id
+    if rst.ip_id is None or not last or not _jumps(last, rst.ip_id):
         return False
-    return (rst.ip_id - last.ip_id) % 2**16 > _ID_STEP
+    around = [s.ip_id for s in (*own[-_ID_SAMPLE:], *soon[:_ID_SAMPLE]) if s.ip_id]
+    return len(around) > 1 and not any(_jumps(*pair) for pair in pairwise(around))
+
+
+def _jumps(before: int, after: int) -> bool:
+    """Whether the one is not what a counter makes soon behind the other."""
+    return (after - before) % 2**16 > _ID_STEP
 
 
 def _too_soon(context: ResetContext, trigger: Segment) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
@@ -21,6 +22,8 @@ _INTERVAL_TOLERANCE = 0.25
 _CLOCK_NS = 50_000_000
 _WAITS_NS = 500_000_000
 _MIDDLEBOX_SIGNS = 2
+_TRIES = 3
+_TRYING_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,18 @@ def _half_open(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
+def _of_another_connection(context: ResetContext) -> Diagnosis | None:
+    """A SYN met what the other side still holds of a connection with the same ports."""
+    trigger = context.trigger
+    if trigger is None or trigger.syn or trigger.ack is None or not _is_connecting(context):
+        return None
+    own = [s for s in context.prior if s.side is context.sender]
+    if any(trigger.ack == s.end + 1 for s in own):
+        return None
+    evidence = tuple(wording.other_connection(context, own[-1], trigger))
+    return Diagnosis(Cause.CLOSED_ALREADY, Confidence.HIGH, evidence)
+
+
 def _middlebox(context: ResetContext) -> Diagnosis | None:
     signs = tuple(foreign_signs(context))
     if len(signs) < _MIDDLEBOX_SIGNS and not _is_disowned(context):
@@ -112,7 +127,7 @@ def _data_after_close(context: ResetContext) -> Diagnosis | None:
         return None
     evidence = (
         wording.had_closed(context, context.fin),
-        wording.data_to_closed(trigger),
+        wording.data_to_closed(trigger, context.fin),
         wording.kernel_answer(context),
     )
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.HIGH, evidence)
@@ -220,6 +235,31 @@ def _lonely_probes(context: ResetContext) -> list[Segment]:
             break
         probes.append(segment)
     return probes[::-1]
+
+
+def _given_up(context: ResetContext) -> Diagnosis | None:
+    """What it sent again and again was not acknowledged: its stack, or its patience, had enough.
+
+    Linux leaves without a word then; Windows and others send an RST.
+    """
+    known = context.rst.start == context.next_byte or context.repeats_an_ack or context.went_back
+    tries = _lonely_tries(context)
+    if not known or context.trigger is not None or len(tries) < _TRIES or context.peer_unseen:
+        return None
+    if context.rst.time_ns - tries[0].time_ns < _TRYING_NS:
+        return None
+    evidence = tuple(wording.tries_unanswered(context, tries))
+    return Diagnosis(Cause.KEEPALIVE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
+
+
+def _lonely_tries(context: ResetContext) -> list[Segment]:
+    """The sender's segments with the first byte that is not acknowledged, since it heard a word."""
+    prior, sender = context.prior, context.sender
+    acked = max((s.ack for s in prior if s.side is not sender and s.ack is not None), default=0)
+    if context.next_byte <= acked:
+        return []
+    since = list(takewhile(lambda s: s.side is sender, reversed(prior)))[::-1]
+    return [s for s in since if s.length and not s.rst and s.start <= acked < s.end]
 
 
 def _linger2(context: ResetContext) -> Diagnosis | None:
@@ -360,10 +400,12 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _our_own,
     _refused,
     _half_open,
+    _of_another_connection,
     _middlebox,
     _echo,
     _data_after_close,
     _keepalive,
+    _given_up,
     _unread_after_fin,
     _abort_after_fin,
     _unread_at_close,

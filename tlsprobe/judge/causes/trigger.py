@@ -35,7 +35,7 @@ def trigger_of(
         return strays[min(drawn, len(strays) - 1)]
     taken = {s.number for s in _asking(theirs)}  # or there would be a stray among them
     last = next((s for s in reversed(fits) if s.number not in taken), None)
-    if last is None:
+    if last is None or _went_on(last, own, theirs):
         return None
     return last if rst.time_ns - last.time_ns <= prompt_ns(prior) else None
 
@@ -71,6 +71,14 @@ def _is_answered(segment: Segment, own: list[Segment]) -> bool:
         if answer.ack is not None and answer.ack >= end:
             return True
     return False
+
+
+def _went_on(last: Segment, own: list[Segment], theirs: list[Segment]) -> bool:
+    """Whether the sender acknowledged what the peer sent behind ``last``: it had its state then."""
+    behind = (s.end + s.fin for s in theirs if s.number > last.number and not s.rst)
+    first = next((end for end in behind if end > last.end), None)
+    acked = max((s.ack for s in own if s.ack is not None and s.number > last.number), default=0)
+    return first is not None and acked >= first
 
 
 def _round_trip_ns(prior: Sequence[Segment]) -> int:

@@ -96,9 +96,10 @@ def had_closed(context: ResetContext, fin: Segment) -> str:
     return f"the {context.sender} had closed: its FIN is packet {fin.number}"
 
 
-def data_to_closed(trigger: Segment) -> str:
+def data_to_closed(trigger: Segment, fin: Segment) -> str:
     """What the closed socket was sent."""
-    return f"packet {trigger.number} then brought {_bytes(trigger.length)} to the closed socket"
+    when = "then" if trigger.number > fin.number else "crossed that FIN and"
+    return f"packet {trigger.number} {when} brought {_bytes(trigger.length)} to the closed socket"
 
 
 def shut_down(context: ResetContext, fin: Segment) -> str:
@@ -173,6 +174,17 @@ def probes_unanswered(context: ResetContext, probes: Sequence[int]) -> Iterator[
     yield f"its kernel then gave up the connection: packet {context.rst.number} is an RST with ACK"
 
 
+def tries_unanswered(context: ResetContext, tries: Sequence[Segment]) -> Iterator[str]:
+    """It sent the same again until it gave up."""
+    numbers = [s.number for s in tries]
+    took = _seconds((context.rst.time_ns - tries[0].time_ns) / 1e9)
+    yield (
+        f"the {context.sender} sent the same bytes {len(tries)} times ({_packets(numbers)}), and"
+        f" in {took} the {context.sender.peer} did not answer"
+    )
+    yield f"packet {context.rst.number} gives the connection up"
+
+
 def fin_acknowledged(context: ResetContext, fin: Segment, trigger: Segment) -> Iterator[str]:
     """The acknowledgement of its FIN drew it."""
     yield (
@@ -241,6 +253,23 @@ def nothing_provoked(context: ResetContext) -> str:
         f"nothing of the {context.sender.peer} waited for an answer{quiet}: the application gave"
         " up, or something in between did; stacks other than Linux abort in this form"
     )
+
+
+def other_connection(context: ResetContext, syn: Segment, trigger: Segment) -> Iterator[str]:
+    """Its SYN met what is left of another connection."""
+    yield (
+        f"packet {trigger.number} does not answer the SYN in packet {syn.number}: what it"
+        f" acknowledges is of another connection with these addresses and ports, which the"
+        f" {trigger.side} still holds (TIME_WAIT, or half open) or something in between does"
+    )
+    yield (
+        f"packet {context.rst.number} is the {context.sender}'s kernel refusing that (RFC 9293"
+        f" section 3.5.1): {passive_form(context)}"
+    )
+    again = next((s for s in context.later if s.syn and s.side is context.sender), None)
+    if again is not None:
+        waited = _seconds((again.time_ns - syn.time_ns) / 1e9)
+        yield f"the {context.sender} sends its SYN again after {waited} (packet {again.number})"
 
 
 def still_connecting(context: ResetContext) -> str:
@@ -413,6 +442,9 @@ NO_HOP_LIMIT = (
 NUMBER_OF_NOBODY = (
     "its sequence number is neither the sender's next byte nor one that the peer acknowledged"
 )
+
+
+NOT_NEXT_BYTE = "its sequence number is not its sender's next byte"
 
 
 def too_soon(trigger: Segment) -> str:
