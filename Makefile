@@ -19,7 +19,7 @@ FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
 .DEFAULT_GOAL := help
-.PHONY: help install test-deps demo check test lint format bench docs clean
+.PHONY: help install test-deps compiled demo check test lint format bench docs clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -36,7 +36,13 @@ demo: install  ## probe the built-in reference servers on loopback
 check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
 	$(PYTEST) $(SPREAD) logical --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
 
-test: install test-deps  ## the whole test suite
+# Each process would rewrite the asserts of all test files for itself, if nobody had done it before;
+# one can, while the servers are fetched.
+compiled: install
+	@$(PYTEST) --collect-only --quiet --quiet >/dev/null
+
+test: install  ## the whole test suite
+	@$(MAKE) --no-print-directory --jobs 2 test-deps compiled
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
 	$(PYTEST) $(SPREAD) auto -m "not alone"
 	$(PYTEST) $(CALMLY) -m alone tests/e2e

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,6 @@ from tlsprobe.campaign.reading import (
     judged_from,
     named_in,
     read_results,
-    runs_in,
     typed_of,
 )
 from tlsprobe.campaign.results import RUN_PAGE, keep_summary, page_of
@@ -69,19 +68,21 @@ def committed() -> dict[str, Committed]:
 
 
 class _Heard(RecordedFacts):
-    """Recorded facts; those beside the trials are few, and are kept from when all were read."""
+    """Recorded facts, read once: a lab's trials of one server fit into memory."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.beside_trials: list[Fact] = []
+    @cached_property
+    def all(self) -> tuple[Fact, ...]:
+        """Each of them."""
+        return tuple(super().read())
+
+    @property
+    def beside_trials(self) -> Iterator[Fact]:
+        """Those that are no trials: they are few."""
+        return (fact for fact in self.all if not isinstance(fact, TrialFact))
 
     def read(self) -> Iterator[Fact]:
         """All facts."""
-        self.beside_trials.clear()
-        for fact in super().read():
-            if not isinstance(fact, TrialFact):
-                self.beside_trials.append(fact)
-            yield fact
+        return iter(self.all)
 
 
 def committed_runs() -> dict[str, Run]:
@@ -138,13 +139,17 @@ def write_remedies(folder: Path, profiles: Path) -> None:
 @cache
 def runs_along() -> dict[str, Run]:
     """The runs over paths, by the names of their folders: judged once."""
-    return runs_in(RESULTS / PATHS)
+    return _judged_in(RESULTS / PATHS)
 
 
 @cache
 def runs_of_versions() -> dict[str, Run]:
     """The runs of versions, by the names of their folders: judged once."""
-    return runs_in(RESULTS / VERSIONS)
+    return _judged_in(RESULTS / VERSIONS)
+
+
+def _judged_in(folder: Path) -> dict[str, Run]:
+    return {below.name: judged_from(_Heard(below / FACTS_FILE))[0] for below in named_in(folder)}
 
 
 def committed_site() -> Iterator[tuple[str, str]]:
