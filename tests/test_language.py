@@ -150,7 +150,8 @@ def test_every_step_that_the_table_allows_parses_back(verb: Verb, data: st.DataO
 def test_the_grammar_writes_out_every_verb_with_its_forms() -> None:
     written = dict(grammar())
     assert [text.split()[0] for text in written] == [*Verb, *Treatment]
-    assert "send [ string | part | cut | large | upload | plain | corrupt | empty ]" in written
+    forms = "string | part | cut | large | upload | plain | corrupt | empty | full | overfull"
+    assert f"send [ {forms} ]" in written
     assert "await event [ wait ]" in written
     assert all(written.values())
 
@@ -239,6 +240,14 @@ def test_an_alert_is_written_by_its_level_and_its_name() -> None:
     assert parse("alert warning close_notify") == parse("alert")
     assert parse("alert corrupt fatal unknown_ca").steps[0].form is Form.CORRUPT
     assert parse("key_update request").steps == (Step(Verb.KEY_UPDATE, form=Form.ASKING),)
+
+
+def test_only_tls_1_2_renegotiates_and_only_1_3_pads() -> None:
+    assert parse("request; renegotiate; fin").fits("1.2")
+    assert not parse("request; renegotiate; fin").fits("1.3")
+    assert parse("send full; fin").fits("1.3")
+    assert not parse("send full; fin").fits("1.2")
+    assert parse("send overfull; fin").fits("1.2")
 
 
 def test_only_tls_1_3_has_a_key_update() -> None:

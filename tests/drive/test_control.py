@@ -24,6 +24,7 @@ PING = RawSettings(request=b"ping\n", response=re.compile(rb"pong.*\n"), goodbye
 WAITS = Patience(server=GENEROUS_S, idle=GENEROUS_S, tail=0.01)
 A, D, K = RecordKind.ALERT, RecordKind.DATA, RecordKind.KEY_UPDATE
 N, X = RecordKind.CLOSE_NOTIFY, RecordKind.MALFORMED
+RECORD_OVERFLOW = (2, 22)
 INTERNAL_ERROR, CLOSE_NOTIFY, UNEXPECTED_MESSAGE, BAD_RECORD_MAC = (2, 80), (1, 0), (2, 10), (2, 20)
 
 
@@ -94,6 +95,7 @@ def test_an_alert(
         "alert double",
         "send corrupt",
         "send plain",
+        "send overfull",
     ],
 )
 def test_a_record_that_is_refused(version: TlsVersion, steps: str, ports: dict[str, int]) -> None:
@@ -102,7 +104,7 @@ def test_a_record_that_is_refused(version: TlsVersion, steps: str, ports: dict[s
     assert (found.owed, found.answered) == (1, 1)
     assert said(found, Side.CLIENT) == [X]
     (alert,) = alerts(found, Side.SERVER)
-    assert alert in {UNEXPECTED_MESSAGE, BAD_RECORD_MAC}
+    assert alert in {UNEXPECTED_MESSAGE, BAD_RECORD_MAC, RECORD_OVERFLOW}
     assert found.did(EventKind.EOF) is not None
 
 
@@ -113,6 +115,22 @@ def test_an_empty_record(version: TlsVersion, ports: dict[str, int]) -> None:
     )
     assert said(found, Side.CLIENT)[0] is D
     assert (found.owed, found.answered) == (2, 2)
+
+
+def test_a_full_record_is_a_request(ports: dict[str, int]) -> None:
+    found = driven("request; send full; close_notify; fin; drain", ports["polite"], context(TLS13))
+    assert said(found, Side.CLIENT) == [D, N]
+    assert (found.owed, found.answered) == (2, 2)
+    assert next(r.end - r.start for r in found.records[::-1] if r.kind is D) < 2**14
+    assert max(r.end - r.start for r in found.records) == 5 + 2**14 + 1 + 16
+
+
+def test_a_renegotiation(ports: dict[str, int]) -> None:
+    steps = "request; renegotiate; sleep 20ms; close_notify; fin; drain"
+    found = driven(steps, ports["polite"], context(TLS12))
+    assert found.worked
+    assert said(found, Side.CLIENT) == [RecordKind.HANDSHAKE, N]
+    assert found.did(EventKind.EOF) is not None
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ FAILED = (silence(0.02), C.alert(80), step("alert"))
 """A server that was quiet, and our fatal alert."""
 RESUMED = Note(EventKind.RESUMED, By.ID)
 NOT_RESUMED = Note(EventKind.NOT_RESUMED, By.ID)
+RENEGOTIATES = (C.handshake(), step("renegotiate"))
 ASKED_FOR_KEYS = (C.key_update(), step("key_update request"), C.request())
 
 USED_UP = play(step("exhaust"), C.request(), S.response(), S.fin(), protocol="http1")
@@ -167,6 +168,12 @@ TABLE = {
         breaks=play(*ASKED_FOR_KEYS, S.response()),
         broken=FAIL,
         elsewhere=play(C.key_update(), step("key_update"), C.request(), S.response()),
+    ),
+    "TLS12-RENEGOTIATE": Row(
+        keeps=play(*RENEGOTIATES, S.alert(100, level=1), S.notify() + S.fin(), tls="1.2"),
+        breaks=play(*RENEGOTIATES, S.alert(40), S.fin(), tls="1.2"),
+        broken=INFO,
+        elsewhere=play(*ORDERLY, tls="1.2"),
     ),
     "TLS12-FORGET": Row(
         keeps=play(*FAILED, S.fin(), NOT_RESUMED, tls="1.2"),
@@ -419,6 +426,7 @@ LEVELS = {
     "TLS12-AFTER-FATAL": Level.SHOULD,
     "TLS-BAD-RECORD": Level.MUST,
     "TLS13-KEY-UPDATE": Level.MUST,
+    "TLS12-RENEGOTIATE": Level.INFO,
     "TLS12-FORGET": Level.MUST,
     "TLS-RESUME": Level.INFO,
     "TLS-TRUNCATION": Level.INFO,

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from OpenSSL._util import lib as _lib
 
 from tlsprobe.model.target import TlsIdentity, TlsVersion
 from tlsprobe.model.trace import RecordKind
-from tlsprobe.records.sealing import records_in
+from tlsprobe.records.sealing import MOST_CONTENT, records_in
 from tlsprobe.reference.certificate import self_signed
 from tlsprobe.tls import Received, TlsSession, client_context, server_context
 
 TLS12, TLS13 = TlsVersion.TLS12, TlsVersion.TLS13
 ALERT, DATA = 21, 23
 CLOSE_NOTIFY, INTERNAL_ERROR, USER_CANCELED = (1, 0), (2, 80), (1, 90)
+ALLOW_CLIENT_RENEGOTIATION = 1 << 8  # SSL_OP_…, which OpenSSL 3 wants and pyOpenSSL does not name
+NO_RENEGOTIATION, RECORD_OVERFLOW = (1, 100), (2, 22)
 SUITES = [
     (TLS13, b"TLS_AES_128_GCM_SHA256"),
     (TLS13, b"TLS_AES_256_GCM_SHA384"),
@@ -152,6 +155,67 @@ def test_behind_a_key_update_of_openssls_own_the_next_keys_hold(connect: Connect
     client.receive(server.key_update(request=True))
     client.output()  # the client answers with a KeyUpdate
     assert client.can_seal()
+
+
+@pytest.mark.parametrize(("version", "suite"), SUITES[:3])
+def test_a_record_may_be_padded_to_the_most_it_holds(
+    version: TlsVersion, suite: bytes, connect: Connect
+) -> None:
+    client, server = connect(version, suite)
+    assert client.can_seal()
+    (read,) = server.receive(client.seal(DATA, b"ping", padding=MOST_CONTENT - 4))
+    assert (read.data, server.failure) == (b"ping", None)
+
+
+@EVERY_SUITE
+def test_a_byte_more_is_refused(version: TlsVersion, suite: bytes, connect: Connect) -> None:
+    client, server = connect(version, suite)
+    assert client.can_seal()
+    server.receive(client.seal(DATA, bytes(MOST_CONTENT)))
+    assert server.failure is None
+    server.receive(client.seal(DATA, bytes(MOST_CONTENT + 1)))
+    server.output()
+    assert server.alert_sent == RECORD_OVERFLOW
+
+
+@pytest.mark.parametrize(("version", "suite"), SUITES[3:])
+@pytest.mark.parametrize("before", [(), (b"one", b"two")])
+def test_a_renegotiation_is_begun_and_goes_no_further(
+    version: TlsVersion, suite: bytes, before: tuple[bytes, ...], connect: Connect
+) -> None:
+    """OpenSSL's server takes part in it, and both sides can still say what they like."""
+    client, server = connect(version, suite)
+    for words in before:
+        server.receive(client.send(words))
+        client.receive(server.send(words))
+    _lib.SSL_set_options(server._ssl, ALLOW_CLIENT_RENEGOTIATION)
+    assert client.can_seal()
+    server.receive(client.seal(DATA, b"by hand") + client.renegotiate())
+    flight = server.output()
+    assert {one.kind for one in client.receive(flight)} == {RecordKind.HANDSHAKE}
+    assert client.output() == b""
+    assert client.cipher == suite.decode()
+    server.receive(client.close_notify())
+    assert server.failure is None or "close notify" in server.failure
+
+
+@pytest.mark.parametrize(("version", "suite"), SUITES[3:])
+def test_a_refused_renegotiation_changes_nothing(
+    version: TlsVersion, suite: bytes, connect: Connect
+) -> None:
+    """OpenSSL's client would give the connection up; ours goes on."""
+    client, server = connect(version, suite)
+    assert client.can_seal()
+    server.receive(client.renegotiate())
+    refusal = client.receive(server.output())
+    assert told(refusal) == [(RecordKind.ALERT, b"", NO_RENEGOTIATION)]
+    assert server.receive(client.send(b"ping"))[0].data == b"ping"
+    assert told(client.receive(server.send(b"pong"))) == [(RecordKind.DATA, b"pong", None)]
+    assert told(client.receive(server.close_notify())) == [
+        (RecordKind.CLOSE_NOTIFY, b"", CLOSE_NOTIFY)
+    ]
+    assert client.notified
+    assert client.failure is None
 
 
 def test_suites_of_cbc_are_left_alone(connect: Connect) -> None:

@@ -199,8 +199,8 @@ def _may_leave_unread(sequence: Sequence) -> bool:
             case Verb.SEND | Verb.HELLO:
                 if sequence.is_idle and _is_half(step):
                     return True
-            case Verb.REQUEST | Verb.EXHAUST | Verb.MEET | Verb.KEY_UPDATE:
-                pass  # what is awaited is read, and new keys together with what follows
+            case Verb.REQUEST | Verb.EXHAUST | Verb.MEET | Verb.KEY_UPDATE | Verb.RENEGOTIATE:
+                pass  # what is awaited is read, and what TLS asks together with what follows
             case Verb.SLEEP | Verb.PAUSE | Verb.STALL | Verb.AWAIT | Verb.DRAIN:
                 pass  # waits
             case Verb.CONNECT | Verb.FIN | Verb.CLOSE | Verb.TICKET | Verb.RESUME | Verb.SIGNAL:

@@ -203,7 +203,7 @@ class _Script:
         match step.verb:
             case Verb.HELLO | Verb.SEND | Verb.TERMINATE | Verb.CLOSE_NOTIFY | Verb.ALERT:
                 await self.write_burst(burst)
-            case Verb.KEY_UPDATE | Verb.FIN | Verb.CLOSE | Verb.ABORT:
+            case Verb.KEY_UPDATE | Verb.RENEGOTIATE | Verb.FIN | Verb.CLOSE | Verb.ABORT:
                 await self.write_burst(burst)
             case Verb.CONNECT:
                 pass  # the connection is open: ``opening`` left the handshake to the steps

@@ -27,6 +27,7 @@ from tlsprobe.model.sequence import (
     Verb,
 )
 from tlsprobe.model.trace import RecordKind
+from tlsprobe.records.sealing import MOST_CONTENT
 from tlsprobe.tls import TlsSession
 
 PLAIN_CLOSE_NOTIFY = bytes((21, 3, 1, 0, 2, 1, 0))
@@ -132,7 +133,9 @@ def _end_of(verb: Verb) -> End | None:
             assert_never(act)
 
 
-def piece_of(connection: Connection, step: Step) -> Piece:  # noqa: PLR0911 - one per verb
+def piece_of(  # noqa: PLR0911, PLR0912 - one per verb
+    connection: Connection, step: Step
+) -> Piece:
     """The bytes of one step, made and not sent."""
     match step.verb:
         case Verb.SEND:
@@ -148,6 +151,8 @@ def piece_of(connection: Connection, step: Step) -> Piece:  # noqa: PLR0911 - on
         case Verb.KEY_UPDATE:
             record = _sealing(connection).key_update(request=step.form is Form.ASKING)
             return Piece(RecordKind.KEY_UPDATE, record)
+        case Verb.RENEGOTIATE:
+            return Piece(RecordKind.HANDSHAKE, _second_hello(connection))
         case Verb.FIN | Verb.CLOSE | Verb.ABORT:
             return Piece(RecordKind.PLAIN, b"")
         case Verb.CONNECT | Verb.REQUEST | Verb.EXHAUST | Verb.STALL:
@@ -181,6 +186,10 @@ def _request(connection: Connection, step: Step) -> Piece:
     if step.form in MALFORMED:
         connection.closing = True
         return _malformed(connection, _APPLICATION_DATA, request, step.form)
+    if step.form is Form.FULL:
+        content, padding = request[:MOST_CONTENT], max(0, MOST_CONTENT - len(request))
+        record = _sealing(connection).seal(_APPLICATION_DATA, content, padding=padding)
+        return Piece(RecordKind.DATA, record, is_request)
     records = tls.send(request)
     if step.form is Form.CUT:
         records = records[: len(records) // 2]
@@ -222,11 +231,21 @@ def _alert(connection: Connection, step: Step) -> Piece:
 
 def _malformed(connection: Connection, kind: int, content: bytes, form: Form) -> Piece:
     """A record of this content type that its receiver may not take."""
-    if form is Form.CORRUPT:
+    if form is Form.OVERFULL:
+        content = content[:MOST_CONTENT].ljust(MOST_CONTENT + 1, b"\0")
+        record = _sealing(connection).seal(kind, content)
+    elif form is Form.CORRUPT:
         record = _sealing(connection).seal(kind, content, corrupt=True)
     else:
         record = bytes((kind, 3, 3)) + len(content).to_bytes(2, "big") + content
     return Piece(RecordKind.MALFORMED, record)
+
+
+def _second_hello(connection: Connection) -> bytes:
+    record = _sealing(connection).renegotiate()
+    if not record:
+        raise GivenUp("the server does not offer secure renegotiation (RFC 5746)")
+    return record
 
 
 def _sealing(connection: Connection) -> TlsSession:

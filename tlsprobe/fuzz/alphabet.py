@@ -43,6 +43,7 @@ NotDrawn = Literal[
     Verb.MEET,
     Verb.ALERT,
     Verb.KEY_UPDATE,
+    Verb.RENEGOTIATE,
     Verb.TICKET,
     Verb.RESUME,
     Verb.HOLD,
@@ -167,6 +168,8 @@ def _is_not_drawn(verb: NotDrawn) -> None:
             # Drawn with ``abort``; drawn where the server's timeout is known; needs a round that
             # sweeps; and the last two where their chapter is asked for (``fuzz.chapters``).
             pass
+        case Verb.RENEGOTIATE:
+            pass  # drawn where its chapter is asked for
         case Verb.TICKET | Verb.RESUME:
             pass  # another connection's answer is no property of this one
         case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:

@@ -38,9 +38,10 @@ def _control() -> Iterator[Move]:
     odd = (Form.CORRUPT, Form.PLAIN, Form.FRAGMENTED, Form.DOUBLE)
     yield Move(20, 8, tuple(Step(alert, alert=named) for named in _ALERTS))
     yield Move(21, 4, (Step(update), Step(update, form=Form.ASKING)))
-    yield Move(22, 3, (Step(Verb.SEND, form=Form.EMPTY),))
+    yield Move(22, 3, (Step(Verb.SEND, form=Form.EMPTY), Step(Verb.SEND, form=Form.FULL)))
     yield Move(23, 4, tuple(Step(alert, form=form) for form in odd))
     yield Move(24, 3, tuple(Step(Verb.SEND, form=form) for form in Form if form in MALFORMED))
+    yield Move(25, 2, (Step(Verb.RENEGOTIATE),))
 
 
 def _wire() -> Iterator[Move]:

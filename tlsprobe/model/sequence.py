@@ -13,7 +13,8 @@ class Form(StrEnum):
     PART is the first half of it; CUT a TLS record of which only the first half is ever sent;
     SPLIT the whole in two segments; LARGE a request for a large response; UPLOAD a request with
     a large body that the server is expected to refuse. PLAIN is a record that nothing encrypts,
-    CORRUPT one whose tag does not fit, EMPTY one with no content; FRAGMENTED is a message in two
+    CORRUPT one whose tag does not fit, EMPTY one with no content; FULL is one padded to the most
+    that a record may hold, OVERFULL one that holds a byte more. FRAGMENTED is a message in two
     records, DOUBLE the message twice in one record. ASKING asks the other side to do the same.
     ID resumes by the id that the server gave a session, and has it give no ticket (TLS 1.2).
     """
@@ -27,6 +28,8 @@ class Form(StrEnum):
     PLAIN = "plain"
     CORRUPT = "corrupt"
     EMPTY = "empty"
+    FULL = "full"
+    OVERFULL = "overfull"
     FRAGMENTED = "fragmented"
     DOUBLE = "double"
     ASKING = "request"
@@ -187,7 +190,7 @@ class Verb(StrEnum):
             Place.IN_SESSION,
             (
                 *(Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
-                *(Form.PLAIN, Form.CORRUPT, Form.EMPTY),
+                *(Form.PLAIN, Form.CORRUPT, Form.EMPTY, Form.FULL, Form.OVERFULL),
             ),
         ),
     )
@@ -217,6 +220,15 @@ class Verb(StrEnum):
             place=Place.IN_SESSION,
             forms=(Form.ASKING,),
             tls="1.3",
+        ),
+    )
+    RENEGOTIATE = (
+        "renegotiate",
+        Row(
+            Act.WRITES,
+            "ask for a new handshake (TLS 1.2), and go no further with it",
+            place=Place.IN_SESSION,
+            tls="1.2",
         ),
     )
     FIN = "fin", Row(Act.HALF_CLOSES, "send a FIN and go on reading")
@@ -355,13 +367,13 @@ COUNTED = frozenset({Treatment.LOSE, Treatment.SPLIT})
 TAKES_TIME = _verbs(Act.WAITS, Act.ASKS)
 """Verbs that go on for a while: for a time of their own, or for the server."""
 
-MALFORMED = frozenset({Form.PLAIN, Form.CORRUPT})
+MALFORMED = frozenset({Form.PLAIN, Form.CORRUPT, Form.OVERFULL})
 """Forms of a record that no receiver may take, in either version."""
 
-ODD = MALFORMED | {Form.EMPTY, Form.FRAGMENTED, Form.DOUBLE}
+ODD = MALFORMED | {Form.EMPTY, Form.FULL, Form.FRAGMENTED, Form.DOUBLE}
 """Forms that no TLS library sends, though some are allowed."""
 
-FORM_TLS = {Form.ID: "1.2"}
+FORM_TLS = {Form.ID: "1.2", Form.FULL: "1.3"}
 """Forms that only one TLS version has."""
 
 NEEDS_OUR_HALF = SPEAKS | _verbs(Act.HALF_CLOSES)

@@ -31,11 +31,16 @@ class Sealer:
         self._secret = secret
         self._sequence = sequence
 
-    def seal(self, kind: int, content: bytes, *, corrupt: bool = False) -> bytes:
-        """One record of this content type; ``corrupt``: its tag fits nothing."""
+    def seal(self, kind: int, content: bytes, *, corrupt: bool = False, padding: int = 0) -> bytes:
+        """One record of this content type; ``corrupt``: its tag fits nothing.
+
+        ``padding`` is so many zeros behind the content (RFC 8446 section 5.4); only TLS 1.3 has it.
+        """
         sequence, self._sequence = self._sequence, self._sequence + 1
-        record = self._sealed_13 if self._secret else self._sealed_12
-        sealed = record(sequence, kind, content)
+        if self._secret:
+            sealed = self._sealed_13(sequence, kind, content, bytes(padding))
+        else:
+            sealed = self._sealed_12(sequence, kind, content)
         return sealed[:-1] + bytes((sealed[-1] ^ 0xFF,)) if corrupt else sealed
 
     def key_update(self, *, request: bool) -> bytes:
@@ -62,8 +67,8 @@ class Sealer:
         self._keys = keys_13(self._suite, self._secret)
         self._sequence = 0
 
-    def _sealed_13(self, sequence: int, kind: int, content: bytes) -> bytes:
-        inner = content + bytes((kind,))
+    def _sealed_13(self, sequence: int, kind: int, content: bytes, padding: bytes) -> bytes:
+        inner = content + bytes((kind,)) + padding
         head = bytes((APPLICATION_DATA,)) + _VERSION
         head += (len(inner) + self._suite.tag).to_bytes(2, "big")
         return head + self._keys.seal(nonce_of(self._keys.iv, sequence), inner, head)

@@ -7,6 +7,8 @@ that they call: there "nothing to read yet" is a number and no exception.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
@@ -25,7 +27,7 @@ from tlsprobe.records.sealing import (
     records_in,
     sealer_of,
 )
-from tlsprobe.records.walk import ALERT, ALERT_SIZE, APPLICATION_DATA
+from tlsprobe.records.walk import ALERT, ALERT_SIZE, APPLICATION_DATA, HANDSHAKE
 
 _allocate = _ffi.new_allocator(should_clear_after_alloc=False)
 _WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
@@ -90,6 +92,8 @@ class TlsSession:
         self._last = b""
         self._taken_in = 0
         self._awaits_key_update = False
+        self._by_hand: Callable[[bytes, int], Opened | None] | None = None
+        self._cipher: str | None = None
         self._ssl = connection._ssl
         self._into, self._out = connection._into_ssl, connection._from_ssl
         self._buffer = bytearray()
@@ -119,7 +123,7 @@ class TlsSession:
     @property
     def cipher(self) -> str | None:
         """The cipher suite by OpenSSL's name."""
-        return self._connection.get_cipher_name()
+        return self._cipher or self._connection.get_cipher_name()
 
     @property
     def alpn(self) -> str | None:
@@ -198,13 +202,32 @@ class TlsSession:
             self._sealer = self._take_over()
         return self._sealer is not None
 
-    def seal(self, kind: int, content: bytes, *, corrupt: bool = False) -> bytes:
+    def seal(self, kind: int, content: bytes, *, corrupt: bool = False, padding: int = 0) -> bytes:
         """A record of this content type, made by hand; ``corrupt``: with a tag that fits nothing.
 
-        Only if ``can_seal``.
+        ``padding`` is so many zeros behind the content (TLS 1.3). Only if ``can_seal``.
         """
         assert self._sealer is not None
-        return self._sealer.seal(kind, content, corrupt=corrupt)
+        return self._sealer.seal(kind, content, corrupt=corrupt, padding=padding)
+
+    def renegotiate(self) -> bytes:
+        """The record with a ClientHello for another handshake (TLS 1.2), which goes no further.
+
+        OpenSSL makes it and hears no more of the connection: it would end it where the server does
+        not want to. All that comes is opened by hand from now on. Empty where OpenSSL does not ask
+        such a server. Only if ``can_seal``.
+        """
+        assert self._sealer is not None
+        if self._by_hand is None:
+            self._by_hand = self._keys_of(self._side.peer)
+            self._cipher = self.cipher
+        ours = self._keys_of(self._side)
+        _lib.SSL_renegotiate(self._ssl)
+        _lib.SSL_do_handshake(self._ssl)
+        records = records_in(_taken(self._out))
+        _lib.ERR_clear_error()
+        hello = ours(records[0], self._written) if records else None
+        return self._sealer.seal(HANDSHAKE, hello.content) if hello else b""
 
     def key_update(self, *, request: bool) -> bytes:
         """The record with our KeyUpdate (TLS 1.3); ``request``: it asks for the peer's.
@@ -291,6 +314,8 @@ class TlsSession:
         late = self.notified
         place = self._taken_in
         self._taken_in += record[0] == APPLICATION_DATA or self.version is TlsVersion.TLS12
+        if self._by_hand is not None:
+            return self._read_by_hand(self._by_hand(record, place), record)
         if self.failure or (late and self.version is TlsVersion.TLS13):
             # OpenSSL reads no more, and would only pile up what it is given
             return self._unread(record, place)
@@ -329,12 +354,28 @@ class TlsSession:
         self._awaits_key_update = False
         return RecordKind.KEY_UPDATE
 
+    def _read_by_hand(self, inner: Opened | None, record: bytes) -> Received:
+        """A record that OpenSSL is not given."""
+        size, late = len(record), self.notified
+        if inner is None:
+            return Received(self._unread_kind(record[0]), size)
+        if inner.kind == ALERT and len(inner.content) == ALERT_SIZE:
+            alert = inner.content[0], inner.content[1]
+            self.notified = late or alert[1] == CLOSE_NOTIFY
+            return Received(_kind_of(alert), size, b"", alert)
+        if inner.kind == APPLICATION_DATA:
+            return Received(RecordKind.DATA, size, b"" if late else inner.content)
+        return Received(RecordKind.HANDSHAKE, size)
+
     def _opened(self, record: bytes, place: int) -> Opened | None:
         """What is in the ``place``-th record of the peer's behind its Finished."""
-        return opened(
-            record,
-            place,
-            self._side.peer,
+        return self._keys_of(self._side.peer)(record, place)
+
+    def _keys_of(self, side: Side) -> Callable[[bytes, int], Opened | None]:
+        """What opens a side's records, each with its number behind its Finished."""
+        return partial(
+            opened,
+            side=side,
             cipher=self.cipher or "",
             key_log=self._key_log,
             server_random=self._connection.server_random() or b"",

@@ -14,6 +14,7 @@ from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcome
 from tlsprobe.judge.rules.limits import LIMIT_RULES
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
+from tlsprobe.judge.rules.renegotiation import RENEGOTIATION_RULES
 from tlsprobe.judge.rules.resumption import RESUMPTION_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.stopping import STOPPING_RULES
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _CHAPTERS = (
-    *(TLS_RULES, FAILURE_RULES, RESUMPTION_RULES, TRUNCATION_RULES),
+    *(TLS_RULES, FAILURE_RULES, RENEGOTIATION_RULES, RESUMPTION_RULES, TRUNCATION_RULES),
     *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, LIMIT_RULES, INTEROP_RULES),
 )
 

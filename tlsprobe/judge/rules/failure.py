@@ -18,10 +18,13 @@ _QUIET_NS = 10_000_000
 
 _ASKING = frozenset({"key_update request"})
 _CUT = frozenset({"alert fragmented", "alert double"})
-"""What the driver calls steps that ask for a KeyUpdate, and those whose alert is no one record.
+_OVERFULL = frozenset({"send overfull"})
+"""What the driver calls steps that ask for a KeyUpdate, and those whose record is none to take.
 
-TLS 1.3 forbids to send the latter (RFC 8446 section 5.1), TLS 1.2 does not, and neither says what
-their receiver has to do.
+TLS 1.3 forbids to cut an alert or to double it (RFC 8446 section 5.1), TLS 1.2 does not, and
+neither says what their receiver has to do. Of a record that holds a byte too much TLS 1.3 says it
+(section 5.1: record_overflow); TLS 1.2 forbids to send it and leaves its receiver a margin (RFC
+5246 section 6.2.1, 7.2.2).
 """
 
 
@@ -70,15 +73,23 @@ def _bad_record(given: RuleInput) -> Answer:
     ending = given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY, RecordKind.GOODBYE)
     if any(record.start < failed.start for record in ending):
         return None
+    what = "an alert that was no record of its own" if _stepped(given, _CUT) else None
+    if given.tls == "1.2" and _stepped(given, _OVERFULL):
+        what = "a record that held a byte too much"
+    if what is not None:
+        return Result.INFO, f"{what} was met with {_met(given)}"
     end = given.closing.server_end
-    if _stepped(given, _CUT):
-        how = "nothing" if end is None else kind_of(end)
-        how = f"an error alert and {how}" if given.sent_error_alert else how
-        return Result.INFO, f"an alert that was no record of its own was met with {how}"
     if end is None:
         said = "the server kept the connection open after a record of ours that nobody may take"
         return (Result.FAIL, said) if _was_waited_for(given) else None
     return _refused(given, end)
+
+
+def _met(given: RuleInput) -> str:
+    """What the server did, where nothing is asked of it."""
+    end = given.closing.server_end
+    how = "nothing" if end is None else kind_of(end)
+    return f"an error alert and {how}" if given.sent_error_alert else how
 
 
 def _refused(given: RuleInput, end: WireEvent) -> Answer:
@@ -225,7 +236,7 @@ FAILURE_RULES = (
     ),
     Rule(
         "TLS-BAD-RECORD",
-        "RFC 8446 section 5, 5.2 and 6.2; RFC 5246 section 6.2.3.3, 7.2.2",
+        "RFC 8446 section 5, 5.1, 5.2 and 6.2; RFC 5246 section 6.2.3.3, 7.2.2",
         Level.MUST,
         "receiver",
         "A record that cannot be opened ends the connection, with an alert that says so.",
