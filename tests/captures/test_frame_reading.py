@@ -26,9 +26,14 @@ from tests.captures.files import (
 )
 from tlsprobe.captures.pcapng_writer import SECRETS, SECTION, TLS_KEY_LOG, block
 from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.captures.reading import CaptureUnreadable, Reading
 from tlsprobe.captures.summary import Mark
 from tlsprobe.packets import frames
 from tlsprobe.packets.packet import endpoints, flow_key, reverse
+
+
+def read_capture(data: bytes) -> Reading:
+    return open_capture_file(io.BytesIO(data))
 
 
 def big(kind: int, body: bytes) -> bytes:
@@ -181,3 +186,30 @@ def test_a_header_cut_off_by_the_snap_length_is_skipped() -> None:
 def test_a_capture_without_packets_is_read() -> None:
     reading, found = read(pcap([]))
     assert (reading.total, found, reading.truncated) == (0, [], None)
+
+
+def snapped(size: int, *datas: bytes) -> bytes:
+    """A pcap file whose packets were cut off at so many bytes."""
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, size, frames.RAW)
+    cut = ((data[:size], len(data)) for data in datas)
+    return head + b"".join(struct.pack("<IIII", 1, 0, len(d), n) + d for d, n in cut)
+
+
+def test_packets_that_are_cut_off_before_tcp_are_told_with_what_helps() -> None:
+    """Enough for a packet as it is, too little for the second one, which comes through a tunnel."""
+    plain = ip(True, SYN, 999, 0)
+    outer = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(plain), 1, 0, 64, 4, 0) + CLIENT + SERVER
+    with read_capture(snapped(50, plain, outer + plain)) as reading:
+        reading.summary()
+        assert (reading.total, reading.skipped) == (2, 1)
+        (note,) = reading.notes
+    assert note.startswith("1 packets were cut off before their TCP header, at 50 bytes:")
+    assert "tcpdump -s 256" in note
+
+
+def test_a_capture_of_which_nothing_could_be_read_is_not_one_without_resets() -> None:
+    plain = ip(True, SYN, 999, 0)
+    with read_capture(snapped(30, plain, plain)) as reading, pytest.raises(CaptureUnreadable) as no:
+        reading.summary()
+    assert "packet 1: its TCP header is cut off" in str(no.value)
+    assert "tcpdump -s 256" in (no.value.hint or "")

@@ -231,6 +231,58 @@ ROWS: list[tuple[str, str, str]] = [
     ),
     ("curl or OpenSSL, ended early", "GnuTLS: Error in the pull function.", ""),
     (
+        "Windows, reset",
+        "System.IO.IOException: Unable to read data from the transport connection: An existing"
+        " connection was forcibly closed by the remote host..",
+        "",
+    ),
+    ("Windows, reset", "Download error: tcp connect failed (os error 10054)", ""),
+    (
+        "Windows, aborted here",
+        "OSError: [WinError 10053] An established connection was aborted by the software in your"
+        " host machine",
+        "",
+    ),
+    (
+        "IIS, HTTPERR",
+        "2026-11-26 09:04:09 192.0.2.1 51234 192.0.2.9 443 HTTP/1.1 GET / - 1 Client_Reset Pool",
+        "",
+    ),
+    (
+        "Zeek's conn.log",
+        "1790000000.123456\tCWakWq1CoRR0N1zXXf\t192.0.2.1\t41262\t192.0.2.9\t5432\ttcp\tssl\t"
+        "0.9\t10\t20\tRSTR\tT\tF\t0\tShADadr\t5\t6\t7\t8\t-",
+        "192.0.2.9:5432",
+    ),
+    ("Zeek's conn.log", '{"ts":1.5,"proto":"tcp","conn_state":"RSTO","history":"ShADadR"}', ""),
+    (
+        "Suricata's eve.json",
+        '{"event_type":"flow","proto":"TCP","tcp":{"tcp_flags":"1e","syn":true,"rst":true}}',
+        "",
+    ),
+    (
+        "AWS, flow log",
+        "2 123456789010 eni-0123456789abcdef0 192.0.2.1 192.0.2.9 20641 5432 6 20 4249 1418530010"
+        " 1418530070 REJECT OK",
+        "",
+    ),
+    (
+        "AWS, load balancer",
+        "https 2026-11-26T09:04:09.186641Z app/front/50dc6c495c0c9188 198.51.100.1:2817"
+        ' 192.0.2.9:8080 0.000 0.001 -1 502 - 34 366 "GET https://example.com:443/ HTTP/1.1"',
+        "192.0.2.9:8080",
+    ),
+    (
+        "Google Cloud, load balancer",
+        '"statusDetails": "backend_connection_closed_before_data_sent_to_client"',
+        "",
+    ),
+    (
+        "Azure, Application Gateway",
+        '"error_info_s": "ERRORINFO_UPSTREAM_CLOSED_CONNECTION"',
+        "",
+    ),
+    (
         "conntrack",
         "tcp      6 9 CLOSE src=127.0.0.1 dst=127.0.0.1 sport=35800 dport=48821 src=127.0.0.1"
         " dst=127.0.0.1 sport=48821 dport=35800 [ASSURED] mark=0 use=1",
@@ -291,7 +343,9 @@ def test_what_a_line_says_is_escaped_and_names_no_command() -> None:
     assert "reboot" not in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("unit", [" ", "a", "1.1.1.1\t", "upstream ", "(104: ", "tcp 6 ", '" 503 '])
+@pytest.mark.parametrize(
+    "unit", [" ", "a", "1.1.1.1\t", "upstream ", "error 1", "app/ ", "(104: ", "tcp 6 ", '" 503 ']
+)
 def test_a_long_line_of_a_log_takes_time_in_proportion(unit: str) -> None:
     with pytest.raises(CaptureUnreadable):
         read(unit * (60_000 // len(unit)) + "\n" + "reset " * 10_000)

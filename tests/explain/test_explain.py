@@ -33,6 +33,7 @@ from tests.explain.talk import (
     tls13,
 )
 from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.captures.reading import CaptureUnreadable
 from tlsprobe.explain import MOST_RESETS, Filter, explain
 from tlsprobe.language import parse
 from tlsprobe.model.causes import Cause
@@ -443,7 +444,12 @@ packets = st.builds(
 )
 
 
-@given(st.lists(packets, max_size=25), st.sampled_from(["pcap", "text"]))
+def test_a_capture_without_a_packet_shows_nothing() -> None:
+    with pytest.raises(CaptureUnreadable, match="it holds no packet"):
+        explain(Given([], "pcap", ()))
+
+
+@given(st.lists(packets, min_size=1, max_size=25), st.sampled_from(["pcap", "text"]))
 @settings(deadline=None)
 def test_whatever_comes_is_explained(found: list[Packet], kind: str) -> None:
     numbered = [p._replace(number=n) for n, p in enumerate(found, 1)]

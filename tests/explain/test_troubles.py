@@ -459,3 +459,30 @@ def test_of_very_many_the_suspicious_are_looked_at_and_the_others_counted(
     assert len(servers) < 10
     assert explanation.unlooked == 22 - len(servers)
     assert explanation.quiet == explanation.unlooked
+
+
+# --- packets out of order -------------------------------------------------------------------------
+
+
+def out_of_order(talk: Talk, late: int) -> Explanation:
+    """Of two interfaces, of which one's packets were written behind all others."""
+    kept = [p for n, p in enumerate(talk.packets) if n != late]
+    numbered = [p._replace(number=n) for n, p in enumerate([*kept, talk.packets[late]], 1)]
+    return explain(Given(numbered, "pcapng", ()), Filter())
+
+
+def test_who_waited_for_whom_is_told_by_the_times() -> None:
+    talk = tls12().s(PSH | ACK | FIN, ALERT_12).c().wait(5).c(PSH | ACK | FIN, ALERT_12).s()
+    slow = out_of_order(talk, len(talk.packets) - 4)
+    (told,) = [one for flow in slow.flows for one in flow.troubles]
+    assert (told.kind, told.side) == (TroubleKind.SLOW_CLOSE, Side.CLIENT)
+    assert told.packets == (len(talk.packets), len(talk.packets) - 2)
+
+
+def test_a_peer_that_was_heard_last_by_its_time_had_not_vanished() -> None:
+    talk = again(tls12().c(), 0, 4)
+    heard = talk.packets[-1]
+    answer = talk.wait(0.1).s(ack=heard.seq + heard.length).packets[-1]
+    talk.packets = [*talk.packets[:9], answer, *talk.packets[9:-1]]
+    numbered = [p._replace(number=n) for n, p in enumerate(talk.packets, 1)]
+    assert not explain(Given(numbered, "pcapng", ()), Filter()).found

@@ -23,11 +23,14 @@ from tlsprobe.captures.places import Places
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import LISTED_LIMIT, Summary
 from tlsprobe.packets import frames
-from tlsprobe.packets.decode import Decoder, FoundTransport, Malformed
+from tlsprobe.packets.decode import CutOff, Decoder, FoundTransport, Malformed
 from tlsprobe.packets.packet import Packet
 
 MANY = 50_000
 """Behind so many packets the first pass goes on with blocks of them, see `blocks`."""
+
+
+_LONGER = "inside tunnels headers lie deeper; capture again with `tcpdump -s 256`, or without -s"
 
 
 class FrameReading(Counts):
@@ -46,6 +49,7 @@ class FrameReading(Counts):
         super()._begin()
         self._decoder = Decoder()
         self._unknown_links: set[int] = set()
+        self._headless = self._snapped = 0
         self._places = Places(self._file)
         self._pieces = array("I")
 
@@ -176,8 +180,14 @@ class FrameReading(Counts):
             self.lost += count
             where = f" on {name}" if name else ""
             self.notes.append(f"the capture lost {count} packets{where}: the kernel dropped them")
-        if self.total and self.skipped == self.total and self._unknown_links:
-            raise CaptureUnreadable(self.first_skipped or "", CONVERT)
+        if self._headless:
+            self.notes.append(
+                f"{self._headless} packets were cut off before their TCP header, at"
+                f" {self._snapped} bytes: {_LONGER}"
+            )
+        if 0 < self.total <= self.skipped:
+            hint = CONVERT if self._unknown_links else _LONGER if self._headless else HINT
+            raise CaptureUnreadable(self.first_skipped or "", hint)
 
     def _pass_over(self, batch: Batch) -> None:
         """Packets of a link type that is not understood."""
@@ -309,6 +319,9 @@ class FrameReading(Counts):
             found = self._decoder.find(frame, link, length, time_ns)
         except Malformed as why:
             self._skip(f"{self.name}: packet {number}: {why}")
+            if isinstance(why, CutOff) and len(frame) < length:
+                self._headless += 1
+                self._snapped = max(self._snapped, len(frame))
             return None
         finally:
             if self._decoder.fragments.taken != taken and number <= LISTED_LIMIT:

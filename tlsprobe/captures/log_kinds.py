@@ -259,6 +259,72 @@ LOG_KINDS = (
         _RST_OR_FIN,
     ),
     _kind(
+        "Windows, reset",
+        r"forcibly closed by the remote host|\bWSAECONNRESET\b"
+        r"|\b(?:error|errno|code).{0,12}\b10054\b",
+        "a Windows program read WSAECONNRESET (10054): an RST came from the other end, or from"
+        " something between",
+    ),
+    _kind(
+        "Windows, aborted here",
+        r"aborted by the software in your host machine|\bWSAECONNABORTED\b"
+        r"|\b(?:error|errno|code).{0,12}\b10053\b",
+        "Windows itself gave the connection up (10053): nothing answered what it sent again, or a"
+        " program on this machine (a scanner, a VPN) ended it",
+    ),
+    _kind(
+        "IIS, HTTPERR",
+        r" (?:Client_Reset|Connection_Dropped\w{0,20}|Connection_Abandoned_By_\w{1,20}"
+        r"|Timer_(?:ConnectionIdle|MinBytesPerSecond|EntityBody|HeaderWait))\b",
+        "HTTP.sys tells why it ended a connection: Client_Reset and Connection_Dropped, the client"
+        " did; Timer_, a timeout of its own; Connection_Abandoned, the worker did",
+        "whether it was an RST or a FIN",
+    ),
+    _kind(
+        "Zeek's conn.log",
+        r"^[0-9.]{5,20}\t\w{5,30}\t[0-9a-fA-F.:]{3,45}\t\d{1,5}\t(?P<host>[0-9a-fA-F.:]{3,45})\t"
+        r"(?P<port>\d{1,5})\ttcp\t.{0,200}\t(?:RST[OR]|RSTOS0|RSTRH|REJ)\t"
+        r"|\"conn_state\": ?\"(?:RST[OR]|RSTOS0|RSTRH|REJ)\"",
+        "conn_state tells who sent the RST: RSTO the end that opened the connection, RSTR the other"
+        " one, REJ: it was refused; the column history has R or r, in the order of the packets",
+    ),
+    _kind(
+        "Suricata's eve.json",
+        r"\"event_type\": ?\"flow\".{0,1200}\"rst\": ?true",
+        "the flow had an RST; tcp_flags_ts are the flags that went to the server, tcp_flags_tc"
+        " those to the client, and 04 is RST",
+    ),
+    _kind(
+        "AWS, flow log",
+        r"\beni-[0-9a-f]{8,17} .{0,200} (?:ACCEPT|REJECT)\b",
+        "traffic of a minute or ten added up: of its tcp-flags (not in the default format) 4 is RST"
+        " and 1 is FIN, and REJECT is a security group or a network ACL",
+        "in what order the flags came, which connection of several they are of",
+    ),
+    _kind(
+        "AWS, load balancer",
+        r"^(?:https?|h2|wss?|grpcs?) \d{4}-\d\d-\d\dT\S{8,20} app/\S{1,100} \S{1,60} "
+        r"(?P<peer>\S{1,50}:\d{1,5}|-) (?:-?[\d.]{1,12} ){3}(?:502|460|504) -",
+        "502 with no status of the target: the target ended the connection, by an RST or a FIN,"
+        " before its response was whole; 460: the client did",
+        _RST_OR_FIN,
+    ),
+    _kind(
+        "Google Cloud, load balancer",
+        r"\b(?:backend_connection_closed_\w{3,60}|client_disconnected_\w{3,60})\b",
+        "backend_connection_closed: the backend ended the connection before its response was whole,"
+        " often one that had been idle longer than the backend waits; client_disconnected: the"
+        " client did",
+        _RST_OR_FIN,
+    ),
+    _kind(
+        "Azure, Application Gateway",
+        r"\bERRORINFO_(?:UPSTREAM_CLOSED_CONNECTION|CLIENT_CLOSED_REQUEST)\b",
+        "UPSTREAM_CLOSED_CONNECTION: the backend ended the connection before its response was"
+        " whole; CLIENT_CLOSED_REQUEST: the client did",
+        _RST_OR_FIN,
+    ),
+    _kind(
         "conntrack",
         r"\btcp {1,12}6 .{0,60}?\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"
         r" dport=(?P<port>\d{1,5})",
@@ -306,7 +372,8 @@ SUSPICIOUS = re.compile(
     r"|dial tcp|disconnected|remaining to read|Empty reply|GnuTLS|= -1|= -32|SIGPIPE|0xffffffff"
     r"|upstream|TCPAbort|OutRsts|[SC][DHCRQL](?:--?)? |hang up|ConnectionReset|SSL"
     r"| UC | DC |UPE|tcp +6 |^ *tcp6? |WAIT|ESTAB|LAST-ACK|CLOSING|^T |TCP D=|PktGroupId"
-    r"|\d\.\d{1,3}[\t,;|]",
+    r"|forcibly|software in your|1005[34]|WSAECONN|Client_Reset|Connection_|Timer_|conn_state"
+    r"|\"rst\"|\beni-|disconnected_|ERRORINFO_|app/|\d\.\d{1,3}[\t,;|]|\t(?:RST|REJ)",
     re.IGNORECASE,
 )
 """What every line of these kinds has: a quick look at each line of a text."""

@@ -28,6 +28,8 @@ __all__ = ["MOST_FLOWS", "MOST_RESETS", "Explanation", "Filter", "explain", "exp
 EVERYTHING = Filter()
 """Every connection, of which those with nothing amiss are only counted."""
 
+_EMPTY = "were the interface and the filter of the capture the right ones?"
+
 _EARLIEST_NS = 10**6
 """Packets of an input without times are numbered in nanoseconds."""
 
@@ -43,7 +45,10 @@ def explain(
     only = _only(reading, wanted)
     if reading.kind == "text":
         return _explain_text(reading, wanted, key_logs, only)
-    choice = choose(reading.summary(), wanted, only[0] if only else None)
+    summary = reading.summary()
+    if not reading.total:
+        raise CaptureUnreadable(f"{reading.name}: it holds no packet", _EMPTY)
+    choice = choose(summary, wanted, only[0] if only else None)
     key_log = read_key_log([*key_logs, *reading.secrets])
     plain_http, lossy = PlainHttp(), bool(reading.lost)
     explainer = Explainer(choice, wanted, key_log, reading.carried, plain_http, lossy=lossy)

@@ -1,5 +1,7 @@
 """What is amiss at the end of a connection that nobody, or not only somebody's RST, ended.
 
+What came first is told by the packets' times: a capture of several interfaces need not be in order.
+
 Nothing is claimed that the packets do not bear out. A sender that repeats itself has had no answer,
 whatever was captured of its peer; but a FIN that is not in a capture may have been sent all the
 same: so each side must have been seen to the end of what the other acknowledged, and what rests on
@@ -67,16 +69,17 @@ class Remains:
 
 def troubles_of(trace: Trace, remains: Remains) -> tuple[Trouble, ...]:
     """What is amiss, the worst first."""
-    ends = {side: _Direction.of(trace.segments, side) for side in Side}
-    resets = tuple(segment for segment in trace.segments if segment.rst)
+    segments = tuple(sorted(trace.segments, key=_when))
+    ends = {side: _Direction.of(segments, side) for side in Side}
+    resets = tuple(segment for segment in segments if segment.rst)
     found = [*_cut_short(ends, resets, remains), *_repeated(ends, resets)]
     if not resets:
-        found += _unanswered(trace.segments)
+        found += _unanswered(segments)
         vanished = list(_vanished(ends))
         found += vanished
         found += [] if vanished else _zero_window(ends)
         found += _half_closed(ends, remains)
-        found += _slow_close(trace, ends)
+        found += _slow_close(trace, segments, ends)
         found += _no_close_notify(trace, ends, remains)
     order = tuple(TroubleKind)
     return tuple(sorted(found, key=lambda trouble: order.index(trouble.kind)))
@@ -136,6 +139,10 @@ def _numbers(segments: Sequence[Segment]) -> tuple[int, ...]:
     if len(numbers) > MOST_PACKETS:
         numbers = numbers[: MOST_PACKETS - 1] + numbers[-1:]
     return tuple(numbers)
+
+
+def _when(segment: Segment) -> tuple[int, int]:
+    return segment.time_ns, segment.number
 
 
 def _seconds(since: Segment, until: Segment) -> float:
@@ -204,7 +211,7 @@ def _zero_window(ends: _Ends) -> Iterator[Trouble]:
         shut = _last_shut(writer.heard)
         if not shut or not any(s.window for s in writer.heard if not s.syn):
             continue
-        opened = next((s for s in writer.heard if s.number > shut[-1].number), None)
+        opened = next((s for s in writer.heard if _when(s) > _when(shut[-1])), None)
         until = opened or max((*shut, *writer.sent), key=lambda s: s.time_ns)
         probes = [
             s
@@ -277,23 +284,23 @@ def _half_closed(ends: _Ends, remains: Remains) -> Iterator[Trouble]:
             )
 
 
-def _slow_close(trace: Trace, ends: _Ends) -> Iterator[Trouble]:
+def _slow_close(trace: Trace, segments: Sequence[Segment], ends: _Ends) -> Iterator[Trouble]:
     """The time between what began the close and what ended it, less that of data in between."""
     fins = [d.fin for d in ends.values() if d.fin is not None]
     if not fins or not all(d.is_seen_to_its_end for d in ends.values()):
         return
-    first = min(fins, key=lambda s: s.number)
+    first = min(fins, key=_when)
     later = ends[first.side.peer].fin
     if later is not None and _is_prompt(ends[first.side], first):
-        yield from _waited(trace, first, later, later.side, "fin")
-    notice = _first_notice(trace)
-    if notice is not None and notice[0].number < first.number:
+        yield from _waited(segments, first, later, later.side, "fin")
+    notice = _first_notice(trace, segments)
+    if notice is not None and _when(notice[0]) < _when(first):
         segment, record = notice
         what = "own-fin" if first.side is record.side else "fin"
         if what == "own-fin" and _is_answered(trace, record, first):
             return
         sure = record.alert is not None
-        yield from _waited(trace, segment, first, record.side.peer, what, sure=sure)
+        yield from _waited(segments, segment, first, record.side.peer, what, sure=sure)
 
 
 def _is_answered(trace: Trace, notice: Record, fin: Segment) -> bool:
@@ -303,12 +310,18 @@ def _is_answered(trace: Trace, notice: Record, fin: Segment) -> bool:
 
 
 def _waited(
-    trace: Trace, since: Segment, until: Segment, on: Side, what: str, *, sure: bool = True
+    segments: Sequence[Segment],
+    since: Segment,
+    until: Segment,
+    on: Side,
+    what: str,
+    *,
+    sure: bool = True,
 ) -> Iterator[Trouble]:
     between = [
         s.time_ns
-        for s in trace.segments
-        if since.number < s.number < until.number and s.length and not s.syn
+        for s in segments
+        if _when(since) < _when(s) < _when(until) and s.length and not s.syn
     ]
     waited = until.time_ns - max(since.time_ns, *between, 0)
     if waited >= SLOW_NS:
@@ -326,11 +339,11 @@ def _is_prompt(own: _Direction, fin: Segment) -> bool:
     return first is not None and first.time_ns - fin.time_ns <= SHORTEST_NS
 
 
-def _first_notice(trace: Trace) -> tuple[Segment, Record] | None:
+def _first_notice(trace: Trace, segments: Sequence[Segment]) -> tuple[Segment, Record] | None:
     """The first close_notify, and the segment that completed it."""
     notices = [r for r in trace.drive.records if r.kind is RecordKind.CLOSE_NOTIFY]
     for record in sorted(notices, key=lambda r: r.time_ns):
-        for segment in trace.segments:
+        for segment in segments:
             if segment.side is record.side and segment.start < record.end <= segment.end:
                 return segment, record
     return None
@@ -365,17 +378,10 @@ def _may_be_alert(record: Record) -> bool:
 
 
 def _is_read_by(peer: _Direction, own: _Direction, fin: Segment) -> bool:
-    """Whether the peer was still there to be misled: it had not closed, or was sent data since.
-
-    By their times, since a capture of several interfaces need not be in order.
-    """
+    """Whether the peer was still there to be misled: it had not closed, or was sent data since."""
     if peer.fin is None or _when(peer.fin) > _when(fin):
         return True
     return any(s.length and _when(s) > _when(peer.fin) for s in own.sent)
-
-
-def _when(segment: Segment) -> tuple[int, int]:
-    return segment.time_ns, segment.number
 
 
 def _cut_short(ends: _Ends, resets: tuple[Segment, ...], remains: Remains) -> Iterator[Trouble]:
@@ -386,7 +392,7 @@ def _cut_short(ends: _Ends, resets: tuple[Segment, ...], remains: Remains) -> It
             continue
         end = own.fin or next((rst for rst in resets if rst.side is side), None)
         theirs = (*peer.fins, *(rst for rst in resets if rst.side is not side))
-        if end is not None and all(other.number > end.number for other in theirs):
+        if end is not None and all(_when(other) > _when(end) for other in theirs):
             kind, numbers = TroubleKind.CUT_SHORT, (end.number,)
             yield Trouble(
                 kind,

@@ -74,6 +74,10 @@ class Malformed(ValueError):  # noqa: N818 - it says what the frame is
     """The frame should hold a TCP segment and does not; says why."""
 
 
+class CutOff(Malformed):
+    """It may hold one, and ends before that can be told."""
+
+
 class Decoder:
     """Holds what one frame alone does not tell: fragments, places, the packets of a moment ago.
 
@@ -166,7 +170,7 @@ class Decoder:
             kind, at = frames.first_header(frame, link)
             return self._find(frame, kind, at, length, time_ns)
         except (struct.error, IndexError):
-            raise Malformed("its headers are cut off") from None
+            raise CutOff("its headers are cut off") from None
 
     def _find(
         self, frame: bytes, kind: int, at: int, length: int, time_ns: int
@@ -254,7 +258,7 @@ class Decoder:
     def _check(self, frame: bytes, ip: int, transport: frames.Transport) -> None:
         at, end, *_ = transport
         if at + _TCP_BYTES > len(frame):
-            raise Malformed("its TCP header is cut off")
+            raise CutOff("its TCP header is cut off")
         size = frame[at + 12] >> 2 & 0x3C
         if size < _TCP_BYTES:
             raise Malformed(f"a TCP header of {size} bytes")
