@@ -277,10 +277,15 @@ def _resets(
 
 
 def _fits(facts: CauseFacts, *, before_fin: bool) -> bool:
-    """Whether the facts explain a server's reset that came before its FIN, or behind it."""
+    """Whether the facts explain a server's reset that came before its FIN, or behind it.
+
+    What something else made in place of the server's FIN is no behaviour of the server's.
+    """
     cause = cause_named(facts.cause)
-    when = cause.row.before_fin if cause is not None else None
-    return facts.side == Side.SERVER and when in {None, before_fin}
+    if cause is None:
+        return facts.side == Side.SERVER
+    is_its = cause.row.by_sender or not before_fin
+    return is_its and facts.side == Side.SERVER and cause.row.before_fin in {None, before_fin}
 
 
 def _drew(facts: CauseFacts) -> _Bytes:

@@ -21,6 +21,7 @@ from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import (
     Fact,
     FarFact,
+    KernelFact,
     Load,
     PathFact,
     PlanFact,
@@ -30,6 +31,7 @@ from tlsprobe.model.facts import (
     TrialFact,
 )
 from tlsprobe.model.judgement import Confidence, Control, Doubt, Result, Verdict
+from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.run import Cell, Trial
 from tlsprobe.model.trace import Coverage, Stage, Trace
 
@@ -86,7 +88,10 @@ def test_the_control_of_the_tests_is_the_catalogues() -> None:
 def test_where_a_box_was_caught_its_perfect_forgeries_are_not_the_servers(
     caught: int, foreign: bool
 ) -> None:
-    """A server that would have answered is not blamed for what only looks like its own RST."""
+    """A server that would have answered is not blamed for what only looks like its own RST.
+
+    Nor is it where nobody was caught: its MUST is not broken by an RST that anybody can send.
+    """
     perfect = play(C.notify(), S.rst(active=True))
     given_away = play(C.notify(), S.rst(active=True).but(ttl=61))
     facts = [trial(ALONE, n, given_away if n < caught else perfect) for n in range(5)]
@@ -94,8 +99,34 @@ def test_where_a_box_was_caught_its_perfect_forgeries_are_not_the_servers(
     (reset,) = told.resets
     assert (reset.cause is Cause.MIDDLEBOX) is foreign
     assert reset.confidence is Confidence.MEDIUM
-    failed = [r.rule for r in told.results if r.result is Result.FAIL]
-    assert bool(failed) is not foreign
+    assert [r.rule for r in told.results if r.result is Result.FAIL] == []
+    warned = [r.rule for r in told.results if r.result is Result.WARN]
+    assert warned == ([] if foreign else ["INTEROP-RESET-BEFORE-FIN"])
+
+
+DROPS = play(C.notify(), S.rst(active=True))
+"""A reset without an alert, which looks like the server's own."""
+
+SILENT = "TLS13-NOTIFY"
+
+
+def silence_of_server(*facts: Fact) -> Result:
+    """What is said of the first trial's missing alert."""
+    told = run_of(PlanFact((planned(ALONE), planned(LEFT))), *facts).trials[0].judgement
+    return next(r.result for r in told.results if r.rule == SILENT)
+
+
+def test_what_the_run_and_the_kernel_vouch_for_is_held_against_the_server() -> None:
+    """No box knows what is said inside TLS, or has the server's kernel say that it reset."""
+    resets, clean = repeated(ALONE, DROPS), repeated(LEFT, CLEAN)
+    assert silence_of_server(*resets) is Result.INFO  # a box may reset whatever it sees
+    assert silence_of_server(*resets, *clean) is Result.FAIL
+    odd = trial(LEFT, 3, play(C.notify(), S.rst(active=True).but(ttl=61)))
+    assert silence_of_server(*resets, *clean, odd) is Result.INFO
+    rst = next(s for s in DROPS.segments if s.rst)
+    ends = ("192.0.2.2", 443), ("192.0.2.1", 40000)
+    word = KernelFact((KernelReset(rst.time_ns, *ends, "TCP_CLOSE", "TCP_STATE"),))
+    assert silence_of_server(ReachedFact("192.0.2.2:443", {}), word, *resets) is Result.FAIL
 
 
 UPLOAD = "upload-refused"

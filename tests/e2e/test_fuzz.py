@@ -276,6 +276,7 @@ def test_a_server_that_stays_dead_costs_nothing_that_was_found(tmp_path: Path) -
     assert ran.code == 1, ran.err
     assert "terminate" in found["suspects"][0]
     assert "did not come back" in ran.out
+    assert "or was stopped, could not be tried" in found["text"]
 
 
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:

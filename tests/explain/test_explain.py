@@ -297,7 +297,7 @@ def test_a_stranger_with_other_numbers_is_a_stranger() -> None:
     stranger = Talk(client=(CLIENT[0], 61001), seqs=[7_000_000, 8_000_000], now=10**18)
     told = only(explained(tls13(), stranger.c(PSH | ACK, DATA).bare_rst()).flows[0])
     assert told.reset.cause is Cause.NO_STATE
-    assert told.reset.confidence is Confidence.MEDIUM
+    assert told.reset.confidence is Confidence.LOW
     assert "rewritten" not in " ".join(told.reset.evidence)
 
 

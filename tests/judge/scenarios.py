@@ -38,7 +38,7 @@ LAST_REQUEST = (C.goodbye(asks=True), S.response())
 
 def results(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> dict[str, RuleResult]:
     came = as_delivered(trace)
-    closing, resets = closing_of(came), resets_of(trace)
+    closing, resets = closing_of(came), resets_of(trace, knowledge)
     axes = axes_of(came, closing)
     outcome = outcome_of(came, closing, axes)
     case = rule_input(came, closing, axes, outcome, resets, knowledge=knowledge)

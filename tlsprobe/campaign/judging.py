@@ -22,7 +22,7 @@ from tlsprobe.judge.families import family_of
 from tlsprobe.judge.idle import CLEAR_S, CLEARLY, idle_of
 from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
-from tlsprobe.lab.kernel_comparison import compare, endpoint_of
+from tlsprobe.lab.kernel_comparison import APART_NS, compare, endpoint_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import (
     CrowdedFact,
@@ -300,6 +300,10 @@ class RunInJudgement:
             alone = replace(alone, took_ns=took)
         if digest.gave_up and self._foreign[name[0]] and self._foreign.total() >= CAUGHT:
             alone = replace(alone, foreign=self._foreign.total())
+        if digest.gave_up and (odd := self._foreign.total()):
+            alone = replace(alone, odd=odd)
+        if digest.gave_up and self._kernel and self._kernel_gave_up(known):
+            alone = replace(alone, gave_up=True)
         if (room := self._room_for(known)) is not None:
             alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:
@@ -329,6 +333,24 @@ class RunInJudgement:
         if most == 0 and not known.alone.waits_idle:
             return None
         return most if max(load.at_start, load.at_end) > most else None
+
+    def _kernel_gave_up(self, known: _Known) -> bool:
+        """Whether the server's kernel says that it gave a trial's connection up by itself.
+
+        That the RST was made there is all that a judgement learns of it, and not why.
+        """
+        if not known.client or not self._address:
+            return False
+        client, server = endpoint_of(known.client), endpoint_of(self._address)
+        began, ended = known.while_open.start - APART_NS, known.while_open.stop + APART_NS
+        return any(
+            began <= told.time_ns <= ended
+            and not told.passive
+            and told.sent_by(server)
+            and told.dst == client
+            for fact in self._kernel
+            for told in fact.resets
+        )
 
     def _aborts_after(self, tls: str) -> bool:
         """Whether the server resets behind its own FIN with nothing unread."""

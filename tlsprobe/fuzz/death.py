@@ -7,6 +7,7 @@ many. So the last examples are suspects until each was tried alone, if the serve
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import trio
 
@@ -24,6 +25,13 @@ DEATH = Violation(
     "INTEROP-PATH",
     "afterwards, a fresh connection through the same path did not work",
 )
+
+GONE = replace(
+    DEATH,
+    text="the server took no connections any more and did not come back: whether it died of a close"
+    " or of our load, or was stopped, could not be tried; the sequence is only the last one",
+)
+"""The same of a server that nobody can ask any more: its operator may have stopped it."""
 
 
 async def comes_back(prober: Prober) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from tlsprobe.fuzz.death import DEATH, comes_back, culprit
+from tlsprobe.fuzz.death import DEATH, GONE, comes_back, culprit
 from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
@@ -82,7 +82,7 @@ class Losses:
             self.warned("the server does not answer any more: looking for the cause")
             if not await comes_back(self.prober):
                 self.give_up()
-                self.blame(last)
+                self.report_gone(last)
                 return
         elif self.searches == _SEARCHES:
             return
@@ -96,11 +96,11 @@ class Losses:
                 "the server stopped answering for a while; none of the last examples does it alone"
             )
 
-    def blame(self, last: list[Example]) -> None:
-        """The server is gone for good: a failure that nobody can repeat, with what it may be."""
+    def report_gone(self, last: list[Example]) -> None:
+        """The server is gone for good: nobody can repeat that, or say what it was."""
         self.suspects.forget(self.recent)
-        sighting = Sighting(DEATH, self.prober.memory[last[0]])
-        suspect = Suspect(sighting, DEATH.kind(sighting.seen), self.suspects.tried())
+        sighting = Sighting(GONE, self.prober.memory[last[0]])
+        suspect = Suspect(sighting, GONE.kind(sighting.seen), self.suspects.tried())
         suspect.suspects = tuple(f"TLS {other.tls}: {other.steps}" for other in last)
         self.suspects.note(sighting)
         self.suspects.settle(suspect, confirmed=True)

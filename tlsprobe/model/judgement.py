@@ -156,7 +156,8 @@ class Reset:
     a control told its cause. ``provoked`` is what the trigger carried; ``after_idle``: it had been
     quiet when the sender began to end the connection. ``text`` is what the RST carries: a box may
     name itself there (RFC 9293 section 3.5.2). ``heeded``: nothing shows that its receiver went on
-    regardless.
+    regardless. ``vouched``: something beside its own header says that its sender's machine made it;
+    a forgery may copy all that a header shows. ``odd``: something speaks for another machine.
     """
 
     side: Side
@@ -174,6 +175,8 @@ class Reset:
     after_idle: bool = False
     text: str = ""
     heeded: bool = True
+    vouched: bool = False
+    odd: bool = False
 
     @property
     def kind(self) -> tuple[object, ...]:

@@ -148,7 +148,8 @@ class Knowledge:
     of our alert. ``took_ns`` is how long the server took at most in this run to answer the same
     sequence, there if an answer may have been too slow for our patience.
     ``foreign`` is in how many trials of the run an RST bore a sign of another machine, there if
-    some of them were of the same sequence.
+    some of them were of the same sequence, and ``odd`` the same without that condition.
+    ``gave_up``: the server's kernel says that it gave this connection up itself.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
     packets' numbers.
@@ -165,6 +166,8 @@ class Knowledge:
     timers: tuple[Timer, ...] = ()
     took_ns: int = 0
     foreign: int = 0
+    odd: int = 0
+    gave_up: bool = False
     room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None

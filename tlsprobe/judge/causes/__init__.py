@@ -26,6 +26,7 @@ from tlsprobe.judge.causes.by_run import ALIKE, by_run
 from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import carried, foreign_signs, notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
+from tlsprobe.judge.causes.witnesses import is_vouched
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import FarFact, ResetNumbers
 from tlsprobe.model.judgement import Confidence, Reset
@@ -45,8 +46,10 @@ def resets_of(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> tuple[Reset
 
 def is_open(reset: Reset) -> bool:
     """Whether it is a server's RST whose cause a control would tell, and none has."""
-    could_be = {reset.cause, *reset.alternatives}
-    return reset.side is Side.SERVER and could_be == ALIKE and reset.control is None
+    could_be = {reset.cause, *reset.alternatives} - {Cause.MIDDLEBOX}
+    return (
+        not reset.odd and reset.side is Side.SERVER and could_be == ALIKE and reset.control is None
+    )
 
 
 def is_doubtful(reset: Reset) -> bool:
@@ -59,13 +62,16 @@ def looks_foreign(reset: Reset) -> bool:
     """Whether a server's decision bears a sign of another machine, though it proves nothing."""
     if reset.side is not Side.SERVER or reset.passive or reset.cause is Cause.REFUSED:
         return False
-    return reset.cause is Cause.MIDDLEBOX or Cause.MIDDLEBOX in reset.alternatives
+    return reset.odd
 
 
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     found = _with_holes(diagnose(context), context)
     proved = _by_far_side(found, context, knowledge.far)
     told, control = (None if proved else by_run(found, context, knowledge)) or (found, None)
+    vouched = is_vouched(told, context, knowledge)
+    if not vouched:
+        told = _unvouched(told, context, knowledge.odd)
     last = proved or _beside_a_box(told, context, knowledge.foreign)
     kernel = knowledge.kernel.get(context.rst.number)
     if kernel is not None:
@@ -83,6 +89,8 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
         trigger=_trigger(context, last.cause),
         control=control,
         text=wording.text_of(context.rst),
+        vouched=vouched,
+        odd=found.cause is Cause.MIDDLEBOX or Cause.MIDDLEBOX in found.alternatives,
     )
 
 
@@ -99,6 +107,20 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
         return replace(found, evidence=evidence)
     evidence = (*evidence, wording.missing(context))
     return replace(found, confidence=found.confidence.lowered, evidence=evidence)
+
+
+def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
+    """The answer where the RST's own header is all that says who made it.
+
+    What is unread at least explains a reset; where nothing does, it may as well be a forgery.
+    """
+    if context.passive or found.cause not in ALIKE:
+        return found
+    if found.cause is Cause.DELIBERATE and context.fin is None:
+        found = _or_middlebox(found)
+    elif not odd:
+        return found
+    return replace(found, confidence=found.confidence.at_most_medium)
 
 
 def _beside_a_box(found: Diagnosis, context: ResetContext, foreign: int) -> Diagnosis:

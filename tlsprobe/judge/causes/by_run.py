@@ -45,7 +45,7 @@ def by_run(found: Diagnosis, context: ResetContext, knowledge: Knowledge) -> _To
         return Diagnosis(found.cause, surety, evidence, (Cause.DELIBERATE,)), None
     if {found.cause, *found.alternatives} != ALIKE:
         return None
-    cell_ends = _cell_ends(knowledge)
+    cell_ends = own_version(knowledge)
     decided = knowledge.control is not None and knowledge.control.is_decided
     control = knowledge.control if decided else None
     anyway = _resets_anyway(context, control, cell_ends)
@@ -79,7 +79,7 @@ def _unread(found: Diagnosis, control: Control, *, proven: bool) -> _Told:
     return replace(found, evidence=evidence), control
 
 
-def _cell_ends(knowledge: Knowledge) -> tuple[CellEnds, ...]:
+def own_version(knowledge: Knowledge) -> tuple[CellEnds, ...]:
     """Those of the trial's own TLS version."""
     own = knowledge.own
     return tuple(p for p in knowledge.cell_ends if own is None or p.tls == own.tls)

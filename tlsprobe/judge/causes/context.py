@@ -35,7 +35,7 @@ class ResetContext:
     (None: it did not). ``asked_to`` is the one up to which requests have had their responses; 0:
     none has. ``own_end`` is how our own side gave the connection up, if it is the sender;
     ``driven`` tells our own connections from somebody else's capture; ``forged``: our own path made
-    this RST in our name.
+    this RST in our name; ``unasked``: it is a decision in our name that our program did not take.
     """
 
     rst: Segment
@@ -59,6 +59,7 @@ class ResetContext:
     asked_to: int = 0
     rewritten: Rewritten | None = None
     forged: bool = False
+    unasked: bool = False
 
     @property
     def passive(self) -> bool:
@@ -182,7 +183,8 @@ def context_of(
         ended_at=_ended_at(trace.drive, rst, own),
         notified=_notified(trace.drive, rst),
         cut_short=rst.side is Side.SERVER and trace.drive.cut_short,
-        own_end=_own_end(trace.drive) if rst.side is Side.CLIENT else None,
+        own_end=_own_end(trace.drive, rst),
+        unasked=_is_unasked(trace.drive, rst, theirs),
         driven=_driven(trace.drive),
         coverage=trace.coverage,
         records=trace.drive.records,
@@ -204,9 +206,30 @@ def _notified(drive: Drive, rst: Segment) -> bool:
     )
 
 
-def _own_end(drive: Drive) -> EventKind | None:
-    """What our side did, if it gave the connection up before it left."""
-    return next((e.kind for e in drive.events if e.kind in GIVING_UP), None)
+CLOCKS_NS = 50_000_000
+"""So long before our program wrote down what it did a packet may have left."""
+
+
+def _own_end(drive: Drive, rst: Segment) -> EventKind | None:
+    """What our side did, if this is its RST and it gave the connection up before it left."""
+    if rst.side is not Side.CLIENT:
+        return None
+    until = rst.time_ns + CLOCKS_NS
+    done = (e.kind for e in drive.events if e.kind in GIVING_UP and e.time_ns <= until)
+    return next(done, None)
+
+
+def _is_unasked(drive: Drive, rst: Segment, theirs: list[Segment]) -> bool:
+    """Whether it is in our name, and our program had its socket still: no kernel resets that.
+
+    An answer of our kernel's it may be where the server had ended the connection.
+    """
+    if rst.side is not Side.CLIENT or not drive.events:
+        return False
+    if rst.ack is None and any(s.ends for s in theirs):
+        return False
+    gone = GIVING_UP | {EventKind.LEFT}
+    return all(e.kind not in gone or e.time_ns > rst.time_ns + CLOCKS_NS for e in drive.events)
 
 
 def _asked_to(drive: Drive) -> int:

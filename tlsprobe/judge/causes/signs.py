@@ -72,10 +72,24 @@ def _stamps(own: list[Segment]) -> bool:
 def goes_on_sending(context: ResetContext) -> bool:
     """Whether the sender has more to say behind it, soon, than it had said before.
 
-    Bytes below its number were sent before it, and it overtook them on the way.
+    Bytes below its number were sent before it, and it overtook them on the way. A socket that gave
+    up takes nothing more either, and repeats nothing: packets are not overtaken by as much.
     """
     said = max(context.next_byte, context.rst.start)
-    return any(s.length and s.end > said for s in _soon(context))
+    soon = [s for s in _soon(context) if not s.syn]
+    if any((s.length and s.end > said) or (s.fin and s.end + 1 > said) for s in soon):
+        return True
+    return not context.passive and any(_is_alive(s, context.rst) for s in soon)
+
+
+_OVERTAKEN_NS = 100_000_000
+"""By so much an RST may overtake what its sender had sent before it."""
+
+
+def _is_alive(later: Segment, rst: Segment) -> bool:
+    """Whether its sender still had a socket when it sent this."""
+    took = later.ack is not None and rst.ack is not None and later.ack > rst.ack
+    return took or later.time_ns - rst.time_ns > _OVERTAKEN_NS
 
 
 def _soon(context: ResetContext) -> list[Segment]:
@@ -87,7 +101,7 @@ def _soon(context: ResetContext) -> list[Segment]:
 
 def notes(context: ResetContext, cause: Cause) -> Iterator[str]:
     """What is worth a word beside the cause: a timer that it came at, a single foreign sign."""
-    yield from map(wording.note, _idle_timer(context))
+    yield from map(wording.note, idle_timer(context))
     if cause is not Cause.MIDDLEBOX:
         yield from map(wording.note, foreign_signs(context))
 
@@ -152,7 +166,7 @@ def _too_soon(context: ResetContext, trigger: Segment) -> bool:
     return context.rst.time_ns - trigger.time_ns < (answered - asked) / 2
 
 
-def _idle_timer(context: ResetContext) -> Iterator[str]:
+def idle_timer(context: ResetContext) -> Iterator[str]:
     """Silence before the trigger that comes close to a timer of something in between."""
     about = context.trigger if context.passive and context.trigger else context.rst
     before = [s.time_ns for s in context.prior if s.time_ns < about.time_ns]

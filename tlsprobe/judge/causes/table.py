@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
-from tlsprobe.judge.causes.signs import foreign_signs, goes_on_sending, inferred
+from tlsprobe.judge.causes.signs import foreign_signs, goes_on_sending, idle_timer, inferred
 from tlsprobe.judge.causes.trigger import is_probe
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
@@ -183,6 +183,14 @@ def _forged(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.DELIBERATE, Confidence.HIGH, (wording.forged(context),))
 
 
+def _not_our_own(context: ResetContext) -> Diagnosis | None:
+    """Our program knows what it did, and that it did not do this."""
+    if not context.unasked:
+        return None
+    said = (wording.not_our_own(context), *foreign_signs(context))
+    return Diagnosis(Cause.MIDDLEBOX, Confidence.MEDIUM, said, (Cause.DELIBERATE,))
+
+
 def _unread_at_close(context: ResetContext) -> Diagnosis | None:
     if not context.gave_up_at_next_byte or not context.unanswered:
         return None
@@ -327,6 +335,11 @@ def _perhaps_no_state(context: ResetContext) -> Diagnosis | None:
 
 
 def _no_state(context: ResetContext) -> Diagnosis | None:
+    """Sure only where something shows that state was lost: anybody can send such an RST.
+
+    That is another name for the same connection, the peer's own RST, or silence for as long as
+    things in between are known to remember.
+    """
     trigger = context.trigger
     if not context.passive or trigger is None:
         return None
@@ -336,6 +349,9 @@ def _no_state(context: ResetContext) -> Diagnosis | None:
         evidence.append(wording.rewritten(context.rewritten))
     elif ended is not None:
         evidence.append(wording.peer_had_reset(context, ended))
+    elif not any(idle_timer(context)):
+        left = Cause.MIDDLEBOX, Cause.DELIBERATE
+        return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, tuple(evidence), left)
     return Diagnosis(Cause.NO_STATE, Confidence.HIGH, tuple(evidence))
 
 
@@ -398,6 +414,7 @@ def _unknown(context: ResetContext) -> Diagnosis:
 ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _forged,
     _our_own,
+    _not_our_own,
     _refused,
     _half_open,
     _of_another_connection,

@@ -130,6 +130,14 @@ def our_own(context: ResetContext) -> str:
     return f"packet {context.rst.number} is our own: the sequence {done} here"
 
 
+def not_our_own(context: ResetContext) -> str:
+    """Somebody did it in our name."""
+    return (
+        f"packet {context.rst.number} is a reset in our name, and our own program neither aborted"
+        " nor closed its socket by then: something between client and server made it"
+    )
+
+
 def forged(context: ResetContext) -> str:
     """Our path did it."""
     return f"packet {context.rst.number} is our own: the sequence has it forged here"

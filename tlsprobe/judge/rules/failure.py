@@ -218,6 +218,7 @@ FAILURE_RULES = (
         in_failure=True,
         opt_in=True,
         checked=True,
+        is_apart=True,
         tls="1.3",
         remedy=_SAY_NOTHING,
     ),
@@ -231,6 +232,7 @@ FAILURE_RULES = (
         in_failure=True,
         opt_in=True,
         checked=True,
+        is_apart=True,
         tls="1.2",
         remedy=_SAY_NOTHING,
     ),
@@ -264,6 +266,7 @@ FAILURE_RULES = (
         _key_update,
         opt_in=True,
         checked=True,
+        is_apart=True,
         tls="1.3",
         remedy=Remedy(
             "Clients that change keys on long connections: the server's are never renewed.",

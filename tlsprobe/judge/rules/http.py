@@ -184,6 +184,7 @@ HTTP_RULES = (
         " nothing more.",
         _http_close,
         checked=True,
+        is_apart=True,
         protocols=("http1",),
         remedy=Remedy(
             "A client that asked for the end waits for it until its own timeout.",
@@ -203,6 +204,7 @@ HTTP_RULES = (
         "The last response on a connection says 'Connection: close'.",
         _http_close_header,
         checked=True,
+        is_apart=True,
         protocols=("http1",),
         remedy=Remedy(
             "A client that keeps the connection for its next request, and loses that one.",
@@ -318,6 +320,7 @@ HTTP_RULES = (
         "The last stream that GOAWAY frames name never grows from one to the next.",
         _h2_last_id,
         checked=True,
+        is_apart=True,
         protocols=("http2",),
         remedy=Remedy(
             "A client that has repeated a request elsewhere, and now it is done twice.",

@@ -6,7 +6,7 @@ from tlsprobe.judge.closing import FIN, RST, WireEvent, before, has_unread
 from tlsprobe.judge.path import CutOff
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.judge.waiting import met_no_timer
-from tlsprobe.model.causes import Advice, Party, Remedy
+from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
 from tlsprobe.model.sequence import Signal, Verb
@@ -32,7 +32,7 @@ def _reset_before_fin(given: RuleInput) -> Answer:
         return Result.PASS, "no reset came before the server's FIN"
     if given.not_the_servers:
         who = "a reset that the server did not make came in place of a FIN"
-        return Result.WARN, f"{who}: a reader gets ECONNRESET, not EOF"
+        return Result.INFO, f"{who}: a reader gets ECONNRESET, not EOF"
     return Result.WARN, "the server reset in place of a FIN: a reader gets ECONNRESET, not EOF"
 
 
@@ -184,8 +184,7 @@ def _idle_race(given: RuleInput) -> Answer:
 def expiry_outcome(given: RuleInput) -> ExpiryOutcome | None:
     """What became of the request that met the server's idle expiry, if one did."""
     request = _request_at_expiry(given)
-    by_others = any(not reset.cause.row.by_sender for reset in given.server_resets[:1])
-    if request is None or given.aborted or by_others:
+    if request is None or given.aborted or given.not_the_servers:
         return None
     if given.trace.drive.answered_to >= request.end:
         return ExpiryOutcome.ANSWERED
@@ -276,6 +275,9 @@ def _self_notify(given: RuleInput) -> Answer:
     if missing:
         return Result.ERROR, f"the driver sent {' and '.join(missing)}, the capture has none"
     unasked = seen.first(Side.CLIENT, RST)
+    forged = {r.packet for r in given.resets if r.cause is Cause.MIDDLEBOX}
+    if unasked is not None and unasked.packet in forged:
+        return Result.INFO, "something between client and server made an RST in our name"
     if unasked is not None and not _gave_up(given) and not _was_gone(given, unasked):
         return Result.ERROR, "the capture has an RST of ours that the driver did not ask for"
     return Result.PASS, "driver and capture agree about our side"

@@ -19,6 +19,7 @@ from tlsprobe.judge.closing import (
     judged_part,
     left_unread,
 )
+from tlsprobe.judge.maker import Maker, as_far_as_settled, maker_of
 from tlsprobe.judge.path import CutOff
 from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
@@ -35,9 +36,9 @@ class RuleInput:
     ``client_led``: it came before the server did anything to end the connection. ``aborted``: we
     reset before the server had ended, so it owes nothing any more, or gave our socket up, and did
     not stay to see what else it did, or read the rest of what it had said. ``goodbye`` is the
-    record with the protocol's goodbye, if our side sent it. ``not_the_servers``: the connection was
-    ended by something else, a box in between or a host that forgot it; ``its_end`` is where the
-    server ended its TCP write side, if it was the server that did. ``judged`` holds the records of
+    record with the protocol's goodbye, if our side sent it. ``maker`` is who ended the
+    connection; ``its_end`` is where the server ended its TCP write side, unless something else
+    did. ``judged`` holds the records of
     each side behind the opening exchange. ``finished``: the handshake was; ``tls`` is the version
     that was negotiated, or else the one that was offered to a server that began the handshake.
     ``alerts`` are the server's, ``kinds`` what records there are of either side. ``failed`` is the
@@ -57,7 +58,7 @@ class RuleInput:
     aborted: bool
     goodbye: Record | None
     server_resets: tuple[Reset, ...]
-    not_the_servers: bool
+    maker: Maker
     its_end: WireEvent | None
     judged: dict[Side, list[Record]]
     finished: bool
@@ -68,6 +69,11 @@ class RuleInput:
     failed: Record | None = None
     seen: Closing | None = None
     cut_off: CutOff | None = None
+
+    @property
+    def not_the_servers(self) -> bool:
+        """Something else ended it, a box in between or a host that forgot it."""
+        return self.maker is Maker.OTHERS
 
     @property
     def said_goodbye(self) -> bool:
@@ -121,8 +127,7 @@ def rule_input(
     records, judged = trace.drive.records, judged_part(trace.drive)
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
-    first = next(iter(server_resets), None)
-    foreign = first is not None and first.before_fin and not first.cause.row.by_sender
+    maker = maker_of(closing, resets)
     shaken = trace.drive.did(EventKind.HANDSHAKEN) is not None
     finished = shaken and trace.drive.tls is not None
     has_left = trace.drive.did(EventKind.CLOSED) is not None
@@ -140,8 +145,8 @@ def rule_input(
         or (axes.tls is TlsEnd.SILENT and left_unread(trace)),
         goodbye=_goodbye(records) if RecordKind.GOODBYE in kinds else None,
         server_resets=server_resets,
-        not_the_servers=foreign,
-        its_end=None if foreign else end,
+        maker=maker,
+        its_end=None if maker is Maker.OTHERS else end,
         judged=judged,
         finished=finished,
         tls=tls,
@@ -201,7 +206,8 @@ class Rule:
     server owes nothing but the end. ``fails_if_slow``: a breach may mean no more than that the
     server was slow, and where the machine was busy it is in doubt. ``opt_in``: nothing decides it
     but sequences that are measured only where somebody asks for them. ``if_cut_off``: it can also
-    be asked where our own path kept the two sides from each other.
+    be asked where our own path kept the two sides from each other. ``is_apart``: its breach has
+    nothing to do with how the connection ended, and stands whoever ended it.
     """
 
     id: str
@@ -220,6 +226,12 @@ class Rule:
     fails_if_slow: bool = False
     opt_in: bool = False
     if_cut_off: bool = False
+    is_apart: bool = False
+
+    @property
+    def of_server(self) -> bool:
+        """Whether a breach is held against the server."""
+        return self.binds not in {"path", "prober"}
 
     def can_apply(self, tls: str | None, protocol: str, finished: bool = True) -> bool:
         """Whether it has anything to say of connections in this version with this protocol.
@@ -243,7 +255,7 @@ def apply(rule: Rule, given: RuleInput) -> RuleResult | None:
         if len(_RESULTS) > _MOST_RESULTS:
             _RESULTS.clear()
         known = _RESULTS[key] = RuleResult(rule.id, rule.level, result, text)
-    return known
+    return as_far_as_settled(known, given.maker, of_server=rule.of_server, is_apart=rule.is_apart)
 
 
 _RESULTS: dict[tuple[str, str, Result], RuleResult] = {}

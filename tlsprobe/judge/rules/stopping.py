@@ -41,7 +41,7 @@ def _in_flight(given: RuleInput) -> Answer:
         return (Result.PASS, "the response that was under way arrived whole") if late else None
     if given.closing.server_end is None or given.axes.data is not DataEnd.TRUNCATED:
         return None
-    if Signal(told.verb) in _IN_ORDER:
+    if told.verb in _IN_ORDER:
         return Result.WARN, f"told to {told.verb}, the server cut off the response under way"
     return Result.INFO, "the server stopped at once, and cut off the response under way"
 
@@ -91,7 +91,7 @@ def _is_refused(given: RuleInput) -> bool:
 def _ends(given: RuleInput) -> Answer:
     """Whether the server ends a connection when it is told to stop."""
     told = _told(given)
-    if told is None or Signal(told.verb) in {Signal.RELOAD, Signal.HUP}:
+    if told is None or told.verb in {Signal.RELOAD, Signal.HUP}:
         return None
     end = given.closing.server_end
     if end is not None:
@@ -99,7 +99,7 @@ def _ends(given: RuleInput) -> Answer:
         return Result.PASS, f"told to stop, the server ended with {kind_of(end)}{how}"
     if given.trace.drive.did(EventKind.GAVE_UP) is None or given.axes.tls is TlsEnd.NOTIFIED:
         return None
-    if Signal(told.verb) is Signal.STOP:
+    if told.verb == Signal.STOP:
         return Result.WARN, "told to stop, the server kept the connection as long as we waited"
     return Result.INFO, "the server waits for its clients: it kept the connection"
 

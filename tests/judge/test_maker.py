@@ -1,0 +1,157 @@
+"""Nobody is blamed for an RST that something else made, or that anybody could have made.
+
+ARCHITECTURE.md, "What we may not conclude": from an RST that the server did not send, that the
+server broke a rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.judge.playbook import C, Line, S, gives_up, play, silence, step
+from tlsprobe.judge.closing import closing_of
+from tlsprobe.judge.maker import Maker, as_far_as_settled, maker_of
+from tlsprobe.judge.remedies import Situation, remedy_of
+from tlsprobe.judge.rules import RULES
+from tlsprobe.judge.verdict import judge
+from tlsprobe.model.causes import Cause, Party
+from tlsprobe.model.facts import FarFact, ResetNumbers
+from tlsprobe.model.judgement import (
+    Confidence,
+    Judgement,
+    Level,
+    Outcome,
+    Provoked,
+    Result,
+    RuleResult,
+)
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
+from tlsprobe.model.trace import EventKind, Side, Trace
+
+_BAD = {Result.FAIL, Result.WARN}
+
+_LINES: tuple[Line, ...] = (
+    *(C.request(), C.goodbye(asks=True), C.notify(), C.fin(), C.alert(80), C.key_update()),
+    *(S.response(), S.partial(), S.data(), S.notify(), S.alert(80), S.alert(90, level=1)),
+    *(S.plain(), S.ticket(), silence(0.4), silence(2), C.ack(), S.ack()),
+)
+STORIES = st.lists(st.sampled_from(_LINES), max_size=6).map(tuple)
+PROTOCOLS = st.sampled_from(["raw", "http1", "http2", "postgres", "smtp", "imap", "ldap", "mqtt"])
+VERSIONS = st.sampled_from(["1.2", "1.3"])
+FORMS = st.sampled_from([S.rst(active=True), S.rst()])
+
+
+def bad(judgement: Judgement, *levels: Level) -> set[str]:
+    """The rules about the server that it is said to have broken."""
+    return {
+        r.rule
+        for r in judgement.results
+        if r.result in _BAD and RULES[r.rule].of_server and (not levels or r.level in levels)
+    }
+
+
+def without_its_end(trace: Trace) -> Trace:
+    """The same story, and nobody reset."""
+    kept = tuple(s for s in trace.segments if not s.rst)
+    told = tuple(e for e in trace.drive.events if e.kind is not EventKind.RESET)
+    return replace(trace, segments=kept, drive=replace(trace.drive, events=told))
+
+
+def made_on_the_way(trace: Trace) -> Knowledge:
+    made = tuple(ResetNumbers(s.start, s.ack) for s in trace.segments if s.rst)
+    return Knowledge(far=FarFact("192.0.2.1:40000", 0, made=made))
+
+
+@given(STORIES, FORMS, PROTOCOLS, VERSIONS)
+@example((C.goodbye(asks=True),), S.rst(active=True), "smtp", "1.3")
+@example((S.alert(90, level=1),), S.rst(active=True), "raw", "1.3")
+@example((C.request(), S.partial()), S.rst(active=True), "http1", "1.2")
+def test_no_rule_of_the_server_is_broken_by_an_rst_that_it_did_not_make(
+    lines: tuple[Line, ...], rst: Line, protocol: str, tls: str
+) -> None:
+    trace = play(*lines, rst, protocol=protocol, tls=tls)
+    knowledge = made_on_the_way(trace)
+    told = judge(trace, knowledge)
+    assert {reset.cause for reset in told.resets} == {Cause.MIDDLEBOX}
+    assert bad(told) <= bad(judge(without_its_end(trace)))
+
+
+@given(STORIES, FORMS, PROTOCOLS, VERSIONS)
+@example((C.notify(),), S.rst(active=True), "raw", "1.2")
+@example((C.goodbye(asks=True),), S.rst(), "http1", "1.3")
+def test_no_must_is_broken_by_an_rst_that_anybody_can_forge(
+    lines: tuple[Line, ...], rst: Line, protocol: str, tls: str
+) -> None:
+    """Nor is anybody surely to blame for it."""
+    trace = play(*lines, rst, protocol=protocol, tls=tls)
+    told, quiet = judge(trace), judge(without_its_end(trace))
+    failed = {r.rule for r in told.results if r.result is Result.FAIL}
+    assert failed <= {r.rule for r in quiet.results if r.result is Result.FAIL}
+    (reset,) = told.resets
+    assert reset.confidence is not Confidence.HIGH
+
+
+@given(STORIES, PROTOCOLS, VERSIONS)
+def test_an_rst_in_our_name_that_we_did_not_ask_for_is_nobodys_fault(
+    lines: tuple[Line, ...], protocol: str, tls: str
+) -> None:
+    trace = play(*lines, C.rst(active=True), silence(1), protocol=protocol, tls=tls)
+    told = judge(trace)
+    (reset,) = told.resets
+    assert (reset.side, reset.cause) == (Side.CLIENT, Cause.MIDDLEBOX)
+    assert reset.confidence is not Confidence.HIGH
+    assert bad(told) <= bad(judge(without_its_end(trace)))
+    assert Result.ERROR not in {r.result for r in told.results}
+
+
+def test_an_rst_of_ours_is_ours_from_when_we_gave_up() -> None:
+    """Our program writes down what it did right behind the call."""
+    ours = judge(play(C.notify(), C.abort())).resets[0]
+    assert (ours.cause, ours.vouched) == (Cause.DELIBERATE, True)
+    early = judge(play(C.notify(), C.rst(active=True), silence(1), C.abort())).resets[0]
+    assert early.cause is Cause.MIDDLEBOX
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param((S.notify(),), id="it goes on"),
+        pytest.param((S.fin(),), id="it closes"),
+        pytest.param((C.data(), S.ack()), id="it takes what comes later"),
+        pytest.param((silence(0.3), S.ack()), id="it still has a word"),
+    ],
+)
+def test_a_server_that_is_still_there_did_not_give_up(behind: tuple[Line, ...]) -> None:
+    told = judge(play(C.notify(), S.rst(active=True), *behind, step("drain"), gives_up("drain")))
+    assert told.resets[0].cause is Cause.MIDDLEBOX
+    assert not bad(told, Level.MUST, Level.SHOULD)
+
+
+def test_the_end_of_a_connection_without_a_capture_is_settled_by_nobody() -> None:
+    trace = play(C.notify(), S.rst(active=True))
+    assert maker_of(closing_of(trace), ()) is Maker.UNSETTLED
+    assert judge(trace, NOTHING_KNOWN).outcome is Outcome.RESET_BEFORE_FIN
+
+
+def test_whoever_adds_a_rule_need_not_think_of_it() -> None:
+    failed = RuleResult("X", Level.MUST, Result.FAIL, "broken")
+    assert as_far_as_settled(failed, Maker.OTHERS, of_server=True, is_apart=False) is None
+    left = as_far_as_settled(failed, Maker.UNSETTLED, of_server=True, is_apart=False)
+    assert left is not None
+    assert left.result is Result.INFO
+    assert as_far_as_settled(failed, Maker.OTHERS, of_server=True, is_apart=True) is failed
+
+
+NOT_ITS_OWN = [c for c in Cause if not c.row.by_sender and c is not Cause.REFUSED]
+
+
+@pytest.mark.parametrize(("cause", "side"), list(product(NOT_ITS_OWN, Side)))
+def test_nobody_is_told_to_mend_what_something_else_made(cause: Cause, side: Side) -> None:
+    for provoked in (None, *Provoked):
+        advice = remedy_of(Situation(cause, side, provoked)).advice
+        assert Party.SERVER not in {one.party for one in advice}
