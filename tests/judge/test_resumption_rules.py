@@ -65,6 +65,12 @@ def test_how_the_connection_ended_is_said(
     assert ("was not" in said.text) is not resumed
 
 
+def test_nothing_is_said_of_a_way_to_resume_that_nobody_knows() -> None:
+    later = Note(EventKind.RESUMED, "by post")  # as the facts of a later tlsprobe may have it
+    found_out = results(play(*ALERT, S.fin(), later, tls="1.2"))
+    assert {found_out[rule].result for rule in ("TLS-RESUME", "TLS12-FORGET")} == {NOTHING}
+
+
 def test_nothing_is_said_where_nothing_was_found_out() -> None:
     nothing = Note(EventKind.UNRESUMABLE, "the server gave nothing to resume the session by")
     found_out = results(play(*ALERT, S.fin(), nothing, tls="1.2"))

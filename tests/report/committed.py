@@ -128,9 +128,9 @@ def write(folder: Path, profiles: Path) -> None:
 
 def write_remedies(folder: Path, profiles: Path) -> None:
     """Write the page of the remedies, and what reports quote of it beside the profiles."""
-    page = page_for_folder(lab_remedies.page_again(RESULTS))
+    page = page_for_folder(lab_remedies.page_of_runs(RESULTS, runs_of_remedies()))
     (folder / lab_remedies.PAGE_FILE).write_text(page, encoding="utf-8")
-    for vendor, tried in lab_remedies.quoted_from(RESULTS).items():
+    for vendor, tried in lab_remedies.quoted_from(runs_of_remedies()).items():
         (profiles / vendor).mkdir(parents=True, exist_ok=True)
         write_tried(profiles / vendor, tried)
     tried_in_lab.cache_clear()
@@ -148,6 +148,12 @@ def runs_of_versions() -> dict[str, Run]:
     return _judged_in(RESULTS / VERSIONS)
 
 
+@cache
+def runs_of_remedies() -> dict[str, Run]:
+    """The runs that tried remedies, by the names of their folders: judged once."""
+    return _judged_in(RESULTS / lab_remedies.REMEDIES_FOLDER)
+
+
 def _judged_in(folder: Path) -> dict[str, Run]:
     return {below.name: judged_from(_Heard(below / FACTS_FILE))[0] for below in named_in(folder)}
 
@@ -156,12 +162,17 @@ def committed_site() -> Iterator[tuple[str, str]]:
     """The files of the site, by name: as 'tlsprobe report results --site results' makes them."""
     notes = read_lab_notes(RESULTS) or LabNotes("")
     runs = committed_runs()
+    judged = {
+        PATHS: runs_along(),
+        VERSIONS: runs_of_versions(),
+        lab_remedies.REMEDIES_FOLDER: runs_of_remedies(),
+    }
     return site_of(
         [(runs[name], typed_of(RESULTS / name)) for name in sorted(runs)],
         absent_in(RESULTS),
         notes.command,
         profiles=shipped_columns(),
-        further=list(pages_beside(RESULTS, runs_along(), runs_of_versions())),
+        further=list(pages_beside(RESULTS, judged)),
         also=data_in(RESULTS),
     )
 

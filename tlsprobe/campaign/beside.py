@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
 from tlsprobe.campaign.lab_columns import shipped_columns
@@ -24,23 +25,26 @@ PATHS, VERSIONS = "paths", "versions"
 
 
 def pages_beside(
-    folder: Path, along: Mapping[str, Run] | None = None, versions: Mapping[str, Run] | None = None
+    folder: Path, judged: Mapping[str, Mapping[str, Run]] = MappingProxyType({})
 ) -> Iterator[FurtherPage]:
     """The pages that a results folder has besides those of its servers. Raises UsageError.
 
-    ``along`` and ``versions`` are the runs of its paths and versions, where they have been judged
-    already.
+    ``judged`` are the runs that were judged already, by the names of the folders that hold them.
     """
-    if (folder / PATHS).is_dir():
-        yield from _paths(folder / PATHS, runs_in(folder / PATHS) if along is None else along)
-    if (folder / VERSIONS).is_dir():
-        found = runs_in(folder / VERSIONS) if versions is None else versions
-        yield from _versions(folder / VERSIONS, found)
+    runs = {
+        name: judged[name] if name in judged else runs_in(folder / name)
+        for name in (PATHS, VERSIONS, lab_remedies.REMEDIES_FOLDER)
+        if (folder / name).is_dir()
+    }
+    if PATHS in runs:
+        yield from _paths(folder / PATHS, runs[PATHS])
+    if VERSIONS in runs:
+        yield from _versions(folder / VERSIONS, runs[VERSIONS])
     if (folder / lab_clients.CLIENTS_FOLDER).is_dir():
         page = lab_clients.page_again(folder)
         yield FurtherPage(f"{lab_clients.CLIENTS_FOLDER}/{INDEX}", "Clients", page)
-    if (folder / lab_remedies.REMEDIES_FOLDER).is_dir():
-        page = lab_remedies.page_again(folder)
+    if lab_remedies.REMEDIES_FOLDER in runs:
+        page = lab_remedies.page_of_runs(folder, runs[lab_remedies.REMEDIES_FOLDER])
         yield FurtherPage(f"{lab_remedies.REMEDIES_FOLDER}/{INDEX}", "Remedies", page)
 
 

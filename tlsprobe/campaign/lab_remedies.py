@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,32 +74,31 @@ async def measure_remedies(
     outcome = await measure_vendors(picked, asked, progress)
     if not outcome.runs:
         return RemediesMeasured(None, outcome.interrupted)
-    page = page_again(settings.folder, picked.profiles)
+    runs = runs_in(settings.folder / REMEDIES_FOLDER)
+    page = page_of_runs(settings.folder, runs, picked.profiles)
     with writing(settings.folder):
         replace_file(settings.folder / PAGE_FILE, page_for_folder(page).encode())
     return RemediesMeasured(page, outcome.interrupted)
 
 
-def page_again(folder: Path, profiles: Sequence[Profile] = ()) -> Page:
-    """The page of the remedies whose facts are kept in ``folder``. Raises UsageError.
+def page_of_runs(folder: Path, runs: Mapping[str, Run], profiles: Sequence[Profile] = ()) -> Page:
+    """The page of the remedies that these runs in ``folder`` tried. Raises UsageError.
 
     ``profiles`` are those that name remedies beside the ones that ship.
     """
-    place = folder / REMEDIES_FOLDER
-    notes = read_lab_notes(place) or LabNotes("")
-    runs = runs_in(place)
+    notes = read_lab_notes(folder / REMEDIES_FOLDER) or LabNotes("")
     return remedies_page(_tried(runs, profiles), runs, notes.command)
 
 
-def quoted_from(folder: Path) -> dict[str, list[TriedInLab]]:
-    """What reports quote of the remedies whose facts are kept in ``folder``, by vendor."""
+def quoted_from(runs: Mapping[str, Run]) -> dict[str, list[TriedInLab]]:
+    """What reports quote of the remedies that these runs tried, by vendor."""
     found: dict[str, list[TriedInLab]] = {}
-    for one in _tried(runs_in(folder / REMEDIES_FOLDER), ()):
+    for one in _tried(runs, ()):
         if quoted := list(as_quoted(one)):
             found.setdefault(one.vendor, []).extend(quoted)
     return found
 
 
-def _tried(runs: dict[str, Run], profiles: Sequence[Profile]) -> list[TriedRemedy]:
+def _tried(runs: Mapping[str, Run], profiles: Sequence[Profile]) -> list[TriedRemedy]:
     vendors = {**shipped_columns(), **{profile.name: profile for profile in profiles}}
     return tried_remedies(runs, [vendors[name] for name in runs if name in vendors])

@@ -214,11 +214,13 @@ def mark_of(cell: Cell) -> Mark:
 
 def ranked_outcomes(cell: Cell) -> list[tuple[str, int]]:
     """The cell's outcomes with their counts, the worst first; trials without one as ``""``."""
-    rank = {str(outcome): place for place, outcome in enumerate(CODES)}
     seen = {outcome: count for outcome, count in answers_in(cell).items() if count}
     if seen and (unseen := _trials(cell) - sum(seen.values())) > 0:
         seen[""] = unseen
-    return sorted(seen.items(), key=lambda item: rank.get(item[0], -1))
+    return sorted(seen.items(), key=lambda item: _RANKS.get(item[0], -1))
+
+
+_RANKS = {str(outcome): place for place, outcome in enumerate(CODES)}
 
 
 def code_of(outcome: str) -> str:

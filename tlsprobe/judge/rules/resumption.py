@@ -46,8 +46,9 @@ def _told(given: RuleInput) -> Answer:
 
 
 def _found_out(given: RuleInput) -> DriverEvent | None:
+    """What came of the second connection; None also for a way to resume that nobody here knows."""
     events = given.trace.drive.events
-    return next((event for event in events if event.kind in _FOUND_OUT), None)
+    return next((e for e in events if e.kind in _FOUND_OUT and e.detail in _BY), None)
 
 
 def _has_failed(given: RuleInput) -> bool:
