@@ -481,7 +481,7 @@ def _out_of_place(  # noqa: PLR0911 - one per reason
         case Place.ANYWHERE:
             return None
         case Place.FIRST if before:
-            hint = "it begins a handshake of your own, so put it first or leave it out"
+            hint = "it begins the connection, so put it first or leave it out"
             return "stand here", hint
         case Place.IN_HANDSHAKE if not in_hand:
             return "stand here", "begin with 'connect' to make the handshake yourself"

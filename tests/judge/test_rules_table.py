@@ -181,6 +181,12 @@ TABLE = {
         broken=FAIL,
         elsewhere=play(*ORDERLY, RESUMED, tls="1.2"),
     ),
+    "TLS13-EARLY": Row(
+        keeps=play(*ORDERLY, Note(EventKind.EARLY_TAKEN, "")),
+        breaks=play(*ORDERLY, Note(EventKind.EARLY_REFUSED, "")),
+        broken=INFO,
+        elsewhere=play(*ORDERLY),
+    ),
     "TLS-RESUME": Row(
         keeps=play(*ORDERLY, RESUMED),
         breaks=play(*ORDERLY, NOT_RESUMED),
@@ -428,6 +434,7 @@ LEVELS = {
     "TLS13-KEY-UPDATE": Level.MUST,
     "TLS12-RENEGOTIATE": Level.INFO,
     "TLS12-FORGET": Level.MUST,
+    "TLS13-EARLY": Level.INFO,
     "TLS-RESUME": Level.INFO,
     "TLS-TRUNCATION": Level.INFO,
     "HTTP-CLOSE": Level.MUST,

@@ -244,6 +244,10 @@ class Connection:
         if is_request:  # of a large upload, an early response proves the head read, no more
             self._request_ends.append(min(end, start + _HEAD))
 
+    def forget_requests(self) -> None:
+        """What was asked so far was not taken, and will be asked again."""
+        self._request_ends.clear()
+
     async def _send_rest(self, rest: memoryview, hold: Hold) -> None:
         with trio.move_on_at(self._due) as scope:
             while rest:

@@ -37,10 +37,16 @@ async def greet(connection: Connection, deadline: float) -> None:
     """
     await shake_hands(connection, deadline)
     connection.stage = Stage.GREETING
+    await connection.write_data(connection.conversation.secured())
+    await await_readiness(connection, deadline)
+
+
+async def await_readiness(connection: Connection, deadline: float) -> None:
+    """Read until the protocol's greeting is over, and a request may go or has gone already."""
     conversation = connection.conversation
-    await connection.write_data(conversation.secured())
+    connection.stage = Stage.GREETING
     await connection.until(lambda: conversation.phase is not Phase.GREETING, deadline)
-    if conversation.phase is not Phase.READY:
+    if conversation.phase not in {Phase.READY, Phase.OWED}:
         cannot_greet(connection, "the greeting was over")
     connection.note(EventKind.READY)
     connection.stage = Stage.SEQUENCE
@@ -51,6 +57,13 @@ async def shake_hands(connection: Connection, deadline: float) -> TlsSession:
     connection.stage = Stage.HANDSHAKE
     tls = await begin_tls(connection, deadline)
     await connection.write(tls.handshake(), RecordKind.HANDSHAKE)
+    return await await_handshake(connection, deadline)
+
+
+async def await_handshake(connection: Connection, deadline: float) -> TlsSession:
+    """Read until the handshake is over, which it has to be by the deadline (trio's clock)."""
+    tls = connection.tls
+    assert tls is not None
     await connection.until(lambda: tls.handshaken or tls.failure is not None, deadline)
     if not tls.handshaken or tls.failure:
         cannot_shake_hands(connection)

@@ -15,6 +15,7 @@ from typing import Literal, assert_never
 import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp
+from tlsprobe.drive.early import ask_early, early_session
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
 from tlsprobe.drive.resumption import resume
 from tlsprobe.drive.route import Patience, Route
@@ -104,6 +105,8 @@ class _Script:
         connection = self.connection
         undone = True
         try:
+            if self.sequence.uses(Verb.EARLY):
+                connection.earlier = await early_session(connection.route)
             await connection.connect()
             left = list(bursts(await self.opening(list(self.sequence.groups))))
             self.opened()
@@ -126,6 +129,9 @@ class _Script:
             connection.begun = connection.mark = Mark(time.time_ns(), 0, 0)
             return groups[1:]
         deadline = connection.answer_deadline()
+        if self.sequence.uses(Verb.EARLY):
+            connection.begun = connection.mark = await ask_early(connection, groups[0][0], deadline)
+            return self.asked_early(groups[1:])
         await greet(connection, deadline)
         asks = bool(groups) and groups[0][0].verb is Verb.REQUEST
         if not asks:
@@ -138,6 +144,15 @@ class _Script:
         if connection.ended_early:
             raise GivenUp  # what the sequence would meet has ended before it
         return groups[1:] if asks else groups
+
+    def asked_early(self, left: list[Group]) -> list[Group]:
+        """The groups that are left once the request has gone out with the handshake."""
+        connection = self.connection
+        if connection.ended_early:
+            raise GivenUp  # what the sequence would meet has ended before it
+        connection.note(EventKind.READY)
+        connection.stage = Stage.SEQUENCE
+        return left
 
     def opening_end(self, begun: Mark) -> Mark:
         """Where the first response was whole; an unfinished one belongs to what is judged.
@@ -205,8 +220,8 @@ class _Script:
                 await self.write_burst(burst)
             case Verb.KEY_UPDATE | Verb.RENEGOTIATE | Verb.FIN | Verb.CLOSE | Verb.ABORT:
                 await self.write_burst(burst)
-            case Verb.CONNECT:
-                pass  # the connection is open: ``opening`` left the handshake to the steps
+            case Verb.CONNECT | Verb.EARLY:
+                pass  # done: ``opening`` left the handshake to the steps, or was the step
             case Verb.REQUEST:
                 await self.request(step.form, self.connection.answer_deadline())
             case Verb.SLEEP:

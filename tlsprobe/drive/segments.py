@@ -125,7 +125,7 @@ def _end_of(verb: Verb) -> End | None:
     match verb.row.act:
         case Act.HALF_CLOSES | Act.CLOSES | Act.ABORTS as end:
             return end
-        case Act.OPENS | Act.ASKS | Act.WRITES | Act.ANNOUNCES | Act.WAITS:
+        case Act.OPENS | Act.ASKS | Act.ASKS_EARLY | Act.WRITES | Act.ANNOUNCES | Act.WAITS:
             return None
         case Act.RACES | Act.RESUMES | Act.SHAPES | Act.SIGNALS:
             return None
@@ -155,7 +155,7 @@ def piece_of(  # noqa: PLR0911, PLR0912 - one per verb
             return Piece(RecordKind.HANDSHAKE, _second_hello(connection))
         case Verb.FIN | Verb.CLOSE | Verb.ABORT:
             return Piece(RecordKind.PLAIN, b"")
-        case Verb.CONNECT | Verb.REQUEST | Verb.EXHAUST | Verb.STALL:
+        case Verb.CONNECT | Verb.EARLY | Verb.REQUEST | Verb.EXHAUST | Verb.STALL:
             raise AssertionError(f"'{step.verb}' is not written")
         case Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
             raise AssertionError(f"'{step.verb}' is not written")

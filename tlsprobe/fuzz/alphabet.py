@@ -46,6 +46,7 @@ NotDrawn = Literal[
     Verb.RENEGOTIATE,
     Verb.TICKET,
     Verb.RESUME,
+    Verb.EARLY,
     Verb.HOLD,
     Verb.RELEASE,
     Verb.WINDOW,
@@ -170,8 +171,8 @@ def _is_not_drawn(verb: NotDrawn) -> None:
             pass
         case Verb.RENEGOTIATE:
             pass  # drawn where its chapter is asked for
-        case Verb.TICKET | Verb.RESUME:
-            pass  # another connection's answer is no property of this one
+        case Verb.TICKET | Verb.RESUME | Verb.EARLY:
+            pass  # needs another connection, whose answer is no property of this one
         case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
             pass  # need a shaper in the path: drawn where their chapter is asked for
         case Verb.SIGNAL:

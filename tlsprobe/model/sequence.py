@@ -64,6 +64,8 @@ class Act(Enum):
 
     OPENS = auto()
     """Opens the TCP connection and leaves the handshake to the steps that follow."""
+    ASKS_EARLY = auto()
+    """Sends a request in the first flight of the handshake, and waits for nothing else."""
     ASKS = auto()
     """Sends a request and waits for the response to it."""
     WRITES = auto()
@@ -157,6 +159,16 @@ class Verb(StrEnum):
             Act.OPENS,
             "open the TCP connection, and leave the handshake to the steps that follow",
             place=Place.FIRST,
+        ),
+    )
+    EARLY = (
+        "early",
+        Row(
+            Act.ASKS_EARLY,
+            "send the request, or these bytes, with the ClientHello (TLS 1.3): 0-RTT",
+            Operand.BYTES,
+            Place.FIRST,
+            tls="1.3",
         ),
     )
     HELLO = (
@@ -527,7 +539,7 @@ class Sequence:
     @property
     def connections(self) -> int:
         """How many connections a trial of it opens."""
-        return 1 + sum(step.verb.row.act is Act.RESUMES for step in self.steps)
+        return 1 + sum(step.verb.row.act in {Act.RESUMES, Act.ASKS_EARLY} for step in self.steps)
 
     @property
     def is_handshake(self) -> bool:

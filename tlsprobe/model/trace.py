@@ -144,10 +144,11 @@ class EventKind(StrEnum):
     RACED and MEETS are noted by racers that sent something: one answered the idle expiry, the other
     met it with a request, so many microseconds after it was expected. RESUMED and NOT_RESUMED tell
     what a second connection found out that offered the session of this one, and by what (`By`);
-    UNRESUMABLE says why nothing was found out. DUE ends a wait for a given
-    time. The time of DUE and MEETS is that at which the next packet was meant to leave; when it
-    did, the capture tells. SIGNALLED is that we told the server's process something: what, and by
-    which signal, is the event's word, and its time is right before the call.
+    UNRESUMABLE says why nothing was found out. EARLY_TAKEN and EARLY_REFUSED tell what became of
+    the request in the first flight, or why there was none. DUE ends a wait for a given time. The
+    time of DUE and MEETS is that at which the next packet was meant to leave; when it did, the
+    capture tells. SIGNALLED is that we told the server's process something: what, and by which
+    signal, is the event's word, and its time is right before the call.
     """
 
     CONNECT = "connect"
@@ -161,6 +162,8 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     NOT_RESUMED = "not-resumed"
     UNRESUMABLE = "unresumable"
+    EARLY_TAKEN = "early-taken"
+    EARLY_REFUSED = "early-refused"
     EOF = "eof"
     RESET = "reset"
     BROKEN_PIPE = "broken-pipe"

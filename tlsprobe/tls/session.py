@@ -45,6 +45,11 @@ _KINDS_IN_HANDSHAKE = {
     number: _CONTENT_TYPES.get(number, RecordKind.HANDSHAKE) for number in range(20, 25)
 }
 _CHUNK = 2**16
+_END_OF_EARLY_DATA = 5 + 4 + 1 + 16
+"""The size of its record: header, message (RFC 8446 section 4.5), type, tag; no other is so short.
+
+It goes out in front of our Finished if the server has taken the early data, and only then.
+"""
 _ID_FIELD, _TICKET_FIELD = 3, 0xAA
 _OF_NO_USE = (b"CLIENT_HANDSHAKE_", b"SERVER_HANDSHAKE_", b"EXPORTER_")
 
@@ -92,6 +97,8 @@ class TlsSession:
         self._last = b""
         self._taken_in = 0
         self._awaits_key_update = False
+        self._offers_early = False
+        self.took_early = False
         self._by_hand: Callable[[bytes, int], Opened | None] | None = None
         self._cipher: str | None = None
         self._ssl = connection._ssl
@@ -156,9 +163,30 @@ class TlsSession:
         self._greet()
         return self.output()
 
+    @property
+    def early_limit(self) -> int:
+        """How many bytes of early data the session allows that is offered, or was given; or 0."""
+        session = _lib.SSL_get_session(self._ssl)
+        return 0 if session == _ffi.NULL else int(_lib.SSL_SESSION_get_max_early_data(session))
+
+    def early(self, plaintext: bytes) -> bytes:
+        """The ClientHello, and records of early data behind it; at most ``early_limit`` bytes.
+
+        ``took_early`` says, behind the handshake, whether the server took them.
+        """
+        self._offers_early = True
+        written = _ffi.new("size_t *")
+        result = _lib.SSL_write_early_data(self._ssl, plaintext, len(plaintext), written)
+        if result != 1:
+            self._fail(result)
+        return self.output()
+
     def output(self) -> bytes:
         """Ciphertext that OpenSSL wants on the wire."""
         data = _taken(self._out)
+        if self._offers_early and self.handshaken and data:
+            sizes = {len(record) for record in records_in(data) if record[0] == APPLICATION_DATA}
+            self.took_early, self._offers_early = _END_OF_EARLY_DATA in sizes, False
         if not self.handshaken:
             return data
         if self._slim or (data and self._begins_with_the_keys):

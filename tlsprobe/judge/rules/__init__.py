@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from tlsprobe.judge.rules.early_data import EARLY_DATA_RULES
 from tlsprobe.judge.rules.failure import FAILURE_RULES
 from tlsprobe.judge.rules.http import HTTP_RULES
 from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcome
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 _CHAPTERS = (
-    *(TLS_RULES, FAILURE_RULES, RENEGOTIATION_RULES, RESUMPTION_RULES, TRUNCATION_RULES),
+    *(TLS_RULES, FAILURE_RULES, RENEGOTIATION_RULES, RESUMPTION_RULES, EARLY_DATA_RULES),
+    TRUNCATION_RULES,
     *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, LIMIT_RULES, INTEROP_RULES),
 )
 
