@@ -43,10 +43,17 @@ def hostile() -> Explanation:
     return replace(found, source=replace(source, notes=(ESCAPES,)))
 
 
+def of_other_protocols() -> Explanation:
+    """A capture of packets of which none is TCP."""
+    given = Given([], "pcap", ())
+    given.total = given.other = 3
+    return explain(given)
+
+
 EXPLANATIONS = {
     "unread": explained(unread()),
     "many": explained(*(unread(41_000 + i) for i in range(12))),
     "quiet": explained(tls13()),
-    "empty": explained(Talk()),
+    "none": of_other_protocols(),
     "hostile": hostile(),
 }

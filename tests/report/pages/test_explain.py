@@ -88,7 +88,7 @@ def test_the_reset_and_its_trigger_are_marked() -> None:
 
 def test_a_capture_without_a_reset_says_so() -> None:
     assert "no reset, 1 connection without one" in shown(EXPLANATIONS["quiet"])
-    assert "no reset, 0 connections without one" in shown(EXPLANATIONS["empty"])
+    assert "no reset, 0 connections without one" in shown(EXPLANATIONS["none"])
 
 
 def test_what_is_left_out_is_counted() -> None:
