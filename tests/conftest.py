@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.servers import Nginx, Pki, Postgres
-from tlsprobe.cli import COLLECT_EVERY
+from tlsprobe.campaign.garbage import COLLECT_EVERY
 from tlsprobe.lab import kernel_reasons
 
 NginxFactory = Callable[..., Nginx]

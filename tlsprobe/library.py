@@ -40,7 +40,7 @@ from tlsprobe.model.explanation import Explanation
 from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
-from tlsprobe.model.target import Login, TlsIdentity, TlsVersion
+from tlsprobe.model.target import Login, Target, TlsIdentity, TlsVersion
 from tlsprobe.profiles import load_profile
 from tlsprobe.reference.behaviours import BEHAVIOURS
 from tlsprobe.report.ci.notice import Weight
@@ -136,11 +136,8 @@ async def probe(
         interface=interface,
         seed=seed,
     )
-    named = profile or guess_profile(target)
-    known = named if isinstance(named, Profile) else load_profile(named)
     asked = TargetSettings(
-        parse_target(target, known),
-        known,
+        *_recipient(target, profile),
         how,
         sequences=tuple(sequences),
         login=login,
@@ -148,6 +145,18 @@ async def probe(
         expect=None if expect is None else Path(expect),
         is_guessed=profile is None,
     )
+    return await _probed(asked, folder)
+
+
+def _recipient(target: str, profile: str | Profile | None) -> tuple[Target, Profile]:
+    """Where the server is and how it is spoken to. Raises UsageError."""
+    named = profile or guess_profile(target)
+    known = named if isinstance(named, Profile) else load_profile(named)
+    return parse_target(target, known), known
+
+
+async def _probed(asked: TargetSettings, folder: str | Path | None) -> Run:
+    """The run, in a folder that stays only if somebody named it. Raises TlsprobeError."""
     with ExitStack() as until_the_end:
         if folder is None:
             folder = until_the_end.enter_context(TemporaryDirectory(prefix="tlsprobe-"))

@@ -32,10 +32,10 @@ from tests.bench.processor import cpu
 from tests.bench.sampling import sampled
 from tests.servers import Nginx
 from tlsprobe.campaign.circumstances import TOOL
+from tlsprobe.campaign.garbage import COLLECT_EVERY
 from tlsprobe.campaign.settings import Settings, Watcher
 from tlsprobe.campaign.trials import measure
 from tlsprobe.catalogue import catalogue
-from tlsprobe.cli import COLLECT_EVERY
 from tlsprobe.drive.script import Patience
 from tlsprobe.facts.file import FactsFile
 from tlsprobe.model.facts import FactsHeader

@@ -7,19 +7,13 @@ import sys
 
 import typer
 
+from tlsprobe.campaign.garbage import COLLECT_EVERY
 from tlsprobe.cli.console import complain, let_readers_leave, version_line
 from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
 from tlsprobe.errors import TlsprobeError, plain_errors
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended (128 + SIGINT)."""
-
-COLLECT_EVERY = 10_000
-"""New objects between two runs of Python's garbage collector, which by default are 700.
-
-A trial makes and drops thousands of objects and hardly a cycle: looking for those costs a twentieth
-of a run.
-"""
 
 app = typer.Typer(
     name="tlsprobe",

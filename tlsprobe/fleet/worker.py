@@ -19,6 +19,7 @@ import trio
 
 from tlsprobe.campaign.capturing import Capturing, sharing
 from tlsprobe.campaign.connections import LoopLag
+from tlsprobe.campaign.garbage import COLLECT_EVERY
 from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.one_target import probe
 from tlsprobe.campaign.progress import Silent
@@ -35,9 +36,6 @@ from tlsprobe.sniff.shared import shared_captures
 
 REPORTS_EVERY = 0.25
 """Seconds between two reports of the event loop's lag."""
-
-COLLECT_EVERY = 10_000
-"""As in the command line: the garbage collector costs a twentieth of a run otherwise."""
 
 
 class _Worker:

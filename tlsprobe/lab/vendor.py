@@ -96,45 +96,36 @@ async def running(
         names |= {name: fill(value, names) for name, value in lab.values.items()}
         _render(lab, folder, names, whom)
         into = (*prefix, *inside(lab, tools_of(profile, workspace.tools)))
-        image = lab.image and Container(lab.image, folder, f"{MARK}={folder}")
-        server = await _start(lab, names, folder, whom, into, image or None)
+        image = Container(lab.image, folder, f"{MARK}={folder}") if lab.image else None
+        recipe = _Recipe(lab, names, folder, whom, into, image)
+        await recipe.prepare()
+        here = _Instance(recipe, host, port, prefix, recipe.start())
+        stack.push_async_callback(here.stop)
+        await here.until_ready()
+        version, tls = await versions(profile, program, workspace.tools)
+        yield Started(
+            profile=profile,
+            host=host,
+            port=port,
+            spare=spare,
+            pid=here.process.pid,
+            version=version,
+            tls_library=tls,
+            user=whom.user if lab.as_user else account_of_ours().user,
+            folder=folder,
+            log=folder / LOG,
+            ended=lambda: here.process.status,
+            process=_signalled(here, profile),
+        )
 
-        async def stop() -> None:
-            await server.stop(lab.stop)
-            if image:
-                image.remove()
 
-        async def renew() -> None:
-            nonlocal server
-            await stop()
-            (folder / LOG).unlink(missing_ok=True)  # it may say when the first one was ready
-            server = _run(lab, names, folder, whom, into, image or None)
-            await _until_ready(server, lab, host, port, prefix)
+def _signalled(here: _Instance, profile: Profile) -> Signalled:
+    def tell(what: Signal) -> str:
+        name = name_of(what, profile.signals)
+        here.process.signal(name)
+        return name
 
-        def tell(what: Signal) -> str:
-            name = name_of(what, profile.signals)
-            server.signal(name)
-            return name
-
-        try:
-            await _until_ready(server, lab, host, port, prefix)
-            version, tls = await versions(profile, program, workspace.tools)
-            yield Started(
-                profile=profile,
-                host=host,
-                port=port,
-                spare=spare,
-                pid=server.pid,
-                version=version,
-                tls_library=tls,
-                user=whom.user if lab.as_user else account_of_ours().user,
-                folder=folder,
-                log=folder / LOG,
-                ended=lambda: server.status,
-                process=Signalled(known(profile.signals), tell, renew),
-            )
-        finally:
-            await stop()
+    return Signalled(known(profile.signals), tell, here.renew)
 
 
 def _program(profile: Profile, workspace: Workspace) -> str | None:
@@ -201,39 +192,70 @@ def _render(lab: Lab, folder: Path, names: Mapping[str, str], whom: Account) -> 
         whom.own(rendered)
 
 
-async def _start(  # noqa: PLR0917 - what a start takes
-    lab: Lab,
-    names: Mapping[str, str],
-    folder: Path,
-    whom: Account,
-    prefix: Sequence[str],
-    image: Container | None,
-) -> ServerProcess:
-    user = whom if lab.as_user else None
-    env = _environment(lab, names, folder)
-    for command in lab.prepare:
-        await prepare([*prefix, *as_account(user), *fill_all(command, names)], folder, env)
-    return _run(lab, names, folder, whom, prefix, image)
+# --- Started, stopped, and started again ----------------------------------------------------------
 
 
-def _environment(lab: Lab, names: Mapping[str, str], folder: Path) -> dict[str, str]:
-    return environment(folder, {name: fill(value, names) for name, value in lab.env.items()})
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What a server is started from: ``names`` fill its commands, ``into`` are the words before."""
+
+    lab: Lab
+    names: Mapping[str, str]
+    folder: Path
+    whom: Account
+    into: Sequence[str]
+    image: Container | None
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        own = {name: fill(value, self.names) for name, value in self.lab.env.items()}
+        return environment(self.folder, own)
+
+    @property
+    def _user(self) -> Account | None:
+        return self.whom if self.lab.as_user else None
+
+    async def prepare(self) -> None:
+        """Do what comes before the first start. Raises CannotMeasure."""
+        for command in self.lab.prepare:
+            words = [*self.into, *as_account(self._user), *fill_all(command, self.names)]
+            await prepare(words, self.folder, self._environment)
+
+    def start(self) -> ServerProcess:
+        """Start the server where everything is prepared."""
+        inside_image = self.image.words() if self.image else []
+        leading = [*self.into, *as_account(self._user, "--pdeathsig", self.lab.stop), *inside_image]
+        words = [*leading, *fill_all(self.lab.start, self.names)]
+        return ServerProcess(words, self.folder, self._environment, self.folder / LOG)
 
 
-def _run(  # noqa: PLR0917 - the same
-    lab: Lab,
-    names: Mapping[str, str],
-    folder: Path,
-    whom: Account,
-    prefix: Sequence[str],
-    image: Container | None,
-) -> ServerProcess:
-    """Start the server where everything is prepared."""
-    user, env = whom if lab.as_user else None, _environment(lab, names, folder)
-    inside_image = [] if image is None else image.words()
-    leading = [*prefix, *as_account(user, "--pdeathsig", lab.stop), *inside_image]
-    words = [*leading, *fill_all(lab.start, names)]
-    return ServerProcess(words, folder, env, folder / LOG)
+@dataclass(slots=True)
+class _Instance:
+    """A server at its address, whichever process it is just now."""
+
+    recipe: _Recipe
+    host: str
+    port: int
+    prefix: Sequence[str]
+    process: ServerProcess
+
+    async def until_ready(self) -> None:
+        """Wait until it can be probed. Raises CannotMeasure."""
+        await _until_ready(self.process, self.recipe.lab, self.host, self.port, self.prefix)
+
+    async def stop(self) -> None:
+        """End it, and the container that it ran in."""
+        await self.process.stop(self.recipe.lab.stop)
+        if self.recipe.image:
+            self.recipe.image.remove()
+
+    async def renew(self) -> None:
+        """Start it again at the same address. Raises CannotMeasure."""
+        await self.stop()
+        # its log may say when the one before was ready
+        (self.recipe.folder / LOG).unlink(missing_ok=True)
+        self.process = self.recipe.start()
+        await self.until_ready()
 
 
 # --- Ready, and who it is -------------------------------------------------------------------------
