@@ -14,7 +14,7 @@ from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Harm, Phase, Tried, Who
 from tlsprobe.model.judgement import Level, Provoked, Result, Verdict
-from tlsprobe.model.run import BeforeAfter, Cell, Finding, ResetCounts
+from tlsprobe.model.run import BeforeAfter, Cell, Finding, Race, ResetCounts, Run, Spread
 
 ADVICE = "Client: send the goodbye alone."
 
@@ -91,11 +91,52 @@ def test_a_broken_must_that_hurts_nobody_ranks_below_a_reset() -> None:
     ]
 
 
-def test_in_http_few_end_the_connection_before_the_response() -> None:
-    run = make_run(resetting("terminate-close-notify"))
-    target = replace(run.target, profile="https", protocol="http1")
-    (found,) = behaviours_of(replace(run, target=target))
-    assert (found.harm, found.who) == (Harm.MAY_BREAK, Who.SOME)
+def over(protocol: str, *cells: Cell) -> Run:
+    run = make_run(*cells)
+    return replace(run, target=replace(run.target, profile="https", protocol=protocol))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "sequence", "harm", "who"),
+    [
+        ("http1", "terminate-close-notify", Harm.MAY_BREAK, Who.SOME),
+        ("http1", "half-close", Harm.MAY_BREAK, Who.SOME),
+        ("http1", "terminate-fin", Harm.NOISE, Who.BROKEN),
+        ("http2", "half-close", Harm.NOISE, Who.BROKEN),
+        ("postgres", "terminate-fin", Harm.MAY_BREAK, Who.SOME),
+    ],
+)
+def test_what_is_lost_hurts_those_who_close_so_in_this_protocol(
+    protocol: str, sequence: str, harm: Harm, who: Who
+) -> None:
+    (found,) = behaviours_of(over(protocol, breaking("INTEROP-DATA-LOST", sequence)))
+    assert (found.harm, found.who) == (harm, who)
+
+
+@pytest.mark.parametrize(("window_us", "harm"), [(90.0, Harm.NOISE), (5000.0, Harm.MAY_BREAK)])
+def test_a_race_that_no_round_trip_can_lose_is_noise(window_us: float, harm: Harm) -> None:
+    cell = resetting("idle-expiry-race")
+    window = Spread(3, window_us, window_us, window_us, window_us)
+    race = Race(20, 20, 1.0, 0.84, 1.0, "all of them", window)
+    (found,) = behaviours_of(make_run(replace(cell, race=race)))
+    assert found.harm is harm
+
+
+def test_what_is_lost_in_a_race_is_never_noise() -> None:
+    cell = breaking("INTEROP-DATA-LOST", "idle-expiry-meet")
+    race = Race(20, 20, 1.0, 0.84, 1.0, "all of them", Spread(3, 90.0, 90.0, 90.0, 90.0))
+    (found,) = behaviours_of(make_run(replace(cell, race=race)))
+    assert found.harm is Harm.MAY_BREAK
+
+
+def test_what_would_break_things_comes_before_what_is_seen_more_often() -> None:
+    lost = breaking("INTEROP-DATA-LOST", "half-close")
+    silent = [breaking("TLS13-NOTIFY", name) for name in ("fin-only", "close-notify-fin")]
+    found = behaviours_of(over("http2", *silent, lost))
+    assert [(one.kind, one.harm) for one in found] == [
+        ("data-lost", Harm.NOISE),
+        ("no-close-notify", Harm.NOISE),
+    ]
 
 
 # --- what becomes one -----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tlsprobe.catalogue import Entry, catalogue
+from tlsprobe.catalogue.closers import Closer, closer_of
 from tlsprobe.judge.families import Family, family_of
 from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
@@ -32,9 +33,7 @@ from tlsprobe.model.behaviour import (
 )
 from tlsprobe.model.causes import Remedy, cause_named
 from tlsprobe.model.judgement import Confidence, Provoked, Result
-from tlsprobe.model.protocols import HTTP
 from tlsprobe.model.run import CauseFacts, Cell, Finding, Run
-from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import Side
 from tlsprobe.profiles.tried import tried_in_lab
 
@@ -49,6 +48,9 @@ OFTEN = 0.5
 
 FEWEST = 3
 """So many trials have to say something of it, of a cell that has as many."""
+
+SHORTEST_TRIP_US = 200.0
+"""A round trip within a data centre takes longer, with what a client needs to answer."""
 
 _BAD = frozenset({Result.FAIL, Result.WARN})
 
@@ -91,6 +93,8 @@ _KINDS = {
     "LDAP-ALERT": _NO_ANSWER,
 }
 """The rules of which several say one thing, or whose breach does more than make noise."""
+
+_BREAKING = frozenset(kind.name for kind in _KINDS.values() if kind.breaks)
 
 FOLLOWS = {
     BEFORE_FIN: frozenset({_SILENT.name, _NO_ANSWER.name, "HTTP-IDLE-GRACEFUL"}),
@@ -147,18 +151,24 @@ class _Showing:
     count: int
     finding: Finding
     facts: CauseFacts | None = None
-    is_http: bool = False
+    protocol: str = ""
 
     @property
-    def who(self) -> Who:
-        """Who closes like that; a sequence that somebody wrote is as some client does.
+    def closer(self) -> Closer:
+        """Who closes like that."""
+        usual = closer_of(_entry(self.cell), self.protocol)
+        return usual if self._reaches is None else self._reaches
 
-        In HTTP the goodbye is a request, and few end the connection before its response is there.
-        """
-        entry = _entry(self.cell)
-        if entry is None or (self.is_http and _hurries(entry)):
-            return Who.SOME
-        return entry.who
+    @property
+    def _reaches(self) -> Closer | None:
+        """Who meets a reset in a race: a window that no round trip is as short as has no others."""
+        race = self.cell.race
+        window = race.window_us.p50 if race is not None and race.window_us is not None else None
+        if window is None or window > SHORTEST_TRIP_US or self.kind.name not in RESETS:
+            return None
+        return Closer(
+            Who.SOME, f"a client beside the server, whose answer is back in {window:.0f} µs"
+        )
 
     @property
     def seen(self) -> Seen:
@@ -188,19 +198,23 @@ class _Showing:
     def harm(self) -> Harm:
         """What it does to a client times who that is, in this cell."""
         breaks = self.kind.breaks and not (self.given_up and self.kind.name in RESETS)
-        match self.who:
+        match self.closer.who:
             case Who.TESTER:
                 return Harm.NONE
             case Who.BROKEN:
                 return Harm.NOISE if breaks else Harm.NONE
             case Who.MOST if breaks and self.is_often:
                 return Harm.BREAKS
+            case Who.SOME if self.kind.name in RESETS and not self.is_often:
+                return Harm.NOISE  # some clients, now and then; what they lost is told by itself
             case Who.MOST | Who.SOME:
                 return Harm.MAY_BREAK if breaks else Harm.NOISE
 
 
 def behaviours_of(run: Run) -> tuple[Behaviour, ...]:
     """What the server of a run does, the most harmful first, then what was seen most.
+
+    Of two that are as harmful the one comes first that would break something, if more closed so.
 
     They are worked out once, with the judgement; a document of before they were has none.
     """
@@ -209,16 +223,15 @@ def behaviours_of(run: Run) -> tuple[Behaviour, ...]:
 
 def _worked_out(run: Run) -> tuple[Behaviour, ...]:
     groups: dict[_Key, list[_Showing]] = {}
-    is_http = run.target.protocol in HTTP
     for cell in run.cells:
         if cell.role == "asked":
-            for key, showing in _shown_by(cell, is_http=is_http):
+            for key, showing in _shown_by(cell, run.target.protocol):
                 groups.setdefault(key, []).append(showing)
     family = family_of(run.server_says, run.vendor)
     found = [
         _behaviour(key, shown, _Run(run, groups, family)) for key, shown in _joined(groups).items()
     ]
-    return tuple(sorted(found, key=lambda b: (b.harm.rank, -b.count)))
+    return tuple(sorted(found, key=lambda b: (b.harm.rank, b.kind not in _BREAKING, -b.count)))
 
 
 class _Run(NamedTuple):
@@ -232,14 +245,14 @@ class _Run(NamedTuple):
 # --- from cells to groups -------------------------------------------------------------------------
 
 
-def _shown_by(cell: Cell, *, is_http: bool) -> Iterator[tuple[_Key, _Showing]]:
+def _shown_by(cell: Cell, protocol: str) -> Iterator[tuple[_Key, _Showing]]:
     """What one cell shows, each thing once."""
     seen: dict[_Key, _Showing] = {}
     for finding in cell.findings:
         for key, showing in _of_finding(cell, finding):
             known = seen.get(key)
             if known is None or known.count < showing.count:
-                seen[key] = replace(showing, is_http=is_http)
+                seen[key] = replace(showing, protocol=protocol)
     kinds = {key.kind for key in seen}
     said = frozenset[str]().union(*(FOLLOWS.get(kind, frozenset()) for kind in kinds))
     yield from ((key, showing) for key, showing in seen.items() if key.kind not in said)
@@ -295,14 +308,6 @@ def _drew(facts: CauseFacts) -> _Bytes:
     if Provoked.BEHIND_END in drew:
         return _Bytes.BEHIND_END
     return _Bytes.HANDSHAKE if drew & {Provoked.HANDSHAKE, Provoked.ALERT} else _Bytes.ENDING
-
-
-def _hurries(entry: Entry) -> bool:
-    """Whether it says the goodbye and ends the connection at once, or nearly so."""
-    verbs = [step.verb for step in entry.sequence.steps]
-    if Verb.TERMINATE not in verbs or Verb.AWAIT in verbs:
-        return False
-    return entry.who is Who.MOST and verbs[verbs.index(Verb.TERMINATE) + 1] is not Verb.DRAIN
 
 
 def _entry(cell: Cell) -> Entry | None:
@@ -365,8 +370,8 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
         kind=key.kind,
         sentence=worst.kind.sentence + (key.provoked.words if key.provoked else ""),
         harm=worst.harm,
-        who=worst.who,
-        example=_example(_entry(worst.cell)),
+        who=worst.closer.who,
+        example=worst.closer.example,
         side=Side.SERVER,
         seen=tuple(one.seen for one in ranked),
         phase=key.phase,
@@ -381,10 +386,6 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
         ),
         drawn_by=key.provoked or "",
     )
-
-
-def _example(entry: Entry | None) -> str:
-    return entry.example if entry is not None else ""
 
 
 def _hurts(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> tuple[str, ...]:

@@ -74,6 +74,15 @@ def describe_idle(idle: Idle) -> str:
     return ". ".join(_sentence(part) for part in (what, idle_advice(idle)) if part)
 
 
+def idle_in_brief(idle: Idle) -> str:
+    """The same in the fewest words; the advice in full where it is more than a number."""
+    if idle.timeout_s is None or idle.advice_s is None:
+        return describe_idle(idle)
+    how = f", then {idle.how}" if idle.how else ""
+    kept = f"keep the client's idle timeout at {seconds(idle.advice_s)} or less"
+    return f"{seconds(idle.timeout_s)}{_spread(idle.spread_s or 0.0)}{how}; {kept}"
+
+
 def _spread(spread_s: float) -> str:
     """A spread in parentheses, if it is more than nothing at the precision in which it is told."""
     said = seconds(spread_s)
@@ -103,26 +112,56 @@ def describe_cost(spent: Plan) -> str:
     )
 
 
+def cost_in_brief(run: Run) -> str:
+    """Connections, packets and time; empty where there is nothing to say."""
+    capture, spent, said = run.capture, run.spent, list[str]()
+    if spent is not None:
+        said.append(f"{counted(spent.connections, 'connection')} in {seconds(spent.seconds)}")
+    if capture.backend != "none" and not capture.dropped:
+        lost = ", none dropped" if capture.dropped is not None else ""
+        where = f"on {capture.interface} ({capture.backend})"
+        said.append(f"{counted(capture.packets, 'packet')} {where}{lost}")
+    return "; ".join(said)
+
+
 def describe_lateness(run: Run) -> str:
     """How late our steps were, and what came of it; empty if nobody knows."""
-    said = []
-    if (late := run.lateness).n and late.p50 is not None and late.max is not None:
-        said.append(
-            f"our steps were on the wire {late.p50 / 1000:.1f} ms late (median), at most"
-            f" {late.max / 1000:.1f} ms"
-        )
-    out = Counter[str]()
-    for cell in run.cells:
-        out.update({why: n for why, n in cell.left_out.items() if why in _SPOILED})
+    out = _left_out(run)
+    said = [f"our steps were on the wire {late}"] if (late := _how_late(run)) else []
     said += [
         f"{counted(out[why], 'trial')} left out: {because}"
         for why, because in _SPOILED.items()
         if out[why]
     ]
-    repeated = sum(cell.repeated for cell in run.cells)
-    if repeated:
-        said.append(f"{counted(repeated, 'trial')} driven once more")
-    return "; ".join(said)
+    return "; ".join((*said, *_driven_again(run)))
+
+
+def lateness_in_brief(run: Run) -> str:
+    """The same without why trials were left out."""
+    said = [f"our steps were {late}"] if (late := _how_late(run)) else []
+    if out := _left_out(run).total():
+        said.append(f"{counted(out, 'trial')} left out")
+    return "; ".join((*said, *_driven_again(run)))
+
+
+def _how_late(run: Run) -> str:
+    late = run.lateness
+    if not late.n or late.p50 is None or late.max is None:
+        return ""
+    return f"{late.p50 / 1000:.1f} ms late (median), at most {late.max / 1000:.1f} ms"
+
+
+def _left_out(run: Run) -> Counter[str]:
+    """How many trials, by why their timing left them without a say."""
+    out = Counter[str]()
+    for cell in run.cells:
+        out.update({why: n for why, n in cell.left_out.items() if why in _SPOILED})
+    return out
+
+
+def _driven_again(run: Run) -> Iterator[str]:
+    if repeated := sum(cell.repeated for cell in run.cells):
+        yield f"{counted(repeated, 'trial')} driven once more"
 
 
 _SPOILED = {

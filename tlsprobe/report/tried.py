@@ -16,12 +16,17 @@ _TRIED = {
 }
 
 
-def what_came_of(one: WhatToDo) -> tuple[Inline, ...]:
-    """What came of a remedy that was tried; nothing for one that was not."""
+def what_came_of(one: WhatToDo, *, is_brief: bool = False) -> tuple[Inline, ...]:
+    """What came of a remedy that was tried; nothing for one that was not.
+
+    ``is_brief``: without the figures of a lab, which are those of every sequence.
+    """
     if one.tried is Tried.NOT_TRIED:
         return ()
     where = "in the lab" if one.lab else "here"
     words = Strong(f"Tried {where}: {one.tried}", _TRIED[one.tried])
+    if one.lab and is_brief:
+        return (" ", words, ".")
     return (" ", words, f" ({one.lab or _tried_words(one.seen)}).")
 
 

@@ -262,6 +262,18 @@ def test_a_brief_page_counts_what_was_not_measured() -> None:
     assert "inconclusive 1 cell: the capture had ended by then" in text
 
 
+def test_a_brief_page_says_in_few_words_how_it_was_measured() -> None:
+    late = replace(clean(), left_out={"late": 2, "busy": 1}, repeated=7)
+    idle = Idle(60.0, 0.01, "close_notify+fin", 54.0, "a long sentence")
+    lateness = Spread(20, 100.0, 400.0, 900.0, 1200.0)
+    run = replace(make_run(late), idle=idle, lateness=lateness, spent=Plan(9, 4, 12.0))
+    text = words(on_terminal(brief_page(run), width=132))
+    assert "60 s (spread 0.01 s), then close_notify+fin; keep the client's idle timeout at" in text
+    assert "0.4 ms late (median), at most 1.2 ms; 3 trials left out; 7 trials driven once" in text
+    assert "cost 9 connections in 12 s; " in text
+    assert "a long sentence" not in text
+
+
 def test_a_server_without_behaviours_has_nothing_to_report() -> None:
     text = words(on_terminal(brief_page(make_run(clean())), width=80))
     assert text.startswith("postgres at 127.0.0.1:5432: nothing to report.")
@@ -283,7 +295,7 @@ def test_a_long_run_fits_little_more_than_a_screen_and_counts_the_rest() -> None
     others = [replace(bare_fin(), sequence=name) for name in names[1::3]]
     run = make_run(*steps, *others, *map(clean, names[2::3]))
     text = on_terminal(brief_page(run, "results/here"), width=80)
-    assert text.count("\n") <= 70
+    assert text.count("\n") <= 60
     assert re.search(r"\d+ sequences more with --verbose", words(text))
 
 

@@ -121,7 +121,7 @@ def behaviours_section(
     for number, one in enumerate(found, 1):
         seen = share(one.count, one.asked, one.trials)
         in_short = is_brief and number > 1
-        rows = _what_helps(one, run) if in_short else _fields(one, run, is_brief=is_brief)
+        rows = _what_helps(one) if in_short else _fields(one, run, is_brief=is_brief)
         fields = Fields(tuple(rows))
         yield Card(number, one.harm, describe(one), seen, (fields,), _proof(one, run))
 
@@ -169,12 +169,11 @@ def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
     yield Field("again", (Code(command_for(one, run)),))
 
 
-def _what_helps(one: Behaviour, run: Run) -> Iterator[Field]:
-    """What helps most, as far as it is known, and the command that shows the behaviour again."""
+def _what_helps(one: Behaviour) -> Iterator[Field]:
+    """What helps most, as far as it is known."""
     if one.to_do:
         best = min(one.to_do, key=lambda what: _BEST_FIRST.index(what.tried))
         yield Field("do", items=tuple(_to_do([best], is_brief=True)))
-    yield Field("again", (Code(command_for(one, run)),))
 
 
 def _few_remedies(one: Behaviour) -> list[WhatToDo]:
@@ -186,7 +185,7 @@ def _few_remedies(one: Behaviour) -> list[WhatToDo]:
 def _to_do(to_do: Sequence[WhatToDo], *, is_brief: bool) -> Iterator[Text]:
     for one in to_do:
         not_tried = () if is_brief else (" Not tried.",)
-        yield (one.text, *(what_came_of(one) or not_tried))
+        yield (one.text, *(what_came_of(one, is_brief=is_brief) or not_tried))
 
 
 def command_for(one: Behaviour, run: Run) -> str:

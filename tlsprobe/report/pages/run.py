@@ -45,6 +45,7 @@ from tlsprobe.report.pages.findings import (
 from tlsprobe.report.pages.grids import many_grid, run_grid
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import (
+    cost_in_brief,
     count_verdicts,
     describe_capture,
     describe_cost,
@@ -53,7 +54,9 @@ from tlsprobe.report.sentences import (
     describe_lateness,
     describe_measurement,
     describe_races,
+    idle_in_brief,
     idle_timers,
+    lateness_in_brief,
     target_title,
     undecided_rules,
 )
@@ -65,13 +68,13 @@ FEW_SEQUENCES = 12
 MOST_TOLD = 2
 """So many behaviours that break things are told in a brief page; the rest are lines of a table."""
 
-MOST_LISTED = 6
+MOST_LISTED = 5
 """So many lines that table has."""
 
-MOST_ROWS = 8
+MOST_ROWS = 6
 """So many rows the matrix of a brief page has, if it does not hold few sequences anyway."""
 
-MOST_GAPS = 2
+MOST_GAPS = 1
 """So many reasons why cells have no answer are told in a brief page."""
 
 
@@ -153,15 +156,13 @@ def _proof_of_worst(one: Behaviour, run: Run) -> Iterator[Block]:
 
 
 def _last_lines(run: Run, page: str) -> Iterator[Block]:
-    rows = [Field("idle", describe_idle(run.idle))] if run.idle else []
+    rows = [Field("idle", idle_in_brief(run.idle))] if run.idle else []
     rows += [Field(label, words) for label, words in _circumstances(run, is_brief=True)]
-    if run.capture.backend != "none" and not run.capture.dropped:
-        rows.append(Field("capture", describe_capture(run.capture)))
-    if run.spent is not None:
-        rows.append(Field("cost", describe_cost(run.spent)))
+    if cost := cost_in_brief(run):
+        rows.append(Field("cost", cost))
     rows += _brief_gaps(run)
     if page:
-        rows.append(Field("results", (Code(page), " (in this terminal: --verbose)")))
+        rows.append(Field("results", (Code(page), " (or --verbose)")))
     rows.append(Field("summary", count_verdicts([run])))
     yield Fields(tuple(rows))
 
@@ -252,7 +253,7 @@ def _circumstances(run: Run, *, is_brief: bool) -> Iterator[tuple[str, str]]:
         yield "capture", describe_capture(run.capture)
     if not is_brief and run.spent is not None:
         yield "cost", describe_cost(run.spent)
-    if timing := describe_lateness(run):
+    if timing := lateness_in_brief(run) if is_brief else describe_lateness(run):
         yield "timing", timing
     if not is_brief and (rules := undecided_rules(run)):
         yield "rules", f"not decided by anything in this run: {rules}"
