@@ -6,8 +6,9 @@ atheris is no dependency of the project. In an environment of its own:
     FOLDER/bin/python tests/bench/fuzz_readers.py pcap [CORPUS] -max_total_time=600
 
 The first word is what to feed: ``pcap`` (both formats, link types and tunnels), ``packed`` (what is
-compressed or in an archive), ``frame`` (an Ethernet frame alone, its tunnels and what is in it) or
-``text``; all others are libFuzzer's. Without a corpus folder it starts from a few small inputs of
+compressed or in an archive), ``frame`` (an Ethernet frame alone, its tunnels and what is in it),
+``places`` (files, of which the quick way must find what the slow one does) or ``text``; all others
+are libFuzzer's. Without a corpus folder it starts from a few small inputs of
 its own. An exception other than CaptureUnreadable is a crash; so is an input that takes more than
 five seconds or 512 MiB (``-timeout``, ``-rss_limit_mb``).
 """
@@ -169,6 +170,27 @@ def every_capture(captures: Any, data: bytes) -> None:
         assert error.message
 
 
+def two_ways(captures: Any, frame_reading: Any, path: Path, data: bytes) -> None:
+    """A file, read in blocks and by its packets' places, next to the same bytes read one by one."""
+    path.write_bytes(data)
+    found: list[Any] = []
+    for source, many in ((path, 0), (io.BytesIO(data), sys.maxsize)):
+        frame_reading.MANY = many
+        try:
+            with captures.open_capture_file(source) as reading:
+                if reading.kind == "text":
+                    return
+                halves = list(reading.summary().halves.values())
+                facts = [(h.key, h.packets, h.flags, h.last, h.last_ns, h.marks) for h in halves]
+                wanted = {half.key for half in halves}
+                packets = list(reading.packets(wanted.__contains__))
+                counts = reading.total, reading.skipped, reading.other, reading.truncated is None
+                found.append((facts, packets, counts))
+        except captures.CaptureUnreadable as error:
+            found.append(error.hint)
+    assert found[0] == found[1]
+
+
 def one(captures: Any, packet: Any, tracker: Any, data: bytes) -> None:
     """Both passes over one input, and the connections in it."""
     try:
@@ -201,8 +223,15 @@ def main() -> None:
         packet = importlib.import_module("tlsprobe.packets.packet")
         tracker = importlib.import_module("tlsprobe.flows.tracker")
         decode = importlib.import_module("tlsprobe.packets.decode")
-    ways = {"frame": partial(one_frame, decode), "packed": partial(every_capture, captures)}
-    with tempfile.TemporaryDirectory() as folder:
+        frame_reading = importlib.import_module("tlsprobe.captures.frame_reading")
+        for late in ("text_reading", "blocks"):
+            importlib.import_module(f"tlsprobe.captures.{late}")
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        ways = {
+            "frame": partial(one_frame, decode),
+            "packed": partial(every_capture, captures),
+            "places": partial(two_ways, captures, frame_reading, Path(other) / "capture"),
+        }
         for n, seed in enumerate(seeds(what)):
             (Path(folder) / f"seed{n}").write_bytes(seed)
         limits = ["-timeout=5", "-rss_limit_mb=512", "-max_len=4096"]

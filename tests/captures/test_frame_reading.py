@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -213,3 +214,14 @@ def test_a_capture_of_which_nothing_could_be_read_is_not_one_without_resets() ->
         reading.summary()
     assert "packet 1: its TCP header is cut off" in str(no.value)
     assert "tcpdump -s 256" in (no.value.hint or "")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 8 + b"\xff" * 8, b"\0" * 9])
+def test_packets_are_read_again_where_they_lie(tmp_path: Path, damage: bytes) -> None:
+    """Before a record that makes no sense, too: of its piece all others were sought elsewhere."""
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(pcap(CLOSED) + damage)
+    with open_capture_file(path) as reading:
+        keys = set(reading.summary().halves)
+        assert brief(list(reading.packets(keys.__contains__))) == EXPECTED
+        assert (reading.truncated is None) is not bool(damage)

@@ -234,6 +234,16 @@ class Blocks:
         return begins
 
 
+def listed(summary: Summary, wanted: Callable[[bytes], bool]) -> list[int] | None:
+    """What `Summary.listed` gives, for very many packets."""
+    chosen = summary.chosen(wanted)
+    if chosen is None:
+        return None
+    owned = np.frombuffer(chosen, np.bool_)[np.frombuffer(summary.owners, np.int32)]
+    numbers: list[int] = (np.flatnonzero(owned) + 1).tolist()
+    return numbers
+
+
 def _by_beginning(one: tuple[bytes, Half]) -> int:
     return one[1].first_number
 

@@ -17,9 +17,9 @@ from typing import BinaryIO
 from tlsprobe.captures.foreign import CONVERT, link_text
 from tlsprobe.captures.frame_layout import layout_of
 from tlsprobe.captures.packing import Packing
-from tlsprobe.captures.pcap import RECORD_HEAD, Batch, CapturedFrame, Walker
+from tlsprobe.captures.pcap import RECORD_HEAD, Batch, Walker
 from tlsprobe.captures.pieces import Pieces
-from tlsprobe.captures.places import Places
+from tlsprobe.captures.places import Placed, Places
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import LISTED_LIMIT, Summary
 from tlsprobe.packets import frames
@@ -28,7 +28,6 @@ from tlsprobe.packets.packet import Packet
 
 MANY = 50_000
 """Behind so many packets the first pass goes on with blocks of them, see `blocks`."""
-
 
 _LONGER = "inside tunnels headers lie deeper; capture again with `tcpdump -s 256`, or without -s"
 
@@ -82,10 +81,18 @@ class FrameReading(Counts):
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
         if wanted is not None and self._summary is not None:
-            listed = self._summary.listed(wanted)
+            listed = self._listed(self._summary, wanted)
             if listed is not None:
                 return self._listed_segments(listed, wanted)
         return self._all_segments(wanted)
+
+    def _listed(self, summary: Summary, wanted: Wanted) -> list[int] | None:
+        """The numbers of all wanted packets; None where some are not known."""
+        if self.total < MANY:
+            return summary.listed(wanted)
+        from tlsprobe.captures.blocks import listed  # noqa: PLC0415 - brings numpy
+
+        return listed(summary, wanted)
 
     def _all_segments(self, wanted: Wanted | None) -> Iterator[Packet]:
         """From a look at every frame."""
@@ -105,9 +112,10 @@ class FrameReading(Counts):
         numbers = sorted(pieces.union(listed)) if pieces else listed
         self._decoder = Decoder()
         decode = self._decoder.decode
-        for number, index, frame in self._frames_of(numbers):
+        found = self._places.frames(numbers) if self._places.known else self._walked(numbers)
+        for number, index, time_ns, link, length, data in found:
             try:
-                packet = decode(frame.data, frame.link, frame.length, frame.time_ns, number, index)
+                packet = decode(data, link, length, time_ns, number, index)
             except Malformed as why:
                 if number not in pieces:
                     self._skip(f"{self.name}: packet {number}: {why}")
@@ -115,12 +123,8 @@ class FrameReading(Counts):
             if packet is not None and wanted(packet.key):
                 yield packet
 
-    def _frames_of(self, numbers: list[int]) -> Iterator[tuple[int, int, CapturedFrame]]:
-        """The frames of these numbers, each with its number and its interface's."""
-        if self._places.known:
-            for number, frame in self._places.frames(numbers):
-                yield number, 0, frame
-            return
+    def _walked(self, numbers: list[int]) -> Iterator[Placed]:
+        """The same where no places are known: from a walk over all records."""
         total = at = 0
         walker = Walker(self.name)
         for piece in Pieces(self._file, packing=self._packing, watch=self.watch):
@@ -129,7 +133,7 @@ class FrameReading(Counts):
                 index = batch.interface.index
                 chosen = [batch.offsets[number - total - 1] for number in numbers[at:behind]]
                 for number, frame in zip(numbers[at:behind], batch.frames(chosen), strict=True):
-                    yield number, index, frame
+                    yield number, index, frame.time_ns, frame.link, frame.length, frame.data
                 at, total = behind, total + len(batch.offsets)
             if at == len(numbers):
                 break

@@ -158,10 +158,9 @@ class Walker:
         buffer[end : end + SLACK] = _ZEROS
         at = 0
         while True:
-            behind = self._take(buffer, at, end)
-            if behind == at or self.damage is not None:
+            begin, at = at, self._take(buffer, at, end)
+            if at == begin or self.damage is not None:
                 break
-            at = behind
         self._taken = at
         self._have = end - at
         return self._batches

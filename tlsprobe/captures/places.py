@@ -9,7 +9,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from tlsprobe.captures.pcap import RECORD_HEAD, Batch, CapturedFrame
+from tlsprobe.captures.pcap import RECORD_HEAD, Batch
+
+RUN = 1 << 16
+"""Behind so many bytes no more packets are read at once."""
+
+Placed = tuple[int, int, int, int, int, bytes]
+"""A packet: its number, its interface's, its time, its link type, its length, what is there."""
 
 
 class Places:
@@ -44,19 +50,33 @@ class Places:
         self._fd = None
         del self._begins[:]
 
-    def frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, CapturedFrame]]:
-        """The packets of these numbers, which count from 1."""
+    def frames(self, numbers: Sequence[int]) -> Iterator[Placed]:
+        """The packets of these numbers, which count from 1 and rise.
+
+        Those that follow each other in the file are read at once.
+        """
         batch, begins, fd = self._batch, self._begins, self._fd
         if batch is None or fd is None:
             return
-        read, high_ns, low_ns = struct.Struct(f"{batch.order}IIII"), batch.high_ns, batch.low_ns
-        link = batch.interface.link
-        for number in numbers:
-            at = begins[number - 1]
-            end = begins[number] if number < len(begins) else self._end
-            record = os.pread(fd, end - at, at)
-            if len(record) < RECORD_HEAD:
-                return  # somebody has cut the file
-            high, low, captured, length = read.unpack_from(record)
-            data = record[RECORD_HEAD : RECORD_HEAD + captured]
-            yield number, CapturedFrame(high * high_ns + low * low_ns, link, length, data)
+        read = struct.Struct(f"{batch.order}IIII").unpack_from
+        high_ns, low_ns, link = batch.high_ns, batch.low_ns, batch.interface.link
+        known, first, asked = len(begins), 0, len(numbers)
+        while first < asked:
+            number = numbers[first]
+            start = begins[number - 1]
+            end = begins[number] if number < known else self._end
+            last = first + 1
+            while last < asked and numbers[last] == number + 1 and end - start < RUN:
+                number += 1
+                last += 1
+                end = begins[number] if number < known else self._end
+            run = os.pread(fd, end - start, start)
+            for number in numbers[first:last]:
+                at = begins[number - 1] - start
+                if len(run) - at < RECORD_HEAD:
+                    return  # somebody has cut the file
+                high, low, captured, length = read(run, at)
+                at += RECORD_HEAD
+                data = run[at : at + captured]
+                yield number, 0, high * high_ns + low * low_ns, link, length, data
+            first = last

@@ -25,7 +25,6 @@ from tlsprobe.captures.pcap import PCAP_MAGICS
 from tlsprobe.captures.pieces import CHUNK, Pieces, Watch
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Kind, Reading
 from tlsprobe.captures.text_lines import is_text
-from tlsprobe.captures.text_reading import TextReading
 
 SPOOL_LIMIT = 8 << 30
 """Of a stream that cannot go back this many bytes are copied to a temporary file."""
@@ -113,6 +112,8 @@ def _recognised(name: str, file: BinaryIO, cut: str | None, watch: Watch | None 
             raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", hint)
     if not is_text(head):
         raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", HINT)
+    from tlsprobe.captures.text_reading import TextReading  # noqa: PLC0415 - brings many patterns
+
     reading = TextReading(name, file, packing=packing, cut=cut)
     reading.learn()
     return reading

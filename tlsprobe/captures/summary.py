@@ -144,13 +144,20 @@ class Summary:
 
     def listed(self, wanted: Callable[[bytes], bool]) -> list[int] | None:
         """The numbers of all packets of wanted keys, in order; None where some are not known."""
+        chosen = self.chosen(wanted)
+        if chosen is None:
+            return None
+        return list(compress(count(1), map(chosen.__getitem__, self.owners)))
+
+    def chosen(self, wanted: Callable[[bytes], bool]) -> bytearray | None:
+        """For each serial number whether its half is wanted; None where some are not known."""
         chosen = bytearray(self._serials + 1)  # one more for what is nobody's, at its end
         for key, half in self.halves.items():
             if wanted(key):
                 if half.serial < 0:
                     return None
                 chosen[half.serial] = 1
-        return list(compress(count(1), map(chosen.__getitem__, self.owners)))
+        return chosen
 
     def mark(self, half: Half, number: int, time_ns: int, flags: int, numbers: bytes) -> None:
         """Remembers a packet with SYN, FIN or RST; ``numbers`` are its seq and ack as sent."""

@@ -118,7 +118,9 @@ class Tracker:
                 ways[reverse(packet.key)] = known[0], 1
                 ways[packet.key] = known
             pair, way = known
-            found = pair.choose(packet, way)
+            found = pair.now
+            if found is None or pair.before is not None or packet.flags & _SYN or found.released:
+                found = pair.choose(packet, way)
             had = 0 if found is None else found.held
             if found is None:
                 found = Connection(

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tlsprobe.model.explanation import Trouble, TroubleKind
-from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Side, Trace
+from tlsprobe.model.trace import ALERTS, Flag, Record, RecordKind, Segment, Side, Trace
 
 _S = 10**9
+_FIN, _RST = int(Flag.FIN), int(Flag.RST)
 
 TRIES = 3
 """So often the same thing must have been sent before it says that nothing answered."""
@@ -103,15 +104,25 @@ class _Direction:
     @classmethod
     def of(cls, segments: Sequence[Segment], side: Side) -> _Direction:
         """One direction of a connection."""
-        sent = tuple(s for s in segments if s.side is side and not s.rst)
-        heard = tuple(s for s in segments if s.side is not side and not s.rst)
+        sent: list[Segment] = []
+        heard: list[Segment] = []
+        acked = 0
+        for segment in segments:
+            if segment.flags & _RST:
+                continue
+            if segment.side is side:
+                sent.append(segment)
+                continue
+            heard.append(segment)
+            if segment.ack is not None and segment.ack > acked:
+                acked = segment.ack
         return cls(
             side=side,
-            sent=sent,
-            heard=heard,
-            reached=max((s.end + s.fin + s.syn for s in sent), default=0),
-            acked=max((s.ack for s in heard if s.ack is not None), default=0),
-            fins=tuple(s for s in sent if s.fin),
+            sent=tuple(sent),
+            heard=tuple(heard),
+            reached=max([s.end + s.fin + s.syn for s in sent], default=0),
+            acked=acked,
+            fins=tuple([s for s in sent if s.flags & _FIN]),
         )
 
     @property

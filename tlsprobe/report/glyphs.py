@@ -6,10 +6,13 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.trace import Side
-from tlsprobe.report.blocks import Mark
+
+if TYPE_CHECKING:
+    from tlsprobe.report.blocks import Mark
 
 
 @dataclass(frozen=True, slots=True)
