@@ -31,6 +31,7 @@ from tests.judge.scenarios import (
     with_close_notify,
 )
 from tlsprobe.judge.rules import RULES
+from tlsprobe.judge.rules.http import ANY_STREAM
 from tlsprobe.model.judgement import Level, Result
 from tlsprobe.model.trace import (
     By,
@@ -61,6 +62,8 @@ FATAL_NOTIFY = S.alert(0, level=2, kind=RecordKind.CLOSE_NOTIFY)
 UPLOAD = C.request(100_000)
 LAST_ANSWERED = play(*LAST_REQUEST, S.notify() + S.fin(), protocol="http1")
 CLOSE_ANNOUNCED = Remark(RemarkKind.CLOSE_ANNOUNCED, "connection: close")
+H2_DRAINED = play(told(), C.request(), step("send"), S.notify() + S.fin(), protocol="http2")
+"""A server that was told to drain, and a second stream of ours, number 3, that crossed that."""
 H2_IDLE = play(silence(60), S.notify() + S.fin(), protocol="http2")
 
 FAILED = (silence(0.02), C.alert(80), step("alert"))
@@ -255,6 +258,12 @@ TABLE = {
         broken=FAIL,
         elsewhere=driven(H2_IDLE, remarks=(goaway(1),)),
     ),
+    "H2-TWO-STAGES": Row(
+        keeps=driven(H2_DRAINED, remarks=(goaway(ANY_STREAM), goaway(1))),
+        breaks=driven(H2_DRAINED, remarks=(goaway(1),)),
+        broken=WARN,
+        elsewhere=driven(H2_IDLE, remarks=(goaway(1),)),
+    ),
     "H2-ERROR-CLOSES": Row(
         keeps=driven(H2_IDLE, remarks=(goaway(1, 2),)),
         breaks=driven(play(C.request(), protocol="http2"), remarks=(goaway(1, 2),)),
@@ -446,6 +455,7 @@ LEVELS = {
     "HTTP-TLS-INCOMPLETE": Level.SHOULD,
     "H2-GOAWAY": Level.SHOULD,
     "H2-LAST-ID": Level.MUST,
+    "H2-TWO-STAGES": Level.SHOULD,
     "H2-ERROR-CLOSES": Level.MUST,
     "TCP-RST-ON-UNREAD": Level.SHOULD,
     "TCP-RST-FORM": Level.INFO,

@@ -77,6 +77,16 @@ def test_a_goaway_refuses_the_streams_above_the_last_that_it_names(last: int, sa
     assert result("STOP-RACE", driven(story, remarks=(goaway(last),))) is said
 
 
+def test_a_goaway_that_refuses_nothing_of_ours_has_cost_nothing() -> None:
+    alone = play(told(), step("drain"), ENDS, protocol="http2")
+    assert result("H2-TWO-STAGES", driven(alone, remarks=(goaway(1),))) is INFO
+    assert result("H2-TWO-STAGES", driven(alone, remarks=(goaway(1, 2),))) is NOTHING
+    aware = play(told(), S.data(), C.request(), step("send"), ENDS, protocol="http2")
+    assert result("H2-TWO-STAGES", driven(aware, remarks=(goaway(1),))) is INFO
+    at_once = play(told("stop SIGTERM"), C.request(), step("send"), ENDS, protocol="http2")
+    assert result("H2-TWO-STAGES", driven(at_once, remarks=(goaway(1),))) is NOTHING
+
+
 def test_who_ends_first_has_no_request_behind_it() -> None:
     story = (told(), C.notify(), C.request(), step("close_notify"), ENDS)
     assert result("STOP-RACE", play(*story)) is NOTHING

@@ -9,7 +9,8 @@ from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
-from tlsprobe.model.trace import EventKind, RecordKind, RemarkKind, Side
+from tlsprobe.model.sequence import Signal
+from tlsprobe.model.trace import DriverEvent, EventKind, RecordKind, RemarkKind, Side
 
 _BODY = 16 * 1024  # more than any request line and header that we send
 
@@ -138,6 +139,12 @@ def _wrote_behind_goodbye(given: RuleInput) -> bool:
 # --- HTTP/2 ---------------------------------------------------------------------------------------
 
 
+ANY_STREAM = 2**31 - 1
+"""The last stream of a GOAWAY that announces an end and refuses nothing yet."""
+
+_DRAINS = frozenset({Signal.GRACEFUL, Signal.RELOAD})
+
+
 def _goaways(given: RuleInput) -> list[tuple[int, int]]:
     """The server's GOAWAY frames, each with its last stream and its error code."""
     remarks = given.trace.drive.remarks
@@ -163,6 +170,37 @@ def _h2_last_id(given: RuleInput) -> Answer:
     if any(later > earlier for earlier, later in pairwise(last)):
         return Result.FAIL, "a later GOAWAY named a higher last stream than an earlier one"
     return Result.PASS, "no later GOAWAY named a higher last stream"
+
+
+def _h2_two_stages(given: RuleInput) -> Answer:
+    """Asked of a server that was told to drain, as far as it says GOAWAY: whom it costs a request.
+
+    A GOAWAY that names the last stream at once refuses what is on its way. Where nothing was, it
+    has cost nobody anything.
+    """
+    drive = given.trace.drive
+    told, goaways = drive.did(EventKind.SIGNALLED), _goaways(given)
+    if told is None or told.verb not in _DRAINS or given.aborted or given.not_the_servers:
+        return None
+    if not goaways or goaways[0][1]:
+        return None
+    first, last = goaways[0][0], min(stream for stream, _ in goaways)
+    if first == ANY_STREAM:
+        then = f", and a later one named stream {last} as the last" if len(goaways) > 1 else ""
+        return Result.PASS, f"the first GOAWAY left room for streams on their way{then}"
+    said = f"the first GOAWAY named stream {first} as the last at once"
+    refused = drive.owed - (last + 1) // 2
+    if refused > 0 and _left_unaware(given, told):
+        return Result.WARN, f"{said}, which refused {refused} of ours that was on its way"
+    return Result.INFO, f"{said}, and refused nothing that was on its way"
+
+
+def _left_unaware(given: RuleInput, told: DriverEvent) -> bool:
+    """Whether we sent something behind the signal before we read anything that came after it."""
+    heard = [r.time_ns for r in given.said(Side.SERVER, RecordKind.DATA)]
+    since = min((at for at in heard if at > told.time_ns), default=None)
+    sent = [r.time_ns for r in given.said(Side.CLIENT, RecordKind.DATA)]
+    return any(told.time_ns < at and (since is None or at < since) for at in sent)
 
 
 def _h2_error_closes(given: RuleInput) -> Answer:
@@ -329,6 +367,28 @@ HTTP_RULES = (
                     Party.SERVER,
                     "announce the highest stream first, and lower it in later GOAWAY frames.",
                 ),
+            ),
+        ),
+    ),
+    Rule(
+        "H2-TWO-STAGES",
+        "RFC 9113 section 6.8",
+        Level.SHOULD,
+        "server",
+        "To end in good order, a first GOAWAY names stream 2^31-1, and a later one the last.",
+        _h2_two_stages,
+        opt_in=True,
+        checked=True,
+        protocols=("http2",),
+        remedy=Remedy(
+            "A client whose request crossed the GOAWAY has to send it again.",
+            (
+                Advice(
+                    Party.SERVER,
+                    "announce the end with stream 2^31-1 first, and name the last stream a round"
+                    " trip later.",
+                ),
+                Advice(Party.CLIENT, "repeat streams above the last that a GOAWAY names."),
             ),
         ),
     ),
