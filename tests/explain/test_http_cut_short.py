@@ -15,7 +15,7 @@ from tests.explain.talk import ACK, FIN, PSH, SERVER, Talk, explained
 from tests.records.test_secrets import Session
 from tests.servers import Pki
 from tlsprobe.explain import Filter
-from tlsprobe.explain.http1_messages import owed_by_http1
+from tlsprobe.explain.http1 import owed_by_http1
 from tlsprobe.explain.http2_frames import PREFACE, Http2
 from tlsprobe.judge.troubles import Owed
 from tlsprobe.model.trace import Side

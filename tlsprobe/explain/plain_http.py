@@ -7,10 +7,10 @@ HTTP/2 is followed frame by frame from its preface on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tlsprobe.explain.http1 import END, Head, begins_message
 from tlsprobe.explain.http2_frames import PREFACE, Http2
 from tlsprobe.flows.connection import Connection
 from tlsprobe.flows.stream import MASK, offset
@@ -25,16 +25,10 @@ MOST_FRAMED = 1_000
 """So many connections of HTTP/2 are followed."""
 
 _HEAD_BYTES = 8192
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
-_REQUEST = re.compile(rb"([A-Z]{3,8}) [^\r\n]* HTTP/1\.[01]\r\n")
-_LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,15})[ \t]*(?=\r\n)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\nTransfer-Encoding:[^\r\n]*chunked[ \t]*(?=\r\n)", re.IGNORECASE)
-_END = b"\r\n\r\n"
-_NO_BODY = frozenset({204, 304})
 
 
 @dataclass(slots=True)
-class _Head:
+class _Message:
     """The latest message of a direction: where it begins, and the last bytes that followed it."""
 
     seq: int
@@ -64,7 +58,7 @@ class PlainHttp:
     """Looks at packets as they pass, and remembers the heads."""
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, _Head] = {}
+        self._heads: dict[bytes, _Message] = {}
         self._framed: dict[bytes, _Framed] = {}
 
     def watch(self, packets: Iterable[Packet]) -> Iterator[Packet]:
@@ -77,21 +71,21 @@ class PlainHttp:
                     self._framed[packet.key].take(packet)
                 elif payload.startswith(PREFACE):
                     self._begin_frames(packet)
-                elif payload.startswith(b"HTTP/1.") or _REQUEST.match(payload):
+                elif begins_message(payload):
                     self._begin(packet)
                 elif packet.key in heads:
                     whole = len(payload) == packet.length
-                    heads[packet.key].tail = payload[-len(_END) :] if whole else b""
+                    heads[packet.key].tail = payload[-len(END) :] if whole else b""
             yield packet
 
     def _begin(self, packet: Packet) -> None:
         if packet.key not in self._heads and len(self._heads) >= MOST_HEADS:
             return
         payload = packet.payload
-        end = payload.find(_END, 0, _HEAD_BYTES)
-        head = payload[: end + len(_END)] if end >= 0 else b""
-        tail = payload[-len(_END) :] if len(payload) == packet.length else b""
-        self._heads[packet.key] = _Head(packet.seq, head, tail)
+        end = payload.find(END, 0, _HEAD_BYTES)
+        head = payload[: end + len(END)] if end >= 0 else b""
+        tail = payload[-len(END) :] if len(payload) == packet.length else b""
+        self._heads[packet.key] = _Message(packet.seq, head, tail)
 
     def _begin_frames(self, packet: Packet) -> None:
         if len(self._framed) >= 2 * MOST_FRAMED:
@@ -119,25 +113,14 @@ class PlainHttp:
             is_server = framed.side is Side.SERVER
             is_all = framed.seq == connection.number(way, reached)
             return framed.frames.owed() if is_server and is_all else None
-        if response is None or stream.base is None or not _has_body(response, request):
+        if response is None or stream.base is None:
+            return None
+        head, asked = Head.of(response.head), Head.of(request.head) if request else None
+        method = asked.method if asked else None
+        if head is None or head.opens_tunnel(method) or not head.has_body(method):
             return None
         start = offset(response.seq, stream.base, reached)
         got = reached - start - len(response.head)
-        if start < 0 or got < 0:
+        if start < 0 or got < 0 or (method is None and not got):  # it may have answered a HEAD
             return None
-        if _CHUNKED.search(response.head):
-            unfinished = response.tail and response.tail != _END
-            return Owed("chunks") if unfinished else None
-        length = _LENGTH.search(response.head)
-        if length is None or (request is None and not got):  # it may have answered a HEAD
-            return None
-        left = int(length[1]) - got
-        return Owed("content-length", left) if left > 0 else None
-
-
-def _has_body(response: _Head, request: _Head | None) -> bool:
-    """Whether the message is a response that a body follows."""
-    status = _STATUS.match(response.head)
-    if status is None or int(status[1]) < 200 or int(status[1]) in _NO_BODY:
-        return False
-    return request is None or not request.head.startswith((b"HEAD ", b"CONNECT "))
+        return head.owed_behind(got, response.tail)

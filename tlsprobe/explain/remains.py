@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import dropwhile
 
-from tlsprobe.explain.http1_messages import owed_by_http1
+from tlsprobe.explain.http1 import owed_by_http1
 from tlsprobe.explain.http2_frames import PREFACE, Http2
 from tlsprobe.explain.plain_http import PlainHttp
 from tlsprobe.explain.trace import Known
