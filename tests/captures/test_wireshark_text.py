@@ -211,6 +211,10 @@ def test_an_rst_without_ack_tells_what_the_line_before_it_acknowledged() -> None
             ],
             "both ends have one address",
         ),
+        (
+            [f"4 0.1 {S} 443 {C} 40999 TLSv1.3 110 Application Data"],
+            "no line tells the numbers of its connection",
+        ),
     ],
 )
 def test_a_line_that_could_mean_several_things_is_counted_and_not_read(

@@ -222,8 +222,8 @@ class PacketList:
             self._acks[place] = number
 
     def _unnumbered(self, row: Row, way: _Way) -> Printed:
-        own, peer = self._ways[way], self._ways[way[::-1]]
         length = self._length(row, way)
+        own, peer = self._ways[way], self._ways[way[::-1]]
         if _GAP.search(row.info):
             own.next = None
         if own.next is None:
