@@ -27,7 +27,7 @@ from tests.judge.scenarios import (
 )
 from tlsprobe.judge.rules import RULES, undecided
 from tlsprobe.judge.verdict import judge
-from tlsprobe.model.judgement import Result, Verdict
+from tlsprobe.model.judgement import ExpiryOutcome, Result, Verdict
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Cell, Finding
 from tlsprobe.model.trace import (
@@ -492,6 +492,22 @@ def test_a_server_that_waits_for_our_alert_behind_its_own_has_begun_to_close() -
 
 
 @pytest.mark.parametrize(
+    ("protocol", "rule", "broken"),
+    [
+        ("smtp", "SMTP-221", FAIL),
+        ("imap", "IMAP-BYE", FAIL),
+        ("postgres", "PG-TERMINATE", WARN),
+        ("mqtt", "MQTT-DISCONNECT", WARN),
+    ],
+)
+def test_so_has_one_of_another_protocol(protocol: str, rule: str, broken: Result) -> None:
+    """asyncio closes TLS, and TCP only behind our close_notify: aiosmtpd was failed for it."""
+    goodbye = (C.goodbye(asks=True), S.response())
+    assert result(rule, play(*goodbye, S.notify(), protocol=protocol)) is PASS
+    assert result(rule, play(*goodbye, protocol=protocol)) is broken
+
+
+@pytest.mark.parametrize(
     ("lines", "expected"),
     [
         ((C.request(), S.response(), S.notify() + S.fin()), PASS),
@@ -505,6 +521,15 @@ def test_a_server_that_waits_for_our_alert_behind_its_own_has_begun_to_close() -
 def test_a_request_meets_the_expiry(lines: tuple[Line, ...], expected: Result) -> None:
     met = with_event(play(silence(60), *lines), EventKind.MEETS)
     assert result("INTEROP-IDLE-RACE", met) is expected
+
+
+def test_a_timeout_in_words_that_crosses_the_request_is_no_answer_to_it() -> None:
+    """A 408, in the form of a response: the request was not done."""
+    story = play(silence(60), C.request(), S.response(), S.notify() + S.fin(), protocol="http1")
+    met = with_event(story, EventKind.MEETS)
+    timed_out = driven(met, remarks=(Remark(RemarkKind.TIMED_OUT, "408"),))
+    assert judge(met).met is ExpiryOutcome.ANSWERED
+    assert judge(timed_out).met is ExpiryOutcome.REFUSED
 
 
 @pytest.mark.parametrize(

@@ -277,6 +277,14 @@ def test_a_large_body_is_not_held() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", []),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", [RemarkKind.CLOSE_ANNOUNCED]),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", []),
+        (
+            b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            [RemarkKind.TIMED_OUT, RemarkKind.CLOSE_ANNOUNCED],
+        ),
+        (
+            b"HTTP/1.1 408 \r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            [RemarkKind.TIMED_OUT],
+        ),
     ],
 )
 def test_a_response_may_end_the_connection_without_a_word(

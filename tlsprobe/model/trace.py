@@ -253,6 +253,7 @@ class RemarkKind(StrEnum):
     """What a server can say about the connection itself.
 
     CLOSE_IMPLIED: by the rules of its protocol the response ends the connection, without a word.
+    TIMED_OUT: it waited for a request in vain, which it says in the form of a response.
     """
 
     GOAWAY = "goaway"
@@ -262,6 +263,7 @@ class RemarkKind(StrEnum):
     CLOSE_FRAME = "close-frame"
     CLOSE_ANNOUNCED = "close-announced"
     CLOSE_IMPLIED = "close-implied"
+    TIMED_OUT = "timed-out"
     ERROR = "error"
 
 

@@ -38,7 +38,7 @@ _A_GET = h11.Request(method="GET", target="/", headers=[("Host", "any")])
 _NO_BODY = h11.EndOfMessage()
 
 _PLAIN_HEAD = re.compile(
-    rb"HTTP/1\.1 (?!204|304)[2-5][0-9][0-9](?: [ -~]*)?\r\n"
+    rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9])(?: [ -~]*)?\r\n"
     rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[ \t]*[!-~][ -~]*\r\n)*\r\n"
 )
 """A whole response head about which there can be no two opinions: no folded lines, no 1xx, and no
@@ -47,6 +47,7 @@ _FRAMING = re.compile(
     rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r]*)", re.IGNORECASE
 )
 _MOST_DIGITS = 15
+_TIMED_OUT = 408
 
 _SERVER = re.compile(rb"\r\nserver:([^\r]*)\r", re.IGNORECASE)
 
@@ -141,12 +142,18 @@ class Http1(Conversation):
         if self._response is None and not self._left:
             plain = _plain_head(data)
             if plain is not None:
+                self._heed_status(plain.status)
                 self._heed(plain.says_close)
                 if not self.server_says and (found := _SERVER.search(data, 0, plain.size)):
                     self.named(found[1])
                 self._left = plain.body
                 return self._skip(data[plain.size :])
         return self._skip(data) if self._left else self._parse(data)
+
+    def _heed_status(self, status: int) -> None:
+        """A 408 answers no request: none came in time (RFC 9110 section 15.5.9)."""
+        if status == _TIMED_OUT:
+            self.remark(RemarkKind.TIMED_OUT, "408, which answers no request")
 
     def _heed(self, says_close: bool) -> None:
         self.closing = says_close
@@ -181,6 +188,7 @@ class Http1(Conversation):
         while True:
             match response.next_event():
                 case h11.Response() as head:
+                    self._heed_status(head.status_code)
                     self._heed(_says_close(head.headers))
                     self._heed_framing(head)
                     self.named(next((v for n, v in head.headers if n == b"server"), b""))
@@ -207,6 +215,7 @@ class _PlainHead(NamedTuple):
     size: int
     body: int
     says_close: bool
+    status: int
 
 
 def _plain_head(data: bytes) -> _PlainHead | None:
@@ -218,7 +227,7 @@ def _plain_head(data: bytes) -> _PlainHead | None:
     lengths = [value.rstrip() for name, value in fields if name != b"connection"]
     if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MOST_DIGITS:
         return None  # no length, several, or a transfer coding
-    return _PlainHead(found.end(), int(lengths[0]), _says_close(fields))
+    return _PlainHead(found.end(), int(lengths[0]), _says_close(fields), int(found[1]))
 
 
 def _has_body(head: h11.Response) -> bool:

@@ -187,7 +187,9 @@ def expiry_outcome(given: RuleInput) -> ExpiryOutcome | None:
     if request is None or given.aborted or given.not_the_servers:
         return None
     if given.trace.drive.answered_to >= request.end:
-        return ExpiryOutcome.ANSWERED
+        said = (remark.kind for remark in given.trace.drive.remarks)
+        # A 408 that crossed it is the expiry itself, in words.
+        return ExpiryOutcome.REFUSED if RemarkKind.TIMED_OUT in said else ExpiryOutcome.ANSWERED
     if met_no_timer(given.trace, given.closing):
         return None
     if given.axes.tcp is TcpEnd.RESET:
