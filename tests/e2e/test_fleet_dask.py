@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,17 +17,18 @@ from tests.fleet.crowd import crowd
 from tests.fleet.swarm import VANTAGE, Swarm, swarm
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.drive.script import Patience
+from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.fleet.asked import FleetSettings
 from tlsprobe.fleet.coordinator import Coordinator
 from tlsprobe.fleet.dask_engine import DaskEngine
 from tlsprobe.fleet.ledger import Ledger
 from tlsprobe.fleet.targets import read_targets
+from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.fleet import Answer, FleetFacts, State
 from tlsprobe.model.judgement import Verdict
 
 pytestmark = [pytest.mark.packet_socket, pytest.mark.slow]
 
-ASKED = {"profile": "reference", "sequence": ["terminate", "request; drain 2s"]}
 HANGS_S = 10 * PATIENCE
 """Longer than any target takes, also on a busy machine."""
 
@@ -44,17 +45,24 @@ class Notes(list[str]):
 
 
 def fleet_of(
-    targets: str, folder: Path, dask: Swarm, meanwhile: Callable[[DaskEngine], Awaitable[None]]
+    targets: str,
+    folder: Path,
+    dask: Swarm,
+    meanwhile: Callable[[DaskEngine], Awaitable[None]],
+    sequences: Sequence[str] = ("terminate", "request; drain 2s"),
+    *,
+    interrupted: bool = False,
 ) -> list[Answer]:
     """What came of a fleet during which something happens."""
     facts = FleetFacts(0.0, VANTAGE, (), "tlsprobe fleet", "0")
     how = Settings(trials=1, patience=Patience(2.0), require_capture=True)
-    asked = FleetSettings(folder, how, ASKED, workers=1, most=100)
+    options = {"profile": "reference", "sequence": list(sequences)}
+    asked = FleetSettings(folder, how, options, workers=1, most=100)
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(meanwhile, engine)
-            assert not await coordinator.run()
+            assert await coordinator.run() == interrupted
             nursery.cancel_scope.cancel()
 
     with closing(Ledger.create(folder, facts, read_targets(targets, "list"))) as ledger:
@@ -72,6 +80,12 @@ async def orders(engine: DaskEngine, worker: str | None = None) -> int:
             if worker in {None, task.worker}:
                 return number
         await trio.sleep(0.02)
+
+
+def trials_in(work: Path) -> int:
+    """How many trials a worker has written down where it works."""
+    facts = [RecordedFacts(file) for file in work.glob(f"tlsprobe-*/run/{FACTS_FILE}")]
+    return sum(isinstance(fact, TrialFact) for one in facts for fact in one.read())
 
 
 def assert_one_answer_or_reason(found: list[Answer]) -> None:
@@ -114,6 +128,22 @@ def test_a_killed_and_a_hanging_worker_cost_their_own_targets_alone(tmp_path: Pa
     assert [one.reason for one in by_number.values() if one.state is not State.DONE] == []
     lost = by_number[numbers["killed"]].attempts[0]
     assert (lost.state, lost.reason) == (State.LOST, "the worker that measured it died")
+
+
+def test_what_workers_had_measured_survives_an_interrupt(tmp_path: Path) -> None:
+    with crowd(1) as targets, swarm(tmp_path, workers=1) as dask:
+        waits = ("terminate", "request; drain 60s")
+
+        async def happens(_: DaskEngine) -> None:
+            while trials_in(dask.work) < 2:  # one of the first sequence in each version
+                await trio.sleep(0.05)
+            signal.raise_signal(signal.SIGINT)
+
+        (found,) = fleet_of(targets, tmp_path, dask, happens, waits, interrupted=True)
+    assert found.run is not None
+    assert [one.state for one in found.attempts] == [State.INTERRUPTED]
+    assert found.run.interrupted
+    assert {cell.sequence for cell in found.run.cells if cell.signatures} == {"terminate"}
 
 
 def test_a_scheduler_that_is_started_again_is_gone_on_with(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,9 +31,23 @@ class Swarm:
     scheduler: subprocess.Popen[bytes] | None = None
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    @property
+    def work(self) -> Path:
+        """Where the workers keep what they measure, for as long as they do."""
+        return self.log.parent / "work"
+
     def start_scheduler(self) -> None:
         """Start it, at the same address as before."""
         self.scheduler = self._start("scheduler", "--port", str(self.port), "--no-show")
+
+    def wait_for_scheduler(self) -> None:
+        """Wait until it can be reached, which on a busy machine takes longer than anybody waits."""
+        assert self.scheduler is not None
+        while self.scheduler.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
 
     def start_worker(self) -> str:
         """Start a worker with room for one target of the vantage point; its address."""
@@ -45,8 +61,10 @@ class Swarm:
     def _start(self, what: str, *words: str) -> subprocess.Popen[bytes]:
         module = f"distributed.cli.dask_{what}"
         command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--no-dashboard", *words]
+        self.work.mkdir(exist_ok=True)
+        own = {**os.environ, "TMPDIR": str(self.work)}
         with self.log.open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.log.parent)
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.log.parent, env=own)
 
     def end(self) -> None:
         """Kill whatever still runs, also what was stopped."""
@@ -62,6 +80,7 @@ def swarm(folder: Path, workers: int) -> Iterator[Swarm]:
     made = Swarm(folder / "dask.log")
     try:
         made.start_scheduler()
+        made.wait_for_scheduler()
         for _ in range(workers):
             made.start_worker()
         yield made

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,9 @@ WORKERS_EVERY_S = 1.0
 ANSWERS_WITHIN_S = 10.0
 """Seconds that the scheduler is given to answer."""
 
+STOPS_WITHIN_S = 60.0
+"""Seconds that a worker is given, when it is told to stop, to return what it has measured."""
+
 GONE_S = 60.0
 """Seconds without the scheduler, or without any worker, after which we give up."""
 
@@ -47,12 +50,17 @@ TIMES, MORE_S = 3.0, 120.0
 
 @dataclass(slots=True)
 class _Task:
-    """An order that is being obeyed: by which worker, and until when (trio's clock) it may be."""
+    """An order that is being obeyed: by which worker, and until when (trio's clock) it may be.
+
+    ``allowed_s`` is how long that is in all.
+    """
 
     order: Order
     future: Any
     worker: str
+    key: str
     until: float
+    allowed_s: float
 
 
 def deadline_of(order: Order) -> float:
@@ -86,6 +94,7 @@ class DaskEngine:
         self.tasks: dict[int, _Task] = {}
         self._slots: dict[str, int] = {}
         self._hung: dict[str, int] = {}
+        self._is_stopping = False
         self._seen = 0.0
         self._hears: Callable[[Word], None] = lambda _: None
 
@@ -134,23 +143,42 @@ class DaskEngine:
         key = self._key(order)
         files = dask_task.packed_files(order.folder, "none")[0] if order.goes_on else {}
         parcel = dask_task.Parcel(key, order, self.asked, files)
-        until = trio.current_time() + self.deadline(order)
+        allowed_s = self.deadline(order)
+        until = trio.current_time() + allowed_s
         try:
             future = await _called(partial(self._handed_in, parcel, worker))
         except (OSError, TimeoutError) as error:
             self._hears(Lost(order.target, f"the scheduler did not take it: {error}"))
             return
-        self.tasks[order.target] = _Task(order, future, worker, until)
+        task = _Task(order, future, worker, key, until, allowed_s)
+        self.tasks[order.target] = task
+        if self._is_stopping:
+            await self._stop([task])
 
     def _key(self, order: Order) -> str:
         plan = hashlib.sha256(repr(order.settings).encode()).hexdigest()[:12]
         return f"tlsprobe-{self.fleet}-{order.target}-{self.vantage}-{plan}-{order.attempt}"
 
     async def stop(self) -> None:
-        """Have the workers end what they do: its files are lost."""
-        for task in list(self.tasks.values()):
-            await self._drop(task)
-            self._says(task, Lost(task.order.target, "interrupted"))
+        """Have the workers end what they do, and return what they have measured."""
+        self._is_stopping = True
+        await self._stop(list(self.tasks.values()))
+
+    async def _stop(self, tasks: Sequence[_Task]) -> None:
+        from tlsprobe.fleet import dask_task  # noqa: PLC0415
+
+        for task in tasks:
+            task.allowed_s = STOPS_WITHIN_S
+            task.until = min(task.until, trio.current_time() + STOPS_WITHIN_S)
+        told = partial(
+            self._client.run,
+            dask_task.stop,
+            [task.key for task in tasks],
+            workers=sorted({task.worker for task in tasks} & set(self._slots)),
+            on_error="ignore",
+        )
+        with trio.move_on_after(ANSWERS_WITHIN_S), suppress(OSError, TimeoutError):
+            await _called(told)
 
     # --- what becomes of the tasks ------------------------------------------------------------
 
@@ -202,8 +230,8 @@ class DaskEngine:
         elif trio.current_time() > task.until:
             await self._drop(task)
             self._hung[task.worker] = self._hung.get(task.worker, 0) + 1
-            allowed = round(self.deadline(task.order))
-            self._says(task, Ended(number, f"no answer within {allowed} s: its worker hangs"))
+            within = f"no answer within {round(task.allowed_s)} s"
+            self._says(task, Ended(number, f"{within}: its worker hangs"))
 
     async def _take(self, task: _Task) -> None:
         """Fetch what a task returned, and write its files down before anybody hears of it."""

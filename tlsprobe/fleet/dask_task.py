@@ -14,7 +14,7 @@ import select
 import subprocess
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,7 @@ from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings, addresses_of, why_not
 from tlsprobe.fleet.embedded import command_for, local_ports
 from tlsprobe.fleet.findings import has_findings
-from tlsprobe.fleet.orders import CHUNK, Ended, Order, Said, packed, unpacked
+from tlsprobe.fleet.orders import CHUNK, Ended, Order, Said, Stop, packed, unpacked
 from tlsprobe.report.document import RUN_FILE
 from tlsprobe.version import VERSION
 
@@ -77,6 +77,24 @@ def measure(parcel: Parcel) -> Returned:
     if not is_first(parcel.key):
         return Returned({}, repeated=True)
     try:
+        return _allowed(parcel)
+    finally:
+        _STOPPED.discard(parcel.key)
+
+
+def stop(keys: Iterable[str]) -> None:
+    """Have the attempts of these keys end soon, with what they have measured by then.
+
+    Runs in the worker itself, and not as one of its tasks.
+    """
+    _STOPPED.update(keys)
+
+
+def _allowed(parcel: Parcel) -> Returned:
+    """Probe the target, unless it must not be probed from here or nobody waits for it any more."""
+    if parcel.key in _STOPPED:
+        return Returned({}, "interrupted")
+    try:
         refused = why_not(addresses_of(parcel.order.settings), parcel.asked)
     except TlsprobeError as error:
         return Returned({}, error.message)
@@ -105,11 +123,15 @@ def _measured(parcel: Parcel, folder: Path) -> Returned:
         return task is not None and task.state in {"executing", "long-running"}
 
     prober = _taken()
-    notes, ended = prober.probe(replace(parcel.order, folder=folder), is_wanted)
+    order = replace(parcel.order, folder=folder)
+    notes, ended = prober.probe(order, is_wanted, is_stopped=lambda: key in _STOPPED)
     if ended is None:
         return Returned({}, "the process that probed it died, or nobody waited for it any more")
-    with _LOCK:
-        _FREE.append(prober)
+    if prober.is_stopped:
+        prober.end()
+    else:
+        with _LOCK:
+            _FREE.append(prober)
     if ended.failure:
         return Returned({}, ended.failure, notes)
     files, left_out = packed_files(folder, parcel.asked.keep)
@@ -142,9 +164,10 @@ def unpack(files: Files, folder: Path) -> None:
 
 
 class _Prober:
-    """A process that probes one target at a time (`worker`)."""
+    """A process that probes one target at a time (`worker`); one that was stopped is of no use."""
 
     def __init__(self) -> None:
+        self.is_stopped = False
         self._process = subprocess.Popen(
             command_for(local_ports()), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -153,18 +176,27 @@ class _Prober:
         """Whether it may be given another order."""
         return self._process.poll() is None
 
-    def probe(
-        self, order: Order, is_wanted: Callable[[], bool]
-    ) -> tuple[tuple[str, ...], Ended | None]:
-        """Its notes, and how it ended; None if it died, or was ended since nobody wants it."""
+    def _say(self, word: Order | Stop) -> None:
         assert self._process.stdin is not None
+        self._process.stdin.write(packed(word))
+        self._process.stdin.flush()
+
+    def probe(
+        self, order: Order, is_wanted: Callable[[], bool], is_stopped: Callable[[], bool]
+    ) -> tuple[tuple[str, ...], Ended | None]:
+        """Its notes, and how it ended; None if it died, or was ended since nobody wants it.
+
+        Once it ``is_stopped`` it ends by itself, with what it has measured.
+        """
         assert self._process.stdout is not None
         notes: list[str] = []
         data = bytearray()
         try:
-            self._process.stdin.write(packed(order))
-            self._process.stdin.flush()
+            self._say(order)
             while is_wanted():
+                if is_stopped() and not self.is_stopped:
+                    self.is_stopped = True
+                    self._say(Stop())
                 if not select.select([self._process.stdout], [], [], LOOKS_EVERY_S)[0]:
                     continue
                 more = self._process.stdout.read1(CHUNK)  # type: ignore[attr-defined]
@@ -187,6 +219,9 @@ class _Prober:
         with self._process:
             pass
 
+
+_STOPPED: set[str] = set()
+"""The keys of attempts that are to end soon."""
 
 _LOCK = threading.Lock()
 _FREE: list[_Prober] = []
