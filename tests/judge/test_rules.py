@@ -84,6 +84,14 @@ def test_a_close_notify_of_the_response_is_no_answer_to_ours(kind: RemarkKind) -
     assert result("TLS12-ANSWER", ends) is INFO
 
 
+def test_a_warning_is_no_answer_to_our_close_notify() -> None:
+    """As nginx refuses to renegotiate, and then closes."""
+    refused = C.notify(), S.alert(100, level=1) + S.fin()
+    assert result("TLS12-ANSWER", play(*refused, tls="1.2")) is FAIL
+    failed = C.notify(), S.alert(40) + S.fin()
+    assert result("TLS12-ANSWER", play(*failed, tls="1.2")) is PASS
+
+
 def test_no_answer_breaks_the_answering_rule_alone() -> None:
     found = results(play(*BARE_FIN, tls="1.2"))
     assert found["TLS12-ANSWER"].result is FAIL

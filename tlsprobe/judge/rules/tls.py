@@ -50,9 +50,11 @@ def _tls12_answer(given: RuleInput) -> Answer:
     if not given.client_led or given.said_goodbye or given.not_the_servers or given.aborted:
         return None  # if we aborted, we were gone whatever it was about to answer
     end = given.closing.server_end
-    if given.axes.tls is TlsEnd.SILENT:
+    warned = given.axes.tls is TlsEnd.ALERT and not given.sent_error_alert
+    if given.axes.tls is TlsEnd.SILENT or warned:
         how = f"with {kind_of(end)} alone" if end else "with nothing at all"
-        return Result.FAIL, f"our close_notify was answered {how}, not with a close_notify"
+        behind = " behind a warning" if warned else ""
+        return Result.FAIL, f"our close_notify was answered {how}{behind}, not with a close_notify"
     if end is None and any(said.kind in CLOSING_REMARKS for said in given.trace.drive.remarks):
         # Its response ended the connection. Whoever begins a close need not end it at once.
         return Result.INFO, "the server's close_notify may belong to its response, not answer ours"
