@@ -43,6 +43,9 @@ _LINES: tuple[Line, ...] = (
 STORIES = st.lists(st.sampled_from(_LINES), max_size=6).map(tuple)
 PROTOCOLS = st.sampled_from(["raw", "http1", "http2", "postgres", "smtp", "imap", "ldap", "mqtt"])
 VERSIONS = st.sampled_from(["1.2", "1.3"])
+SIX = st.booleans()
+"""IPv6: without IP IDs."""
+
 FORMS = st.sampled_from([S.rst(active=True), S.rst()])
 
 
@@ -67,28 +70,28 @@ def made_on_the_way(trace: Trace) -> Knowledge:
     return Knowledge(far=FarFact("192.0.2.1:40000", 0, made=made))
 
 
-@given(STORIES, FORMS, PROTOCOLS, VERSIONS)
-@example((C.goodbye(asks=True),), S.rst(active=True), "smtp", "1.3")
-@example((S.alert(90, level=1),), S.rst(active=True), "raw", "1.3")
-@example((C.request(), S.partial()), S.rst(active=True), "http1", "1.2")
+@given(STORIES, FORMS, PROTOCOLS, VERSIONS, SIX)
+@example((C.goodbye(asks=True),), S.rst(active=True), "smtp", "1.3", False)
+@example((S.alert(90, level=1),), S.rst(active=True), "raw", "1.3", False)
+@example((C.request(), S.partial()), S.rst(active=True), "http1", "1.2", False)
 def test_no_rule_of_the_server_is_broken_by_an_rst_that_it_did_not_make(
-    lines: tuple[Line, ...], rst: Line, protocol: str, tls: str
+    lines: tuple[Line, ...], rst: Line, protocol: str, tls: str, six: bool
 ) -> None:
-    trace = play(*lines, rst, protocol=protocol, tls=tls)
+    trace = play(*lines, rst, protocol=protocol, tls=tls, ipv6=six)
     knowledge = made_on_the_way(trace)
     told = judge(trace, knowledge)
     assert {reset.cause for reset in told.resets} == {Cause.MIDDLEBOX}
     assert bad(told) <= bad(judge(without_its_end(trace)))
 
 
-@given(STORIES, FORMS, PROTOCOLS, VERSIONS)
-@example((C.notify(),), S.rst(active=True), "raw", "1.2")
-@example((C.goodbye(asks=True),), S.rst(), "http1", "1.3")
+@given(STORIES, FORMS, PROTOCOLS, VERSIONS, SIX)
+@example((C.notify(),), S.rst(active=True), "raw", "1.2", False)
+@example((C.goodbye(asks=True),), S.rst(), "http1", "1.3", False)
 def test_no_must_is_broken_by_an_rst_that_anybody_can_forge(
-    lines: tuple[Line, ...], rst: Line, protocol: str, tls: str
+    lines: tuple[Line, ...], rst: Line, protocol: str, tls: str, six: bool
 ) -> None:
     """Nor is anybody surely to blame for it."""
-    trace = play(*lines, rst, protocol=protocol, tls=tls)
+    trace = play(*lines, rst, protocol=protocol, tls=tls, ipv6=six)
     told, quiet = judge(trace), judge(without_its_end(trace))
     failed = {r.rule for r in told.results if r.result is Result.FAIL}
     assert failed <= {r.rule for r in quiet.results if r.result is Result.FAIL}
@@ -96,11 +99,11 @@ def test_no_must_is_broken_by_an_rst_that_anybody_can_forge(
     assert reset.confidence is not Confidence.HIGH
 
 
-@given(STORIES, PROTOCOLS, VERSIONS)
+@given(STORIES, PROTOCOLS, VERSIONS, SIX)
 def test_an_rst_in_our_name_that_we_did_not_ask_for_is_nobodys_fault(
-    lines: tuple[Line, ...], protocol: str, tls: str
+    lines: tuple[Line, ...], protocol: str, tls: str, six: bool
 ) -> None:
-    trace = play(*lines, C.rst(active=True), silence(1), protocol=protocol, tls=tls)
+    trace = play(*lines, C.rst(active=True), silence(1), protocol=protocol, tls=tls, ipv6=six)
     told = judge(trace)
     (reset,) = told.resets
     assert (reset.side, reset.cause) == (Side.CLIENT, Cause.MIDDLEBOX)

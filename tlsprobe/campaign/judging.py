@@ -22,7 +22,7 @@ from tlsprobe.judge.families import family_of
 from tlsprobe.judge.idle import CLEAR_S, CLEARLY, idle_of
 from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
-from tlsprobe.lab.kernel_comparison import APART_NS, compare, endpoint_of
+from tlsprobe.lab.kernel_comparison import Decisions, compare, endpoint_of
 from tlsprobe.language import parse
 from tlsprobe.model.facts import (
     CrowdedFact,
@@ -160,6 +160,7 @@ class RunInJudgement:
         self._server_says = self._protocol = ""
         self._crowding: Crowding | None = None
         self._kernel: list[KernelFact] = []
+        self._decisions = Decisions()
         self._known: list[_Known] = []
         self._places: defaultdict[Name, list[int]] = defaultdict(list)
         self._latest: dict[Trial, int] = {}
@@ -203,6 +204,7 @@ class RunInJudgement:
                 self._far[fact.client].append(fact)
             case KernelFact():
                 self._kernel.append(fact)
+                self._decisions.learn(fact.resets)
             case _:
                 pass
 
@@ -341,16 +343,8 @@ class RunInJudgement:
         """
         if not known.client or not self._address:
             return False
-        client, server = endpoint_of(known.client), endpoint_of(self._address)
-        began, ended = known.while_open.start - APART_NS, known.while_open.stop + APART_NS
-        return any(
-            began <= told.time_ns <= ended
-            and not told.passive
-            and told.sent_by(server)
-            and told.dst == client
-            for fact in self._kernel
-            for told in fact.resets
-        )
+        ends = endpoint_of(self._address), endpoint_of(known.client)
+        return self._decisions.has(*ends, known.while_open)
 
     def _aborts_after(self, tls: str) -> bool:
         """Whether the server resets behind its own FIN with nothing unread."""

@@ -8,6 +8,7 @@ of its form on the proper side of it, the nearest first; and no event with two o
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -60,6 +61,25 @@ class _Seen(NamedTuple):
         """Whether the kernel may speak of this one."""
         ours = told.belongs_to(self.client, server)
         return ours and told.sent_by(server if self.side is Side.SERVER else self.client)
+
+
+class Decisions:
+    """The RSTs by which a kernel gave a connection up itself, by the end that they went to."""
+
+    def __init__(self) -> None:
+        self._by_peer: defaultdict[Endpoint, list[KernelReset]] = defaultdict(list)
+
+    def learn(self, resets: Iterable[KernelReset]) -> None:
+        """Take more of what kernels said."""
+        for told in resets:
+            if not told.passive:
+                self._by_peer[told.dst].append(told)
+
+    def has(self, sender: Endpoint, peer: Endpoint, while_open: range) -> bool:
+        """Whether the sender's kernel gave up a connection that was open at that time."""
+        began, ended = while_open.start - APART_NS, while_open.stop + APART_NS
+        times = (one.time_ns for one in self._by_peer.get(peer, ()) if one.sent_by(sender))
+        return any(began <= time_ns <= ended for time_ns in times)
 
 
 def with_kernel(
