@@ -144,3 +144,17 @@ def test_what_crossed_the_fin_did_not_come_behind_it() -> None:
     told = reset_of(talk)
     assert (told.reset.cause, told.trigger) == (Cause.DATA_AFTER_CLOSE, 5)
     assert "packet 5 crossed that FIN and brought" in said_of(talk)
+
+
+# --- protocols without TLS ------------------------------------------------------------------------
+
+
+def test_no_close_notify_is_missed_where_nobody_speaks_tls() -> None:
+    plain = Talk().open().c(PSH | ACK, b"PING\r\n").s(PSH | ACK, b"PONG\r\n")
+    assert "close_notify" not in said_of(plain.c().wait(65).c(RST | ACK))
+    assert "sent no close_notify" in said_of(tls13().c().wait(65).c(RST | ACK))
+
+
+def test_a_client_is_not_said_to_have_answered_a_response() -> None:
+    assert "nothing shows that" in said_of(tls13().c().c(RST | ACK))
+    assert "had been answered, so nothing of the client" in said_of(tls13().s(RST | ACK))

@@ -15,6 +15,7 @@ from tlsprobe.model.trace import (
     Drive,
     EventKind,
     Record,
+    RecordKind,
     Segment,
     Side,
     Trace,
@@ -56,6 +57,7 @@ class ResetContext:
     driven: bool = True
     coverage: Coverage = Coverage.WHOLE
     records: tuple[Record, ...] = ()
+    tls: str | None = None
     asked_to: int = 0
     rewritten: Rewritten | None = None
     forged: bool = False
@@ -132,6 +134,12 @@ class ResetContext:
         return tuple(r for r in self.records if r.kind in ALERTS)
 
     @property
+    def may_notify(self) -> bool:
+        """Whether anything says that TLS is spoken: what has no TLS has no close_notify."""
+        sealed = any(r.kind not in {RecordKind.PLAIN, RecordKind.DATA} for r in self.records)
+        return self.driven or self.tls is not None or sealed
+
+    @property
     def is_quiet(self) -> bool:
         """Whether a response answers the last byte that the peer had sent."""
         return self.asked_to > 0 and self.peer_reach <= self.asked_to
@@ -188,6 +196,7 @@ def context_of(
         driven=_driven(trace.drive),
         coverage=trace.coverage,
         records=trace.drive.records,
+        tls=trace.drive.tls,
         asked_to=_asked_to(trace.drive),
         rewritten=rewritten,
         forged=forged(trace.drive, rst) is not None,

@@ -210,7 +210,7 @@ def _deliberate(context: ResetContext) -> Diagnosis | None:
         evidence.append(wording.all_answered(context))
     if context.cut_short:
         evidence.append(wording.CUT_SHORT)
-    if not context.notified:
+    if not context.notified and context.may_notify:
         evidence.append(wording.not_notified(context))
     evidence += inferred(context)
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, tuple(evidence), (Cause.UNREAD_AT_CLOSE,))

@@ -14,7 +14,7 @@ from tlsprobe.model.facts import Renaming
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Rewritten
-from tlsprobe.model.trace import EventKind, Record, RecordKind, Segment
+from tlsprobe.model.trace import EventKind, Record, RecordKind, Segment, Side
 
 
 def in_place_of_fin(context: ResetContext) -> str:
@@ -161,7 +161,12 @@ def never_answered(context: ResetContext) -> str:
 
 
 def all_answered(context: ResetContext) -> str:
-    """Nothing can have been unread."""
+    """Nothing can have been unread, or nothing shows it: a client does not answer responses."""
+    if context.sender is Side.CLIENT and not context.driven:
+        return (
+            "what it acknowledges last is a response, or had been answered: nothing shows that"
+            " anything of the server was left unread"
+        )
     return (
         f"everything that it acknowledges had been answered, so nothing of the"
         f" {context.sender.peer} was left unread"
