@@ -12,7 +12,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from tests.report.drawn import on_terminal
+from tests.report.drawn import on_terminal, words
 from tlsprobe.cli.fuzz import fuzz_exit
 from tlsprobe.fuzz.folder import read_replay
 from tlsprobe.fuzz.rates import rate_of
@@ -230,9 +230,11 @@ def test_a_race_is_told_with_its_rate() -> None:
 
 def test_what_did_not_show_again_is_listed_and_is_no_failure() -> None:
     once = Unrepeated("ends", "INTEROP-LEAK", "fin; drain", "1.3", "F", "it stayed open", 1, 58)
-    run = replace(RUN, failures=(), unrepeated=(once,))
-    page = on_terminal(fuzz_page(run))
-    assert "seen once, tried again 58 times" in page
+    run = replace(RUN, failures=(), unrepeated=(once, replace(once, steps="abort; drain")))
+    page = words(on_terminal(fuzz_page(run)))
+    assert page.count("seen once, tried again 58 times") == 1, "what is alike is told once"
+    assert "fin; drain" in page
+    assert "abort; drain" in page
     assert "no failure in 10 examples" in headline(run)
     jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
 

@@ -106,7 +106,7 @@ def reader_of(ladder: Ladder) -> str:
 
 
 def _rung(rung: Rung, top: int) -> DrawnRung:
-    words = " ".join(word for word in (rung.letters, rung.text, rung.packet) if word)
+    words = " ".join(word for word in (rung.letters, rung.packet, rung.text) if word)
     parts = [words[start:end].rstrip() for start, end in fold(words, _CHARACTERS)]
     lines = tuple(DrawnLine(part, top + _LINE * n) for n, part in enumerate(parts, 1))
     tail_y = top + _LINE * len(parts) + 4

@@ -66,10 +66,13 @@ def describe_confirmation(failure: FuzzFailure) -> str:
 
 
 def _unrepeated(run: FuzzRun) -> Iterator[Block]:
-    """What was seen and is no failure, in a line each."""
-    if run.unrepeated:
+    """What was seen and is no failure: each thing once, with the closes that showed it."""
+    closes: dict[tuple[str, str], list[str]] = {}
+    for one in run.unrepeated:
+        closes.setdefault((one.property, _unrepeated_words(one)), []).append(one.steps)
+    if closes:
         yield Heading(2, "Seen, not repeated")
-        yield Fields(tuple(map(_unrepeated_field, run.unrepeated)))
+        yield Fields(tuple(Field(name, what, tuple(how)) for (name, what), how in closes.items()))
 
 
 def _excused(run: FuzzRun) -> Iterator[Block]:
@@ -86,12 +89,12 @@ def _excused_field(one: Excused) -> Field:
     return Field(one.property, f"in {how_often}: {one.why}", (what, one.steps))
 
 
-def _unrepeated_field(one: Unrepeated) -> Field:
+def _unrepeated_words(one: Unrepeated) -> str:
     tried = f"tried again {counted(one.tried, 'time')}" if one.tried else "no time to try it again"
     how_often = "once" if one.seen == 1 else f"in {one.seen} examples"
     at = f"at {one.target}, " if one.target else ""
     what = f"{at}{one.rule or one.property}, TLS {one.tls}: {one.text}"
-    return Field(one.property, f"seen {how_often}, {tried}", (what, one.steps))
+    return f"{what} (seen {how_often}, {tried})"
 
 
 def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
