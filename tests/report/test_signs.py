@@ -87,7 +87,16 @@ def test_durations_have_few_digits(microseconds: float, words: str) -> None:
     assert duration(microseconds) == words
 
 
-@pytest.mark.parametrize(("value", "words"), [(60.0, "60 s"), (60.02, "60.02 s"), (0.4, "0.4 s")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (60.0, "60 s"),
+        (60.02, "60.02 s"),
+        (0.4, "0.4 s"),
+        (432_000, "432000 s"),
+        (184_280_858.48, "2133 days"),
+    ],
+)
 def test_seconds_drop_digits_that_say_nothing(value: float, words: str) -> None:
     assert seconds(value) == words
 

@@ -99,8 +99,14 @@ def duration(microseconds: float, glyphs: Glyphs = UNICODE) -> str:
     return f"{microseconds / 1e6:.2f} s"
 
 
+_DAYS = 10 * 86_400
+"""Longer times are told in days: a clock that was set, or captures of years put together."""
+
+
 def seconds(value: float) -> str:
-    """Seconds without digits that say nothing: ``60 s``, ``60.02 s``, ``0.4 s``."""
+    """Seconds without digits that say nothing: ``60 s``, ``60.02 s``, ``0.4 s``, ``2133 days``."""
+    if value >= _DAYS:
+        return f"{value / 86_400:.0f} days"
     return f"{value:.2f}".rstrip("0").rstrip(".") + " s"
 
 
