@@ -82,10 +82,9 @@ def _find(name_or_path: str) -> Path:
     if name_or_path in (names := _names()):
         return _shipped() / name_or_path / FILE
     near = get_close_matches(name_or_path, names, n=3, cutoff=0.5)
-    raise UsageError(
-        f"there is no profile {name_or_path!r}" + (f"; near it: {', '.join(near)}" if near else ""),
-        f"profiles: {', '.join(names)}; or give the path of a {FILE}",
-    )
+    meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    hint = f"{meant}'tlsprobe profiles' lists them all; or give the path of a {FILE}"
+    raise UsageError(f"there is no profile {name_or_path!r}", hint)
 
 
 def _document(file: Path) -> dict[str, Any]:
