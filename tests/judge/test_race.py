@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,20 +12,23 @@ from tests.judge.playbook import C, Line, Note, S, gives_up, play, silence, step
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.race import ANSWERED, MET, attempt_of, race_of, wilson
 from tlsprobe.judge.verdict import judge
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
     Axes,
+    Confidence,
     DataEnd,
     Doubt,
     ExpiryOutcome,
     Judgement,
     Outcome,
     Reader,
+    Reset,
     TcpEnd,
     TlsEnd,
 )
 from tlsprobe.model.knowledge import Knowledge
 from tlsprobe.model.run import JudgedTrial, Spread, Trial
-from tlsprobe.model.trace import Coverage, EventKind
+from tlsprobe.model.trace import Coverage, EventKind, Side
 
 IDLE = Knowledge(waits_idle=True)
 
@@ -69,6 +74,16 @@ def test_resets_are_counted_and_told_beside_the_window() -> None:
     assert (race.trials, race.resets, race.probability) == (2, 1, 0.5)
     assert "1 of 2 expiries" in race.text
     assert "12 µs (p95 20 µs, max 31 µs)" in race.text
+
+
+def test_whom_a_box_reset_has_run_no_race_with_the_server() -> None:
+    """Its resets made a server look as if it lost every race."""
+    lost = trial(Outcome.RESET_BEFORE_FIN)
+    box = Reset(Side.SERVER, 9, 0, True, Cause.MIDDLEBOX, Confidence.MEDIUM, ())
+    forged = replace(lost, judgement=replace(lost.judgement, resets=(box,)))
+    race = race_of([trial(Outcome.RESET_AFTER_FIN), forged, forged])
+    assert race is not None
+    assert (race.trials, race.resets, race.missing) == (1, 0, 0)
 
 
 def test_without_a_window_the_count_stands_alone() -> None:

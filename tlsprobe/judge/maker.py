@@ -41,6 +41,12 @@ def maker_of(closing: Closing, resets: Iterable[Reset]) -> Maker:
     return Maker.SERVER if found[0].vouched else Maker.UNSETTLED
 
 
+def is_by_others(resets: Iterable[Reset]) -> bool:
+    """Whether the first RST in the server's name took the place of its FIN, and was not its own."""
+    first = next((r for r in resets if r.side is Side.SERVER and r.heeded), None)
+    return first is not None and first.before_fin and not first.cause.row.by_sender
+
+
 UNSETTLED = "if it was the server that reset, which nothing but the RST itself says"
 
 

@@ -18,6 +18,7 @@ from math import inf, sqrt
 from typing import NamedTuple
 
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
+from tlsprobe.judge.maker import is_by_others
 from tlsprobe.judge.owed import MEET_WITHIN_NS
 from tlsprobe.judge.spread import spread
 from tlsprobe.model.judgement import Doubt, ExpiryOutcome, Judgement, Outcome
@@ -119,8 +120,12 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
 
 
 def race_of(trials: Iterable[JudgedTrial], window: Spread | None = None) -> Race | None:
-    """The races of a cell, beside the server's ``window`` where that is known."""
-    asked = [t.judgement for t in trials if t.failure is None and t.judgement.outcome.reached]
+    """The races of a cell, beside the server's ``window`` where that is known.
+
+    Whom something else reset has run no race with the server.
+    """
+    reached = (t.judgement for t in trials if t.failure is None and t.judgement.outcome.reached)
+    asked = [j for j in reached if not is_by_others(j.resets)]
     timed = [j for j in asked if _distance(j) is not None]
     said = [j for j in timed if j.doubt is None]
     if not asked:
