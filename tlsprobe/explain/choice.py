@@ -165,6 +165,9 @@ def _by_turns(halves: list[Half]) -> list[Half]:
 def _asked_for(
     summary: Summary, wanted: Filter, window: Window, only: bytes | None
 ) -> Iterator[tuple[Half, Half | None]]:
+    if only is None and window.is_open and not wanted.is_about_ends:
+        yield from summary.pairs()
+        return
     for half, other in summary.pairs():
         if wanted.is_about_ends and not wanted.takes(endpoints(half.key)):
             continue

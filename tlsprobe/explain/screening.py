@@ -50,7 +50,9 @@ def _is_stuck(half: Half, other: Half) -> bool:
     """Whether either of them probes the other, or goes on alone."""
     seq, ack = half.numbers
     other_seq, other_ack = other.numbers
-    if _is_probed(half, seq, other_ack) or _is_probed(other, other_seq, ack):
+    if (seq + 1) & _MASK == other_ack and _is_probe(half, seq):
+        return True
+    if (other_seq + 1) & _MASK == ack and _is_probe(other, other_seq):
         return True
     # Still sending, from what is not acknowledged, when the other was silent.
     ahead_ns = half.last_ns - other.last_ns
@@ -59,11 +61,9 @@ def _is_stuck(half: Half, other: Half) -> bool:
     return other_seq == ack and -ahead_ns >= SHORTEST_NS
 
 
-def _is_probed(half: Half, seq: int, acknowledged: int) -> bool:
-    """Whether its latest packet repeats the byte before what the other acknowledged last.
+def _is_probe(half: Half, seq: int) -> bool:
+    """Whether its latest packet, of the byte before what the other acknowledged last, repeats it.
 
-    So does a FIN, or a SYN: they count as a byte.
+    That of a FIN, or a SYN, does not: they count as a byte.
     """
-    if (seq + 1) & _MASK != acknowledged:
-        return False
     return not half.marks or half.marks[-1].seq != seq
