@@ -78,6 +78,13 @@ def test_how_often_it_comes_is_asked_of_what_was_judged(
     assert (found.harm, found.count, found.asked, found.trials) == (harm, count, judged, 30)
 
 
+def test_what_a_box_made_beside_the_servers_own_resets_is_no_behaviour_of_its() -> None:
+    cell = resetting("terminate-close-notify")
+    made = replace(cell.why[0], cause="middlebox", count=3)
+    found = behaviours_of(make_run(replace(cell, why=(*cell.why, made))))
+    assert {behaviour.cause for behaviour in found} == {cell.why[0].cause}
+
+
 def test_somebodys_own_sequence_counts_as_that_of_some() -> None:
     (found,) = behaviours_of(make_run(resetting("request; close_notify; drain 3s")))
     assert (found.harm, found.who, found.phase) == (Harm.MAY_BREAK, Who.SOME, None)
