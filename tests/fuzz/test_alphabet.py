@@ -77,9 +77,13 @@ def test_what_a_chapter_adds_is_less_simple_than_what_is_always_drawn() -> None:
     assert usual < simplicity(CHAPTERS, example("lose close_notify; fin; drain"))
 
 
-def test_a_verb_of_one_version_is_not_said_in_the_other() -> None:
-    steps = "key_update; close_notify; drain"
-    assert encode(CHAPTERS, example(steps)) is not None
+@pytest.mark.parametrize("said", ["key_update", "send full"])
+def test_what_one_version_has_is_not_said_in_the_other(said: str) -> None:
+    steps = f"{said}; close_notify; drain"
+    choices = encode(CHAPTERS, example(steps))
+    assert choices is not None
+    later = iter((CHAPTERS.versions.index("1.2"), *choices[1:]))
+    assert decode(CHAPTERS, lambda _: next(later, 0)).steps == "close_notify; drain"
     assert encode(CHAPTERS, example(steps, "1.2")) is None
     assert not any(
         one.tls == "1.2" for one in simpler(CHAPTERS, example(steps)) if one.steps == steps

@@ -209,7 +209,7 @@ def decode(letters: Alphabet, draw: Draw) -> Example:
     joins = False
     for step, may_join in _drawn(letters, draw):
         before = [made for group in groups for made in group]
-        if not _may_follow(step, before) or not _of(step, tls):
+        if not _may_follow(step, before) or not step.fits(tls):
             continue
         if joins and groups and _joins(groups[-1][-1], step):
             groups[-1] = (*groups[-1], step)
@@ -309,11 +309,6 @@ def _drawn(letters: Alphabet, draw: Draw) -> Iterator[tuple[Step, bool]]:
 
 def _await(event: Awaited, wait: float) -> Step:
     return Step(Verb.AWAIT, event=event, wait=wait)
-
-
-def _of(step: Step, tls: str) -> bool:
-    """Whether that TLS version has this step."""
-    return step.verb.row.tls in {"", tls}
 
 
 def _may_follow(step: Step, before: list[Step]) -> bool:

@@ -468,6 +468,10 @@ class Step:
         """Whether it needs a shaper in the path."""
         return self.treatment is not None or self.verb in SHAPES
 
+    def fits(self, tls: str) -> bool:
+        """Whether that TLS version has it."""
+        return FORM_TLS.get(self.form, self.verb.row.tls) in {"", tls}
+
     @property
     def label(self) -> str:
         """The verb and its form, without the operand."""
@@ -533,8 +537,7 @@ class Sequence:
 
     def fits(self, tls: str) -> bool:
         """Whether that TLS version has everything that it does."""
-        versions = (FORM_TLS.get(step.form, step.verb.row.tls) for step in self.steps)
-        return all(version in {"", tls} for version in versions)
+        return all(step.fits(tls) for step in self.steps)
 
     @property
     def connections(self) -> int:
