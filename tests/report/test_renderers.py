@@ -312,7 +312,7 @@ def test_marks_line_up_and_versions_stand_side_by_side() -> None:
         "x        ✓  ok ✓ok / !RST   ✓ok/✗fin\n"
         "               3/20 rst\n"
     )
-    shown = ["x", "✓ok", "✓ok / !RST 3/20 rst", "✓ok / ✗fin"]
+    shown = ["x", "✓ ok", "✓ ok / ! RST 3/20 rst", "✓ ok / ✗ fin"]
     assert table_rows(render_markdown((table,)))[2] == shown
 
 
@@ -326,7 +326,7 @@ def test_outcomes_come_in_bands_that_keep_names_whole(width: int, bands: int) ->
 def test_outcomes_come_in_parts_in_markdown() -> None:
     rows = table_rows(render_markdown((outcomes(2 * ACROSS + 1),)))
     assert [len(row) for row in rows] == [ACROSS + 1] * 6 + [2] * 3
-    assert rows[-1] == ["terminate", "✓ok"]
+    assert rows[-1] == ["terminate", "✓ ok"]
 
 
 def test_words_share_what_the_marks_leave() -> None:

@@ -31,9 +31,12 @@ class Glyphs:
     more: str
     bars: str
 
-    def mark(self, mark: Mark, *, aligned: bool = False) -> str:
-        """Mark, code and counts: ``!RST 3/20``; aligned, the code fills four places."""
-        code = f"{mark.code:>4}" if aligned else mark.code
+    def mark(self, mark: Mark, *, aligned: bool = False, apart: bool = False) -> str:
+        """Mark, code and counts: ``!RST 3/20``.
+
+        ``aligned``: the code fills four places. ``apart``: it stands behind a blank.
+        """
+        code = f"{mark.code:>4}" if aligned else f" {mark.code}".rstrip() if apart else mark.code
         return f"{self.marks[mark.verdict]}{code} {mark.counts}".rstrip()
 
     def sparkline(self, counts: Sequence[int]) -> str:

@@ -280,7 +280,7 @@ def _part(inline: Inline) -> Iterator[Part]:
         case Tag():
             yield Part(inline.harm, "harm")
         case Mark():
-            yield Part(UNICODE.mark(inline), "mark", verdict=inline.verdict)
+            yield Part(UNICODE.mark(inline, apart=True), "mark", verdict=inline.verdict)
         case Names():
             yield Part(", ".join(inline.items))
         case _:

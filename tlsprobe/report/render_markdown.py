@@ -110,7 +110,7 @@ def _inline(inline: Inline, code: _Code) -> str:  # noqa: PLR0911 - one per kind
         case Tag():
             return f"**{inline.harm}**" if inline.harm is Harm.BREAKS else str(inline.harm)
         case Mark():
-            return markdown_text(UNICODE.mark(inline))
+            return markdown_text(UNICODE.mark(inline, apart=True))
         case Names():
             return markdown_text(", ".join(inline.items))
         case _:

@@ -95,8 +95,8 @@ def test_the_matrix_is_a_table_with_a_legend() -> None:
     assert table_rows(page)[3:] == [
         ["sequence", "TLS 1.2", "TLS 1.3", "server's ending", "on the wire"],
         ["---"] * 5,
-        ["terminate", "✓ok", "✓ok", "clean", "`G nf F`"],
-        ["terminate-close-notify", "!RST", "!RST", "reset-before-fin", "`G N n r`"],
+        ["terminate", "✓ ok", "✓ ok", "clean", "`G nf F`"],
+        ["terminate-close-notify", "! RST", "! RST", "reset-before-fin", "`G N n r`"],
     ]
     assert "- `RST` reset-before-fin: " in page
     assert "- `!` warn: " in page
@@ -217,7 +217,7 @@ def test_several_targets_share_one_table() -> None:
     assert page.startswith("# How 2 targets end TLS connections")
     rows = table_rows(page)
     assert rows[0] == ["sequence", "postgres", "nginx"]
-    assert ["server-close-reply", "", "!RST 3/1200 rst"] in rows
+    assert ["server-close-reply", "", "! RST 3/1200 rst"] in rows
     assert "- idle: nginx: The server ends an idle connection after 60.02 s" in page
 
 
