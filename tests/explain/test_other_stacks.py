@@ -136,6 +136,16 @@ def test_who_acknowledged_more_since_had_its_connection() -> None:
     assert (told.reset.cause, told.trigger) == (Cause.DELIBERATE, None)
 
 
+def test_who_had_ended_the_connection_still_answers_what_was_overtaken() -> None:
+    """Several RSTs in a row, of which one repeats the number of an older acknowledgement."""
+    talk = Talk().open().s(PSH | ACK, DATA).c()
+    old = talk.seqs[1]
+    talk.c(PSH | ACK, DATA).s(FIN | ACK).c(PSH | ACK, DATA).bare_rst()
+    causes = [told.reset.cause for told in flow_of(talk.bare_rst(seq=old)).resets]
+    assert causes[0] is Cause.DATA_AFTER_CLOSE
+    assert causes[1] in {Cause.DATA_AFTER_CLOSE, Cause.CLOSED_ALREADY}
+
+
 def test_what_crossed_the_fin_did_not_come_behind_it() -> None:
     talk = Talk().open().s(PSH | ACK, DATA)
     acked = talk.seqs[1]

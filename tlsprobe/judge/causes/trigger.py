@@ -74,7 +74,12 @@ def _is_answered(segment: Segment, own: list[Segment]) -> bool:
 
 
 def _went_on(last: Segment, own: list[Segment], theirs: list[Segment]) -> bool:
-    """Whether the sender acknowledged what the peer sent behind ``last``: it had its state then."""
+    """Whether the sender acknowledged what the peer sent behind ``last``: it had its state then.
+
+    Of one that has ended the connection that says nothing: packets may overtake each other.
+    """
+    if any(s.ends for s in own):
+        return False
     behind = (s.end + s.fin for s in theirs if s.number > last.number and not s.rst)
     first = next((end for end in behind if end > last.end), None)
     acked = max((s.ack for s in own if s.ack is not None and s.number > last.number), default=0)
