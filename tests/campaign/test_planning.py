@@ -138,14 +138,14 @@ def test_smaller_rounds_take_more_connections() -> None:
 def test_both_are_told_where_they_differ() -> None:
     assert cost_of(Plan(12, 4, 3.2, 3.4)) == "12 connections, at most 4 open at once, about 3 s"
     assert cost_of(Plan(12, 4, 26.0, 95.2)) == (
-        "12 connections, at most 4 open at once, about 26 s, up to 1 min 35 s with controls and if"
-        " the server leaves connections open, longer if trials come late"
+        "12 connections, at most 4 open at once, about 26 s, or 1 min 35 s if the server leaves"
+        " connections open"
     )
 
 
 def test_what_may_come_on_top_is_told() -> None:
     plan = Plan(12, 4, 3.2, 3.4, with_repeats=40, if_crowded=90)
     assert cost_of(plan) == (
-        "12 connections (at most 40 with controls and with what comes late, 90 if the server has"
-        " no room for 4 at once), at most 4 open at once, about 3 s"
+        "12 connections (at most 40 with controls and repeats, 90 if the server has no room for"
+        " them), at most 4 open at once, about 3 s"
     )

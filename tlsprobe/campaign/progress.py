@@ -92,8 +92,7 @@ def cost_of(plan: Plan) -> str:
     at_once = f"at most {plan.most_open} open at once"
     long = f"about {how_long(plan.seconds)}"
     if plan.patient_seconds is not None and round(plan.patient_seconds) > round(plan.seconds):
-        long += f", up to {how_long(plan.patient_seconds)} with controls and if the server leaves"
-        long += " connections open, longer if trials come late"
+        long += f", or {how_long(plan.patient_seconds)} if the server leaves connections open"
     return f"{plan.connections} connections{_more(plan)}, {at_once}, {long}"
 
 
@@ -101,7 +100,7 @@ def _more(plan: Plan) -> str:
     """What may come on top of it."""
     if plan.with_repeats is None or plan.with_repeats == plan.connections:
         return ""
-    more = f" (at most {plan.with_repeats} with controls and with what comes late"
+    more = f" (at most {plan.with_repeats} with controls and repeats"
     if plan.if_crowded is not None and plan.if_crowded > plan.with_repeats:
-        more += f", {plan.if_crowded} if the server has no room for {plan.most_open} at once"
+        more += f", {plan.if_crowded} if the server has no room for them"
     return f"{more})"
