@@ -84,6 +84,14 @@ def test_a_close_notify_of_the_response_is_no_answer_to_ours(kind: RemarkKind) -
     assert result("TLS12-ANSWER", ends) is INFO
 
 
+def test_who_is_left_in_a_handshake_owes_no_answer() -> None:
+    """Node begins one when it is asked to, and ends where a request comes in its midst."""
+    asked = C.handshake(), C.request()
+    lost = play(*asked, S.handshake(), S.fin(), tls="1.2")
+    assert result("INTEROP-DATA-LOST", lost) is Result.NOT_APPLICABLE
+    assert result("INTEROP-DATA-LOST", play(*asked, S.fin(), tls="1.2")) is WARN
+
+
 def test_a_warning_is_no_answer_to_our_close_notify() -> None:
     """As nginx refuses to renegotiate, and then closes."""
     refused = C.notify(), S.alert(100, level=1) + S.fin()

@@ -217,7 +217,7 @@ def _is_plain(seen: Observation) -> bool:
         return False
     steps = seen.example.sequence.steps
     return all(s.payload is None and s.form not in _SENSELESS for s in steps) and not any(
-        s.verb is Verb.ALERT for s in steps
+        s.verb in {Verb.ALERT, Verb.RENEGOTIATE} for s in steps
     )
 
 

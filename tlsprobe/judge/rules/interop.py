@@ -50,7 +50,8 @@ def _reset_after_fin(given: RuleInput) -> Answer:
 
 def _data_lost(given: RuleInput) -> Answer:
     drive = given.trace.drive
-    if not drive.owed or given.aborted or given.not_the_servers:
+    unfinished = given.said(Side.SERVER, RecordKind.HANDSHAKE)  # our side left its handshake off
+    if not drive.owed or given.aborted or given.not_the_servers or unfinished:
         return None
     if given.closing.server_end is None:
         return _held_back(given)
