@@ -27,7 +27,7 @@ from tests.judge.scenarios import (
 )
 from tlsprobe.judge.rules import RULES, undecided
 from tlsprobe.judge.verdict import judge
-from tlsprobe.model.judgement import ExpiryOutcome, Result, Verdict
+from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Result, Verdict
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Cell, Finding
 from tlsprobe.model.trace import (
@@ -89,6 +89,7 @@ def test_who_is_left_in_a_handshake_owes_no_answer() -> None:
     asked = C.handshake(), C.request()
     lost = play(*asked, S.handshake(), S.fin(), tls="1.2")
     assert result("INTEROP-DATA-LOST", lost) is Result.NOT_APPLICABLE
+    assert judge(lost).axes.data is not DataEnd.TRUNCATED
     assert result("INTEROP-DATA-LOST", play(*asked, S.fin(), tls="1.2")) is WARN
 
 

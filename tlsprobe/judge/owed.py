@@ -53,13 +53,21 @@ def data_end(drive: Drive, end: ServerEnd | None) -> DataEnd:
 def _lost(drive: Drive, end: ServerEnd | None) -> int:
     """How many responses were owed and did not arrive whole."""
     left = drive.owed - drive.answered
-    if left <= 0:
+    if left <= 0 or _waits_for_us(drive):
         return 0
     closes = any(remark.kind in CLOSING_REMARKS for remark in drive.remarks)
     if closes and (drive.answered or drive.cut_short):
         left = min(left, drive.cut_short)  # what was pipelined behind that response
     left -= _above_goaway(drive)
     return max(0, left if end is None else min(left, _received(drive, end, left)))
+
+
+def _waits_for_us(drive: Drive) -> bool:
+    """Whether the server is in a new handshake, of which our side leaves the rest undone."""
+    if drive.mark is None:
+        return False
+    late = (r for r in drive.records if r.start >= drive.mark.server)
+    return any(r.kind is RecordKind.HANDSHAKE and r.side is Side.SERVER for r in late)
 
 
 def _above_goaway(drive: Drive) -> int:
