@@ -49,6 +49,13 @@ def test_all_that_applies_is_run_unless_the_lab_says_otherwise(tmp_path: Path) -
     assert names(vendor(tmp_path, START), both) == ["fin-only"]
 
 
+def test_who_names_no_signals_can_be_told_to_stop(tmp_path: Path) -> None:
+    told = names(vendor(tmp_path, START), ("shutdown",))
+    assert told
+    assert all(name.startswith("stop-") for name in told)
+    assert set(told) < set(names(load_profile("nginx"), ("shutdown",)))
+
+
 def test_who_never_ends_an_idle_connection_is_not_waited_for(tmp_path: Path) -> None:
     profile = vendor(tmp_path, START)
     without = names(profile, has_idle=False)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, Line, Note, S, due, gives_up, play, silence, step
+from tests.judge.playbook import C, Line, Note, S, due, gives_up, play, silence, step, told
 from tlsprobe.judge.cell import MeasuredCell, cell_of
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.lateness import steps_of
@@ -88,6 +88,14 @@ def test_a_wait_of_our_own_counts_from_when_it_was_to_end(
     assert judgement.timing_us["step_late"] == pytest.approx(late_s * 1e6 + 100)
 
 
+def test_a_wait_counts_from_its_end_where_the_server_is_told_something_behind_it() -> None:
+    """To signal takes no time: what leaves behind it was due when the wait before it ended."""
+    story = (step("pause"), silence(0.05), due(), step("signal"), told(), C.data(), S.rst())
+    judgement = goodbye_then(S.notify() + S.fin(), *story)
+    assert judgement.doubt is None
+    assert judgement.timing_us["step_late"] < 1000
+
+
 def test_facts_that_do_not_tell_when_a_wait_was_to_end_make_nothing_late() -> None:
     """Those of earlier versions: half a second of sleep is no lateness of half a second."""
     story = (step("sleep"), silence(0.5), C.notify(), S.rst())
@@ -96,8 +104,8 @@ def test_facts_that_do_not_tell_when_a_wait_was_to_end_make_nothing_late() -> No
 
 
 def test_without_packets_no_lateness_is_known() -> None:
-    told = play(C.goodbye(), silence(1), C.notify(), S.notify(), S.fin(), coverage=Coverage.NONE)
-    assert steps_of(told, closing_of(told)) == ()
+    unseen = play(C.goodbye(), silence(1), C.notify(), S.notify(), S.fin(), coverage=Coverage.NONE)
+    assert steps_of(unseen, closing_of(unseen)) == ()
 
 
 @given(st.floats(0, 1), st.booleans())

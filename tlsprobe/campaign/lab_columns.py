@@ -60,7 +60,7 @@ class Column:
         goodbye = has_goodbye(self.profile)
         names = asked or self.sequences
         found = [sequence for name in names for sequence in find_sequences(name)]
-        knows = known(self.profile.signals) if self.profile.signals else frozenset()
+        knows = known(self.profile.signals)
         every = dict.fromkeys(found) if names else default_sequences(offered, has_goodbye=goodbye)
         return tuple(
             sequence

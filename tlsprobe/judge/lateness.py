@@ -45,6 +45,9 @@ TIMES_SLOWER = 4
 STRAIN_NS = 50_000_000
 """Waiting for a processor that is never much, whatever the trial's length."""
 
+_PASSED_OVER = SHAPES | {Verb.SIGNAL}
+"""Verbs that take no time, and of which nothing goes over the connection."""
+
 _ENDS = frozenset({"n", "a", FIN, RST})
 _OWN_ENDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 
@@ -204,7 +207,7 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
     for event in ours:
         at = _last_by(written, event.time_ns, before_ns)
         waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
-        verbs = [e.verb for e in waits if e.kind is EventKind.STEP and e.verb not in SHAPES]
+        verbs = [e.verb for e in waits if e.kind is EventKind.STEP and e.verb not in _PASSED_OVER]
         known = any(e.kind is EventKind.DUE for e in waits)
         if event.packet in treated:
             pass  # our path had it come when it did
@@ -258,7 +261,9 @@ def _last_by(written: list[int], wire_ns: int, after_ns: int) -> int:
 def _due(trace: Trace, waits: list[DriverEvent], since_ns: int, until_ns: int) -> int | None:
     """When the wait before a step was over: by our clock, or by the arrival that ended it."""
     steps = [
-        index for index, e in enumerate(waits) if e.kind is EventKind.STEP and e.verb not in SHAPES
+        index
+        for index, e in enumerate(waits)
+        if e.kind is EventKind.STEP and e.verb not in _PASSED_OVER
     ]
     own = {EventKind.DUE, EventKind.GAVE_UP}
     told = next((e for e in waits[steps[-1] :] if e.kind in own), None)

@@ -51,8 +51,9 @@ def name_of(what: Signal, names: Mapping[Signal, str]) -> str:
 
 
 def known(names: Mapping[Signal, str]) -> frozenset[Signal]:
-    """What a server with these names can be told; a signal by its own name always."""
-    return frozenset(what for what in Signal if what not in MEANINGS or what in names)
+    """What a server with these names can be told: to stop, and a signal by its own name, always."""
+    always = {Signal.STOP, *(what for what in Signal if what not in MEANINGS)}
+    return frozenset({*always, *names})
 
 
 def by_number(process: str, names: Mapping[Signal, str], host: str, port: int) -> Signalled:
@@ -62,7 +63,6 @@ def by_number(process: str, names: Mapping[Signal, str], host: str, port: int) -
     where there is no such process, or where it is not ours to signal.
     """
     held = _Held(process, host, port)
-    names = {Signal.STOP: DEFAULT_STOP, **names}
 
     def tell(what: Signal) -> str:
         name = name_of(what, names)
