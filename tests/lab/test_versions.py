@@ -31,7 +31,7 @@ def test_versions_are_named_behind_the_vendor_and_by_globs() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "hint"),
-    [("nginx@0.1", "nginx@1.18"), ("socat@1", "names none"), ("nowhere@1", "profiles: ")],
+    [("nginx@0.1", "nginx@1.18"), ("socat@1", "names none"), ("nowhere@1", "tlsprobe profiles")],
 )
 def test_a_version_that_nobody_names(asked: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
