@@ -1,5 +1,7 @@
-"""A box on the loopback that resets other people's connections, in the name of either end.
+"""A box on the way that resets other people's connections, in the name of either end.
 
+The way is the loopback, between addresses that are none of the loopback's: whoever speaks with
+those cannot know that nothing lies in between.
 It sees each packet as a router would, and forges as well as one can: the next number, the next IP
 ID, the TTL, window and timestamps of the end in whose name it speaks. Needs root.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +22,8 @@ _ALL = 0x0003
 _OUTGOING = 4
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _POLL_S = 0.05
-_HOST = "127.0.0.1"
+HOST = "192.0.2.77"
+"""An address of the test's own (RFC 5737)."""
 
 Flow = tuple[int, int]
 """Port of the sender, and of its peer."""
@@ -103,7 +107,7 @@ class Forger:
         for flow in names[: 2 if self.both else 1]:
             last = self.seen.get(flow)
             if last is not None:
-                out.sendto(_packet(flow, last, self.shape), (_HOST, 0))
+                out.sendto(_packet(flow, last, self.shape), (HOST, 0))
                 self.made += 1
 
 
@@ -116,7 +120,7 @@ def _packet(flow: Flow, last: Last, shape: Shape) -> bytes:
         flags, ack, window, ip_id = _RST, 0, 0, 0
     head = (20 + len(options)) // 4 << 4
     tcp = struct.pack("!HHIIBBHHH", *flow, last.next_byte, ack, head, flags, window, 0, 0) + options
-    host = socket.inet_aton(_HOST)
+    host = socket.inet_aton(HOST)
     pseudo = host + host + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(tcp))
     tcp = tcp[:16] + struct.pack("!H", _sum(pseudo + tcp)) + tcp[18:]
     ip_head = struct.pack(
@@ -131,6 +135,16 @@ def _sum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+@contextmanager
+def an_address() -> Iterator[None]:
+    """``HOST`` is an address of this machine."""
+    subprocess.run(["ip", "address", "replace", f"{HOST}/32", "dev", "lo"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "address", "delete", f"{HOST}/32", "dev", "lo"], check=True)
 
 
 @contextmanager

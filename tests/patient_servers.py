@@ -15,12 +15,14 @@ from functools import cache
 
 from tests.servers import GENEROUS_S
 from tlsprobe.reference.behaviours import DEMO
+from tlsprobe.reference.server import HOST
 
 _PROGRAM = """
 import sys, trio
 from tlsprobe.reference import peer, server
 peer.IDLE_TIMEOUT = float(sys.argv[1])
-trio.run(server.serve, tuple(sys.argv[2:]))
+server.HOST = sys.argv[2]
+trio.run(server.serve, tuple(sys.argv[3:]))
 """
 
 
@@ -33,9 +35,9 @@ def patient_server(name: str) -> int:
 
 
 @contextmanager
-def patient_servers(*names: str) -> Iterator[dict[str, int]]:
+def patient_servers(*names: str, host: str = HOST) -> Iterator[dict[str, int]]:
     """Servers of these names, or those of the demo, in a process of their own: ports by name."""
-    command = [sys.executable, "-c", _PROGRAM, str(GENEROUS_S), *(names or DEMO)]
+    command = [sys.executable, "-c", _PROGRAM, str(GENEROUS_S), host, *(names or DEMO)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.probing import Ran, probe, tlsprobe
-from tests.forger import Forger, Shape, forging
+from tests.forger import HOST, Forger, Shape, an_address, forging
 from tests.patient_servers import patient_servers
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.judgement import Confidence, Level, Outcome, Result, Verdict
@@ -28,13 +28,13 @@ SPEAKS = "sleep 1s; send; drain"
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with patient_servers("polite") as ports:
+    with an_address(), patient_servers("polite", host=HOST) as ports:
         yield ports["polite"]
 
 
 def ran_with(forger: Forger, sequence: str, cwd: Path) -> Ran:
     with forging(forger):
-        ran = probe(f"127.0.0.1:{forger.port}", *ASKED, "--sequence", sequence, cwd=cwd)
+        ran = probe(f"{HOST}:{forger.port}", *ASKED, "--sequence", sequence, cwd=cwd)
     assert forger.made, ran.err
     return ran
 

@@ -31,7 +31,7 @@ from tlsprobe.model.judgement import (
     RuleResult,
 )
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
-from tlsprobe.model.trace import EventKind, Side, Trace
+from tlsprobe.model.trace import Coverage, EventKind, Side, Trace
 
 _BAD = {Result.FAIL, Result.WARN}
 
@@ -135,9 +135,21 @@ def test_a_server_that_is_still_there_did_not_give_up(behind: tuple[Line, ...]) 
     assert not bad(told, Level.MUST, Level.SHOULD)
 
 
-def test_the_end_of_a_connection_without_a_capture_is_settled_by_nobody() -> None:
+def test_over_the_loopback_nobody_else_can_have_sent_it() -> None:
     trace = play(C.notify(), S.rst(active=True))
-    assert maker_of(closing_of(trace), ()) is Maker.UNSETTLED
+    near = judge(trace, Knowledge(near=True))
+    assert near.resets[0].vouched
+    assert "TLS13-NOTIFY" in bad(near, Level.MUST)
+    assert not bad(judge(trace), Level.MUST)
+    odd = judge(trace, Knowledge(near=True, odd=1))  # and yet somebody was caught at it
+    assert not bad(odd, Level.MUST)
+
+
+def test_the_end_of_a_connection_without_a_capture_is_settled_by_nobody() -> None:
+    trace = play(C.notify(), S.rst(active=True), coverage=Coverage.NONE)
+    closing = closing_of(trace)
+    assert maker_of(closing, ()) is Maker.UNSETTLED
+    assert maker_of(closing, (), near=True) is Maker.SERVER
     assert judge(trace, NOTHING_KNOWN).outcome is Outcome.RESET_BEFORE_FIN
 
 

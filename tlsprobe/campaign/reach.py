@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
 from typing import cast
 
 import trio
@@ -16,7 +15,7 @@ from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.tcp import Address, SocketAddress
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
-from tlsprobe.model.target import Target, TlsVersion
+from tlsprobe.model.target import Target, TlsVersion, is_loopback
 from tlsprobe.model.trace import Drive, RecordKind, Side, Stage
 from tlsprobe.protocols import Conversations
 from tlsprobe.tls import TlsContext, client_context
@@ -47,7 +46,7 @@ class Reached:
     @property
     def is_near(self) -> bool:
         """Whether the server is on this machine."""
-        return ip_address(numeric(self.address)[0].partition("%")[0]).is_loopback
+        return is_loopback(numeric(self.address)[0])
 
 
 def rate_to(reached: Iterable[Reached], settings: Settings) -> float | None:

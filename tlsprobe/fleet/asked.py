@@ -17,7 +17,7 @@ from tlsprobe.drive.script import Patience
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.model.fleet import FleetTarget
 from tlsprobe.model.sequence import Sequence
-from tlsprobe.model.target import Login, TlsVersion
+from tlsprobe.model.target import Login, TlsVersion, is_loopback
 from tlsprobe.profiles import load_profile
 
 Network = IPv4Network | IPv6Network
@@ -113,7 +113,7 @@ def why_not(addresses: Ordered[str], asked: FleetSettings) -> str:
 
 def rate_of(addresses: Ordered[str], asked: FleetSettings) -> float | None:
     """New connections a second to a target: its host's, and its part of what all may open."""
-    is_near = all(ip_address(text.partition("%")[0]).is_loopback for text in addresses)
+    is_near = all(map(is_loopback, addresses))
     limits = [] if is_near else [asked.host_rate]
     if asked.how.rate is not None:
         limits.append(asked.how.rate)

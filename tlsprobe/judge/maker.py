@@ -28,12 +28,17 @@ class Maker(Enum):
     UNSETTLED = auto()
 
 
-def maker_of(closing: Closing, resets: Iterable[Reset]) -> Maker:
-    """Who made the server's first FIN or RST that ended something."""
+def maker_of(closing: Closing, resets: Iterable[Reset], *, near: bool = False) -> Maker:
+    """Who made the server's first FIN or RST that ended something.
+
+    ``near``: the connection was over the loopback, where a reset without packets is the server's.
+    """
     end = closing.server_end
     if end is None or end.letter == FIN:
         return Maker.SERVER
     found = [r for r in resets if r.side is Side.SERVER and r.packet == end.packet]
+    if near and end.packet is None:
+        return Maker.SERVER
     if not found or found[0].cause is Cause.UNKNOWN:
         return Maker.UNSETTLED
     if not found[0].cause.row.by_sender:

@@ -149,7 +149,8 @@ class Knowledge:
     sequence, there if an answer may have been too slow for our patience.
     ``foreign`` is in how many trials of the run an RST bore a sign of another machine, there if
     some of them were of the same sequence, and ``odd`` the same without that condition.
-    ``gave_up``: the server's kernel says that it gave this connection up itself.
+    ``gave_up``: the server's kernel says that it gave this connection up itself. ``near``: the
+    connection was over the loopback, so that nothing lies between client and server.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
     packets' numbers.
@@ -168,6 +169,7 @@ class Knowledge:
     foreign: int = 0
     odd: int = 0
     gave_up: bool = False
+    near: bool = False
     room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 
 
@@ -66,6 +67,14 @@ class Login:
     user: str | None = None
     database: str | None = None
     password: str | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is an address, perhaps with a zone, that never leaves the machine."""
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def endpoint(host: str, port: int) -> str:

@@ -22,6 +22,9 @@ from tlsprobe.reference.dialects import Gone
 from tlsprobe.reference.peer import Occasion, Peer
 from tlsprobe.tls import TlsContext, server_context
 
+HOST, HOST6 = "127.0.0.1", "::1"
+"""Where they listen."""
+
 _BACKLOG = 512
 _ATTEMPTS = 20
 _START_PATIENCE = 60.0
@@ -78,11 +81,11 @@ async def _open(nursery: trio.Nursery, context: TlsContext, behaviour: Behaviour
 
 
 def _listeners() -> list[trio.socket.SocketType]:
-    """One listener on 127.0.0.1 and, where there is IPv6, one on ::1 with the same port."""
+    """One listener for IPv4 and, where there is IPv6, one for it with the same port."""
     for _ in range(_ATTEMPTS):
-        four = _listener(socket.AF_INET, "127.0.0.1", 0)
+        four = _listener(socket.AF_INET, HOST, 0)
         try:
-            return [four, _listener(socket.AF_INET6, "::1", int(four.getsockname()[1]))]
+            return [four, _listener(socket.AF_INET6, HOST6, int(four.getsockname()[1]))]
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 return [four]

@@ -3,7 +3,8 @@
 TTL, IP ID, window, timestamps and numbers are there for a box on the way to read. Where it makes
 an RST of them, and nothing of the server's follows that gives it away, the packets of one
 connection look as if the server had given up. So a decision is taken for the server's own only
-where something else says so: its kernel, a capture on its side of the path, or the run.
+where something else says so: its kernel, a capture on its side of the path, or the run. Over
+the loopback nothing is on the way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def is_vouched(found: Diagnosis, context: ResetContext, knowledge: Knowledge) ->
     if not found.cause.row.by_sender or found.cause is Cause.UNKNOWN:
         return False
     if context.own_end is not None or context.forged:
+        return True
+    if knowledge.near and not knowledge.odd and Cause.MIDDLEBOX not in found.alternatives:
         return True
     if context.rst.number in knowledge.kernel or left_the_server(context, knowledge.far):
         return True

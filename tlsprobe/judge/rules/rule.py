@@ -127,7 +127,7 @@ def rule_input(
     records, judged = trace.drive.records, judged_part(trace.drive)
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
-    maker = maker_of(closing, resets)
+    maker = maker_of(closing, resets, near=knowledge.near)
     shaken = trace.drive.did(EventKind.HANDSHAKEN) is not None
     finished = shaken and trace.drive.tls is not None
     has_left = trace.drive.did(EventKind.CLOSED) is not None
