@@ -207,7 +207,7 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
     for event in ours:
         at = _last_by(written, event.time_ns, before_ns)
         waits = [e for e in trace.drive.events if before_ns <= e.time_ns <= at]
-        verbs = [e.verb for e in waits if e.kind is EventKind.STEP and e.verb not in _PASSED_OVER]
+        verbs = [e.verb for e in waits if _is_step_of_ours(e)]
         known = any(e.kind is EventKind.DUE for e in waits)
         if event.packet in treated:
             pass  # our path had it come when it did
@@ -258,13 +258,14 @@ def _last_by(written: list[int], wire_ns: int, after_ns: int) -> int:
     return found[-1] if found else later
 
 
+def _is_step_of_ours(event: DriverEvent) -> bool:
+    """Whether a step began that waits, or of which something goes over the connection."""
+    return event.kind is EventKind.STEP and event.verb not in _PASSED_OVER
+
+
 def _due(trace: Trace, waits: list[DriverEvent], since_ns: int, until_ns: int) -> int | None:
     """When the wait before a step was over: by our clock, or by the arrival that ended it."""
-    steps = [
-        index
-        for index, e in enumerate(waits)
-        if e.kind is EventKind.STEP and e.verb not in _PASSED_OVER
-    ]
+    steps = [index for index, e in enumerate(waits) if _is_step_of_ours(e)]
     own = {EventKind.DUE, EventKind.GAVE_UP}
     told = next((e for e in waits[steps[-1] :] if e.kind in own), None)
     if told is not None:
