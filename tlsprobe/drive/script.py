@@ -131,7 +131,9 @@ class _Script:
         deadline = connection.answer_deadline()
         if self.sequence.uses(Verb.EARLY):
             connection.begun = connection.mark = await ask_early(connection, groups[0][0], deadline)
-            return self.asked_early(groups[1:])
+            if connection.ended_early:
+                raise GivenUp  # what the sequence would meet has ended before it
+            return groups[1:]
         await greet(connection, deadline)
         asks = bool(groups) and groups[0][0].verb is Verb.REQUEST
         if not asks:
@@ -144,15 +146,6 @@ class _Script:
         if connection.ended_early:
             raise GivenUp  # what the sequence would meet has ended before it
         return groups[1:] if asks else groups
-
-    def asked_early(self, left: list[Group]) -> list[Group]:
-        """The groups that are left once the request has gone out with the handshake."""
-        connection = self.connection
-        if connection.ended_early:
-            raise GivenUp  # what the sequence would meet has ended before it
-        connection.note(EventKind.READY)
-        connection.stage = Stage.SEQUENCE
-        return left
 
     def opening_end(self, begun: Mark) -> Mark:
         """Where the first response was whole; an unfinished one belongs to what is judged.
