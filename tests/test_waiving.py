@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date
 from xml.etree import ElementTree as ET
@@ -9,6 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.report.builders import bare_fin, clean, make_run, postgres_reset, postgres_run
+from tests.report.drawn import in_order, on_terminal, words
 from tlsprobe.cli.exit_codes import verdict_exit
 from tlsprobe.model.judgement import Level, Result, Verdict
 from tlsprobe.model.run import Finding, Run
@@ -16,6 +18,8 @@ from tlsprobe.model.waiver import Waiver, WaiverState
 from tlsprobe.report.ci.junit import render_junit
 from tlsprobe.report.ci.notice import Weight
 from tlsprobe.report.ci.of_run import notices_of_run
+from tlsprobe.report.pages.run import brief_page, run_page
+from tlsprobe.report.render_html import render_html
 from tlsprobe.report.waivers import describe_waiver
 from tlsprobe.waiving import standing_verdict, waived
 
@@ -109,6 +113,41 @@ def test_build_servers_are_told_that_it_is_waived() -> None:
     assert {skip.get("message") for skip in suite.iter("skipped")} == {
         "waived: known (until 2027-01-01)"
     }
+
+
+def test_pages_say_that_it_is_waived_by_whom_and_why() -> None:
+    waiver = replace(RESETS, until="2027-01-01", by="the platform team")
+    run = with_waiver(postgres_run(), waiver)
+    text = words(on_terminal(run_page([run])))
+    assert "nothing to report but 1 waived behaviour" in text
+    in_order(text, ["waived RST in place of a FIN", "waived known (by the platform team, until"])
+    assert "without the waiver: breaks" in text
+    assert "4 cells: 2 pass, 2 warn; 2 of them waived" in text
+    brief = on_terminal(brief_page(run))
+    assert ("hurts" in brief, "waiver" in brief) == (False, True)
+    drawn = render_html(run_page([run]))
+    assert 'class="card h-waived"' in drawn
+    assert "h-breaks" not in re.sub(r"(?s)<(style|script).*?</\1>", "", drawn)
+    (suite,) = ET.fromstring(render_junit([run], "warn"))
+    (told,) = (p.get("value", "") for p in suite.iter("property") if p.get("name") == "behaviour.1")
+    assert told.startswith("waived: RST in place of a FIN")
+    assert "known (by the platform team" in told
+
+
+def test_what_is_waived_stands_behind_what_counts() -> None:
+    silent = Finding("TLS13-NOTIFY", Level.MUST, Result.FAIL, 20, "no close_notify before the end")
+    bare = replace(clean("close-notify-fin"), verdict=Verdict.FAIL, findings=(silent,))
+    run = with_waiver(make_run(postgres_reset(), bare))
+    assert [(one.kind, one.waived) for one in run.behaviours] == [
+        ("no-close-notify", ""),
+        ("reset-before-fin", "known"),
+    ]
+    text = words(on_terminal(brief_page(run)))
+    assert "1 behaviour to know, none of which breaks anything; 1 more waived." in text
+    assert [one.kind for one in waived(run, [Waiver("", rule="X")], TODAY).behaviours] == [
+        "reset-before-fin",
+        "no-close-notify",
+    ]
 
 
 def test_a_behaviour_that_is_waived_in_part_still_counts() -> None:

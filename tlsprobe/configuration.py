@@ -171,6 +171,7 @@ _PATTERNS: Keys = {
 _WAIVER: Keys = {
     "reason": Key(a_text, required=True),
     "until": Key(_day),
+    "by": Key(a_text),
     "target": Key(a_text),
     **_PATTERNS,
 }

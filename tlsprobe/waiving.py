@@ -6,7 +6,7 @@ be waived: `--allow-unmeasured` is for those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
@@ -22,14 +22,26 @@ from tlsprobe.model.waiver import WaivedFinding, Waiver, WaiverState, WaiverUse
 _COUNTS = (Result.FAIL, Result.WARN)
 """Results that can make a run fail, the worst first."""
 
+_VERDICTS = frozenset(Verdict(result.value) for result in _COUNTS)
+
 
 def waived(run: Run, waivers: Sequence[Waiver], today: date) -> Run:
-    """The run with what became of those waivers that speak of its target."""
+    """The run with what became of those waivers that speak of its target.
+
+    Its behaviours say which of them are waived; those stand behind the others.
+    """
     if not waivers:
         return run
     found = behaviours_of(run)
     about = [one for one in waivers if _is_about_target(one, run)]
-    return replace(run, waivers=tuple(_use(one, run, found, today) for one in about))
+    used = replace(run, waivers=tuple(_use(one, run, found, today) for one in about))
+    told = [replace(one, waived=_waived_because(one, used)) for one in found]
+    return replace(used, behaviours=tuple(sorted(told, key=_standing_first)))
+
+
+def standing(found: Iterable[Behaviour]) -> tuple[Behaviour, ...]:
+    """Those behaviours that nobody has waived."""
+    return tuple(one for one in found if not one.waived)
 
 
 def waiver_of(run: Run, cell: Cell, finding: Finding) -> Waiver | None:
@@ -41,9 +53,17 @@ def waiver_of(run: Run, cell: Cell, finding: Finding) -> Waiver | None:
     return None
 
 
+def findings_in(one: Behaviour, run: Run) -> Iterator[tuple[Cell, Finding]]:
+    """The findings that a behaviour is made of, each with its cell; the most harmful cell first."""
+    cells = {(cell.sequence, cell.tls): cell for cell in run.cells}
+    for seen in one.seen:
+        cell = cells[seen.sequence, seen.tls]
+        yield from ((cell, finding) for finding in cell.findings if finding.rule in one.rules)
+
+
 def standing_verdict(run: Run, cell: Cell) -> Verdict:
     """The verdict of a cell by those of its findings that nobody has waived."""
-    if cell.verdict not in {Verdict.FAIL, Verdict.WARN}:
+    if cell.verdict not in _VERDICTS:
         return cell.verdict
     left = [finding for finding in cell.findings if waiver_of(run, cell, finding) is None]
     if len(left) == len(cell.findings):
@@ -51,6 +71,11 @@ def standing_verdict(run: Run, cell: Cell) -> Verdict:
     results = {finding.result for finding in left}
     worst = (result for result in (*_COUNTS, Result.INFO) if result in results)
     return Verdict(next(worst, Result.PASS).value)
+
+
+def is_waived(run: Run, cell: Cell) -> bool:
+    """Whether a cell would count, but for waivers."""
+    return cell.verdict in _VERDICTS and standing_verdict(run, cell) not in _VERDICTS
 
 
 def waiver_of_failure(
@@ -81,6 +106,21 @@ def _speaks_of(one: Waiver, failure: FuzzFailure) -> bool:
 def is_over(one: Waiver, today: date) -> bool:
     """Whether the last day on which it holds has passed."""
     return bool(one.until) and date.fromisoformat(one.until) < today
+
+
+def _standing_first(one: Behaviour) -> tuple[bool, int]:
+    return bool(one.waived), one.harm.rank
+
+
+def _waived_because(one: Behaviour, run: Run) -> str:
+    """Why a behaviour is accepted wherever it was seen; empty if it is not."""
+    counting = [
+        waiver_of(run, cell, finding)
+        for cell, finding in findings_in(one, run)
+        if finding.result in _COUNTS
+    ]
+    reasons = [waiver.because for waiver in counting if waiver is not None]
+    return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(counting) else ""
 
 
 def _use(one: Waiver, run: Run, found: Sequence[Behaviour], today: date) -> WaiverUse:

@@ -88,7 +88,7 @@ def page_of(said: str) -> Page:
         Ladder(LADDER, text, said, said),
         Timeline((0, 3, 1), said, said, text),
         CodeBlock((said,)),
-        Card(1, Harm.NOISE, said, said, (Paragraph(text),), Ladder(LADDER, text)),
+        Card(1, Tag(Harm.NOISE), said, said, (Paragraph(text),), Ladder(LADDER, text)),
         grid_of(said),
         *pictures_of(said),
     )
@@ -150,7 +150,7 @@ def test_hostile_words_do_nothing_to_a_terminal(encoding: str, width: int) -> No
 
 
 def test_a_card_is_a_heading_with_what_it_heads() -> None:
-    page = (Card(2, Harm.NOISE, "an RST", "3 of 3", (Note("aside"),), Ladder(LADDER)),)
+    page = (Card(2, Tag(Harm.NOISE), "an RST", "3 of 3", (Note("aside"),), Ladder(LADDER)),)
     assert render_markdown(page) == "### **2 noise**: an RST\n\naside\n"
     assert on_terminal(page) == "2 noise: an RST\naside\n"
 

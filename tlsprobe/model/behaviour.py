@@ -116,7 +116,8 @@ class Behaviour:
     that it breaks), ``phase`` is None where it is the same in several. ``seen`` names its cells,
     the most harmful first: the first is the proof, and shows it again. ``who`` closes like that
     there, for ``example``. ``cause``, ``confidence``, ``evidence`` and ``drawn_by`` (``request``,
-    ``behind-end``, ``handshake``, ``ending``) belong to a reset.
+    ``behind-end``, ``handshake``, ``ending``) belong to a reset. ``waived`` is the reason why
+    somebody accepts it wherever it was seen: it counts for nothing then.
     """
 
     kind: str
@@ -134,6 +135,7 @@ class Behaviour:
     evidence: tuple[str, ...] = ()
     to_do: tuple[WhatToDo, ...] = ()
     drawn_by: str = ""
+    waived: str = ""
 
     @property
     def name(self) -> str:

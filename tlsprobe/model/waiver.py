@@ -12,7 +12,8 @@ class Waiver:
 
     ``behaviour``, ``rule``, ``sequence``, ``tls`` and ``target`` say of what it speaks: patterns in
     which ``*`` stands for anything, empty for anything at all. ``until`` is the last day on which
-    it holds (``YYYY-MM-DD``), empty for no end; ``where`` is its file and line.
+    it holds (``YYYY-MM-DD``), empty for no end; ``by`` is who accepted it, ``where`` its file and
+    line.
     """
 
     reason: str
@@ -23,6 +24,7 @@ class Waiver:
     target: str = ""
     until: str = ""
     where: str = ""
+    by: str = ""
 
     @property
     def about(self) -> str:
@@ -38,8 +40,10 @@ class Waiver:
 
     @property
     def because(self) -> str:
-        """The reason, with its end."""
-        return f"{self.reason} (until {self.until})" if self.until else self.reason
+        """The reason, who gave it, and until when it holds."""
+        said = (("by", self.by), ("until", self.until))
+        beside = ", ".join(f"{word} {value}" for word, value in said if value)
+        return f"{self.reason} ({beside})" if beside else self.reason
 
 
 class WaiverState(StrEnum):

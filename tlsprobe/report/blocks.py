@@ -60,11 +60,26 @@ class Jump:
     to: str
 
 
+WAIVED = "waived"
+"""The word in place of a harm that somebody accepts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """How bad a behaviour is, so that it stands out."""
+    """How bad a behaviour is, so that it stands out; or that it counts for nothing."""
 
     harm: Harm
+    is_waived: bool = False
+
+    @property
+    def word(self) -> str:
+        """What it says."""
+        return WAIVED if self.is_waived else str(self.harm)
+
+    @property
+    def is_loud(self) -> bool:
+        """Whether it has to stand out where there are no colours."""
+        return self.harm is Harm.BREAKS and not self.is_waived
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +243,7 @@ class Card:
     """
 
     number: int
-    harm: Harm
+    tag: Tag
     text: str
     seen: str
     blocks: tuple[TextBlock, ...]
@@ -339,7 +354,7 @@ def in_text(page: Page) -> Iterator[TextBlock]:
     for block in page:
         match block:
             case Card():
-                yield Heading(3, (Strong(f"{block.number} {block.harm}"), f": {block.text}"))
+                yield Heading(3, (Strong(f"{block.number} {block.tag.word}"), f": {block.text}"))
                 yield from block.blocks
             case Grid():
                 yield block.table

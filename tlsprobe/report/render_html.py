@@ -229,7 +229,7 @@ def _shape(drawn: object, *names: str) -> dict[str, Any]:
 def _card(card: Card, diagrams: bool) -> View:
     blocks = [_view(block, diagrams=diagrams) for block in card.blocks]
     proof = _ladder(card.proof, diagrams) if card.proof else None
-    said = {"number": card.number, "harm": card.harm, "text": card.text, "seen": card.seen}
+    said = {"number": card.number, "harm": card.tag.word, "text": card.text, "seen": card.seen}
     return "card", {**said, "blocks": blocks, "proof": proof}
 
 
@@ -278,7 +278,7 @@ def _part(inline: Inline) -> Iterator[Part]:
         case Jump():
             yield Part(inline.text, "a", url=f"#{inline.to}")
         case Tag():
-            yield Part(inline.harm, "harm")
+            yield Part(inline.word, "harm")
         case Mark():
             yield Part(UNICODE.mark(inline, apart=True), "mark", verdict=inline.verdict)
         case Names():

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import assert_never
 
-from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import LadderLine
 from tlsprobe.model.trace import Side
 from tlsprobe.report.blocks import (
@@ -108,7 +107,7 @@ def _inline(inline: Inline, code: _Code) -> str:  # noqa: PLR0911 - one per kind
         case Jump():
             return markdown_text(inline.text)
         case Tag():
-            return f"**{inline.harm}**" if inline.harm is Harm.BREAKS else str(inline.harm)
+            return f"**{inline.word}**" if inline.is_loud else inline.word
         case Mark():
             return markdown_text(UNICODE.mark(inline, apart=True))
         case Names():

@@ -18,7 +18,6 @@ from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text as Styled
 
-from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.report.blocks import (
     BulletList,
@@ -169,7 +168,7 @@ class _Terminal:
             case Link() | Jump():
                 return self._styled(inline.text)
             case Tag():
-                return self._styled(inline.harm, "bold" if inline.harm is Harm.BREAKS else "")
+                return self._styled(inline.word, "bold" if inline.is_loud else "")
             case Mark():
                 return self._mark(inline)
             case Names():

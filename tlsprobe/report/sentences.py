@@ -13,6 +13,7 @@ from tlsprobe.report.document import SUMMARY_KEYS
 from tlsprobe.report.findings import Place, Why
 from tlsprobe.report.glyphs import seconds
 from tlsprobe.report.plurals import counted, in_short
+from tlsprobe.waiving import is_waived
 
 
 def target_title(run: Run) -> str:
@@ -195,7 +196,9 @@ def count_verdicts(runs: Sequence[Run]) -> str:
     totals = {key: sum(run.summary.get(key, 0) for run in runs) for key in SUMMARY_KEYS}
     verdicts = ", ".join(f"{count} {key}" for key, count in totals.items() if count)
     cells = sum(len(run.cells) for run in runs)
-    return f"{counted(cells, 'cell')}: {verdicts or 'nothing judged'}"
+    waived = sum(is_waived(run, cell) for run in runs for cell in run.cells)
+    passing = f"; {waived} of them waived" if waived else ""
+    return f"{counted(cells, 'cell')}: {verdicts or 'nothing judged'}{passing}"
 
 
 def describe_cause(why: Why) -> str:

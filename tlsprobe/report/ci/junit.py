@@ -19,7 +19,7 @@ from tlsprobe.model.run import Cell, Deviation, Finding, Run
 from tlsprobe.report.ci.of_run import ladder_lines
 from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
-from tlsprobe.report.pages.behaviours import describe
+from tlsprobe.report.pages.behaviours import describe, tag_of
 from tlsprobe.report.plurals import in_short
 from tlsprobe.report.sentences import describe_capture, describe_host
 from tlsprobe.waiving import standing_verdict, waiver_of
@@ -72,8 +72,9 @@ def _properties(run: Run, found: Sequence[Behaviour]) -> Iterator[tuple[str, str
     yield "host", describe_host(run)
     yield "capture", describe_capture(run.capture)
     for number, one in enumerate(found, 1):
-        told = f"{one.harm}: {describe(one)} ({in_short(one.count, one.asked, one.trials)})"
-        yield f"behaviour.{number}", told
+        told = f"{describe(one)} ({in_short(one.count, one.asked, one.trials)})"
+        why = f"; because: {one.waived}" if one.waived else ""
+        yield f"behaviour.{number}", f"{tag_of(one).word}: {told}{why}"
 
 
 def _case(run: Run, cell: Cell, fail_on: str, found: Sequence[Behaviour]) -> ET.Element:

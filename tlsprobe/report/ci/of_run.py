@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.behaviour import Behaviour, Harm, Tried
-from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Result, Verdict
-from tlsprobe.model.run import Cell, Change, Deviation, Finding, Run
+from tlsprobe.model.judgement import FAIL_ON, UNMEASURED, Verdict
+from tlsprobe.model.run import Cell, Change, Deviation, Run
 from tlsprobe.report.ci.notice import About, Notice, Place, Weight
 from tlsprobe.report.ladder import aligned, rungs_of
 from tlsprobe.report.matrix import describe_wire
 from tlsprobe.report.pages.behaviours import command_for, describe
 from tlsprobe.report.plurals import counted, in_short, share
 from tlsprobe.report.rulebook import rule_url
-from tlsprobe.waiving import waiver_of
+from tlsprobe.waiving import findings_in, waiver_of
 
 UNMEASURED_ABOUT = About(
     "unmeasured",
@@ -62,25 +62,6 @@ def counts(one: Behaviour, run: Run, fail_on: str) -> bool:
     )
 
 
-def waived_because(one: Behaviour, run: Run) -> str:
-    """The reason why a behaviour is accepted wherever it was seen; empty if it is not."""
-    found = [
-        waiver_of(run, cell, finding)
-        for cell, finding in findings_in(one, run)
-        if finding.result in {Result.FAIL, Result.WARN}
-    ]
-    reasons = [waiver.because for waiver in found if waiver is not None]
-    return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(found) else ""
-
-
-def findings_in(one: Behaviour, run: Run) -> Iterator[tuple[Cell, Finding]]:
-    """The findings that a behaviour is made of, each with its cell; the most harmful cell first."""
-    cells = {(cell.sequence, cell.tls): cell for cell in run.cells}
-    for seen in one.seen:
-        cell = cells[seen.sequence, seen.tls]
-        yield from ((cell, finding) for finding in cell.findings if finding.rule in one.rules)
-
-
 def about_behaviour(one: Behaviour) -> About:
     """The kind of a behaviour, with the rules that it breaks."""
     known = [RULES[rule] for rule in one.rules if rule in RULES]
@@ -90,8 +71,7 @@ def about_behaviour(one: Behaviour) -> About:
 
 
 def _behaviour(one: Behaviour, run: Run, fail_on: str, place: Place | None) -> Notice:
-    waived = waived_because(one, run)
-    weight = Weight.NOTE if waived else _HARMS.get(one.harm, Weight.NOTE)
+    weight = Weight.NOTE if one.waived else _HARMS.get(one.harm, Weight.NOTE)
     weight = Weight.ERROR if counts(one, run, fail_on) else weight
     title = f"{describe(one)} ({share(one.count, one.asked, one.trials)})"
     return Notice(
@@ -103,7 +83,7 @@ def _behaviour(one: Behaviour, run: Run, fail_on: str, place: Place | None) -> N
         lines=tuple(_lines(one, run)),
         place=place,
         harm=str(one.harm),
-        waived=waived,
+        waived=one.waived,
     )
 
 

@@ -34,6 +34,7 @@ from tlsprobe.report.plurals import counted, share
 from tlsprobe.report.rulebook import rule_source
 from tlsprobe.report.sentences import place_names, target_title
 from tlsprobe.report.tried import what_came_of
+from tlsprobe.waiving import standing
 
 AT = {
     Phase.HANDSHAKE: "while the client connects",
@@ -71,7 +72,7 @@ def verdict_section(
         columns = (Column("#"), Column("harm"), Column("what it does"), Column("seen"))
         shown = found if most is None or len(found) <= most + 1 else found[:most]
         yield Table(columns, tuple(_row(number, one) for number, one in enumerate(shown, 1)))
-        if rest := Counter(str(one.harm) for one in found[len(shown) :]):
+        if rest := Counter(tag_of(one).word for one in found[len(shown) :]):
             kinds = ", ".join(f"{count} {harm}" for harm, count in rest.items())
             yield Note(f"and {rest.total()} more: {kinds} (--verbose)")
 
@@ -88,17 +89,22 @@ def verdict_of(run: Run, found: Sequence[Behaviour]) -> str:
         measured = any(cell.signatures for cell in run.cells)
         nothing = "nothing to report" if measured else "nothing could be measured"
         return f"{name}: {nothing}."
-    worst = found[0].harm
-    share = sum(one.harm is worst for one in found)
-    said = f"{name}: {counted(len(found), 'behaviour')} to know"
-    which = "it" if len(found) == 1 else f"{share} of them"
+    told = standing(found)
+    waived = len(found) - len(told)
+    if not told:
+        return f"{name}: nothing to report but {counted(waived, 'waived behaviour')}."
+    worst = told[0].harm
+    share = sum(one.harm is worst for one in told)
+    said = f"{name}: {counted(len(told), 'behaviour')} to know"
+    which = "it" if len(told) == 1 else f"{share} of them"
+    more = f"; {waived} more waived" if waived else ""
     match worst:
         case Harm.BREAKS:
-            return f"{said}, {which} break{'s' if share == 1 else ''} things."
+            return f"{said}, {which} break{'s' if share == 1 else ''} things{more}."
         case Harm.MAY_BREAK:
-            return f"{said}, {which} may break things."
+            return f"{said}, {which} may break things{more}."
         case Harm.NOISE | Harm.NONE:
-            return f"{said}, none of which breaks anything."
+            return f"{said}, none of which breaks anything{more}."
 
 
 def server_name(run: Run) -> str:
@@ -123,7 +129,7 @@ def behaviours_section(
         in_short = is_brief and number > 1
         rows = _what_helps(one) if in_short else _fields(one, run, is_brief=is_brief)
         fields = Fields(tuple(rows))
-        yield Card(number, one.harm, describe(one), seen, (fields,), _proof(one, run))
+        yield Card(number, tag_of(one), describe(one), seen, (fields,), _proof(one, run))
 
 
 def _proof(one: Behaviour, run: Run) -> Ladder | None:
@@ -140,9 +146,14 @@ def describe(one: Behaviour) -> str:
     return f"{one.sentence}{when}{why}"
 
 
+def tag_of(one: Behaviour) -> Tag:
+    """The harm of a behaviour, or that it is waived."""
+    return Tag(one.harm, is_waived=bool(one.waived))
+
+
 def _row(number: int, one: Behaviour) -> tuple[Text, ...]:
     words = Jump(describe(one), anchor_of(number))
-    return (str(number), (Tag(one.harm),), (words,), f"{one.count}/{one.asked}")
+    return (str(number), (tag_of(one),), (words,), f"{one.count}/{one.asked}")
 
 
 def anchor_of(number: int) -> str:
@@ -151,6 +162,8 @@ def anchor_of(number: int) -> str:
 
 
 def _fields(one: Behaviour, run: Run, *, is_brief: bool) -> Iterator[Field]:
+    if one.waived:
+        yield Field("waived", f"{one.waived}; without the waiver: {one.harm}")
     yield from (Field("hurts", sentence) for sentence in one.hurts[: 1 if is_brief else None])
     cause = f"{one.cause} (confidence {one.confidence})"
     if is_brief:

@@ -28,7 +28,7 @@ from tlsprobe.report.blocks import (
 from tlsprobe.report.findings import ORDER, merged_causes
 from tlsprobe.report.glyphs import duration
 from tlsprobe.report.matrix import describe_outcomes, mark_of
-from tlsprobe.report.pages.behaviours import anchor_of, command_for_cell, describe
+from tlsprobe.report.pages.behaviours import anchor_of, command_for_cell, describe, tag_of
 from tlsprobe.report.pages.findings import ladder_of
 from tlsprobe.report.plurals import share
 from tlsprobe.report.rulebook import cause_fields, rule_fields
@@ -70,8 +70,8 @@ class Drawers:
         return f"d-{self._prefix}{known}"
 
     def harm(self, cells: Sequence[Cell]) -> Harm | None:
-        """The worst that was seen in these cells."""
-        found = [one.harm for cell in cells for _, one in self._at(cell)]
+        """The worst that was seen in these cells and is not waived."""
+        found = [one.harm for cell in cells for _, one in self._at(cell) if not one.waived]
         return min(found, key=lambda harm: harm.rank, default=None)
 
     def numbers(self, cell: Cell) -> str:
@@ -105,7 +105,7 @@ class Drawers:
         if cell.reason:
             yield Field("reason", cell.reason)
         for number, one in self._at(cell):
-            yield Field(str(one.harm), self._behaviour(number, one))
+            yield Field(tag_of(one).word, self._behaviour(number, one))
         if cell.signatures:
             yield Field("wire", tuple(_signatures(cell)))
 

@@ -21,6 +21,7 @@ from tlsprobe.report.findings import (
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause, describe_loose_cause, place_names
 from tlsprobe.report.tried import tried_remedies
+from tlsprobe.waiving import waiver_of
 
 FEW_RULES = 6
 """So many of the rules that passed beside a finding are shown where there is little room."""
@@ -61,6 +62,7 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
     yield Heading(3, f"{finding.rule} ({finding.level})", Verdict(finding.result.value))
     fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
     if run is not None:
+        fields += _waived(entry, run)
         family = family_of(run.server_says, run.vendor)
         fields += rule_fields(finding.rule, run.target.protocol, family)
     for why in entry.why:
@@ -72,6 +74,15 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
         beside = tuple(f"{result} {rule}" for rule, result in entry.beside)
         fields.append(Field("besides", (Names(beside, FEW_RULES),)))
     yield Fields(tuple(fields))
+
+
+def _waived(entry: Entry, run: Run) -> Iterator[Field]:
+    """Why a finding is accepted, if it is wherever it was seen."""
+    cells = [run.cell_at(place.sequence, place.tls) for place in entry.places]
+    found = [waiver_of(run, cell, entry.finding) for cell in cells if cell is not None]
+    reasons = dict.fromkeys(waiver.because for waiver in found if waiver is not None)
+    if reasons and None not in found:
+        yield Field("waived", "; ".join(reasons))
 
 
 def _loose(loose: LooseCause, is_brief: bool) -> Iterator[Block]:

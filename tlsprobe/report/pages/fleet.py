@@ -27,6 +27,7 @@ from tlsprobe.report.blocks import (
     Text,
 )
 from tlsprobe.report.plurals import counted, how_long
+from tlsprobe.waiving import standing
 
 WORST = 30
 """So many targets are listed by name, the worst first."""
@@ -82,7 +83,7 @@ _Found = list[tuple[Answer, tuple[Behaviour, ...]]]
 
 def harm_of(found: Iterable[Behaviour]) -> Harm:
     """The worst harm among some behaviours."""
-    return min((one.harm for one in found), key=lambda harm: harm.rank, default=Harm.NONE)
+    return min((one.harm for one in standing(found)), key=lambda harm: harm.rank, default=Harm.NONE)
 
 
 def _facts(answers: Sequence[Answer], found: _Found, command: str) -> Iterator[Field]:

@@ -61,6 +61,7 @@ from tlsprobe.report.sentences import (
     undecided_rules,
 )
 from tlsprobe.report.waivers import describe_waiver
+from tlsprobe.waiving import standing
 
 FEW_SEQUENCES = 12
 """So many have a row each, with counts and what went over the wire."""
@@ -121,12 +122,13 @@ def brief_page(run: Run, page: str = "") -> Page:
     ``page`` is where all the rest is.
     """
     found = behaviours_of(run)
-    harmful = sum(one.harm is Harm.BREAKS for one in found)
-    told = min(max(harmful, 1), MOST_TOLD)
+    counting = standing(found)
+    harmful = sum(one.harm is Harm.BREAKS for one in counting)
+    told = counting[: min(max(harmful, 1), MOST_TOLD)]
     return (
         *verdict_section(run, found, MOST_LISTED),
-        *behaviours_section(run, found[:told], is_brief=True),
-        *(_proof_of_worst(found[0], run) if found else ()),
+        *behaviours_section(run, told, is_brief=True),
+        *(_proof_of_worst(told[0], run) if told else ()),
         *_brief_matrix(run),
         *deviations_section(run),
         *_last_lines(run, page),

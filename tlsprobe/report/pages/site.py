@@ -38,6 +38,7 @@ from tlsprobe.report.pages.behaviours import (
     WHO,
     behaviours_section,
     describe,
+    tag_of,
     verdict_section,
 )
 from tlsprobe.report.pages.compatibility import (
@@ -178,7 +179,7 @@ def _server(vendor: Vendor, run: Run) -> tuple[Text, ...]:
     return (
         (Link(vendor.title, TOP.server(vendor.folder)),),
         vendor.version or "",
-        (Tag(found[0].harm),) if found else "",
+        (tag_of(found[0]),) if found else "",
         f"{describe(found[0])}{more}" if found else "nothing to report",
         seconds(idle) if idle is not None else "none seen",
         safety_of(run),
