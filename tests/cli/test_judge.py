@@ -58,6 +58,16 @@ def test_what_is_said_otherwise_is_shown_cell_by_cell(folder: Path) -> None:
     assert (folder / RUN_FILE).read_bytes() != before
 
 
+def test_behaviours_are_told_anew(folder: Path) -> None:
+    whole = read_run(folder)
+    spoil(folder, old='"sentence": "RST in place of a FIN"', new='"sentence": "something else"')
+    assert read_run(folder) != whole
+    ran = judged(folder, "--write", cwd=folder)
+    assert ran.code == 1
+    assert "the behaviours" in ran.out
+    assert read_run(folder) == whole
+
+
 def test_writing_brings_the_documents_up_to_date(folder: Path) -> None:
     whole = read_run(folder), list(read_trials(folder))
     spoil(folder)

@@ -119,6 +119,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
         server_says=judged.server_says,
         lateness=judged.lateness,
         crowding=judged.crowding,
+        behaviours=(),  # those of before, in a run that is judged again
     )
     return replace(told, behaviours=behaviours_of(told))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from tlsprobe.model.behaviour import Behaviour
 from tlsprobe.model.rejudged import CellChange, Difference
 from tlsprobe.model.run import Cell, Finding, Run, TrialLine
 
@@ -22,8 +23,15 @@ def run_changes(before: Run, now: Run) -> tuple[CellChange, ...]:
         for what, name in (("the idle timeout", "idle"), ("agreement with the kernel", "truth"))
         if getattr(before, name) != getattr(now, name)
     )
+    if _unwaived(before) != _unwaived(now):
+        whole = (*whole, Difference("the behaviours", "", ""))
     changes = cell_changes(before.cells, now.cells)
     return (*changes, CellChange("", "", whole)) if whole else changes
+
+
+def _unwaived(run: Run) -> frozenset[Behaviour]:
+    """The behaviours as they were judged, before somebody accepted any."""
+    return frozenset(replace(one, waived="") for one in run.behaviours)
 
 
 def trial_changes(before: Iterable[TrialLine], now: Iterable[TrialLine]) -> tuple[CellChange, ...]:
