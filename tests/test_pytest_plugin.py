@@ -50,6 +50,7 @@ def test_not_clean_and_nobody_cares(tlsprobe_expect_clean, silent):
 """
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_shows_the_ladder(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     done = pytester.runpytest_inprocess(*ALONE)

@@ -76,6 +76,7 @@ def kept_its_word(found: Measured) -> None:
     assert found.spent.connections <= told
 
 
+@pytest.mark.slow
 def test_a_timeout_that_our_own_connections_shorten_is_measured_again(tmp_path: Path) -> None:
     """0.2 s in place of 2 s, while our waiters fill its slots."""
     server = SmallServer(slots=6, when_full=WhenFull.HURRIES, idle_s=2.0)
@@ -92,6 +93,7 @@ def test_a_timeout_that_our_own_connections_shorten_is_measured_again(tmp_path: 
     assert all(cell.left_out.get("crowded", 0) > 0 for cell in found.cells)
 
 
+@pytest.mark.slow
 def test_a_timeout_that_stays_short_once_there_were_many_is_not_reported(tmp_path: Path) -> None:
     """As of a server that divides the timeout of a slot, and never multiplies it again."""
     server = SmallServer(slots=6, when_full=WhenFull.HURRIES_FOR_GOOD, idle_s=2.0)
@@ -110,6 +112,7 @@ def test_a_timeout_that_stays_short_once_there_were_many_is_not_reported(tmp_pat
     assert set(verdicts.values()) == {Verdict.INCONCLUSIVE}
 
 
+@pytest.mark.slow
 def test_connections_that_a_full_server_refuses_are_measured_again(tmp_path: Path) -> None:
     server = SmallServer(slots=5, when_full=WhenFull.REFUSES)
     found, was_slow = run(server, tmp_path, "idle-expiry", "terminate", trials=12)
@@ -122,6 +125,7 @@ def test_connections_that_a_full_server_refuses_are_measured_again(tmp_path: Pat
     assert {cell.verdict for cell in found.cells} <= NOTHING_WRONG
 
 
+@pytest.mark.slow
 def test_a_server_with_room_is_not_said_to_be_crowded(tmp_path: Path) -> None:
     found, was_slow = run(SmallServer(), tmp_path, "idle-expiry", "terminate", trials=6)
     assert found.judged.crowding is None

@@ -135,6 +135,7 @@ def test_the_concurrency_is_reached_and_never_exceeded(
     assert spy.most == most
 
 
+@pytest.mark.slow
 def test_all_wait_idle_together_and_few_are_opened_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -144,6 +145,7 @@ def test_all_wait_idle_together_and_few_are_opened_at_a_time(
     assert spy.most_opening == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "trials"), [(2, 2), (5, 4), (9, 6)])
 def test_no_more_are_open_than_is_allowed_whatever_they_do(
     monkeypatch: pytest.MonkeyPatch, most: int, trials: int
@@ -158,6 +160,7 @@ def test_no_more_are_open_than_is_allowed_whatever_they_do(
     assert [cell.trials for cell in found.cells] == [trials] * len(names)
 
 
+@pytest.mark.slow
 def test_the_plan_is_told_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Plan] = []
     names = ("terminate", "idle-expiry", "close-notify-fin")
@@ -175,6 +178,7 @@ def test_the_plan_is_told_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.plan.most_open == found.spent.most_open == 8
 
 
+@pytest.mark.slow
 def test_no_more_wait_than_may_be_open_and_the_user_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -92,6 +92,7 @@ def test_damaged_data_say_so(name: str) -> None:
         read(bytes(packed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PACK)
 def test_a_bomb_is_let_go(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces_module, "FREE", 1 << 20)

@@ -165,6 +165,7 @@ def test_nothing_to_read(content: str | bytes, why: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_long_text_is_read_in_pieces() -> None:
     lines = [p.replace("40000", str(10_000 + n)) for n in range(500) for p in PLAIN]
     for joint in ("\n", " "):
@@ -177,6 +178,7 @@ def test_a_long_text_is_read_in_pieces() -> None:
         assert [p.number for p in found] == list(range(1, 2001))
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200), st.integers(0, 600), st.integers(0, 20))
 def test_no_damage_is_a_traceback(noise: str, at: int, cut: int) -> None:
     whole = "\n".join(PLAIN)

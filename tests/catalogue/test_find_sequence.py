@@ -49,6 +49,7 @@ def test_what_is_not_found(text: str, message: str, hint: str) -> None:
     assert hint in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300))
 def test_any_text_is_found_or_refused(text: str) -> None:
     try:

@@ -58,6 +58,7 @@ def test_a_folder_gets_its_page(folder: Path) -> None:
     assert seen.fetched == []
 
 
+@pytest.mark.slow
 def test_folders_old_and_new_get_it(folder: Path) -> None:
     """A folder that kept its facts alone is as good as a whole one."""
     kept = folder.parent / "kept"

@@ -261,6 +261,7 @@ def test_a_client_certificate_is_missing_or_not_trusted(
 # --- the greeting ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(
     ("end", "failure"),

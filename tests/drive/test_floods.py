@@ -90,6 +90,7 @@ def driven(port: int, name: str, version: TlsVersion) -> tuple[Drive, float]:
     return trio.run(timed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", TlsVersion)
 @pytest.mark.parametrize("name", FLOODS)
 def test_it_costs_its_patience(name: str, version: TlsVersion, ports: dict[str, int]) -> None:
@@ -105,6 +106,7 @@ def test_it_costs_its_patience(name: str, version: TlsVersion, ports: dict[str, 
     assert found.stage is (Stage.GREETING if name in GREETING else Stage.SEQUENCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", TlsVersion)
 def test_a_response_that_goes_on_for_ever(version: TlsVersion, ports: dict[str, int]) -> None:
     found, _ = driven(ports["interim"], "interim", version)

@@ -47,6 +47,7 @@ def test_a_response_has_the_time_for_an_answer(pem: Path) -> None:
     assert not driven(never, "request; abort", 0.0).worked
 
 
+@pytest.mark.slow
 def test_so_has_the_handshake(pem: Path) -> None:
     quick = tls_server(server_context(pem), late_pong)
 

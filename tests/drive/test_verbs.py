@@ -267,6 +267,7 @@ def test_sleeping(server: str, wait: str, driver: Driver) -> None:
     assert woken - begun >= {"500us": 500_000, "30ms": 30_000_000}[wait]
 
 
+@pytest.mark.slow
 def test_the_idle_limit() -> None:
     async def idled() -> Drive:
         async with running(("polite",)) as ports:
@@ -312,6 +313,7 @@ def test_a_server_that_does_not_end_its_tls(driver: Driver) -> None:
     assert found.did(EventKind.EOF) is not None
 
 
+@pytest.mark.slow
 def test_a_request_that_is_never_answered(driver: Driver) -> None:
     deaf = RawSettings(request=b"no end of line", response=re.compile(b"."))
     patience = replace(SHORT, server=1.0, answer=0.0)
@@ -363,6 +365,7 @@ def test_a_server_that_takes_any_number_of_requests(
     assert found.failure is None
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_used_up() -> None:
     """By age, or here by an idle timer that is shorter than the time between two requests."""
     with own_server("polite") as (port, _):

@@ -177,6 +177,7 @@ def word_about(flow: ExplainedFlow, reason: str) -> KernelReset:
 # --- memory -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_flood_is_bounded_and_what_is_forgotten_is_counted() -> None:
     """Connections that only begin: the quietest are let go, and said to be."""
     link, arrivals = reset_alone()

@@ -67,6 +67,7 @@ def test_in_any_tunnel_the_diagnosis_is_the_same(name: str) -> None:
         assert {flow.tunnels for flow in found.flows} == {(tunnel_of(name).name,)}
 
 
+@pytest.mark.slow
 def test_all_captures_in_two_tunnels() -> None:
     name = f"VXLAN 42 {wrapping.BETWEEN_4}, inside GRE key 7 {wrapping.BETWEEN_4}"
     for path in CAPTURES:
@@ -79,6 +80,7 @@ def causes(flows: tuple[ExplainedFlow, ...]) -> list[tuple[object, ...]]:
     return [(flow.client, flow.signature, *(t.reset.cause for t in flow.resets)) for flow in flows]
 
 
+@pytest.mark.slow
 def test_a_mirror_beside_the_plain_packets_changes_nothing() -> None:
     for path in CAPTURES:
         found = told(rewritten(path, "vxlan", beside=True))

@@ -76,6 +76,7 @@ def test_a_failure_shrinks_to_two_words_in_few_questions() -> None:
         assert asked <= 80
 
 
+@pytest.mark.slow
 def test_shrinking_keeps_what_it_has_when_it_is_ended() -> None:
     start = next(example for example in drawn(5, 400) if leaves_unread(example))
     told: list[Example] = []

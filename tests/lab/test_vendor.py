@@ -164,6 +164,7 @@ def test_a_server_that_ends_at_once_says_why(tmp_path: Path, here: Workspace) ->
     assert said == r"it ended with status 1: no \x1b[31mthank you"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_never_ready_says_what_it_said(tmp_path: Path, here: Workspace) -> None:
     source = 'import time\nprint("thinking", flush=True)\ntime.sleep(600)'
     said = reason(server(tmp_path, "ready_within = 1\n", source=source), here)
@@ -208,6 +209,7 @@ for _ in range(2):
 """Servers within a server: in sessions of their own, and deaf to the signal."""
 
 
+@pytest.mark.slow
 def test_what_does_not_stop_is_killed_with_all_its_children(
     tmp_path: Path, here: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,7 @@ def test_polite_answers_our_end_with_its_own(end: str, version: str, ports: dict
         assert not client.pull()
 
 
+@pytest.mark.slow
 def test_idle_connections_end_after_a_second() -> None:
     """Never sooner; how much later, the machine decides."""
 

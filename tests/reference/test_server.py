@@ -198,6 +198,7 @@ def test_two_hundred_at_the_same_time(host: str, polite: int) -> None:
 # --- the certificate ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_certificate_is_new_each_time_and_good_for_loopback() -> None:
     first, second = (x509.load_pem_x509_certificate(self_signed()) for _ in range(2))
     assert first.serial_number != second.serial_number

@@ -568,6 +568,7 @@ def gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_without_privileges_auto_goes_on_with_none_and_says_why() -> None:
     output = said("privileges.clear_capabilities(); run()")
     assert "none 0 no capture: packet: opening a packet socket needs root" in output
@@ -576,6 +577,7 @@ def test_without_privileges_auto_goes_on_with_none_and_says_why() -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["'packet'", "'auto', require=True"])
 def test_without_privileges_a_capture_that_is_demanded_ends_with_3(arguments: str) -> None:
     output = said(f"privileges.clear_capabilities(); run({arguments})")
@@ -595,6 +597,7 @@ def test_a_full_disk_breaks_the_capture_not_the_probe(tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_a_capture_file_that_cannot_be_made_is_a_usage_error() -> None:
     output = said("run(path=Path('/proc/none/capture.pcapng'))")
     assert "exit 2 cannot write" in output or "no capture" in output

@@ -67,6 +67,7 @@ def written(vendors: list[Vendor], command: str = "", *, is_transposed: bool = F
 # --- Terminal -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "encoding", "is_transposed"),
     [
