@@ -27,6 +27,8 @@ func main() {
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "hello from Go")
 	})
-	server := http.Server{Addr: os.Args[1], IdleTimeout: idle}
+	server := http.Server{
+		Addr: os.Args[1], IdleTimeout: idle, ReadHeaderTimeout: idle, ReadTimeout: idle, WriteTimeout: 3 * time.Second,
+	}
 	log.Fatal(server.ListenAndServeTLS(os.Args[2], os.Args[3]))
 }

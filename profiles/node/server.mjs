@@ -13,13 +13,22 @@ function answer(request, response) {
   response.end(body);
 }
 
-const tls = { cert: readFileSync(cert), key: readFileSync(key), minVersion: "TLSv1.2" };
+const tls = {
+  cert: readFileSync(cert),
+  key: readFileSync(key),
+  minVersion: "TLSv1.2",
+  handshakeTimeout: Number(idle),
+};
 let server;
 if (protocol === "http2") {
   server = createSecureServer(tls, answer);
   server.setTimeout(Number(idle));
 } else {
-  server = createServer(tls, answer);
+  server = createServer({ ...tls, connectionsCheckingInterval: 250 }, answer);
   server.keepAliveTimeout = Number(idle);
+  // Above keepAliveTimeout and its second of grace, which they would overtake in old versions.
+  server.headersTimeout = server.requestTimeout = Number(idle) + 1500;
+  server.timeout = 2000;
+  server.maxRequestsPerSocket = 50;
 }
 server.listen(Number(port), host);

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.vendors import vendor
 from tlsprobe.campaign.lab import _left
-from tlsprobe.campaign.lab_columns import columns_of, patience_with
+from tlsprobe.campaign.lab_columns import columns_of, patience_with, shipped_columns
 from tlsprobe.model.profile import Profile
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols.http2 import Http2Settings
@@ -54,6 +54,28 @@ def test_who_names_no_signals_can_be_told_to_stop(tmp_path: Path) -> None:
     assert told
     assert all(name.startswith("stop-") for name in told)
     assert set(told) < set(names(load_profile("nginx"), ("shutdown",)))
+
+
+def test_of_limits_those_are_asked_that_the_server_has_in_the_protocol(tmp_path: Path) -> None:
+    everything = names(
+        vendor(tmp_path, START + 'protocol = { large = "all of it" }\n'), ("limits",)
+    )
+    assert {"limit-requests", "limit-age", "limit-stall"} <= set(everything)
+    own, other = columns_of(load_profile("apache"))
+    asked = {
+        name: [s.name for s in column.steps(["limits"])]
+        for name, column in (("h1", own), ("h2", other))
+    }
+    assert asked["h2"] == ["limit-stall"]
+    assert "limit-requests-send" in asked["h1"]
+    assert "limit-age" not in asked["h1"]
+
+
+def test_the_limits_of_a_server_are_named_by_protocols_that_it_is_probed_in() -> None:
+    for profile in shipped_columns().values():
+        spoken = {column.profile.protocol for column in columns_of(profile)}
+        assert profile.lab is not None
+        assert set(profile.lab.limits or ()) <= spoken, profile.name
 
 
 def test_who_never_ends_an_idle_connection_is_not_waited_for(tmp_path: Path) -> None:

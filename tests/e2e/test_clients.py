@@ -25,7 +25,7 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 def watched(scenario: Scenario, folder: Path) -> Watched:
     async def observe() -> list[Seen]:
         async with running(load_profile(scenario.vendor), here) as server:
-            return await watch(scenario, server, 1, folder / "client.pcapng")
+            return await watch(scenario, server, 1, folder / "client.pcapng", here.tools)
 
     with new_workspace() as here:
         (seen,) = trio.run(observe)

@@ -9,6 +9,7 @@ import pytest
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.profile import Lab
+from tlsprobe.model.sequence import ConnectionLimit
 from tlsprobe.model.target import Login
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols.http1 import Http1Settings
@@ -89,6 +90,7 @@ def test_everything_that_it_can_say(tmp_path: Path) -> None:
         concurrency = 4
         patience = 2.5
         protocol = { large = "/large" }
+        limits = { raw = ["stall"] }
         alpn = ["h2"]
         sequences = ["client-first"]
         notes = "n"
@@ -127,6 +129,7 @@ def test_everything_that_it_can_say(tmp_path: Path) -> None:
         concurrency=4,
         patience=2.5,
         protocol={"large": "/large"},
+        limits={"raw": frozenset({ConnectionLimit.STALL})},
         alpn=("h2",),
         sequences=("client-first",),
         notes="n",
@@ -163,6 +166,11 @@ def test_in_the_lab_the_protocol_may_be_told_something_else(tmp_path: Path) -> N
         ('start = ["@behind_port@"]', "lab.start: there is no @behind_port@ here"),
         ('start = ["x"]\nbuild = [["cc", "@folder@"]]', "lab.build: there is no @folder@ here"),
         ('start = ["x"]\nvalues = { port = "1" }', "lab.values.port: the lab says that itself"),
+        ('start = ["x"]\nlimits = ["stall"]', "lab.limits: write lists by protocol"),
+        (
+            'start = ["x"]\nlimits = { http1 = ["many"] }',
+            "lab.limits.http1: write a list of requests",
+        ),
         ('start = ["x"]\nprotocol = { big = "/" }', "lab.protocol.big: unknown key;"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``tlsprobe lab clients``: what psql and curl do to a server that closes first."""
+"""``tlsprobe lab clients``: what psql, curl and pools do to a server that closes first."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from tlsprobe.lab.clients import (
     version,
     watch,
 )
+from tlsprobe.lab.install import install
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.facts import ClientFact, FactsHeader, Load, TrialFact
@@ -80,6 +81,11 @@ async def watch_clients(
     with writing(asked.folder):
         asked.folder.mkdir(parents=True, exist_ok=True)
     with new_workspace() as here:
+        if asked.install:
+            lacking = dict.fromkeys(s.vendor for s in scenarios)
+            drivers = {s.driver: s.profile for s in scenarios}
+            wanted = [*map(load_profile, lacking), *filter(None, drivers.values())]
+            await install(wanted, here.tools, progress.note)
         async with interruptible(progress.note) as stop, trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             for scenario in scenarios:
@@ -149,7 +155,7 @@ def _watched(
 
 async def _watch(scenario: Scenario, here: Workspace, asked: ClientsSettings) -> WatchedClient:
     """One scenario against its server, its facts in a folder of its own. Raises CannotMeasure."""
-    reason = missing(scenario)
+    reason = missing(scenario, here.tools)
     if reason is not None:
         raise CannotMeasure(reason)
     place = asked.folder if asked.captures else here.scratch
@@ -157,8 +163,8 @@ async def _watch(scenario: Scenario, here: Workspace, asked: ClientsSettings) ->
         target = Target(scenario.name, server.host, server.port, scenario.vendor, "")
         header = FactsHeader(TOOL, target, stamp(datetime.now(UTC)))
         file = place / f"clients-{scenario.name}.pcapng"
-        seen = await watch(scenario, server, asked.trials, file)
-        said = ClientFact(_parties(scenario, server), seen[-1].said)
+        seen = await watch(scenario, server, asked.trials, file, here.tools)
+        said = ClientFact(await _parties(scenario, server, here), seen[-1].said)
     folder = asked.folder / CLIENTS_FOLDER / scenario.name
     return _watched(scenario, said, _recorded(scenario, seen, said, header, folder, asked))
 
@@ -188,6 +194,6 @@ def _recorded(  # noqa: PLR0917 - what is written down of a scenario
     return trials
 
 
-def _parties(scenario: Scenario, server: Started) -> str:
-    client = version(scenario).partition(" (x86_64")[0]
+async def _parties(scenario: Scenario, server: Started, here: Workspace) -> str:
+    client = (await version(scenario, here.tools)).partition(" (x86_64")[0]
     return f"{client}, {server.profile.title} {server.version or ''}".rstrip()

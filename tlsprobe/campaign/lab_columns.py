@@ -16,8 +16,9 @@ from tlsprobe.lab.availability import lab_of
 from tlsprobe.lab.signalled import known
 from tlsprobe.lab.vendor import Started
 from tlsprobe.lab.workspace import SERVER_NAME, Workspace
-from tlsprobe.model.profile import Profile
+from tlsprobe.model.profile import Lab, Profile
 from tlsprobe.model.run import ServerFacts
+from tlsprobe.model.sequence import ConnectionLimit
 from tlsprobe.model.sequence import Sequence as Steps
 from tlsprobe.model.target import Login, Target, TlsIdentity
 from tlsprobe.profiles import list_profiles, load_profile
@@ -39,6 +40,7 @@ class Column:
     profile: Profile
     sequences: tuple[str, ...]
     has_idle: bool
+    limits: frozenset[ConnectionLimit] = frozenset(ConnectionLimit)
 
     def target(self, server: Started) -> Target:
         """The running server, in this protocol."""
@@ -67,6 +69,7 @@ class Column:
             for sequence in every
             if lacks(sequence, offered, has_goodbye=goodbye, knows=knows) is None
             and (self.has_idle or not sequence.is_idle)
+            and sequence.connection_limit in {None, *self.limits}
         )
 
 
@@ -78,13 +81,19 @@ def columns_of(profile: Profile) -> Iterator[Column]:
     own = load_profile(str(lab.folder), lab.protocol)
     has_idle = lab.idle > 0
     own = replace(own, alpn=lab.alpn or own.alpn)
-    yield Column(profile.name, title, own, lab.sequences, has_idle)
+    yield Column(profile.name, title, own, lab.sequences, has_idle, _limits(lab, own))
     for name in lab.also:
         other = load_profile(str(lab.folder.parent / name), lab.protocol)
         other = replace(other, signals=profile.signals)
-        yield Column(
-            f"{profile.name}-{name}", f"{other_title} ({_short(other)})", other, (), has_idle
-        )
+        own_name, its_title = f"{profile.name}-{name}", f"{other_title} ({_short(other)})"
+        yield Column(own_name, its_title, other, (), has_idle, _limits(lab, other))
+
+
+def _limits(lab: Lab, profile: Profile) -> frozenset[ConnectionLimit]:
+    """The limits that the server has in this protocol; all of them where nobody says."""
+    if lab.limits is None:
+        return frozenset(ConnectionLimit)
+    return lab.limits.get(profile.protocol, frozenset())
 
 
 def shipped_columns() -> dict[str, Profile]:

@@ -167,13 +167,15 @@ class RemediesSettings:
 class ClientsSettings:
     """What ``tlsprobe lab clients`` is asked to do: so many ``trials`` of each scenario.
 
-    ``captures``: keep them beside the page. ``summary_only`` and ``typed`` as in ``LabSettings``.
+    ``captures``: keep them beside the page. ``install``: first get what is missing.
+    ``summary_only`` and ``typed`` as in ``LabSettings``.
     """
 
     folder: Path
     trials: int = 5
     captures: bool = False
     summary_only: bool = False
+    install: bool = False
     typed: str = ""
 
 

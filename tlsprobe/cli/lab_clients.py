@@ -1,4 +1,4 @@
-"""``tlsprobe lab clients``: what psql and curl do to a server that closes first."""
+"""``tlsprobe lab clients``: what psql, curl and pools do to a server that closes first."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class ClientsOptions:
         typer.Argument(metavar="SCENARIO", help="curl-idle, psql-done, ... Default: all."),
     ] = None
     trials: Annotated[int, typer.Option(min=1, help="Runs of each client.")] = 5
+    install: Annotated[
+        bool, typer.Option("--install", help="First install what is missing ('lab install').")
+    ] = False
     out_dir: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the page and the captures.")
     ] = Path("results")
@@ -50,13 +53,18 @@ class ClientsOptions:
     def settings(self) -> ClientsSettings:
         """What they ask for."""
         return ClientsSettings(
-            self.out_dir, self.trials, self.captures, self.summary_only, command_line()
+            self.out_dir,
+            self.trials,
+            self.captures,
+            self.summary_only,
+            self.install,
+            command_line(),
         )
 
 
 @taking(ClientsOptions)
 def clients(options: ClientsOptions) -> None:
-    """Watch psql and curl use real servers, and show who resets whom.
+    """Watch psql, curl and pools of drivers use real servers, and show who resets whom.
 
     Example: sudo tlsprobe lab clients curl-idle
 

@@ -1,7 +1,10 @@
-"""What real clients do to a server that closes first: psql and curl, watched from outside.
+"""What real clients do to a server that closes first: psql, curl and pools, watched from outside.
 
 A scenario is a command, what is typed into it and when, and a server of the lab. tlsprobe does not
 drive these connections and cannot read them: all that can be said is who ended what, in packets.
+
+A driver's pool is a small program beside the profile of its server, in ``drivers/``, with a profile
+that says how to get it and start it.
 """
 
 from __future__ import annotations
@@ -21,15 +24,22 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.flows.connection import Flow
+from tlsprobe.lab.availability import Presence, availability, find_program, lab_of, tools_of
 from tlsprobe.lab.commands import SEARCHED
-from tlsprobe.lab.vendor import Started
+from tlsprobe.lab.vendor import Started, versions
+from tlsprobe.lab.workspace import fill_all
 from tlsprobe.model.judgement import Reset
+from tlsprobe.model.profile import Profile
 from tlsprobe.model.trace import Drive, Segment, Stage, Trace
+from tlsprobe.profiles import load_profile
 from tlsprobe.sniff import capture as sniffer
 
 ENDS_WITHIN_S = 30.0
 SETTLES_S = 0.3
 """Seconds after a client's end in which the server's last word may still come."""
+
+DRIVERS = "drivers"
+"""The folder beside a server's profile that holds the drivers whose pools are watched."""
 
 SHORT = 40
 """Bytes that a goodbye or an alert has at most, as TLS records of a segment of their own."""
@@ -44,7 +54,8 @@ class Scenario:
     """One way of using a client. ``{host}`` and ``{port}`` in the command are the server's.
 
     ``typed`` are lines for its standard input, each so many seconds after the client answered the
-    one before; ``package`` brings the program.
+    one before; ``package`` brings the program. Of a ``driver``, the command is what comes behind
+    the words that its profile starts it with.
     """
 
     name: str
@@ -53,6 +64,24 @@ class Scenario:
     command: tuple[str, ...]
     typed: tuple[tuple[float, str], ...] = ()
     package: str = ""
+    driver: str = ""
+
+    @property
+    def profile(self) -> Profile | None:
+        """The driver's profile, which says how to get it and start it."""
+        if not self.driver:
+            return None
+        return load_profile(str(lab_of(load_profile(self.vendor)).folder / DRIVERS / self.driver))
+
+
+PAUSE = "3.5"
+"""Seconds for which a pool has nothing to do: longer than the server lets a session be idle."""
+
+
+def _pool(driver: str, use: str, text: str, pause: str = PAUSE) -> Scenario:
+    """A driver's pool with settings that its program knows by this name."""
+    what = "done" if pause == "0" else use
+    return Scenario(f"{driver}-{what}", "postgres", text, (pause, use), driver=driver)
 
 
 SCENARIOS = (
@@ -93,6 +122,50 @@ SCENARIOS = (
         ((0.0, "select 1;"), (3.5, "")),
         package="postgresql-client",
     ),
+    _pool("psycopg-pool", "default", "a pool of psycopg's is closed after a query", "0"),
+    _pool(
+        "psycopg-pool",
+        "default",
+        "a pool of psycopg's as it comes: the server's idle timeout is first, and a query follows",
+    ),
+    _pool(
+        "psycopg-pool",
+        "max-idle",
+        "the same with min_size=0 and max_idle=1, below the server's idle timeout",
+    ),
+    _pool(
+        "psycopg-pool",
+        "check",
+        "the same with check=ConnectionPool.check_connection, which asks the server first",
+    ),
+    _pool("node-postgres", "default", "a pg.Pool of node-postgres is ended after a query", "0"),
+    _pool(
+        "node-postgres",
+        "default",
+        "a pg.Pool as it comes: the server's idle timeout is first, and a query follows",
+    ),
+    _pool(
+        "node-postgres",
+        "idle-timeout",
+        "the same with idleTimeoutMillis: 1000, below the server's idle timeout",
+    ),
+    _pool("pgx", "default", "a pool of pgx's is closed after a query", "0"),
+    _pool(
+        "pgx",
+        "default",
+        "a pool of pgx's as it comes: the server's idle timeout is first, and a query follows",
+    ),
+    _pool(
+        "pgx",
+        "max-idle",
+        "the same with MaxConnIdleTime of 1 s, below the server's idle timeout",
+    ),
+    _pool("hikaricp", "default", "a HikariCP pool is closed after a query", "0"),
+    _pool(
+        "hikaricp",
+        "default",
+        "a HikariCP pool as it comes: the server's idle timeout is first, and a query follows",
+    ),
 )
 """Every scenario."""
 
@@ -114,34 +187,58 @@ class Watched:
     said: str
 
 
-def missing(scenario: Scenario) -> str | None:
-    """Why the scenario cannot be watched here; None if it can."""
+def missing(scenario: Scenario, tools: Path) -> str | None:
+    """Why the scenario cannot be watched here; None if it can.
+
+    ``tools`` is the folder of all tools that the lab keeps.
+    """
+    if (driver := scenario.profile) is not None:
+        found = availability(driver, tools)
+        return None if found.presence is Presence.HERE else f"{driver.title}: {found.words}"
     name = scenario.command[0]
     if shutil.which(name, path=":".join(SEARCHED)) is None:
         return f"there is no '{name}' (apt-get install {scenario.package})"
     return None
 
 
-def version(scenario: Scenario) -> str:
-    """The first line of what the client says of itself: ``psql (PostgreSQL) 15.18``."""
+async def version(scenario: Scenario, tools: Path) -> str:
+    """What the client says of itself: ``psql (PostgreSQL) 15.18``."""
+    if (driver := scenario.profile) is not None:
+        program = find_program(lab_of(driver), tools_of(driver, tools))
+        said, _ = await versions(driver, program, tools)
+        return f"{driver.title} {said or ''}".rstrip()
     command = (scenario.command[0], "--version")
-    said = run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return said[0] if said else scenario.command[0]
+    told = run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    return told[0] if told else scenario.command[0]
 
 
-async def watch(scenario: Scenario, server: Started, times: int, file: Path) -> list[Seen]:
+def command_of(scenario: Scenario, server: Started, tools: Path) -> list[str]:
+    """The client's command for a server that runs."""
+    names = {"host": server.host, "port": str(server.port)}
+    if (driver := scenario.profile) is None:
+        return [word.format(**names) for word in scenario.command]
+    lab, own = lab_of(driver), tools_of(driver, tools)
+    places = {"tools": str(own), "profile": str(lab.folder)}
+    program = {"program": find_program(lab, own) or ""}
+    return [*fill_all(lab.start, {**names, **places, **program}), *scenario.command]
+
+
+async def watch(
+    scenario: Scenario, server: Started, times: int, file: Path, tools: Path
+) -> list[Seen]:
     """Run a client so often, one after the other; its first connection each time.
 
     The client does not say which port it comes from, so everyone is expected. Raises
     CannotMeasure without a packet socket.
     """
     target = (server.host, server.port)
+    command = command_of(scenario, server, tools)
     spans: list[tuple[int, int, str]] = []
     async with sniffer.open_capture("packet", *target, require=True, pcapng=file) as capture:
         capture.expect_everyone()
         for _ in range(times):
             begun = time.time_ns()
-            said = await trio.to_thread.run_sync(partial(_use, scenario, server))
+            said = await trio.to_thread.run_sync(partial(_use, scenario, command))
             await trio.sleep(SETTLES_S)
             spans.append((begun, time.time_ns(), said))
         await capture.settle()
@@ -192,10 +289,8 @@ def _says(segment: Segment) -> bool:
     return bool(segment.length or segment.fin or segment.rst)
 
 
-def _use(scenario: Scenario, server: Started) -> str:
+def _use(scenario: Scenario, command: Sequence[str]) -> str:
     """Run the client to its end; its last words."""
-    names = {"host": server.host, "port": server.port}
-    command = [word.format(**names) for word in scenario.command]
     said = b""
     with Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT) as client:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlsprobe.model.sequence import Signal
+from tlsprobe.model.sequence import ConnectionLimit, Signal
 from tlsprobe.model.target import Login
 
 
@@ -119,6 +119,8 @@ class Lab:
     set, 0 where there is none, and ``idle_directive`` what sets it. ``behind`` is a vendor to be
     started before, ``also`` are profiles to probe the same running server with;
     ``protocol`` holds keys of the ``[protocol]`` table that are different in the lab.
+    ``limits`` are those on a connection that the server has in each protocol, and that the
+    templates set low: of the chapter ``limits``, the rest is not asked; None: all is asked.
     ``concurrency`` is how many connections at a time it can take, ``patience`` how long a close of
     its takes at most, where the lab's own patience is too short. ``versions`` are those that the
     lab can get beside each other, by name; ``suite`` is there for one of them that runs in a root
@@ -159,6 +161,7 @@ class Lab:
     concurrency: int = 16
     patience: float | None = None
     protocol: Mapping[str, object] = field(default_factory=dict)
+    limits: Mapping[str, frozenset[ConnectionLimit]] | None = None
     alpn: tuple[str, ...] | None = None
     sequences: tuple[str, ...] = ()
     notes: str = ""

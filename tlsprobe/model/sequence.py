@@ -434,6 +434,14 @@ class Limit(StrEnum):
     IDLE = "idle"
 
 
+class ConnectionLimit(StrEnum):
+    """A limit that a server sets to one connection, however well it is used."""
+
+    REQUESTS = "requests"
+    AGE = "age"
+    STALL = "stall"
+
+
 Wait = float | Limit
 """How long a step may take: seconds, or one of the run's limits."""
 
@@ -517,6 +525,17 @@ class Sequence:
     def is_idle(self) -> bool:
         """Whether some step waits for the server's idle timeout."""
         return any(step.wait is Limit.IDLE for step in self.steps)
+
+    @property
+    def connection_limit(self) -> ConnectionLimit | None:
+        """Which limit it uses a connection up to: one on age where it pauses between requests."""
+        for step in self.steps:
+            if step.verb is Verb.EXHAUST:
+                pauses = isinstance(step.wait, float)
+                return ConnectionLimit.AGE if pauses else ConnectionLimit.REQUESTS
+            if step.verb is Verb.STALL:
+                return ConnectionLimit.STALL
+        return None
 
     @property
     def acts_after_idle(self) -> bool:

@@ -30,6 +30,7 @@ from tlsprobe.model.profile import (
     LabRemedy,
     LabVersion,
 )
+from tlsprobe.model.sequence import ConnectionLimit
 
 STOPS = ("TERM", "INT", "QUIT", "KILL")
 """The signals that a server may be stopped with."""
@@ -116,6 +117,22 @@ def _table(value: object) -> Mapping[str, object]:
     if isinstance(value, dict):
         return value
     raise ValueError('write keys of [protocol] with their values in the lab: { path = "/x" }')
+
+
+def _limits(
+    value: object, path: str, mistakes: list[str]
+) -> Mapping[str, frozenset[ConnectionLimit]]:
+    """The limits that a server has, by the adapter of the protocol."""
+    if not isinstance(value, dict):
+        mistakes.append(f'{path}: write lists by protocol: {{ http1 = ["requests", "stall"] }}')
+        return {}
+    found = {}
+    for name, limits in value.items():
+        try:
+            found[name] = frozenset(map(ConnectionLimit, some_names(limits)))
+        except ValueError:
+            mistakes.append(f"{path}.{name}: write a list of {', '.join(ConnectionLimit)}")
+    return found
 
 
 def _ready(value: object) -> re.Pattern[str] | None:
@@ -285,6 +302,7 @@ _LAB: Keys = {
     "concurrency": Key(_some),
     "patience": Key(a_duration),
     "protocol": Key(_table),
+    "limits": Key(inside=_limits),
     "alpn": Key(some_names),
     "sequences": Key(some_names),
     "notes": Key(a_text),
