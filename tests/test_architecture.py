@@ -87,7 +87,7 @@ FENCES: Final = {
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
     "wsproto": ("protocols.websocket",),
-    "numpy": ("captures.blocks",),
+    "numpy": ("captures.blocks", "captures.plain_packets"),
     "duckdb": ("report.fleet_parquet",),
     "distributed": ("fleet.dask_engine", "fleet.dask_task"),
 }

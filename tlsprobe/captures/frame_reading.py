@@ -18,7 +18,7 @@ from tlsprobe.captures.foreign import CONVERT, link_text
 from tlsprobe.captures.frame_layout import layout_of
 from tlsprobe.captures.packing import Packing
 from tlsprobe.captures.pcap import RECORD_HEAD, Batch, Walker
-from tlsprobe.captures.pieces import Pieces
+from tlsprobe.captures.pieces import LARGE_CHUNK, Pieces
 from tlsprobe.captures.places import Placed, Places
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Counts, Kind, Wanted
 from tlsprobe.captures.summary import LISTED_LIMIT, Summary
@@ -60,7 +60,7 @@ class FrameReading(Counts):
             if self.total >= LISTED_LIMIT:
                 summary.stop_listing()
                 self._places.forget()
-            if blocks is None and self.total >= MANY:
+            if blocks is None and max(self.total, self._places.expected) >= MANY:
                 from tlsprobe.captures.blocks import Blocks  # noqa: PLC0415 - brings numpy
 
                 blocks = Blocks(summary, self._look, self.total)
@@ -112,16 +112,24 @@ class FrameReading(Counts):
         numbers = sorted(pieces.union(listed)) if pieces else listed
         self._decoder = Decoder()
         decode = self._decoder.decode
-        found = self._places.frames(numbers) if self._places.known else self._walked(numbers)
-        for number, index, time_ns, link, length, data in found:
+
+        def decoded(placed: Placed) -> Packet | None:
+            number, index, time_ns, link, length, data = placed
             try:
                 packet = decode(data, link, length, time_ns, number, index)
             except Malformed as why:
                 if number not in pieces:
                     self._skip(f"{self.name}: packet {number}: {why}")
-                continue
-            if packet is not None and wanted(packet.key):
-                yield packet
+                return None
+            return packet if packet is not None and wanted(packet.key) else None
+
+        places = self._places
+        if self.total >= MANY and places.link == frames.ETHERNET:
+            from tlsprobe.captures.plain_packets import packets  # noqa: PLC0415 - brings numpy
+
+            return packets(places, numbers, self._decoder, decoded)
+        found = places.frames(numbers) if places.known else self._walked(numbers)
+        return (packet for placed in found if (packet := decoded(placed)) is not None)
 
     def _walked(self, numbers: list[int]) -> Iterator[Placed]:
         """The same where no places are known: from a walk over all records."""
@@ -142,7 +150,7 @@ class FrameReading(Counts):
         """All packets; ``total`` counts those before the batch, and at the end all."""
         self._begin()
         walker = Walker(self.name)
-        pieces = Pieces(self._file, packing=self._packing, watch=self.watch)
+        pieces = Pieces(self._file, packing=self._packing, size=LARGE_CHUNK, watch=self.watch)
         for piece in pieces:
             for batch in walker.feed(piece):
                 if self.kind == "pcap" and self._packing is None:

@@ -8,10 +8,10 @@ from typing import BinaryIO
 from tlsprobe.captures.packing import Damaged, Packing, unpacked
 
 CHUNK = 1 << 18
-"""What fits into a processor's cache, and what the C library takes from memory it has at hand.
+"""What fits into a processor's cache, and what the C library takes from memory it has at hand."""
 
-Pieces of a megabyte are mapped anew each time, which takes longer than to read them.
-"""
+LARGE_CHUNK = 1 << 20
+"""The same where something is done for each piece, however long, that takes a while."""
 
 Watch = Callable[[int], None]
 """Told now and then how many bytes of the input, as it is, were taken in this pass."""

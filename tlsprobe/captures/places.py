@@ -19,7 +19,7 @@ Placed = tuple[int, int, int, int, int, bytes]
 
 
 class Places:
-    """The places of all packets of a pcap file, eight bytes each.
+    """The places of all packets of a pcap file, eight bytes each. ``batch`` is its latest one.
 
     Of what is no plain file nothing is remembered, nor of pcapng, whose packets may be of any
     interface.
@@ -30,9 +30,31 @@ class Places:
         # Other streams may have a descriptor, too, of what they unpack.
         if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
             self._fd = file.fileno()
+        self._size = 0 if self._fd is None else os.fstat(self._fd).st_size
         self._begins = array("Q")
         self._end = 0
-        self._batch: Batch | None = None
+        self.batch: Batch | None = None
+
+    @property
+    def expected(self) -> int:
+        """About how many packets there are, if all are as large as those that were noted."""
+        return len(self._begins) * self._size // self._end if self._end else 0
+
+    @property
+    def edges(self) -> array[int]:
+        """Where each packet begins, and where the last one ends."""
+        edges = self._begins[:]
+        edges.append(self._end)
+        return edges
+
+    @property
+    def link(self) -> int | None:
+        """The link type of all packets; None where packets cannot be read again."""
+        return self.batch.interface.link if self.batch is not None and self.known else None
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes of the file: fewer than asked for where somebody has cut it."""
+        return b"" if self._fd is None else os.pread(self._fd, size, start)
 
     @property
     def known(self) -> bool:
@@ -43,7 +65,7 @@ class Places:
         """The packets of a batch whose buffer begins at ``base``; what follows, at ``end``."""
         if self._fd is not None:
             self._begins.extend(map(base.__add__, batch.offsets))
-            self._end, self._batch = end, batch
+            self._end, self.batch = end, batch
 
     def forget(self) -> None:
         """There are too many."""
@@ -55,7 +77,7 @@ class Places:
 
         Those that follow each other in the file are read at once.
         """
-        batch, begins, fd = self._batch, self._begins, self._fd
+        batch, begins, fd = self.batch, self._begins, self._fd
         if batch is None or fd is None:
             return
         read = struct.Struct(f"{batch.order}IIII").unpack_from

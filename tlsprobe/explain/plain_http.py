@@ -26,6 +26,9 @@ MOST_FRAMED = 1_000
 
 _HEAD_BYTES = 8192
 
+_FIRST_LETTERS = frozenset(range(ord("A"), ord("Z") + 1))
+"""A method, a version and the preface of HTTP/2 begin with one: most other payloads do not."""
+
 
 @dataclass(slots=True)
 class _Message:
@@ -63,17 +66,17 @@ class PlainHttp:
 
     def watch(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """The same packets."""
-        heads = self._heads
+        heads, framed = self._heads, self._framed
         for packet in packets:
             payload = packet.payload
             if payload:
-                if packet.key in self._framed:
-                    self._framed[packet.key].take(packet)
-                elif payload.startswith(PREFACE):
+                if framed and packet.key in framed:
+                    framed[packet.key].take(packet)
+                elif payload[0] in _FIRST_LETTERS and payload.startswith(PREFACE):
                     self._begin_frames(packet)
-                elif begins_message(payload):
+                elif payload[0] in _FIRST_LETTERS and begins_message(payload):
                     self._begin(packet)
-                elif packet.key in heads:
+                elif heads and packet.key in heads:
                     whole = len(payload) == packet.length
                     heads[packet.key].tail = payload[-len(END) :] if whole else b""
             yield packet

@@ -223,24 +223,20 @@ class Connection:
             number, time_ns, _SIDES[way], flags, start, length, ack, window,
             ttl, ip_id, timestamps, df, window_scale, options, text,
         ))  # fmt: skip
-        if len(self._opening) < OPENING and not self.released:
-            self._opening.append(segment)
-            self.held += 1
-        else:
-            self._keep(segment)
-
-    def _keep(self, segment: Segment) -> None:
-        """One of the latest."""
         if self.released:
             return
-        if self._latest is None:
-            self._latest = deque()
-        self._latest.append(segment)
-        if len(self._latest) > self._most:
-            self._latest.popleft()
+        latest = self._latest
+        if latest is not None and len(latest) == self._most:
+            latest.append(segment)
             self.left_out += 1
+            return
+        if latest is not None:
+            latest.append(segment)
+        elif len(self._opening) < OPENING:
+            self._opening.append(segment)
         else:
-            self.held += 1
+            self._latest = deque((segment,), self._most)
+        self.held += 1
 
     def _opens(self, packet: Packet, way: int) -> None:
         grown = self.streams[way].opens((packet.seq + 1) & MASK)

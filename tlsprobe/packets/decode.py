@@ -81,13 +81,14 @@ class CutOff(Malformed):
 class Decoder:
     """Holds what one frame alone does not tell: fragments, places, the packets of a moment ago.
 
-    ``closed`` counts the frames that may hold TCP and are not looked into, by kind.
+    ``is_copy`` is `Copies.has`; ``closed`` counts the frames that may hold TCP and are not looked
+    into, by kind.
     """
 
     def __init__(self) -> None:
         self.fragments = Fragments()
         self.closed: Counter[str] = Counter()
-        self._is_copy = Copies().has
+        self.is_copy = Copies().has
         self._places: dict[tuple[object, ...], int] = {}
         self._names: dict[tuple[str, str, bytes], str] = {}
 
@@ -156,7 +157,7 @@ class Decoder:
                 kinds,
                 index,
                 False,
-                self._is_copy(copied, time_ns, index, ip_id),
+                self.is_copy(copied, time_ns, index, ip_id),
                 "",
             ),
         )
@@ -305,7 +306,7 @@ class Decoder:
             window_scale=scale if flags & _SYN else None,
             options=None if cut else kinds,
             interface=place,
-            copy=self._is_copy(shared, time_ns, place, ip_id),
+            copy=self.is_copy(shared, time_ns, place, ip_id),
             tunnel=tunnel,
         )
 
