@@ -174,6 +174,9 @@ def test_the_container_runs_as_nobody_special_and_only_its_sniffer_may_capture()
     granted = re.findall(r"setcap (\S+) (\S+)", str(found))
     assert granted == [("cap_net_raw=ep", '"$(command')]
     assert "--privileged" not in str(found)
+    (started,) = (rest for word, rest in found if word == "ENTRYPOINT")
+    assert "setpriv" in started
+    assert '"--ambient-caps", "-all"' in started
     for word, rest in found:
         if word == "COPY" and "--from" not in rest:
             *sources, _ = rest.split()
