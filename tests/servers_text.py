@@ -288,6 +288,9 @@ listen_port={port}
 anonymous_enable=YES
 anon_root={folder}/files
 secure_chroot_dir={folder}/empty
+write_enable=YES
+anon_upload_enable=YES
+anon_other_write_enable=YES
 local_enable=NO
 ssl_enable=YES
 allow_anon_ssl=YES
@@ -301,18 +304,19 @@ max_per_ip=0
 
 @contextmanager
 def running_vsftpd(pki: Pki) -> Iterator[TextServer]:
-    """A vsftpd with nothing but an empty folder for anonymous users."""
+    """A vsftpd with a folder for anonymous users, and one in it where they may write."""
     binary, port = need_server("vsftpd"), free_port()
     need_root("vsftpd")
     with _open_folder("vsftpd") as folder:
         conf, log = folder / "vsftpd.conf", folder / "output.log"
         conf.write_text(_VSFTPD_CONF.format(folder=folder, pki=pki, port=port))
-        for name in ("files", "empty"):
+        for name in ("files", "empty", "files/incoming"):
             _made(folder / name)
+        _own(folder / "files/incoming", "ftp")
         with running(
             [binary, conf],
             ready=lambda: _accepts((LOCALHOST, port)),
             log=log,
             stop=signal.SIGTERM,
         ) as pid:
-            yield TextServer({"ftp": port}, pid, log)
+            yield TextServer(dict.fromkeys(("ftp", "ftps-upload", "ftps-download"), port), pid, log)

@@ -39,7 +39,7 @@ def driven(sequence: Sequence, port: int, version: TlsVersion) -> tuple[Drive, i
     announced: list[tuple[str, int]] = []
     address = ("127.0.0.1", port)
     route = Route((socket.AF_INET, address), address, context(version), raw(PING), WAITS)
-    route = replace(route, announce=announced.append)
+    route = replace(route, announce=lambda client, _: announced.append(client))
     return trio.run(drive, route, sequence), len(announced)
 
 

@@ -20,6 +20,7 @@ import trio
 from tests.patient_servers import patient_servers
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
+from tlsprobe.drive.tcp import Announce, unannounced
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import TlsIdentity, TlsVersion
@@ -64,7 +65,7 @@ def route(
     host: str = "127.0.0.1",
     patience: Patience = LONG,
     settings: RawSettings = PING,
-    announce: Callable[[tuple[str, int]], None] = lambda _: None,
+    announce: Announce = unannounced,
 ) -> Route:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     tls = client_context(version, TlsIdentity(), None, ())
@@ -116,7 +117,7 @@ def told(found: Drive) -> list[str]:
 @pytest.mark.parametrize("host", loopbacks())
 def test_an_orderly_close(version: TlsVersion, host: str, ports: dict[str, int]) -> None:
     announced: list[tuple[str, int]] = []
-    where = route(ports["polite"], version=version, host=host, announce=announced.append)
+    where = route(ports["polite"], version=version, host=host, announce=lambda client, _: announced.append(client))
     found = trio.run(drive, where, parse("request; close_notify; fin; drain"))
     check(found)
     assert announced == [found.client]

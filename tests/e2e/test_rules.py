@@ -120,6 +120,7 @@ ELSEWHERE = {
     "INTEROP-CUT-OFF": "told of our own path, and broken by nobody: tests/e2e/test_wire.py",
     "TLS13-EARLY": "told of a server that takes early data, which none of ours does: tests/judge",
     "TLS12-RENEGOTIATE": "told of TLS 1.2, and broken by nobody: tests/judge",
+    "FTPS-DATA": "told of FTP servers, and broken by nobody: tests/e2e/test_ftps_data.py",
     "H2-TWO-STAGES": "asked of servers that are told to drain: tests/judge",
     "STOP-IN-FLIGHT": "asked of servers that are told to stop: tests/e2e/test_shutdown.py",
     "STOP-RACE": "the same",

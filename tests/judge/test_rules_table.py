@@ -81,6 +81,8 @@ UNREAD = play(
 )
 """A response of which our side reads nothing for long."""
 
+TAKEN = Remark(RemarkKind.VERDICT, "226 Transfer complete.")
+
 TABLE = {
     "TLS12-NOTIFY": Row(
         keeps=play(*SERVER_LEADS, tls="1.2"),
@@ -312,6 +314,12 @@ TABLE = {
         broken=FAIL,
         elsewhere=play(C.notify(), S.notify() + S.fin(), protocol="websocket"),
     ),
+    "FTPS-DATA": Row(
+        keeps=driven(play(*ORDERLY, protocol="ftps"), remarks=(TAKEN,)),
+        breaks=driven(play(C.fin(), S.fin(), protocol="ftps"), remarks=(TAKEN,)),
+        broken=INFO,
+        elsewhere=play(*ORDERLY, protocol="ftps"),
+    ),
     "SMTP-221": Row(
         keeps=play(*LAST_REQUEST, S.notify() + S.fin(), protocol="smtp"),
         breaks=play(C.goodbye(asks=True), S.notify() + S.fin(), protocol="smtp"),
@@ -463,6 +471,7 @@ LEVELS = {
     "LDAP-ALERT": Level.MUST,
     "PG-TERMINATE": Level.SHOULD,
     "WS-CLOSE": Level.MUST,
+    "FTPS-DATA": Level.INFO,
     "SMTP-221": Level.MUST,
     "IMAP-BYE": Level.MUST,
     "MQTT-DISCONNECT": Level.SHOULD,

@@ -69,6 +69,15 @@ def test_both_directions_are_one_connection_and_strangers_only_count() -> None:
     assert demultiplexer.last_ns == 1_000_000 + 18_000
 
 
+def test_a_server_may_have_a_port_for_each_connection() -> None:
+    talk, demultiplexer = whole(), Demultiplexer((SERVER[0], 21))
+    demultiplexer.expect(CLIENT, SERVER[1])
+    demultiplexer.file(arrivals(*frames(talk)))
+    assert demultiplexer.take(CLIENT) is NOTHING
+    flow = demultiplexer.take(CLIENT, port=SERVER[1])
+    assert (facts(flow.segments), flow.coverage) == (said(talk), Coverage.WHOLE)
+
+
 def test_what_was_taken_is_gone_and_no_longer_expected() -> None:
     demultiplexer = expecting()
     assert demultiplexer.take(CLIENT) == NOTHING

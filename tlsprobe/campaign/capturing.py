@@ -10,16 +10,18 @@ from tlsprobe.sniff.capture import Capture, open_capture
 from tlsprobe.sniff.shared import SharedCaptures
 
 Capturing = Callable[
-    [Settings, str, int, Callable[[str], None]], AbstractAsyncContextManager[Capture]
+    [Settings, str, int | None, Callable[[str], None]], AbstractAsyncContextManager[Capture]
 ]
 """How a campaign comes by its capture: `capturing`, or one that others share."""
 
 
 @asynccontextmanager
 async def capturing(
-    settings: Settings, host: str, port: int, warned: Callable[[str], None]
+    settings: Settings, host: str, port: int | None, warned: Callable[[str], None]
 ) -> AsyncIterator[Capture]:
     """A capture of what this machine and ``host`` say; ``warned`` is told what it lacks.
+
+    ``port`` None: over all ports, where the server names a new one each time.
 
     Raises CannotMeasure and UsageError as `open_capture` does.
     """
@@ -42,8 +44,12 @@ def sharing(shared: SharedCaptures) -> Capturing:
 
     @asynccontextmanager
     async def captured(
-        settings: Settings, host: str, port: int, warned: Callable[[str], None]
+        settings: Settings, host: str, port: int | None, warned: Callable[[str], None]
     ) -> AsyncIterator[Capture]:
+        if port is None:  # a shared sniffer tells servers apart by their ports
+            async with capturing(settings, host, port, warned) as capture:
+                yield capture
+            return
         async with shared.capture(
             settings.capture,
             host,

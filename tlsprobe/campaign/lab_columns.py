@@ -77,7 +77,7 @@ def columns_of(profile: Profile) -> Iterator[Column]:
     """The vendor's own protocol, then the others that it is to be probed with."""
     lab = lab_of(profile)
     title = lab.title or profile.title
-    other_title = title.removesuffix(" (HTTP)")
+    other_title = title.removesuffix(" (HTTP)").removesuffix(" (FTP)")
     own = load_profile(str(lab.folder), lab.protocol)
     has_idle = lab.idle > 0
     own = replace(own, alpn=lab.alpn or own.alpn)

@@ -10,7 +10,7 @@ def trace_of(capture: sniffer.Capture, found: Drive, lost: bool, protocol: str) 
     """Script and wire in one, up to where our side left; ``lost``: packets of it may be missing."""
     if capture.backend == "none" or found.client is None:
         return Trace(found, (), Coverage.NONE, protocol)
-    segments, coverage = capture.take(found.client, *_connecting(found))
+    segments, coverage = capture.take(found.client, *_connecting(found), found.server[1])
     left = found.did(EventKind.LEFT)
     seen = tuple(s for s in segments if left is None or s.time_ns <= left.time_ns)
     gap = None
@@ -23,7 +23,7 @@ def trace_of(capture: sniffer.Capture, found: Drive, lost: bool, protocol: str) 
 def forget(capture: sniffer.Capture, found: Drive) -> None:
     """Take a connection's packets out of the capture's memory, unseen."""
     if found.client is not None:
-        capture.take(found.client, *_connecting(found))
+        capture.take(found.client, *_connecting(found), found.server[1])
 
 
 def _connecting(found: Drive) -> tuple[int, int]:

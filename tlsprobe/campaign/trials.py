@@ -55,7 +55,7 @@ from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
-from tlsprobe.protocols import Conversations, spoken
+from tlsprobe.protocols import Conversations, is_commanded, spoken
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
 
@@ -99,7 +99,8 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         stop, lambda: reach(target, converse, settings), "before anything was measured"
     )
     host, port = numeric(reached.address)
-    async with capture_with(settings, host, port, watcher.warned) as capture:
+    captured = None if is_commanded(converse) else port
+    async with capture_with(settings, host, captured, watcher.warned) as capture:
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 import trio
@@ -168,6 +169,15 @@ class Connection:
         self._opened = 0
         self._due = math.inf
         self._turn_ends = 0.0
+
+    def go_to(self, port: int, earlier: bytes) -> None:
+        """Go to another port of the same host, and offer to resume a session; not connected yet."""
+        route = self.route
+        family, where = route.address
+        address = family, (where[0], port, *where[2:])
+        self.route = replace(route, address=address, server=(route.server[0], port))
+        self.earlier = earlier
+        self.transport.go_to(port)
 
     async def connect(self) -> None:
         """Connect, within the server's patience."""
@@ -375,6 +385,8 @@ class Connection:
         conversation = self.conversation
         awaited = conversation.phase is Phase.OWED and not conversation.partial
         is_opening = self.mark is None and self.tls is not None and self.tls.handshaken
+        if self.was_asked_for:
+            return  # a file without a byte ends like any other
         if is_opening and (conversation.phase is Phase.GREETING or awaited):
             self.ended_early = True
 
@@ -504,6 +516,12 @@ class Connection:
         """A failure with what the server has said of an answer that did not become whole."""
         so_far = self.conversation.so_far
         return f"{failure}; it said: {so_far}" if so_far else failure
+
+    @property
+    def was_asked_for(self) -> bool:
+        """Whether what the server says here, up to its end, was asked for on another connection."""
+        control = self.conversation.control
+        return control is not None and control.asks
 
     @property
     def over(self) -> bool:

@@ -14,6 +14,7 @@ import trio
 from tlsprobe.drive.connection import Connection, GivenUp, Piece
 from tlsprobe.drive.greeting import await_handshake, await_readiness, begin_tls, shake_hands
 from tlsprobe.drive.route import Route
+from tlsprobe.drive.tcp import unannounced
 from tlsprobe.model.sequence import Step
 from tlsprobe.model.trace import EventKind, Mark, RecordKind, Side, Stage
 from tlsprobe.protocols.conversation import Phase
@@ -35,7 +36,7 @@ async def early_session(route: Route) -> bytes:
 
     Whatever becomes of that connection, nothing is raised: the next one will meet the same.
     """
-    scout = Connection(replace(route, announce=lambda _: None, shaper=None))
+    scout = Connection(replace(route, announce=unannounced, shaper=None))
     try:
         await scout.connect()
         tls = await shake_hands(scout, scout.answer_deadline())

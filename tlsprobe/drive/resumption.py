@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.greeting import shake_hands
+from tlsprobe.drive.tcp import unannounced
 from tlsprobe.model.trace import EventKind, RecordKind
 
 
@@ -19,7 +20,7 @@ async def resume(first: Connection) -> None:
     if session is None:
         first.note(EventKind.UNRESUMABLE, "the server gave nothing to resume the session by")
         return
-    route = replace(first.route, announce=lambda _: None, shaper=None)
+    route = replace(first.route, announce=unannounced, shaper=None)
     second = Connection(route, session.data, takes_tickets=first.takes_tickets)
     try:
         was_resumed = await _is_resumed(second)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlsprobe.drive.tcp import Address
+from tlsprobe.drive.tcp import Address, Announce, unannounced
 from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import Ports
 from tlsprobe.protocols.conversation import Conversation
@@ -31,9 +31,10 @@ class Patience:
 class Route:
     """Everything that the connections of one run in one TLS version have in common.
 
-    ``announce`` is told our end of each connection before its first packet can have been seen;
-    ``tickets`` is how many TLS 1.3 tickets this server sends unasked; ``namespace`` is the network
-    namespace to connect from, empty for our own; ``ports`` are those to connect from, None: any.
+    ``announce`` is told our end of each connection, and the server's port, before its first packet
+    can have been seen; ``tickets`` is how many TLS 1.3 tickets this server sends unasked;
+    ``namespace`` is the network namespace to connect from, empty for our own; ``ports`` are those
+    to connect from, None: any.
     With a ``shaper`` the connections go through it. ``signal`` tells the server's process something
     and gives the name of the signal that it was; it raises OSError where there is no such process.
     """
@@ -43,7 +44,7 @@ class Route:
     tls: TlsContext
     converse: Callable[[], Conversation]
     patience: Patience
-    announce: Callable[[tuple[str, int]], None] = lambda _: None
+    announce: Announce = unannounced
     tickets: int = 0
     namespace: str = ""
     ports: Ports | None = None

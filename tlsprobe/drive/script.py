@@ -14,6 +14,7 @@ from typing import Literal, assert_never
 
 import trio
 
+from tlsprobe.drive.command import Command, commanding
 from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.early import ask_early, early_session
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
@@ -77,12 +78,13 @@ async def drive(
     by_id = any(step.form is Form.ID for step in sequence.steps)
     is_small = sequence.uses(Verb.STALL)
     connection = Connection(route, takes_tickets=not by_id, is_small=is_small)
-    script = _Script(connection, sequence, racer, opened)
-    try:
-        await script.run()
-    finally:
-        connection.leave()
-    await connection.leave_path()
+    async with commanding(connection) as command:
+        script = _Script(connection, sequence, racer, opened, command)
+        try:
+            await script.run()
+        finally:
+            connection.leave()
+        await connection.leave_path()
     return connection.report()
 
 
@@ -95,7 +97,9 @@ class _Script:
         sequence: Sequence,
         racer: Racer | None,
         opened: Callable[[], None],
+        command: Command | None = None,
     ) -> None:
+        self.command = command
         self.connection = connection
         self.sequence = sequence
         self.racer = racer
@@ -105,9 +109,13 @@ class _Script:
         connection = self.connection
         undone = True
         try:
+            if self.command is not None:
+                await self.command.give(self.sequence)
             if self.sequence.uses(Verb.EARLY):
                 connection.earlier = await early_session(connection.route)
             await connection.connect()
+            if self.command is not None:
+                await self.command.begin()
             left = list(bursts(await self.opening(list(self.sequence.groups))))
             self.opened()
             while left:
@@ -119,6 +127,8 @@ class _Script:
                 connection.failure = given.reason
         if connection.stage is Stage.SEQUENCE:
             await trio.sleep(max(connection.route.patience.tail, 3 * connection.rtt))
+        if self.command is not None:
+            await self.command.hear()
 
     async def opening(self, groups: list[Group]) -> list[Group]:
         """What comes before the part that is judged; the groups that are left."""
@@ -139,7 +149,7 @@ class _Script:
         if not asks:
             await self.drain_tickets()
         connection.begun = Mark(time.time_ns(), connection.sent, connection.received)
-        connection.ended_early = connection.over
+        connection.ended_early = connection.over and not connection.was_asked_for
         if asks and not connection.over:
             await self.request(groups[0][0].form, deadline)
         connection.mark = self.opening_end(connection.begun)

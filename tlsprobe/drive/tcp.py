@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from enum import IntFlag
+from typing import cast
 
 import trio
 
@@ -25,6 +26,14 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 Address = tuple[socket.AddressFamily, SocketAddress]
 """Family and socket address, as ``getaddrinfo`` gives them."""
+
+
+Announce = Callable[[tuple[str, int], int], None]
+"""Told our end of a connection and the server's port."""
+
+
+def unannounced(client: tuple[str, int], port: int) -> None:
+    """Nobody looks at the packets of this connection."""
 
 
 class Hold(IntFlag):
@@ -76,10 +85,13 @@ class TcpTransport:
         self._socket: socket.socket  # made by connect, whose errors are the machine's
         self.closed = True
 
-    def start(
-        self, announce: Callable[[tuple[str, int]], None], lane: Lane | None = None
-    ) -> tuple[str, int]:
-        """Begin to connect; ``announce`` is called with our end before any packet came back.
+    def go_to(self, port: int) -> None:
+        """Connect to another port of the same host, where it has not begun to."""
+        host, _, *rest = self._sockaddr
+        self._sockaddr = cast(SocketAddress, (host, port, *rest))
+
+    def start(self, announce: Announce, lane: Lane | None = None) -> tuple[str, int]:
+        """Begin to connect; ``announce`` is called with both ends before any packet came back.
 
         Nothing is awaited between the SYN and the call, which is what lets the sniffer's parent
         keep just the packets of connections that are ours. With a ``lane`` the connection goes
@@ -101,7 +113,7 @@ class TcpTransport:
         error = self._socket.connect_ex(self._sockaddr)
         local = lane.client if lane is not None else self._socket.getsockname()
         ours = (str(local[0]), int(local[1]))
-        announce(ours)
+        announce(ours, self._sockaddr[1])
         if error and error != errno.EINPROGRESS:
             raise OSError(error, os.strerror(error))
         return ours

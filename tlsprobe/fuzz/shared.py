@@ -17,6 +17,7 @@ from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
 from tlsprobe.model.facts import ReachedFact
 from tlsprobe.model.target import Target, endpoint
+from tlsprobe.protocols import is_commanded
 from tlsprobe.shaper.link import open_shaper
 
 Stores = Callable[[Target], FactsStore]
@@ -50,8 +51,10 @@ class Shared:
     async def prober(self, target: Target, reached: Reached, captures: AsyncExitStack) -> Prober:
         """A target with its capture; the first one's goes to a file. Raises CannotMeasure."""
         run, (host, port) = self.run, numeric(reached.address)
+        route = next(iter(reached.routes.values()))
+        captured = None if is_commanded(route.converse) else port
         capture = await captures.enter_async_context(
-            capturing(run, host, port, self.watcher.warned)
+            capturing(run, host, captured, self.watcher.warned)
         )
         self.run = replace(run, pcapng=None)
         facts = self.facts(target)

@@ -253,7 +253,8 @@ class RemarkKind(StrEnum):
     """What a server can say about the connection itself.
 
     CLOSE_IMPLIED: by the rules of its protocol the response ends the connection, without a word.
-    TIMED_OUT: it waited for a request in vain, which it says in the form of a response.
+    TIMED_OUT: it waited for a request in vain, which it says in the form of a response. VERDICT: on
+    the connection that commands this one it says whether it took what was transferred.
     """
 
     GOAWAY = "goaway"
@@ -265,6 +266,7 @@ class RemarkKind(StrEnum):
     CLOSE_IMPLIED = "close-implied"
     TIMED_OUT = "timed-out"
     ERROR = "error"
+    VERDICT = "verdict"
 
 
 CLOSING_REMARKS = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})

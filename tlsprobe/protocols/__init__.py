@@ -11,6 +11,7 @@ from tlsprobe.model.target import Login, Target
 from tlsprobe.protocols.amqp import AMQP
 from tlsprobe.protocols.chat import CHAT
 from tlsprobe.protocols.conversation import Conversation, Phase
+from tlsprobe.protocols.ftps import FTPS_DATA
 from tlsprobe.protocols.http1 import HTTP1
 from tlsprobe.protocols.http2 import HTTP2
 from tlsprobe.protocols.ldap import LDAP
@@ -28,6 +29,7 @@ __all__ = [
     "Phase",
     "Protocol",
     "has_goodbye",
+    "is_commanded",
     "make_conversation",
     "offers",
     "phrases",
@@ -35,7 +37,7 @@ __all__ = [
     "spoken",
 ]
 
-_ALL = (HTTP1, HTTP2, WEBSOCKET, MYSQL, LDAP, MQTT, AMQP, CHAT, POSTGRES, RAW)
+_ALL = (HTTP1, HTTP2, WEBSOCKET, MYSQL, LDAP, MQTT, AMQP, CHAT, FTPS_DATA, POSTGRES, RAW)
 
 PROTOCOLS: Mapping[str, Protocol[Any]] = {protocol.name: protocol for protocol in _ALL}
 """The registry: every protocol by the name of its adapter."""
@@ -98,6 +100,11 @@ def phrases(converse: Conversations) -> tuple[bytes, ...]:
         made += [request * 2, request + goodbye]
     others = {b"", request, goodbye}
     return tuple(dict.fromkeys(m for m in made if m not in others and len(m) <= MOST_OF_A_PHRASE))
+
+
+def is_commanded(converse: Conversations) -> bool:
+    """Whether what is probed are connections that another one asks for, to ports it is told."""
+    return converse().control is not None
 
 
 def has_goodbye(profile: Profile) -> bool:

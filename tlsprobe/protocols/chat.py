@@ -203,13 +203,17 @@ class Script:
 
 
 class Chat(Conversation):
-    """One run through a script. Lines that nothing waits for are ignored."""
+    """One run through a script. Lines that nothing waits for are ignored.
+
+    ``answer`` is the newest answer that became whole.
+    """
 
     def __init__(self, script: Script) -> None:
         super().__init__()
         self._script = script
         self._unsaid = deque(script.plain)
         self._awaited: deque[Line] = deque()
+        self.answer = b""
         self._answer = bytearray()
         self._lines = 0
         self._unfinished = bytearray()
@@ -306,6 +310,7 @@ class Chat(Conversation):
         answered = self._awaited.popleft()
         if answered.is_greeting:
             self.named(b" ".join(self._answer.split()))
+        self.answer = bytes(self._answer)
         self._answer.clear()
         self._lines = 0
         if self.phase is not Phase.OWED:

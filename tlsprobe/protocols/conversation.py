@@ -28,6 +28,47 @@ class Phase(Enum):
     FAILED = "failed"
 
 
+class Control(ABC):
+    """The connection that asks for another one: FTP's control connection, for a data connection.
+
+    ``talk`` is its conversation, up to where the server has said to which ``port`` the other one
+    goes. ``resumes``: the other one is to resume its session. ``asks``: what the server is to send
+    over the other one is asked for here, so that its end answers us.
+    """
+
+    talk: Conversation
+    resumes: bool
+    asks: bool
+
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """Where the other connection goes; known once ``talk`` is READY."""
+
+    @abstractmethod
+    def command(self) -> bytes:
+        """What has the other connection begin."""
+
+    @property
+    @abstractmethod
+    def began(self) -> bool:
+        """Whether the server has said that it begins, or that it does not."""
+
+    @property
+    @abstractmethod
+    def reply(self) -> str:
+        """What the server says of the other connection in the end; empty until it has."""
+
+    @property
+    @abstractmethod
+    def refusal(self) -> str | None:
+        """The same, with what was refused, if the server did not want it."""
+
+    @abstractmethod
+    def farewell(self) -> bytes:
+        """What is said when the other connection is over."""
+
+
 class Conversation(ABC):
     """One connection's worth of a protocol, from the client's side.
 
@@ -41,6 +82,9 @@ class Conversation(ABC):
 
     alpn: tuple[str, ...] = ()
     """What to offer in the handshake unless the user says otherwise."""
+
+    control: Control | None = None
+    """What is said on another connection, which asks for this one and tells where it goes."""
 
     def __init__(self) -> None:
         self.phase = Phase.SECURE

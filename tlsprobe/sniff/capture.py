@@ -112,10 +112,13 @@ class Capture:
         """Why nothing is captured any more."""
         return self._backend.broken if self._backend else None
 
-    def expect(self, client: tuple[str, int]) -> None:
-        """Keeps the packets of this client from now on. Call it before the next await."""
+    def expect(self, client: tuple[str, int], port: int | None = None) -> None:
+        """Keeps the packets of this client from now on. Call it before the next await.
+
+        ``port`` is the server's, None: the one that the capture is of.
+        """
         if self._backend:
-            self._demultiplexer.expect(endpoint(client))
+            self._demultiplexer.expect(endpoint(client), port)
 
     def expect_everyone(self) -> None:
         """Keeps the packets of all clients of the server from now on."""
@@ -141,7 +144,11 @@ class Capture:
             self._backend.hold(seconds)
 
     def take(
-        self, client: tuple[str, int], since_ns: int = 0, until_ns: int = LATER_THAN_ANY_NS
+        self,
+        client: tuple[str, int],
+        since_ns: int = 0,
+        until_ns: int = LATER_THAN_ANY_NS,
+        port: int | None = None,
     ) -> Flow:
         """The connection whose SYN this client sent in this time (real time, nanoseconds).
 
@@ -150,7 +157,7 @@ class Capture:
         """
         if self._backend is None:
             return NOTHING
-        return self._demultiplexer.take(endpoint(client), since_ns, until_ns)
+        return self._demultiplexer.take(endpoint(client), since_ns, until_ns, port)
 
     def take_everyone(self) -> list[tuple[tuple[str, int], Flow]]:
         """Every connection that was kept since `expect_everyone`, with its client."""
@@ -178,7 +185,7 @@ def endpoint(name: tuple[str, int]) -> Endpoint:
 async def open_capture(
     choice: str,
     host: str,
-    port: int,
+    port: int | None,
     *,
     require: bool = False,
     interface: str | None = None,
@@ -187,6 +194,8 @@ async def open_capture(
 ) -> AsyncIterator[Capture]:
     """Captures TCP between this machine and ``host`` (an address, as it will be connected to).
 
+    ``port`` None: of all its ports, where `Capture.expect` is told which.
+
     ``namespace`` is the network namespace in which that happens, empty for our own.
 
     ``choice`` is one of `CHOICES`; ``auto`` takes the first that works. With ``pcapng``, expected
@@ -194,7 +203,7 @@ async def open_capture(
     or none at all and ``require``; UsageError for an interface that does not exist.
     """
     candidates = candidates_for(choice)
-    demultiplexer = Demultiplexer((route.packed(host), port))
+    demultiplexer = Demultiplexer((route.packed(host), port or 0))
     where, trouble = where_to(interface, host, port, namespace) if candidates else (None, None)
     backend: Backend | None = None
     reasons = [trouble] if trouble else []
@@ -216,7 +225,7 @@ async def open_capture(
 
 
 def where_to(
-    interface: str | None, host: str, port: int, namespace: str
+    interface: str | None, host: str, port: int | None, namespace: str
 ) -> tuple[Where | None, str | None]:
     """What to capture, or why that cannot be said."""
     address = str(ipaddress.ip_address(route.packed(host)))

@@ -121,9 +121,12 @@ class Demultiplexer:
         self._ways: dict[bytes, tuple[_Port, int]] = {}
         self._former: dict[bytes, Pair] = {}
 
-    def expect(self, client: Endpoint) -> None:
-        """From now on packets of this port are kept, until `take` was called as often."""
-        there = flow_key(client, self.server)
+    def expect(self, client: Endpoint, port: int | None = None) -> None:
+        """From now on packets of this port are kept, until `take` was called as often.
+
+        ``port`` is the server's, where it has several.
+        """
+        there = self._way_there(client, port)
         known = self._ways.get(there)
         if known is None:
             pair = self._former.pop(there) if there in self._former else Pair(there)
@@ -135,22 +138,32 @@ class Demultiplexer:
         """From now on the packets of all connections to the server are kept."""
         self._everyone = True
 
-    def take(self, client: Endpoint, since_ns: int = 0, until_ns: int = LATER_THAN_ANY_NS) -> Flow:
+    def _way_there(self, client: Endpoint, port: int | None) -> bytes:
+        address, usual = self.server
+        return flow_key(client, (address, usual if port is None else port))
+
+    def take(
+        self,
+        client: Endpoint,
+        since_ns: int = 0,
+        until_ns: int = LATER_THAN_ANY_NS,
+        port: int | None = None,
+    ) -> Flow:
         """The connection that this client opened in this time; the latest, if several.
 
         What is returned is no longer held, and the port no longer expected if nobody else does.
         """
-        there = flow_key(client, self.server)
+        there = self._way_there(client, port)
         known = self._ways.get(there)
         if known is None:
             return NOTHING
-        port = known[0]
-        port.follow(self._decoder, self.link)
-        flow = port.take(since_ns, until_ns)
-        port.expected -= 1
-        if port.expected <= 0:
+        ours = known[0]
+        ours.follow(self._decoder, self.link)
+        flow = ours.take(since_ns, until_ns)
+        ours.expected -= 1
+        if ours.expected <= 0:
             del self._ways[there], self._ways[reverse(there)]
-            self._remember(there, port.pair)
+            self._remember(there, ours.pair)
         return flow
 
     def take_everyone(self) -> list[tuple[Endpoint, Flow]]:

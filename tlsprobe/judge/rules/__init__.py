@@ -1,7 +1,7 @@
 """The rules that a close is judged by, in the order in which reports list them.
 
-Left out: TLS12-NOWAIT (a permission, which nobody can break), PG-DIRECT and FTPS-DATA (need
-connections of another kind).
+Left out: TLS12-NOWAIT (a permission, which nobody can break) and PG-DIRECT (needs connections of
+another kind).
 """
 
 from __future__ import annotations

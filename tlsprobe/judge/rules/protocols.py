@@ -10,7 +10,7 @@ from tlsprobe.judge.closing import FIN, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import Level, Result, TlsEnd
-from tlsprobe.model.trace import Side
+from tlsprobe.model.trace import EventKind, RemarkKind, Side
 
 
 def _ldap_alert(given: RuleInput) -> Answer:
@@ -77,6 +77,34 @@ def _last_words(given: RuleInput, goodbye: str, words: str) -> Answer:
     return _ends_after_goodbye(given, words, Result.FAIL)
 
 
+def _ftps_data(given: RuleInput) -> Answer:
+    """What the server said of a transfer on the control connection.
+
+    Nothing that it says is a breach: 4yz may have a reason that has nothing to do with the end.
+    """
+    remarks = given.trace.drive.remarks
+    verdict = next((r.text for r in remarks if r.kind is RemarkKind.VERDICT), None)
+    if verdict is None:
+        return None
+    is_taken, code = verdict.startswith("2"), f"({verdict[:3]})"
+    if any(remark.kind is RemarkKind.CLOSE_IMPLIED for remark in remarks):
+        if is_taken:
+            return Result.PASS, f"the server calls the download whole {code}"
+        return Result.INFO, f"the server calls a download failed that met {_own_end(given)} {code}"
+    if not is_taken:
+        return Result.INFO, f"the server refused an upload that ended with {_own_end(given)} {code}"
+    if given.ours is None:
+        said = f"the server took an upload that ended with {_own_end(given)}"
+        return Result.INFO, f"{said}, as it would a truncated one {code}"
+    return Result.PASS, f"the server took an upload that ended with our close_notify {code}"
+
+
+def _own_end(given: RuleInput) -> str:
+    if given.ours is not None:
+        return "our close_notify"
+    return "our RST" if given.trace.drive.did(EventKind.ABORTED) else "our FIN alone"
+
+
 PROTOCOL_RULES = (
     Rule(
         "LDAP-ALERT",
@@ -119,6 +147,15 @@ PROTOCOL_RULES = (
             "Clients that wait for the end of the closing handshake, and call it abnormal (1006).",
             (Advice(Party.SERVER, "answer Close with Close before ending TLS, then close."),),
         ),
+    ),
+    Rule(
+        "FTPS-DATA",
+        "RFC 959 section 4.2; RFC 8446 section 6.1",
+        Level.INFO,
+        "server",
+        "Whether the server takes a transfer for whole, which it says on the control connection.",
+        _ftps_data,
+        protocols=("ftps",),
     ),
     Rule(
         "SMTP-221",
