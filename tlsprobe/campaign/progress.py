@@ -93,7 +93,7 @@ def cost_of(plan: Plan) -> str:
     long = f"about {how_long(plan.seconds)}"
     if plan.patient_seconds is not None and round(plan.patient_seconds) > round(plan.seconds):
         long += f", or {how_long(plan.patient_seconds)} if the server leaves connections open"
-    return f"{plan.connections} connections{_more(plan)}, {at_once}, {long}"
+    return f"{counted(plan.connections, 'connection')}{_more(plan)}, {at_once}, {long}"
 
 
 def _more(plan: Plan) -> str:

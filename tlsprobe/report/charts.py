@@ -73,8 +73,8 @@ def draw_timers(timers: Timers) -> DrawnTimers:
         Tick(place(value), label) for value, label in _TICKS_S if low <= log10(value) <= high
     )
     rows = tuple(_timer(timer, place) for timer in timers.timers)
-    safe = None if timers.safe is None else place(timers.safe)
-    words = "" if timers.safe is None else f"safe for a client: up to {seconds(timers.safe)}"
+    safe = place(timers.safe) if timers.safe else None
+    words = f"safe for a client: up to {seconds(timers.safe)}" if timers.safe else ""
     return DrawnTimers(rows, ticks, safe, words)
 
 

@@ -76,8 +76,8 @@ def describe_idle(idle: Idle) -> str:
 
 
 def idle_in_brief(idle: Idle) -> str:
-    """The same in the fewest words; the advice in full where it is more than a number."""
-    if idle.timeout_s is None or idle.advice_s is None:
+    """The same in the fewest words; the advice in full where it is not to stay below a number."""
+    if not idle.timeout_s or not idle.advice_s or idle.counted_from is CountedFrom.ACCEPT:
         return describe_idle(idle)
     how = f", then {idle.how}" if idle.how else ""
     kept = f"keep the client's idle timeout at {seconds(idle.advice_s)} or less"
@@ -186,7 +186,7 @@ def undecided_rules(run: Run) -> str:
 
 def idle_advice(idle: Idle) -> str:
     """The run's advice, or one made of its number."""
-    if idle.advice or idle.advice_s is None:
+    if idle.advice or not idle.advice_s:
         return idle.advice
     return f"Close idle connections on the client before {seconds(idle.advice_s)}."
 

@@ -25,9 +25,10 @@ from tests.report.builders import (
 from tests.report.drawn import in_order, on_terminal, table_rows, words
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.judgement import Confidence, Verdict
-from tlsprobe.model.run import CaptureFacts, CauseFacts, Idle, Plan, Run, Spread
+from tlsprobe.model.run import CaptureFacts, CauseFacts, CountedFrom, Idle, Plan, Run, Spread
 from tlsprobe.report.matrix import matrix_of
 from tlsprobe.report.pages.run import brief_page, run_page
+from tlsprobe.report.render_html import render_html
 from tlsprobe.report.render_markdown import render_markdown
 
 
@@ -260,6 +261,16 @@ def test_a_brief_page_counts_what_was_not_measured() -> None:
     gone = replace(clean(), verdict=Verdict.INCONCLUSIVE, reason="the capture had ended by then")
     text = words(on_terminal(brief_page(make_run(gone)), width=80))
     assert "inconclusive 1 cell: the capture had ended by then" in text
+
+
+def test_no_number_stands_where_none_is_meant() -> None:
+    too_soon = Idle(0.2, 0.01, "fin", 0.0, "no client should keep one")
+    by_age = Idle(60.0, 0.01, "fin", 54.0, "use it for 54 s", counted_from=CountedFrom.ACCEPT)
+    for idle in (too_soon, by_age):
+        text = words(on_terminal(brief_page(make_run(clean(), idle=idle)), width=132))
+        assert idle.advice[1:] in text
+        assert "or less" not in text
+    assert "up to 0 s" not in render_html(run_page([make_run(clean(), idle=too_soon)]))
 
 
 def test_a_brief_page_says_in_few_words_how_it_was_measured() -> None:

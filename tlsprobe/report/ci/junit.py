@@ -20,7 +20,7 @@ from tlsprobe.report.ci.of_run import ladder_lines
 from tlsprobe.report.escape import printable
 from tlsprobe.report.matrix import describe_outcomes, describe_wire
 from tlsprobe.report.pages.behaviours import describe, tag_of
-from tlsprobe.report.plurals import in_short
+from tlsprobe.report.plurals import counted, in_short
 from tlsprobe.report.sentences import describe_capture, describe_host
 from tlsprobe.waiving import standing_verdict, waiver_of
 
@@ -172,7 +172,8 @@ def _lines(cell: Cell) -> Iterator[str]:
         often = in_short(finding.count, finding.asked(cell.trials), cell.trials)
         yield f"{finding.result} {finding.rule} ({finding.level}, {often}): {finding.text}"
     for why in cell.why:
-        yield f"cause of the {why.side}'s RST: {why.cause} ({why.confidence}, {why.count} trials)"
+        often = counted(why.count, "trial")
+        yield f"cause of the {why.side}'s RST: {why.cause} ({why.confidence}, {often})"
         yield from (f"- {sentence}" for sentence in (*why.evidence, *why.remedy))
     if cell.reason:
         yield f"reason: {cell.reason}"

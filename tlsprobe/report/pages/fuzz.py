@@ -130,8 +130,10 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
     if failure.also:
         yield Field("also", ", ".join(failure.also))
     shrunk = "" if failure.shrunk else "; there was no time to look for a shorter one"
-    yield Field("found", f"after {failure.examples} examples, as: {failure.found}{shrunk}")
-    yield Field("seen", f"{failure.seen} times; cluster '{failure.cluster}'")
+    yield Field(
+        "found", f"after {counted(failure.examples, 'example')}, as: {failure.found}{shrunk}"
+    )
+    yield Field("seen", f"{counted(failure.seen, 'time')}; cluster '{failure.cluster}'")
     if failure.suspects:
         which = f"the last {len(failure.suspects)} sequences before, newest first"
         yield Field("suspects", which, failure.suspects[:SUSPECTS])
@@ -147,7 +149,7 @@ def _seen(run: FuzzRun) -> Iterator[Field]:
     yield Field("asked", ", ".join(run.properties))
     yield Field("ended by", run.ended_by)
     if run.unmeasured:
-        yield Field("unmeasured", f"{run.unmeasured} examples without a result")
+        yield Field("unmeasured", f"{counted(run.unmeasured, 'example')} without a result")
     yield from (Field("note", note) for note in run.notes)
 
 
