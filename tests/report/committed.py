@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
-from tlsprobe.campaign.beside import PATHS, VERSIONS, pages_beside
+from tlsprobe.campaign.beside import ENDS, PATHS, VERSIONS, pages_beside
 from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import (
     fact_of,
@@ -121,9 +121,25 @@ def write(folder: Path, profiles: Path) -> None:
         said = read_lab_notes(RESULTS / VERSIONS) or LabNotes("")
         (folder / VERSIONS).mkdir(exist_ok=True)
         write_series(folder / VERSIONS, runs_of_versions(), said.command, shipped_columns())
+    if (RESULTS / ENDS).is_dir():
+        write_ends(folder / ENDS)
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
         clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
+
+
+def write_ends(folder: Path) -> None:
+    """Write the matrix and the pages of servers that were told to stop, or that met a limit."""
+    ends, said = runs_of_ends(), read_lab_notes(RESULTS / ENDS) or LabNotes("")
+    write_compatibility(
+        folder,
+        tuple(ends[name] for name in sorted(ends)),
+        said.absent,
+        said.command,
+        profiles=shipped_columns(),
+        summary_only=True,
+    )
+    write_run_pages(ends, RESULTS / ENDS, folder)
 
 
 def write_remedies(folder: Path, profiles: Path) -> None:
@@ -149,6 +165,12 @@ def runs_of_versions() -> dict[str, Run]:
 
 
 @cache
+def runs_of_ends() -> dict[str, Run]:
+    """The runs of the chapters about stops and limits, by the names of their folders."""
+    return _judged_in(RESULTS / ENDS)
+
+
+@cache
 def runs_of_remedies() -> dict[str, Run]:
     """The runs that tried remedies, by the names of their folders: judged once."""
     return _judged_in(RESULTS / lab_remedies.REMEDIES_FOLDER)
@@ -165,6 +187,7 @@ def committed_site() -> Iterator[tuple[str, str]]:
     judged = {
         PATHS: runs_along(),
         VERSIONS: runs_of_versions(),
+        ENDS: runs_of_ends(),
         lab_remedies.REMEDIES_FOLDER: runs_of_remedies(),
     }
     return site_of(

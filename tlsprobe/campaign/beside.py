@@ -1,4 +1,4 @@
-"""What lies beside the servers of a results folder, as pages of its site: paths, versions and more.
+"""What lies beside the servers of a results folder, as pages of its site: paths, ends and more.
 
 Each is read from the facts of its own folder, as the command that measured it left them.
 """
@@ -14,14 +14,17 @@ from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import runs_in, typed_of
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import BulletList, Heading, Link
+from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.compatibility_files import page_of_series
 from tlsprobe.report.lab_notes import LabNotes, read_lab_notes
+from tlsprobe.report.pages.compatibility import compatibility_page
 from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.pages.site import INDEX
 from tlsprobe.report.site import FurtherPage
 
-PATHS, VERSIONS = "paths", "versions"
-"""The folders below a lab's results that hold those of `lab paths`, and of versions."""
+PATHS, VERSIONS, ENDS = "paths", "versions", "ends"
+"""The folders below a lab's results that hold those of `lab paths`, of versions, and of servers
+that are told to stop or that end a connection by a limit (chapters ``shutdown``, ``limits``)."""
 
 
 def pages_beside(
@@ -33,13 +36,15 @@ def pages_beside(
     """
     runs = {
         name: judged[name] if name in judged else runs_in(folder / name)
-        for name in (PATHS, VERSIONS, lab_remedies.REMEDIES_FOLDER)
+        for name in (PATHS, VERSIONS, ENDS, lab_remedies.REMEDIES_FOLDER)
         if (folder / name).is_dir()
     }
     if PATHS in runs:
         yield from _paths(folder / PATHS, runs[PATHS])
     if VERSIONS in runs:
         yield from _versions(folder / VERSIONS, runs[VERSIONS])
+    if ENDS in runs:
+        yield from _ends(folder / ENDS, runs[ENDS])
     if (folder / lab_clients.CLIENTS_FOLDER).is_dir():
         page = lab_clients.page_again(folder)
         yield FurtherPage(f"{lab_clients.CLIENTS_FOLDER}/{INDEX}", "Clients", page)
@@ -54,9 +59,23 @@ def _paths(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
     each = (Heading(2, "Each path"), BulletList(links)) if links else ()
     page = (*lab_paths.page_of_runs(folder, runs), *each)
     yield FurtherPage(f"{PATHS}/{INDEX}", "Paths", page)
+    yield from _each(PATHS, folder, runs)
+
+
+def _each(kind: str, folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
+    """A page for each run."""
     for name, run in runs.items():
         own = run_page([run], typed_of(folder / name), pack="cells")
-        yield FurtherPage(f"{PATHS}/{name}/{INDEX}", run.target.name, own)
+        yield FurtherPage(f"{kind}/{name}/{INDEX}", run.target.name, own)
+
+
+def _ends(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
+    """How servers end when they are told to, and by their limits; and a page for each of them."""
+    notes = read_lab_notes(folder) or LabNotes("")
+    compared = compatibility_of(vendors_of([runs[name] for name in sorted(runs)], notes.absent))
+    page = compatibility_page(compared, notes.command)
+    yield FurtherPage(f"{ENDS}/{INDEX}", "Stops, reloads and limits", page)
+    yield from _each(ENDS, folder, runs)
 
 
 def _versions(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:

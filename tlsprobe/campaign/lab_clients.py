@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def write_page(found: ClientsWatched, asked: ClientsSettings) -> Page:
     absent = {one.name: (one.name, one.text, one.reason) for one in found.clients}
     earlier = {one[0]: one for one in absent_in(place)}
     notes = tuple(one for name, one in {**earlier, **absent}.items() if name not in seen)
-    replace_file(place / LAB_FILE, encode_lab_notes(LabNotes(asked.typed, notes)))
+    replace_file(place / LAB_FILE, encode_lab_notes(LabNotes(asked.typed, notes, _circumstances())))
     page = page_again(asked.folder)
     replace_file(asked.folder / PAGE_FILE, page_for_folder(page).encode())
     return page
@@ -129,7 +130,14 @@ def page_again(folder: Path) -> Page:
     found = {s.name: _again(s, facts[s]) for s in facts}
     clients = [found.get(s.name) or absent.get(s.name) for s in SCENARIOS]
     day = max((one.header.started[:10] for one in facts.values()), default="")
-    return clients_page(notes.command, day, [client for client in clients if client is not None])
+    seen = [client for client in clients if client is not None]
+    return clients_page(notes.command, day, seen, notes.circumstances)
+
+
+def _circumstances() -> str:
+    """What decides with the client which of two ends is first."""
+    load, processors = os.getloadavg()[2], os.cpu_count() or 1
+    return f"The machine's load was {load:.1f} on {processors} processors (15 minutes)."
 
 
 def _again(scenario: Scenario, facts: RecordedFacts) -> WatchedClient:

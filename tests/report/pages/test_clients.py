@@ -26,6 +26,13 @@ def test_the_page_counts_how_connections_ended_and_says_what_could_not_be_watche
     assert page.endswith("- the client's last words: `` bye` ``\n")
 
 
+def test_the_page_tells_how_busy_the_machine_was() -> None:
+    page = render_markdown(
+        clients_page("tlsprobe lab clients", "2026-11-21", [SEEN], "Load was 9.")
+    )
+    assert page.index("Load was 9.") < page.index("## curl-idle")
+
+
 def test_a_terminal_shows_the_same() -> None:
     text = on_terminal(clients_page("tlsprobe lab clients", "2026-11-21", [SEEN]))
     assert "• 1 of 3: client RST (client: unknown (low))" in text

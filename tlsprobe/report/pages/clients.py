@@ -24,8 +24,10 @@ class WatchedClient:
     reason: str = ""
 
 
-def clients_page(command: str, day: str, clients: Sequence[WatchedClient]) -> Page:
-    """The whole page."""
+def clients_page(
+    command: str, day: str, clients: Sequence[WatchedClient], circumstances: str = ""
+) -> Page:
+    """The whole page; ``circumstances`` is what a reader must know before believing it."""
     return (
         Heading(1, "What clients do to a server that ends the connection"),
         Paragraph(
@@ -35,6 +37,7 @@ def clients_page(command: str, day: str, clients: Sequence[WatchedClient]) -> Pa
                 " records just before it. An alert has 24 bytes in TLS 1.3, of Java's 40.",
             )
         ),
+        *([Paragraph(circumstances)] if circumstances else ()),
         *(block for client in clients for block in _client(client)),
     )
 
