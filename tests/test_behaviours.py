@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from tests.report.builders import clean, make_run, postgres_reset
-from tlsprobe.behaviours import behaviours_of
+from tlsprobe.behaviours import behaviours_of, ends_while_asking
 from tlsprobe.catalogue import catalogue
+from tlsprobe.language import format_groups
 from tlsprobe.model.behaviour import Harm, Phase, Tried, Who
 from tlsprobe.model.judgement import Level, Provoked, Result, Verdict
 from tlsprobe.model.run import BeforeAfter, Cell, Finding, Race, ResetCounts, Run, Spread
@@ -224,3 +225,22 @@ def test_what_the_lab_tried_on_the_same_server_is_quoted() -> None:
 def test_every_sequence_says_who_closes_so() -> None:
     assert all(entry.example for entry in catalogue().values())
     assert {entry.who for entry in catalogue().values()} == set(Who)
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("request-close-notify-fin", True),
+        ("fin-with-request", True),
+        ("terminate-fin", True),
+        ("half-close", True),
+        ("limit-stall", False),
+        ("graceful-streams", False),
+        ("stop-request", False),
+        ("reload-request", False),
+        ("terminate-close-notify-50ms", False),
+    ],
+)
+def test_who_ends_behind_a_request_may_be_taken_for_gone(name: str, *, ends: bool) -> None:
+    steps = format_groups(catalogue()[name].sequence.groups)
+    assert ends_while_asking(steps) is ends

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 from tlsprobe.catalogue import Entry, catalogue
@@ -21,6 +22,7 @@ from tlsprobe.catalogue.closers import Closer, closer_of
 from tlsprobe.judge.families import Family, family_of
 from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
+from tlsprobe.language import parse
 from tlsprobe.model.behaviour import (
     Behaviour,
     Harm,
@@ -399,7 +401,16 @@ def _hurts(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> tuple[st
 def _remedy(worst: _Showing, told: _Run) -> Remedy | None:
     """What there is to say of a breach of the rule, on the server at hand."""
     rule = RULES.get(worst.finding.rule)
-    return remedy_of_rule(rule, told.run.target.protocol, told.family) if rule else None
+    if rule is None:
+        return None
+    ended = ends_while_asking(worst.cell.steps)
+    return remedy_of_rule(rule, told.run.target.protocol, told.family, client_ended=ended)
+
+
+@cache
+def ends_while_asking(steps: str) -> bool:
+    """Whether our side ends its direction behind a request in these steps, and does not wait."""
+    return parse(steps).ends_while_asking
 
 
 def _advice(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> dict[str, tuple[str, ...]]:

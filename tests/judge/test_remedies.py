@@ -136,8 +136,10 @@ def test_a_server_is_what_it_says(says: str, name: str | None) -> None:
     assert (family.name if family else None) == name
 
 
-def advice_of(rule: str, family: Family | None, protocol: str = "http1") -> str:
-    remedy = remedy_of_rule(RULES[rule], protocol, family)
+def advice_of(
+    rule: str, family: Family | None, protocol: str = "http1", *, client_ended: bool = True
+) -> str:
+    remedy = remedy_of_rule(RULES[rule], protocol, family, client_ended=client_ended)
     assert remedy is not None
     return " ".join(remedy.sentences)
 
@@ -148,6 +150,10 @@ def test_what_delivers_behind_a_proxy_is_named_of_nginx_alone() -> None:
         for other in (None, family_of("envoy"), family_of("Apache/2.4")):
             assert "proxy_ignore" not in advice_of(rule, other)
         assert "proxy_ignore" not in advice_of(rule, NGINX, "smtp")
+
+
+def test_what_delivers_to_a_client_that_has_ended_is_no_cure_where_none_had() -> None:
+    assert "proxy_ignore" not in advice_of("INTEROP-DATA-LOST", NGINX, client_ended=False)
 
 
 @pytest.mark.parametrize("rule", RULES)

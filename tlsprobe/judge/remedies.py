@@ -311,16 +311,22 @@ _LINGERS = frozenset({"HTTP-LINGER"})
 _IDLES = frozenset({"INTEROP-IDLE-RACE"})
 
 
-def remedy_of_rule(rule: Rule, protocol: str = "", family: Family | None = None) -> Remedy | None:
-    """What helps against a breach of a rule, with the settings of the server at hand."""
+def remedy_of_rule(
+    rule: Rule, protocol: str = "", family: Family | None = None, *, client_ended: bool = True
+) -> Remedy | None:
+    """What helps against a breach of a rule, with the settings of the server at hand.
+
+    A setting for clients that end their direction while they ask cures nothing where none did:
+    ``client_ended`` is False then.
+    """
     if rule.remedy is None or family is None or protocol not in HTTP:
         return rule.remedy
-    also = tuple(_settings(rule.id, family))
+    also = tuple(_settings(rule.id, family, client_ended=client_ended))
     return Remedy(rule.remedy.hurts, (*rule.remedy.advice, *also))
 
 
-def _settings(rule_id: str, family: Family) -> Iterator[Advice]:
-    if rule_id in _DELIVERS and family.heeds_abort:
+def _settings(rule_id: str, family: Family, *, client_ended: bool) -> Iterator[Advice]:
+    if rule_id in _DELIVERS and family.heeds_abort and client_ended:
         yield Advice(
             Party.SERVER,
             f"where {family.name} is a proxy, '{family.heeds_abort}' has it deliver what is owed"

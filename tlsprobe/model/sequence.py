@@ -538,6 +538,24 @@ class Sequence:
         return None
 
     @property
+    def ends_while_asking(self) -> bool:
+        """Whether our side ends its direction behind a request and does not wait in between."""
+        asks = False
+        for step in self.steps:
+            match step.verb.row.act:
+                case Act.ASKS | Act.WAITS:
+                    asks = False
+                case Act.WRITES:
+                    asks = True
+                case Act.ANNOUNCES if step.verb is Verb.TERMINATE:
+                    asks = True
+                case Act.ANNOUNCES | Act.HALF_CLOSES | Act.CLOSES if asks:
+                    return True
+                case _:
+                    pass
+        return False
+
+    @property
     def acts_after_idle(self) -> bool:
         """Whether it sends something once the server's idle timeout has been waited for."""
         idle = (at for at, step in enumerate(self.steps) if step.wait is Limit.IDLE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from tlsprobe.behaviours import ends_while_asking
 from tlsprobe.judge.families import Family
 from tlsprobe.judge.remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
@@ -17,16 +18,20 @@ from tlsprobe.report.blocks import Field, Inline, Link, Text
 _SECTION = re.compile(r"RFC (\d+) section ([\d.]*\d)")
 
 
-def rule_fields(rule_id: str, protocol: str = "", family: Family | None = None) -> Iterator[Field]:
+def rule_fields(
+    rule_id: str, protocol: str = "", family: Family | None = None, steps: Iterable[str] = ()
+) -> Iterator[Field]:
     """The rule, whom a breach hurts and what helps; nothing for a rule that is not known here.
 
-    What helps may depend on the protocol, and on which ``family`` the server is of.
+    What helps may depend on the protocol, on which ``family`` the server is of, and on the
+    ``steps`` of the sequences that showed the breach.
     """
     rule = RULES.get(rule_id)
     if rule is None:
         return
     yield Field("rule", (f"{rule.text} (", *linked(rule.source), ")"))
-    remedy = remedy_of_rule(rule, protocol, family)
+    ended = any(map(ends_while_asking, steps))
+    remedy = remedy_of_rule(rule, protocol, family, client_ended=ended)
     if remedy is not None:
         yield Field("hurts", remedy.hurts)
         yield Field("remedy", items=remedy.sentences)

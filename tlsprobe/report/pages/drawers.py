@@ -137,7 +137,7 @@ class Drawers:
             said = f"{finding.rule} ({finding.level}): {finding.text} ({often})"
             yield Field(str(finding.result), said, verdict=verdict)
             family = family_of(run.server_says, run.vendor)
-            fields = rule_fields(finding.rule, run.target.protocol, family)
+            fields = rule_fields(finding.rule, run.target.protocol, family, (cell.steps,))
             yield from (field for field in fields if not cell.why or field.label == "rule")
         for why in merged_causes(cell.why):
             side = "client" if why.facts.side == "client" else "server"

@@ -64,7 +64,9 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
     if run is not None:
         fields += _waived(entry, run)
         family = family_of(run.server_says, run.vendor)
-        fields += rule_fields(finding.rule, run.target.protocol, family)
+        named = {place.sequence for place in entry.places}
+        steps = (cell.steps for cell in run.cells if cell.sequence in named)
+        fields += rule_fields(finding.rule, run.target.protocol, family, steps)
     for why in entry.why:
         fields.append(Field("why", describe_cause(why), () if is_brief else why.facts.evidence))
         if run is not None:
