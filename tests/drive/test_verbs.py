@@ -117,7 +117,12 @@ def told(found: Drive) -> list[str]:
 @pytest.mark.parametrize("host", loopbacks())
 def test_an_orderly_close(version: TlsVersion, host: str, ports: dict[str, int]) -> None:
     announced: list[tuple[str, int]] = []
-    where = route(ports["polite"], version=version, host=host, announce=lambda client, _: announced.append(client))
+    where = route(
+        ports["polite"],
+        version=version,
+        host=host,
+        announce=lambda client, _: announced.append(client),
+    )
     found = trio.run(drive, where, parse("request; close_notify; fin; drain"))
     check(found)
     assert announced == [found.client]

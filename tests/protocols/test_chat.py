@@ -427,3 +427,16 @@ def test_only_a_script_with_a_goodbye_has_one() -> None:
     assert has_goodbye(profile(SMTP))
     assert not has_goodbye(profile(ChatSettings()))
     assert not has_goodbye(load_profile("nats"))
+
+
+def test_each_connection_has_a_number_and_letters_of_its_own() -> None:
+    settings = ChatSettings(
+        request=Exchange("SET key-{n} {random}", lines(rb"^OK")), goodbye=Exchange("QUIT {n}")
+    )
+    make = chat(settings, "h", NOBODY)
+    first, second = make(), make()
+    said = [one.request() for one in (first, second)]
+    found = [re.fullmatch(rb"SET key-(\d) ([0-9a-f]{16})\r\n", words) for words in said]
+    assert [one[1] for one in found if one] == [b"1", b"2"]
+    assert len({one[2] for one in found if one}) == 2
+    assert first.goodbye() == b"QUIT 1\r\n"  # the same on one connection

@@ -25,7 +25,7 @@ from tlsprobe.protocols.postgres import Postgres, PostgresSettings
 from tlsprobe.protocols.raw import Raw, RawSettings
 
 LOGIN = Login()
-NOT_PROTOCOLS = {"__init__", "conversation", "protocol"}
+NOT_PROTOCOLS = {"__init__", "conversation", "differing", "protocol"}
 
 
 def profile(settings: ProtocolSettings) -> Profile:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.raw import ANYTHING, KEPT, Raw, RawSettings, raw
+from tlsprobe.protocols.raw import ANYTHING, KEPT, RAW, Raw, RawSettings, Turn, raw
 
 LINE = re.compile(rb"\n")
 PING = RawSettings(request=b"ping\n", response=LINE, goodbye=b"bye\n")
@@ -132,3 +132,65 @@ def test_a_greeting_that_came_with_the_end_of_the_handshake_is_not_lost() -> Non
     assert conversation.feed(b"hello\n") == b""
     conversation.secured()
     assert conversation.phase is Phase.READY
+
+
+# --- before TLS, and what differs on each connection ------------------------------------------
+
+UPGRADE = RawSettings(
+    plain=(
+        Turn(b"\x12\x01pre", re.compile(rb"\x04\x01.{2}", re.DOTALL)),
+        Turn(b"note"),
+        Turn(b"go", re.compile(rb"ok")),
+    ),
+    request=b"ping\n",
+    response=LINE,
+)
+
+
+def test_turns_before_tls_wait_for_their_answers_however_they_are_cut() -> None:
+    conversation = raw(UPGRADE)()
+    assert conversation.phase is Phase.PLAIN
+    assert conversation.open() == b"\x12\x01pre"
+    assert conversation.feed(b"\x04\x01\n") == b""
+    assert conversation.feed(b"\xff") == b"notego"
+    assert conversation.feed(b"o") == b""
+    assert conversation.feed(b"k") == b""
+    assert phase(conversation) is Phase.SECURE
+    assert conversation.secured() == b""
+    assert phase(conversation) is Phase.READY
+
+
+def test_plain_bytes_behind_the_agreement_are_a_failure() -> None:
+    conversation = raw(RawSettings(plain=(Turn(b"go", re.compile(rb"ok")),)))()
+    conversation.open()
+    conversation.feed(b"ok, and more")
+    assert conversation.phase is Phase.FAILED
+    assert "went on in plain bytes" in (conversation.failure or "")
+
+
+def test_an_end_before_tls_shows_what_came() -> None:
+    conversation = raw(RawSettings(plain=(Turn(b"go", re.compile(rb"ok")),)))()
+    conversation.open()
+    conversation.feed(b"no TLS here")
+    conversation.ended()
+    assert "it said: no TLS here" in (conversation.failure or "")
+
+
+def test_each_connection_has_a_number_and_letters_of_its_own() -> None:
+    settings = RawSettings(
+        plain=(Turn(b"hello {n}"),), request=b"ping {random}\n", response=LINE, goodbye=b"{n} bye\n"
+    )
+    make = raw(settings)
+    first, second = make(), make()
+    assert [one.open() for one in (first, second)] == [b"hello 1", b"hello 2"]
+    asked = {one.request() for one in (first, second)}
+    assert len(asked) == 2
+    assert all(re.fullmatch(rb"ping [0-9a-f]{16}\n", words) for words in asked)
+    assert second.goodbye() == b"2 bye\n"
+
+
+def test_a_turn_that_says_and_awaits_nothing_is_a_mistake() -> None:
+    mistakes: list[str] = []
+    RAW.read({"adapter": "raw", "plain": [{"send": ""}, {"expect": "("}]}, "protocol", mistakes)
+    assert "protocol.plain[0]: says nothing and waits for nothing" in mistakes
+    assert len(mistakes) >= 2

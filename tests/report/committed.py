@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.report.kernel import Agreement, agreement_with, kernel_page
 from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
-from tlsprobe.campaign.beside import ENDS, PATHS, VERSIONS, pages_beside
+from tlsprobe.campaign.beside import MATRICES, PATHS, VERSIONS, pages_beside
 from tlsprobe.campaign.lab_columns import shipped_columns
 from tlsprobe.campaign.reading import (
     fact_of,
@@ -59,8 +59,14 @@ class Committed(NamedTuple):
 @cache
 def committed() -> dict[str, Committed]:
     """The runs of the servers, by the names of their folders: judged once, for there are many."""
+    return committed_in("")
+
+
+@cache
+def committed_in(place: str) -> dict[str, Committed]:
+    """Those of a folder below the results."""
     found = {}
-    for folder in named_in(RESULTS):
+    for folder in named_in(RESULTS / place):
         facts = _Heard(folder / FACTS_FILE)
         run, judged = judged_from(facts)
         found[folder.name] = Committed(run, agreement_with(facts.beside_trials, judged.trials))
@@ -109,6 +115,8 @@ def write(folder: Path, profiles: Path) -> None:
     write_run_pages(runs, RESULTS, folder)
     write_site(folder, committed_site())
     agreed = {name: one.agreement for name, one in committed().items()}
+    for place in matrices_beside():
+        agreed |= {f"{place}/{name}": one.agreement for name, one in committed_in(place).items()}
     if any(found[side].resets for found in agreed.values() for side in found):
         page = page_for_folder(kernel_page(agreed))
         (folder / KERNEL_FILE).write_text(page, encoding="utf-8")
@@ -121,25 +129,31 @@ def write(folder: Path, profiles: Path) -> None:
         said = read_lab_notes(RESULTS / VERSIONS) or LabNotes("")
         (folder / VERSIONS).mkdir(exist_ok=True)
         write_series(folder / VERSIONS, runs_of_versions(), said.command, shipped_columns())
-    if (RESULTS / ENDS).is_dir():
-        write_ends(folder / ENDS)
+    for name in matrices_beside():
+        write_matrix(name, folder / name)
     if (RESULTS / lab_clients.CLIENTS_FOLDER).is_dir():
         clients = page_for_folder(lab_clients.page_again(RESULTS))
         (folder / lab_clients.PAGE_FILE).write_text(clients, encoding="utf-8")
 
 
-def write_ends(folder: Path) -> None:
-    """Write the matrix and the pages of servers that were told to stop, or that met a limit."""
-    ends, said = runs_of_ends(), read_lab_notes(RESULTS / ENDS) or LabNotes("")
+def matrices_beside() -> list[str]:
+    """The folders with a matrix of chapters that nobody measures unasked."""
+    return [name for name in MATRICES if (RESULTS / name).is_dir()]
+
+
+def write_matrix(name: str, folder: Path) -> None:
+    """Write the matrix and the pages of one of these folders."""
+    runs = {vendor: one.run for vendor, one in committed_in(name).items()}
+    said = read_lab_notes(RESULTS / name) or LabNotes("")
     write_compatibility(
         folder,
-        tuple(ends[name] for name in sorted(ends)),
+        tuple(runs[vendor] for vendor in sorted(runs)),
         said.absent,
         said.command,
         profiles=shipped_columns(),
         summary_only=True,
     )
-    write_run_pages(ends, RESULTS / ENDS, folder)
+    write_run_pages(runs, RESULTS / name, folder)
 
 
 def write_remedies(folder: Path, profiles: Path) -> None:
@@ -165,12 +179,6 @@ def runs_of_versions() -> dict[str, Run]:
 
 
 @cache
-def runs_of_ends() -> dict[str, Run]:
-    """The runs of the chapters about stops and limits, by the names of their folders."""
-    return _judged_in(RESULTS / ENDS)
-
-
-@cache
 def runs_of_remedies() -> dict[str, Run]:
     """The runs that tried remedies, by the names of their folders: judged once."""
     return _judged_in(RESULTS / lab_remedies.REMEDIES_FOLDER)
@@ -187,7 +195,10 @@ def committed_site() -> Iterator[tuple[str, str]]:
     judged = {
         PATHS: runs_along(),
         VERSIONS: runs_of_versions(),
-        ENDS: runs_of_ends(),
+        **{
+            name: {vendor: one.run for vendor, one in committed_in(name).items()}
+            for name in matrices_beside()
+        },
         lab_remedies.REMEDIES_FOLDER: runs_of_remedies(),
     }
     return site_of(

@@ -22,9 +22,16 @@ from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.pages.site import INDEX
 from tlsprobe.report.site import FurtherPage
 
-PATHS, VERSIONS, ENDS = "paths", "versions", "ends"
-"""The folders below a lab's results that hold those of `lab paths`, of versions, and of servers
-that are told to stop or that end a connection by a limit (chapters ``shutdown``, ``limits``)."""
+PATHS, VERSIONS = "paths", "versions"
+"""The folders below a lab's results that hold those of `lab paths`, and of versions."""
+
+MATRICES: Mapping[str, str] = MappingProxyType(
+    {"ends": "Stops, reloads and limits", "control": "What TLS and the path can say"}
+)
+"""The folders with a matrix of chapters that nobody measures unasked, and what they are called.
+
+``ends`` holds ``shutdown`` and ``limits``, ``control`` also ``wire``.
+"""
 
 
 def pages_beside(
@@ -36,15 +43,15 @@ def pages_beside(
     """
     runs = {
         name: judged[name] if name in judged else runs_in(folder / name)
-        for name in (PATHS, VERSIONS, ENDS, lab_remedies.REMEDIES_FOLDER)
+        for name in (PATHS, VERSIONS, *MATRICES, lab_remedies.REMEDIES_FOLDER)
         if (folder / name).is_dir()
     }
     if PATHS in runs:
         yield from _paths(folder / PATHS, runs[PATHS])
     if VERSIONS in runs:
         yield from _versions(folder / VERSIONS, runs[VERSIONS])
-    if ENDS in runs:
-        yield from _ends(folder / ENDS, runs[ENDS])
+    for name in (name for name in MATRICES if name in runs):
+        yield from _matrix(folder / name, runs[name])
     if (folder / lab_clients.CLIENTS_FOLDER).is_dir():
         page = lab_clients.page_again(folder)
         yield FurtherPage(f"{lab_clients.CLIENTS_FOLDER}/{INDEX}", "Clients", page)
@@ -69,13 +76,13 @@ def _each(kind: str, folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherP
         yield FurtherPage(f"{kind}/{name}/{INDEX}", run.target.name, own)
 
 
-def _ends(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
-    """How servers end when they are told to, and by their limits; and a page for each of them."""
-    notes = read_lab_notes(folder) or LabNotes("")
+def _matrix(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:
+    """How servers end in chapters of their own, side by side; and a page for each of them."""
+    notes, kind = read_lab_notes(folder) or LabNotes(""), folder.name
     compared = compatibility_of(vendors_of([runs[name] for name in sorted(runs)], notes.absent))
     page = compatibility_page(compared, notes.command)
-    yield FurtherPage(f"{ENDS}/{INDEX}", "Stops, reloads and limits", page)
-    yield from _each(ENDS, folder, runs)
+    yield FurtherPage(f"{kind}/{INDEX}", MATRICES[kind], page)
+    yield from _each(kind, folder, runs)
 
 
 def _versions(folder: Path, runs: Mapping[str, Run]) -> Iterator[FurtherPage]:

@@ -30,6 +30,7 @@ from tlsprobe.keys import (
 from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.model.target import Login
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.differing import OWN, on_each
 from tlsprobe.protocols.protocol import Protocol
 from tlsprobe.spelling import as_given
 
@@ -52,7 +53,7 @@ _WRONG_PROFILE = "is it the right port? --profile names the protocol that the se
 PLACEHOLDER = re.compile(r'"\{(?P<quoted>[a-z]+)\}"|\{(?P<bare>[a-z]+)\}')
 """Where a value goes in what a chat sends: a name in braces, alone or between double quotes."""
 
-PLACEHOLDERS = ("user", "password", "database", "host", "plain")
+PLACEHOLDERS = ("user", "password", "database", "host", "plain", *OWN)
 """The names that PLACEHOLDER may have."""
 
 
@@ -62,9 +63,10 @@ class Exchange:
 
     ``send`` is a line without its end, None to speak only when spoken to. PLACEHOLDERS in it are
     filled in: ``user``, ``password`` and ``database`` from the command line or the chat's
-    defaults, ``host`` as a URL would name it, and ``plain``, user and password in SASL's PLAIN
-    mechanism (RFC 4616) in base64. A value between double quotes has quotes and backslashes in it
-    escaped, as IMAP, JSON and Redis want them; no value may hold a control character.
+    defaults, ``host`` as a URL would name it, ``plain``, user and password in SASL's PLAIN
+    mechanism (RFC 4616) in base64, and OWN, which differ on each connection. A value between
+    double quotes has quotes and backslashes in it escaped, as IMAP, JSON and Redis want them; no
+    value may hold a control character.
 
     In the patterns one character is one byte. They are searched in the whole lines of the answer,
     where ``^`` begins any line; the answer ends with the line in which one is found. ``expect``
@@ -142,7 +144,7 @@ def _senseless(exchange: Exchange) -> Iterator[str]:
         yield ": says nothing and waits for nothing; write send, expect or both"
     elif exchange.expect is None and exchange.refused:
         yield ".refused: no answer is waited for; write expect, or remove it"
-    if exchange.optional and not set(exchange.placeholders) - {"host"}:
+    if exchange.optional and not set(exchange.placeholders) - {"host", *OWN}:
         yield ".optional: send holds nothing that a user could leave out; remove it"
 
 
@@ -346,7 +348,25 @@ def chat(settings: ChatSettings, host: str, login: Login) -> Callable[[], Chat]:
 
     Raises UsageError for a value that the script needs and nobody gave, or that no line can hold.
     """
+    known = _values(settings.defaults, login, host)
 
+    def script(own: dict[str, str]) -> Script:
+        return _script(settings, login, known | own)
+
+    if not any(name in OWN for one in _exchanges(settings) for name in one.placeholders):
+        written = script({})
+        return lambda: Chat(written)
+    differing = on_each(script)
+    return lambda: Chat(differing())
+
+
+def _exchanges(settings: ChatSettings) -> Iterator[Exchange]:
+    yield from (*settings.plain, *settings.greeting, settings.request)
+    if settings.goodbye is not None:
+        yield settings.goodbye
+
+
+def _script(settings: ChatSettings, login: Login, values: dict[str, str]) -> Script:
     def lines(exchanges: tuple[Exchange, ...]) -> tuple[Line, ...]:
         return tuple(line(one) for one in exchanges if _wanted(one, login))
 
@@ -360,14 +380,12 @@ def chat(settings: ChatSettings, host: str, login: Login) -> Callable[[], Chat]:
             is_greeting=exchange.send is None,
         )
 
-    values = _values(settings.defaults, login, host)
-    script = Script(
+    return Script(
         plain=lines(settings.plain),
         greeting=lines(settings.greeting),
         request=line(settings.request),
         goodbye=None if settings.goodbye is None else line(settings.goodbye),
     )
-    return lambda: Chat(script)
 
 
 def _values(defaults: Login, login: Login, host: str) -> dict[str, str]:
@@ -383,7 +401,7 @@ def _values(defaults: Login, login: Login, host: str) -> dict[str, str]:
 def _needs(exchange: Exchange) -> set[str]:
     """Which parts of a login the exchange holds."""
     names = set(exchange.placeholders)
-    return (names | _WHO if "plain" in names else names) - {"host", "plain"}
+    return (names | _WHO if "plain" in names else names) - {"host", "plain", *OWN}
 
 
 def _wanted(exchange: Exchange, login: Login) -> bool:

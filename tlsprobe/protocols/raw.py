@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from tlsprobe.keys import Key, a_pattern, some_bytes
+from tlsprobe.keys import Key, Keys, a_pattern, checked, some_bytes
 from tlsprobe.model.profile import ProtocolSettings
 from tlsprobe.protocols.conversation import Conversation, Phase, escaped
+from tlsprobe.protocols.differing import OWN, on_each
 from tlsprobe.protocols.protocol import Protocol
 
 KEPT = 64 * 1024
@@ -29,12 +30,46 @@ def an_answer(value: object) -> re.Pattern[bytes] | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn before TLS: what we say, and the answer to wait for; None: none is owed."""
+
+    send: bytes = b""
+    expect: re.Pattern[bytes] | None = None
+
+
+_TURN: Keys = {"send": Key(some_bytes), "expect": Key(an_answer)}
+
+
+def some_turns(value: object, path: str, mistakes: list[str]) -> tuple[Turn, ...]:
+    """A list of tables, a turn each."""
+    if not isinstance(value, list):
+        mistakes.append(f"{path}: write a list of tables, each with a line [[{path}]]")
+        return ()
+    turns = []
+    for number, table in enumerate(value):
+        turn = Turn(**checked(table, _TURN, f"{path}[{number}]", mistakes))
+        if isinstance(table, dict) and not turn.send and turn.expect is None:
+            mistakes.append(f"{path}[{number}]: says nothing and waits for nothing")
+        turns.append(turn)
+    return tuple(turns)
+
+
+@dataclass(frozen=True, slots=True)
 class RawSettings(ProtocolSettings):
     r"""The ``[protocol]`` table.
 
     In TOML one character is one byte (``\u00ff`` is byte 255), ``.`` in a pattern matches a newline
-    too, and an answer of ``true`` is ANYTHING.
+    too, and an answer of ``true`` is ANYTHING. OWN in braces, in what is sent, differ on each
+    connection.
     """
+
+    plain: Annotated[
+        tuple[Turn, ...],
+        Key(
+            inside=some_turns,
+            help="what is said before TLS: tables of send and expect; default: TLS from the start",
+        ),
+    ] = ()
 
     opening: Annotated[
         bytes,
@@ -71,8 +106,22 @@ class Raw(Conversation):
     def __init__(self, settings: RawSettings) -> None:
         super().__init__()
         self._settings = settings
+        self._unsaid = deque(settings.plain)
         self._arrived = bytearray()
+        if settings.plain:
+            self.phase = Phase.PLAIN
         self._awaited: deque[re.Pattern[bytes]] = deque()
+
+    def open(self) -> bytes:
+        """What is said before TLS, up to the first answer that is waited for."""
+        words = b""
+        while self._unsaid:
+            words += self._unsaid[0].send
+            if self._unsaid[0].expect is not None:
+                return words
+            self._unsaid.popleft()
+        self.phase = Phase.SECURE
+        return words
 
     def secured(self) -> bytes:
         """The profile's first words; GREETING only where it has a greeting to wait for."""
@@ -82,7 +131,9 @@ class Raw(Conversation):
         return self._settings.opening
 
     def feed(self, data: bytes) -> bytes:
-        """Look for the greeting, then for the answers owed. Nothing is ever sent in return."""
+        """Look for the greeting, then for the answers. Inside TLS nothing is said in return."""
+        if self.phase is Phase.PLAIN:
+            return self._agreed(data)
         if self.phase is Phase.SECURE:
             self._keep(data)
         elif self.phase is Phase.GREETING:
@@ -114,7 +165,10 @@ class Raw(Conversation):
         super().withdraw()
 
     def ended(self) -> None:
-        """Too early for a greeting is a failure; a response cut short stays one."""
+        """Too early for TLS or a greeting is a failure; a response cut short stays one."""
+        if self.phase is Phase.PLAIN:
+            said = f"; it said: {self.so_far}" if self._arrived else ""
+            self.fail(f"the server closed the connection before TLS could be started{said}")
         if self.phase is Phase.GREETING:
             self.fail("the server closed the connection before its greeting was whole")
 
@@ -127,6 +181,22 @@ class Raw(Conversation):
         if answer is not None:
             self._awaited.append(answer)
             self.owe()
+        return words
+
+    def _agreed(self, data: bytes) -> bytes:
+        """Look for the answer to the turn; behind the last one TLS begins, and nothing else."""
+        self._keep(data)
+        expect = self._unsaid[0].expect
+        found = expect.search(self._arrived) if expect is not None else None
+        if found is None:
+            return b""
+        self._unsaid.popleft()
+        del self._arrived[: found.end()]
+        words = self.open()
+        if self._arrived and self.phase is Phase.SECURE:
+            # Somebody in the middle may have put them there (CVE-2011-0411 and its siblings).
+            failure = "the server went on in plain bytes after it had agreed to TLS"
+            self.fail(f"{failure}: {self.so_far}")
         return words
 
     def _greeted(self, data: bytes) -> None:
@@ -154,7 +224,36 @@ class Raw(Conversation):
 
 def raw(settings: RawSettings) -> Callable[[], Raw]:
     """Conversations of these settings."""
-    return lambda: Raw(settings)
+    said = *(turn.send for turn in settings.plain), *_said_inside(settings)
+    if not any(mark in words for words in said if words for mark in _MARKS.values()):
+        return lambda: Raw(settings)
+    differing = on_each(lambda own: _filled(settings, own))
+    return lambda: Raw(differing())
+
+
+_MARKS = {name: f"{{{name}}}".encode() for name in OWN}
+
+
+def _said_inside(settings: RawSettings) -> tuple[bytes | None, ...]:
+    return settings.opening, settings.request, settings.large, settings.goodbye
+
+
+def _filled(settings: RawSettings, own: dict[str, str]) -> RawSettings:
+    """The settings with this connection's own values in everything that is sent."""
+
+    def fill(words: bytes) -> bytes:
+        for name, mark in _MARKS.items():
+            words = words.replace(mark, own[name].encode())
+        return words
+
+    return replace(
+        settings,
+        plain=tuple(replace(turn, send=fill(turn.send)) for turn in settings.plain),
+        opening=fill(settings.opening),
+        request=fill(settings.request),
+        large=settings.large and fill(settings.large),
+        goodbye=settings.goodbye and fill(settings.goodbye),
+    )
 
 
 def _senseless(settings: RawSettings) -> Iterator[str]:
