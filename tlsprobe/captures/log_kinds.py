@@ -364,16 +364,3 @@ LOG_KINDS = (
     ),
     _kind("a program's log", r"connection reset by peer|\bECONNRESET\b|errno 104\b", _READER),
 )
-
-SUSPICIOUS = re.compile(
-    r"reset|104|errno|eof|epipe|broken pipe|linger|lost connection|close_notify|shutdown|closed"
-    r"|failure|curl: |RemoteDisconn|IncompleteRead|AH011|terminated the|no bytes|content-length"
-    r"|end of file|tcp_drop|tcpdrop|skb_reason|SKB_DROP|kfree_skb|TCP: |conntrack|PROTO=TCP"
-    r"|dial tcp|disconnected|remaining to read|Empty reply|GnuTLS|= -1|= -32|SIGPIPE|0xffffffff"
-    r"|upstream|TCPAbort|OutRsts|[SC][DHCRQL](?:--?)? |hang up|ConnectionReset|SSL"
-    r"| UC | DC |UPE|tcp +6 |^ *tcp6? |WAIT|ESTAB|LAST-ACK|CLOSING|^T |TCP D=|PktGroupId"
-    r"|forcibly|software in your|1005[34]|WSAECONN|Client_Reset|Connection_|Timer_|conn_state"
-    r"|\"rst\"|\beni-|disconnected_|ERRORINFO_|app/|\d\.\d{1,3}[\t,;|]|\t(?:RST|REJ)",
-    re.IGNORECASE,
-)
-"""What every line of these kinds has: a quick look at each line of a text."""

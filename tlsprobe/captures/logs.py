@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tlsprobe.captures.log_kinds import LOG_KINDS, SUSPICIOUS, LogKind
+from tlsprobe.captures.log_kinds import LogKind
+from tlsprobe.captures.log_words import possible_kinds
 
 _LINE = 2000
 _EXCERPT = 120
@@ -33,9 +34,7 @@ class Logs:
     def saw(self, number: int, line: str) -> None:
         """One line, with its number."""
         text = line[:_LINE]
-        if SUSPICIOUS.search(text) is None:
-            return
-        for kind in LOG_KINDS:
+        for kind in possible_kinds(text):
             if (found := kind.pattern.search(text)) is None:
                 continue
             known = self.seen.get(kind.name)

@@ -134,7 +134,7 @@ def named_columns(line: Line) -> Columns | None:
     text = line.tabbed.strip()
     if len(text) > 4000:
         return None
-    if _COMMAND.search(text):
+    if "fields" in text and _COMMAND.search(text):
         asked = _ASKED.findall(text)
         given = _SEPARATED.search(text)
         separator = {"/t": "\t", "/s": " "}.get(given[1], given[1]) if given else "\t"

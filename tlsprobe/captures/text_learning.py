@@ -6,6 +6,7 @@ first (`tlsprobe.captures.wireshark_text`); how it was wrapped is told by its fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,11 @@ from tlsprobe.captures.wireshark_text import PacketList
 
 FLAGS_OF_TCPDUMP = "Flags ["
 """What each TCP packet of tcpdump's has, and no line of a list."""
+
+_WORDS_OF_PACKETS = (", length ", "ARP,", "<section>", "<packet>")
+_OF_PACKETS = re.compile(r"F\n?l\n?a\n?g"), re.compile(r"IP(?<!\wIP)6?\s")
+"""What stands in each packet that is no row of a list."""
+_LONGEST = 40
 
 _MOST_NUMBERS = 1 << 16
 _LOOKED_AT = 5000
@@ -60,11 +66,16 @@ class Table:
 
 @dataclass(slots=True)
 class LearnedLists:
-    """What `learn` found: the packet list, how it was wrapped, whether there is any, and logs."""
+    """What `learn` found: the packet list, how it was wrapped, whether there is any, and logs.
+
+    ``lines`` counts lines; without ``may_hold`` none of them is part of a packet.
+    """
 
     packet_list: PacketList
     wrapping: Wrapping | None = None
     lists_any: bool = False
+    may_hold: bool = False
+    lines: int = 0
     logs: Logs = field(default_factory=Logs)
 
 
@@ -73,8 +84,10 @@ def learn(pieces: Iterable[bytes]) -> LearnedLists:
     learned = LearnedLists(PacketList())
     lines, table = TextLines(), Table()
     rejoining: Rejoining | None = None
+    before = ""
     for piece in pieces:
         fresh = list(lines.feed(piece))
+        before = _looked_over(learned, before, fresh)
         if rejoining is None:
             learned.wrapping = wrapping_of([line.text for line in fresh[:_LOOKED_AT]])
             rejoining = Rejoining(learned.wrapping)
@@ -82,18 +95,34 @@ def learn(pieces: Iterable[bytes]) -> LearnedLists:
             for whole in rejoining.feed(line):
                 _saw(learned, table, whole)
     rejoining = rejoining or Rejoining(None)
-    for line in lines.finish():
+    last = list(lines.finish())
+    _looked_over(learned, before, last)
+    for line in last:
         for whole in rejoining.feed(line):
             _saw(learned, table, whole)
     for whole in rejoining.finish():
         _saw(learned, table, whole)
+    learned.lines = lines.count
+    learned.may_hold |= learned.lists_any
     return learned
+
+
+def _looked_over(learned: LearnedLists, before: str, lines: list[Line]) -> str:
+    """Looks for what a packet of tcpdump's has; returns what it may have begun with."""
+    if learned.may_hold:
+        return ""
+    text = "\n".join([before, *[line.text for line in lines]])
+    learned.may_hold = any(word in text for word in _WORDS_OF_PACKETS) or any(
+        pattern.search(text) for pattern in _OF_PACKETS
+    )
+    return text[-_LONGEST:]
 
 
 def _saw(learned: LearnedLists, table: Table, line: Line) -> None:
     """What one line tells of its connection."""
     listed = learned.packet_list
     frame = begins_packet(line.text)
+    learned.may_hold |= frame is not None
     if frame is not None and frame["number"] and len(listed.dissected) < _MOST_NUMBERS:
         listed.dissected.add(int(frame["number"]))
     if FLAGS_OF_TCPDUMP in line.text:

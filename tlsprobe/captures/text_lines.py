@@ -163,6 +163,12 @@ def _encoding(head: bytes) -> str:
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
 
+def _is_ordinary(line: str) -> bool:
+    """Whether it holds none of the characters of `_TYPOGRAPHY`: a quick look, as most lines do."""
+    printable = line.isprintable() or line.replace("\t", "").isprintable()
+    return printable and line.isascii() and "`" not in line
+
+
 def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     """The line without what word processors, mail and chat did to it.
 
@@ -171,10 +177,14 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     """
     if "&" in line:
         line = html.unescape(html.unescape(line))
-    line = line.replace("\n", " ").translate(_TYPOGRAPHY)
+    if not _is_ordinary(line):
+        line = line.replace("\n", " ").translate(_TYPOGRAPHY)
     if "</" in line or "<br" in line or "<pre" in line:
         line = _TAGS.sub(" ", _CELLS.sub("\t", line))
-    line = _ESCAPES.sub(lambda found: found[1] or "", _COLOURS.sub("", line))
+    if "\x1b" in line:
+        line = _COLOURS.sub("", line)
+    if "\\" in line or "**" in line:
+        line = _ESCAPES.sub(lambda found: found[1] or "", line)
     begin = _behind_log(line)
     quoted = _QUOTED.match(line, begin)
     removed = quoted.end() if quoted else begin

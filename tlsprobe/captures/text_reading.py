@@ -26,8 +26,10 @@ class TextReading(Counts):
         """Finds out what the numbers count from, and who sent what. Raises CaptureUnreadable."""
         self._lists = learn(Pieces(self._file, packing=self._packing))
         self._learned = Learned()
-        for printed in self._printed():
-            self._learned.saw(printed)
+        self._lines = self._lists.lines
+        if self._lists.may_hold:
+            for printed in self._printed():
+                self._learned.saw(printed)
         self._learned.conclude()
         logs = self._lists.logs
         if not self.total and logs.seen:

@@ -108,18 +108,19 @@ def read_row(line: str) -> Row | None:
     what it needs.
     """
     line = _joined(line)
-    found = _TCP.search(line)
+    # Nearly all lines of a text that are none of TCP have no equals sign, or no arrow.
+    found = _TCP.search(line) if "=" in line and ">" in line else None
     columns = line[: found.start()] if found else line
     if found:
         columns = _REMARKS.sub(" ", columns)
         if len(columns) > _MOST_COLUMNS:
             return None
-    front = _front(columns)
-    ends = _ends(columns, front.end)
+    ends = _ends(columns, _front_end(columns))
     if ends is None:
         if found:
             raise Unreadable("no source and destination stand before the ports")
         return None
+    front = _front(columns)
     numbers = _tcp(found) if found else None
     ports = (int(ends["sport"]), int(ends["dport"])) if ends["sport"] and ends["dport"] else None
     return Row(
@@ -162,6 +163,19 @@ def _front(columns: str) -> _Front:
         at = blanks.end() if blanks else found.end()
     number = int(counted[1]) if counted and counted[1] else None
     return _Front(number, clock, time_ns, at)
+
+
+def _front_end(columns: str) -> int:
+    """Where that ends, without a look at what it says."""
+    counted = _NUMBER.match(columns)
+    at = counted.end() if counted else 0
+    for _ in range(_MOST_TIMES):
+        found = TIME.match(columns, at)
+        if found is None:
+            break
+        blanks = _BLANKS.match(columns, found.end())
+        at = blanks.end() if blanks else found.end()
+    return at
 
 
 def _ends(columns: str, at: int) -> re.Match[str] | None:
