@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsprobe.campaign.settings import JITTER, Settings, delay_of, in_order, plan
-from tlsprobe.catalogue import default_sequences
+from tlsprobe.catalogue import default_sequences, find_sequence
 from tlsprobe.model.run import Trial
 from tlsprobe.model.sequence import Form
 
@@ -28,3 +28,11 @@ def test_a_seed_decides_each_trials_own_delay() -> None:
     assert all(0 <= delay < JITTER for delay in delays)
     assert delays[0] != delay_of(Trial("terminate", "1.3", 0), 8)
     assert delays[0] != delay_of(Trial("terminate", "1.2", 0), 7)
+
+
+def test_what_costs_a_server_each_time_is_tried_a_few_times_unless_somebody_wants_more() -> None:
+    sequences = (find_sequence("fin-only"), find_sequence("stop-idle"))
+    few = plan(sequences, Settings(trials=20))
+    assert {one.sequence.name: one.trials for one in few} == {"fin-only": 20, "stop-idle": 5}
+    many = plan(sequences, Settings(trials=20, most_signalled=20))
+    assert {one.trials for one in many} == {20}

@@ -13,7 +13,14 @@ from tlsprobe.model.run import Cell, Run
 from tlsprobe.profiles import load_profile
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.pages.remedies import remedies_page
-from tlsprobe.report.remedies import Effect, Often, TriedRemedy, is_more, tried_remedies
+from tlsprobe.report.remedies import (
+    Effect,
+    Often,
+    TriedRemedy,
+    as_quoted,
+    is_more,
+    tried_remedies,
+)
 
 AFTER = "INTEROP-RESET-AFTER-FIN"
 SERVER = LabRemedy("cure", "cure on", ("reset-after-fin",), ("close-notify-fin",), {"x": "1"})
@@ -75,7 +82,10 @@ def test_what_a_client_does_instead_is_another_sequence_of_the_same_server() -> 
     "unsure", [replace(a_cell(0), trials=9), replace(a_cell(0), verdict=Verdict.INCONCLUSIVE)]
 )
 def test_too_few_trials_and_those_that_tell_nothing_decide_nothing(unsure: Cell) -> None:
-    assert tried(SERVER, (a_cell(20),), (unsure,)).effect is Effect.UNDECIDED
+    found = tried(SERVER, (a_cell(20),), (unsure,))
+    assert found.effect is Effect.UNDECIDED
+    assert [str(one.before) for one in found.cells] == ["20/20"], "what was seen is told"
+    assert list(as_quoted(found)) == []
 
 
 def test_a_remedy_that_helps_in_one_close_only_helps_in_part() -> None:

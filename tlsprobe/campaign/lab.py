@@ -280,6 +280,7 @@ class Lab:
             patience=patience_with(vendor, asked.patience, asked.idle_limit),
             identity=identity_of(vendor, self.here),
             require_capture=True,
+            most_signalled=asked.most_signalled,
         )
 
     def _baseline(

@@ -70,6 +70,7 @@ async def measure_remedies(
         install=settings.install,
         typed=settings.typed,
         matrix=False,
+        most_signalled=settings.trials,
     )
     outcome = await measure_vendors(picked, asked, progress)
     if not outcome.runs:

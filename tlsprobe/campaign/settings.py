@@ -42,6 +42,7 @@ class Settings:
     late; the same seed gives the same order and the same delays. ``namespace`` is the network
     namespace that everything happens in, empty for our own; ``ports`` are those to connect from,
     None: any. ``process`` is the server's, which sequences may tell to stop; None: nobody's.
+    ``most_signalled`` are the most trials of a sequence that does: each costs a server.
     """
 
     trials: int = 5
@@ -61,6 +62,7 @@ class Settings:
     idle_s: float | None = None
     spent: int = 0
     process: Signalled | None = None
+    most_signalled: int = MOST_SIGNALLED
 
     @property
     def expected_idle(self) -> float:
@@ -117,6 +119,7 @@ class LabSettings:
     first. ``waivers`` say what is accepted. ``typed`` is the whole command line.
     ``unfinished_since``: when the lab began that left ``folder`` unfinished and is continued, empty
     for a new one. ``matrix``: write that of all that the folder holds, with its pages.
+    ``most_signalled`` as in ``Settings``.
     """
 
     folder: Path
@@ -133,6 +136,7 @@ class LabSettings:
     typed: str = ""
     unfinished_since: str = ""
     matrix: bool = True
+    most_signalled: int = MOST_SIGNALLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,7 @@ def plan(sequences: Iterable[Sequence], settings: Settings) -> tuple[CellPlan, .
 
     A sequence that signals the server costs a server each time, and is tried a few times.
     """
-    few = min(settings.trials, MOST_SIGNALLED)
+    few = min(settings.trials, settings.most_signalled)
     return tuple(
         CellPlan(
             *(sequence, format_groups(sequence.groups), version),

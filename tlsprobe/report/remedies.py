@@ -200,16 +200,18 @@ class _Table:
 
 
 def _cell(remedy: LabRemedy, before: _Table, after: _Table, name: _Name, then: _Name) -> TriedCell:
-    if not (before.is_decided(name) and after.is_decided(then)):
-        return TriedCell(*name, Effect.UNDECIDED)
-    came = tuple(_came(remedy, before, after, name, then))
+    decided = before.is_decided(name) and after.is_decided(then)
     kinds = [kind for kind in remedy.against if before.often(kind, name).count]
+    if not (decided or kinds):
+        return TriedCell(*name, Effect.UNDECIDED)
+    came = tuple(_came(remedy, before, after, name, then)) if decided else ()
     if not kinds:
         effect = Effect.WORSE if _is_worse(came) else Effect.NOTHING
         return TriedCell(*name, effect, came=came)
     kind = max(kinds, key=lambda one: before.often(one, name).count)
     old, new = before.often(kind, name), after.often(kind, then)
     effect = Effect.WORSE if _is_worse(came) else _effect(old, new)
+    effect = effect if decided else Effect.UNDECIDED
     return TriedCell(*name, effect, kind, before.words[kind], old, new, came)
 
 
