@@ -260,7 +260,7 @@ def test_a_brief_page_has_the_verdict_first_and_last() -> None:
 def test_a_brief_page_counts_what_was_not_measured() -> None:
     gone = replace(clean(), verdict=Verdict.INCONCLUSIVE, reason="the capture had ended by then")
     text = words(on_terminal(brief_page(make_run(gone)), width=80))
-    assert "inconclusive 1 cell: the capture had ended by then" in text
+    assert "gaps 1 cell inconclusive: the capture had ended by then" in text
 
 
 def test_no_number_stands_where_none_is_meant() -> None:

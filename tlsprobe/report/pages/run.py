@@ -28,7 +28,7 @@ from tlsprobe.report.blocks import (
     Timers,
 )
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
-from tlsprobe.report.findings import findings_of
+from tlsprobe.report.findings import Unanswered, findings_of
 from tlsprobe.report.matrix import Folded, by_version, folded, in_a_line, matrix_of
 from tlsprobe.report.pages.behaviours import (
     behaviours_section,
@@ -172,11 +172,16 @@ def _last_lines(run: Run, page: str) -> Iterator[Block]:
 def _brief_gaps(run: Run) -> Iterator[Field]:
     """What has no answer: the reasons of most cells, and how many cells have others."""
     gaps = sorted(findings_of([run]).unanswered, key=lambda gap: -len(gap.places))
-    for gap in gaps[:MOST_GAPS]:
-        cells = counted(len(gap.places), "cell")
-        yield Field(str(gap.verdict), f"{cells}: {gap.reason or 'no reason was recorded'}")
+    told = [_gap_in_brief(gap) for gap in gaps[:MOST_GAPS]]
     if others := sum(len(gap.places) for gap in gaps[MOST_GAPS:]):
-        yield Field("no answer", f"{counted(others, 'cell')} more, for other reasons (--verbose)")
+        told.append(f"{counted(others, 'cell')} more for other reasons (--verbose)")
+    if told:
+        yield Field("gaps", "; ".join(told))
+
+
+def _gap_in_brief(gap: Unanswered) -> str:
+    reason = gap.reason or "no reason was recorded"
+    return f"{counted(len(gap.places), 'cell')} {gap.verdict}: {reason}"
 
 
 def idle_section(runs: Sequence[Run]) -> Iterator[Block]:
