@@ -91,8 +91,11 @@ def matrix_of(runs: Sequence[Run]) -> Matrix:
 
 
 def by_version(run: Run) -> Matrix:
-    """One target: a column for each TLS version, one for the ending, one for the wire."""
-    versions = _versions([run])
+    """One target: a column for each TLS version, one for the ending, one for the wire.
+
+    ``unspoken`` versions have none.
+    """
+    versions = _spoken(run)
     heads = (*(f"TLS {version}" for version in versions), "server's ending", "on the wire")
     sequences = dict.fromkeys(cell.sequence for cell in run.cells)
     rows = [
@@ -100,6 +103,23 @@ def by_version(run: Run) -> Matrix:
         for sequence in sequences
     ]
     return _matrix(heads, rows, run.cells, versions)
+
+
+def unspoken(run: Run) -> dict[str, str]:
+    """The TLS versions in which nothing could be asked, each with the reason that most cells have.
+
+    None if there is no version in which anything could.
+    """
+    found: dict[str, str] = {}
+    for version in (versions := _versions([run])):
+        cells = [cell for cell in run.cells if cell.tls == version]
+        if all(cell.verdict is Verdict.UNSUPPORTED for cell in cells):
+            ((found[version], _),) = Counter(cell.reason or "" for cell in cells).most_common(1)
+    return found if len(found) < len(versions) else {}
+
+
+def _spoken(run: Run) -> list[str]:
+    return [version for version in _versions([run]) if version not in unspoken(run)]
 
 
 class Folded(NamedTuple):
@@ -113,13 +133,15 @@ def folded(run: Run, chapter: Callable[[str], str], most: int) -> Folded:
     """One target, in at most so many rows, those with the worst verdicts, in the order of the run.
 
     Sequences of a chapter that went alike share the row of the first; in how many trials is left
-    out. ``chapter`` says where a sequence belongs.
+    out. ``chapter`` says where a sequence belongs. ``unspoken`` versions have no column.
     """
-    versions = _versions([run])
+    versions = _spoken(run)
     groups: dict[tuple[object, ...], list[str]] = {}
     for sequence in dict.fromkeys(cell.sequence for cell in run.cells if cell.role == "asked"):
         cells = {cell.tls: cell for cell in run.cells if cell.sequence == sequence}
         marks = tuple(_bare(mark_of(cells[v])) if v in cells else None for v in versions)
+        if not any(marks):
+            continue
         groups.setdefault((chapter(sequence), *marks), []).append(sequence)
     kept = set(sorted(groups, key=lambda key: (_rank(key), -len(groups[key])))[:most])
     rows: list[tuple[Text, ...]] = [

@@ -176,7 +176,7 @@ def test_cells_without_an_answer_are_listed_with_the_reason() -> None:
     runs = [make_run(unsupported("terminate", "1.2"), clean())]
     text = words(shown(runs))
     assert "UNSUPPORTED where terminate (TLS 1.2) reason the server speaks only TLS 1.3" in text
-    assert "terminate - na ✓ ok" in text
+    assert "terminate ✓ ok" in text
     assert "### UNSUPPORTED\n\n- where: terminate (TLS 1.2)\n- reason: the server" in written(runs)
 
 
@@ -261,6 +261,19 @@ def test_a_brief_page_counts_what_was_not_measured() -> None:
     gone = replace(clean(), verdict=Verdict.INCONCLUSIVE, reason="the capture had ended by then")
     text = words(on_terminal(brief_page(make_run(gone)), width=80))
     assert "gaps 1 cell inconclusive: the capture had ended by then" in text
+
+
+def test_a_version_that_is_not_spoken_is_a_line() -> None:
+    run = make_run(*(cell for n in SEQUENCES for cell in (clean(n), unsupported(n, "1.2"))))
+    line = f"TLS 1.2 is not in the matrix ({len(SEQUENCES)} cells): the server speaks only"
+    for page in (brief_page(run), run_page([run])):
+        text = words(on_terminal(page, width=132))
+        assert line in text
+        assert "na" not in text.partition("Findings")[0].split()
+    assert "gaps" not in on_terminal(brief_page(run))
+    alone = words(on_terminal(brief_page(make_run(unsupported("terminate", "1.2")))))
+    assert "not in the matrix" not in alone
+    assert "- na" in alone
 
 
 def test_no_number_stands_where_none_is_meant() -> None:

@@ -6,6 +6,7 @@ The order is that of a reader's questions, and ends in how much the measurement 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tlsprobe.behaviours import behaviours_of, phase_of
 from tlsprobe.model.behaviour import Behaviour, Harm
@@ -29,7 +30,7 @@ from tlsprobe.report.blocks import (
 )
 from tlsprobe.report.compatibility import compatibility_of, vendors_of
 from tlsprobe.report.findings import Unanswered, findings_of
-from tlsprobe.report.matrix import Folded, by_version, folded, in_a_line, matrix_of
+from tlsprobe.report.matrix import Folded, by_version, folded, in_a_line, matrix_of, unspoken
 from tlsprobe.report.pages.behaviours import (
     behaviours_section,
     verdict_of,
@@ -92,6 +93,7 @@ def run_page(runs: Sequence[Run], command: str = "", *, ladders: int = 2, pack: 
         Paragraph(f"{count_verdicts(runs)}."),
         _grid(runs, matrix.table, pack),
         matrix.legend,
+        *(unspoken_notes(runs[0]) if len(runs) == 1 else ()),
         *findings_section(runs),
         *examples_section(runs, ladders),
         *idle_section(runs),
@@ -148,6 +150,15 @@ def _brief_matrix(run: Run) -> Iterator[Block]:
     legend = in_a_line(matrix.legend)
     more = f"; {counted(len(hidden), 'sequence')} more with --verbose" if hidden else ""
     yield Note((*legend, more))
+    yield from unspoken_notes(run)
+
+
+def unspoken_notes(run: Run) -> Iterator[Note]:
+    """A line for each TLS version that has no column in the matrix."""
+    for version, reason in unspoken(run).items():
+        cells = counted(sum(cell.tls == version for cell in run.cells), "cell")
+        why = f": {reason}" if reason else ""
+        yield Note(f"TLS {version} is not in the matrix ({cells}){why}")
 
 
 def _proof_of_worst(one: Behaviour, run: Run) -> Iterator[Block]:
@@ -171,7 +182,9 @@ def _last_lines(run: Run, page: str) -> Iterator[Block]:
 
 def _brief_gaps(run: Run) -> Iterator[Field]:
     """What has no answer: the reasons of most cells, and how many cells have others."""
-    gaps = sorted(findings_of([run]).unanswered, key=lambda gap: -len(gap.places))
+    asked = [cell for cell in run.cells if cell.tls not in unspoken(run)]
+    found = findings_of([replace(run, cells=tuple(asked))])
+    gaps = sorted(found.unanswered, key=lambda gap: -len(gap.places))
     told = [_gap_in_brief(gap) for gap in gaps[:MOST_GAPS]]
     if others := sum(len(gap.places) for gap in gaps[MOST_GAPS:]):
         told.append(f"{counted(others, 'cell')} more for other reasons (--verbose)")

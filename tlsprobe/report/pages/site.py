@@ -53,7 +53,7 @@ from tlsprobe.report.pages.compatibility import (
 from tlsprobe.report.pages.drawers import Drawers
 from tlsprobe.report.pages.findings import ladder_of
 from tlsprobe.report.pages.grids import chapter_of, many_grid, run_grid, worst_of
-from tlsprobe.report.pages.run import races_section, timers_section
+from tlsprobe.report.pages.run import races_section, timers_section, unspoken_notes
 from tlsprobe.report.pages.vendor import IDLE_SECTION, title_of, vendor_sections
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.rulebook import rule_source
@@ -220,6 +220,7 @@ def server_page(vendor: Vendor, run: Run, profile: Profile | None, command: str)
         Heading(2, "Matrix"),
         run_grid(run, matrix.table, pack="cells"),
         matrix.legend,
+        *unspoken_notes(run),
     ]
     for head, said in vendor_sections(vendor, run, profile, command):
         blocks += [Heading(2, head), *said]
