@@ -22,7 +22,13 @@ from tlsprobe.model.sequence import ConnectionLimit
 from tlsprobe.model.sequence import Sequence as Steps
 from tlsprobe.model.target import Login, Target, TlsIdentity
 from tlsprobe.profiles import list_profiles, load_profile
-from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+from tlsprobe.protocols import (
+    Conversations,
+    has_goodbye,
+    make_conversation,
+    offers,
+    protocol_of,
+)
 
 PATIENCE = 2.0
 """Seconds to wait for a server that is near; less where it would end an idle connection by then."""
@@ -83,7 +89,10 @@ def columns_of(profile: Profile) -> Iterator[Column]:
     own = replace(own, alpn=lab.alpn or own.alpn)
     yield Column(profile.name, title, own, lab.sequences, has_idle, _limits(lab, own))
     for name in lab.also:
-        other = load_profile(str(lab.folder.parent / name), lab.protocol)
+        folder = str(lab.folder.parent / name)
+        known = protocol_of(load_profile(folder)).keys
+        shared = {key: value for key, value in lab.protocol.items() if key in known}
+        other = load_profile(folder, shared)
         other = replace(other, signals=profile.signals)
         own_name, its_title = f"{profile.name}-{name}", f"{other_title} ({_short(other)})"
         yield Column(own_name, its_title, other, (), has_idle, _limits(lab, other))

@@ -105,9 +105,9 @@ def lacks(
         return f"a signal for '{untold[0]}'" if knows else NO_PROCESS
     if sequence.uses(Verb.TERMINATE) and not has_goodbye:
         return "a goodbye"
-    for form in (Form.LARGE, Form.UPLOAD):
+    for form, words in _FORMS.items():
         if any(step.form is form for step in sequence.steps) and form not in offered:
-            return _FORMS[form]
+            return words
     return None
 
 
@@ -117,6 +117,7 @@ NO_PROCESS = "the server's process"
 _FORMS = {
     Form.LARGE: "a request for a large response ('large')",
     Form.UPLOAD: "a request with a large body",
+    Form.GUARDED: "a request for which the server asks for a certificate ('guarded')",
 }
 
 

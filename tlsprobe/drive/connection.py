@@ -79,6 +79,7 @@ class Connection:
     handshake itself, and nothing is answered for it; ``hello`` is what is left of a ClientHello
     then, and ``flight`` says that the server's answer is there. ``earlier`` is a session of another
     connection that this one offers to resume; without ``takes_tickets`` it does by its id.
+    ``authenticates``: the server may ask for our certificate after the handshake.
     ``is_small``: there is little room for what is not read.
     ``data_at`` is when the newest data of the server was read (``time.perf_counter``).
     """
@@ -91,6 +92,7 @@ class Connection:
         "_request_ends",
         "_turn_ends",
         "answered",
+        "authenticates",
         "begun",
         "client",
         "closing",
@@ -129,11 +131,13 @@ class Connection:
         earlier: bytes = b"",
         *,
         takes_tickets: bool = True,
+        authenticates: bool = False,
         is_small: bool = False,
     ) -> None:
         self.route = route
         self.earlier = earlier
         self.takes_tickets = takes_tickets
+        self.authenticates = authenticates
         where = route.address, route.namespace, route.ports
         self.transport = TcpTransport(*where, is_small=is_small)
         self.lane: Lane | None = None
@@ -325,8 +329,9 @@ class Connection:
         output = tls.output()
         if self.in_hand:
             self.flight = self.flight or bool(output) or tls.handshaken
-        elif output:
-            kind = RecordKind.DATA if handshaken else RecordKind.HANDSHAKE
+        elif output and not (tls.asked_again and (tls.said_close or self._half_closed)):
+            is_data = handshaken and not tls.asked_again
+            kind = RecordKind.DATA if is_data else RecordKind.HANDSHAKE
             if tls.failure and tls.alert_sent:
                 kind = RecordKind.ALERT
             await self.write_pieces([Piece(kind, output, alert=tls.alert_sent)])

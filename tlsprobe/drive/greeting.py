@@ -82,7 +82,9 @@ async def begin_tls(connection: Connection, deadline: float) -> TlsSession:
     if conversation.phase is not Phase.SECURE:
         cannot_greet(connection, "TLS could be started")
     offered, tickets = connection.earlier, connection.takes_tickets
-    connection.tls = connection.route.tls.connect(offered, tickets=tickets)
+    connection.tls = connection.route.tls.connect(
+        offered, tickets=tickets, authenticates=connection.authenticates
+    )
     return connection.tls
 
 

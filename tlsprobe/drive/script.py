@@ -77,7 +77,8 @@ async def drive(
     """
     by_id = any(step.form is Form.ID for step in sequence.steps)
     is_small = sequence.uses(Verb.STALL)
-    connection = Connection(route, takes_tickets=not by_id, is_small=is_small)
+    asks = any(step.form is Form.GUARDED for step in sequence.steps)
+    connection = Connection(route, takes_tickets=not by_id, authenticates=asks, is_small=is_small)
     async with commanding(connection) as command:
         script = _Script(connection, sequence, racer, opened, command)
         try:

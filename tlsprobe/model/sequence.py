@@ -12,10 +12,11 @@ class Form(StrEnum):
 
     PART is the first half of it; CUT a TLS record of which only the first half is ever sent;
     SPLIT the whole in two segments; LARGE a request for a large response; UPLOAD a request with
-    a large body that the server is expected to refuse. PLAIN is a record that nothing encrypts,
-    CORRUPT one whose tag does not fit, EMPTY one with no content; FULL is one padded to the most
-    that a record may hold, OVERFULL one that holds a byte more. FRAGMENTED is a message in two
-    records, DOUBLE the message twice in one record. ASKING asks the other side to do the same.
+    a large body that the server is expected to refuse; GUARDED a request upon which the server
+    asks for our certificate, in the midst of the session (TLS 1.3). PLAIN is a record that nothing
+    encrypts, CORRUPT one whose tag does not fit, EMPTY one with no content; FULL is one padded to
+    the most that a record may hold, OVERFULL one that holds a byte more. FRAGMENTED is a message in
+    two records, DOUBLE the message twice in one record. ASKING asks the other side to do the same.
     ID resumes by the id that the server gave a session, and has it give no ticket (TLS 1.2).
     """
 
@@ -25,6 +26,7 @@ class Form(StrEnum):
     SPLIT = "split"
     LARGE = "large"
     UPLOAD = "upload"
+    GUARDED = "guarded"
     PLAIN = "plain"
     CORRUPT = "corrupt"
     EMPTY = "empty"
@@ -181,7 +183,7 @@ class Verb(StrEnum):
             Act.ASKS,
             "send the protocol's request and wait for the response",
             place=Place.IN_SESSION,
-            forms=(Form.LARGE,),
+            forms=(Form.LARGE, Form.GUARDED),
         ),
     )
     EXHAUST = (
@@ -201,7 +203,7 @@ class Verb(StrEnum):
             Operand.BYTES,
             Place.IN_SESSION,
             (
-                *(Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD),
+                *(Form.PART, Form.CUT, Form.LARGE, Form.UPLOAD, Form.GUARDED),
                 *(Form.PLAIN, Form.CORRUPT, Form.EMPTY, Form.FULL, Form.OVERFULL),
             ),
         ),
@@ -385,7 +387,7 @@ MALFORMED = frozenset({Form.PLAIN, Form.CORRUPT, Form.OVERFULL})
 ODD = MALFORMED | {Form.EMPTY, Form.FULL, Form.FRAGMENTED, Form.DOUBLE}
 """Forms that no TLS library sends, though some are allowed."""
 
-FORM_TLS = {Form.ID: "1.2", Form.FULL: "1.3"}
+FORM_TLS = {Form.ID: "1.2", Form.FULL: "1.3", Form.GUARDED: "1.3"}
 """Forms that only one TLS version has."""
 
 NEEDS_OUR_HALF = SPEAKS | _verbs(Act.HALF_CLOSES)

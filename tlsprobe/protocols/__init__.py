@@ -83,7 +83,8 @@ def make_conversation(
 
 def offers(converse: Conversations) -> frozenset[Form]:
     """The forms of a request that the protocol has, besides the plain one and parts of it."""
-    forms = {Form.LARGE: converse().large(), Form.UPLOAD: converse().upload()}
+    one = converse()
+    forms = {Form.LARGE: one.large(), Form.UPLOAD: one.upload(), Form.GUARDED: one.guarded()}
     return frozenset(form for form, request in forms.items() if request is not None)
 
 

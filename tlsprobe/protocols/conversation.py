@@ -127,6 +127,10 @@ class Conversation(ABC):
         """A request with a large body that the server is likely to refuse before reading it."""
         return None
 
+    def guarded(self) -> bytes | None:
+        """A request that needs a client certificate, None where nothing says how."""
+        return None
+
     def withdraw(self) -> None:
         """The newest request did not leave whole: no response is owed to it after all."""
         self.owed -= 1

@@ -61,6 +61,10 @@ class Http1Settings(ProtocolSettings):
 
     path: Annotated[str, Key(a_text, "the request target")] = "/"
     large: Annotated[str | None, Key(a_text, "a target whose response has 1 MiB or more")] = None
+    guarded: Annotated[
+        str | None,
+        Key(a_text, "a target for which the server asks for a certificate, after the handshake"),
+    ] = None
     host: Annotated[
         str | None, Key(a_text, "what the Host field says; default: the target's name")
     ] = None
@@ -73,6 +77,7 @@ class Messages(NamedTuple):
     last_request: bytes
     large: bytes | None
     upload: bytes
+    guarded: bytes | None
 
 
 class Http1(Conversation):
@@ -123,6 +128,12 @@ class Http1(Conversation):
         if self._messages.large is not None:
             self.owe()
         return self._messages.large
+
+    def guarded(self) -> bytes | None:
+        """A GET for the profile's guarded path."""
+        if self._messages.guarded is not None:
+            self.owe()
+        return self._messages.guarded
 
     def upload(self) -> bytes:
         """A POST with a body beyond what servers take where nothing expects one."""
@@ -258,6 +269,7 @@ def http1(settings: Http1Settings, host: str, port: int | None) -> Callable[[], 
         _head("GET", settings.path, where, ("Connection", "close")),
         _head("GET", settings.large, where) if settings.large else None,
         _head("POST", settings.path, where, ("Content-Length", str(UPLOAD))) + bytes(UPLOAD),
+        _head("GET", settings.guarded, where) if settings.guarded else None,
     )
     return lambda: Http1(messages)
 

@@ -80,6 +80,10 @@ class RawSettings(ProtocolSettings):
         bytes | None,
         Key(some_bytes, "what is asked for a response of 1 MiB or more, recognised like any other"),
     ] = None
+    guarded: Annotated[
+        bytes | None,
+        Key(some_bytes, "what makes the server ask for a certificate, after the handshake"),
+    ] = None
     response: Annotated[
         re.Pattern[bytes] | None,
         Key(an_answer, "a pattern of the answer, or true for any; default: none is owed"),
@@ -151,6 +155,12 @@ class Raw(Conversation):
         if self._settings.large is None:
             return None
         return self._ask(self._settings.large, self._settings.response)
+
+    def guarded(self) -> bytes | None:
+        """The profile's request that needs a certificate, recognised like any other."""
+        if self._settings.guarded is None:
+            return None
+        return self._ask(self._settings.guarded, self._settings.response)
 
     def goodbye(self) -> bytes | None:
         """The profile's goodbye; it may be one that owes an answer."""
@@ -235,7 +245,8 @@ _MARKS = {name: f"{{{name}}}".encode() for name in OWN}
 
 
 def _said_inside(settings: RawSettings) -> tuple[bytes | None, ...]:
-    return settings.opening, settings.request, settings.large, settings.goodbye
+    asked = settings.request, settings.large, settings.guarded
+    return settings.opening, *asked, settings.goodbye
 
 
 def _filled(settings: RawSettings, own: dict[str, str]) -> RawSettings:
@@ -252,6 +263,7 @@ def _filled(settings: RawSettings, own: dict[str, str]) -> RawSettings:
         opening=fill(settings.opening),
         request=fill(settings.request),
         large=settings.large and fill(settings.large),
+        guarded=settings.guarded and fill(settings.guarded),
         goodbye=settings.goodbye and fill(settings.goodbye),
     )
 

@@ -37,20 +37,28 @@ class TlsContext:
         self.context = context
         self.sni = sni
 
-    def connect(self, earlier: bytes = b"", *, tickets: bool = True) -> TlsSession:
+    def connect(
+        self, earlier: bytes = b"", *, tickets: bool = True, authenticates: bool = False
+    ) -> TlsSession:
         """A fresh client side, which offers an ``earlier`` session (``TlsSession.resumable``).
 
         Without ``tickets`` it takes none, so that TLS 1.2 has the session's id alone.
+        ``authenticates``: it may be asked for its certificate after the handshake (RFC 8446
+        section 4.6.2).
         """
         connection = SSL.Connection(self.context, None)
         if self.sni is not None:
             connection.set_tlsext_host_name(self.sni)
         if not tickets:
             _lib.SSL_set_options(connection._ssl, SSL.OP_NO_TICKET)
+        if authenticates:
+            _lib.SSL_set_post_handshake_auth(connection._ssl, 1)
         if earlier:
             _offer(connection, earlier)
         connection.set_connect_state()
-        return TlsSession(connection, Side.CLIENT)
+        session = TlsSession(connection, Side.CLIENT)
+        session.authenticates = authenticates
+        return session
 
     def accept(self) -> TlsSession:
         """A fresh server side (the reference servers')."""

@@ -36,6 +36,7 @@ _SENT = SSL.SENT_SHUTDOWN
 _POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
 _CLOSE_NOTIFY = bytes((1, CLOSE_NOTIFY))
+_CERTIFICATE_REQUEST = b"\x0d"
 _RECORD_HEADER = struct.Struct(">BBxH").unpack_from
 _MAX_RECORD = 2**14 + 2048
 _NO_RECORD = -1
@@ -85,7 +86,8 @@ class TlsSession:
 
     ``failure`` is a sentence once the handshake or the record layer has given up, ``untrusted``
     why, if that was the server's certificate; ``over`` says that what follows in the stream is no
-    TLS. ``asked_certificate``: the server wanted a certificate of ours.
+    TLS. ``asked_certificate``: the server wanted a certificate of ours; ``asked_again``: after the
+    handshake, which it may where ``authenticates`` says that we have offered it.
     """
 
     def __init__(self, connection: SSL.Connection, side: Side) -> None:
@@ -113,6 +115,8 @@ class TlsSession:
         self.failure: str | None = None
         self.untrusted: Untrusted | None = None
         self.asked_certificate = False
+        self.authenticates = False
+        self.asked_again = False
         self.alert_sent: tuple[int, int] | None = None
         self.over = False
         self.notified = False
@@ -152,6 +156,11 @@ class TlsSession:
         data = bytes(_ffi.buffer(buffer, size))
         by = resumed_by(data)
         return None if by is None else Resumable(data, by)
+
+    @property
+    def said_close(self) -> bool:
+        """Whether our close_notify has gone out."""
+        return bool(_lib.SSL_get_shutdown(self._ssl) & _SENT)
 
     @property
     def was_resumed(self) -> bool:
@@ -356,6 +365,8 @@ class TlsSession:
             kind = _kind_of(alert)
         elif data:
             kind = RecordKind.DATA
+        elif self.authenticates and self._asks(record, place):
+            kind, self.asked_again = RecordKind.HANDSHAKE, True
         else:
             kind = self._unread_kind(record[0])
         if kind is RecordKind.TICKET and self._awaits_key_update:
@@ -370,6 +381,13 @@ class TlsSession:
             alert = inner.content[0], inner.content[1]
             return Received(_kind_of(alert), len(record), b"", alert)
         return Received(self._unread_kind(record[0]), len(record))
+
+    def _asks(self, record: bytes, place: int) -> bool:
+        """Whether it is a CertificateRequest behind the handshake (RFC 8446 section 4.6.2)."""
+        inner = self._opened(record, place)
+        if inner is None or inner.kind != HANDSHAKE:
+            return False
+        return inner.content[:1] == _CERTIFICATE_REQUEST
 
     def _told_from_ticket(self, record: bytes, place: int) -> RecordKind:
         """A ticket, or the KeyUpdate that we have asked for: both leave nothing to read.
