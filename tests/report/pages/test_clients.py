@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.report.drawn import on_terminal
 from tlsprobe.report.pages.clients import WatchedClient, clients_page
 from tlsprobe.report.render_markdown import render_markdown
@@ -24,6 +26,16 @@ def test_the_page_counts_how_connections_ended_and_says_what_could_not_be_watche
         "Measured with curl 7.88.1, nginx 1.22.1\n\n- 2 of 3: server FIN (nobody resets)\n" in page
     )
     assert page.endswith("- the client's last words: `` bye` ``\n")
+
+
+def test_a_line_for_each_client_tells_who_began_the_end_and_who_reset() -> None:
+    seen = replace(SEEN, last_words="bye")
+    page = render_markdown(clients_page("tlsprobe lab clients", "2026-11-21", [GONE, seen]))
+    assert (
+        "| curl-idle | server 2/3; client 1/3 |"
+        " 2/3 nobody resets; 1/3 client: unknown (low) | bye |\n" in page
+    )
+    assert "| curl-done |" not in page
 
 
 def test_the_page_tells_how_busy_the_machine_was() -> None:

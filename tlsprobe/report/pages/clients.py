@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tlsprobe.report.blocks import Block, BulletList, Code, Heading, Page, Paragraph
+from tlsprobe.report.blocks import Block, BulletList, Code, Column, Heading, Page, Paragraph, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,28 @@ def clients_page(
             )
         ),
         *([Paragraph(circumstances)] if circumstances else ()),
+        *_overview([client for client in clients if client.endings]),
         *(block for client in clients for block in _client(client)),
     )
+
+
+def _overview(clients: Sequence[WatchedClient]) -> Iterator[Block]:
+    """Each client in a line: who began the end, and who reset."""
+    if clients:
+        heads = ("client", "who begins the end", "resets", "the client's last words")
+        yield Table(tuple(map(Column, heads)), tuple(map(_line, clients)))
+
+
+def _line(client: WatchedClient) -> tuple[str, ...]:
+    begun: Counter[str] = Counter()
+    resets: Counter[str] = Counter()
+    for ending, why, count in client.endings:
+        begun[ending.partition(" ")[0]] += count
+        resets[why] += count
+    runs = begun.total()
+    told = "; ".join(f"{count}/{runs} {why}" for why, count in resets.most_common())
+    first = "; ".join(f"{side} {count}/{runs}" for side, count in begun.most_common())
+    return client.name, first, told, client.last_words
 
 
 def _client(client: WatchedClient) -> Iterator[Block]:
