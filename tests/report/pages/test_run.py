@@ -263,6 +263,13 @@ def test_a_brief_page_counts_what_was_not_measured() -> None:
     assert "gaps 1 cell inconclusive: the capture had ended by then" in text
 
 
+def test_nothing_to_report_is_said_of_what_was_measured() -> None:
+    unproven = replace(clean("fin-only"), verdict=Verdict.INCONCLUSIVE)
+    text = words(on_terminal(brief_page(make_run(clean(), unproven)), width=132))
+    said = "nothing to report where it could be measured; 1 of 2 cells could not be."
+    assert text.count(said) == 2
+
+
 def test_a_version_that_is_not_spoken_is_a_line() -> None:
     run = make_run(*(cell for n in SEQUENCES for cell in (clean(n), unsupported(n, "1.2"))))
     line = f"TLS 1.2 is not in the matrix ({len(SEQUENCES)} cells): the server speaks only"

@@ -9,6 +9,7 @@ from shlex import quote
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Behaviour, Harm, Phase, Tried, WhatToDo, Who
+from tlsprobe.model.judgement import UNMEASURED
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import (
     Block,
@@ -86,9 +87,7 @@ def verdict_of(run: Run, found: Sequence[Behaviour]) -> str:
     """How many behaviours a server has and how bad they are, in a sentence with its name."""
     name = server_name(run)
     if not found:
-        measured = any(cell.signatures for cell in run.cells)
-        nothing = "nothing to report" if measured else "nothing could be measured"
-        return f"{name}: {nothing}."
+        return f"{name}: {_nothing(run)}."
     told = standing(found)
     waived = len(found) - len(told)
     if not told:
@@ -105,6 +104,17 @@ def verdict_of(run: Run, found: Sequence[Behaviour]) -> str:
             return f"{said}, {which} may break things{more}."
         case Harm.NOISE | Harm.NONE:
             return f"{said}, none of which breaks anything{more}."
+
+
+def _nothing(run: Run) -> str:
+    """That no behaviour was seen, and in how many cells nobody can tell."""
+    if not any(cell.signatures for cell in run.cells):
+        return "nothing could be measured"
+    blind = sum(cell.verdict in UNMEASURED for cell in run.cells)
+    untold = (
+        f" where it could be measured; {blind} of {counted(len(run.cells), 'cell')} could not be"
+    )
+    return f"nothing to report{untold if blind else ''}"
 
 
 def server_name(run: Run) -> str:
