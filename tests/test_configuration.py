@@ -69,6 +69,18 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
     assert (found.options, found.targets, found.waivers) == ({}, (), ())
 
 
+def test_no_target_hides_another(tmp_path: Path) -> None:
+    a, b = (
+        '[[target]]\naddress = "a:1"\nname = "x"\n',
+        '[[target]]\naddress = "b:1"\nname = "x"\n',
+    )
+    assert mistakes(tmp_path, a + a) == [
+        ":5: target[2].address: target[1] has it too; one file each",
+        ":6: target[2].name: target[1] has it too; one file each",
+    ]
+    assert mistakes(tmp_path, a + b) == [":6: target[2].name: target[1] has it too; one file each"]
+
+
 def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
     text = """
 usr = "me"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -78,6 +78,7 @@ def read_configuration(
         tuple(_target(*one, target_options, lines, mistakes) for one in targets),
         tuple(_waiver(*one, file, lines, mistakes) for one in waivers),
     )
+    mistakes += _told_twice(found.targets)
     _none_but(file, mistakes, lines)
     return found
 
@@ -136,6 +137,16 @@ def _target(
     good = checked(table, keys, path, mistakes)
     address, name = good.pop("address", ""), good.pop("name", "")
     return ConfiguredTarget(address, name, good, lines.get(path, 1))
+
+
+def _told_twice(targets: Sequence[ConfiguredTarget]) -> Iterator[str]:
+    """Targets of which one would hide the other: results and ``--target`` go by these words."""
+    for key in ("address", "name"):
+        first: dict[str, int] = {}
+        for number, one in enumerate(targets, 1):
+            word = getattr(one, key)
+            if word and first.setdefault(word, number) != number:
+                yield f"target[{number}].{key}: target[{first[word]}] has it too; one file each"
 
 
 # --- waivers --------------------------------------------------------------------------------------
