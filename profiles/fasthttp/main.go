@@ -26,7 +26,7 @@ func main() {
 	}
 	large := bytes.Repeat([]byte("x"), 1<<20)
 	server := fasthttp.Server{
-		IdleTimeout: idle,
+		IdleTimeout: idle, ReadTimeout: idle, WriteTimeout: 3 * time.Second,
 		Handler: func(request *fasthttp.RequestCtx) {
 			if string(request.Path()) == "/large" {
 				_, _ = request.Write(large)
