@@ -95,7 +95,8 @@ def columns_of(profile: Profile) -> Iterator[Column]:
         other = load_profile(folder, shared)
         other = replace(other, signals=profile.signals)
         own_name, its_title = f"{profile.name}-{name}", f"{other_title} ({_short(other)})"
-        yield Column(own_name, its_title, other, (), has_idle, _limits(lab, other))
+        limits = _limits(lab, other)
+        yield Column(own_name, its_title, other, other.sequences, has_idle, limits)
 
 
 def _limits(lab: Lab, profile: Profile) -> frozenset[ConnectionLimit]:
