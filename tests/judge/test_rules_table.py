@@ -352,7 +352,7 @@ TABLE = {
     ),
     "STOP-ENDS": Row(
         keeps=play(told("stop SIGTERM"), S.notify() + S.fin()),
-        breaks=play(told("stop SIGTERM"), step("drain"), gives_up("drain")),
+        breaks=play(told("stop SIGTERM"), step("drain"), silence(11), gives_up("drain")),
         broken=WARN,
         elsewhere=play(told("reload SIGHUP"), step("drain"), gives_up("drain")),
     ),

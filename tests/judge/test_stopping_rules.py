@@ -92,11 +92,16 @@ def test_who_ends_first_has_no_request_behind_it() -> None:
     assert result("STOP-RACE", play(*story)) is NOTHING
 
 
-@pytest.mark.parametrize(("what", "said"), [("stop SIGTERM", WARN), ("graceful SIGQUIT", INFO)])
+@pytest.mark.parametrize(
+    ("what", "seconds", "said"),
+    [("stop SIGTERM", 11, WARN), ("stop SIGTERM", 2, INFO), ("graceful SIGQUIT", 11, INFO)],
+)
 def test_to_wait_for_ones_clients_is_a_fault_of_who_is_to_stop_at_once(
-    what: str, said: Result
+    what: str, seconds: float, said: Result
 ) -> None:
-    assert result("STOP-ENDS", play(told(what), step("drain"), gives_up("drain"))) is said
+    """Not before its supervisor would kill it."""
+    story = (told(what), step("drain"), silence(seconds), gives_up("drain"))
+    assert result("STOP-ENDS", play(*story)) is said
 
 
 def test_to_exit_without_a_close_notify_breaks_tls_whatever_the_reason() -> None:

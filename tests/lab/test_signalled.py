@@ -53,6 +53,7 @@ def test_a_meaning_has_the_signal_of_the_profile_and_a_name_is_itself() -> None:
 def test_what_is_known_is_to_stop_and_all_names_and_the_meanings_that_have_one() -> None:
     assert {Signal.GRACEFUL, Signal.RELOAD, Signal.TERM, Signal.WINCH} <= known(NAMES)
     assert Signal.STOP in known({})
+    assert Signal.STOP not in known({Signal.GRACEFUL: "TERM"}), "nothing tells it to stop at once"
     assert not {Signal.GRACEFUL, Signal.RELOAD} & known({})
 
 

@@ -51,9 +51,13 @@ def name_of(what: Signal, names: Mapping[Signal, str]) -> str:
 
 
 def known(names: Mapping[Signal, str]) -> frozenset[Signal]:
-    """What a server with these names can be told: to stop, and a signal by its own name, always."""
-    always = {Signal.STOP, *(what for what in Signal if what not in MEANINGS)}
-    return frozenset({*always, *names})
+    """What a server with these names can be told: a signal by its own name, always.
+
+    To stop as well, unless the signal for that means something else to it.
+    """
+    always = {what for what in Signal if what not in MEANINGS}
+    stops = set() if DEFAULT_STOP in names.values() else {Signal.STOP}
+    return frozenset({*always, *stops, *names})
 
 
 def by_number(process: str, names: Mapping[Signal, str], host: str, port: int) -> Signalled:
