@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, S, gives_up, play, silence, step
+from tests.judge.playbook import Act, C, Line, S, gives_up, play, silence, step
 from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, judged_run
 from tlsprobe.catalogue import catalogue, control_of
 from tlsprobe.language import format_groups
@@ -107,6 +107,9 @@ def test_where_a_box_was_caught_its_perfect_forgeries_are_not_the_servers(
 DROPS = play(C.notify(), S.rst(active=True))
 """A reset without an alert, which looks like the server's own."""
 
+NOTIFIED = play(C.goodbye(), C.notify(), S.notify() + S.fin(), C.fin())
+"""A clean close in which a box sees our alert as well."""
+
 SILENT = "TLS13-NOTIFY"
 
 
@@ -118,7 +121,7 @@ def silence_of_server(*facts: Fact) -> Result:
 
 def test_what_the_run_and_the_kernel_vouch_for_is_held_against_the_server() -> None:
     """No box knows what is said inside TLS, or has the server's kernel say that it reset."""
-    resets, clean = repeated(ALONE, DROPS), repeated(LEFT, CLEAN)
+    resets, clean = repeated(ALONE, DROPS), repeated(LEFT, NOTIFIED)
     assert silence_of_server(*resets) is Result.INFO  # a box may reset whatever it sees
     assert silence_of_server(*resets, *clean) is Result.FAIL
     odd = trial(LEFT, 3, play(C.notify(), S.rst(active=True).but(ttl=61)))
@@ -127,6 +130,49 @@ def test_what_the_run_and_the_kernel_vouch_for_is_held_against_the_server() -> N
     ends = ("192.0.2.2", 443), ("192.0.2.1", 40000)
     word = KernelFact((KernelReset(rst.time_ns, *ends, "TCP_CLOSE", "TCP_STATE"),))
     assert silence_of_server(ReachedFact("192.0.2.2:443", {}), word, *resets) is Result.FAIL
+
+
+def rst() -> Act:
+    return S.rst(active=True)
+
+
+@pytest.mark.parametrize(
+    ("reset", "alike", "others"),
+    [
+        pytest.param((C.notify(),), (C.notify(),), (C.fin(),), id="alert"),
+        pytest.param((C.fin(),), (C.fin(), C.notify()), (C.notify(),), id="FIN"),
+        pytest.param(
+            (C.notify(), C.data()), (C.notify(), C.data()), (C.notify(),), id="behind alert"
+        ),
+        pytest.param((C.request(70_000),), (C.data(90_000),), (C.request(),), id="upload"),
+        pytest.param((C.malformed(),), (C.malformed(),), (C.data(),), id="malformed"),
+        pytest.param((C.handshake(),), (C.handshake(),), (C.data(),), id="renegotiation"),
+    ],
+)
+def test_a_box_that_resets_at_what_it_sees_does_not_vouch_for_itself(
+    reset: tuple[Line, ...], alike: tuple[Line, ...], others: tuple[Line, ...]
+) -> None:
+    """It resets both ends, always, and nothing else gives it away."""
+
+    def vouched(clean: tuple[Line, ...]) -> bool:
+        ends = play(*clean, S.notify() + S.fin())
+        facts = *repeated(ALONE, play(*reset, rst())), *repeated(LEFT, ends)
+        told = run_of(PlanFact((planned(ALONE), planned(LEFT))), *facts).trials[0].judgement
+        assert told.resets[0].cause is not Cause.MIDDLEBOX
+        assert told.resets[0].confidence is Confidence.MEDIUM
+        return told.resets[0].vouched
+
+    assert not vouched(others)
+    assert vouched(alike)
+
+
+def test_a_box_that_resets_what_is_used_again_after_a_silence_does_not_vouch_for_itself() -> None:
+    """The RST comes at once behind the request: the silence was before it."""
+    idle = repeated(ALONE, play(silence(4), C.request(), rst()))
+    prompt = repeated(LEFT, play(C.request(), S.response(), S.notify() + S.fin()))
+    told = run_of(PlanFact((planned(ALONE), planned(LEFT))), *idle, *prompt).trials[0].judgement
+    assert not told.resets[0].vouched
+    assert Result.FAIL not in {r.result for r in told.results}
 
 
 UPLOAD = "upload-refused"

@@ -12,7 +12,7 @@ from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict
-from tlsprobe.model.knowledge import NOTHING_KNOWN, CellEnds, Knowledge
+from tlsprobe.model.knowledge import NOTHING_KNOWN, CellEnds, Knowledge, Visible
 from tlsprobe.model.run import (
     BeforeAfter,
     Cell,
@@ -223,7 +223,7 @@ def test_findings_hold_what_applied_only() -> None:
 
 def test_why_keeps_the_confidences_apart() -> None:
     alone, own = (
-        CellEnds("close-notify-only", "1.3", 3, 0, 0, 3, 0, 3),
+        CellEnds("close-notify-only", "1.3", 3, 0, 0, 3, 0, 3, frozenset(Visible)),
         CellEnds("x", "1.3", 3, 3, 0),
     )
     control = Control("terminate", 0, 3)

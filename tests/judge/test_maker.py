@@ -162,6 +162,17 @@ def test_whoever_adds_a_rule_need_not_think_of_it() -> None:
     assert as_far_as_settled(failed, Maker.OTHERS, of_server=True, is_apart=True) is failed
 
 
+@pytest.mark.parametrize(
+    ("level", "left"), [(Level.SHOULD, Result.INFO), (Level.INTEROP, Result.WARN)]
+)
+def test_what_it_does_to_clients_it_does_whoever_made_it(level: Level, left: Result) -> None:
+    """A box that resets idle connections made no server break the SHOULD of a graceful end."""
+    warned = RuleResult("X", level, Result.WARN, "ungraceful")
+    told = as_far_as_settled(warned, Maker.UNSETTLED, of_server=True, is_apart=False)
+    assert told is not None
+    assert told.result is left
+
+
 NOT_ITS_OWN = [c for c in Cause if not c.row.by_sender and c is not Cause.REFUSED]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from tlsprobe.judge.behind_alert import spoke_behind
 from tlsprobe.judge.causes import looks_foreign, resets_of
 from tlsprobe.judge.causes.answers import read_to
+from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
-from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence
+from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence, Visible
 from tlsprobe.model.trace import (
     MESSAGES,
     Coverage,
@@ -30,9 +32,12 @@ def digest_of(trace: Trace) -> Digest:
     fin = before = after = False
     gave_up: int | None = None
     behind_fin: int | None = None
+    end: int | None = None
     for index, segment in enumerate(trace.segments):
         if segment.side is not Side.SERVER:
             continue
+        if end is None and segment.ends:
+            end = index
         if segment.rst:
             before, after = before or not fin, after or fin
             if gave_up is None and not fin and segment.ack is not None:
@@ -41,6 +46,7 @@ def digest_of(trace: Trace) -> Digest:
                 behind_fin = index
         elif segment.fin:
             fin = True
+    decided = gave_up is not None or behind_fin is not None
     return Digest(
         reached=trace.drive.failure is None and not early,
         conclusive=trace.coverage is not Coverage.HOLES,
@@ -54,7 +60,8 @@ def digest_of(trace: Trace) -> Digest:
         silence=None if early else _long_silence(trace),
         spoke=spoke_behind(trace.drive),
         took_ns=_took_ns(trace),
-        foreign=(before or after) and any(map(looks_foreign, resets_of(trace))),
+        foreign=decided and any(map(looks_foreign, resets_of(trace))),
+        visible=visible(trace.drive, trace.segments[:end]),
     )
 
 
@@ -124,6 +131,7 @@ class Tally:
     aborts_after: int = 0
     alone: int = 0
     spoke: int = 0
+    visible: Counter[Visible] = field(default_factory=Counter)
 
     def count(self, digest: Digest, times: int = 1) -> None:
         """Count one trial; -1 ``times``: take it out again."""
@@ -136,6 +144,8 @@ class Tally:
             self.aborts_after += times * digest.aborts_after
             self.alone += times * digest.alone
             self.spoke += times * digest.spoke
+            for what in digest.visible:
+                self.visible[what] += times
 
     def as_control(self, name: str) -> Control | None:
         """What this says as the control of another close."""
@@ -148,4 +158,6 @@ class Tally:
     def as_cell_ends(self, sequence: str, tls: str) -> CellEnds:
         """What this says of the server."""
         resets = self.before_fin, self.after_fin
-        return CellEnds(sequence, tls, self.trials, *resets, self.fins, self.aborts, self.alone)
+        always = frozenset(what for what, times in self.visible.items() if times == self.trials)
+        ends = self.fins, self.aborts, self.alone
+        return CellEnds(sequence, tls, self.trials, *resets, *ends, always)

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from tlsprobe.judge.closing import FIN, Closing
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.judgement import Reset, Result, RuleResult
+from tlsprobe.model.judgement import Level, Reset, Result, RuleResult
 from tlsprobe.model.trace import Side
 
 
@@ -67,7 +67,8 @@ def as_far_as_settled(
         return result
     if maker is Maker.OTHERS:
         return None if result.result in {Result.FAIL, Result.WARN} else result
-    if result.result is not Result.FAIL:
+    interop = result.level is Level.INTEROP  # what it does to clients it does, whoever made it
+    if result.result is not Result.FAIL and (interop or result.result is not Result.WARN):
         return result
     text = f"{result.text}, {UNSETTLED}"
     return RuleResult(result.rule, result.level, Result.INFO, text)

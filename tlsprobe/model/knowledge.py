@@ -7,11 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from tlsprobe.model.facts import FarFact, Load
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.kernel import KernelReset
+
+
+class Visible(StrEnum):
+    """What of our side's doings anybody on the way can see, though it be said inside TLS.
+
+    BEHIND_ALERT is anything that follows an alert of ours, UNFINISHED a handshake that was left
+    off, MUCH more bytes than requests have, ODD_RECORD a record that no request is made of.
+    """
+
+    FIN = "fin"
+    ALERT = "alert"
+    BEHIND_ALERT = "behind-alert"
+    UNFINISHED = "unfinished"
+    MUCH = "much"
+    ODD_RECORD = "odd-record"
 
 
 class CellEnds(NamedTuple):
@@ -20,7 +36,7 @@ class CellEnds(NamedTuple):
     ``before_fin`` and ``after_fin`` count those in which it reset, by whether its FIN came first,
     ``fins`` those that it ended with a FIN. ``aborts`` are resets in place of a FIN by which
     nothing of ours was left unread; ``alone`` counts trials in which a close_notify was all that
-    we sent.
+    we sent. ``visible`` is what each of them had shown a box before the server ended it.
     """
 
     sequence: str
@@ -31,6 +47,7 @@ class CellEnds(NamedTuple):
     fins: int = 0
     aborts: int = 0
     alone: int = 0
+    visible: frozenset[Visible] = frozenset()
 
 
 class AlertAlone(NamedTuple):
@@ -90,7 +107,8 @@ class Digest:
     ``silence``: it ended the connection after a long one. ``spoke``: it sent data, be it in answer
     to something or not, after our close_notify. ``took_ns``: how long it took for
     its first word behind the opening; 0 if it said none. ``foreign``: an RST that was to be the
-    server's decision bore a sign of another machine.
+    server's decision bore a sign of another machine. ``visible`` is what a box had seen of ours
+    before the server ended it.
     """
 
     reached: bool
@@ -106,6 +124,7 @@ class Digest:
     spoke: bool = False
     took_ns: int = 0
     foreign: bool = False
+    visible: frozenset[Visible] = frozenset()
 
     @property
     def waited(self) -> bool:

@@ -14,7 +14,7 @@ from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, Judgement, Reset, Result
-from tlsprobe.model.knowledge import CellEnds, Knowledge
+from tlsprobe.model.knowledge import CellEnds, Knowledge, Visible
 from tlsprobe.model.trace import Coverage, Stage, Trace
 
 UNREAD = (C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
@@ -33,9 +33,10 @@ def reset(*lines: Line, control: Control | None = None) -> Reset:
 
 
 def ends_of_cell(sequence: str, *, trials: int = 3, resets: int = 0, aborts: int = 0) -> CellEnds:
-    """How a server ended a cell: with a FIN where it did not reset."""
+    """How a server ended a cell, in which a box saw everything: with a FIN if it did not reset."""
     alone = trials if sequence == ALONE else 0
-    return CellEnds(sequence, "1.3", trials, resets, 0, trials - resets, aborts, alone)
+    fins = trials - resets
+    return CellEnds(sequence, "1.3", trials, resets, 0, fins, aborts, alone, frozenset(Visible))
 
 
 ANYBODYS = (Cause.UNREAD_AT_CLOSE, Cause.MIDDLEBOX)
@@ -138,9 +139,12 @@ def test_enough_controls_of_a_rare_reset_make_it_sure() -> None:
 
 def test_unread_behind_a_fin_is_not_sure_of_a_server_that_resets_there_anyway() -> None:
     lines = (S.notify() + S.fin(), C.notify(), S.rst(active=True))
-    (sure,) = judge(play(*lines)).resets
-    (found,) = judge(play(*lines), Knowledge(aborts_after=True)).resets
+    (sure,) = judge(play(*lines), Knowledge(near=True)).resets
+    (anybodys,) = judge(play(*lines)).resets  # a box may reset upon the server's FIN
+    (found,) = judge(play(*lines), Knowledge(near=True, aborts_after=True)).resets
     assert (sure.cause, sure.confidence) == (Cause.UNREAD_AFTER_FIN, Confidence.HIGH)
+    assert (anybodys.cause, anybodys.confidence) == (sure.cause, Confidence.MEDIUM)
+    assert anybodys.alternatives == (Cause.MIDDLEBOX,)
     assert (found.cause, found.confidence) == (Cause.UNREAD_AFTER_FIN, Confidence.MEDIUM)
     assert found.alternatives == (Cause.DELIBERATE,)
     assert digest_of(play(S.fin(), S.rst(active=True))).aborts_after

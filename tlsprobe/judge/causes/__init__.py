@@ -112,11 +112,15 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
 def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
     """The answer where the RST's own header is all that says who made it.
 
-    What is unread at least explains a reset; where nothing does, it may as well be a forgery.
+    What is unread at least explains a reset; where nothing does, or a box was caught in the run, it
+    may as well be a forgery. So it may where the rest seems to prove what was unread.
     """
-    if context.passive or found.cause not in ALIKE:
+    if context.passive or found.cause not in {*ALIKE, Cause.UNREAD_AFTER_FIN}:
         return found
-    if found.cause is Cause.DELIBERATE and context.fin is None:
+    if context.fin is not None and context.sender is Side.CLIENT:
+        return found
+    is_bare = found.cause is Cause.DELIBERATE and context.fin is None
+    if is_bare or found.confidence is Confidence.HIGH:
         found = _or_middlebox(found)
     elif not odd:
         return found

@@ -35,8 +35,8 @@ class ResetContext:
     ``ended_at`` the one up to which it had them when it acted upon an end, its own or the peer's
     (None: it did not). ``asked_to`` is the one up to which requests have had their responses; 0:
     none has. ``own_end`` is how our own side gave the connection up, if it is the sender;
-    ``driven`` tells our own connections from somebody else's capture; ``forged``: our own path made
-    this RST in our name; ``unasked``: it is a decision in our name that our program did not take.
+    ``forged``: our own path made this RST in our name; ``unasked``: it is a decision in our name
+    that our program did not take.
     """
 
     rst: Segment
@@ -54,14 +54,22 @@ class ResetContext:
     notified: bool
     cut_short: bool
     own_end: EventKind | None
-    driven: bool = True
+    drive: Drive
     coverage: Coverage = Coverage.WHOLE
-    records: tuple[Record, ...] = ()
-    tls: str | None = None
     asked_to: int = 0
     rewritten: Rewritten | None = None
     forged: bool = False
     unasked: bool = False
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What came of the stream bytes of both sides."""
+        return self.drive.records
+
+    @property
+    def driven(self) -> bool:
+        """Whether it was our own connection: a capture has no diary."""
+        return bool(self.drive.events)
 
     @property
     def passive(self) -> bool:
@@ -137,7 +145,7 @@ class ResetContext:
     def may_notify(self) -> bool:
         """Whether anything says that TLS is spoken: what has no TLS has no close_notify."""
         sealed = any(r.kind not in {RecordKind.PLAIN, RecordKind.DATA} for r in self.records)
-        return self.driven or self.tls is not None or sealed
+        return self.driven or self.drive.tls is not None or sealed
 
     @property
     def is_quiet(self) -> bool:
@@ -193,19 +201,12 @@ def context_of(
         cut_short=rst.side is Side.SERVER and trace.drive.cut_short,
         own_end=_own_end(trace.drive, rst),
         unasked=_is_unasked(trace.drive, rst, theirs),
-        driven=_driven(trace.drive),
+        drive=trace.drive,
         coverage=trace.coverage,
-        records=trace.drive.records,
-        tls=trace.drive.tls,
         asked_to=_asked_to(trace.drive),
         rewritten=rewritten,
         forged=forged(trace.drive, rst) is not None,
     )
-
-
-def _driven(drive: Drive) -> bool:
-    """Whether it was our own connection: a capture has no diary."""
-    return bool(drive.events)
 
 
 def _notified(drive: Drive, rst: Segment) -> bool:

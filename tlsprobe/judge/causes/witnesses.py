@@ -9,9 +9,12 @@ the loopback nothing is on the way.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tlsprobe.judge.causes.by_run import ENOUGH, own_version
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.causes.table import Diagnosis
+from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import FarFact, ResetNumbers
@@ -45,21 +48,26 @@ def left_the_server(context: ResetContext, far: FarFact | None) -> bool:
 def _is_told_by_run(found: Diagnosis, context: ResetContext, knowledge: Knowledge) -> bool:
     """Whether the resets depend on what was said inside TLS, where no box can look.
 
-    All trials of this close are reset, and those of another one are not, or a control proves that
-    bytes were left unread. Where an RST of the run bore a sign of another machine, or a timer had
-    time to run out, that proves nothing.
+    All trials of this close are reset, or a control proves that bytes were left unread. And those
+    of another close are not, though there a box saw all that it could have acted upon here: our
+    alert, our FIN, whatever shows. Where an RST of the run bore a sign of another machine, or a
+    timer had time to run out, that proves nothing.
     """
     own = knowledge.own
-    if own is None or knowledge.odd or _is_behind_silence(context):
+    if own is None or knowledge.odd or _was_silent(context):
         return False
-    if found.cause is Cause.UNREAD_AT_CLOSE and found.confidence is Confidence.HIGH:
-        return True
+    proven = found.cause is Cause.UNREAD_AT_CLOSE and found.confidence is Confidence.HIGH
+    if not proven and (own.trials < ENOUGH or own.before_fin < own.trials):
+        return False
+    seen = visible(context.drive, context.prior)
     others = (c for c in own_version(knowledge) if c.sequence != own.sequence)
-    clean = any(c.trials >= ENOUGH and c.fins == c.trials for c in others)
-    return clean and own.trials >= ENOUGH and own.before_fin == own.trials
+    return any(c.trials >= ENOUGH and c.fins == c.trials and seen <= c.visible for c in others)
 
 
-def _is_behind_silence(context: ResetContext) -> bool:
-    """Whether it had been quiet for so long that a timer may have run out: anybody's."""
-    last = context.prior[-1] if context.prior else context.rst
-    return context.rst.time_ns - last.time_ns >= LONG_NS
+def _was_silent(context: ResetContext) -> bool:
+    """Whether it had once been quiet for so long that a timer may have run out: anybody's.
+
+    A box that forgot a connection may reset it only when it is used again.
+    """
+    times = [s.time_ns for s in (*context.prior, context.rst)]
+    return any(after - before >= LONG_NS for before, after in pairwise(times))
