@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.e2e.probing import PATIENCE, tlsprobe
+from tests.e2e.test_campaign import children
 from tests.fleet.crowd import crowd
 from tests.fleet.swarm import VANTAGE, Swarm, swarm
 from tlsprobe.campaign.settings import Settings
@@ -128,6 +130,30 @@ def test_a_killed_and_a_hanging_worker_cost_their_own_targets_alone(tmp_path: Pa
     assert [one.reason for one in by_number.values() if one.state is not State.DONE] == []
     lost = by_number[numbers["killed"]].attempts[0]
     assert (lost.state, lost.reason) == (State.LOST, "the worker that measured it died")
+
+
+def test_targets_of_a_worker_share_its_processes(tmp_path: Path) -> None:
+    """One for each processor, however many targets are probed at once."""
+    most: list[int] = []
+    with crowd(6) as targets, swarm(tmp_path, workers=1, room=6) as dask:
+        (worker,) = dask.workers.values()
+
+        async def happens(_: DaskEngine) -> None:
+            while True:
+                most.append(sum(is_prober(one) for one in children(worker.pid)))
+                await trio.sleep(0.1)
+
+        found = fleet_of(targets, tmp_path, dask, happens)
+    assert_one_answer_or_reason(found)
+    assert [one.reason for one in found if one.state is not State.DONE] == []
+    assert 1 <= max(most) <= len(os.sched_getaffinity(0))
+
+
+def is_prober(pid: int) -> bool:
+    """Whether this is a process that probes."""
+    with suppress(OSError):
+        return b"tlsprobe.fleet.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def test_what_workers_had_measured_survives_an_interrupt(tmp_path: Path) -> None:

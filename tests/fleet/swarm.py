@@ -49,11 +49,11 @@ class Swarm:
             time.sleep(0.1)
         raise AssertionError(self.log.read_text())
 
-    def start_worker(self) -> str:
-        """Start a worker with room for one target of the vantage point; its address."""
+    def start_worker(self, room: int = 1) -> str:
+        """Start a worker with room for so many targets of the vantage point; its address."""
         port = free_port()
         words = (f"tcp://127.0.0.1:{self.port}", "--worker-port", str(port), "--no-nanny")
-        resources = ("--nthreads", "2", "--resources", f"vantage_{VANTAGE}=1")
+        resources = ("--nthreads", str(room + 1), "--resources", f"vantage_{VANTAGE}={room}")
         address = f"tcp://127.0.0.1:{port}"
         self.workers[address] = self._start("worker", *words, *resources)
         return address
@@ -75,14 +75,14 @@ class Swarm:
 
 
 @contextmanager
-def swarm(folder: Path, workers: int) -> Iterator[Swarm]:
-    """A scheduler with so many workers while the block runs."""
+def swarm(folder: Path, workers: int, room: int = 1) -> Iterator[Swarm]:
+    """A scheduler with so many workers, each with so much room, while the block runs."""
     made = Swarm(folder / "dask.log")
     try:
         made.start_scheduler()
         made.wait_for_scheduler()
         for _ in range(workers):
-            made.start_worker()
+            made.start_worker(room)
         yield made
     finally:
         made.end()

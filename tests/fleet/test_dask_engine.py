@@ -11,6 +11,7 @@ import pytest
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import UsageError
 from tlsprobe.fleet.asked import FleetSettings, target_settings
+from tlsprobe.fleet.crew import ALLOWED
 from tlsprobe.fleet.dask_engine import (
     MORE_S,
     DaskEngine,
@@ -31,10 +32,17 @@ def key(order: Order, fleet: str = "f", vantage: str = "v") -> str:
 
 def test_a_worker_has_room_by_its_resources_or_its_threads() -> None:
     worker = {"nthreads": 8, "resources": {"vantage_osaka": 2.0}, "status": "running"}
-    assert slots_of(worker, "osaka") == 2
-    assert slots_of(worker, "paris") == 0
-    assert slots_of(worker, "") == 8
-    assert slots_of({**worker, "status": "closing"}, "") == 0
+    calm = {**worker, "metrics": {ALLOWED: 99}}
+    assert slots_of(calm, "osaka") == 2
+    assert slots_of(calm, "paris") == 0
+    assert slots_of(calm, "") == 8
+    assert slots_of({**calm, "status": "closing"}, "") == 0
+
+
+def test_a_worker_has_room_for_as_many_as_it_probes_in_time() -> None:
+    worker = {"nthreads": 8, "status": "running", "metrics": {"cpu": 3.0}}
+    assert slots_of(worker, "") == 1, "it has said nothing yet"
+    assert slots_of({**worker, "metrics": {ALLOWED: 3}}, "") == 3
 
 
 def test_no_two_attempts_share_a_token() -> None:

@@ -1,4 +1,4 @@
-"""The engine of many machines: workers of Dask probe, each of them for as many targets as it likes.
+"""The engine of many machines: workers of Dask probe, each of them as many targets as it can.
 
 The coordinator chooses the worker of each target itself, and gives no worker more than it has room
 for. So a target is being probed from when it was handed in, and its deadline counts from there; and
@@ -21,6 +21,7 @@ import trio
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings
+from tlsprobe.fleet.crew import ALLOWED
 from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word
 from tlsprobe.fleet.planning import cost_of
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
@@ -301,12 +302,15 @@ def resource(vantage: str) -> str:
 
 
 def slots_of(worker: Any, vantage: str) -> int:
-    """How many targets a worker, as the scheduler tells of it, probes at once."""
+    """How many targets a worker, as the scheduler tells of it, probes at once.
+
+    As many as it was started with at most, and as leave its steps on time: it says that once it has
+    begun with one.
+    """
     if worker.get("status", "running") != "running":
         return 0
-    if vantage:
-        return int(worker.get("resources", {}).get(resource(vantage), 0))
-    return int(worker["nthreads"])
+    slots = worker.get("resources", {}).get(resource(vantage), 0) if vantage else worker["nthreads"]
+    return min(int(slots), int(worker.get("metrics", {}).get(ALLOWED, 1)))
 
 
 def must_have_dask() -> None:

@@ -4,17 +4,17 @@ Dask repeats what a worker that died had begun, without a word. So the first thi
 take the one token that the coordinator has laid out for its attempt, before any connection: who
 finds none is such a repeat, and leaves the server alone.
 
-Several targets one after the other share a process and its sniffer. It is apart from Dask's own
-process, whose threads would make our steps late.
+All targets of a worker share its processes and their sniffers, one for each processor, and as many
+run at once as leave every verdict as it is alone (`crew`). They are apart from Dask's own process,
+whose threads would make our steps late.
 """
 
 from __future__ import annotations
 
-import select
-import subprocess
+import os
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,14 +26,11 @@ from tlsprobe.campaign.results import is_capture
 from tlsprobe.errors import TlsprobeError
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings, addresses_of, why_not
-from tlsprobe.fleet.embedded import command_for, local_ports
+from tlsprobe.fleet.crew import ALLOWED, Crew
 from tlsprobe.fleet.findings import has_findings
-from tlsprobe.fleet.orders import CHUNK, Ended, Order, Said, Stop, packed, unpacked
+from tlsprobe.fleet.orders import Order
 from tlsprobe.report.document import RUN_FILE
 from tlsprobe.version import VERSION
-
-LOOKS_EVERY_S = 0.5
-"""Seconds between two looks at whether anybody still wants the answer."""
 
 TOKEN_WITHIN_S = 5.0
 """Seconds that a token is looked for: it was laid out before the task was handed in."""
@@ -122,16 +119,10 @@ def _measured(parcel: Parcel, folder: Path) -> Returned:
         task = worker.state.tasks.get(key)
         return task is not None and task.state in {"executing", "long-running"}
 
-    prober = _taken()
     order = replace(parcel.order, folder=folder)
-    notes, ended = prober.probe(order, is_wanted, is_stopped=lambda: key in _STOPPED)
+    notes, ended = _crew().probe(order, is_wanted, is_stopped=lambda: key in _STOPPED)
     if ended is None:
-        return Returned({}, "the process that probed it died, or nobody waited for it any more")
-    if prober.is_stopped:
-        prober.end()
-    else:
-        with _LOCK:
-            _FREE.append(prober)
+        return Returned({}, "nobody waited for it any more")
     if ended.failure:
         return Returned({}, ended.failure, notes)
     files, left_out = packed_files(folder, parcel.asked.keep)
@@ -160,78 +151,25 @@ def unpack(files: Files, folder: Path) -> None:
         (folder / Path(name).name).write_bytes(zlib.decompress(data))
 
 
-# --- Processes that probe -------------------------------------------------------------------------
-
-
-class _Prober:
-    """A process that probes one target at a time (`worker`); one that was stopped is of no use."""
-
-    def __init__(self) -> None:
-        self.is_stopped = False
-        self._process = subprocess.Popen(
-            command_for(local_ports()), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    def is_alive(self) -> bool:
-        """Whether it may be given another order."""
-        return self._process.poll() is None
-
-    def _say(self, word: Order | Stop) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(packed(word))
-        self._process.stdin.flush()
-
-    def probe(
-        self, order: Order, is_wanted: Callable[[], bool], is_stopped: Callable[[], bool]
-    ) -> tuple[tuple[str, ...], Ended | None]:
-        """Its notes, and how it ended; None if it died, or was ended since nobody wants it.
-
-        Once it ``is_stopped`` it ends by itself, with what it has measured.
-        """
-        assert self._process.stdout is not None
-        notes: list[str] = []
-        data = bytearray()
-        try:
-            self._say(order)
-            while is_wanted():
-                if is_stopped() and not self.is_stopped:
-                    self.is_stopped = True
-                    self._say(Stop())
-                if not select.select([self._process.stdout], [], [], LOOKS_EVERY_S)[0]:
-                    continue
-                more = self._process.stdout.read1(CHUNK)  # type: ignore[attr-defined]
-                if not more:
-                    break
-                data += more
-                for word in unpacked(data):
-                    if isinstance(word, Said):
-                        notes.append(word.note)
-                    elif isinstance(word, Ended):
-                        return tuple(notes), word
-        except BrokenPipeError:
-            pass
-        self.end()
-        return tuple(notes), None
-
-    def end(self) -> None:
-        """Kill it; its sniffer ends with it."""
-        self._process.kill()
-        with self._process:
-            pass
-
+# --- What probes ----------------------------------------------------------------------------------
 
 _STOPPED: set[str] = set()
 """The keys of attempts that are to end soon."""
 
 _LOCK = threading.Lock()
-_FREE: list[_Prober] = []
-"""Processes that wait for their next target."""
+_CREWS: list[Crew] = []
+"""What probes for this worker; the last one, if it has not ended."""
 
 
-def _taken() -> _Prober:
+def _crew() -> Crew:
+    """What probes for all threads of this worker; the scheduler is told how many targets at once.
+
+    That travels with the worker's heartbeats.
+    """
     with _LOCK:
-        while _FREE:
-            one = _FREE.pop()
-            if one.is_alive():
-                return one
-    return _Prober()
+        if not _CREWS or _CREWS[-1].is_over:
+            threads = get_worker().state.nthreads
+            crew = Crew(workers=min(threads, len(os.sched_getaffinity(0))), most=threads)
+            _CREWS[:] = [crew]
+            get_worker().metrics[ALLOWED] = lambda _: crew.allowed
+        return _CREWS[-1]

@@ -24,6 +24,9 @@ from tlsprobe.model.target import Ports
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_PORTS = Ports(32768, 60999)
 
+SOON_S = 0.05
+"""Seconds between two looks at whether a process has come in the place of one that died."""
+
 SILENT_DEATHS = 3
 """So many processes that end before they say a word, one after the other, and we give up."""
 
@@ -40,12 +43,14 @@ class _Process:
     process: trio.Process
     targets: set[int] = field(default_factory=set)
     heard: bool = False
+    saying: trio.Lock = field(default_factory=trio.Lock)
 
     async def say(self, word: Order | Stop) -> None:
         """Tell it something; whether it is still there is for its listener to find out."""
         assert self.process.stdin is not None
-        with suppress(trio.BrokenResourceError):
-            await self.process.stdin.send_all(packed(word))
+        async with self.saying:
+            with suppress(trio.BrokenResourceError):
+                await self.process.stdin.send_all(packed(word))
 
 
 class Embedded:
@@ -85,7 +90,9 @@ class Embedded:
         self.guard = Guard(1, 1)
 
     async def order(self, order: Order) -> None:
-        """Let the least busy process begin."""
+        """Let the least busy process begin, once there is one again if the last has died."""
+        while not self._processes:
+            await trio.sleep(SOON_S)
         process = min(self._processes, key=lambda one: len(one.targets))
         process.targets.add(order.target)
         await process.say(order)
@@ -94,6 +101,18 @@ class Embedded:
         """Tell the processes of a Ctrl-C."""
         for one in self._processes:
             await one.say(Stop())
+
+    async def end(self, target: int) -> None:
+        """Have one target end, with what it has measured."""
+        for one in self._processes:
+            if target in one.targets:
+                await one.say(Stop(target))
+
+    def kill(self, target: int) -> None:
+        """Kill the process that probes a target, and with it whatever else it probes."""
+        for one in self._processes:
+            if target in one.targets:
+                one.process.kill()
 
     async def _process(
         self,

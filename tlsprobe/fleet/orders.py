@@ -38,7 +38,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End everything, and keep what was measured."""
+    """End a target, or everything, and keep what was measured."""
+
+    target: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

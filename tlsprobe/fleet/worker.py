@@ -47,7 +47,8 @@ class _Worker:
         self.out = out
         self.ports = ports
         self.captured = captured
-        self.stop = trio.Event()
+        self.is_over = False
+        self._stops: dict[int, trio.Event] = {}
         self._saying = trio.Lock()
 
     async def say(self, word: Word) -> None:
@@ -62,17 +63,27 @@ class _Worker:
             async with trio.open_nursery() as probes:
                 async for word in words(orders):
                     if isinstance(word, Stop):
-                        self.stop.set()
+                        self.end(word.target)
                     else:
                         probes.start_soon(self.obey, word)
-                if not self.stop.is_set():
+                if not self.is_over:
                     probes.cancel_scope.cancel()  # the coordinator was killed
             nursery.cancel_scope.cancel()
 
+    def end(self, target: int | None) -> None:
+        """Have a target end with what it has; None: all of them, and whatever is ordered yet."""
+        self.is_over |= target is None
+        for number, stop in self._stops.items():
+            if target in {None, number}:
+                stop.set()
+
     async def obey(self, order: Order) -> None:
         """Probe one target, whatever it does; an error of ours ends this one alone."""
+        stop = self._stops[order.target] = trio.Event()
+        if self.is_over:
+            stop.set()
         try:
-            await self.probe(order)
+            await self.probe(order, stop)
         except TlsprobeError as error:
             await self.say(Ended(order.target, error.message))
         except Exception as error:
@@ -80,9 +91,11 @@ class _Worker:
             await self.say(Ended(order.target, failure))
         else:
             await self.say(Ended(order.target))
+        finally:
+            del self._stops[order.target]
 
-    async def probe(self, order: Order) -> None:
-        """Probe a target into its folder. Raises TlsprobeError."""
+    async def probe(self, order: Order, stop: trio.Event) -> None:
+        """Probe a target into its folder, until it is done or stopped. Raises TlsprobeError."""
         progress = _Telling(self, order.target)
         asked = RunSettings(
             (self.settings(order),),
@@ -92,7 +105,7 @@ class _Worker:
         )
         (job,) = jobs_of(await recognised(asked, progress.note))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
-        await probe(replace(job, capture_with=self.captured, pages=False), progress, self.stop)
+        await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
         await progress.told()
 
     def settings(self, order: Order) -> TargetSettings:
