@@ -295,7 +295,8 @@ def test_an_empty_file_lacks_what_is_required(tmp_path: Path) -> None:
         ),
         (
             '[protocol]\nadapter = "http1"\nquery = "x"',
-            "protocol.query: unknown key; remove it, or write one of adapter, path, large, host",
+            "protocol.query: unknown key; remove it, or write one of adapter, path, large,"
+            " guarded, host",
         ),
         (
             '[protocol]\nadapter = "postgres"\ndirect = "yes"',
@@ -345,7 +346,7 @@ def test_all_mistakes_of_a_chat_are_told_with_their_place(tmp_path: Path) -> Non
         optional = true
         """,
     )
-    known = "{user}, {password}, {database}, {host}, {plain}"
+    known = "{user}, {password}, {database}, {host}, {plain}, {n}, {random}"
     assert told == [
         "protocol.refused: not a regular expression (missing ), unterminated subpattern at "
         "position 0); correct it",

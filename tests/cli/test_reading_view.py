@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.captures.files import CLOSED, pcap
-from tlsprobe.captures.pieces import CHUNK
+from tlsprobe.captures.pieces import LARGE_CHUNK
 from tlsprobe.captures.reader import Captures
 from tlsprobe.cli import reading_view
 from tlsprobe.cli.reading_view import ReadingView
@@ -23,8 +23,8 @@ class Terminal(io.StringIO):
 def capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(reading_view, "LONG", 100)
     file = tmp_path / "long.pcap"
-    file.write_bytes(pcap(CLOSED * 2_000))
-    assert file.stat().st_size > 2 * CHUNK
+    file.write_bytes(pcap(CLOSED * 8_000))
+    assert file.stat().st_size > 2 * LARGE_CHUNK
     return str(file)
 
 

@@ -47,8 +47,8 @@ def results(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> dict[str, Rul
     return silent | {result.rule: result for result in apply_rules(case)}
 
 
-def result(rule: str, trace: Trace) -> Result:
-    return results(trace)[rule].result
+def result(rule: str, trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Result:
+    return results(trace, knowledge)[rule].result
 
 
 def goaway(last: int, error: int = 0) -> Remark:

@@ -9,7 +9,7 @@ from tlsprobe.profiles import list_profiles
 
 PROXIES = {
     *("envoy-tcp", "haproxy", "haproxy-tcp", "hitch", "nghttpx", "pgbouncer", "socat", "squid"),
-    *("stunnel", "trafficserver"),
+    *("stunnel", "traefik", "trafficserver"),
 }
 
 

@@ -154,7 +154,9 @@ def test_a_middlebox_is_not_held_to_the_servers_rules(tls: str) -> None:
 
 @pytest.mark.parametrize("lines", [(S.rst(active=True),), (S.notify(), S.rst(active=True))])
 def test_an_idle_expiry_by_reset_is_not_graceful(lines: tuple[Line, ...]) -> None:
-    assert result("HTTP-IDLE-GRACEFUL", play(silence(60), *lines, protocol="http1")) is WARN
+    trace = play(silence(60), *lines, protocol="http1")
+    assert result("HTTP-IDLE-GRACEFUL", trace, Knowledge(near=True)) is WARN
+    assert result("HTTP-IDLE-GRACEFUL", trace) is Result.INFO  # a box may have made it
 
 
 @pytest.mark.parametrize("protocol", ["raw", "postgres"])
