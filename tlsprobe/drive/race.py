@@ -180,9 +180,13 @@ class Round:
 
 
 def watch(racers: list[_Racer]) -> None:
-    """Have every racer act in time. Nothing else runs meanwhile."""
+    """Have every racer act in time. Nothing else runs meanwhile.
+
+    Whose time was over before the start has closed its connection, and races no more.
+    """
     poll = select.poll()
-    waiting = {racer.connection.transport.fileno(): racer for racer in racers}
+    waiting = {n: racer for racer in racers if (n := racer.connection.transport.fileno()) >= 0}
+    racers = list(waiting.values())
     for descriptor in waiting:
         poll.register(descriptor, select.POLLIN)
     late = max((r.expiry for r in racers), default=0.0) + LATE
