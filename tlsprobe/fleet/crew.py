@@ -110,8 +110,10 @@ class Crew:
         self._engine.kill(number)
 
     def _hear(self, word: Word) -> None:
-        if isinstance(word, Ended | Said) and word.target in self._heard:
-            self._heard[word.target].put(word)
+        if isinstance(word, Ended | Said):
+            heard = self._heard.get(word.target)  # once: its thread may take it away meanwhile
+            if heard is not None:
+                heard.put(word)
 
     def _run(self, begun: threading.Event) -> None:
         async def serve() -> None:

@@ -104,15 +104,17 @@ class Embedded:
 
     async def end(self, target: int) -> None:
         """Have one target end, with what it has measured."""
-        for one in self._processes:
-            if target in one.targets:
-                await one.say(Stop(target))
+        for one in self._that_probe(target):
+            await one.say(Stop(target))
 
     def kill(self, target: int) -> None:
         """Kill the process that probes a target, and with it whatever else it probes."""
-        for one in self._processes:
-            if target in one.targets:
-                one.process.kill()
+        for one in self._that_probe(target):
+            one.process.kill()
+
+    def _that_probe(self, target: int) -> list[_Process]:
+        """The process that probes a target; none if that is over."""
+        return [one for one in self._processes if target in one.targets]
 
     async def _process(
         self,
