@@ -12,7 +12,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from tlsprobe.behaviours import behaviours_of, kind_of, says_it_all
-from tlsprobe.model.behaviour import Behaviour
+from tlsprobe.model.behaviour import Behaviour, Harm
 from tlsprobe.model.fuzz import FuzzFailure
 from tlsprobe.model.judgement import Result, Verdict
 from tlsprobe.model.run import Cell, Finding, Run
@@ -42,6 +42,17 @@ def waived(run: Run, waivers: Sequence[Waiver], today: date) -> Run:
 def standing(found: Iterable[Behaviour]) -> tuple[Behaviour, ...]:
     """Those behaviours that nobody has waived."""
     return tuple(one for one in found if not one.waived)
+
+
+def worst_standing(found: Iterable[Behaviour]) -> Harm | None:
+    """The worst harm of those that nobody has waived; None if there are none."""
+    return min((one.harm for one in standing(found)), key=lambda harm: harm.rank, default=None)
+
+
+def because_of(found: Sequence[Waiver | None]) -> str:
+    """Why findings are accepted, each by its waiver; empty if one of them is not."""
+    reasons = [waiver.because for waiver in found if waiver is not None]
+    return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(found) else ""
 
 
 def waiver_of(run: Run, cell: Cell, finding: Finding) -> Waiver | None:
@@ -114,13 +125,13 @@ def _standing_first(one: Behaviour) -> tuple[bool, int]:
 
 def _waived_because(one: Behaviour, run: Run) -> str:
     """Why a behaviour is accepted wherever it was seen; empty if it is not."""
-    counting = [
-        waiver_of(run, cell, finding)
-        for cell, finding in findings_in(one, run)
-        if finding.result in _COUNTS
-    ]
-    reasons = [waiver.because for waiver in counting if waiver is not None]
-    return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(counting) else ""
+    return because_of(
+        [
+            waiver_of(run, cell, finding)
+            for cell, finding in findings_in(one, run)
+            if finding.result in _COUNTS
+        ]
+    )
 
 
 def _use(one: Waiver, run: Run, found: Sequence[Behaviour], today: date) -> WaiverUse:

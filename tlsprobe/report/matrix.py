@@ -119,7 +119,8 @@ def unspoken(run: Run) -> dict[str, str]:
 
 
 def _spoken(run: Run) -> list[str]:
-    return [version for version in _versions([run]) if version not in unspoken(run)]
+    silent = unspoken(run)
+    return [version for version in _versions([run]) if version not in silent]
 
 
 class Folded(NamedTuple):

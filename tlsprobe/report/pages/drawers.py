@@ -34,6 +34,7 @@ from tlsprobe.report.plurals import share
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause
 from tlsprobe.report.tried import tried_remedies
+from tlsprobe.waiving import worst_standing
 
 TIMINGS = {
     "close_notify_to_answer": "from our close_notify to its own",
@@ -71,8 +72,7 @@ class Drawers:
 
     def harm(self, cells: Sequence[Cell]) -> Harm | None:
         """The worst that was seen in these cells and is not waived."""
-        found = [one.harm for cell in cells for _, one in self._at(cell) if not one.waived]
-        return min(found, key=lambda harm: harm.rank, default=None)
+        return worst_standing(one for cell in cells for _, one in self._at(cell))
 
     def numbers(self, cell: Cell) -> str:
         """The numbers of the behaviours that were seen in a cell."""

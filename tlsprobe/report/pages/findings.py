@@ -21,7 +21,7 @@ from tlsprobe.report.findings import (
 from tlsprobe.report.rulebook import cause_fields, rule_fields
 from tlsprobe.report.sentences import describe_cause, describe_loose_cause, place_names
 from tlsprobe.report.tried import tried_remedies
-from tlsprobe.waiving import waiver_of
+from tlsprobe.waiving import because_of, waiver_of
 
 FEW_RULES = 6
 """So many of the rules that passed beside a finding are shown where there is little room."""
@@ -82,9 +82,8 @@ def _waived(entry: Entry, run: Run) -> Iterator[Field]:
     """Why a finding is accepted, if it is wherever it was seen."""
     cells = [run.cell_at(place.sequence, place.tls) for place in entry.places]
     found = [waiver_of(run, cell, entry.finding) for cell in cells if cell is not None]
-    reasons = dict.fromkeys(waiver.because for waiver in found if waiver is not None)
-    if reasons and None not in found:
-        yield Field("waived", "; ".join(reasons))
+    if why := because_of(found):
+        yield Field("waived", why)
 
 
 def _loose(loose: LooseCause, is_brief: bool) -> Iterator[Block]:

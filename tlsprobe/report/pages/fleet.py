@@ -27,7 +27,7 @@ from tlsprobe.report.blocks import (
     Text,
 )
 from tlsprobe.report.plurals import counted, how_long
-from tlsprobe.waiving import standing
+from tlsprobe.waiving import worst_standing
 
 WORST = 30
 """So many targets are listed by name, the worst first."""
@@ -83,7 +83,7 @@ _Found = list[tuple[Answer, tuple[Behaviour, ...]]]
 
 def harm_of(found: Iterable[Behaviour]) -> Harm:
     """The worst harm among some behaviours."""
-    return min((one.harm for one in standing(found)), key=lambda harm: harm.rank, default=Harm.NONE)
+    return worst_standing(found) or Harm.NONE
 
 
 def _facts(answers: Sequence[Answer], found: _Found, command: str) -> Iterator[Field]:

@@ -15,7 +15,7 @@ from tlsprobe.report.blocks import Drawer, Grid, GridCell, Line, Mark, Table, Te
 from tlsprobe.report.compatibility import Compatibility, Vendor, asked_by_sequence, place_of
 from tlsprobe.report.matrix import SEQUENCE, SERVER, UNSUPPORTED, target_cell
 from tlsprobe.report.pages.drawers import Drawers
-from tlsprobe.waiving import standing
+from tlsprobe.waiving import worst_standing
 
 CHAPTERS = {
     "client-first": "The client ends first",
@@ -154,8 +154,8 @@ def _server_row(
 
 def worst_of(vendor: Vendor) -> Harm:
     """The worst that a server does and nobody waived."""
-    found = standing(behaviours_of(vendor.run)) if vendor.run else ()
-    return found[0].harm if found else Harm.NONE
+    found = behaviours_of(vendor.run) if vendor.run else ()
+    return worst_standing(found) or Harm.NONE
 
 
 def _chapter_place(sequence: str) -> tuple[int, int]:

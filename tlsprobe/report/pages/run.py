@@ -182,7 +182,8 @@ def _last_lines(run: Run, page: str) -> Iterator[Block]:
 
 def _brief_gaps(run: Run) -> Iterator[Field]:
     """What has no answer: the reasons of most cells, and how many cells have others."""
-    asked = [cell for cell in run.cells if cell.tls not in unspoken(run)]
+    silent = unspoken(run)
+    asked = [cell for cell in run.cells if cell.tls not in silent]
     found = findings_of([replace(run, cells=tuple(asked))])
     gaps = sorted(found.unanswered, key=lambda gap: -len(gap.places))
     told = [_gap_in_brief(gap) for gap in gaps[:MOST_GAPS]]
