@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from tlsprobe.campaign.circumstances import machine_load
 from tlsprobe.campaign.expecting import Baseline, compared, read_baseline
 from tlsprobe.campaign.lab_columns import (
     Column,
@@ -346,8 +346,7 @@ class Lab:
 
 
 def _completed(run: Run, column: Column, server: Started) -> Run:
-    load, processors = os.getloadavg(), os.cpu_count() or 1
-    notes = (*run.notes, f"load {load[1]:.1f} on {processors} processors (5 minutes)")
+    notes = (*run.notes, f"load {machine_load(5)} (5 minutes)")
     if (status := server.ended()) is not None:
         notes = (*notes, f"the server ended with status {status} while it was probed")
     return replace(run, server=server_facts(server, column.name, column.title), notes=notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from tlsprobe.campaign.circumstances import TOOL
+from tlsprobe.campaign.circumstances import TOOL, machine_load
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.pace import cancel_at, interruptible
 from tlsprobe.campaign.progress import Progress
@@ -136,8 +135,7 @@ def page_again(folder: Path) -> Page:
 
 def _circumstances() -> str:
     """What decides with the client which of two ends is first."""
-    load, processors = os.getloadavg()[2], os.cpu_count() or 1
-    return f"The machine's load was {load:.1f} on {processors} processors (15 minutes)."
+    return f"The machine's load was {machine_load(15)} (15 minutes)."
 
 
 def _again(scenario: Scenario, facts: RecordedFacts) -> WatchedClient:

@@ -6,7 +6,6 @@ in the client's.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from tlsprobe.campaign.circumstances import machine_load
 from tlsprobe.campaign.judging import judged_run, with_judgement
 from tlsprobe.campaign.lab_columns import (
     Column,
@@ -398,9 +398,8 @@ def _kept(run: Run, recorded: FactsFile, folder: Path, asked: PathsSettings) -> 
 
 def _circumstances() -> str:
     """What a reader must know before believing that distance made a difference."""
-    load, processors = os.getloadavg()[2], os.cpu_count() or 1
     return (
-        f"Paths are measured one after the other; the machine's load was {load:.1f} on"
-        f" {processors} processors. Who wins a race depends on that as well as on the distance:"
+        f"Paths are measured one after the other; the machine's load was {machine_load(15)}."
+        " Who wins a race depends on that as well as on the distance:"
         " trust only a difference that a second run shows again."
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsprobe.captures.blocks import columns, rows_at
 from tlsprobe.captures.pcap import RECORD_HEAD, SLACK
 from tlsprobe.captures.places import Placed, Places
 from tlsprobe.packets import frames
@@ -52,7 +53,7 @@ def packets(
     wanted = np.array(numbers, np.int64)
     fields, is_copy = _fields(batch.order), decoder.is_copy
     for first, offsets, buffer in _read(places, wanted):
-        rows = _rows(buffer, offsets, fields)
+        rows = rows_at(buffer, offsets, fields)
         time_ns = rows["high"] * np.int64(batch.high_ns) + rows["low"] * np.int64(batch.low_ns)
         captured, has_options = rows["captured"].astype(np.int64), rows["size"] != _BARE
         total, start = rows["total"], np.where(has_options, _OPTIONS + USUAL_BYTES, _OPTIONS)
@@ -143,12 +144,6 @@ def _read(
         first = behind
 
 
-def _rows(buffer: bytes, offsets: NDArray[np.int64], fields: np.dtype[Any]) -> NDArray[Any]:
-    width = fields.itemsize
-    every: NDArray[Any] = np.ndarray((len(buffer) - width + 1,), f"V{width}", buffer, 0, (1,))
-    return every[offsets].view(fields)
-
-
 @lru_cache
 def _fields(order: str) -> np.dtype[Any]:
     """The record's head, and the fields of the frame in it."""
@@ -174,11 +169,4 @@ def _fields(order: str) -> np.dtype[Any]:
         "window": (">u2", tcp + 14),
         "options": (">u4", options),
     }
-    return np.dtype(
-        {
-            "names": list(places),
-            "formats": [kind for kind, _ in places.values()],
-            "offsets": [at for _, at in places.values()],
-            "itemsize": options + 4,
-        }
-    )
+    return columns(places, options + 4)

@@ -14,7 +14,6 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.greeting import greet
-from tlsprobe.drive.tcp import unannounced
 from tlsprobe.model.sequence import Sequence, Verb
 from tlsprobe.model.trace import EventKind, RemarkKind, Stage
 from tlsprobe.protocols.conversation import Control
@@ -28,9 +27,7 @@ class Command:
     def __init__(self, commanded: Connection, control: Control) -> None:
         self.commanded = commanded
         self.control = control
-        route = replace(
-            commanded.route, announce=unannounced, shaper=None, converse=lambda: control.talk
-        )
+        route = replace(commanded.route.aside, converse=lambda: control.talk)
         self.connection = Connection(route)
 
     async def give(self, sequence: Sequence) -> None:

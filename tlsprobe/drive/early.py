@@ -7,14 +7,12 @@ server does not take is sent again behind the handshake, as clients do (RFC 8446
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp, Piece
 from tlsprobe.drive.greeting import await_handshake, await_readiness, begin_tls, shake_hands
 from tlsprobe.drive.route import Route
-from tlsprobe.drive.tcp import unannounced
 from tlsprobe.model.sequence import Step
 from tlsprobe.model.trace import EventKind, Mark, RecordKind, Side, Stage
 from tlsprobe.protocols.conversation import Phase
@@ -36,7 +34,7 @@ async def early_session(route: Route) -> bytes:
 
     Whatever becomes of that connection, nothing is raised: the next one will meet the same.
     """
-    scout = Connection(replace(route, announce=unannounced, shaper=None))
+    scout = Connection(route.aside)
     try:
         await scout.connect()
         tls = await shake_hands(scout, scout.answer_deadline())

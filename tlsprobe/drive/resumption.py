@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.greeting import shake_hands
-from tlsprobe.drive.tcp import unannounced
 from tlsprobe.model.trace import EventKind, RecordKind
 
 
@@ -20,8 +17,7 @@ async def resume(first: Connection) -> None:
     if session is None:
         first.note(EventKind.UNRESUMABLE, "the server gave nothing to resume the session by")
         return
-    route = replace(first.route, announce=unannounced, shaper=None)
-    second = Connection(route, session.data, takes_tickets=first.takes_tickets)
+    second = Connection(first.route.aside, session.data, takes_tickets=first.takes_tickets)
     try:
         was_resumed = await _is_resumed(second)
     except GivenUp:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tlsprobe.drive.tcp import Address, Announce, unannounced
 from tlsprobe.model.sequence import Signal
@@ -50,3 +50,8 @@ class Route:
     ports: Ports | None = None
     shaper: Shaper | None = None
     signal: Callable[[Signal], str] | None = None
+
+    @property
+    def aside(self) -> Route:
+        """The same for a connection that is not judged: nobody looks at its packets."""
+        return replace(self, announce=unannounced, shaper=None)

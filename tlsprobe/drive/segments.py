@@ -175,12 +175,7 @@ def _request(connection: Connection, step: Step) -> Piece:
     if step.form is Form.EMPTY:
         return Piece(RecordKind.DATA, _sealing(connection).seal(_APPLICATION_DATA, b""))
     owed = conversation.owed
-    forms = {
-        Form.LARGE: conversation.large,
-        Form.UPLOAD: conversation.upload,
-        Form.GUARDED: conversation.guarded,
-    }
-    request = forms.get(step.form, conversation.request)() or b""
+    request = conversation.asks.get(step.form, conversation.request)() or b""
     is_request = conversation.owed > owed
     if is_request and (_is_late(connection) or step.form in _NO_REQUESTS):
         conversation.withdraw()

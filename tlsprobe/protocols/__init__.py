@@ -83,9 +83,7 @@ def make_conversation(
 
 def offers(converse: Conversations) -> frozenset[Form]:
     """The forms of a request that the protocol has, besides the plain one and parts of it."""
-    one = converse()
-    forms = {Form.LARGE: one.large(), Form.UPLOAD: one.upload(), Form.GUARDED: one.guarded()}
-    return frozenset(form for form, request in forms.items() if request is not None)
+    return frozenset(form for form, ask in converse().asks.items() if ask() is not None)
 
 
 def phrases(converse: Conversations) -> tuple[bytes, ...]:

@@ -9,8 +9,10 @@ protocol never sees a socket, and a close can be put between any two bytes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from enum import Enum
 
+from tlsprobe.model.sequence import Form
 from tlsprobe.model.trace import Remark, RemarkKind
 
 MOST_REMARKS = 32
@@ -130,6 +132,11 @@ class Conversation(ABC):
     def guarded(self) -> bytes | None:
         """A request that needs a client certificate, None where nothing says how."""
         return None
+
+    @property
+    def asks(self) -> Mapping[Form, Callable[[], bytes | None]]:
+        """The requests of another form than the plain one."""
+        return {Form.LARGE: self.large, Form.UPLOAD: self.upload, Form.GUARDED: self.guarded}
 
     def withdraw(self) -> None:
         """The newest request did not leave whole: no response is owed to it after all."""

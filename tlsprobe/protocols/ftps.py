@@ -9,7 +9,6 @@ between tells an end from a truncation but the close_notify.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -20,6 +19,7 @@ from tlsprobe.model.target import Login
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.chat import Chat, ChatSettings, Exchange, chat
 from tlsprobe.protocols.conversation import Control, Conversation, Phase, escaped
+from tlsprobe.protocols.differing import on_each
 from tlsprobe.protocols.protocol import Protocol
 
 CONTENT = b"tlsprobe was here\r\n" * 50
@@ -170,13 +170,12 @@ def ftps_data(settings: FtpsDataSettings, host: str, login: Login) -> Callable[[
     is_incoming = is_upload and settings.path is None and login.user is None
     named = settings.path or (_OWN_NAME if is_upload else "")
 
-    def make() -> FtpsData:
-        path = named.replace("{random}", secrets.token_hex(8))
+    def make(own: dict[str, str]) -> FtpsData:
+        path = named.replace("{random}", own["random"])
         talk = chat(_script(settings, path, is_incoming=is_incoming), host, login)()
         return FtpsData(FtpControl(talk, settings, path))
 
-    make()  # its errors come before anything is opened
-    return make
+    return on_each(make)
 
 
 def _script(settings: FtpsDataSettings, path: str, *, is_incoming: bool) -> ChatSettings:

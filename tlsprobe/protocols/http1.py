@@ -125,15 +125,16 @@ class Http1(Conversation):
 
     def large(self) -> bytes | None:
         """A GET for the profile's large path."""
-        if self._messages.large is not None:
-            self.owe()
-        return self._messages.large
+        return self._ask(self._messages.large)
 
     def guarded(self) -> bytes | None:
         """A GET for the profile's guarded path."""
-        if self._messages.guarded is not None:
+        return self._ask(self._messages.guarded)
+
+    def _ask(self, request: bytes | None) -> bytes | None:
+        if request is not None:
             self.owe()
-        return self._messages.guarded
+        return request
 
     def upload(self) -> bytes:
         """A POST with a body beyond what servers take where nothing expects one."""

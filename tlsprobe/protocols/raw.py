@@ -152,15 +152,14 @@ class Raw(Conversation):
 
     def large(self) -> bytes | None:
         """The profile's request for a large response, recognised like any other."""
-        if self._settings.large is None:
-            return None
-        return self._ask(self._settings.large, self._settings.response)
+        return self._ask_if_any(self._settings.large)
 
     def guarded(self) -> bytes | None:
         """The profile's request that needs a certificate, recognised like any other."""
-        if self._settings.guarded is None:
-            return None
-        return self._ask(self._settings.guarded, self._settings.response)
+        return self._ask_if_any(self._settings.guarded)
+
+    def _ask_if_any(self, words: bytes | None) -> bytes | None:
+        return None if words is None else self._ask(words, self._settings.response)
 
     def goodbye(self) -> bytes | None:
         """The profile's goodbye; it may be one that owes an answer."""
