@@ -8,6 +8,7 @@ folder that a lab measured with run documents into the form that is committed.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -47,6 +48,11 @@ KERNEL_FILE = "kernel.md"
 
 SUMMARY_BEGIN, SUMMARY_END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 """What stands in README around its copy of the summary."""
+
+
+_SERVERS = re.compile(r"\d+(?= servers (?:by the harm|measured on loopback))")
+_RESETS = re.compile(r"\d+(?= RSTs held against the kernel)")
+"""The numbers in README's sentences."""
 
 
 class Committed(NamedTuple):
@@ -114,9 +120,7 @@ def write(folder: Path, profiles: Path) -> None:
     )
     write_run_pages(runs, RESULTS, folder)
     write_site(folder, committed_site())
-    agreed = {name: one.agreement for name, one in committed().items()}
-    for place in matrices_beside():
-        agreed |= {f"{place}/{name}": one.agreement for name, one in committed_in(place).items()}
+    agreed = agreements()
     if any(found[side].resets for found in agreed.values() for side in found):
         page = page_for_folder(kernel_page(agreed))
         (folder / KERNEL_FILE).write_text(page, encoding="utf-8")
@@ -247,9 +251,23 @@ def keep_one(place: Path, command: str) -> None:
     keep_summary(place, place, judged, command)
 
 
+def agreements() -> dict[str, dict[Side, Agreement]]:
+    """How far the kernel agrees, by server, also in the matrices beside."""
+    agreed = {name: one.agreement for name, one in committed().items()}
+    for place in matrices_beside():
+        agreed |= {f"{place}/{name}": one.agreement for name, one in committed_in(place).items()}
+    return agreed
+
+
 def readme() -> str:
-    """README with the summary of what is committed between its markers, which must be there."""
+    """README with the summary of what is committed between its markers, which must be there.
+
+    The numbers that its sentences name are those of what is committed, too.
+    """
+    resets = sum(one.resets for sides in agreements().values() for one in sides.values())
     text = README.read_text(encoding="utf-8")
+    text = _SERVERS.sub(str(len(committed_runs())), text)
+    text = _RESETS.sub(str(resets), text)
     before, _, rest = text.partition(SUMMARY_BEGIN)
     _, _, after = rest.partition(SUMMARY_END)
     return f"{before}{SUMMARY_BEGIN}\n{_summary()}{SUMMARY_END}{after}"
