@@ -52,7 +52,7 @@ class Probed:
             _, ended = crew.probe(order, lambda: self.wanted, lambda: self.stopped)
             self.ended.append(ended)
 
-        self.thread = threading.Thread(target=probe)
+        self.thread = threading.Thread(target=probe, daemon=True)
         self.thread.start()
         return self
 
@@ -70,8 +70,10 @@ class Probed:
 
 
 def wait_for(these: list[Probed]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not all(one.is_under_way() for one in these):
         assert all(one.thread is not None and one.thread.is_alive() for one in these)
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 

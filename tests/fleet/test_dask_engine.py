@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import trio
 
 from tlsprobe.campaign.settings import Settings
-from tlsprobe.errors import UsageError
+from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.fleet import dask_engine
 from tlsprobe.fleet.asked import FleetSettings, target_settings
 from tlsprobe.fleet.crew import ALLOWED
 from tlsprobe.fleet.dask_engine import (
     MORE_S,
     DaskEngine,
+    _Task,
     deadline_of,
     must_have_dask,
     slots_of,
 )
-from tlsprobe.fleet.orders import Order, Said, packed, unpacked
+from tlsprobe.fleet.orders import Lost, Order, Said, Word, packed, unpacked
 from tlsprobe.model.fleet import FleetTarget
 
 ASKED = FleetSettings(Path("out"), Settings(), {"profile": "https"}, workers=1, most=10)
@@ -61,6 +66,88 @@ def test_no_two_attempts_share_a_token() -> None:
 def test_a_worker_hangs_only_when_it_takes_much_longer_than_planned() -> None:
     """75 s of idling and more, three times."""
     assert deadline_of(ORDER) > 3 * 75 + MORE_S
+
+
+@dataclass
+class Scheduler:
+    """What a client of Dask says of its workers; OSError: it cannot be reached."""
+
+    workers: dict[str, object] | None
+    status: str = "running"
+    cancelled: list[object] = field(default_factory=list)
+
+    def scheduler_info(self, n_workers: int) -> dict[str, object]:
+        if self.workers is None:
+            raise OSError("gone")
+        return {"workers": self.workers}
+
+    def cancel(self, futures: list[object], *, force: bool) -> None:
+        self.cancelled += futures
+
+
+WORKER: dict[str, object] = {"w": {"nthreads": 1, "status": "running"}}
+
+
+def engine(scheduler: Scheduler, *tasks: _Task) -> DaskEngine:
+    made = DaskEngine("dask://h:1", "f", ASKED)
+    made._client = scheduler
+    made.tasks = {task.order.target: task for task in tasks}
+    return made
+
+
+def task() -> _Task:
+    return _Task(ORDER, SimpleNamespace(status="pending"), "w", "key", 1e9, 1e9)
+
+
+@pytest.mark.parametrize(
+    ("workers", "hung", "why"),
+    [
+        (WORKER, {"w": 1}, "every worker of h:1 hangs"),
+        ({}, {}, "no worker of h:1 answers"),
+        (None, {}, "no worker of h:1 answers"),
+    ],
+    ids=["hangs", "none", "no scheduler"],
+)
+def test_where_nobody_can_begin_the_wait_ends(
+    workers: dict[str, object] | None,
+    hung: dict[str, int],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dask_engine, "GONE_S", -1.0)
+    made = engine(Scheduler(workers))
+    made._hung = hung
+    with pytest.raises(CannotMeasure) as caught:
+        trio.run(made._look_at_workers)
+    assert caught.value.message == why
+    trio.run(engine(Scheduler(WORKER))._look_at_workers)  # who has room may begin
+
+
+@pytest.mark.parametrize(("workers", "lost"), [({}, True), (None, False), (WORKER, False)])
+def test_a_worker_has_died_when_the_scheduler_knows_it_no_more(
+    workers: dict[str, object] | None, lost: bool
+) -> None:
+    """Also the last one. A scheduler that cannot be reached says nothing of workers."""
+    heard: list[Word] = []
+    scheduler = Scheduler(workers)
+    made = engine(scheduler, task())
+    made._hears = heard.append
+
+    async def look() -> None:
+        await made._look_at_workers()
+        await made._look_at(made.tasks[ORDER.target])
+
+    trio.run(look)
+    died = [Lost(ORDER.target, "the worker that measured it died")]
+    assert (heard, len(scheduler.cancelled)) == (died if lost else [], int(lost))
+
+
+def test_a_call_that_does_not_return_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_engine, "RETURNS_WITHIN_S", 0.01)
+    returns = threading.Event()
+    with pytest.raises(TimeoutError):
+        trio.run(dask_engine._called, returns.wait)
+    returns.set()
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

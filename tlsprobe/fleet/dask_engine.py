@@ -39,11 +39,14 @@ WORKERS_EVERY_S = 1.0
 ANSWERS_WITHIN_S = 10.0
 """Seconds that the scheduler is given to answer."""
 
+RETURNS_WITHIN_S = 3 * ANSWERS_WITHIN_S
+"""Seconds after which a call to Dask has failed, whatever it waits for."""
+
 STOPS_WITHIN_S = 60.0
 """Seconds that a worker is given, when it is told to stop, to return what it has measured."""
 
 GONE_S = 60.0
-"""Seconds without the scheduler, or without any worker, after which we give up."""
+"""Seconds without the scheduler, or without a worker that could begin, after which we give up."""
 
 TIMES, MORE_S = 3.0, 120.0
 """How much longer than planned a target may take: so many times, and so many seconds."""
@@ -96,6 +99,7 @@ class DaskEngine:
         self._slots: dict[str, int] = {}
         self._hung: dict[str, int] = {}
         self._is_stopping = False
+        self._is_reached = False
         self._seen = 0.0
         self._hears: Callable[[Word], None] = lambda _: None
 
@@ -117,7 +121,10 @@ class DaskEngine:
         """Be connected to the scheduler while the block runs. Raises CannotMeasure, UsageError."""
         self._hears = hears
         must_have_dask()
-        self._client = await _called(self._connected)
+        try:
+            self._client = await _called(self._connected)
+        except TimeoutError as error:
+            raise self._no_scheduler(error) from None
         self._seen = trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
@@ -200,21 +207,29 @@ class DaskEngine:
             if self._client.status == "closed":
                 self._client = await _called(self._connected)
             said = await _called(partial(self._client.scheduler_info, n_workers=-1))
+            self._is_reached = True
         except (OSError, TimeoutError, CannotMeasure):
             said = {"workers": {}}
+            self._is_reached = False
         self._slots = {
             address: slots
             for address, worker in said["workers"].items()
             if (slots := slots_of(worker, self.vantage))
         }
         self._hung = {one: count for one, count in self._hung.items() if one in self._slots}
-        if self._slots or self.tasks:
+        if self.tasks or self.has_room():
             self._seen = trio.current_time()
         elif trio.current_time() - self._seen > GONE_S:
-            what = f"no worker of {self.address} answers"
-            if self.vantage:
-                what += f" that was started with --resources {resource(self.vantage)}=1"
-            raise CannotMeasure(what, "start workers, and go on with: tlsprobe fleet resume DIR")
+            hint = "start workers, and go on with: tlsprobe fleet resume DIR"
+            raise CannotMeasure(self._why_nobody_begins(), hint)
+
+    def _why_nobody_begins(self) -> str:
+        if self._slots:
+            return f"every worker of {self.address} hangs"
+        what = f"no worker of {self.address} answers"
+        if self.vantage:
+            what += f" that was started with --resources {resource(self.vantage)}=1"
+        return what
 
     async def _look_at(self, task: _Task) -> None:
         """Say what has become of a task, if anything has."""
@@ -225,7 +240,7 @@ class DaskEngine:
             self._says(task, Lost(number, f"Dask gave it up: {_one_line(task.future.exception)}"))
         elif status != "pending":
             self._says(task, Lost(number, "the scheduler has lost it"))
-        elif self._slots and task.worker not in self._slots:
+        elif self._is_reached and task.worker not in self._slots:
             await self._drop(task)
             self._says(task, Lost(number, "the worker that measured it died"))
         elif trio.current_time() > task.until:
@@ -275,8 +290,11 @@ class DaskEngine:
         try:
             return Client(f"tcp://{self.address}", timeout=ANSWERS_WITHIN_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            hint = "start one, 'dask scheduler', and name it: --engine dask://HOST:8786"
-            raise CannotMeasure(f"no scheduler at {self.address}: {error}", hint) from None
+            raise self._no_scheduler(error) from None
+
+    def _no_scheduler(self, error: Exception) -> CannotMeasure:
+        hint = "start one, 'dask scheduler', and name it: --engine dask://HOST:8786"
+        return CannotMeasure(f"no scheduler at {self.address}: {error}", hint)
 
     def _handed_in(self, parcel: Any, worker: str) -> Any:
         from distributed import Queue  # noqa: PLC0415
@@ -320,8 +338,13 @@ def must_have_dask() -> None:
 
 
 async def _called(call: Callable[[], _T]) -> _T:
-    """What a call that waits returns; when we are cancelled nobody waits for it."""
-    return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+    """What a call that waits returns; when we are cancelled nobody waits for it.
+
+    Raises TimeoutError for one that Dask itself sets no limit to, and that does not return.
+    """
+    with trio.move_on_after(RETURNS_WITHIN_S):
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+    raise TimeoutError(f"no answer within {RETURNS_WITHIN_S:.0f} s")
 
 
 def _one_line(error: object) -> str:

@@ -49,7 +49,8 @@ class _Process:
         """Tell it something; whether it is still there is for its listener to find out."""
         assert self.process.stdin is not None
         async with self.saying:
-            with suppress(trio.BrokenResourceError):
+            # Closed: we found out meanwhile, and have its pipes closed.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.process.stdin.send_all(packed(word))
 
 
