@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
+from tests.children import child
 from tests.servers import GENEROUS_S
 from tlsprobe.reference.behaviours import DEMO
 from tlsprobe.reference.server import HOST
@@ -38,7 +39,7 @@ def patient_server(name: str) -> int:
 def patient_servers(*names: str, host: str = HOST) -> Iterator[dict[str, int]]:
     """Servers of these names, or those of the demo, in a process of their own: ports by name."""
     command = [sys.executable, "-c", _PROGRAM, str(GENEROUS_S), host, *(names or DEMO)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.children import child
 from tests.lab.test_kernel_reasons import (
     RECEIVE_QUEUE,
     ROWS,
@@ -353,7 +354,7 @@ def record_servers(wanted: Callable[[str], bool]) -> None:
 @contextmanager
 def _reference_servers() -> Iterator[dict[str, int]]:
     command = [sys.executable, "-m", "tlsprobe.reference", *MANNERS]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

@@ -19,6 +19,7 @@ from string import Template
 
 import pytest
 
+from tests.children import child
 from tests.docs.sessions import CAPTURE, DOCS, Typed, blocks, missing_part, session
 from tests.e2e.probing import PATIENCE, tlsprobe
 from tests.servers import Postgres
@@ -44,7 +45,7 @@ def name(page: Path) -> str:
 def ports() -> Iterator[dict[str, str]]:
     """The servers of ``python -m tlsprobe.reference``, as variables of a shell."""
     command = [sys.executable, "-m", "tlsprobe.reference", "rude", "lingering"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         servers = json.loads(process.stdout.readline())

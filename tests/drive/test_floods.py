@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.children import child
 from tests.drive.test_failures import certificate
 from tests.floods import FLOODS
 from tests.servers import GENEROUS_S, Pki
@@ -45,9 +46,7 @@ def ports(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     pem = certificate(pki, tmp_path_factory.mktemp("floods"))
     command = [sys.executable, "-m", "tests.floods", str(pem)]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+    with child(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.children import child
 from tests.patient_servers import patient_servers
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
@@ -406,7 +407,7 @@ def test_what_is_not_read_fills_the_connection(driver: Driver) -> None:
 def own_server(name: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A built-in server that nobody else uses: its port, and its process."""
     command = [sys.executable, "-m", "tlsprobe.reference", name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline())[name], process

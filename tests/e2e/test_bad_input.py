@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import child
 from tests.conftest import NginxFactory
 from tests.e2e.probing import Ran, at, probe, tlsprobe
 from tests.servers import GENEROUS_S, Nginx, Pki, Postgres, free_port
@@ -217,7 +218,7 @@ def test_ctrl_c_keeps_what_was_measured(nginx_factory: NginxFactory, tmp_path: P
     words = ("--profile", "nginx", "--sequence", "idle-expiry", "--sequence", "terminate")
     command = [sys.executable, "-m", "tlsprobe", "run", "--out", "out", *words]
     target = ("--target", at("127.0.0.1", server.port))
-    with subprocess.Popen(
+    with child(
         [*command, *target], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         trials = tmp_path / "out" / "trials.jsonl"

@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.children import child
 from tests.e2e.probing import Ran, tlsprobe
 from tests.e2e.test_bad_input import complaint, until
 from tests.prepared import started
@@ -44,7 +45,7 @@ CELLS = 4
 def reference(*names: str) -> Iterator[dict[str, int]]:
     """Reference servers for the length of the block: their ports by name."""
     command = [sys.executable, "-m", "tlsprobe.reference", *names]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         yield json.loads(process.stdout.readline())

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import trio
 
+from tests.children import child
 from tests.conftest import NginxFactory
 from tests.e2e.probing import Ran, at, probe, tlsprobe
 from tests.e2e.test_bad_input import until
@@ -195,7 +196,7 @@ def test_a_capture_of_all_interfaces_cut_short(postgres: Postgres, tmp_path: Pat
     file = tmp_path / "any.pcap"
     command = ["tcpdump", "-i", "any", "-s", "96", "-U", "-n", "-w", str(file)]
     watched = [*command, "-Z", "root", f"tcp port {postgres.port}"]
-    with subprocess.Popen(watched, stderr=subprocess.PIPE, text=True) as tcpdump:
+    with child(watched, stderr=subprocess.PIPE, text=True) as tcpdump:
         assert tcpdump.stderr is not None
         while "listening" not in (line := tcpdump.stderr.readline()):
             assert line, "tcpdump ended before it began"

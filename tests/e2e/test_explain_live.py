@@ -21,6 +21,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.children import child
 from tests.e2e.probing import tlsprobe
 from tests.e2e.test_postgres import identity
 from tests.servers import GENEROUS_S, Postgres, cannot, free_port
@@ -362,7 +363,7 @@ def test_another_host_resets(tmp_path: Path) -> None:
         python = [*net.server.prefix, sys.executable, "-c", textwrap.dedent(RESETTER), "5432"]
         words = ("-i", "eth0", "--json", "port", "5432")
         with (
-            subprocess.Popen(python, stdout=subprocess.PIPE) as server,
+            child(python, stdout=subprocess.PIPE) as server,
             live(tmp_path, *words, prefix=net.client.prefix) as watch,
         ):
             assert server.stdout is not None

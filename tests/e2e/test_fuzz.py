@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from tests.bench.bench_fuzz import OWN, place
+from tests.children import child
 from tests.e2e.probing import Ran, tlsprobe
 from tests.fuzz.controls import CONTROLS
 from tests.fuzz.seeded import seeded
@@ -90,7 +91,7 @@ def goes_on_behind_its_end(steps: str) -> bool:
 def reference(*names: str) -> Iterator[dict[str, int]]:
     """Reference servers in a process of their own; their ports."""
     command = [sys.executable, "-m", "tlsprobe.reference", *names]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
         process.kill()
@@ -101,7 +102,7 @@ def crashing(folder: Path, lives: int) -> Iterator[int]:
     """A server that dies of a second goodbye, so many times; its port."""
     told = folder / "port"
     command = [sys.executable, str(CRASHING), str(told), str(lives)]
-    with subprocess.Popen(command, start_new_session=True) as process:
+    with child(command, start_new_session=True) as process:
         deadline = time.monotonic() + GENEROUS_S
         while not (told.exists() and told.read_text()):
             assert process.poll() is None
@@ -284,7 +285,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
         command = [sys.executable, "-W", "error", "-m", "tlsprobe", "fuzz", "--profile"]
         where = ("--target", f"127.0.0.1:{ports['silent']}", "--out", "out", "--json")
         words = ("reference", *where, "--time", "600", "--examples", "100000")
-        with subprocess.Popen(
+        with child(
             [*command, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             deadline = time.monotonic() + GENEROUS_S

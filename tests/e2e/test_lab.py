@@ -17,6 +17,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.children import child
 from tests.e2e.probing import Ran, tlsprobe
 from tlsprobe.campaign.reading import holds_results, read_results
 from tlsprobe.model.causes import Cause
@@ -253,7 +254,7 @@ def test_without_the_privilege_to_capture_nothing_is_started(tmp_path: Path) -> 
 def test_an_interrupt_keeps_what_was_measured_and_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "tlsprobe", "lab", "run", "postgres", "redis"]
     with nothing_left() as scratch:
-        with subprocess.Popen(
+        with child(
             [*command, "--out", "out", "--trials", "2"],
             cwd=tmp_path,
             env={**os.environ, "TMPDIR": str(scratch)},
@@ -275,7 +276,7 @@ def test_an_interrupt_keeps_what_was_measured_and_leaves_nothing(tmp_path: Path)
 def test_an_interrupted_lab_goes_on_without_the_vendors_that_it_holds(tmp_path: Path) -> None:
     command = ("redis", "nginx", "--sequence", "close-notify-fin", "--sequence", "idle-expiry")
     asked = ("lab", "run", *command, "--trials", "2", "--out", "out")
-    with subprocess.Popen(
+    with child(
         [sys.executable, "-W", "error", "-m", "tlsprobe", *asked],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,

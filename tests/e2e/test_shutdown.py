@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import child
 from tests.e2e.probing import Ran, at, probe, results_in, tlsprobe
 from tests.servers import GENEROUS_S, Pki, running_nginx
 from tlsprobe.model.judgement import Result
@@ -94,7 +95,7 @@ def supervised(folder: Path) -> Iterator[None]:
     keep, start = folder / "keep", 'while [ -e "$0" ]; do "$@" 2>>"$0"; done'
     keep.touch()
     nginx = ("nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"))
-    with subprocess.Popen(["sh", "-c", start, str(keep), *nginx]) as process:
+    with child(["sh", "-c", start, str(keep), *nginx]) as process:
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import child
 from tests.e2e.probing import Ran, probe, results_in
 from tests.servers import Pki
 from tlsprobe.model.judgement import Outcome, Result
@@ -22,7 +23,7 @@ SEQUENCES = ("terminate", "server-close-reply", "close-notify-fin", "fin-only")
 @pytest.fixture(scope="module")
 def port(pki: Pki) -> Iterator[int]:
     command = [sys.executable, str(SERVER), str(pki.server_cert), str(pki.server_key)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield int(process.stdout.readline())

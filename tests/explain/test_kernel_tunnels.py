@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import child
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.explain import Filter, explain
 from tlsprobe.model.causes import Cause
@@ -81,14 +82,11 @@ def test_a_reset_in_a_tunnel_is_explained(ends: tuple[str, str], name: str, tmp_
     file = tmp_path / "wire.pcap"
     within = [["ip", "netns", "exec", end] for end in ends]
     capture = [*within[0], "tcpdump", "-U", "--immediate-mode", "-i", "wire", "-w", str(file)]
-    with subprocess.Popen(capture, stderr=subprocess.PIPE, text=True) as sniffer:
+    with child(capture, stderr=subprocess.PIPE, text=True) as sniffer:
         assert sniffer.stderr
         assert any("listening on" in line for line in sniffer.stderr)
         python = sys.executable
-        server = subprocess.Popen(
-            [*within[1], python, "-c", SERVER], stdout=subprocess.PIPE, text=True
-        )
-        with server:
+        with child([*within[1], python, "-c", SERVER], stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
             assert server.stdout.readline() == "ready\n"
             said = subprocess.run(

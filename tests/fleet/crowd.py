@@ -16,6 +16,7 @@ from ipaddress import ip_address
 
 import trio
 
+from tests.children import child
 from tlsprobe.reference import server
 from tlsprobe.reference.behaviours import BEHAVIOURS
 
@@ -43,10 +44,14 @@ async def serve(count: int, name: str) -> None:
 def crowd(count: int, name: str = "polite") -> Iterator[str]:
     """So many servers while the block runs; their list of targets."""
     command = [sys.executable, "-m", "tests.fleet.crowd", str(count), name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
         assert one.stdin is not None
         assert one.stdout is not None
-        yield "".join(iter(one.stdout.readline, "\n"))
+        lines = []
+        while (line := one.stdout.readline()) != "\n":
+            assert line, "the servers ended before they began"
+            lines.append(line)
+        yield "".join(lines)
         one.stdin.close()
 
 

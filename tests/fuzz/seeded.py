@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 import trio
 
+from tests.children import child
 from tests.fuzz.controls import CONTROLS
 from tests.fuzz.faults import FAULTS
 from tests.fuzz.faults.peer import Fault, House, Seeded
@@ -108,7 +109,7 @@ def seeded(name: str, *, dice: str = "") -> Iterator[int]:
     One that throws dice throws the same ones every time if their seed is given.
     """
     command = [sys.executable, "-m", "tests.fuzz.seeded", name, *filter(None, [dice])]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield int(json.loads(process.stdout.readline()))

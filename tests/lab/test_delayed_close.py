@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.children import child
 from tlsprobe.errors import UsageError
 from tlsprobe.lab.delayed_close import delayed_close, family
 
 
 def test_a_family_is_a_process_and_all_below_it() -> None:
-    with subprocess.Popen(["sh", "-c", "sleep 30 & wait"], stdout=subprocess.PIPE) as shell:
+    with child(["sh", "-c", "sleep 30 & wait"], stdout=subprocess.PIPE) as shell:
         try:
             while len(found := family(shell.pid)) < 2:
                 pass
@@ -61,11 +62,10 @@ def tracer_of(pid: int) -> str:
 @pytest.mark.root
 @pytest.mark.server("strace")
 def test_a_server_is_let_go_of_when_we_are_killed() -> None:
-    with subprocess.Popen(["sleep", "60"]) as server:
-        probing = subprocess.Popen(
+    with child(["sleep", "60"]) as server:
+        with child(
             [sys.executable, "-c", TRACING, str(server.pid)], stdout=subprocess.PIPE
-        )
-        with probing:
+        ) as probing:
             assert probing.stdout is not None
             assert probing.stdout.readline() == b"traced\n"
             assert tracer_of(server.pid) != "0"

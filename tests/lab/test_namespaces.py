@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.children import child
 from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import namespaces
@@ -30,7 +31,7 @@ def _needs_namespaces() -> None:
 
 @pytest.fixture
 def a_dead_pid() -> Iterator[int]:
-    with subprocess.Popen(["true"]) as process:
+    with child(["true"]) as process:
         process.wait()
     yield process.pid
 

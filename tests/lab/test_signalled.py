@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.children import child
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.lab.signalled import by_number, known, name_of
 from tlsprobe.model.sequence import Signal
@@ -77,7 +78,7 @@ def test_a_stop_never_meets_another_process_of_that_number(listener: socket.sock
 
 
 def test_a_reload_is_followed_by_the_same_process(listener: socket.socket) -> None:
-    with subprocess.Popen([sys.executable, "-c", HEEDS_NOTHING], stdout=-1) as process:
+    with child([sys.executable, "-c", HEEDS_NOTHING], stdout=-1) as process:
         assert process.stdout is not None
         process.stdout.readline()
         held = by_number(str(process.pid), NAMES, HOST, listener.getsockname()[1])
@@ -130,7 +131,7 @@ def test_who_does_not_end_is_not_waited_for_without_end(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tlsprobe.lab.signalled.COMES_BACK_WITHIN", 0.2)
-    with subprocess.Popen([sys.executable, "-c", HEEDS_NOTHING], stdout=-1) as process:
+    with child([sys.executable, "-c", HEEDS_NOTHING], stdout=-1) as process:
         assert process.stdout is not None
         process.stdout.readline()
         held = by_number(str(process.pid), NAMES, HOST, listener.getsockname()[1])

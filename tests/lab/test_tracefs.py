@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import child
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab import tracefs
 
@@ -120,7 +121,7 @@ with tracefs.reached() as top, tracefs.instance(top):
 
 @pytest.mark.kernel_truth
 def test_what_a_killed_process_left_goes_with_the_next_one(top: Path) -> None:
-    with subprocess.Popen(
+    with child(
         [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None

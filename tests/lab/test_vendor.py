@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.children import child
 from tests.lab.vendors import SERVER, server, vendor
 from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure, UsageError
@@ -274,7 +275,7 @@ def test_the_server_goes_with_the_one_who_started_it(tmp_path: Path) -> None:
     """Killed outright, tlsprobe cannot stop it: the kernel does."""
     server(tmp_path)
     command = [sys.executable, "-c", STARTER, str(tmp_path / "mine")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+    with child(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         pid, scratch = starter.stdout.readline().split()
         starter.kill()

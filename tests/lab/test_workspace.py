@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import child
 from tlsprobe.lab.workspace import new_workspace
 
 WORKING = """
@@ -28,7 +29,7 @@ def test_a_killed_lab_s_folder_goes_with_the_next_one(
     elsewhere = tmp_path / "precious"
     elsewhere.mkdir()
     (tmp_path / "tlsprobe-lab-link").symlink_to(elsewhere)
-    with subprocess.Popen([sys.executable, "-c", WORKING], stdout=subprocess.PIPE) as lab:
+    with child([sys.executable, "-c", WORKING], stdout=subprocess.PIPE) as lab:
         assert lab.stdout is not None
         scratch = Path(lab.stdout.readline().decode().strip())
         with new_workspace():

@@ -17,6 +17,7 @@ import pytest
 import trio
 from cryptography import x509
 
+from tests.children import child
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.reference.behaviours import DEMO
@@ -29,7 +30,7 @@ Process = subprocess.Popen[bytes]
 
 @contextmanager
 def process(*names: str) -> Iterator[tuple[Process, dict[str, int]]]:
-    with subprocess.Popen(
+    with child(
         [*COMMAND, *names],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.children import child
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.sequence import Treatment
@@ -142,7 +143,7 @@ trio.run(main)
 
 
 def test_it_has_no_rights_and_ends_with_a_parent_that_is_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE) as parent:
+    with child([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
