@@ -123,7 +123,16 @@ def test_where_nobody_can_begin_the_wait_ends(
     trio.run(engine(Scheduler(WORKER))._look_at_workers)  # who has room may begin
 
 
-@pytest.mark.parametrize(("workers", "lost"), [({}, True), (None, False), (WORKER, False)])
+@pytest.mark.parametrize(
+    ("workers", "lost"),
+    [
+        ({}, True),
+        (None, False),
+        (WORKER, False),
+        ({"w": {"nthreads": 1, "status": "paused"}}, False),
+    ],
+    ids=["gone", "no scheduler", "there", "begins nothing new"],
+)
 def test_a_worker_has_died_when_the_scheduler_knows_it_no_more(
     workers: dict[str, object] | None, lost: bool
 ) -> None:

@@ -98,8 +98,9 @@ class DaskEngine:
         self.tasks: dict[int, _Task] = {}
         self._slots: dict[str, int] = {}
         self._hung: dict[str, int] = {}
+        # Also workers that begin nothing new; None while the scheduler cannot be asked.
+        self._known: frozenset[str] | None = None
         self._is_stopping = False
-        self._is_reached = False
         self._seen = 0.0
         self._hears: Callable[[Word], None] = lambda _: None
 
@@ -182,7 +183,7 @@ class DaskEngine:
             self._client.run,
             dask_task.stop,
             [task.key for task in tasks],
-            workers=sorted({task.worker for task in tasks} & set(self._slots)),
+            workers=sorted({task.worker for task in tasks} & (self._known or set())),
             on_error="ignore",
         )
         with trio.move_on_after(ANSWERS_WITHIN_S), suppress(OSError, TimeoutError):
@@ -207,16 +208,16 @@ class DaskEngine:
             if self._client.status == "closed":
                 self._client = await _called(self._connected)
             said = await _called(partial(self._client.scheduler_info, n_workers=-1))
-            self._is_reached = True
+            self._known = frozenset(said["workers"])
         except (OSError, TimeoutError, CannotMeasure):
-            said = {"workers": {}}
-            self._is_reached = False
+            said, self._known = {"workers": {}}, None
         self._slots = {
             address: slots
             for address, worker in said["workers"].items()
             if (slots := slots_of(worker, self.vantage))
         }
-        self._hung = {one: count for one, count in self._hung.items() if one in self._slots}
+        if self._known is not None:
+            self._hung = {one: count for one, count in self._hung.items() if one in self._known}
         if self.tasks or self.has_room():
             self._seen = trio.current_time()
         elif trio.current_time() - self._seen > GONE_S:
@@ -240,7 +241,7 @@ class DaskEngine:
             self._says(task, Lost(number, f"Dask gave it up: {_one_line(task.future.exception)}"))
         elif status != "pending":
             self._says(task, Lost(number, "the scheduler has lost it"))
-        elif self._is_reached and task.worker not in self._slots:
+        elif self._known is not None and task.worker not in self._known:
             await self._drop(task)
             self._says(task, Lost(number, "the worker that measured it died"))
         elif trio.current_time() > task.until:
