@@ -25,7 +25,7 @@ PLAIN, WIRE = (
 class Refused(AbstractAsyncContextManager[Shaper]):
     """A shaper on a machine where none can be had."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, any_port: bool) -> None:
         pass
 
     async def __aenter__(self) -> Shaper:

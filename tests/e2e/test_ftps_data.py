@@ -72,6 +72,15 @@ def test_vsftpd_ends_a_download_with_an_alert(server: TextServer, tmp_path: Path
         assert set(results_in(timely, "INTEROP-DATA-LOST")) <= {Result.PASS}
 
 
+@pytest.mark.root
+def test_the_path_of_a_data_connection_is_shaped_too(server: TextServer, tmp_path: Path) -> None:
+    """It goes to another port than the target's."""
+    found = ran(server, "ftps-upload", tmp_path, "fin-before-alert")
+    assert found.code == 0, found.err
+    cells = [found.cell("fin-before-alert", tls) for tls in VERSIONS]
+    assert [cell.trials for cell in cells] == [TRIALS, TRIALS]
+
+
 # --- one connection each, without a capture ---------------------------------------------------
 
 

@@ -101,6 +101,23 @@ def test_a_hold_keeps_bytes_until_they_are_released() -> None:
         trio.run(main, where)
 
 
+def test_each_connection_may_go_to_a_port_of_its_own() -> None:
+    """A shaper of one port alone would wait for an answer to the SYN that it does not see."""
+
+    async def main(where: tuple[str, int], elsewhere: tuple[str, int]) -> None:
+        async with open_shaper(where, any_port=True) as shaper:
+            for _, port in (elsewhere, where):
+                lane = await shaper.open()
+                async with await connected(lane, port) as stream:
+                    await stream.send_eof()
+                    assert await everything(stream) == b"answer"
+                assert await lane.leave() == ()
+
+    one, other = (a_server("127.0.0.1", b"answer") for _ in range(2))
+    with one as where, other as elsewhere:
+        trio.run(main, where, elsewhere)
+
+
 def test_nothing_is_left_when_it_is_closed(nothing_left: None) -> None:
     async def main(where: tuple[str, int]) -> None:
         async with open_shaper(where) as shaper:

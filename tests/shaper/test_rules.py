@@ -139,6 +139,11 @@ def test_what_is_held_does_not_pass_before_it_is_released(
     assert places(path.from_client(ours(0, END), 2)) == [(0, END, False)]  # it is over
 
 
+def test_the_server_is_at_the_port_that_our_syn_went_to() -> None:
+    assert Path().server_port is None
+    assert a_path().server_port == 443
+
+
 def test_while_something_is_held_our_kernel_is_not_heard_repeating_itself() -> None:
     path = a_path(Treated(Treatment.HOLD, 10, 20))
     assert places(path.from_client(ours(0, 20), 0)) == [(0, 10, False)]

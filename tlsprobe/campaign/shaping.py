@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from tlsprobe.campaign.reach import Reached
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.run import CellPlan
+from tlsprobe.protocols import is_commanded
 from tlsprobe.shaper.link import Shaper, open_shaper
 
 
@@ -22,6 +23,15 @@ class Shaping:
     plans: tuple[CellPlan, ...]
     shaper: Shaper | None = None
     left_out: str = ""
+
+
+def shaper_to(reached: Reached, namespace: str) -> AbstractAsyncContextManager[Shaper]:
+    """A shaper in the path to a server, to its other ports too if it names them as we go.
+
+    Raises CannotMeasure when it is entered.
+    """
+    any_port = any(is_commanded(route.converse) for route in reached.routes.values())
+    return open_shaper(reached.address[1], namespace, any_port=any_port)
 
 
 @asynccontextmanager
@@ -38,7 +48,7 @@ async def shaping(
         return
     async with AsyncExitStack() as path:
         try:
-            shaper = await path.enter_async_context(open_shaper(reached.address[1], namespace))
+            shaper = await path.enter_async_context(shaper_to(reached, namespace))
         except CannotMeasure as error:
             if not others:
                 raise

@@ -11,6 +11,7 @@ import trio
 from tlsprobe.campaign.capturing import capturing
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import Reached, numeric, rate_to
+from tlsprobe.campaign.shaping import shaper_to
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
@@ -18,7 +19,6 @@ from tlsprobe.fuzz.trying import Counts, Prober, Tell
 from tlsprobe.model.facts import ReachedFact
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import is_commanded
-from tlsprobe.shaper.link import open_shaper
 
 Stores = Callable[[Target], FactsStore]
 """Gives each target the place for its facts."""
@@ -67,7 +67,6 @@ class Shared:
 
         shaper = None
         if self.shapes:
-            opened = open_shaper(reached.address[1], run.namespace)
-            shaper = await captures.enter_async_context(opened)
+            shaper = await captures.enter_async_context(shaper_to(reached, run.namespace))
         parts = self.counts, self.pace, self.working, tell, facts
         return Prober(target, reached, capture, *parts, shaper)

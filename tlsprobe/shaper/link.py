@@ -138,12 +138,15 @@ async def received(link: socket.socket) -> tuple[Answer, socket.socket | None]:
 
 
 @asynccontextmanager
-async def open_shaper(server: SocketAddress, namespace: str = "") -> AsyncIterator[Shaper]:
+async def open_shaper(
+    server: SocketAddress, namespace: str = "", *, any_port: bool = False
+) -> AsyncIterator[Shaper]:
     """A shaper in the path to a server (an address as numbers), in that network namespace.
 
-    Raises CannotMeasure, with the reason, where it cannot be had.
+    ``any_port``: to whichever of its ports a connection goes. Raises CannotMeasure, with the
+    reason, where it cannot be had.
     """
-    setup, ours = _setup(server, namespace)
+    setup, ours = _setup(server, namespace, any_port=any_port)
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with link, _process(setup, theirs, namespace) as pid:
         await _ready(link)
@@ -183,7 +186,7 @@ async def _ready(link: socket.socket) -> None:
         raise CannotMeasure(message, "run tlsprobe with sudo, where /dev/net/tun is")
 
 
-def _setup(server: SocketAddress, namespace: str) -> tuple[Setup, SocketAddress]:
+def _setup(server: SocketAddress, namespace: str, *, any_port: bool) -> tuple[Setup, SocketAddress]:
     """Between whom it will stand, as this machine routes packets now."""
     family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
     try:
@@ -196,7 +199,8 @@ def _setup(server: SocketAddress, namespace: str) -> tuple[Setup, SocketAddress]
     except OSError as error:
         raise CannotMeasure(f"no route to {server[0]} ({error.strerror or error})") from error
     mtu = min(mtu, _LARGEST_MTU)
-    return Setup(server[0], server[1], ours[0], interface, mtu), ours
+    port = None if any_port else server[1]
+    return Setup(server[0], port, ours[0], interface, mtu), ours
 
 
 @contextmanager

@@ -115,8 +115,8 @@ class Forwarder:
                 if packet is None or packet.source != self._server:
                     continue
                 path = self._paths.get(packet.destination_port)
-                ports = packet.source_port == self._setup.port
-                if path is not None and ports and packet.destination == self._ours:
+                ours = path is not None and packet.source_port == path.server_port
+                if path is not None and ours and packet.destination == self._ours:
                     self._deliver(path.from_server(packet, time.time_ns()))
 
     def _due(self) -> None:
@@ -203,7 +203,7 @@ def _carry_out(path: Path, order: Order, now_ns: int) -> list[TcpPacket]:  # noq
 
 
 def _packets_from(setup: Setup, server: bytes) -> socket.socket:
-    """Every packet that comes in of the server's address and port. Raises OSError.
+    """Every packet that comes in of the server's address, and port if it has one. Raises OSError.
 
     Without link headers; a socket that listens to one protocol is not shown what goes out.
     """

@@ -35,10 +35,13 @@ class Do(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Between whom the shaper stands: ``server`` and ``ours`` are addresses, ``mtu`` in bytes."""
+    """Between whom the shaper stands: ``server`` and ``ours`` are addresses, ``mtu`` in bytes.
+
+    ``port`` is the server's; None: each connection goes to one of its own.
+    """
 
     server: str
-    port: int
+    port: int | None
     ours: str
     interface: str
     mtu: int

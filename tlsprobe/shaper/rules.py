@@ -70,10 +70,14 @@ class Offsets:
 
 
 class Path:
-    """The path of one connection between our socket and the server."""
+    """The path of one connection between our socket and the server.
+
+    ``server_port`` is where our SYN went, None before it was sent.
+    """
 
     def __init__(self) -> None:
         self.actions: list[Shaped] = []
+        self.server_port: int | None = None
         self._treated: list[Treated] = []
         self._held: list[tuple[int, TcpPacket]] = []
         self._passed = Offsets()
@@ -155,6 +159,7 @@ class Path:
         """What goes to the server in place of a packet of our kernel's."""
         if packet.flags & SYN:
             self._base[Side.CLIENT] = packet.seq + 1
+            self.server_port = packet.destination_port
             return [packet]
         if packet.flags & RST:
             return self._resets(packet, now_ns)
