@@ -117,9 +117,13 @@ def test_marked_as_urgent(driver: Driver) -> None:
     assert did(found) == [PathDid.MARKED_URGENT]
 
 
-def test_an_rst_that_the_server_expects_ends_it(driver: Driver) -> None:
-    """Our own socket knows nothing of it, until its next bytes meet nobody."""
-    found = driver("request; reset; send; drain")
+@pytest.mark.parametrize("told", ["drain", "pause 50ms; send; drain"])
+def test_an_rst_that_the_server_expects_ends_it(told: str, driver: Driver) -> None:
+    """Our own socket knows nothing of it, until its next bytes meet nobody.
+
+    A write that is told of the RST leaves an end of file to read, which is none of the server's.
+    """
+    found = driver(f"request; reset; send; {told}")
     assert did(found) == [PathDid.RESET]
     assert ends(found) == [EventKind.RESET]
 

@@ -379,7 +379,9 @@ class Connection:
         self.received = end
 
     def _eof(self) -> None:
-        self.note(EventKind.EOF)
+        """There is nothing more to read; behind an RST that a write was told of, that is no FIN."""
+        if not self.noted(EventKind.RESET):
+            self.note(EventKind.EOF)
         self._note_early_end()
         self.ended = True
         if self.stage is not Stage.SEQUENCE:
