@@ -9,10 +9,10 @@ and it writes no file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, Verbosity, find, given, seed, settings
@@ -24,6 +24,8 @@ from tlsprobe.fuzz.alphabet import Alphabet, decode, encode, simpler, simplicity
 from tlsprobe.model.fuzz import Example
 
 _KEY: Final = b"start"
+
+_NOWHERE: Final = Path(os.devnull, "hypothesis")
 
 
 class Enough(BaseException):
@@ -98,13 +100,15 @@ def shrink(
 
 @contextmanager
 def homeless() -> Iterator[None]:
-    """Keep hypothesis's own folder out of the working directory: it gets one that does not stay."""
-    with TemporaryDirectory(prefix="tlsprobe-fuzz-") as folder:
-        set_hypothesis_home_dir(Path(folder))
-        try:
-            yield
-        finally:
-            set_hypothesis_home_dir(None)
+    """Keep hypothesis's own folder from being made, here or elsewhere: it would outlive a SIGKILL.
+
+    What it writes there it can do without, and does where nothing can be written.
+    """
+    set_hypothesis_home_dir(_NOWHERE)
+    try:
+        yield
+    finally:
+        set_hypothesis_home_dir(None)
 
 
 def _up_to(most: int) -> st.SearchStrategy[int]:
