@@ -159,3 +159,16 @@ def test_a_protocol_without_goodbye_or_large_requests_has_none() -> None:
     steps = {step for move in bare.moves for step in move.steps}
     assert not any(step.verb is Verb.TERMINATE for step in steps)
     assert not any(step.form in {Form.LARGE, Form.UPLOAD} for step in steps)
+
+
+def test_a_request_for_our_certificate_is_drawn_where_profile_and_chapter_have_it() -> None:
+    def drawn(offered: frozenset[Form], chapters: frozenset[str]) -> set[str]:
+        letters = alphabet(("1.3", "1.2"), offered, has_goodbye=True, chapters=chapters)
+        steps = (step for move in letters.moves for step in move.steps)
+        return {step.label for step in steps if step.form is Form.GUARDED}
+
+    control, guarded = frozenset({"control"}), frozenset({Form.GUARDED})
+    assert drawn(guarded, control) == {"send guarded", "request guarded"}
+    assert drawn(guarded, frozenset()) == drawn(frozenset(), control) == set()
+    assert encode(CHAPTERS, example("send guarded; fin; drain")) is not None
+    assert encode(CHAPTERS, example("send guarded; fin; drain", "1.2")) is None, "it has none"

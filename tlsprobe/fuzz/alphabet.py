@@ -123,7 +123,7 @@ def alphabet(
     near = PAUSES[-len(_OF_IDLE) :] if idle is None else (round(idle * p, 6) for p in _OF_IDLE)
     pauses = (*PAUSES, *near)
     moves = [move for verb in Verb for move in _moves(verb, pauses, offered, phrases)]
-    moves += [Move(14, 1, (_answer(idle),)), *moves_of(chapters)]
+    moves += [Move(14, 1, (_answer(idle),)), *moves_of(chapters, offered)]
     if not has_goodbye:
         moves = [move for move in moves if move.steps[0].verb is not Verb.TERMINATE]
     return Alphabet(tuple(sorted(moves, key=lambda move: move.rank)), versions)

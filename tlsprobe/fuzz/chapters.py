@@ -25,10 +25,13 @@ _PIECES = {Treatment.SPLIT: 1}
 _TREATED = (Verb.CLOSE_NOTIFY, Verb.TERMINATE, Verb.SEND)
 
 
-def moves_of(chapters: frozenset[str]) -> Iterator[Move]:
-    """The moves of these chapters, simplest first."""
+def moves_of(chapters: frozenset[str], offered: frozenset[Form]) -> Iterator[Move]:
+    """The moves of these chapters, simplest first, with the forms of request that there are."""
     if CONTROL in chapters:
         yield from _control()
+        if Form.GUARDED in offered:
+            guarded = Step(Verb.SEND, form=Form.GUARDED), Step(Verb.REQUEST, form=Form.GUARDED)
+            yield Move(26, 4, guarded)
     if WIRE in chapters:
         yield from _wire()
 
