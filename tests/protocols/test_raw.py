@@ -165,7 +165,7 @@ def test_plain_bytes_behind_the_agreement_are_a_failure() -> None:
     conversation.open()
     conversation.feed(b"ok, and more")
     assert conversation.phase is Phase.FAILED
-    assert "went on in plain bytes" in (conversation.failure or "")
+    assert "plain text after it had agreed to TLS: , and more" in (conversation.failure or "")
 
 
 def test_an_end_before_tls_shows_what_came() -> None:

@@ -293,7 +293,7 @@ class Chat(Conversation):
 
     def _hear(self, line: bytes) -> bytes:
         if self.phase is Phase.SECURE:
-            self._went_on_in_plain(line)
+            self.went_on_in_plain(line, _WRONG_PROFILE)
         if self.phase is Phase.FAILED or not self._awaited:
             return b""
         self._answer += line
@@ -322,18 +322,11 @@ class Chat(Conversation):
 
     def _hear_unfinished(self) -> None:
         if self.phase is Phase.SECURE and self._unfinished:
-            self._went_on_in_plain(self._unfinished)
+            self.went_on_in_plain(self._unfinished, _WRONG_PROFILE)
         if len(self._unfinished) > LONGEST:
             del self._unfinished[:-LONGEST]
             if self._awaited:
                 self._too_long(self._awaited[0])
-
-    def _went_on_in_plain(self, words: bytes | bytearray) -> None:
-        # Somebody in the middle may have put them there (CVE-2011-0411 and its many siblings).
-        self.fail(
-            f"the server went on in plain text after it had agreed to TLS: {escaped(words)}",
-            _WRONG_PROFILE,
-        )
 
     def _too_long(self, awaited: Line) -> None:
         self.fail(

@@ -185,6 +185,15 @@ class Conversation(ABC):
         if self.phase is not Phase.FAILED:
             self.phase, self.failure, self.hint = Phase.FAILED, failure, hint
 
+    def went_on_in_plain(self, words: bytes | bytearray, hint: str | None = None) -> None:
+        """Give up: behind its agreement to TLS the server said ``words`` outside of it.
+
+        Somebody in the middle may have put them there, to be taken for what TLS protects
+        (CVE-2011-0411 and its many siblings, CVE-2021-23222 in libpq).
+        """
+        failure = "the server went on in plain text after it had agreed to TLS"
+        self.fail(f"{failure}: {escaped(words)}", hint)
+
 
 def escaped(text: bytes | bytearray | str, limit: int = 200) -> str:
     r"""A peer's words made safe to print: one line, no control characters, ``limit`` at most.

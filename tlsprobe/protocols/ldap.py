@@ -191,8 +191,7 @@ class Ldap(Conversation):
         if _code(operation) != 0:
             self.fail(f"the server refused StartTLS: {_result(operation)}", _NO_START_TLS)
         elif self._buffer:
-            # Bytes that a man in the middle could have put there, to be taken for TLS's own.
-            self.fail("the server went on in plain text after it had agreed to TLS", _NOT_LDAP)
+            self.went_on_in_plain(self._buffer, _NOT_LDAP)
         else:
             self.phase = Phase.SECURE
 

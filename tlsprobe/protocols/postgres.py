@@ -185,8 +185,7 @@ class Postgres(Conversation):
             self._buffer.clear()
             self.phase = Phase.SECURE
         elif answer == b"S":
-            # Bytes that a man in the middle could have put there (CVE-2021-23222 in libpq).
-            self.fail("the server went on in plain text after it had agreed to TLS", _NOT_POSTGRES)
+            self.went_on_in_plain(self._buffer[1:], _NOT_POSTGRES)
         elif answer == b"N":
             self.fail(
                 "the server does not do TLS",

@@ -203,9 +203,7 @@ class Raw(Conversation):
         del self._arrived[: found.end()]
         words = self.open()
         if self._arrived and self.phase is Phase.SECURE:
-            # Somebody in the middle may have put them there (CVE-2011-0411 and its siblings).
-            failure = "the server went on in plain bytes after it had agreed to TLS"
-            self.fail(f"{failure}: {self.so_far}")
+            self.went_on_in_plain(self._arrived)
         return words
 
     def _greeted(self, data: bytes) -> None:
