@@ -36,7 +36,7 @@ def waived(run: Run, waivers: Sequence[Waiver], today: date) -> Run:
     about = [one for one in waivers if _is_about_target(one, run)]
     used = replace(run, waivers=tuple(_use(one, run, found, today) for one in about))
     told = [replace(one, waived=_waived_because(one, used)) for one in found]
-    return replace(used, behaviours=tuple(sorted(told, key=_standing_first)))
+    return replace(used, behaviours=tuple(sorted(told, key=standing_first)))
 
 
 def standing(found: Iterable[Behaviour]) -> tuple[Behaviour, ...]:
@@ -44,9 +44,20 @@ def standing(found: Iterable[Behaviour]) -> tuple[Behaviour, ...]:
     return tuple(one for one in found if not one.waived)
 
 
+def standing_first(one: Behaviour) -> tuple[bool, int]:
+    """Sorts the worst first, and what is waived behind all else."""
+    return bool(one.waived), one.harm.rank
+
+
 def worst_standing(found: Iterable[Behaviour]) -> Harm | None:
     """The worst harm of those that nobody has waived; None if there are none."""
     return min((one.harm for one in standing(found)), key=lambda harm: harm.rank, default=None)
+
+
+def is_all_waived(found: Iterable[Behaviour]) -> bool:
+    """Whether something of it hurts, and all that does is waived."""
+    hurting = [one for one in found if one.harm is not Harm.NONE]
+    return bool(hurting) and not standing(hurting)
 
 
 def because_of(found: Sequence[Waiver | None]) -> str:
@@ -117,10 +128,6 @@ def _speaks_of(one: Waiver, failure: FuzzFailure) -> bool:
 def is_over(one: Waiver, today: date) -> bool:
     """Whether the last day on which it holds has passed."""
     return bool(one.until) and date.fromisoformat(one.until) < today
-
-
-def _standing_first(one: Behaviour) -> tuple[bool, int]:
-    return bool(one.waived), one.harm.rank
 
 
 def _waived_because(one: Behaviour, run: Run) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tlsprobe.behaviours import behaviours_of
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings
@@ -19,7 +20,9 @@ from tlsprobe.fleet.ledger import Ledger
 from tlsprobe.model.fleet import FleetFacts, FleetTarget, State
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.run import Run
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, encode_run, read_run
+from tlsprobe.waiving import standing
 
 MEASURED = Path("tests/data/judged/rude")
 FACTS = FleetFacts(1.5, "here", (), "tlsprobe fleet list", "0.1")
@@ -41,8 +44,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def coordinator(ledger: Ledger, keep: str = "findings") -> Coordinator:
-    asked = FleetSettings(ledger.file.parent, Settings(), {}, 1, 1, keep=keep)
+def coordinator(
+    ledger: Ledger, keep: str = "findings", waivers: tuple[Waiver, ...] = ()
+) -> Coordinator:
+    asked = FleetSettings(ledger.file.parent, Settings(), {}, 1, 1, keep=keep, waivers=waivers)
     return Coordinator(ledger, asked, Nobody())
 
 
@@ -68,6 +73,18 @@ def test_of_a_whole_run_what_there_is_to_see_is_kept(ledger: Ledger) -> None:
         ["capture.pcapng", "capture-2.pcapng", FACTS_FILE, RUN_FILE]
     )
     assert one.again == []
+
+
+def test_the_ledger_has_what_is_waived(ledger: Ledger) -> None:
+    accepted = Waiver("known", rule="*", target="127.0.0.1:*")
+    one = coordinator(ledger, waivers=(accepted, Waiver("another", rule="*", target="b.example:1")))
+    run, folder = measured(one, spoiled=False)
+    assert standing(behaviours_of(run))
+    one.keep(ledger.claim(1), run, folder)
+    kept = ledger.run(1)
+    assert kept is not None
+    assert [use.waiver for use in kept.waivers] == [accepted]
+    assert {found.waived for found in behaviours_of(kept)} == {"known"}
 
 
 def test_only_what_was_spoiled_is_driven_again(ledger: Ledger) -> None:

@@ -18,7 +18,13 @@ from typer.models import OptionInfo
 
 from tlsprobe.cli.machines import seen_from_here
 from tlsprobe.cli.taking import fill, flatten, parameters_of
-from tlsprobe.configuration import CONFIG_FILE, Configuration, ConfiguredTarget, read_configuration
+from tlsprobe.configuration import (
+    CONFIG_FILE,
+    Configuration,
+    ConfiguredTarget,
+    read_configuration,
+    read_waivers,
+)
 from tlsprobe.errors import UsageError
 from tlsprobe.keys import Key, Keys, a_flag, a_text
 from tlsprobe.model.judgement import FAIL_ON
@@ -153,10 +159,21 @@ def configured_lab(options: _Options, context: typer.Context, file: Path | None)
     return Configured(_overlaid(options, said, _typed(options, context)), (), found)
 
 
-def _read(file: Path | None) -> Configuration | None:
+def configured_waivers(file: Path | None) -> tuple[Waiver, ...]:
+    """The waivers alone, of the file that was named or that is there. Raises UsageError."""
+    place = _place(file)
+    return () if place is None else read_waivers(place)
+
+
+def _place(file: Path | None) -> Path | None:
     """The file that was named, or that of the working directory, if it is there."""
     place = file or Path(CONFIG_FILE)
-    if file is None and not place.exists():
+    return None if file is None and not place.exists() else place
+
+
+def _read(file: Path | None) -> Configuration | None:
+    place = _place(file)
+    if place is None:
         return None
     from tlsprobe.cli.run import RunOptions
 

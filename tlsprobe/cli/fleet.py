@@ -20,7 +20,9 @@ from typer.core import TyperGroup
 
 from tlsprobe.campaign.results import dated_folder, replace_file, unused, writing
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.cli.configured import configured_waivers
 from tlsprobe.cli.console import err, one_of, out
+from tlsprobe.cli.exit_codes import print_waivers
 from tlsprobe.cli.options import (
     CaptureOptions,
     ConnectionsOption,
@@ -30,6 +32,7 @@ from tlsprobe.cli.options import (
     PatienceOption,
     QuietOption,
     TlsOption,
+    WaiversOption,
 )
 from tlsprobe.cli.panels import OUTPUT_PANEL, TARGET_PANEL
 from tlsprobe.cli.progress import FleetProgressView
@@ -225,6 +228,7 @@ class FleetOptions:
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = "warn"
+    config: WaiversOption = None
     quiet: QuietOption = False
     no_color: NoColorOption = False
 
@@ -260,6 +264,7 @@ class FleetOptions:
             allow=networks("--allow", self.allow or ()),
             deny=networks("--deny", self.deny or ()),
             keep=self.keep,
+            waivers=configured_waivers(self.config),
             typed=command_line(),
         )
 
@@ -321,6 +326,7 @@ def _measure(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> int
     if interrupted:
         view.note(f"go on with: tlsprobe fleet resume {quote(str(asked.folder))}")
         return INTERRUPTED
+    print_waivers([one.run for one in answers if one.run is not None])
     view.note(f"kept in {asked.folder}; again: tlsprobe fleet report {quote(str(asked.folder))}")
     return _exit_code(answers, options.fail_on)
 

@@ -77,6 +77,16 @@ ConfigOption = Annotated[
     ),
 ]
 
+WaiversOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Waivers. Default: tlsprobe.toml in the working directory, if it is there.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+
 LeanOption = Annotated[bool, typer.Option("--lean", hidden=True)]
 """``--summary-only`` by its old name."""
 

@@ -18,6 +18,7 @@ from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.model.fleet import FleetTarget
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, TlsVersion, is_loopback
+from tlsprobe.model.waiver import Waiver
 from tlsprobe.profiles import load_profile
 
 Network = IPv4Network | IPv6Network
@@ -34,7 +35,7 @@ class FleetSettings:
     ``workers`` is the number of processes, ``most`` that of targets probed at once. ``allow`` and
     ``deny`` are networks: a target is probed if some allowed one holds all its addresses (none
     given: any), and no denied one holds any of them. ``keep`` says which captures are kept:
-    ``findings``, ``all`` or ``none``.
+    ``findings``, ``all`` or ``none``. ``waivers`` say what is accepted.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class FleetSettings:
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
     keep: str = "findings"
+    waivers: tuple[Waiver, ...] = ()
     typed: str = ""
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections import deque
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,7 @@ from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word
 from tlsprobe.model.fleet import Attempt, State
 from tlsprobe.model.run import Run
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
+from tlsprobe.waiving import waived
 
 ORPHANED_S = 10.0
 """Seconds that a process whose coordinator was killed is given to notice it."""
@@ -284,7 +286,8 @@ class Coordinator:
         The folder of an interrupted run stays as it is, and so does one that the load has spoiled,
         until its trials were driven again.
         """
-        self.ledger.answer(attempt, run, (folder / FACTS_FILE).read_bytes())
+        told = waived(run, self.asked.waivers, date.fromisoformat(run.started[:10]))
+        self.ledger.answer(attempt, told, (folder / FACTS_FILE).read_bytes())
         if run.interrupted:
             return
         if attempt.because != LOAD:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.fleet import Answer, State
+from tlsprobe.waiving import standing
 
 
 def render_metrics(answers: Sequence[Answer]) -> str:
@@ -26,7 +27,7 @@ def _lines(answers: Sequence[Answer]) -> Iterator[str]:
     )
     yield from _family(
         "tlsprobe_behaviours",
-        "Behaviours of the target at its close, by harm",
+        "Behaviours of the target at its close that nobody has waived, by harm",
         ((labels, count) for one in answers for labels, count in _harms(one)),
     )
     yield from _family(
@@ -47,7 +48,7 @@ def _is_measured(one: Answer) -> bool:
 def _harms(one: Answer) -> Iterator[tuple[dict[str, str], int]]:
     if one.run is None:
         return
-    counts = Counter(each.harm for each in behaviours_of(one.run))
+    counts = Counter(each.harm for each in standing(behaviours_of(one.run)))
     for harm in Harm:
         yield {**_labels(one), "harm": harm.replace(" ", "_")}, counts[harm]
 

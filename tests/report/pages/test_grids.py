@@ -12,13 +12,17 @@ from tlsprobe.catalogue import catalogue
 from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import Drawer, Field, Fields, Grid, Heading, Jump, Ladder, Page
-from tlsprobe.report.compatibility import compatibility_of, table_of
+from tlsprobe.report.compatibility import compatibility_of, table_of, vendors_of
 from tlsprobe.report.matrix import matrix_of
 from tlsprobe.report.pages.grids import (
     CHAPTERS,
     HARMS,
+    HEADINGS,
+    HURTS_NOBODY,
     NOT_MEASURED,
+    ONLY_WAIVED,
     OWN_CHAPTER,
+    heading_of,
     many_grid,
     run_grid,
 )
@@ -89,7 +93,7 @@ def test_servers_stand_by_the_worst_that_they_do() -> None:
     comp = compatibility_of(five())
     grid = many_grid(comp, table_of(comp).table)
     groups = list(dict.fromkeys(line.group for line in grid.rows))
-    order = [*HARMS.values(), NOT_MEASURED]
+    order = [*HEADINGS, NOT_MEASURED]
     assert groups == sorted(groups, key=order.index)
     assert groups[-1] == NOT_MEASURED
     assert grid.axes == ("server", "sequence")
@@ -133,7 +137,16 @@ def test_a_site_leads_to_its_pages() -> None:
 
 
 def test_every_harm_has_a_heading() -> None:
-    assert set(HARMS) == set(Harm)
+    assert set(HARMS) == set(Harm) - {Harm.NONE}
+
+
+def test_a_server_of_which_all_is_waived_does_not_pass_for_one_that_hurts_nobody() -> None:
+    run = postgres_run()
+    found = behaviours_of(run)
+    accepted = replace(run, behaviours=tuple(replace(one, waived="known") for one in found))
+    harmless = replace(run, behaviours=tuple(replace(one, harm=Harm.NONE) for one in found))
+    headings = [heading_of(*vendors_of([one])) for one in (run, accepted, harmless)]
+    assert headings == [HARMS[found[0].harm], ONLY_WAIVED, HURTS_NOBODY]
 
 
 def test_races_and_errors_have_drawers_too() -> None:

@@ -32,7 +32,7 @@ from tlsprobe.report.compatibility import (
     vendors_of,
 )
 from tlsprobe.report.pages.findings import examples_section, findings_section
-from tlsprobe.report.pages.grids import HARMS, many_grid, worst_of
+from tlsprobe.report.pages.grids import HEADINGS, heading_of, many_grid
 from tlsprobe.report.pages.run import idle_section, measured_fields, run_page
 from tlsprobe.report.plurals import counted
 from tlsprobe.report.sentences import count_verdicts
@@ -102,8 +102,8 @@ def _title(servers: int) -> str:
 
 def by_harm(compatibility: Compatibility) -> Paragraph:
     """How many servers do how much harm, the worst first."""
-    worst = Counter(map(worst_of, compatibility.measured))
-    parts = [f"{words}: {worst[harm]}" for harm, words in HARMS.items() if worst[harm]]
+    servers = Counter(map(heading_of, compatibility.measured))
+    parts = [f"{heading}: {servers[heading]}" for heading in HEADINGS if servers[heading]]
     return Paragraph((Strong(f"{'. '.join(parts)}."),))
 
 

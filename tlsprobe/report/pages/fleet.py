@@ -26,8 +26,15 @@ from tlsprobe.report.blocks import (
     Tag,
     Text,
 )
+from tlsprobe.report.pages.behaviours import tag_of
 from tlsprobe.report.plurals import counted, how_long
-from tlsprobe.waiving import worst_standing
+from tlsprobe.waiving import (
+    is_all_waived,
+    standing,
+    standing_first,
+    standing_verdict,
+    worst_standing,
+)
 
 WORST = 30
 """So many targets are listed by name, the worst first."""
@@ -41,19 +48,23 @@ class _Habit:
     targets: list[Answer] = field(default_factory=list)
 
     @property
-    def rank(self) -> tuple[int, int]:
-        return self.behaviour.harm.rank, -len(self.targets)
+    def rank(self) -> tuple[bool, int, int]:
+        return *standing_first(self.behaviour), -len(self.targets)
 
 
 def in_short(answer: Answer) -> Answer:
     """What the pages of a fleet need of an answer: a sixtieth of it, for there may be thousands.
 
     The cells are left out, and of each behaviour is told in how many trials it was seen, not where.
+    The summary counts them by the verdicts that nobody has waived.
     """
     if answer.run is None:
         return answer
-    behaviours = tuple(map(_in_short, behaviours_of(answer.run)))
-    return replace(answer, run=replace(answer.run, cells=(), behaviours=behaviours))
+    run = answer.run
+    behaviours = tuple(map(_in_short, behaviours_of(run)))
+    verdicts = Counter(str(standing_verdict(run, cell)) for cell in run.cells)
+    short = replace(run, cells=(), behaviours=behaviours, summary=dict(verdicts))
+    return replace(answer, run=short)
 
 
 def _in_short(one: Behaviour) -> Behaviour:
@@ -95,7 +106,10 @@ def _facts(answers: Sequence[Answer], found: _Found, command: str) -> Iterator[F
     harms = Counter(harm_of(behaviours) for _, behaviours in found)
     clean = harms.pop(Harm.NONE, 0)
     hurt = [f"{harms[harm]} {_HURT[harm]}" for harm in Harm if harms[harm]]
-    yield Field("servers", ", ".join([*hurt, f"{clean} with nothing that hurts a client"]))
+    if accepted := sum(is_all_waived(behaviours) for _, behaviours in found):
+        hurt.append(f"{accepted} of which everything that hurts is waived")
+    nothing = f"{clean - accepted} with nothing that hurts a client"
+    yield Field("servers", ", ".join([*hurt, nothing]))
     if names := sorted({one.vantage for one in answers if one.vantage}):
         yield Field("measured from", ", ".join(names))
     if command:
@@ -125,8 +139,7 @@ def _habits(found: _Found) -> Iterator[Block]:
         for one in behaviours:
             known = habits.setdefault(one.name, _Habit(one))
             known.targets.append(answer)
-            if one.harm.rank < known.behaviour.harm.rank:
-                known.behaviour = one
+            known.behaviour = min(known.behaviour, one, key=standing_first)
     if not habits:
         return
     profiles = Counter(answer.run.target.profile for answer, _ in found if answer.run)
@@ -150,7 +163,7 @@ def _habit(one: _Habit, profiles: Counter[str]) -> tuple[Text, ...]:
     if one.behaviour.phase is not None:
         what += f" ({one.behaviour.phase})"
     names = Names(tuple(answer.target.title for answer in one.targets[:WORST]), few=3)
-    return ((Tag(one.behaviour.harm),), what, str(len(one.targets)), shares, (names,))
+    return ((tag_of(one.behaviour),), what, str(len(one.targets)), shares, (names,))
 
 
 def _worst(found: _Found) -> Iterator[Block]:
@@ -173,12 +186,12 @@ def _worst(found: _Found) -> Iterator[Block]:
 
 def _rank(found: Sequence[Behaviour]) -> tuple[int, ...]:
     """Sorts by how many behaviours of each harm there are, the worst harm first."""
-    counts = Counter(one.harm for one in found)
+    counts = Counter(one.harm for one in standing(found))
     return tuple(-counts[harm] for harm in Harm)
 
 
 def _target(one: Answer, found: Sequence[Behaviour], labels: Sequence[str]) -> tuple[Text, ...]:
-    bad = [each for each in found if each.harm is not Harm.NONE]
+    bad = [each for each in standing(found) if each.harm is not Harm.NONE]
     says = one.run.server_says if one.run is not None else ""
     profile = one.run.target.profile if one.run is not None else ""
     named = tuple(str(one.target.labels.get(name, "")) for name in labels)

@@ -15,7 +15,7 @@ from tlsprobe.report.blocks import Drawer, Grid, GridCell, Line, Mark, Table, Te
 from tlsprobe.report.compatibility import Compatibility, Vendor, asked_by_sequence, place_of
 from tlsprobe.report.matrix import SEQUENCE, SERVER, UNSUPPORTED, target_cell
 from tlsprobe.report.pages.drawers import Drawers
-from tlsprobe.waiving import worst_standing
+from tlsprobe.waiving import is_all_waived, worst_standing
 
 CHAPTERS = {
     "client-first": "The client ends first",
@@ -41,9 +41,10 @@ HARMS = {
     Harm.BREAKS: "Breaks something for most clients",
     Harm.MAY_BREAK: "May break something",
     Harm.NOISE: "Makes noise in logs and metrics",
-    Harm.NONE: "Hurts nobody",
 }
-"""Servers by the worst that they do."""
+ONLY_WAIVED = "Nothing but what is waived"
+HURTS_NOBODY = "Hurts nobody"
+HEADINGS = (*HARMS.values(), ONLY_WAIVED, HURTS_NOBODY)
 
 
 def chapter_of(sequence: str) -> str:
@@ -110,16 +111,16 @@ def many_grid(compatibility: Compatibility, table: Table, pages: Pages | None = 
     Without ``pages`` of a site to lead to, the grid has all the drawers.
     """
     sequences = sorted(compatibility.sequences, key=_chapter_place)
-    measured = [(vendor, worst_of(vendor)) for vendor in compatibility.measured]
+    measured = [(vendor, heading_of(vendor)) for vendor in compatibility.measured]
     rows: list[Line] = []
     cells: list[tuple[GridCell, ...]] = []
     packs: list[tuple[Drawers, str]] = []
-    for vendor, worst in sorted(measured, key=lambda pair: pair[1].rank):
+    for vendor, heading in sorted(measured, key=lambda pair: HEADINGS.index(pair[1])):
         if vendor.run is None:
             continue
         prefix = "" if pages else f"{vendor.folder}-"
         own = Drawers(vendor.run, prefix, vendor.title, has_cards=False)
-        rows.append(Line(vendor.title, HARMS[worst], pages.server(vendor.folder) if pages else ""))
+        rows.append(Line(vendor.title, heading, pages.server(vendor.folder) if pages else ""))
         cells.append(tuple(_server_row(vendor, vendor.run, own, sequences, pages)))
         packs += [] if pages else [(own, vendor.folder)]
     for vendor in compatibility.absent:
@@ -152,10 +153,12 @@ def _server_row(
         yield GridCell(target_cell(cells), opens, own.harm(cells))
 
 
-def worst_of(vendor: Vendor) -> Harm:
-    """The worst that a server does and nobody waived."""
+def heading_of(vendor: Vendor) -> str:
+    """Which of the headings a server belongs under: by the worst that it does and nobody waived."""
     found = behaviours_of(vendor.run) if vendor.run else ()
-    return worst_standing(found) or Harm.NONE
+    if is_all_waived(found):
+        return ONLY_WAIVED
+    return HARMS.get(worst_standing(found) or Harm.NONE, HURTS_NOBODY)
 
 
 def _chapter_place(sequence: str) -> tuple[int, int]:

@@ -52,7 +52,7 @@ from tlsprobe.report.pages.compatibility import (
 )
 from tlsprobe.report.pages.drawers import Drawers
 from tlsprobe.report.pages.findings import ladder_of
-from tlsprobe.report.pages.grids import chapter_of, many_grid, run_grid, worst_of
+from tlsprobe.report.pages.grids import HEADINGS, chapter_of, heading_of, many_grid, run_grid
 from tlsprobe.report.pages.run import races_section, timers_section, unspoken_notes
 from tlsprobe.report.pages.vendor import IDLE_SECTION, title_of, vendor_sections
 from tlsprobe.report.plurals import counted
@@ -167,7 +167,7 @@ def _more(also: Sequence[Link]) -> Iterator[Block]:
 
 def _servers(compatibility: Compatibility) -> Table:
     heads = "server", "version", "worst", "what it does", "idle timeout", "safe behind a forwarder"
-    ranked = sorted(compatibility.measured, key=lambda vendor: worst_of(vendor).rank)
+    ranked = sorted(compatibility.measured, key=lambda one: HEADINGS.index(heading_of(one)))
     rows = tuple(_server(vendor, vendor.run) for vendor in ranked if vendor.run is not None)
     return Table(tuple(map(Column, heads)), rows)
 
