@@ -408,6 +408,22 @@ def test_what_crosses_the_servers_end_excuses_no_response_that_was_begun() -> No
     assert owed(*cut, C.request(), S.rst())[0] is WARN
 
 
+@pytest.mark.parametrize(("unread_ms", "expected"), [(50, WARN), (900, PASS)])
+def test_an_end_that_waited_behind_what_we_left_unread_may_have_crossed(
+    unread_ms: int, expected: Result
+) -> None:
+    """The server's idle timer expired while its response had no room: only then comes our request.
+
+    Nobody can tell from the wire, where the end is behind the request.
+    """
+    unread = (C.request(), S.data(60_000), silence(1.0), C.request(), S.ack())
+    trace = play(*unread, S.response(70_000), S.notify() + S.fin(), protocol="http1")
+    first = next(r for r in trace.drive.records if r.end - r.start == 60_000)
+    late = first._replace(time_ns=first.time_ns + unread_ms * 1_000_000)
+    read = tuple(late if record == first else record for record in trace.drive.records)
+    assert result("INTEROP-DATA-LOST", driven(trace, records=read)) is expected
+
+
 def test_half_a_request_before_the_end_is_no_request_that_was_lost() -> None:
     assert owed(C.data(), S.fin(), C.request(), S.rst())[0] is PASS
 

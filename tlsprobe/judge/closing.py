@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tlsprobe.judge.owed import MEET_WITHIN_NS, ServerEnd, data_end
+from tlsprobe.judge.owed import MEET_WITHIN_NS, ServerEnd, data_end, stuck_behind
 from tlsprobe.judge.unheeded import unheeded_ends
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd, Word
 from tlsprobe.model.trace import (
@@ -150,7 +150,9 @@ def ending_of(trace: Trace, closing: Closing) -> ServerEnd | None:
     if trace.drive.did(EventKind.MEETS) is not None and closing.first(Side.SERVER, RST) is None:
         return ServerEnd(event.time_ns - MEET_WITHIN_NS, None)
     segment = next((s for s in trace.segments if s.number == event.packet), None)
-    return ServerEnd(event.time_ns, None if segment is None else segment.ack)
+    owes = trace.drive.owed > trace.drive.answered
+    stuck = stuck_behind(trace, event.time_ns) if owes else None
+    return ServerEnd(event.time_ns, None if segment is None else segment.ack, stuck)
 
 
 def outcome_of(trace: Trace, closing: Closing, axes: Axes) -> Outcome:

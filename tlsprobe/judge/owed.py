@@ -8,6 +8,8 @@ processed (RFC 9113 section 6.8), nor is what was pipelined behind a response th
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import NamedTuple
 
 from tlsprobe.model.judgement import DataEnd
@@ -19,26 +21,55 @@ from tlsprobe.model.trace import (
     RecordKind,
     RemarkKind,
     Side,
+    Trace,
 )
 
 MEET_WITHIN_NS = 5_000_000
 """How far from its planned distance a request may meet the expiry: timers have their own ticks."""
 
 
+LONG_UNREAD_NS = 100_000_000
+"""A response that lies unread so long may fill all buffers, and a timer of its server expire."""
+
+
 class ServerEnd(NamedTuple):
     """Where a server began to end a connection: when, and up to where it had our stream.
 
     ``ack`` is None where nobody told: there was no capture, or the segment had no ACK flag.
+    ``stuck`` is from when to when the end may have waited behind a response that our side did not
+    read: it is on the wire as late as that, and decided nobody knows when.
     """
 
     time_ns: int
     ack: int | None
+    stuck: tuple[int, int] | None = None
 
     def crossed(self, record: Record) -> bool:
-        """Whether it had received nothing of a record of ours by then."""
+        """Whether it had, or may have had, received nothing of a record of ours by then."""
+        if self.stuck is not None and self.stuck[0] <= record.time_ns <= self.stuck[1]:
+            return True
         if self.ack is not None:
             return self.ack <= record.start
         return record.time_ns >= self.time_ns
+
+
+def stuck_behind(trace: Trace, end_ns: int) -> tuple[int, int] | None:
+    """From when to when what the server decided waited behind data that our side left unread.
+
+    From when that had lain for long, until the last of it was on the wire. None: it had no need to.
+    """
+    theirs = [s for s in trace.segments if s.side is Side.SERVER and s.time_ns < end_ns]
+    reach = list(accumulate((s.end for s in theirs), max))
+    lay = None
+    for record in trace.drive.records:
+        if record.side is not Side.SERVER or record.kind is not RecordKind.DATA:
+            continue
+        at = bisect_right(reach, record.start)
+        if at < len(theirs) and record.time_ns - theirs[at].time_ns >= LONG_UNREAD_NS:
+            lay = theirs[at].time_ns + LONG_UNREAD_NS
+    if lay is None:
+        return None
+    return lay, max(s.time_ns for s in theirs if s.length)
 
 
 def data_end(drive: Drive, end: ServerEnd | None) -> DataEnd:
