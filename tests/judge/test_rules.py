@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import Act, C, Line, S, crossing, play, silence
+from tests.judge.playbook import Act, C, Line, S, crossing, play, silence, step
 from tests.judge.scenarios import (
     BARE_FIN,
     FAIL,
@@ -378,6 +378,23 @@ def test_http_rules_need_http_to_have_been_spoken(protocol: str) -> None:
     silent = results(play(silence(60), S.fin(), asked=False, protocol=protocol))
     assert {r.result for id_, r in silent.items() if id_.startswith("HTTP")} == {NOT_APPLICABLE}
     assert silent["TLS13-NOTIFY"].result is FAIL
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_what_stands_behind_half_a_record_is_no_close_notify(tls: str) -> None:
+    """To the server that is a record that does not fit, for which it has an error alert."""
+    alone = play(C.notify(), C.fin(), S.alert(20) + S.fin(), tls=tls, protocol="http1")
+    cut = play(
+        *(C.data(60), step("send cut"), C.notify(), step("close_notify"), C.fin()),
+        S.alert(20) + S.fin(),
+        tls=tls,
+        protocol="http1",
+    )
+    assert result("HTTP-TLS-INCOMPLETE", alone) is WARN
+    blamed = [r for r in results(cut).values() if r.result in {WARN, FAIL}]
+    assert blamed == []
+    silent = play(C.data(60), step("send cut"), C.notify(), C.fin(), S.fin(), tls="1.2")
+    assert result("TLS12-ANSWER", silent) is NOT_APPLICABLE
 
 
 # --- what was owed --------------------------------------------------------------------------------

@@ -25,14 +25,18 @@ from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult, TlsEnd
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
+from tlsprobe.model.sequence import Form, Verb
 from tlsprobe.model.trace import EventKind, Record, RecordKind, Side, Trace
+
+_HALF = f"{Verb.SEND} {Form.CUT}"
 
 
 @dataclass(frozen=True, slots=True)
 class RuleInput:
     """A trace with everything that was derived from it before the rules are asked.
 
-    What several rules look up is worked out once, by ``rule_input``. ``ours`` is our close_notify;
+    What several rules look up is worked out once, by ``rule_input``. ``ours`` is our close_notify,
+    unless it stood behind half a record: to the server that was no TLS;
     ``client_led``: it came before the server did anything to end the connection. ``aborted``: we
     reset before the server had ended, so it owes nothing any more, or gave our socket up, and did
     not stay to see what else it did, or read the rest of what it had said. ``goodbye`` is the
@@ -123,7 +127,8 @@ def rule_input(
     knowledge: Knowledge = NOTHING_KNOWN,
 ) -> RuleInput:
     """What the rules get to see of a judged trace."""
-    ours, end = closing.first(Side.CLIENT, "n"), closing.server_end
+    ours = None if _is_behind_half_a_record(trace) else closing.first(Side.CLIENT, "n")
+    end = closing.server_end
     records, judged = trace.drive.records, judged_part(trace.drive)
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
@@ -155,6 +160,14 @@ def rule_input(
         knowledge=knowledge,
         failed=_failed(trace, closing, judged[Side.CLIENT], tls),
     )
+
+
+def _is_behind_half_a_record(trace: Trace) -> bool:
+    """Whether a step of ours left a record unfinished before any sent a close_notify."""
+    steps = (event for event in trace.drive.events if event.kind is EventKind.STEP)
+    labels = (label for step in steps for label in step.labels)
+    told = (label for label in labels if label == _HALF or label.startswith(Verb.CLOSE_NOTIFY))
+    return next(told, None) == _HALF
 
 
 def _failed(trace: Trace, closing: Closing, ours: list[Record], tls: str | None) -> Record | None:
