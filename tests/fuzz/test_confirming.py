@@ -9,11 +9,13 @@ import pytest
 import trio
 
 from tests.fuzz.test_properties import ALL, seen
-from tlsprobe.fuzz.confirming import REPEATS, Confirmer
+from tlsprobe.catalogue import control_of
+from tlsprobe.fuzz.confirming import REPEATS, Confirmer, name_of_control
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import Needs, violations
 from tlsprobe.fuzz.rates import rate_told
 from tlsprobe.fuzz.suspects import Sighting, Suspect
+from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example
 
 if TYPE_CHECKING:
@@ -144,3 +146,18 @@ def test_half_of_a_crowd_shows_what_takes_a_crowd() -> None:
     seldom = Scripted(BROKEN, *(9 * [FINE]))
     confirmer = Confirmer(cast("Prober", seldom), cast("Comparer", None), ALL, 5, lambda: True)
     assert not trio.run(confirmer.takes_company, suspect())
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        ('close_notify; send "x"; drain', "close_notify; drain"),
+        ("request; terminate; close_notify; drain", "terminate"),
+    ],
+)
+def test_a_control_is_called_by_its_own_steps_and_not_by_those_that_it_is_to_explain(
+    steps: str, name: str
+) -> None:
+    control = control_of(parse(steps))
+    assert control is not None
+    assert name_of_control(control) == name

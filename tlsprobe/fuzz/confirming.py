@@ -14,7 +14,7 @@ from math import ceil
 
 import trio
 
-from tlsprobe.catalogue import alert_alone, alert_only, control_of
+from tlsprobe.catalogue import alert_alone, alert_only, catalogue, control_of
 from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import comes_back, kills
@@ -314,9 +314,9 @@ class Confirmer:
             await self.tallied(only, suspect)
         known = told = None
         if control is not None:
-            known = (await self.tallied(control, suspect)).as_control(control.name)
+            known = (await self.tallied(control, suspect)).as_control(name_of_control(control))
         if alone is not None:
-            told = (await self.tallied(alone, suspect)).as_alert_alone(alone.name)
+            told = (await self.tallied(alone, suspect)).as_alert_alone(name_of_control(alone))
         suspect.observed = self.prober.with_knowledge(suspect.observed, known, told)
 
     async def ask_versions(self, suspect: Suspect) -> None:
@@ -363,3 +363,8 @@ class Confirmer:
             if seen.digest is not None:
                 tally.count(seen.digest)
         return tally
+
+
+def name_of_control(control: Sequence) -> str:
+    """What a control is called: by its steps, where its name is only that of what it is one of."""
+    return control.name if control.name in catalogue() else format_groups(control.groups)

@@ -55,6 +55,7 @@ _MORE = (
 _TOGETHER = (
     *("request; fin", "request; sleep 0.3s; close_notify", "connect; sleep 0.3s; fin"),
     *("connect; hello part; sleep 0.3s; fin", "send large; close_notify"),
+    *("request; sleep 0.3s; terminate", "request; sleep 0.3s; abort"),
 )
 _IDLE = (
     *("await end {}", "request; await end {}", "send part; await end {}"),
