@@ -151,6 +151,15 @@ def test_a_worker_has_died_when_the_scheduler_knows_it_no_more(
     assert (heard, len(scheduler.cancelled)) == (died if lost else [], int(lost))
 
 
+def test_who_finds_no_worker_any_more_is_lost() -> None:
+    """They may go between the look at whether there is room, and the order."""
+    heard: list[Word] = []
+    made = engine(Scheduler({}))
+    made._hears = heard.append
+    trio.run(made.order, ORDER)
+    assert heard == [Lost(ORDER.target, "no worker was left to begin it")]
+
+
 def test_a_call_that_does_not_return_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_engine, "RETURNS_WITHIN_S", 0.01)
     returns = threading.Event()

@@ -148,7 +148,10 @@ class DaskEngine:
         """Lay out the token of the attempt, and hand the task in, to the worker with most room."""
         from tlsprobe.fleet import dask_task  # noqa: PLC0415 - it imports Dask
 
-        worker = max(self._slots, key=self._room)
+        worker = max(self._slots, key=self._room, default=None)
+        if worker is None:
+            self._hears(Lost(order.target, "no worker was left to begin it"))
+            return
         key = self._key(order)
         files = dask_task.packed_files(order.folder, "none")[0] if order.goes_on else {}
         parcel = dask_task.Parcel(key, order, self.asked, files)
