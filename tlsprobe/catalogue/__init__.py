@@ -63,14 +63,17 @@ def find_sequence(text: str) -> Sequence:
     try:
         return parse(text)
     except SequenceError as error:
-        names = [] if set(text) & set(';+" ') else list(catalogue())  # steps are no name
-        near = nearest(text, names)
+        if not text.strip() or set(text.strip()) & set(';+" '):  # steps are no name
+            raise
+        chapters = dict.fromkeys(entry.group for entry in catalogue().values())
+        near = nearest(text, (*catalogue(), *chapters))
         if near:
             raise UsageError(f"no sequence '{text}'", f"did you mean '{near}'?") from error
-        if error.hint is None or not _looks_like_a_name(text):
+        if error.hint is None or error.hint.startswith("did you mean"):
             raise
         hint = "'tlsprobe sequences' lists the names; steps are separated by ';'"
-        raise UsageError(f"no sequence '{text}'", hint) from error
+        told = f"no file '{text}'" if "/" in text else f"no sequence '{text}'"
+        raise UsageError(told, hint) from error
 
 
 def find_sequences(text: str) -> tuple[Sequence, ...]:
@@ -301,7 +304,3 @@ def _is_file(text: str) -> bool:
         return Path(text).is_file()
     except (OSError, ValueError):
         return False  # steps can be longer than a file name may be
-
-
-def _looks_like_a_name(text: str) -> bool:
-    return ";" not in text and "-" in text and " " not in text.strip()
