@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlsprobe.judge.idle import advised
+from tlsprobe.judge.idle import NOT_WAITED_FOR, advised
 from tlsprobe.judge.idle import idle_of as told_by
 from tlsprobe.model.judgement import Verdict, Word
 from tlsprobe.model.run import Cell, CountedFrom, Idle, Spread
@@ -149,10 +149,11 @@ def test_another_timer_is_not_told_as_that_of_a_connection_after_a_request(other
 
 @pytest.mark.parametrize("other", ["idle-partial-request", "idle-before-handshake"])
 def test_a_timer_in_the_middle_of_something_is_no_idle_timeout(other: str) -> None:
+    """Nor is it said that the server ends none: nobody waited where a client keeps connections."""
     idle = idle_of([cell(10, sequence=other)])
     assert idle is not None
-    assert idle.timeout_s is None
-    assert idle.advice == "the server ended no idle connection while we waited"
+    assert (idle.timeout_s, idle.how, idle.advice_s) == (None, "not measured", None)
+    assert idle.advice == NOT_WAITED_FOR
     assert [timer.timeout_s for timer in idle.kinds.values()] == [10]
 
 

@@ -38,6 +38,11 @@ CLEAR_S, CLEARLY = 0.05, 3
 """How much better times from the accept must agree before the timer is said to count from there."""
 
 
+NOT_WAITED_FOR = (
+    "no sequence waited where a client keeps a connection: idle-expiry and idle-before-request do"
+)
+
+
 def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idle | None:
     """What the idle sequences say; None if none was measured.
 
@@ -56,9 +61,11 @@ def idle_of(cells: Iterable[Cell], words: Mapping[str, tuple[Word, ...]]) -> Idl
     if not kinds:
         return None
     kind, first = next(((k, kinds[k]) for k in _POOLED if k in kinds), (None, None))
+    others = any(timer.timeout_s is not None for timer in kinds.values())
+    if first is None and others:
+        return Idle(None, None, "not measured", None, NOT_WAITED_FOR, kinds)
     if first is None or first.timeout_s is None:
         idle = "idle connection" if kind is None else f"connection that was idle {kind}"
-        others = any(timer.timeout_s is not None for timer in kinds.values())
         said = f"the server ended no {idle if others else 'idle connection'} while we waited"
         return Idle(None, None, "silence", None, said, kinds)
     advice = advised(first.shortest_s or 0.0) if _is_steady(first) else None
