@@ -87,7 +87,12 @@ FENCES: Final = {
     "h11": ("protocols.http1",),
     "h2": ("protocols.http2",),
     "wsproto": ("protocols.websocket",),
-    "numpy": ("captures.blocks", "captures.plain_packets"),
+    "numpy": (
+        "captures.blocks",
+        "captures.columns",
+        "captures.plain_packets",
+        "explain.quick_screening",
+    ),
     "duckdb": ("report.fleet_parquet",),
     "distributed": ("fleet.dask_engine", "fleet.dask_task"),
 }

@@ -8,6 +8,7 @@ connections take 1.4 s in place of 2.3; to import numpy takes 0.17 s, so small c
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import repeat
@@ -16,12 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsprobe.captures.columns import Fold, merged
 from tlsprobe.captures.frame_layout import layout_of
 from tlsprobe.captures.pcap import Batch
 from tlsprobe.captures.summary import Half, Mark, Summary
 
 ROWS = 1 << 16
 """Packets of a block. More would not fit into a processor's cache."""
+
+MOST_FOLDED = 400_000
+"""So many flows of blocks, and of their packets with SYN, FIN or RST, wait to be merged.
+
+That is a hundred bytes for each flow, and twenty-five for each packet."""
 
 FEWEST = 16
 """Fewer packets of an interface in a row are looked at one by one."""
@@ -46,7 +53,12 @@ class Blocks:
         self._find = find
         self._before = total
         self._rows = 0
-        self._has_longer_keys = False
+        self._has_longer_keys = self._is_finished = False
+        # Until somebody asks for them there is no half of any flow.
+        self._folds: list[Fold] | None = [] if not total else None
+        self._folded = self._marked = 0
+        if not total:
+            summary.later(self._pour_all)
         self._ends = np.zeros(ROWS, np.uint64)
         self._ports = np.zeros(ROWS, np.uint64)
         self._numbers = np.zeros(ROWS, np.uint64)
@@ -143,6 +155,13 @@ class Blocks:
     def finish(self) -> None:
         """Adds what is left. Flows are in the order in which they began."""
         self.flush()
+        if self._folds:
+            columns, places = merged(self._folds)
+            if len(columns.ends) <= self._summary.limit:
+                self._rename(np.append(places, np.int32(-1)))
+                self._summary.columns, self._is_finished = columns, True
+                return
+        self._summary.ready()
         if self._has_longer_keys:
             halves = self._summary.halves
             self._summary.halves = dict(sorted(halves.items(), key=_by_beginning))
@@ -155,58 +174,101 @@ class Blocks:
         if self._counts[:rows].any():
             self._add(np.flatnonzero(self._counts[:rows]))
         self._summary.owners.frombytes(self._owners[:rows].tobytes())
+        if max(self._folded, self._marked) > MOST_FOLDED:
+            self._summary.ready()
         self._owners.fill(-1)
         self._before += rows
 
     def _add(self, taken: NDArray[np.int64]) -> None:
         """These rows, flow by flow, in the order in which the flows begin."""
         rows, starts = self._sorted(taken)
-        behind = np.append(starts[1:], len(rows))
-        first, last = rows[starts], rows[behind - 1]
-        marked = np.flatnonzero(self._flags[rows] & _MARKS)
-        marks = self._marks(rows[marked])
-        keys = np.stack((self._ends[first], self._ports[first] << _HALF), 1)
-        flows = list(
-            zip(
-                _bytes(keys, _KEY),
-                _bytes(self._numbers[last], 8),
-                (first + self._before + 1).tolist(),
-                self._times[first].tolist(),
-                self._times[last].tolist(),
-                (behind - starts).tolist(),
-                np.searchsorted(marked, starts).tolist(),
-                np.searchsorted(marked, behind).tolist(),
-                np.bitwise_or.reduceat(self._flags[rows], starts).tolist(),
-                strict=True,
-            )
+        sizes = np.diff(np.append(starts, len(rows)))
+        fold = self._fold(rows, starts, sizes)
+        ours: NDArray[np.int32] = np.arange(
+            self._folded, self._folded + len(starts), dtype=np.int32
         )
-        serials = [-1] * len(flows)
+        if self._folds is None:
+            ours = self._pour(fold)
+        else:
+            self._folds.append(fold)
+            self._folded += len(starts)
+            self._marked += len(fold.mark_ns)
+        # The flows of the fold are in the order in which they begin, those of the rows by key.
+        places = np.empty(len(starts), np.int64)
+        places[np.argsort(rows[starts])] = np.arange(len(starts))
+        self._owners[rows] = np.repeat(ours[places], sizes)
+
+    def _fold(
+        self, rows: NDArray[np.int64], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> Fold:
+        """These rows, flow by flow, in the order in which the flows begin."""
+        order = np.argsort(rows[starts])
+        first, last = rows[starts[order]], rows[(starts + sizes - 1)[order]]
+        marked = np.flatnonzero(self._flags[rows] & _MARKS)
+        at, end = np.searchsorted(marked, starts), np.searchsorted(marked, starts + sizes)
+        # The marks by flow, as the flows.
+        count = (end - at)[order]
+        behind = np.cumsum(count)
+        moved = np.repeat(at[order] - (behind - count), count) + np.arange(len(marked))
+        marks = rows[marked[moved]]
+        return Fold(
+            ends=self._ends[first],
+            ports=self._ports[first],
+            last=self._numbers[last],
+            first=first + self._before + 1,
+            first_ns=self._times[first],
+            last_ns=self._times[last],
+            packets=sizes[order],
+            flags=np.bitwise_or.reduceat(self._flags[rows], starts)[order],
+            first_mark=behind - count,
+            behind_marks=behind,
+            mark_number=marks + self._before + 1,
+            mark_ns=self._times[marks],
+            mark_flags=self._flags[marks],
+            mark_said=self._numbers[marks],
+        )
+
+    def _pour(self, fold: Fold) -> NDArray[np.int32]:
+        """Adds the flows of a block to the summary; returns their serial numbers."""
+        marks = _marks(fold)
+        keys = np.stack((fold.ends, fold.ports << _HALF), 1)
+        flows = zip(
+            _bytes(keys, _KEY),
+            _bytes(fold.last, 8),
+            fold.first.tolist(),
+            fold.first_ns.tolist(),
+            fold.last_ns.tolist(),
+            fold.packets.tolist(),
+            fold.first_mark.tolist(),
+            fold.behind_marks.tolist(),
+            fold.flags.tolist(),
+            strict=True,
+        )
+        serials = []
         get, begin, mark_all = self._summary.halves.get, self._summary.begin, self._summary.mark_all
-        for place in np.argsort(first).tolist():
-            key, numbers, number, first_ns, last_ns, packets, at, end, flags = flows[place]
+        for key, numbers, number, first_ns, last_ns, packets, at, end, flags in flows:
             half = get(key)
             if half is None:
                 half = begin(key, number, first_ns)
             half.packets += packets
             half.last_ns = last_ns
             half.last = numbers
-            serials[place] = half.serial
+            serials.append(half.serial)
             if at < end:
                 mark_all(half, flags, marks[at:end])
-        self._owners[rows] = np.repeat(np.array(serials, np.int32), behind - starts)
+        return np.array(serials, np.int32)
 
-    def _marks(self, rows: NDArray[np.int64]) -> list[Mark]:
-        """Of packets with SYN, FIN or RST."""
-        said = self._numbers[rows]
-        facts = zip(
-            (rows + self._before + 1).tolist(),
-            self._times[rows].tolist(),
-            self._flags[rows].tolist(),
-            (said >> _HALF).tolist(),
-            (said & _LOW).tolist(),
-            strict=True,
-        )
-        return list(map(tuple.__new__, repeat(Mark), facts))
+    def _pour_all(self) -> None:
+        """Makes a `Half` of each flow after all: those of what comes next are made at once."""
+        folds, self._folds = self._folds or [], None
+        serials = [self._pour(fold) for fold in folds]
+        if not self._is_finished:
+            self._rename(np.concatenate((*serials, np.array([-1], np.int32))))
+
+    def _rename(self, serials: NDArray[np.int32]) -> None:
+        """Calls the owners of packets by these numbers, of which the last is nobody's."""
+        owners = serials[np.frombuffer(self._summary.owners, np.int32)]
+        self._summary.owners = array("i", owners.tobytes())
 
     def _sorted(self, taken: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows by flow, those of a flow in their order; and where each flow begins."""
@@ -234,12 +296,29 @@ class Blocks:
 
 def listed(summary: Summary, wanted: Callable[[bytes], bool]) -> list[int] | None:
     """What `Summary.listed` gives, for very many packets."""
-    chosen = summary.chosen(wanted)
-    if chosen is None:
+    if summary.columns is not None:
+        owned = np.array([*map(wanted, summary.columns.keys()), False])
+    elif (chosen := summary.chosen(wanted)) is not None:
+        owned = np.frombuffer(chosen, np.bool_)
+    else:
         return None
-    owned = np.frombuffer(chosen, np.bool_)[np.frombuffer(summary.owners, np.int32)]
-    numbers: list[int] = (np.flatnonzero(owned) + 1).tolist()
+    numbers: list[int] = (
+        np.flatnonzero(owned[np.frombuffer(summary.owners, np.int32)]) + 1
+    ).tolist()
     return numbers
+
+
+def _marks(fold: Fold) -> list[Mark]:
+    """The packets with SYN, FIN or RST of a block, flow by flow."""
+    facts = zip(
+        fold.mark_number.tolist(),
+        fold.mark_ns.tolist(),
+        fold.mark_flags.tolist(),
+        (fold.mark_said >> _HALF).tolist(),
+        (fold.mark_said & _LOW).tolist(),
+        strict=True,
+    )
+    return list(map(tuple.__new__, repeat(Mark), facts))
 
 
 def _by_beginning(one: tuple[bytes, Half]) -> int:
@@ -272,11 +351,11 @@ def _fields(order: str, link: int) -> np.dtype[Any]:
         "size": ("u1", ip + 32),
         "flags": ("u1", ip + 33),
     }
-    return columns(places, ip + 34)
+    return row_type(places, ip + 34)
 
 
-def columns(places: Mapping[str, tuple[str, int]], width: int) -> np.dtype[Any]:
-    """Columns by name, each of a kind, and at a place of a row of ``width`` bytes."""
+def row_type(places: Mapping[str, tuple[str, int]], width: int) -> np.dtype[Any]:
+    """A row of ``width`` bytes: columns by name, each of a kind and at a place in it."""
     return np.dtype(
         {
             "names": list(places),

@@ -56,10 +56,14 @@ class FrameReading(Counts):
         """Light facts of every flow, in one quick pass. Raises CaptureUnreadable."""
         summary = Summary()
         self._summary = blocks = None
+        lists = True
         for batch in self._batches():
-            if self.total >= LISTED_LIMIT:
+            if lists and self.total >= LISTED_LIMIT:
+                lists = False
                 summary.stop_listing()
+            if not lists:
                 self._places.forget()
+                del summary.owners[:]
             if blocks is None and max(self.total, self._places.expected) >= MANY:
                 from tlsprobe.captures.blocks import Blocks  # noqa: PLC0415 - brings numpy
 

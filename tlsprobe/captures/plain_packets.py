@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsprobe.captures.blocks import columns, rows_at
+from tlsprobe.captures.blocks import row_type, rows_at
 from tlsprobe.captures.pcap import RECORD_HEAD, SLACK
 from tlsprobe.captures.places import Placed, Places
 from tlsprobe.packets import frames
@@ -169,4 +169,4 @@ def _fields(order: str) -> np.dtype[Any]:
         "window": (">u2", tcp + 14),
         "options": (">u4", options),
     }
-    return columns(places, options + 4)
+    return row_type(places, options + 4)

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress, count
 from struct import Struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlsprobe.packets.packet import reverse
+
+if TYPE_CHECKING:
+    from tlsprobe.captures.columns import Columns
 
 HALF_LIMIT = 150_000
 """Directions of flows held at once, in half a kilobyte each, and a quarter more for each mark."""
@@ -90,18 +93,41 @@ class Summary:
     To bound memory, flows that ended without an RST make room when there are very many: they are
     counted in ``retired``; if that does not do, the idle ones, and of the reset ones the latest,
     are counted in ``forgotten``. Both are numbers of halves. ``owners`` has the serial number of
-    the half that each packet of the capture is of, -1 for none.
+    the half that each packet of the capture is of, -1 for none. ``columns`` are the same facts of
+    a large capture, where no half was needed yet; its place is the serial number.
     """
 
-    halves: dict[bytes, Half] = field(default_factory=dict)
     retired: int = 0
     forgotten: int = 0
     limit: int = HALF_LIMIT
     owners: array[int] = field(default_factory=lambda: array("i"))
+    columns: Columns | None = None
+    _halves: dict[bytes, Half] = field(default_factory=dict)
+    _later: Callable[[], None] | None = None
     _serials: int = 0
     _marks: int = 0
     _lists: bool = True
     _gone: set[int] = field(default_factory=set)
+
+    @property
+    def halves(self) -> dict[bytes, Half]:
+        """By their keys, in the order in which they began."""
+        self.ready()
+        return self._halves
+
+    @halves.setter
+    def halves(self, halves: dict[bytes, Half]) -> None:
+        self._halves = halves
+
+    def later(self, fill: Callable[[], None]) -> None:
+        """Has somebody fill the halves once they are asked for."""
+        self._later = fill
+
+    def ready(self) -> None:
+        """Has the halves filled, if they are not."""
+        fill, self._later = self._later, None
+        if fill is not None:
+            fill()
 
     def pairs(self) -> Iterator[tuple[Half, Half | None]]:
         """Each flow once, the half seen first in front, the other None if it never spoke."""
@@ -112,13 +138,13 @@ class Summary:
 
     def begin(self, key: bytes, number: int, time_ns: int) -> Half:
         """A new half, for which room is made if there is none."""
-        if len(self.halves) >= self.limit:
+        if len(self._halves) >= self.limit:
             self._make_room()
-        half = self.halves[key] = Half(key, number, time_ns)
+        half = self._halves[key] = Half(key, number, time_ns)
         if self._lists and not (self._gone and hash(key) in self._gone):
             half.serial = self._serials
             self._serials += 1
-        other = self.halves.get(reverse(key))
+        other = self._halves.get(reverse(key))
         if other is not None and other is not half:
             half.other, other.other = other, half
         return half

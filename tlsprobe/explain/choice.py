@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlsprobe.captures.reading import Reading
 from tlsprobe.captures.summary import Half, Summary
@@ -14,6 +15,9 @@ from tlsprobe.flows.connection import Connection
 from tlsprobe.model.knowledge import NatEntry
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.packet import Endpoint, endpoints, receiver, reverse, text
+
+if TYPE_CHECKING:
+    from tlsprobe.captures.columns import Columns
 
 _SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
 
@@ -99,10 +103,26 @@ def key_of_packet(reading: Reading, number: int) -> tuple[bytes, int] | None:
 
 def span_of(summary: Summary) -> tuple[int, int] | None:
     """The times of the first and the last packet; None where there are none."""
+    columns = summary.columns
+    if columns is not None:
+        return int(columns.first_ns.min()), int(columns.last_ns.max())
     halves = summary.halves.values()
     if not halves:
         return None
     return min(h.first_ns for h in halves), max(h.last_ns for h in halves)
+
+
+class _Candidates(NamedTuple):
+    """Connections by their places: the ``loud`` ones, and the others by suspicion.
+
+    Of each place: the key of the direction that spoke first, its packets, and its receiver.
+    """
+
+    loud: list[int]
+    others: dict[Suspicion, list[int]]
+    keys: Sequence[bytes]
+    packets: Sequence[int]
+    servers: Sequence[Hashable]
 
 
 def choose(summary: Summary, wanted: Filter, only: bytes | None = None) -> Choice:
@@ -113,24 +133,25 @@ def choose(summary: Summary, wanted: Filter, only: bytes | None = None) -> Choic
     span = span_of(summary)
     window = Window.of(wanted, span[0] if span else None)
     until_ns = span[1] if span else 0
-    loud: list[Half] = []
-    others: dict[Suspicion, list[Half]] = {level: [] for level in Suspicion}
-    for half, other in _asked_for(summary, wanted, window, only):
-        if (half.flags | (other.flags if other else 0)) & _RST:
-            loud.append(half)
-        else:
-            others[suspicion(half, other, until_ns)].append(half)
+    is_all = only is None and window.is_open and not wanted.is_about_ends
+    if summary.columns is not None and is_all:
+        candidates = _candidates_of(summary.columns, until_ns)
+    else:
+        candidates = _candidates(_asked_for(summary, wanted, window, only), until_ns)
+    others, packets = candidates.others, candidates.packets
     likely, possible = others[Suspicion.LIKELY], others[Suspicion.POSSIBLE]
-    looked: list[Half] = []
+    looked: list[int] = []
     if wanted.lists_quiet:
         looked = [*likely, *possible, *others[Suspicion.NONE]][:MOST_QUIET]
     elif not wanted.is_about_resets:
-        looked = _within(likely, LIKELY_PACKETS)
-        looked += _within(_by_turns(possible), POSSIBLE_PACKETS)[: MOST_LOOKED - len(looked)]
+        looked = _within(likely, packets, LIKELY_PACKETS)
+        turns = _by_turns(possible, candidates.servers)
+        looked += _within(turns, packets, POSSIBLE_PACKETS)[: MOST_LOOKED - len(looked)]
     retired = summary.retired // 2
     suspects = len(likely) + len(possible) + retired
+    keys = [candidates.keys[place] for place in (*candidates.loud, *looked)]
     return Choice(
-        keys=frozenset(key for half in (*loud, *looked) for key in (half.key, reverse(half.key))),
+        keys=frozenset(both for key in keys for both in (key, reverse(key))),
         quiet=sum(map(len, others.values())) - len(looked) + retired,
         unlooked=0 if wanted.is_about_resets else max(0, suspects - len(looked)),
         summary=summary,
@@ -139,35 +160,56 @@ def choose(summary: Summary, wanted: Filter, only: bytes | None = None) -> Choic
     )
 
 
-def _within(halves: Iterable[Half], packets: int) -> list[Half]:
+def _candidates(pairs: Iterable[tuple[Half, Half | None]], until_ns: int) -> _Candidates:
+    loud: list[int] = []
+    others: dict[Suspicion, list[int]] = {level: [] for level in Suspicion}
+    halves: list[Half] = []
+    for place, (half, other) in enumerate(pairs):
+        halves.append(half)
+        if (half.flags | (other.flags if other else 0)) & _RST:
+            loud.append(place)
+        else:
+            others[suspicion(half, other, until_ns)].append(place)
+    keys, packets = [half.key for half in halves], [half.packets for half in halves]
+    return _Candidates(loud, others, keys, packets, [receiver(key) for key in keys])
+
+
+def _candidates_of(columns: Columns, until_ns: int) -> _Candidates:
+    """The same of a large capture."""
+    from tlsprobe.explain.quick_screening import screened  # noqa: PLC0415 - brings numpy
+
+    loud, quiet, levels = screened(columns, until_ns)
+    others = {level: quiet[levels == level].tolist() for level in Suspicion}
+    packets, servers = columns.packets.tolist(), columns.servers().tolist()
+    return _Candidates(loud.tolist(), others, columns.keys(), packets, servers)
+
+
+def _within(places: Iterable[int], packets: Sequence[int], most: int) -> list[int]:
     """As many of them as have no more packets in all; a long one may find no room."""
-    chosen: list[Half] = []
-    for half in halves:
-        if 2 * half.packets <= packets and len(chosen) < MOST_LOOKED:
-            packets -= 2 * half.packets
-            chosen.append(half)
+    chosen: list[int] = []
+    for place in places:
+        if 2 * packets[place] <= most and len(chosen) < MOST_LOOKED:
+            most -= 2 * packets[place]
+            chosen.append(place)
     return chosen
 
 
-def _by_turns(halves: list[Half]) -> list[Half]:
+def _by_turns(places: Iterable[int], servers: Sequence[Hashable]) -> list[int]:
     """One of each server, then another one of each: no server's many hide another's few."""
-    seen: dict[bytes, int] = {}
-    turns: list[list[Half]] = []
-    for half in halves:
-        server = receiver(half.key)
+    seen: dict[Hashable, int] = {}
+    turns: list[list[int]] = []
+    for place in places:
+        server = servers[place]
         turn = seen[server] = seen.get(server, -1) + 1
         if turn == len(turns):
             turns.append([])
-        turns[turn].append(half)
-    return [half for turn in turns for half in turn]
+        turns[turn].append(place)
+    return [place for turn in turns for place in turn]
 
 
 def _asked_for(
     summary: Summary, wanted: Filter, window: Window, only: bytes | None
 ) -> Iterator[tuple[Half, Half | None]]:
-    if only is None and window.is_open and not wanted.is_about_ends:
-        yield from summary.pairs()
-        return
     for half, other in summary.pairs():
         if wanted.is_about_ends and not wanted.takes(endpoints(half.key)):
             continue
