@@ -67,7 +67,7 @@ def test_the_case_that_started_it(opening: type, alert: bytes) -> None:
     assert flow.complete
     assert told.reset.cause is Cause.UNREAD_AT_CLOSE
     assert told.reset.confidence is Confidence.MEDIUM
-    assert told.reset.alternatives == (Cause.DELIBERATE,)
+    assert told.reset.alternatives == (Cause.DELIBERATE, Cause.MIDDLEBOX)
     assert told.trigger == talk.number - 2
     assert any("close_notify, probably" in sentence for sentence in told.reset.evidence)
 

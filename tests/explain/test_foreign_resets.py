@@ -9,16 +9,19 @@ from tests.explain.talk import (
     ACK,
     ALERT_13,
     CCS,
+    CLIENT,
     CLIENT_HELLO,
     DATA,
     FIN,
     FINISHED_13,
     PSH,
     RST,
+    SERVER,
     SYN,
     Talk,
     explained,
     flow_of,
+    host,
     record,
     sealed,
     server_hello,
@@ -29,6 +32,7 @@ from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import Harm
 from tlsprobe.model.judgement import Confidence, Provoked, Reader
 from tlsprobe.model.trace import Side
+from tlsprobe.packets.packet import Endpoint
 from tlsprobe.report.explain import reader_of
 from tlsprobe.report.explain_document import encode_explanation
 from tlsprobe.report.pages.explain import explain_page
@@ -304,7 +308,7 @@ def test_a_client_that_refuses_a_certificate_leaves_the_rest_of_the_flight_unrea
     talk = Talk().open().c(PSH | ACK, CLIENT_HELLO).s(PSH | ACK, flight).c()
     reset = only(flow_of(talk.c(PSH | ACK, unknown_ca).c(RST | ACK))).reset
     assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
-    assert reset.alternatives == (Cause.DELIBERATE,)
+    assert reset.alternatives == (Cause.DELIBERATE, Cause.MIDDLEBOX)
 
 
 def test_what_it_read_before_it_went_on_is_not_unread() -> None:
@@ -356,4 +360,46 @@ def test_an_odd_acknowledgement_may_be_a_boxs(ack: int, *, foreign: bool) -> Non
     """It covers less than its sender had acknowledged before, or more than the peer had sent."""
     talk = Talk().open().c(PSH | ACK, bytes(200)).s(PSH | ACK, bytes(300)).c(PSH | ACK, bytes(200))
     told = only(flow_of(as_text(talk.s(RST | ACK, ack=ack)), kind="text"))
-    assert (Cause.MIDDLEBOX in told.reset.alternatives) is foreign
+    assert told.reset.odd is foreign
+    assert Cause.MIDDLEBOX in told.reset.alternatives
+
+
+# --- from where the capture is --------------------------------------------------------------------
+
+
+LOOPBACK = (host("127.0.0.1"), 40000), (host("127.0.0.1"), 443)
+ONE_HOST = (host("192.0.2.1"), 40000), (host("192.0.2.1"), 443)
+
+
+def reset_at_its_hello(ends: tuple[Endpoint, Endpoint]) -> Talk:
+    talk = Talk(*ends).open().c(PSH | ACK, CLIENT_HELLO)
+    return talk.s(RST | ACK)
+
+
+@pytest.mark.parametrize("ends", [LOOPBACK, ONE_HOST, (CLIENT, SERVER)])
+@pytest.mark.parametrize("is_text", [False, True])
+def test_a_box_may_reset_what_leaves_the_host(
+    ends: tuple[Endpoint, Endpoint], *, is_text: bool
+) -> None:
+    """A firewall that dislikes a name resets the ClientHello, and it is unanswered then."""
+    talk = reset_at_its_hello(ends)
+    flow = flow_of(as_text(talk), kind="text") if is_text else flow_of(talk)
+    reset = only(flow).reset
+    assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
+    assert (Cause.MIDDLEBOX in reset.alternatives) is (ends == (CLIENT, SERVER))
+
+
+def test_on_one_host_an_abort_is_nobody_elses() -> None:
+    talk = Talk(*LOOPBACK).open().c(PSH | ACK, bytes(200)).s(PSH | ACK, bytes(300)).c()
+    reset = only(flow_of(as_text(talk.s(RST | ACK)), kind="text")).reset
+    assert (reset.cause, reset.alternatives) == (Cause.DELIBERATE, (Cause.UNREAD_AT_CLOSE,))
+
+
+@pytest.mark.parametrize(("ends", "is_near"), [(LOOPBACK, True), ((CLIENT, SERVER), False)])
+def test_the_kernel_tells_what_a_capture_at_one_end_does_not(
+    ends: tuple[Endpoint, Endpoint], *, is_near: bool
+) -> None:
+    told = only(flow_of(Talk(*ends).open().c(PSH | ACK, bytes(100)).s(RST | ACK)))
+    assert told.capture is not None
+    assert ("in between" not in told.capture) is is_near
+    assert "tcp_send_reset" in told.capture

@@ -195,6 +195,12 @@ _KERNEL = (
     " (tracepoint tcp:tcp_send_reset, Linux 6.12 or newer)"
 )
 
+_KERNEL_OR_BOX = (
+    "no capture tells unread data from an abort, and one at a single end not whether something in"
+    " between made the RST; on the host whose address it bears the kernel tells both (tracepoint"
+    " tcp:tcp_send_reset, Linux 6.12 or newer)"
+)
+
 
 def capture_for(trace: Trace, reset: Reset) -> str | None:
     """Which capture would tell what no command line settles; None where nothing is open."""
@@ -203,10 +209,11 @@ def capture_for(trace: Trace, reset: Reset) -> str | None:
     possible = {reset.cause, *reset.alternatives}
     if trace.coverage is not Coverage.WHOLE:
         return _LONGER
+    is_open = len(possible & _OPEN_PAIR) > 1 and not possible & {Cause.NO_STATE, Cause.UNKNOWN}
+    if is_open and not reset.odd:
+        return _KERNEL_OR_BOX if Cause.MIDDLEBOX in possible else _KERNEL
     if possible & {Cause.MIDDLEBOX, Cause.NO_STATE, Cause.UNKNOWN}:
         return _BOTH_ENDS
-    if len(possible & _OPEN_PAIR) > 1:
-        return _KERNEL
     inferred = any(r.kind in ALERTS and r.alert is None for r in trace.drive.records)
     return _KEYS if inferred and reset.provoked in _ALERTS else None
 

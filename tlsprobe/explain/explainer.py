@@ -27,6 +27,7 @@ from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Tally, Tro
 from tlsprobe.model.judgement import Reset, Word, signature
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
+from tlsprobe.model.target import is_loopback
 from tlsprobe.model.trace import Coverage, Side, Trace
 from tlsprobe.packets.packet import Endpoint, text
 from tlsprobe.records.server_name import server_name
@@ -180,7 +181,8 @@ class Explainer:
         """What is said of one with a reset; None if none of its resets is asked for."""
         seen = self._see(connection)
         kernel = self._kernel(seen.trace)
-        knowledge = Knowledge(rewritten=self._rewritten(seen), kernel=kernel)
+        rewritten, near = self._rewritten(seen), _is_on_one_host(connection)
+        knowledge = Knowledge(rewritten=rewritten, kernel=kernel, near=near)
         resets = with_provocation(seen.trace, resets_of(seen.trace, knowledge))
         window = self._choice.window
         if not any(takes_reset(self._wanted, window, reset) for reset in resets):
@@ -297,6 +299,12 @@ def _told(  # noqa: PLR0917 - a private function, with one caller
         None if experiment else capture_for(trace, reset),
         kernel,
     )
+
+
+def _is_on_one_host(connection: Connection) -> bool:
+    """Whether its packets never left the machine: nothing lies in between."""
+    first, second = (text(end).rpartition(":")[0].strip("[]") for end in connection.ends)
+    return first == second or (is_loopback(first) and is_loopback(second))
 
 
 def _asked_for(connection: Connection, way: int) -> str | None:

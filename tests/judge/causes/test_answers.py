@@ -28,9 +28,9 @@ def why(trace: Trace) -> Reset:
 
 def left_unread(reset: Reset, size: int) -> bool:
     """Whether so many bytes are named as unread, with the other cause left open."""
-    open_pair = (Cause.UNREAD_AT_CLOSE, MEDIUM, (Cause.DELIBERATE,))
     named = f"{size} bytes" in " ".join(reset.evidence)
-    return (reset.cause, reset.confidence, reset.alternatives) == open_pair and named
+    is_open = reset.alternatives[:1] == (Cause.DELIBERATE,)
+    return (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM) and is_open and named
 
 
 OWED = [

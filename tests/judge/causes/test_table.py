@@ -217,7 +217,7 @@ def test_row_6_counts_only_what_the_rst_acknowledges() -> None:
 def test_row_6_from_a_capture_alone() -> None:
     reset = only(stranger(play(C.goodbye(), C.notify(), S.rst(active=True))))
     assert (reset.cause, reset.confidence) == (Cause.UNREAD_AT_CLOSE, MEDIUM)
-    assert reset.alternatives == (Cause.DELIBERATE,)
+    assert reset.alternatives == (Cause.DELIBERATE, Cause.MIDDLEBOX)
 
 
 def test_row_6_of_a_client_that_leaves_the_answer_unread() -> None:

@@ -66,7 +66,7 @@ def looks_foreign(reset: Reset) -> bool:
 
 
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
-    found = _with_holes(diagnose(context), context)
+    found = _with_holes(diagnose(context), context, near=knowledge.near)
     proved = _by_far_side(found, context, knowledge.far)
     told, control = (None if proved else by_run(found, context, knowledge)) or (found, None)
     vouched = is_vouched(told, context, knowledge)
@@ -94,12 +94,12 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
     )
 
 
-def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
+def _with_holes(found: Diagnosis, context: ResetContext, *, near: bool) -> Diagnosis:
     """The answer of the table with its notes, less sure where packets are missing."""
     evidence = (*found.evidence, *carried(context), *notes(context, found.cause))
     if _looks_foreign(found, context):
         found = replace(_or_middlebox(found), confidence=found.confidence.at_most_medium)
-    if _may_be_foreign(found, context):
+    if not near and _may_be_foreign(found, context):
         found = _or_middlebox(found)
         evidence = (*evidence, wording.NO_HOP_LIMIT)
     renamed = context.rewritten is not None and found.cause is Cause.NO_STATE
@@ -112,14 +112,16 @@ def _with_holes(found: Diagnosis, context: ResetContext) -> Diagnosis:
 def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
     """The answer where the RST's own header is all that says who made it.
 
-    What is unread at least explains a reset; where nothing does, or a box was caught in the run, it
-    may as well be a forgery. So it may where the rest seems to prove what was unread.
+    What is unread at least explains a reset of a server that we drive; where nothing does, or a box
+    was caught in the run, it may as well be a forgery. So it may where the rest seems to prove what
+    was unread. Somebody's capture may be from anywhere: boxes reset at a request that they dislike,
+    and it is unanswered then.
     """
     if context.passive or found.cause not in {*ALIKE, Cause.UNREAD_AFTER_FIN}:
         return found
     if context.fin is not None and context.sender is Side.CLIENT:
         return found
-    is_bare = found.cause is Cause.DELIBERATE and context.fin is None
+    is_bare = context.fin is None and (found.cause is Cause.DELIBERATE or not context.driven)
     if is_bare or found.confidence is Confidence.HIGH:
         found = _or_middlebox(found)
     elif not odd:
