@@ -25,6 +25,7 @@ from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import (
     Conversations,
     has_goodbye,
+    is_commanded,
     make_conversation,
     offers,
     protocol_of,
@@ -64,7 +65,8 @@ class Column:
 
         Raises UsageError for a name that nobody knows.
         """
-        offered = offers(make_conversation(self.profile, SERVER_NAME, Login()))
+        converse = make_conversation(self.profile, SERVER_NAME, Login())
+        offered, commanded = offers(converse), is_commanded(converse)
         goodbye = has_goodbye(self.profile)
         names = asked or self.sequences
         found = [sequence for name in names for sequence in find_sequences(name)]
@@ -73,7 +75,8 @@ class Column:
         return tuple(
             sequence
             for sequence in every
-            if lacks(sequence, offered, has_goodbye=goodbye, knows=knows) is None
+            if lacks(sequence, offered, has_goodbye=goodbye, knows=knows, is_commanded=commanded)
+            is None
             and (self.has_idle or not sequence.is_idle)
             and sequence.connection_limit in {None, *self.limits}
         )

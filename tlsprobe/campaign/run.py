@@ -13,7 +13,7 @@ from tlsprobe.campaign.progress import Progress
 from tlsprobe.campaign.results import default_folder, slug
 from tlsprobe.campaign.resume import Earlier, must_fit, read_earlier
 from tlsprobe.campaign.settings import RunSettings, TargetSettings, plan
-from tlsprobe.catalogue import NO_PROCESS, default_sequences, find_sequences, lacks
+from tlsprobe.catalogue import NO_PROCESS, NO_SESSION, default_sequences, find_sequences, lacks
 from tlsprobe.errors import TlsprobeError, UsageError
 from tlsprobe.lab.delayed_close import delayed_close
 from tlsprobe.lab.signalled import by_number
@@ -21,7 +21,13 @@ from tlsprobe.model.profile import Profile
 from tlsprobe.model.run import Run
 from tlsprobe.model.sequence import Sequence, Signal
 from tlsprobe.model.target import Target
-from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
+from tlsprobe.protocols import (
+    Conversations,
+    has_goodbye,
+    is_commanded,
+    make_conversation,
+    offers,
+)
 from tlsprobe.report.document import RUN_FILE
 
 IDLE_LIMIT = 75.0
@@ -148,16 +154,24 @@ def choose_sequences(
     UsageError for a name of which nothing applies.
     """
     goodbye, offered = has_goodbye(profile), offers(converse)
+    commanded = is_commanded(converse)
     names = asked or profile.sequences
     if not names:
         return default_sequences(offered, has_goodbye=goodbye)
     chosen: dict[Sequence, None] = {}
     for name in names:
         found = find_sequences(name)
-        missing = [lacks(s, offered, has_goodbye=goodbye, knows=knows) for s in found]
+        missing = [
+            lacks(s, offered, has_goodbye=goodbye, knows=knows, is_commanded=commanded)
+            for s in found
+        ]
         if NO_PROCESS in missing and all(missing):
             hint = "name it with --signal PID, or --signal FILE that holds its number"
             raise UsageError(f"'{name}' signals the server, and nobody says which process", hint)
+        if NO_SESSION in missing and all(missing):
+            hint = "ask for it on the control connection, with --profile ftp"
+            message = f"'{name}' resumes a session, and here that of the control connection is"
+            raise UsageError(message, hint)
         if all(missing):
             hint = "add it under [protocol] in the profile, or choose another sequence"
             message = (

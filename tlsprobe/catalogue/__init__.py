@@ -98,14 +98,19 @@ def lacks(
     *,
     has_goodbye: bool,
     knows: Collection[Signal] = (),
+    is_commanded: bool = False,
 ) -> str | None:
     """What a sequence needs and a server does not have, in words; None if it applies.
 
     ``knows`` is what the server's process can be told, nothing where there is none to tell.
+    ``is_commanded``: another connection asks for those that are probed, and has them resume its own
+    session.
     """
     untold = [what for what in sequence.signals if what not in knows]
     if untold:
         return f"a signal for '{untold[0]}'" if knows else NO_PROCESS
+    if is_commanded and sequence.connections > 1:
+        return NO_SESSION
     if sequence.uses(Verb.TERMINATE) and not has_goodbye:
         return "a goodbye"
     for form, words in _FORMS.items():
@@ -116,6 +121,9 @@ def lacks(
 
 NO_PROCESS = "the server's process"
 """What is lacking where nobody names the process that is to be signalled."""
+
+NO_SESSION = "a session of an earlier connection"
+"""What is lacking where each connection resumes the session of one that asks for it."""
 
 _FORMS = {
     Form.LARGE: "a request for a large response ('large')",
