@@ -161,3 +161,25 @@ def test_a_control_is_called_by_its_own_steps_and_not_by_those_that_it_is_to_exp
     control = control_of(parse(steps))
     assert control is not None
     assert name_of_control(control) == name
+
+
+def in_company(*script: Observation, is_fine_alone: bool) -> tuple[bool, Suspect]:
+    """What less than half of a crowd showed, looked into further."""
+    server, one = Scripted(*script), suspect()
+    server.is_fine_alone, one.observed = is_fine_alone, replace(BROKEN, beside=16)
+    confirmer = Confirmer(cast("Prober", server), cast("Comparer", server), ALL, 5, lambda: True)
+    assert not trio.run(confirmer.takes_company, one)
+    return trio.run(confirmer.is_race_in_company, one), one
+
+
+def test_what_a_connection_does_to_another_shows_in_crowds_alone() -> None:
+    found, one = in_company(BROKEN, FINE, FINE, is_fine_alone=True)
+    assert found
+    assert (one.shortest.together, one.runs >= REPEATS[0]) == (16, True)
+    assert one.rate is not None
+
+
+def test_what_shows_now_and_then_by_itself_takes_no_company() -> None:
+    found, one = in_company(BROKEN, FINE, FINE, is_fine_alone=False)
+    assert not found
+    assert one.shortest.together == 1

@@ -184,6 +184,29 @@ class Confirmer:
         suspect.shortest = enough or alone
         return enough is not None
 
+    async def is_race_in_company(self, suspect: Suspect) -> bool:
+        """Whether several of a crowd show it, though not half, and none by itself.
+
+        So it is where a connection ends another one. As many are tried one at a time as would show
+        it, if it were by chance that one of a crowd does.
+        """
+        if suspect.broke < LEAST_LOST:
+            return False
+        alone, enough = suspect.shortest, ceil(_RULE_OF_THREE * suspect.runs / suspect.broke)
+        suspect.begin()
+        self.races = True
+        for _ in range(_ATTEMPTS):
+            if suspect.runs < enough and not suspect.broke and self.may_go_on():
+                await self.run_again(suspect, Needs.ONE, enough - suspect.runs, _IN_PEACE)
+        self.races = False
+        if suspect.broke or suspect.runs < enough:
+            return False
+        suspect.shortest = replace(suspect.found, together=CROWDS[-1])
+        if await self.is_race_in_crowd(suspect):
+            return await self.is_its_own(suspect)
+        suspect.shortest = alone
+        return False
+
     async def shows_in_crowd(self, suspect: Suspect) -> bool:
         """Whether of so many connections together, twice, half show the fault, and several do."""
         suspect.begin()

@@ -6,7 +6,7 @@ other, the gravest first, is shrunk and confirmed.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, Property, Violatio
 from tlsprobe.fuzz.rates import rate_told
 from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
-from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
+from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example, Replay
 
@@ -54,7 +54,7 @@ class Inquiry:
         self.settings = settings
         self.asked = asked
         self.bounds = bounds
-        self.asked_in_company: set[Kind] = set()
+        self.asked_in_company: Counter[Kind] = Counter()
         self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
         self.suspects = suspects = Suspects(
             *(asked, lambda: len(bounds.counts.examples)),
@@ -134,12 +134,18 @@ class Inquiry:
         return is_race and PROPERTIES[suspect.violation.name].needs is Needs.ONE
 
     async def takes_company(self, suspect: Suspect) -> bool:
-        """Whether it is no race: it shows every time, with others beside it; asked once a kind."""
-        if suspect.kind in self.asked_in_company:
+        """Whether it shows with others beside it, and not by itself; asked a few times a kind.
+
+        Not of one alone: that may be who is hurt by the others, and a crowd of those hurts nobody.
+        """
+        if self.asked_in_company[suspect.kind] >= TRIES:
             return False
-        self.asked_in_company.add(suspect.kind)
+        self.asked_in_company[suspect.kind] += 1
         if not await self.confirmer.takes_company(suspect):
-            return False
+            is_race = await self.confirmer.is_race_in_company(suspect)
+            if is_race:
+                self.suspects.settle(suspect, confirmed=True)
+            return is_race
         enough = suspect.shortest
         await self.shrinker.shorten_crowd(suspect)
         for example in dict.fromkeys((suspect.shortest, enough)):
