@@ -172,6 +172,18 @@ def test_row_4_also_follows_an_rst_in_place_of_a_fin() -> None:
     assert names(echo, first.packet)
 
 
+def test_the_echo_is_no_surer_than_the_reset_that_it_follows() -> None:
+    """A box that reset both ends left the server no socket: it had not closed."""
+    trace = stranger(play(S.rst(active=True), C.notify(), S.rst()))
+    first, echo = resets_of(trace)
+    assert Cause.MIDDLEBOX in first.alternatives
+    assert (echo.cause, echo.confidence) == (Cause.DATA_AFTER_CLOSE, MEDIUM)
+    assert echo.alternatives == (Cause.NO_STATE,)
+    first, echo = resets_of(trace, Knowledge(near=True))
+    assert Cause.MIDDLEBOX not in first.alternatives
+    assert echo.confidence is HIGH
+
+
 # --- rows 5 to 8 ---------------------------------------------------------------------------------
 
 

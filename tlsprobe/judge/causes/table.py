@@ -114,7 +114,8 @@ def _echo(context: ResetContext) -> Diagnosis | None:
     if earlier.cause is Cause.NO_STATE:
         cause = Cause.NO_STATE
     said = (wording.echo(context, earlier.packet, trigger),)
-    if earlier.cause is Cause.UNKNOWN:  # it may not have been the sender's own
+    if earlier.cause is Cause.UNKNOWN or Cause.MIDDLEBOX in earlier.alternatives:
+        # It may not have been the sender's own: a box that reset both ends left it no socket.
         return Diagnosis(cause, Confidence.MEDIUM, said, (Cause.NO_STATE,))
     return Diagnosis(cause, Confidence.HIGH, said)
 
