@@ -14,7 +14,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.report.kernel import Agreement, agreement_with, kernel_page
+from tests.report.kernel import agreement_with, kernel_page
+from tests.report.kernel_counts import Agreement
 from tlsprobe.campaign import lab_clients, lab_paths, lab_remedies
 from tlsprobe.campaign.beside import MATRICES, PATHS, VERSIONS, pages_beside
 from tlsprobe.campaign.lab_columns import shipped_columns

@@ -6,8 +6,10 @@ page of it is ``results/kernel.md``. By itself it lists what disagrees, in one o
 
     python -m tests.report.kernel results
 
-With ``--page`` it writes the page of one folder to a file. ``results/kernel-many.md`` was made so,
-of facts that are too many to be kept: more trials of the sequences in which there are resets.
+With ``--page`` it writes a page to a file, of what was counted in the folder and of the counts that
+lie beside the page since earlier times, where a server that is counted anew replaces its own. So
+was ``results/kernel-many.md`` made, of facts that are too many to be kept: more trials of the
+sequences in which there are resets.
 
     python -m tests.report.kernel --page results/kernel-many.md FOLDER
 """
@@ -15,61 +17,21 @@ of facts that are too many to be kept: more trials of the sequences in which the
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.report.kernel_counts import Agreement, Counted, read_counts, write_counts
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
-from tlsprobe.lab.kernel_comparison import Paired, endpoint_of, with_kernel
+from tlsprobe.lab.kernel_comparison import endpoint_of, with_kernel
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import Fact, KernelFact, ReachedFact
-from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.trace import Side
+from tlsprobe.profiles import list_profiles
 from tlsprobe.report.blocks import Block, BulletList, Column, Heading, Page, Paragraph, Table
 from tlsprobe.report.formats import page_for_folder
 from tlsprobe.report.plurals import counted
-
-
-@dataclass(slots=True)
-class Agreement:
-    """The RSTs of one side of one server's runs, of which the kernel told the reason.
-
-    ``right``: it allows the first choice; ``by_alternative``: only one that was left open;
-    ``wrong``: none that was named. ``high`` counts those with that confidence, ``high_wrong`` those
-    of them of which the first choice is not right, ``meant`` those that are aborts on purpose by
-    our word and the kernel's.
-    """
-
-    resets: int = 0
-    right: int = 0
-    by_alternative: int = 0
-    wrong: int = 0
-    high: int = 0
-    high_wrong: int = 0
-    meant: int = 0
-    against: list[Paired] = field(default_factory=list)
-
-    def count(self, one: Paired) -> None:
-        """Count one RST."""
-        self.resets += 1
-        self.right += one.agrees
-        self.meant += one.agrees and one.reset.cause is Cause.DELIBERATE
-        self.by_alternative += one.agrees_by_alternative
-        self.wrong += not (one.agrees or one.agrees_by_alternative)
-        if one.reset.confidence is Confidence.HIGH:
-            self.high += 1
-            self.high_wrong += not one.agrees
-        if not one.agrees:
-            self.against.append(one)
-
-    def add(self, other: Agreement) -> None:
-        """Count what another has counted."""
-        for name in ("resets", "right", "by_alternative", "wrong", "high", "high_wrong", "meant"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.against += other.against
 
 
 def agreement(facts: Callable[[], Iterable[Fact]]) -> dict[Side, Agreement]:
@@ -112,12 +74,27 @@ def kernel_page(
     return tuple(_blocks(servers, runs))
 
 
+_HTTP2 = "-http2"
+"""What the lab adds to the name of a server that it asks in HTTP/2 as well."""
+
+
+def unprepared(servers: Iterable[str]) -> list[str]:
+    """Those for which no profile ships: nothing was known of them before they were measured."""
+    known = set(list_profiles())
+    return [name for name in servers if not {name, name.removesuffix(_HTTP2)} & known]
+
+
 def _blocks(servers: dict[str, dict[Side, Agreement]], runs: str) -> Iterator[Block]:
     yield Heading(1, "The kernel's reasons and our causes")
     yield Paragraph(
         f"Why each RST of {runs} was sent, as the packets tell it, held against the reason that the"
         " kernel which sent it gives (tracepoint tcp:tcp_send_reset)."
     )
+    if strangers := unprepared(name.rpartition("/")[2] for name in servers):
+        yield Paragraph(
+            f"No profile ships for {len(strangers)} of these servers, and nothing was written for"
+            f" them: {', '.join(strangers)}."
+        )
     for side in Side:
         yield Heading(2, f"RSTs that the {side} sent")
         total = Agreement()
@@ -140,12 +117,12 @@ def _unsettled(servers: dict[str, Agreement]) -> Iterator[str]:
     data where both are so.
     """
     for name, found in servers.items():
-        pairs = Counter((str(one.reset.cause), _reason(one)) for one in found.against)
+        pairs = found.pairs
         said = [
             f"{cause} against {reason} {counted(n, 'time')}" for (cause, reason), n in pairs.items()
         ]
         if said:
-            both = found.meant > 0 and pairs.keys() <= {(Cause.DELIBERATE, _UNREAD)}
+            both = found.meant > 0 and pairs.keys() <= {(str(Cause.DELIBERATE), _UNREAD)}
             why = _both(found.meant) if both else ""
             yield f"{name}: {', '.join(said)}{why}."
 
@@ -160,11 +137,6 @@ def _both(meant: int) -> str:
         " unread as well, and the kernel, which looks for that first, names it. The packets are the"
         " same either way: whether the application had read the last bytes is not on the wire"
     )
-
-
-def _reason(one: Paired) -> str:
-    assert one.kernel is not None
-    return one.kernel.reason
 
 
 def _sentence(total: Agreement) -> str:
@@ -201,29 +173,50 @@ def lines(name: str, found: dict[Side, Agreement]) -> Iterator[str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="How often the kernel agrees with the causes.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--page", type=Path, help="write the page of the one folder to this file")
+    parser.add_argument("--page", type=Path, help="write a page, and the counts beside it")
     return parser.parse_args()
 
 
-def _told_runs(servers: Iterable[Path]) -> str:
+def counted_in(folder: Path) -> dict[str, Counted]:
+    """What comes of the runs of a folder, with their days."""
+    return {
+        name: Counted(_day(folder / name / FACTS_FILE), found)
+        for name, found in agreements(folder).items()
+    }
+
+
+def _day(path: Path) -> str:
+    how = RecordedFacts(path).how_measured()
+    return how.finished[:10] if how is not None else ""
+
+
+def told_runs(servers: dict[str, Counted]) -> str:
     """How many runs they were, and the days on which they ended."""
-    how = [RecordedFacts(path).how_measured() for path in servers]
-    days = sorted({fact.finished[:10] for fact in how if fact is not None})
-    return f"{counted(len(how), 'run')} from {' and '.join(dict.fromkeys((days[0], days[-1])))}"
+    days = sorted({one.day for one in servers.values() if one.day})
+    told = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "unknown days"
+    return f"{counted(len(servers), 'run')} from {told}"
+
+
+def write_page(page: Path, new: dict[str, Counted]) -> None:
+    """Write the page of these counts and of those beside it, and keep them all there."""
+    kept = page.with_suffix(".json")
+    servers = read_counts(kept) | new
+    write_counts(kept, servers)
+    sides = {name: one.sides for name, one in servers.items()}
+    page.write_text(page_for_folder(kernel_page(sides, told_runs(servers))), encoding="utf-8")
 
 
 if __name__ == "__main__":
     asked = _arguments()
     for folder in asked.folders:
-        servers = agreements(folder)
-        for name, found in servers.items():
-            for line in lines(name, found):
+        servers = counted_in(folder)
+        for name, one in servers.items():
+            for line in lines(name, one.sides):
                 print(line)
         for side in Side:
             total = Agreement()
-            for found in servers.values():
-                total.add(found[side])
+            for one in servers.values():
+                total.add(one.sides[side])
             print(f"{folder}, {side}: {_sentence(total)}")
         if asked.page is not None:
-            runs = _told_runs(sorted(folder.glob(f"*/{FACTS_FILE}")))
-            asked.page.write_text(page_for_folder(kernel_page(servers, runs)), encoding="utf-8")
+            write_page(asked.page, servers)

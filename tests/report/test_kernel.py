@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.judge.playbook import C, S, play
-from tests.report.kernel import agreement, kernel_page, lines
+from tests.report.kernel import agreement, kernel_page, lines, write_page
+from tests.report.kernel_counts import Counted, read_counts
 from tlsprobe.model.facts import Fact, KernelFact, Load, ReachedFact, TrialFact
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.run import Trial
@@ -72,3 +75,22 @@ def test_what_the_wire_cannot_tell_is_said_in_words() -> None:
 def test_a_run_without_the_kernels_word_tells_nothing() -> None:
     silent = facts(UNREAD, "TCP_STATE")[:2]
     assert all(found.resets == 0 for found in agreement(lambda: silent).values())
+
+
+def test_a_server_measured_later_joins_the_page_of_those_before(tmp_path: Path) -> None:
+    page = tmp_path / "many.md"
+    first = agreement(lambda: facts(UNREAD, "TCP_STATE"))
+    write_page(page, {"nginx-http2": Counted("2026-01-01", first)})
+    later = agreement(lambda: facts(AFTER_FIN, "TCP_TIMEWAIT_SOCKET", "TCP_TIME_WAIT"))
+    write_page(page, {"some-stranger": Counted("2026-02-02", later)})
+    written = page.read_text()
+    assert "2 runs from 2026-01-01 to 2026-02-02" in written
+    assert "| nginx-http2 | 1 | 0 | 1 | 0 | 0 | 0 |" in written
+    assert "nginx-http2: unread-data-at-close against TCP_STATE 1 time." in written
+    assert "| some-stranger | 1 | 1 | 0 | 0 | 1 | 0 |" in written
+    assert "for 1 of these servers, and nothing was written for them: some-stranger." in written
+    again = agreement(lambda: facts(UNREAD, "TCP_ABORT_ON_CLOSE"))
+    write_page(page, {"nginx-http2": Counted("2026-03-03", again)})
+    kept = read_counts(page.with_suffix(".json"))
+    assert [kept[name].day for name in kept] == ["2026-03-03", "2026-02-02"]
+    assert kept["nginx-http2"].sides[Side.SERVER].right == 1
