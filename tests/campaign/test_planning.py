@@ -89,11 +89,15 @@ def test_patience_never_shortens_a_run(names: list[str], trials: int, idle: floa
     assert 0 < plan.seconds <= patient(plan)
 
 
+LOOKS = 4 + 3
+"""Whether the server has room for us, and whether the path is alive with nothing else open."""
+
+
 def test_what_may_come_on_top_is_bounded() -> None:
     """Nothing to control, and nothing to repeat beyond the trials: twice, and the paths."""
     plan = planned("abort")
     assert plan.connections == 2 + 3 + 1
-    assert plan.with_repeats == plan.connections + 2 * 3 + 2 + 4  # and four looks at the room
+    assert plan.with_repeats == plan.connections + 2 * 3 + 2 + LOOKS
     assert plan.if_crowded == plan.with_repeats + 3 * (3 + 3 + 4)  # with 8, 2, 1 open
 
 
@@ -108,9 +112,9 @@ def test_each_control_that_may_be_wanted_is_counted_once() -> None:
         )
     )
     repeats = 2 * 3 + 2
-    assert on_top(one) == repeats + 4 + 2 * (3 + 3)
-    assert on_top(two) == 2 * repeats + 4 + 2 * (3 + 3)
-    assert on_top(asked) == 2 * repeats + 4 + 1 * (3 + 3)
+    assert on_top(one) == repeats + LOOKS + 2 * (3 + 3)
+    assert on_top(two) == 2 * repeats + LOOKS + 2 * (3 + 3)
+    assert on_top(asked) == 2 * repeats + LOOKS + 1 * (3 + 3)
 
 
 def on_top(plan: Plan) -> int:

@@ -19,6 +19,7 @@ from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK
+from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience, Route
@@ -28,7 +29,7 @@ from tlsprobe.model.facts import EndFact, Load, PathFact, TrialFact
 from tlsprobe.model.run import Plan
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion
-from tlsprobe.model.trace import Drive
+from tlsprobe.model.trace import Drive, EventKind
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 
@@ -276,6 +277,34 @@ def test_a_path_that_shook_hands_with_a_slow_client_is_not_called_dead(
     (cell,) = found.cells
     assert cell.path_alive is alive
     assert ("INTEROP-PATH" in {f.rule for f in cell.findings}) is (alive is not None)
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_path_that_was_late_beside_others_of_ours_is_looked_at_once_more_alone(
+    monkeypatch: pytest.MonkeyPatch, *, alive: bool
+) -> None:
+    """A silent connection of ours keeps everybody out of a server that accepts one by one."""
+    really_driving = Gauge.driving
+    beside = [3] * PATH_TRIES
+
+    async def drive(route: Route, sequence: Sequence, **options: Any) -> Drive:
+        found = await really_drive(route, sequence, **options)
+        if sequence is not CHECK or (alive and not beside):
+            return found
+        silent = tuple(event for event in found.events if event.kind is EventKind.CONNECTED)
+        return replace(found, failure="the server did not finish the handshake", events=silent)
+
+    async def driving(self: Gauge, drive: Any, count: int = 1) -> Any:
+        found, _ = await really_driving(self, drive, count)
+        others = 0 if found.worked or not beside else beside.pop()
+        return found, Load(1 + others, 1)
+
+    monkeypatch.setattr(campaign, "drive", drive)
+    monkeypatch.setattr(Gauge, "driving", driving)
+    found = trio.run(measure, settings(trials=1), "terminate")
+    (cell,) = found.cells
+    assert not beside
+    assert cell.path_alive is alive
 
 
 def test_the_load_on_the_server_is_written_down() -> None:

@@ -32,7 +32,7 @@ def most_repeats(cells: Mapping[CellPlan, int], a_round: int) -> int:
     again = sum(
         connections * min(MOST_AGAIN, _trials(cells)) + _rounds(cells, a_round) for _ in CALMER
     )
-    paths = (PATH_TRIES - 1) * len(cells)
+    paths = (PATH_TRIES - 1) * len(cells) + PATH_TRIES * len({cell.tls for cell in cells})
     return again + LOOKS_ALONE + paths + most_controls(cells)
 
 

@@ -209,6 +209,7 @@ class _Campaign:
             await self.all_cells(in_order(others, self.settings.seed))
             await uncrowd(self, others, self.limits.most, self.settings.expected_idle)
             await calm(self, others)
+            await self.paths_alone(others)
             await self.controls()
             if self.settings.process is not None:
                 stops = [cell for cell in plans if cell.sequence.signals]
@@ -474,10 +475,27 @@ class _Campaign:
             if alive is not None:
                 self.note(PathFact(cell.sequence.name, cell.tls, alive))
 
+    async def paths_alone(self, cells: Iterable[CellPlan]) -> None:
+        """Look for those cells of which nobody could tell, now that no other connection is open.
+
+        One connection a TLS version tells for all of them: what let none through is dead still.
+        """
+        alive: dict[str, bool | None] = {}
+        for cell in cells:
+            if self.judgement.is_path_known(cell) or not self.judgement.trials(cell):
+                continue
+            if cell.tls not in alive:
+                alive[cell.tls] = await self.path_works(cell)
+            works = alive[cell.tls]
+            if works is not None:
+                self.note(PathFact(cell.sequence.name, cell.tls, works))
+
     async def path_works(self, cell: CellPlan) -> bool | None:
         """Whether one more connection works, after all those of a cell; None: nobody can tell.
 
-        One that only took too long may have had a slow machine against it, and is tried again.
+        One that only took too long may have had a slow machine against it, and is tried again. Or
+        others of ours: a server that shakes hands where it accepts serves nobody while one of our
+        connections that say nothing is next.
         """
         alive: bool | None = False
         route = self.routes[TlsVersion(cell.tls)]
@@ -489,7 +507,8 @@ class _Campaign:
             late = was_timed_out(check, load)
             if check.worked or not (check.only_late or late):
                 return check.worked
-            alive = None if late else False
+            beside = check.only_late and load.at_start > 1
+            alive = None if late or beside else False
         return alive
 
     async def forget(self, found: Drive) -> None:
