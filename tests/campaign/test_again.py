@@ -290,3 +290,22 @@ def test_what_had_more_open_than_the_server_has_room_for_is_left_out() -> None:
     assert cell.left_out == {"crowded": 1}
     assert cell.verdict is Verdict.PASS
     assert answer.crowding == Crowding(4, "it is full")
+
+
+def test_who_is_turned_away_by_slots_that_stay_short_was_turned_away_by_us() -> None:
+    """The next client's handshake may take longer than what is left of a slot's timeout."""
+    ended = "the server closed the connection during the handshake"
+    away = play(S.fin(), failure=ended, stage=Stage.HANDSHAKE)
+    facts: list[Fact] = [
+        PlanFact((planned(NAME),)),
+        TrialFact(Trial(NAME, "1.3", 0), away, Load(1, 1)),
+        TrialFact(Trial(NAME, "1.3", 1), IN_TIME, Load(2, 2)),
+        CrowdedFact(0, "it is full"),
+    ]
+    judging = RunInJudgement()
+    for fact in facts:
+        judging.learn(fact)
+    judging.catch_up(lambda: facts)
+    answer = judging.answer()
+    assert [trial.judgement.doubt for trial in answer.trials] == [Doubt.CROWDED, None]
+    assert answer.cells[0].verdict is Verdict.PASS

@@ -113,3 +113,15 @@ def test_without_a_capture_our_socket_tells() -> None:
     assert "close_notify" in lines[0].text
     assert "FIN" in lines[1].text
     assert all("our socket" in line.text for line in lines)
+
+
+def test_a_response_from_before_whose_packet_bears_the_fin_was_not_sent_twice() -> None:
+    """The FIN is told, and with it come bytes that belong to the opening."""
+    trace = play(S.response() + S.fin())
+    mark = trace.drive.mark
+    assert mark is not None
+    after = mark._replace(server=trace.segments[-1].end)
+    (told,) = ladder(replace(trace, drive=replace(trace.drive, mark=after)))
+    assert told.letters == "f"
+    assert "retransmission" not in told.text
+    assert told.text.endswith(f"{MESSAGE} bytes, FIN")

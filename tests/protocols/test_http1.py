@@ -275,7 +275,14 @@ def test_a_large_body_is_not_held() -> None:
         (b"HTTP/1.1 204 No Content\r\n\r\n", []),
         (b"HTTP/1.1 304 Not Modified\r\n\r\n", []),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", []),
-        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", [RemarkKind.CLOSE_ANNOUNCED]),
+        (
+            b"HTTP/1.1 501 No\r\nConnection: close\r\n\r\n",
+            [RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED],
+        ),
+        (
+            b"HTTP/1.0 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            [RemarkKind.CLOSE_ANNOUNCED],
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", []),
         (
             b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

@@ -340,7 +340,7 @@ class RunInJudgement:
         if self._crowding is None or load is None:
             return None
         most = self._crowding.most_open
-        if most == 0 and not known.alone.waits_idle:
+        if most == 0 and not known.alone.waits_idle and known.digest.reached:
             return None
         return most if max(load.at_start, load.at_end) > most else None
 

@@ -37,7 +37,7 @@ def _wire(
     mark = trace.drive.mark
     assert mark is not None
     floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
-    reach = dict(floor)
+    reach = dict.fromkeys(Side, 0)
     letters: defaultdict[int | None, str] = defaultdict(str)
     for wire_event in closing.wire_events:
         letters[wire_event.packet] += wire_event.letter
@@ -45,13 +45,14 @@ def _wire(
     for segment in trace.segments:
         loaded = segment.length and segment.end > floor[segment.side]
         speaks = not segment.syn and (segment.rst or segment.fin or loaded)
+        before = reach[segment.side]
+        if not segment.rst:
+            reach[segment.side] = max(before, segment.end)
         if not speaks and segment.number not in also:
             continue
         told = letters[segment.number]
         said = told.upper() if segment.side is Side.CLIENT else told
-        text = _text(trace, segment, reach[segment.side], causes.get(segment.number))
-        if not segment.rst:
-            reach[segment.side] = max(reach[segment.side], segment.end)
+        text = _text(trace, segment, before, causes.get(segment.number))
         time_us = (segment.time_ns - mark.time_ns) / 1000
         yield LadderLine(time_us, segment.side, said, text, segment.number)
 

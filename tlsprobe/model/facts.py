@@ -118,8 +118,8 @@ class CrowdedFact:
     """That the server has room for no more than ``most_open`` connections of ours; what shows it.
 
     Trials that had more open do not count. ``most_open`` 0: having had many, the server shortens
-    the idle timeout of each that came later, and no trial that waits idle counts. A later fact has
-    the say.
+    the idle timeout of each that came later, and no trial counts that waits idle or did not get as
+    far as its sequence. A later fact has the say.
     """
 
     most_open: int

@@ -176,12 +176,10 @@ class Http1(Conversation):
         """What its version and framing say of the connection (RFC 9112 sections 6.3 and 9.3)."""
         fields = {name for name, _ in head.headers}
         keeps = _has_option(head.headers, b"keep-alive")
-        if self.closing:
-            return
-        if head.http_version < b"1.1" and not keeps:
-            self.remark(RemarkKind.CLOSE_IMPLIED, "HTTP/1.0 without keep-alive")
-        elif _has_body(head) and fields.isdisjoint({b"content-length", b"transfer-encoding"}):
+        if _has_body(head) and fields.isdisjoint({b"content-length", b"transfer-encoding"}):
             self.remark(RemarkKind.CLOSE_IMPLIED, "a body that ends with the connection")
+        elif head.http_version < b"1.1" and not keeps and not self.closing:
+            self.remark(RemarkKind.CLOSE_IMPLIED, "HTTP/1.0 without keep-alive")
 
     def _skip(self, data: bytes) -> bytes:
         """Go on with a body of known length; return what follows it."""

@@ -7,6 +7,7 @@ from itertools import pairwise
 from tlsprobe.judge.closing import FIN, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.judge.rules.tls import notified
+from tlsprobe.judge.waiting import ends_with_response
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Reset, Result, TcpEnd, TlsEnd
 from tlsprobe.model.sequence import Signal
@@ -93,6 +94,8 @@ def _http_idle(given: RuleInput) -> Answer:
         return None
     if given.trace.drive.did(EventKind.SIGNALLED) is not None:
         return None  # told to stop: that has rules of its own
+    if ends_with_response(given.trace, given.closing):
+        return None  # it was never idle
     if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "the idle connection was ended by a reset"
     if given.axes.tls is not TlsEnd.NOTIFIED:
