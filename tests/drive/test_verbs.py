@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from tests.children import child
 from tests.patient_servers import patient_servers
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.drive.script import Patience, Route, drive
-from tlsprobe.drive.tcp import Announce, unannounced
+from tlsprobe.drive.tcp import Announce, TcpTransport, unannounced
 from tlsprobe.language import parse
 from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import TlsIdentity, TlsVersion
@@ -209,6 +210,24 @@ def test_a_verb(
     if events:
         separator = "|" if "|" in events else " "
         assert told(found) == [*events.split(separator), "left"]
+
+
+@pytest.mark.parametrize("verb", ["abort", "close"])
+def test_our_own_end_is_written_down_as_of_before_it_left(
+    verb: str, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that takes the processor in between had our RST pass for a stranger's."""
+    left: list[int] = []
+    really_closes = TcpTransport.close
+
+    def closes(self: TcpTransport) -> None:
+        left.append(time.time_ns())
+        really_closes(self)
+
+    monkeypatch.setattr(TcpTransport, "close", closes)
+    found = driver("polite", f"request; {verb}")
+    ended = found.did(EventKind.ABORTED) or found.did(EventKind.CLOSED)
+    assert ended is not None and ended.time_ns <= left[0]
 
 
 def test_only_requests_are_owed_an_answer(driver: Driver) -> None:

@@ -415,15 +415,22 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket, whatever is unread."""
-        if not self.transport.closed:
-            self.transport.close()
-            self.note(EventKind.CLOSED)
+        self._end(EventKind.CLOSED, self.transport.close)
 
     def abort(self) -> None:
         """Reset the connection."""
+        self._end(EventKind.ABORTED, self.transport.abort)
+
+    def _end(self, kind: EventKind, end: Callable[[], None]) -> None:
+        """End it, if it is not at its end, and write down from when on.
+
+        A busy machine may take the processor from us before the call returns. Whoever looked at
+        the clock then would hold our own RST against a program that had not yet sent any.
+        """
         if not self.transport.closed:
-            self.transport.abort()
-            self.note(EventKind.ABORTED)
+            began = time.time_ns()
+            end()
+            self.note(kind, time_ns=began)
 
     def leave(self) -> None:
         """Close what is left. From here on packets are the tester's own tidying up."""
