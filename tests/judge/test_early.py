@@ -72,6 +72,14 @@ def test_an_end_that_acknowledges_our_first_step_answers_it(tls: str) -> None:
     assert judge(starting_at(BEGUN, trace)).outcome is Outcome.CLEAN
 
 
+def test_a_step_that_broke_off_had_begun_with_its_first_packet() -> None:
+    """An upload that is reset has no record of ours, and its step is said behind the reset."""
+    lines = (C.unknown(60_000), S.data(), S.rst(active=True))
+    judged = judge(starting_at(BEGUN, play(*lines, asked=False)))
+    assert judged.outcome is not Outcome.ENDED_BEFORE_START
+    assert (judged.signature, judged.resets[0].cause) == ("D d r", "unread-data-at-close")
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_wait_has_begun_when_nothing_was_sent(waits: bool) -> None:
     """An idle expiry acknowledges nothing of ours, and is what the sequence waits for."""

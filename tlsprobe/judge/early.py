@@ -81,9 +81,9 @@ def _is_early(trace: Trace, end: ServerEnd) -> bool:
         if record.end > begun.client and record.side is Side.CLIENT:
             acted = min(acted, record.time_ns)
             break
-    if acted > stepped:  # the first step is a wait: it has begun when it is said
-        return end.time_ns < stepped
     sent = acted if trace.coverage is not Coverage.WHOLE else _first_packet(trace, begun.client)
+    if acted > stepped and sent > stepped:  # the first step is a wait: it began when it was said
+        return end.time_ns < stepped
     return end.time_ns < sent or (end.ack is not None and end.ack <= begun.client)
 
 
