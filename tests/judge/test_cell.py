@@ -124,6 +124,15 @@ def test_a_dead_path_does_not_outweigh_an_error() -> None:
     assert cell(UNREACHED, path_alive=False).verdict is Verdict.ERROR
 
 
+def test_a_path_that_let_no_trial_of_a_cell_through_had_died_before_it() -> None:
+    """It is the matter of the cell behind which it died, and of none that came after."""
+    found = cell(UNREACHED, UNREACHED, path_alive=False)
+    assert found.path_alive is None
+    assert not {f.rule for f in found.findings} & {"INTEROP-PATH"}
+    assert cell(CLEAN, UNREACHED, path_alive=False).path_alive is False
+    assert cell(UNREACHED, path_alive=True).path_alive is True
+
+
 # --- counts --------------------------------------------------------------------------------------
 
 

@@ -94,8 +94,10 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         return Cell(name, plan.steps, plan.tls, 0, no, reason=measured.refused, role=plan.role)
     said = [trial.judgement for trial in judged]
     reached = _reached(measured)
-    findings = (*_findings(said), *_path(measured.path_alive))
-    verdict = _verdict(said, findings, measured.path_alive)
+    dead_before = bool(judged) and not reached and measured.path_alive is False
+    alive = None if dead_before else measured.path_alive
+    findings = (*_findings(said), *_path(alive))
+    verdict = _verdict(said, findings, alive)
     shown = _shown(judged)
     return Cell(
         sequence=name,
@@ -108,7 +110,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         resets=ResetCounts(_resets(reached, Side.SERVER), _resets(reached, Side.CLIENT)),
         causes=_counted(cause for j in reached for cause in _causes(j)),
         reader=_readers(reached),
-        path_alive=measured.path_alive,
+        path_alive=alive,
         findings=findings,
         why=tuple(_why(measured, _shown_first(shown, reached))),
         timing_us=_timing(reached),
