@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tlsprobe.campaign.spoiled import (
     outlasts,
     spoiled,
     turned_away,
+    was_timed_out,
 )
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
@@ -30,7 +32,7 @@ from tlsprobe.model.facts import CrowdedFact, Fact, Load, PlanFact, PlannedCell,
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.run import Crowding, Trial
 from tlsprobe.model.target import Login, Target, TlsVersion
-from tlsprobe.model.trace import Stage, Trace
+from tlsprobe.model.trace import DriverEvent, EventKind, Stage, Trace
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 
@@ -309,3 +311,17 @@ def test_who_is_turned_away_by_slots_that_stay_short_was_turned_away_by_us() -> 
     answer = judging.answer()
     assert [trial.judgement.doubt for trial in answer.trials] == [Doubt.CROWDED, None]
     assert answer.cells[0].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("kept_s", "lag_s", "timed_out"), [(2, 1, True), (0.1, 1, False), (2, 0, False)]
+)
+def test_a_server_that_ends_a_handshake_of_ours_that_takes_long_is_no_dead_path(
+    kept_s: float, lag_s: float, *, timed_out: bool
+) -> None:
+    """A timer of two seconds ended it; a forwarder without a server ends it at once."""
+    story = play(silence(kept_s), S.fin(), failure="closed", stage=Stage.HANDSHAKE)
+    times = (EventKind.CONNECTED, story.segments[0]), (EventKind.EOF, story.segments[-1])
+    events = tuple(DriverEvent(segment.time_ns, kind) for kind, segment in times)
+    load = Load(1, 1, round(lag_s * 1e9))
+    assert was_timed_out(replace(story.drive, events=events), load) is timed_out

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tlsprobe.judge.idle import KINDS
+from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
 from tlsprobe.model.run import CellPlan, JudgedTrial
@@ -107,13 +108,21 @@ def _was_turned_away(judged: JudgedTrial) -> bool:
 
 
 def was_timed_out(check: Drive, load: Load) -> bool:
-    """Whether a connection failed that had shaken hands with the server, while we were slow.
+    """Whether a connection failed that the server had taken, while we were slow.
 
-    The path was there; the server may have ended it for want of a request that we had no processor
-    to send.
+    The path was there, if they shook hands or the server waited for long; it may have ended it for
+    want of words that we had no processor to send.
     """
     slow = max(load.lag_ns, load.stalled_ns) > SLOW_NS
-    return slow and not check.worked and check.did(EventKind.HANDSHAKEN) is not None
+    was_there = check.did(EventKind.HANDSHAKEN) is not None or _was_kept(check)
+    return slow and not check.worked and was_there
+
+
+def _was_kept(check: Drive) -> bool:
+    """Whether a connection stayed for as long as a timer of the server may have."""
+    begun = check.did(EventKind.CONNECTED)
+    ended = check.did(EventKind.EOF) or check.did(EventKind.RESET)
+    return begun is not None and ended is not None and ended.time_ns - begun.time_ns > LONG_NS
 
 
 def hasty_timer(driven: Iterable[Driven], expected_s: float) -> Driven | None:
