@@ -92,6 +92,36 @@ def test_a_line_of_a_list_for_a_packet_that_is_told_in_full_is_that_packet() -> 
     assert reading.total == 2
 
 
+FOLDED = """\
+
+Frame {number}: 97 bytes on wire (776 bits), 97 bytes captured (776 bits) on interface 0
+Ethernet II, Src: 02:00:00:00:00:01, Dst: 02:00:00:00:00:02
+Internet Protocol Version 4, Src: 192.0.2.7, Dst: 198.51.100.9
+Transmission Control Protocol, Src Port: 40000, Dst Port: 443, Seq: 11, Ack: 22, Len: 31
+
+"""
+
+
+@pytest.mark.parametrize("margin", ["", "    "])
+def test_a_line_of_a_list_counts_above_protocols_that_are_folded(margin: str) -> None:
+    """They show no flags: the packet, an RST perhaps, was dropped, and counted as unread."""
+    row = "{} 0.5 192.0.2.7 198.51.100.9 TCP 97 40000 → 443 [RST, ACK] Seq=11 Ack=22 Win=0 Len=31"
+    lines = "".join(f"{row.format(number)}\n{FOLDED.format(number=number)}" for number in (7, 8))
+    reading, packets = read("\n".join(margin + line for line in lines.split("\n")))
+    assert [(packet.number, packet.flags) for packet in packets] == [(7, RST | ACK), (8, RST | ACK)]
+    assert (reading.total, reading.skipped) == (2, 0)
+
+
+def test_folded_protocols_alone_are_counted_as_unread() -> None:
+    reading, packets = read(FOLDED.format(number=7) + VERBOSE)
+    assert (len(packets), reading.total, reading.skipped) == (1, 2, 1)
+
+
+def test_a_packet_in_full_may_stand_in_a_block_of_code() -> None:
+    _, (packet,) = read("\n".join(f"    {line}" for line in VERBOSE.split("\n")))
+    assert (text(packet.src), packet.flags, packet.length) == ("192.0.2.7:40000", PSH | ACK, 31)
+
+
 def test_no_tcp_and_what_icmp_quotes_are_other_packets() -> None:
     told = {key: value for key, value in FIELDS.items() if not key.startswith("tcp.")}
     udp = told | {"frame.protocols": "eth:ethertype:ipv6:udp:dns"}

@@ -225,6 +225,45 @@ def test_a_line_that_could_mean_several_things_is_counted_and_not_read(
     assert first is not None and why in first
 
 
+OPENED = (
+    "1 0.1 ::1 ::1 TCP 94 {client} > {server} [SYN] Seq=0 Win=1 Len=0 TSval=1 TSecr=0",
+    "2 0.2 ::1 ::1 TCP 94 {server} > {client} [SYN, ACK] Seq=0 Ack=1 Win=1 Len=0 TSval=1 TSecr=1",
+)
+GOING = ("2 0.2 ::1 ::1 TCP 86 {server} > {client} [ACK] Seq=1 Ack=1 Win=1 Len=0 TSval=1 TSecr=1",)
+
+
+@pytest.mark.parametrize(
+    ("begin", "client", "server"),
+    [(OPENED, 443, 8080), (OPENED[1:], 443, 8080), (GOING, 50678, 8000)],
+)
+@pytest.mark.parametrize(
+    ("info", "by_client"),
+    [
+        ("GET / HTTP/1.1", True),
+        ("[TCP Retransmission] , Client Hello (SNI=a.example)", True),
+        ("HTTP/1.1 200 OK  (text/html)", False),
+        ("Server Hello, Change Cipher Spec", False),
+    ],
+)
+def test_who_asks_on_one_host_is_the_client(
+    begin: tuple[str, ...], client: int, server: int, info: str, *, by_client: bool
+) -> None:
+    """The request that crosses a FIN was left out, and its loss with it."""
+    lines = [line.format(client=client, server=server) for line in begin]
+    ack = f"2 0.3 ::1 ::1 TCP 86 {client} > {server} [ACK] Seq=1 Ack=1 Win=1 Len=0 TSval=1 TSecr=1"
+    reading, packets = read("\n".join([*lines, ack, f"9 0.4 ::1 ::1 HTTP 186 {info}"]))
+    assert reading.skipped == 0
+    assert packets[-1].src[1] == (client if by_client else server)
+    assert packets[-1].length == 100
+
+
+@pytest.mark.parametrize("arrow", ["?", "\ufffd", "\ufffd\ufffd", "â†’", "ΓåÆ", "\xe2\x86\x92"])
+def test_an_arrow_that_an_encoding_lost(arrow: str) -> None:
+    """As Windows prints one, or as another program read it."""
+    _, packets = read("\n".join(LISTED).replace("→", arrow))
+    assert [(p.flags, p.length) for p in packets] == [(PSH | ACK, 100), (RST | ACK, 0)]
+
+
 def test_port_columns_tell_the_ends_apart() -> None:
     packets, skipped, _ = listed(
         "4 0.1 ::1 40001 ::1 443 TCP 86 40001 > 443 [ACK] Seq=1 Ack=1 Win=1 Len=0 TSval=1 TSecr=1",

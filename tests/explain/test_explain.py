@@ -37,7 +37,7 @@ from tlsprobe.captures.reading import CaptureUnreadable
 from tlsprobe.explain import MOST_RESETS, Filter, explain
 from tlsprobe.language import parse
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Harm
 from tlsprobe.model.judgement import Confidence, Reader
 from tlsprobe.model.trace import Side
 from tlsprobe.packets.packet import Packet, flow_key
@@ -160,6 +160,32 @@ def test_a_refusal_that_takes_seconds_may_be_a_boxs() -> None:
     reset = only(flow_of(talk)).reset
     assert (reset.cause, reset.confidence) == (Cause.REFUSED, Confidence.MEDIUM)
     assert reset.alternatives == (Cause.MIDDLEBOX,)
+
+
+@pytest.mark.parametrize(("client", "server"), [(909, 2049), (41, 443)])
+def test_without_a_syn_the_port_of_a_service_is_the_servers(client: int, server: int) -> None:
+    """Whoever has the lower port: NFS's clients have low ones."""
+    talk = Talk((host("192.0.2.1"), client), (host("192.0.2.2"), server))
+    flow = flow_of(talk.c(PSH | ACK, DATA).s(PSH | ACK, DATA).c(RST | ACK))
+    assert (flow.client, flow.server) == (f"192.0.2.1:{client}", f"192.0.2.2:{server}")
+    assert any("its port is a service's" in note for note in flow.notes)
+
+
+def test_behind_the_fins_of_both_sides_a_reset_hurts_nobody() -> None:
+    """Both had closed; seconds later one of them resets, for whatever reason."""
+    closed = Talk().open().c(PSH | ACK, DATA).s(PSH | ACK, DATA).c(FIN | ACK).s(FIN | ACK)
+    half = Talk().open().c(PSH | ACK, DATA).s(PSH | ACK, DATA).s(FIN | ACK).c()
+    for talk, harm in ((closed.c(), Harm.NOBODY), (half, Harm.ERROR)):
+        told = only(flow_of(talk.wait(3).s(RST | ACK, window=0)))
+        assert told.harm is harm
+        assert told.helps.hurts.startswith("Nobody: both sides") is (harm is Harm.NOBODY)
+
+
+def test_what_was_lost_is_lost_behind_the_fins_of_both_sides_too() -> None:
+    """A request that was never read, and the server shut its write side down first."""
+    talk = Talk().open().c(PSH | ACK, DATA).c(FIN | ACK).s(FIN | ACK).c().s(RST | ACK)
+    told = only(flow_of(talk))
+    assert (told.reset.cause, told.harm) == (Cause.UNREAD_AFTER_FIN, Harm.LOST)
 
 
 def test_a_line_of_the_text_that_was_not_read_costs_confidence() -> None:

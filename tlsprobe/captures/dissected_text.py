@@ -37,7 +37,10 @@ _ELEMENT = re.compile(r"\s*\"([^\"]{0,100})\",?\s*")
 _VERBOSE = (
     ("frame.protocols", re.compile(r"\s+\[Protocols in frame: ([\w:.-]{1,200})\]")),
     ("frame.time_epoch", re.compile(r"\s+Epoch (?:Arrival )?Time: (\d{10}\.\d{1,9})")),
-    ("ip.addr", re.compile(r"Internet Protocol Version [46], Src: (\S+?),? (?:\S+ )?Dst: (\S+)")),
+    (
+        "ip.addr",
+        re.compile(r"\s{0,40}Internet Protocol Version [46], Src: (\S+?),? (?:\S+ )?Dst: (\S+)"),
+    ),
     ("ip.ttl", re.compile(r"\s+(?:Time to Live|Hop Limit): (\d+)")),
     ("ip.id", re.compile(r"\s+Identification: (0x[0-9a-f]+)")),
     ("ip.flags.df", re.compile(r"\s+[.\d]{4}(?: [.\d]{4})? = Don't fragment: (Set|Not set)")),
@@ -58,6 +61,7 @@ _VERBOSE = (
     ("icmp.type", re.compile(r"Internet Control Message Protocol(?: v6)?(\s*)$")),
 )
 
+_FLAGS = dict(_VERBOSE)["tcp.flags"]
 _FLAG_NAMES = {"fin": 0x01, "syn": 0x02, "reset": 0x04, "push": 0x08, "ack": 0x10, "urg": 0x20}
 _FLAG_LETTERS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20}
 
@@ -74,18 +78,27 @@ _MOST_FIELDS = 400
 """Values kept of one packet; it has that many only if it holds very many records."""
 
 
+def tells_flags(line: str) -> bool:
+    """Whether TCP's flags stand there, which a packet whose protocols are folded does not show."""
+    return "Flags: 0x" in line and _FLAGS.match(line) is not None
+
+
 def begins_packet(line: str) -> re.Match[str] | None:
     """Whether a dissected packet begins with this line."""
     return _PACKET.match(line)
 
 
 class Dissected:
-    """The fields of one packet; feed it the lines from where it begins to the next one."""
+    """The fields of one packet; feed it the lines from where it begins to the next one.
+
+    ``number`` is the frame's, 0 where it is not told at once.
+    """
 
     def __init__(self, begins: re.Match[str]) -> None:
         self._fields: dict[str, list[str]] = {}
         self._kept = 0
         self._listed = ""
+        self.number = int(begins["number"] or 0)
         if begins["number"]:
             self._keep("frame.number", begins["number"])
 

@@ -112,7 +112,7 @@ class PastedText:
     def _end_dissected(self) -> list[Printed]:
         """The packet that was being dissected, whole now."""
         dissected, self._dissected = self._dissected, None
-        if dissected is None:
+        if dissected is None or self._is_folded(dissected.number):
             return []
         self.total += 1
         try:
@@ -122,6 +122,11 @@ class PastedText:
             return []
         self.other += packet is None
         return [] if packet is None else [self._numbered(packet)]
+
+    def _is_folded(self, number: int) -> bool:
+        """Whether a row tells of the packet, and what follows it does not."""
+        listed = self.packet_list
+        return number in listed.folded and number not in listed.dissected
 
     def _listed(self, line: Line) -> list[Printed] | None:
         """What a row of a list or a table tells, and the packets before it; None if it is none."""

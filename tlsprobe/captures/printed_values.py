@@ -17,7 +17,13 @@ _SERVICES = {
     **{"imaps": 993, "pop3s": 995, "mysql": 3306, "postgresql": 5432, "amqp": 5672, "amqps": 5671},
     **{"redis": 6379, "http-alt": 8080, "https-alt": 8443, "secure-mqtt": 8883, "mqtt": 1883},
     **{"ftp": 21, "ftps": 990, "sip-tls": 5061, "ms-sql-s": 1433, "webcache": 8080},
+    **{"telnet": 23, "kerberos": 88, "sunrpc": 111, "nntp": 119, "netbios-ssn": 139, "bgp": 179},
+    **{"microsoft-ds": 445, "nfs": 2049, "ms-wbt-server": 3389, "sip": 5060, "ircd": 6667},
+    **{"http-proxy": 3128, "kafka": 9092, "mongodb": 27017},
 }
+
+SERVICE_PORTS = frozenset(_SERVICES.values())
+"""Ports that hardly any client has."""
 
 
 def packed(address: str) -> bytes | None:

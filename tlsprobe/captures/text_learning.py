@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from tlsprobe.captures.dissected_text import begins_packet
+from tlsprobe.captures.dissected_text import begins_packet, tells_flags
 from tlsprobe.captures.logs import Logs
 from tlsprobe.captures.named_columns import Columns, named_columns
 from tlsprobe.captures.printed_packet import Printed, Unreadable
@@ -68,7 +68,8 @@ class Table:
 class LearnedLists:
     """What `learn` found: the packet list, how it was wrapped, whether there is any, and logs.
 
-    ``lines`` counts lines; without ``may_hold`` none of them is part of a packet.
+    ``lines`` counts lines; without ``may_hold`` none of them is part of a packet. ``row`` and
+    ``frame`` are the numbers of the latest packet in a list and of the latest one in full.
     """
 
     packet_list: PacketList
@@ -76,6 +77,8 @@ class LearnedLists:
     lists_any: bool = False
     may_hold: bool = False
     lines: int = 0
+    row: int | None = None
+    frame: int = 0
     logs: Logs = field(default_factory=Logs)
 
 
@@ -123,8 +126,12 @@ def _saw(learned: LearnedLists, table: Table, line: Line) -> None:
     listed = learned.packet_list
     frame = begins_packet(line.text)
     learned.may_hold |= frame is not None
-    if frame is not None and frame["number"] and len(listed.dissected) < _MOST_NUMBERS:
-        listed.dissected.add(int(frame["number"]))
+    if frame is not None:
+        learned.frame = int(frame["number"] or 0)
+        if learned.frame and learned.frame == learned.row and len(listed.folded) < _MOST_NUMBERS:
+            listed.folded.add(learned.frame)
+    elif learned.frame and len(listed.dissected) < _MOST_NUMBERS and tells_flags(line.text):
+        listed.dissected.add(learned.frame)
     if FLAGS_OF_TCPDUMP in line.text:
         return
     try:
@@ -137,6 +144,7 @@ def _saw(learned: LearnedLists, table: Table, line: Line) -> None:
         learned.logs.saw(line.number, line.tabbed)
     elif isinstance(told, Row):
         learned.lists_any |= told.tcp is not None
+        learned.row = told.number
         listed.saw(told)
         if told.tcp is None and not listed.has(told):
             # Words of a log in the places of columns.

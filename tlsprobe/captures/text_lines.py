@@ -38,6 +38,8 @@ _TYPOGRAPHY = str.maketrans(
         "\x00": " ",
     }
 )
+_MISREAD_ARROWS = "\u00e2\u2020\u2019", "\u0393\u00e5\u00c6", "\u00e2\u0086\u0092"
+"""The bytes of an arrow, read as Windows-1252, code page 437 or Latin-1."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ESCAPES = re.compile(r"\\([\[\]>.|_*#-])|\*\*")
 _CELLS = re.compile(r"</t[dh]>[ \t]{0,8}<t[dh]\b[^<>]{0,200}>", re.IGNORECASE)
@@ -178,6 +180,8 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     if "&" in line:
         line = html.unescape(html.unescape(line))
     if not _is_ordinary(line):
+        for arrow in _MISREAD_ARROWS:
+            line = line.replace(arrow, ">")
         line = line.replace("\n", " ").translate(_TYPOGRAPHY)
     if "</" in line or "<br" in line or "<pre" in line:
         line = _TAGS.sub(" ", _CELLS.sub("\t", line))

@@ -36,6 +36,8 @@ _TCP = re.compile(
     r"(?:\[[^\]]{1,80}\] {0,3})*Seq=(?P<seq>\d{1,11})(?!\d)(?P<rest>.{0,600})",
     re.IGNORECASE,
 )
+_LOST_ARROW = re.compile(r" {1,3}(?:\?|\ufffd{1,3}) {1,3}(?=[\w.:%-]{1,100} )")
+"""What an encoding that has no arrow, or is not the one it was read in, leaves of it."""
 _REMARKS = re.compile(r"(?: {0,3}\[[^\]]{1,80}\])+ {0,3}$")
 _NUMBERS = re.compile(r"\b(Ack|Win|Len|WS)=(\d{1,11})(?!\d)", re.IGNORECASE)
 _TIMESTAMPS = re.compile(r"\bTS(?:val|ecr|V|ER)=", re.IGNORECASE)
@@ -108,6 +110,8 @@ def read_row(line: str) -> Row | None:
     what it needs.
     """
     line = _joined(line)
+    if ">" not in line and "=" in line:
+        line = _LOST_ARROW.sub(" > ", line)
     # Nearly all lines of a text that are none of TCP have no equals sign, or no arrow.
     found = _TCP.search(line) if "=" in line and ">" in line else None
     columns = line[: found.start()] if found else line

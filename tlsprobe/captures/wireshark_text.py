@@ -40,6 +40,14 @@ _CUT_OFF = re.compile(r"-?> {0,3}[\w.()+-]{1,60} {1,3}\[[A-Z]{3}")
 _GAP = re.compile(r"\[TCP (?:Previous segment|Out-Of-Order|ACKed unseen)", re.IGNORECASE)
 _AGAIN = re.compile(r"\[TCP (?:Fast |Spurious )?Retransmission", re.IGNORECASE)
 
+_REMARKS = r"(?:\[[^\]]{1,60}\][ ,]{0,6})*"
+_ASKS = re.compile(
+    rf"{_REMARKS}(?:(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT) |Client Hello)"
+)
+_ANSWERS = re.compile(rf"{_REMARKS}(?:HTTP/1\.[01] \d{{3}}|Server Hello)")
+_EPHEMERAL = 32768
+"""From here on most clients have their ports."""
+
 _Way = tuple[Endpoint, Endpoint]
 _Hosts = tuple[bytes, bytes]
 
@@ -64,11 +72,15 @@ class _Direction:
 
 @dataclass(slots=True)
 class _Span:
-    """Where a connection's own lines begin and end; without a SYN it begins with the text."""
+    """Where a connection's own lines begin and end; without a SYN it begins with the text.
+
+    ``client`` is the end that asked for it, None where no SYN tells.
+    """
 
     way: _Way
     begin: int
     end: int
+    client: Endpoint | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +120,8 @@ class PacketList:
 
     dissected: set[int] = field(default_factory=set)
     """Frames that the same text also prints in full (``tshark -P -V``)."""
+    folded: set[int] = field(default_factory=set)
+    """Frames of a row, below which their protocols follow, perhaps folded into a line each."""
     _ways: dict[_Way, _Direction] = field(default_factory=dict)
     _spans: dict[_Hosts, _Spans] = field(default_factory=dict)
     _before: dict[_Hosts, tuple[int, int]] = field(default_factory=dict)
@@ -145,7 +159,8 @@ class PacketList:
             span.end = self._place
             return
         begin = self._place if spans or tcp.flags & _SYN else 0
-        spans[_one_way(way)] = _Span(way, begin, self._place)
+        asked = way[bool(tcp.flags & _ACK)] if tcp.flags & _SYN else None
+        spans[_one_way(way)] = _Span(way, begin, self._place, asked)
         if not begin:
             for direction, hosts in ((own, (row.src, row.dst)), (peer, (row.dst, row.src))):
                 direction.frames, direction.octets = self._before.pop(hosts, (0, 0))
@@ -254,12 +269,12 @@ class PacketList:
         """The connection that a row without numbers belongs to, in the row's direction."""
         if row.ports is not None:
             return (row.src, row.ports[0]), (row.dst, row.ports[1])
-        if row.src == row.dst:
-            raise Unreadable("both ends have one address: which of them sent it is not told")
         spans = self._spans.get(_both_ways((row.src, row.dst)))
         span = None if spans is None else spans.only_one_at(self._place)
         if span is None:
             raise Unreadable("which connection between these two hosts it belongs to is not told")
+        if row.src == row.dst:
+            return _way_told(row.info, span)
         return span.way if span.way[0][0] == row.src else span.way[::-1]
 
     def _length(self, row: Row, way: _Way, least: int = 1) -> int:
@@ -274,6 +289,17 @@ class PacketList:
             raise Unreadable("no line tells the numbers of its connection")
         own = self._ways[way].head
         return own if own is not None else self._ways[way[::-1]].head
+
+
+def _way_told(info: str, span: _Span) -> _Way:
+    """Whose it is of a connection whose ends have one address: who asks is the client."""
+    low, high = sorted(span.way, key=lambda end: end[1])
+    guessed = high if low[1] < _EPHEMERAL <= high[1] else None
+    client = span.client or guessed
+    asks, answers = _ASKS.match(info), _ANSWERS.match(info)
+    if client is None or not (asks or answers):
+        raise Unreadable("both ends have one address: which of them sent it is not told")
+    return span.way if (span.way[0] == client) is bool(asks) else span.way[::-1]
 
 
 def _head(row: Row, tcp: TcpNumbers) -> int | None:

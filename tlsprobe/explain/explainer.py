@@ -8,9 +8,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tlsprobe.captures.printed_values import SERVICE_PORTS
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain.choice import MOST_LOOKED, MOST_QUIET, Choice
 from tlsprobe.explain.experiment import capture_for, experiment_for, help_for
+from tlsprobe.explain.finished import OVER, is_over
 from tlsprobe.explain.packets_shown import ladder, last_words
 from tlsprobe.explain.plain_http import PlainHttp
 from tlsprobe.explain.remains import remains_of
@@ -23,7 +25,7 @@ from tlsprobe.judge.harm import harm_of
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.rewritten import NatIndex
 from tlsprobe.judge.troubles import troubles_of
-from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Tally, Trouble
+from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Harm, Tally, Trouble
 from tlsprobe.model.judgement import Reset, Word, signature
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
@@ -257,6 +259,9 @@ class Explainer:
         way = client_hello_way(connection)
         if way is not None:
             return way, "it received the ClientHello"
+        served = [port in SERVICE_PORTS for _, port in connection.ends]
+        if served[0] != served[1]:
+            return served.index(False), "its port is a service's"
         if self._peers is None:
             self._peers = self._choice.peers()
         first, second = (self._peers[end] for end in connection.ends)
@@ -290,12 +295,14 @@ def _told(  # noqa: PLR0917 - a private function, with one caller
     kernel: KernelReset | None,
 ) -> ExplainedReset:
     experiment = experiment_for(trace, reset, server, words, sni)
+    harm = harm_of(reset)
+    over = harm in {Harm.ERROR, Harm.UNCLEAR} and is_over(trace, reset)
     return ExplainedReset(
         reset,
         reset.trigger,
         experiment,
-        help_for(reset, server),
-        harm_of(reset),
+        OVER if over else help_for(reset, server),
+        Harm.NOBODY if over else harm,
         None if experiment else capture_for(trace, reset),
         kernel,
     )
