@@ -154,6 +154,27 @@ def test_a_refusal() -> None:
     assert told.trigger == 1
 
 
+def test_a_connection_whose_syn_ack_was_not_captured_was_not_refused() -> None:
+    """Its client acknowledges it, and is reset before it says a word."""
+    talk = Talk().open()
+    del talk.packets[1]
+    told = only(flow_of(talk.s(RST | ACK)))
+    assert told.reset.cause is Cause.DELIBERATE
+    assert told.reset.confidence is not Confidence.HIGH
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"), [(DATA, Cause.DATA_AFTER_CLOSE), (b"", Cause.CLOSED_ALREADY)]
+)
+def test_the_fin_may_be_among_what_the_capture_lacks(said: bytes, cause: Cause) -> None:
+    talk = Talk().open().c(PSH | ACK, DATA).s(PSH | ACK, DATA).c().s(FIN | ACK).wait(350)
+    talk.c(PSH | ACK if said else ACK, said).bare_rst()
+    talk.packets = talk.packets[-2:]
+    told = only(flow_of(talk))
+    assert told.reset.cause is Cause.NO_STATE
+    assert cause in told.reset.alternatives
+
+
 def test_a_refusal_that_takes_seconds_may_be_a_boxs() -> None:
     talk = Talk().c(SYN).wait(5)
     talk.s(RST | ACK, seq=0, window=0, ip_id=0)

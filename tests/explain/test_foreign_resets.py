@@ -17,6 +17,7 @@ from tests.explain.talk import (
     PSH,
     RST,
     SERVER,
+    START_NS,
     SYN,
     Talk,
     explained,
@@ -28,11 +29,14 @@ from tests.explain.talk import (
     tls13,
 )
 from tests.explain.test_explain import as_text, only
+from tlsprobe.captures.summary import Summary
+from tlsprobe.explain import Filter
+from tlsprobe.explain.choice import choose
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import Harm
 from tlsprobe.model.judgement import Confidence, Provoked, Reader
 from tlsprobe.model.trace import Side
-from tlsprobe.packets.packet import Endpoint
+from tlsprobe.packets.packet import Endpoint, flow_key
 from tlsprobe.report.explain import reader_of
 from tlsprobe.report.explain_document import encode_explanation
 from tlsprobe.report.pages.explain import explain_page
@@ -362,6 +366,17 @@ def test_an_odd_acknowledgement_may_be_a_boxs(ack: int, *, foreign: bool) -> Non
     told = only(flow_of(as_text(talk.s(RST | ACK, ack=ack)), kind="text"))
     assert told.reset.odd is foreign
     assert Cause.MIDDLEBOX in told.reset.alternatives
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_refused_syn_is_no_connection_that_goes_on_elsewhere(*, taken: bool) -> None:
+    """A scanner's next probe has its numbers, from the next port: no address was rewritten."""
+    summary = Summary()
+    asking, answering = flow_key(CLIENT, SERVER), flow_key(SERVER, CLIENT)
+    numbers = (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
+    summary.note(asking, 1, START_NS, SYN, numbers)
+    summary.note(answering, 2, START_NS, SYN | ACK if taken else RST | ACK, numbers[::-1])
+    assert len([*choose(summary, Filter()).nat_entries()]) == taken
 
 
 # --- from where the capture is --------------------------------------------------------------------

@@ -222,7 +222,8 @@ def _asked_for(
 def _nat_entry(half: Half, other: Half) -> NatEntry | None:
     """From the latest acknowledgements: each is the next number of the other side.
 
-    A bare RST has none; its sender's own number is near enough then.
+    A bare RST has none; its sender's own number is near enough then. A refused SYN began nothing:
+    scanners use its numbers again, from other ports.
     """
     client, server = half, other
     for candidate, peer in ((half, other), (other, half)):
@@ -230,6 +231,8 @@ def _nat_entry(half: Half, other: Half) -> NatEntry | None:
             client, server = candidate, peer
             break
     else:
+        return None
+    if not any(mark.flags & _SYN for mark in server.marks):
         return None
     src, dst = endpoints(client.key)
     numbers = server.ack or client.seq, client.ack or server.seq

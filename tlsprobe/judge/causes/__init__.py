@@ -105,6 +105,10 @@ def _with_holes(found: Diagnosis, context: ResetContext, *, near: bool) -> Diagn
     renamed = context.rewritten is not None and found.cause is Cause.NO_STATE
     if context.coverage is not Coverage.HOLES or renamed:
         return replace(found, evidence=evidence)
+    if found.cause is Cause.NO_STATE and context.fin is None and context.trigger is not None:
+        # The sender's FIN may be among what is missing.
+        ended = Cause.DATA_AFTER_CLOSE if context.trigger.length else Cause.CLOSED_ALREADY
+        found = replace(found, alternatives=(*found.alternatives, ended))
     evidence = (*evidence, wording.missing(context))
     return replace(found, confidence=found.confidence.lowered, evidence=evidence)
 

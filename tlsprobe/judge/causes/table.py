@@ -50,6 +50,9 @@ def _refused(context: ResetContext) -> Diagnosis | None:
     answered = any(s.syn for s in context.prior if s.side is context.sender)
     if syn is None or answered or context.passive or context.rst.ack != syn.end + 1:
         return None
+    since = (s for s in context.prior if s.side is syn.side and s.number > syn.number)
+    if any(s.ack is not None and not s.rst for s in since):
+        return None  # the peer acknowledges a SYN-ACK, which the capture lacks
     said = wording.refused(context, syn)
     accepted = next((s for s in context.later if s.syn), None)
     if accepted is None and context.rst.time_ns - syn.time_ns > _REFUSAL_NS:
@@ -400,10 +403,11 @@ def _half_seen(context: ResetContext) -> Diagnosis | None:
         return None
     form = wording.passive_rst(context)
     if context.fin is None:
-        left = (Cause.DATA_AFTER_CLOSE,)
-        return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (form,), left)
+        open_to = (Cause.DATA_AFTER_CLOSE,)
+        return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (form,), open_to)
     evidence = form, wording.had_closed(context, context.fin)
-    return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, evidence, (Cause.NO_STATE,))
+    left = Cause.CLOSED_ALREADY, Cause.NO_STATE
+    return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, evidence, left)
 
 
 def _unknown(context: ResetContext) -> Diagnosis:
