@@ -9,6 +9,7 @@ import pytest
 from tests.explain.talk import (
     ACK,
     ALERT_12,
+    ALERT_13,
     DATA,
     FIN,
     PSH,
@@ -33,6 +34,18 @@ def reset_of(talk: Talk) -> ExplainedReset:
 
 def said_of(talk: Talk) -> str:
     return " ".join(reset_of(talk).reset.evidence)
+
+
+# --- an answer that looks like a decision ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("window", "is_open"), [(0, True), (500, False)])
+def test_windows_answers_late_data_with_an_ack(window: int, *, is_open: bool) -> None:
+    """And leaves no window: the socket was closed, and nothing need have been unread."""
+    talk = tls13().c(PSH | ACK, ALERT_13).c(FIN | ACK).s(PSH | ACK, ALERT_13).s(FIN | ACK)
+    told = reset_of(talk.c(RST | ACK, window=window))
+    assert told.reset.cause is Cause.UNREAD_AFTER_FIN
+    assert (Cause.DATA_AFTER_CLOSE in told.reset.alternatives) is is_open
 
 
 # --- a SYN on ports that the other side still holds -----------------------------------------------

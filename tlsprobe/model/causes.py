@@ -210,7 +210,7 @@ class Cause(StrEnum):
                 ),
             ),
             kernel=("TCP_ABORT_ON_CLOSE",),
-            alike=("deliberate-abort",),
+            alike=("data-after-close", "deliberate-abort"),
             before_fin=False,
             prescribed=True,
         ),

@@ -152,7 +152,16 @@ def _unread_after_fin(context: ResetContext) -> Diagnosis | None:
     evidence = wording.shut_down(context, fin), wording.closed_with_unread(context)
     if context.driven:
         return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.HIGH, evidence)
+    if _may_be_an_answer(context, fin):
+        left = (Cause.DATA_AFTER_CLOSE, Cause.DELIBERATE)
+        return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.MEDIUM, evidence, left)
     return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
+
+
+def _may_be_an_answer(context: ResetContext, fin: Segment) -> bool:
+    """Whether it looks as what Windows answers to data for a closed socket: no window is left."""
+    late = context.unanswered_segments[-1:]
+    return not context.rst.window and bool(late) and late[0] > fin.number
 
 
 def _abort_after_fin(context: ResetContext) -> Diagnosis | None:
