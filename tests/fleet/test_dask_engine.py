@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,13 +71,24 @@ def test_a_worker_hangs_only_when_it_takes_much_longer_than_planned() -> None:
 
 @dataclass
 class Scheduler:
-    """What a client of Dask says of its workers; OSError: it cannot be reached."""
+    """A client of Dask, and the scheduler; without ``workers`` it cannot be reached."""
 
     workers: dict[str, object] | None
     status: str = "running"
     cancelled: list[object] = field(default_factory=list)
 
+    @property
+    def scheduler(self) -> Scheduler:
+        return self
+
+    def sync(self, call: Callable[..., object], **how: object) -> object:
+        return call(**how)
+
     def scheduler_info(self, n_workers: int) -> dict[str, object]:
+        """What it has in store: its own look has just taken the workers away."""
+        return {"workers": {}}
+
+    def identity(self, n_workers: int) -> dict[str, object]:
         if self.workers is None:
             raise OSError("gone")
         return {"workers": self.workers}

@@ -210,13 +210,13 @@ class DaskEngine:
         try:
             if self._client.status == "closed":
                 self._client = await _called(self._connected)
-            said = await _called(partial(self._client.scheduler_info, n_workers=-1))
-            self._known = frozenset(said["workers"])
+            workers = await _called(self._workers)
+            self._known = frozenset(workers)
         except (OSError, TimeoutError, CannotMeasure):
-            said, self._known = {"workers": {}}, None
+            workers, self._known = {}, None
         self._slots = {
             address: slots
-            for address, worker in said["workers"].items()
+            for address, worker in workers.items()
             if (slots := slots_of(worker, self.vantage))
         }
         if self._known is not None:
@@ -226,6 +226,16 @@ class DaskEngine:
         elif trio.current_time() - self._seen > GONE_S:
             hint = "start workers, and go on with: tlsprobe fleet resume DIR"
             raise CannotMeasure(self._why_nobody_begins(), hint)
+
+    def _workers(self) -> dict[str, Any]:
+        """What the scheduler says of its workers, by address. Raises OSError where it cannot say.
+
+        Dask's own `scheduler_info` returns what a client has in store, from which each look of
+        its own at the scheduler takes the workers away again, also between our question and it.
+        """
+        if self._client.status != "running":
+            raise OSError("not connected")
+        return dict(self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"])
 
     def _why_nobody_begins(self) -> str:
         if self._slots:
