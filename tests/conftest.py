@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -41,6 +42,12 @@ settings.register_profile("quick", settings.get_profile("tlsprobe"), max_example
 # Inside GitHub Actions tlsprobe annotates by itself; tests say when they want that.
 for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(variable, None)
+
+
+# A shell that starts us in the background has us ignore Ctrl-C, and so would every process that a
+# test interrupts: it would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # --- Many processes -------------------------------------------------------------------------------
