@@ -52,7 +52,7 @@ class CannotMeasure(TlsprobeError):  # noqa: N818 - it reads as the sentence tha
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Take our errors, and Ctrl-C, out of the groups in which nurseries wrap them."""
+    """Take our errors, Ctrl-C and files that this user may not read out of nurseries' groups."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -60,7 +60,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def _first_ours(group: BaseExceptionGroup) -> BaseException | None:
-    ours = group.subgroup((TlsprobeError, KeyboardInterrupt))
+    ours = group.subgroup((TlsprobeError, KeyboardInterrupt, PermissionError))
     found: BaseException | None = ours
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

@@ -10,7 +10,7 @@ import typer
 from tlsprobe.campaign.garbage import COLLECT_EVERY
 from tlsprobe.cli.console import complain, let_readers_leave, version_line
 from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
-from tlsprobe.errors import TlsprobeError, plain_errors
+from tlsprobe.errors import TlsprobeError, UsageError, plain_errors
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended (128 + SIGINT)."""
@@ -52,5 +52,11 @@ def main() -> None:
     except TlsprobeError as error:
         complain(error)
         sys.exit(error.exit_code)
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        told = UsageError(f"{error.filename}: {error.strerror}", "check the path and its rights")
+        complain(told)
+        sys.exit(told.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

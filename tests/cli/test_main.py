@@ -1,0 +1,36 @@
+"""What the entry point makes of an error that no command expected."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsprobe import cli
+
+DENIED = PermissionError(13, "Permission denied", "/root/x/run.json")
+
+
+@pytest.mark.parametrize("error", [DENIED, ExceptionGroup("nursery", [DENIED])])
+def test_a_file_that_this_user_may_not_read_is_named_without_a_traceback(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    monkeypatch.setattr(cli, "let_readers_leave", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "error: /root/x/run.json: Permission denied" in capfd.readouterr().err
+
+
+def test_an_error_of_ours_that_names_no_file_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails() -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(cli, "app", fails)
+    monkeypatch.setattr(cli, "let_readers_leave", lambda: None)
+    with pytest.raises(PermissionError):
+        cli.main()
