@@ -58,17 +58,24 @@ PAGE_FILE = "paths.md"
 IDLE_S = 60
 """The servers' idle timeout: long, since the path should lose connections, not the server."""
 
+OVER_IPV6 = "-ipv6"
+"""What the name of a folder ends with, if the path was taken with IPv6."""
+
 PATIENCE_S = 3.0
 """Seconds to wait for the far end of a path before its silence is called open."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathsChosen:
-    """What is to be measured: paths of namespaces, to each of the vendors, and tunnels."""
+    """What is to be measured: paths of namespaces, to each of the vendors, and tunnels.
+
+    ``suffix`` ends the names of the paths' folders.
+    """
 
     plain: tuple[LabPath, ...]
     forwards: tuple[Profile, ...]
     vendors: tuple[Profile, ...]
+    suffix: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -78,8 +85,12 @@ class PathsChosen:
     @property
     def folders(self) -> list[str]:
         """The names of the results folders of all of them."""
-        over = [f"{server.name}-{path.name}" for path in self.plain for server in self.vendors]
+        over = [self.folder(path, server) for path in self.plain for server in self.vendors]
         return over + [profile.name for profile in self.forwards]
+
+    def folder(self, path: LabPath, server: Profile) -> str:
+        """That of a server over a path."""
+        return f"{server.name}-{path.name}{self.suffix}"
 
 
 @dataclass(slots=True)
@@ -96,9 +107,14 @@ class PathsMeasured:
         return [along.run for along in self.along]
 
 
-def paths_chosen(names: Sequence[str] | None, vendors: Sequence[str]) -> PathsChosen:
-    """The paths of these names, or all, and the servers at their ends. Raises UsageError."""
-    known = tunnels()
+def paths_chosen(
+    names: Sequence[str] | None, vendors: Sequence[str], *, over_ipv6: bool = False
+) -> PathsChosen:
+    """The paths of these names, or all, and the servers at their ends. Raises UsageError.
+
+    A tunnel is no path with IPv6: what is on its way is not ours to choose.
+    """
+    known = {} if over_ipv6 else tunnels()
     wanted = list(dict.fromkeys(names or [*PATHS, *known]))
     for name in wanted:
         if name not in PATHS and name not in known:
@@ -108,7 +124,8 @@ def paths_chosen(names: Sequence[str] | None, vendors: Sequence[str]) -> PathsCh
     for profile in servers:
         lab_of(profile)
     plain = tuple(PATHS[name] for name in wanted if name in PATHS)
-    return PathsChosen(plain, tuple(known[name] for name in wanted if name in known), servers)
+    forwards = tuple(known[name] for name in wanted if name in known)
+    return PathsChosen(plain, forwards, servers, OVER_IPV6 if over_ipv6 else "")
 
 
 def tunnels() -> dict[str, Profile]:
@@ -134,7 +151,7 @@ async def measure_paths(
             for path in chosen.plain:
                 for profile in chosen.vendors:
                     if not stop.is_set():
-                        await paths.over(path, profile)
+                        await paths.over(path, profile, chosen.folder(path, profile))
             async with trio.open_nursery() as side_by_side:  # they wait more than they work
                 for profile in chosen.forwards:
                     side_by_side.start_soon(paths.forward, profile)
@@ -183,7 +200,7 @@ def _page(notes: LabNotes, along: Sequence[Along]) -> Page:
 def _along(name: str, run: Run) -> Along:
     """A run by its folder's name: that of a tunnel, or of a vendor and a path."""
     vendor = run.server.vendor if run.server else run.target.profile
-    path = PATHS.get(name.removeprefix(f"{vendor}-"))
+    path = PATHS.get(name.removeprefix(f"{vendor}-").removesuffix(OVER_IPV6))
     if path is None:
         return Along(run.target.name, name, "", -1, run)
     title = run.target.name.removesuffix(f", {path.where}")
@@ -207,9 +224,8 @@ class _Paths:
         self.stop = stop
         self.found = found
 
-    async def over(self, path: LabPath, profile: Profile) -> None:
-        """One vendor over one path of namespaces."""
-        name = f"{profile.name}-{path.name}"
+    async def over(self, path: LabPath, profile: Profile, name: str) -> None:
+        """One vendor over one path of namespaces, into the folder of this name."""
         with self._reported(name):
             run = await self._over(path, profile, name)
             self.found.along.append(_along(name, run))
@@ -244,7 +260,8 @@ class _Paths:
         column = next(columns_of(patient))
         with _results(name, self.asked) as folder:
             with opened(path, folder, self.asked.seed) as way:
-                host, prefix = way.server.ipv4, way.server.prefix
+                host = way.server.ipv6 if self.asked.over_ipv6 else way.server.ipv4
+                prefix = way.server.prefix
                 starting = running(patient, self.here, host=host, prefix=prefix)
                 async with started(starting, self.stop) as server:
                     job = self._job(column, server, self.asked.sequences or path.sequences, folder)
@@ -257,7 +274,8 @@ class _Paths:
                     notes = notes_on(findings, _how(path, way), len(way.forgotten))
                     for side in findings.sides:
                         facts.append(side)
-                title = f"{lab.title or profile.title}, {path.where}"
+                family = " over IPv6" if self.asked.over_ipv6 else ""
+                title = f"{lab.title or profile.title}{family}, {path.where}"
                 named = _named(run, server, title, notes)
                 run = _kept(named, facts, folder, self.asked)
             if self.asked.summary_only:

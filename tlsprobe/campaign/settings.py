@@ -144,7 +144,8 @@ class PathsSettings:
     """What ``tlsprobe lab paths`` is asked to do.
 
     ``sequences``: none means those that a path is about. ``seed`` says which packets a lossy path
-    loses. ``summary_only`` and ``typed`` as in ``LabSettings``.
+    loses. ``over_ipv6``: IPv6 instead of IPv4. ``summary_only`` and ``typed`` as in
+    ``LabSettings``.
     """
 
     folder: Path
@@ -152,6 +153,7 @@ class PathsSettings:
     tls: tuple[TlsVersion, ...] = (TlsVersion.TLS12, TlsVersion.TLS13)
     sequences: tuple[str, ...] = ()
     seed: int = 1
+    over_ipv6: bool = False
     summary_only: bool = False
     typed: str = ""
 

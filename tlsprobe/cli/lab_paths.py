@@ -53,6 +53,9 @@ class PathsOptions:
     ] = None
     trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3
     tls: TlsOption = None
+    ipv6: Annotated[
+        bool, typer.Option("--ipv6", help="Over IPv6; folders get '-ipv6' behind their names.")
+    ] = False
     seed: Annotated[int, typer.Option(help="Seed for which packets a lossy path loses.")] = 1
     out_dir: Annotated[
         Path | None,
@@ -81,6 +84,7 @@ class PathsOptions:
             tls=tuple(dict.fromkeys(self.tls or TlsVersion)),
             sequences=tuple(self.sequence or ()),
             seed=self.seed,
+            over_ipv6=self.ipv6,
             summary_only=self.summary_only or self.lean,
             typed=command_line(),
         )
@@ -98,7 +102,8 @@ def paths(options: PathsOptions) -> None:
     if options.list_:
         print_page(out(no_color=options.no_color), _list_page())
         return
-    chosen = paths_chosen(options.names, options.vendor or DEFAULT_VENDORS)
+    vendors = options.vendor or DEFAULT_VENDORS
+    chosen = paths_chosen(options.names, vendors, over_ipv6=options.ipv6)
     asked, progress = (
         options.settings(),
         ProgressView(err(no_color=options.no_color), options.quiet),

@@ -91,7 +91,8 @@ async def running(
         folder = stack.enter_context(_own_folder(profile, workspace, whom))
         port, spare, spare2 = free_ports(3, host)
         names = _names(profile, workspace, program, folder, whom)
-        names |= {"host": host, "port": str(port), "spare": str(spare), "spare2": str(spare2)}
+        names |= {"host": host, "in_url": f"[{host}]" if ":" in host else host}
+        names |= {"port": str(port), "spare": str(spare), "spare2": str(spare2)}
         names |= _behind(behind)
         names |= {name: fill(value, names) for name, value in lab.values.items()}
         _render(lab, folder, names, whom)

@@ -39,7 +39,19 @@ LAB_PLACES = ("tools", "profile")
 
 LAB_PLACEHOLDERS = (
     *LAB_PLACES,
-    *("program", "host", "port", "spare", "spare2", "folder", "user", "group", "idle", "idle_ms"),
+    *(
+        "program",
+        "host",
+        "in_url",
+        "port",
+        "spare",
+        "spare2",
+        "folder",
+        "user",
+        "group",
+        "idle",
+        "idle_ms",
+    ),
     *("cert", "key", "ca", "bundle", "pkcs12", "client_cert", "client_key"),
 )
 """The names that LAB_PLACEHOLDER may have in every profile."""
