@@ -219,7 +219,7 @@ def test_several_targets_share_one_table() -> None:
     rows = table_rows(page)
     assert rows[0] == ["sequence", "postgres", "nginx"]
     assert ["server-close-reply", "", "! RST 3/1200 rst"] in rows
-    assert "- idle: nginx: The server ends an idle connection after 60.02 s" in page
+    assert "- idle: nginx: 60.02 s (spread 0.01 s), then" in page
 
 
 def test_the_matrix_can_stand_alone() -> None:

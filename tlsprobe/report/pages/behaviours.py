@@ -95,7 +95,8 @@ def verdict_of(run: Run, found: Sequence[Behaviour]) -> str:
     worst = told[0].harm
     share = sum(one.harm is worst for one in told)
     said = f"{name}: {counted(len(told), 'behaviour')} to know"
-    which = "it" if len(told) == 1 else f"{share} of them"
+    which = f"{'all' if share == len(told) else share} of them" if len(told) > 1 else "it"
+    no_harm = "it breaks nothing" if len(told) == 1 else "none of which breaks anything"
     more = f"; {waived} more waived" if waived else ""
     match worst:
         case Harm.BREAKS:
@@ -103,7 +104,7 @@ def verdict_of(run: Run, found: Sequence[Behaviour]) -> str:
         case Harm.MAY_BREAK:
             return f"{said}, {which} may break things{more}."
         case Harm.NOISE | Harm.NONE:
-            return f"{said}, none of which breaks anything{more}."
+            return f"{said}, {no_harm}{more}."
 
 
 def _nothing(run: Run) -> str:

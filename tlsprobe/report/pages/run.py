@@ -258,8 +258,10 @@ def _name(run: Run, runs: Sequence[Run]) -> str:
 
 
 def _idle(run: Run, name: str) -> Iterator[Field]:
+    """In full of one server, which has no ``name`` then; of several in a line each."""
     if run.idle:
-        yield Field("idle", f"{name}{describe_idle(run.idle)}", tuple(idle_timers(run.idle)))
+        told = idle_in_brief(run.idle) if name else describe_idle(run.idle)
+        yield Field("idle", f"{name}{told}", tuple(idle_timers(run.idle)))
     yield from (Field("race", f"{name}{race}") for race in describe_races(run))
 
 
