@@ -40,7 +40,7 @@ from tlsprobe.model.trace import Side
 
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_MEASURED = "interrupted before the first trial had ended"
-_DIED = "connections worked no longer afterwards: a server that dies breaks no rule of closing"
+_DIED = "right afterwards no connection worked: a server that is down breaks no rule of closing"
 _DOUBTS = {
     Doubt.CAPTURE_ENDED: "the capture had ended by then",
     Doubt.PACKETS_DROPPED: "the capture dropped packets",
