@@ -92,3 +92,14 @@ def test_what_cannot_be_read_at_all(data: bytes, what: str) -> None:
 def test_a_path_that_is_no_file(path: str) -> None:
     with pytest.raises(CaptureUnreadable):
         open_capture_file(path)
+
+
+def test_of_a_folder_a_capture_in_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").touch()
+    with pytest.raises(CaptureUnreadable) as nothing:
+        open_capture_file(tmp_path)
+    assert nothing.value.hint == "name a file"
+    (tmp_path / "capture.pcapng").touch()
+    with pytest.raises(CaptureUnreadable) as caught:
+        open_capture_file(tmp_path)
+    assert caught.value.hint == f"name a capture in it: {tmp_path / 'capture.pcapng'}"

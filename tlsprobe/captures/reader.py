@@ -125,7 +125,8 @@ def _opened(source: str | Path | BinaryIO) -> tuple[str, BinaryIO, str | None]:
         try:
             file = Path(source).open("rb")  # noqa: SIM115 - the reading closes it
         except OSError as error:
-            raise CaptureUnreadable(f"{source}: {error.strerror or error}", None) from None
+            told = f"{source}: {error.strerror or error}"
+            raise CaptureUnreadable(told, _captures_in(Path(source))) from None
         except ValueError as error:
             raise CaptureUnreadable(f"{str(source)!r}: {error}", None) from None
         ready = None
@@ -138,6 +139,15 @@ def _opened(source: str | Path | BinaryIO) -> tuple[str, BinaryIO, str | None]:
     stream = sys.stdin.buffer if isinstance(source, str | Path) else source
     name = "standard input" if stream is sys.stdin.buffer else _name_of(stream)
     return name, *_able_to_go_back(stream, name)
+
+
+def _captures_in(folder: Path) -> str | None:
+    """What to name instead of a folder: a capture in it."""
+    try:
+        found = sorted(one for one in folder.iterdir() if one.suffix in {".pcap", ".pcapng"})
+    except OSError:
+        return None
+    return f"name a capture in it: {found[0]}" if found else "name a file"
 
 
 def _name_of(stream: BinaryIO) -> str:

@@ -13,7 +13,7 @@ from tlsprobe.report.schema import SCHEMAS
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help=f"The document: {', '.join(SCHEMAS)}.")],
+    name: Annotated[str, typer.Argument(metavar="|".join(SCHEMAS), help="The document.")],
 ) -> None:
     """Print the JSON Schema of a document: run, matrix, explain, fuzz or judge."""
     if name not in SCHEMAS:

@@ -293,4 +293,5 @@ def _missing_keys(document: Document) -> Iterator[str]:
 
 
 def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    """As it goes on behind a colon; what is in capitals altogether stays so."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
