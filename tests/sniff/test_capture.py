@@ -526,6 +526,7 @@ PROBE = """
             say(capture.facts().backend, capture.facts().packets, capture.warning)
 
     def run(choice="auto", require=False, wait=False, path=None):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
         try:
             trio.run(main, choice, require, wait, path)
         except TlsprobeError as error:
