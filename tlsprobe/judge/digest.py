@@ -109,7 +109,7 @@ def _has_read_all(trace: Trace, index: int) -> bool:
     own = [s for s in prior if s.side is rst.side]
     sent = max((s.end for s in prior if s.side is not rst.side and s.length), default=0)
     reach = min(rst.ack or 0, sent)
-    return read_to(trace.drive, rst, own, trace.segments[index + 1 :]) >= reach
+    return read_to(trace, rst, own, trace.segments[index + 1 :]) >= reach
 
 
 def _only_notified(drive: Drive) -> bool:

@@ -12,6 +12,9 @@ UNKNOWN = "raw"
 HTTP = frozenset({"http1", "http2"})
 """The versions of HTTP, which have proxies in between, and ask again over a fresh connection."""
 
+ASKED_ELSEWHERE = frozenset({"ftps"})
+"""Whose data nothing on the same connection asks for: it answers none of the peer's bytes."""
+
 SENDER_ENDS = frozenset({"http2"})
 """Whose goodbye leaves it to its sender to end the connection (GOAWAY: RFC 9113 section 6.8)."""
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.judge.playbook import FIRST, C, Line, S, play, stranger
-from tests.judge.scenarios import results
+from tests.judge.playbook import FIRST, C, Line, S, play, step, stranger
+from tests.judge.scenarios import driven, results
 from tlsprobe.judge.causes import is_doubtful, is_open, resets_of
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control, Judgement, Reset, Result
 from tlsprobe.model.knowledge import CellEnds, Knowledge, Visible
-from tlsprobe.model.trace import Coverage, Stage, Trace
+from tlsprobe.model.trace import Coverage, Remark, RemarkKind, Stage, Trace
 
 UNREAD = (C.goodbye(), C.notify(), S.notify(), S.rst(active=True))
 ANSWERED = (S.notify(), S.rst(active=True))
@@ -73,6 +73,34 @@ def test_a_control_that_is_reset_as_well_says_deliberate() -> None:
     after = reset(*UNREAD, control=Control("terminate", 3, 3))
     assert (after.cause, after.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
     assert after.alternatives == ANYBODYS  # unread may hold besides
+
+
+@pytest.mark.parametrize(
+    ("ends_by_itself", "cause"), [(True, Cause.UNREAD_AT_CLOSE), (False, Cause.DELIBERATE)]
+)
+def test_a_control_may_leave_our_alert_unread_where_the_server_ends_by_itself(
+    ends_by_itself: bool, cause: Cause
+) -> None:
+    """A download over FTPS: the alert alone, and whatever is behind it, has no reader."""
+    told = (C.notify(), step("close_notify"), C.data(), step("send"))
+    trace = play(*told, S.response(), S.rst(active=True), asked=False, protocol="ftps")
+    implied = Remark(RemarkKind.CLOSE_IMPLIED, "a file that ends with the connection")
+    remarks = (implied,) if ends_by_itself else ()
+    resets_too = Knowledge(control=Control("close-notify-only", 3, 3))
+    (found,) = judge(driven(trace, remarks=remarks, owed=1), resets_too).resets
+    assert found.cause is cause
+    assert Cause.DELIBERATE in {found.cause, *found.alternatives}
+
+
+def test_data_that_another_connection_asked_for_answers_nothing_of_ours() -> None:
+    """Bytes of ours on a download are no request, though a response was begun behind them."""
+    lines = (C.data(30), C.fin(), S.partial(), S.rst(active=True))
+    trace = play(*lines, asked=False, protocol="ftps")
+    (found,) = judge(driven(trace, owed=1, cut_short=True)).resets
+    assert found.cause is Cause.UNREAD_AT_CLOSE
+    asked = play(*lines, asked=False, protocol="http1")
+    (answered,) = judge(driven(asked, owed=1, cut_short=True)).resets
+    assert answered.cause is Cause.DELIBERATE
 
 
 def test_it_is_sure_where_a_response_answers_all_that_was_said() -> None:

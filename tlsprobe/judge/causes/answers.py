@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tlsprobe.model.protocols import ASKED_ELSEWHERE
 from tlsprobe.model.trace import (
     ALERTS,
     CLOSING_REMARKS,
@@ -18,6 +19,7 @@ from tlsprobe.model.trace import (
     RecordKind,
     Segment,
     Side,
+    Trace,
 )
 
 ALERT_SIZES = frozenset({24, 31})
@@ -29,11 +31,13 @@ GIVING_UP = frozenset({EventKind.ABORTED, EventKind.CLOSED})
 _OPENS = frozenset({RecordKind.HANDSHAKE, RecordKind.PLAIN})
 
 
-def read_to(drive: Drive, rst: Segment, own: list[Segment], later: Iterable[Segment]) -> int:
+def read_to(trace: Trace, rst: Segment, own: list[Segment], later: Iterable[Segment]) -> int:
     """The offset up to which the RST's sender is known to have read its peer's stream."""
+    drive = trace.drive
     shaken = not drive.events or any(e.kind is EventKind.HANDSHAKEN for e in drive.events)
     if drive.events and rst.side is Side.SERVER and drive.mark is not None:
-        answered = max(drive.answered_to, _opened_to(drive), _begun_to(drive, own))
+        begun = 0 if trace.protocol in ASKED_ELSEWHERE else _begun_to(drive, own)
+        answered = max(drive.answered_to, _opened_to(drive), begun)
         if shaken:
             return max(answered, acted_on(drive, own))
         return max(answered, _answered_to(drive, rst.side, own, notices=False))

@@ -9,6 +9,7 @@ ends connections on which it has read everything, and what it does upon a close_
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import dropwhile, islice
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
@@ -16,7 +17,8 @@ from tlsprobe.judge.causes.table import Diagnosis
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control
 from tlsprobe.model.knowledge import CellEnds, Knowledge
-from tlsprobe.model.trace import Coverage, RecordKind, Side
+from tlsprobe.model.sequence import WRITES, Verb
+from tlsprobe.model.trace import CLOSING_REMARKS, Coverage, EventKind, RecordKind, Side
 
 ENOUGH = 3
 """Trials that make an attribution surer."""
@@ -53,7 +55,7 @@ def by_run(found: Diagnosis, context: ResetContext, knowledge: Knowledge) -> _To
         enough = control is None or not control.resets or control.trials >= ENOUGH
         said = control if control is not None and control.resets else None
         return _aborts(found, context, anyway, enough), said
-    if control is None or found.cause is Cause.DELIBERATE:
+    if control is None or control.resets or found.cause is Cause.DELIBERATE:
         return None
     proven = _is_proven(context, control, cell_ends, knowledge.own)
     return _unread(found, control, proven=proven)
@@ -66,9 +68,24 @@ def _resets_anyway(
     is_clean = control is not None and not control.resets
     if _always_resets(cell_ends) and not is_clean:
         return wording.always_resets(sum(p.aborts for p in cell_ends))
-    if control is not None and control.resets:
+    if control is not None and control.resets and not _may_be_unread_alone(context):
         return wording.by_control(control)
     return _resets_upon_notice(cell_ends, context)
+
+
+def _may_be_unread_alone(context: ResetContext) -> bool:
+    """Whether the control sends our close_notify, and may leave it unread as well.
+
+    It does where more came behind that (`catalogue.control_of`). A server that ends by itself, for
+    its response does, has no need to read what asks it to.
+    """
+    steps = (event for event in context.drive.events if event.kind is EventKind.STEP)
+    verbs = [label.partition(" ")[0] for step in steps for label in step.labels]
+    told = dropwhile(lambda verb: verb != Verb.CLOSE_NOTIFY, verbs)
+    writes_on = any(verb in WRITES for verb in islice(told, 1, None))
+    ends = any(remark.kind in CLOSING_REMARKS for remark in context.drive.remarks)
+    unread = RecordKind.CLOSE_NOTIFY in _unread_kinds(context)
+    return ends and unread and writes_on and Verb.TERMINATE not in verbs
 
 
 def _unread(found: Diagnosis, control: Control, *, proven: bool) -> _Told:

@@ -195,7 +195,7 @@ def context_of(
         trigger=trigger_of(rst, prior, own, theirs) if rst.ack is None else None,
         repeats_an_ack=rst.ack is None and any(s.ack == rst.start for s in theirs),
         earlier=next((r for r in earlier if r.side is rst.side), None),
-        answered_to=read_to(trace.drive, rst, own, trace.segments[index + 1 :]),
+        answered_to=read_to(trace, rst, own, trace.segments[index + 1 :]),
         ended_at=_ended_at(trace.drive, rst, own),
         notified=_notified(trace.drive, rst),
         cut_short=rst.side is Side.SERVER and trace.drive.cut_short,
