@@ -5,6 +5,10 @@ hands examples over as fast as they are wanted, whatever becomes of them, and sh
 one value at a time and is told the same whenever it asks again (the campaign remembers). Both may
 be ended from outside at any moment. Nothing of hypothesis's own settings is left to a profile,
 and it writes no file.
+
+Its ``target()`` is left out: it needs the score of one example before it draws the next, and so
+keeps to one connection at a time, with which a run tries less than half as many. What was new is
+followed up by mutants (``mutation``), however many connections are under way.
 """
 
 from __future__ import annotations
