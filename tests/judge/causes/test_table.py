@@ -408,3 +408,11 @@ def _unread_by_us(*lines: Line, closes: bool) -> Trace:
     events = [event for event in trace.drive.events if event.kind is not EventKind.ABORTED]
     events.append(DriverEvent(trace.segments[-1].time_ns, deed))
     return replace(trace, drive=replace(trace.drive, records=tuple(ours), events=tuple(events)))
+
+
+def test_our_kernel_refuses_what_answers_another_connections_syn() -> None:
+    """A NAT used the port again; it was called a box that resets in our name."""
+    stale = S.ack().but(start=-90_000, ack=-80_000)
+    trace = play(C.syn(), stale, C.rst(), C.again(1), stale, C.rst(), C.again(1), opened=False)
+    found = [(r.side, r.cause, r.confidence) for r in resets_of(trace)]
+    assert found == [(Side.CLIENT, Cause.CLOSED_ALREADY, Confidence.HIGH)] * 2

@@ -84,7 +84,7 @@ def _of_another_connection(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if trigger is None or trigger.syn or trigger.ack is None or not _is_connecting(context):
         return None
-    own = [s for s in context.prior if s.side is context.sender]
+    own = [s for s in context.prior if s.side is context.sender and not s.rst]
     if any(trigger.ack == s.end + 1 for s in own):
         return None
     evidence = tuple(wording.other_connection(context, own[-1], trigger))
@@ -386,7 +386,7 @@ def _was_just_heard(context: ResetContext, trigger: Segment) -> bool:
 
 def _is_connecting(context: ResetContext) -> bool:
     """Whether the sender had asked for a connection and was not told that it had one."""
-    own = [s for s in context.prior if s.side is context.sender]
+    own = [s for s in context.prior if s.side is context.sender and not s.rst]
     answered = any(s.syn for s in context.prior if s.side is not context.sender)
     return bool(own) and not answered and all(s.syn and s.ack is None for s in own)
 
@@ -428,10 +428,10 @@ def _unknown(context: ResetContext) -> Diagnosis:
 ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _forged,
     _our_own,
+    _of_another_connection,
     _not_our_own,
     _refused,
     _half_open,
-    _of_another_connection,
     _middlebox,
     _echo,
     _data_after_close,
