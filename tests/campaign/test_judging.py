@@ -440,3 +440,20 @@ def test_a_cell_whose_timer_did_not_fire_is_not_reached() -> None:
         if cell.sequence == "idle-expiry"
     )
     assert cell.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() -> None:
+    """No proxy knows of a goodbye inside TLS. Of a FIN that answers ours it may be the maker."""
+    answered = [trial("fin-only", n, play(C.fin(), S.fin())) for n in range(3)]
+    unasked = [trial(WITHOUT, n, play(C.goodbye(), S.fin())) for n in range(3)]
+
+    plan = PlanFact((planned("fin-only"), planned(WITHOUT)))
+
+    def said(*facts: Fact) -> Result:
+        cell = judged(plan, *facts)["fin-only"]
+        return next(f.result for f in cell.findings if f.rule == SILENT)
+
+    assert said(*answered) is Result.INFO
+    assert said(*answered, *unasked) is Result.FAIL
+    assert said(*unasked, *answered) is Result.FAIL
+    assert said(ReachedFact("127.0.0.1:4433", {}), *answered) is Result.FAIL

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, play, silence
+from tests.judge.playbook import FIRST, STEP_NS, C, Line, S, crossing, gives_up, play, silence
 from tlsprobe.judge.closing import axes_of, closing_of, outcome_of, timing_of, words_of
 from tlsprobe.model.judgement import Axes, DataEnd, Outcome, Reader, TcpEnd, TlsEnd
 from tlsprobe.model.judgement import signature as text
@@ -288,3 +288,18 @@ def test_what_was_never_seen_has_no_duration() -> None:
 
 def test_crossing_ends_keep_their_order_on_the_wire() -> None:
     assert signature(play(crossing(S.notify() + S.fin(), C.notify()), S.rst())) == "nf N r"
+
+
+def test_an_rst_with_a_number_that_our_socket_did_not_wait_for_ended_nothing() -> None:
+    """A SYN proxy passes a server's RST on with the number of its own side: we went on sending."""
+    stray = S.rst(active=True).but(start=-70_000)
+    for behind in ((silence(0.3), C.again(FIRST)), (silence(0.3), gives_up())):
+        told = play(C.notify(), stray, *behind)
+        trace = replace(told, drive=replace(told.drive, events=_not_told(told)))
+        closing = closing_of(trace)
+        assert closing.server_end is None
+        assert axes_of(trace, closing).reader is Reader.TIMEOUT
+
+
+def _not_told(trace: Trace) -> tuple[DriverEvent, ...]:
+    return tuple(e for e in trace.drive.events if e.kind is not EventKind.RESET)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, Line, S, gives_up, play, silence, step
+from tests.judge.playbook import C, Line, S, crossing, gives_up, play, silence, step
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.maker import Maker, as_far_as_settled, maker_of
 from tlsprobe.judge.remedies import Situation, remedy_of
@@ -181,3 +181,32 @@ def test_nobody_is_told_to_mend_what_something_else_made(cause: Cause, side: Sid
     for provoked in (None, *Provoked):
         advice = remedy_of(Situation(cause, side, provoked)).advice
         assert Party.SERVER not in {one.party for one in advice}
+
+
+# --- a FIN in the server's name, and no alert ---------------------------------------------------
+
+_LIKE_A_PROXYS = [(silence(2), S.fin()), (C.fin(), S.fin()), (C.notify(), C.fin(), S.fin())]
+
+
+@pytest.mark.parametrize("lines", _LIKE_A_PROXYS)
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_fin_as_a_proxy_sends_it_breaks_no_must(tls: str, lines: tuple[Line, ...]) -> None:
+    """HAProxy in TCP mode and socat end idle connections so; a polite server failed for it."""
+    trace = play(*lines, tls=tls)
+    assert bad(judge(trace), Level.MUST, Level.SHOULD) == set()
+    assert any("no proxy before it" in r.text for r in judge(trace).results)
+    for known in (Knowledge(near=True), Knowledge(wordless=True)):
+        assert bad(judge(trace, known), Level.MUST)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (C.goodbye(), S.fin()),
+        (C.notify(), S.fin()),
+        (silence(2), S.data(), S.fin()),
+        (crossing(C.fin(), S.fin()),),
+    ],
+)
+def test_a_fin_that_no_proxy_sends_by_itself_is_the_servers(lines: tuple[Line, ...]) -> None:
+    assert bad(judge(play(*lines)), Level.MUST)

@@ -9,7 +9,20 @@ from dataclasses import replace
 
 import pytest
 
-from tests.judge.playbook import ALERT, C, S, due, gives_up, play, shaped, silence, step
+from tests.judge.playbook import (
+    ALERT,
+    FIRST,
+    C,
+    Line,
+    S,
+    Silence,
+    due,
+    gives_up,
+    play,
+    shaped,
+    silence,
+    step,
+)
 from tests.judge.scenarios import PASS, driven, result, with_event
 from tlsprobe.judge.path import CutOff, as_delivered, cut_off
 from tlsprobe.judge.verdict import judge
@@ -134,7 +147,7 @@ def test_a_window_that_opens_behind_the_end_is_of_no_use() -> None:
 
 
 def test_urgent_bytes_may_be_read_without_one_of_them() -> None:
-    story = play(C.notify(), C.fin(), S.fin())
+    story = play(C.notify(), S.fin())
     trace = shaped(story, (PathDid.MARKED_URGENT, OURS, 0, ALERT, 8))
     assert bad(story)
     assert bad(trace) == []
@@ -194,3 +207,28 @@ def test_the_reader_got_what_came_first_through_the_path() -> None:
     assert judged.axes.reader is Reader.RESET
     assert judged.outcome is Outcome.RESET_AFTER_FIN
     assert bad(trace) == []
+
+
+def in_vain(*before: Line, tls: str = "1.2", again: tuple[Line, ...] = ()) -> Trace:
+    """Our alert and our FIN, sent again and again until we give up."""
+    alert = FIRST + sum(not isinstance(line, Silence) for line in before)
+    tries = [line for wait in (0.2, 0.4, 0.8) for line in (silence(wait), C.again(alert))]
+    return play(*before, C.notify(), C.fin(), *tries, *again, silence(1), gives_up(), tls=tls)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_what_nobody_acknowledged_was_never_heard(tls: str) -> None:
+    """A path that swallows all: the server was said to keep a connection that it knew as open."""
+    judgement = judge(in_vain(tls=tls))
+    assert [found.rule for found in judgement.results if found.result in BAD] == []
+    assert any("never acknowledged" in note for note in judgement.notes)
+    assert "INTEROP-LEAK" in bad(in_vain(tls=tls, again=(S.ack(),)))
+
+
+def test_a_close_that_meets_nothing_on_an_idle_connection_tells_of_the_path() -> None:
+    assert bad(in_vain(silence(2))) == ["INTEROP-IDLE-SILENT"]
+
+
+def test_a_server_without_room_was_reached() -> None:
+    full = S.ack().but(window=0)
+    assert bad(in_vain(again=(full, C.again(FIRST), full)))

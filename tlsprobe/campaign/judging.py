@@ -318,6 +318,8 @@ class RunInJudgement:
             alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:
             alone = replace(alone, alert_alone=self._alert_alone(name))
+        if digest.wordless and self._is_wordless(name[1]):
+            alone = replace(alone, wordless=True)
         if digest.after_fin and self._aborts_after(name[1]):
             alone = replace(alone, aborts_after=True)
         if not digest.gave_up or name not in self._plans:
@@ -357,6 +359,11 @@ class RunInJudgement:
     def _aborts_after(self, tls: str) -> bool:
         """Whether the server resets behind its own FIN with nothing unread."""
         return any(tally.aborts_after for name, tally in self._by_cell.items() if name[1] == tls)
+
+    def _is_wordless(self, tls: str) -> bool:
+        """Whether the server closes without an alert where no proxy before it would close."""
+        cells = (tally for name, tally in self._by_cell.items() if name[1] == tls)
+        return sum(tally.unasked for tally in cells) >= CAUGHT
 
     def _far_side(self, known: _Known) -> FarFact | None:
         """What was seen of a trial's connection on the far side of a router, if anything."""

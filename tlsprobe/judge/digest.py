@@ -11,6 +11,7 @@ from tlsprobe.judge.causes.answers import read_to
 from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
+from tlsprobe.judge.maker import is_like_a_proxys, is_wordless
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence, Visible
@@ -47,6 +48,8 @@ def digest_of(trace: Trace) -> Digest:
         elif segment.fin:
             fin = True
     decided = gave_up is not None or behind_fin is not None
+    closing = closing_of(trace)
+    wordless = not early and is_wordless(trace, closing)
     return Digest(
         reached=trace.drive.failure is None and not early,
         conclusive=trace.coverage is not Coverage.HOLES,
@@ -62,6 +65,8 @@ def digest_of(trace: Trace) -> Digest:
         took_ns=_took_ns(trace),
         foreign=decided and any(map(looks_foreign, resets_of(trace))),
         visible=visible(trace.drive, trace.segments[:end]),
+        wordless=wordless,
+        unasked=wordless and not is_like_a_proxys(trace, closing),
     )
 
 
@@ -131,6 +136,7 @@ class Tally:
     aborts_after: int = 0
     alone: int = 0
     spoke: int = 0
+    unasked: int = 0
     visible: Counter[Visible] = field(default_factory=Counter)
 
     def count(self, digest: Digest, times: int = 1) -> None:
@@ -144,6 +150,7 @@ class Tally:
             self.aborts_after += times * digest.aborts_after
             self.alone += times * digest.alone
             self.spoke += times * digest.spoke
+            self.unasked += times * digest.unasked
             for what in digest.visible:
                 self.visible[what] += times
 

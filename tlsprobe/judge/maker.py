@@ -3,6 +3,10 @@
 An RST in the server's name need not be the server's. Its cause may say that something else made it
 (a box in between, a host without the connection), or nothing but its own header, which anybody can
 copy, says that the server did.
+
+Nor need a FIN be. A proxy that speaks TCP and not TLS (HAProxy in TCP mode, socat, a load balancer)
+ends idle connections with a FIN to both sides, and when one side has closed it may close the other
+before the rest has come: the alert that the server owed never had a chance.
 """
 
 from __future__ import annotations
@@ -10,22 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from tlsprobe.judge.closing import FIN, Closing
+from tlsprobe.judge.closing import FIN, Closing, WireEvent, before
+from tlsprobe.judge.waiting import LONG_NS, silence_of
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Level, Reset, Result, RuleResult
-from tlsprobe.model.trace import Side
+from tlsprobe.model.trace import ALERTS, Side, Trace
 
 
 class Maker(Enum):
     """Who made the end of the server's TCP direction.
 
     SERVER also where nothing ended it. UNSETTLED: it came in the server's name, and nothing says
-    whether the server made it.
+    whether the server made it. PERHAPS_A_PROXY: it is a FIN without an alert, as a proxy sends it.
     """
 
     SERVER = auto()
     OTHERS = auto()
     UNSETTLED = auto()
+    PERHAPS_A_PROXY = auto()
 
 
 def maker_of(closing: Closing, resets: Iterable[Reset], *, near: bool = False) -> Maker:
@@ -52,7 +58,43 @@ def is_by_others(resets: Iterable[Reset]) -> bool:
     return first is not None and first.before_fin and not first.cause.row.by_sender
 
 
-UNSETTLED = "if it was the server that reset, which nothing but the RST itself says"
+def is_wordless(trace: Trace, closing: Closing) -> bool:
+    """Whether the server's write side ended with a FIN, and no alert went before it."""
+    end = closing.server_end
+    if end is None or end.letter != FIN:
+        return False
+    alerts = (r for r in trace.drive.records if r.side is Side.SERVER and r.kind in ALERTS)
+    return not any(alerts)
+
+
+def is_like_a_proxys(trace: Trace, closing: Closing) -> bool:
+    """Whether the server's FIN is one that a proxy before it makes by itself.
+
+    It answers our FIN, or ends a long silence, into which nothing was said inside TLS: no proxy
+    that speaks TCP alone could.
+    """
+    end = closing.server_end
+    if end is None or end.letter != FIN:
+        return False
+    said = (r.time_ns for r in trace.drive.records if r.side is Side.SERVER)
+    if any(0 <= end.time_ns - time < LONG_NS for time in said):
+        return _answers_our_fin(trace, closing, end)
+    return _answers_our_fin(trace, closing, end) or silence_of(trace, closing) is not None
+
+
+def _answers_our_fin(trace: Trace, closing: Closing, end: WireEvent) -> bool:
+    ours = closing.first(Side.CLIENT, FIN)
+    if ours is None or not before(ours, end):
+        return False
+    fin = next((s for s in trace.segments if s.number == ours.packet), None)
+    answer = next((s for s in trace.segments if s.number == end.packet), None)
+    return fin is None or answer is None or (answer.ack or 0) > fin.end
+
+
+_UNSETTLED = {
+    Maker.UNSETTLED: "if it was the server that reset, which nothing but the RST itself says",
+    Maker.PERHAPS_A_PROXY: "if it was the server that closed, and no proxy before it",
+}
 
 
 def as_far_as_settled(
@@ -70,5 +112,5 @@ def as_far_as_settled(
     interop = result.level is Level.INTEROP  # what it does to clients it does, whoever made it
     if result.result is not Result.FAIL and (interop or result.result is not Result.WARN):
         return result
-    text = f"{result.text}, {UNSETTLED}"
+    text = f"{result.text}, {_UNSETTLED[maker]}"
     return RuleResult(result.rule, result.level, Result.INFO, text)

@@ -1,4 +1,6 @@
-"""What a shaper in our own path did to a connection, and what of it reached the server.
+"""What lay in the path of a connection, and what of it reached the server.
+
+Most of this is about a shaper of our own in it.
 
 The capture is made between the shaper and the server. What it shows may come in another order than
 it was written, twice, damaged, or never. A server's program knows nothing of that: its TCP hands
@@ -13,6 +15,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from tlsprobe.model.trace import (
+    Coverage,
     Drive,
     EventKind,
     PathDid,
@@ -31,6 +34,7 @@ class CutOff(StrEnum):
     URGENT = "our path marked bytes as urgent, which TCP may take out of the stream"
     NO_ROOM = "our path told the server that we had no room for what it had to say"
     UNSEEN = "our path held, lost or forged packets, and no capture tells what came of it"
+    UNANSWERED = "what we sent last was never acknowledged"
 
 
 def as_delivered(trace: Trace) -> Trace:
@@ -109,7 +113,7 @@ def cut_off(trace: Trace, delivered: Trace, end_ns: float = math.inf) -> CutOff 
     if any(s.did is PathDid.MARKED_URGENT for s in shaped):
         return CutOff.URGENT
     if not shaped:
-        return None
+        return CutOff.UNANSWERED if end_ns == math.inf and unanswered(trace) else None
     if not trace.segments and any(s.did in _UNSEEN for s in shaped):
         return CutOff.UNSEEN
     windows = [
@@ -121,6 +125,32 @@ def cut_off(trace: Trace, delivered: Trace, end_ns: float = math.inf) -> CutOff 
         return CutOff.NO_ROOM
     lost = len(delivered.drive.records) < len(trace.drive.records)
     return CutOff.UNHEARD if lost or _lacks_our_fin(trace.drive, delivered) else None
+
+
+_GONE = frozenset({EventKind.ABORTED, EventKind.CLOSED})
+
+_DEAD_NS = 1_000_000_000
+"""A host that is there acknowledges within 0.2 s, and what is sent again as often."""
+
+_TRIES = 3
+
+
+def unanswered(trace: Trace) -> tuple[Segment, ...]:
+    """What we sent again and again at the end, and nobody acknowledged; empty: there is no such.
+
+    A kernel acknowledges whatever its program does, or says that it has no room. So the path lost
+    what we sent, or what was said to it, or the host is gone.
+    """
+    if trace.coverage is not Coverage.WHOLE or any(e.kind in _GONE for e in trace.drive.events):
+        return ()
+    theirs = [s for s in trace.segments if s.side is Side.SERVER and not s.rst]
+    acked = max((s.ack or 0 for s in theirs), default=0)
+    since = theirs[-1].number if theirs else 0
+    tries = [s for s in trace.segments if s.number > since and _behind(s) > acked]
+    tries = [s for s in tries if s.side is Side.CLIENT and not (s.rst or s.syn)]
+    ended = trace.drive.events[-1].time_ns if trace.drive.events else 0
+    is_dead = len(tries) >= _TRIES and ended - tries[0].time_ns >= _DEAD_NS
+    return tuple(tries) if is_dead else ()
 
 
 def _lacks_our_fin(drive: Drive, delivered: Trace) -> bool:

@@ -1,12 +1,14 @@
 """Ends that ended nothing: a FIN or an RST in the midst of a connection that went on.
 
 Somebody on the way may send one in the name of an end. Where its numbers do not fit, its receiver
-drops it and goes on (RFC 9293 sections 3.5.3 and 3.10.7.3), which its later acknowledgements prove.
+drops it and goes on (RFC 9293 sections 3.5.3 and 3.10.7.3), which its later acknowledgements prove,
+or of our own side what it goes on to send: who was reset has no socket to send from. Linux's SYN
+proxy makes such RSTs of a server's: it leaves their numbers as they were.
 """
 
 from __future__ import annotations
 
-from tlsprobe.model.trace import Segment, Trace
+from tlsprobe.model.trace import EventKind, Segment, Side, Trace
 
 
 def unheeded_ends(trace: Trace) -> frozenset[int]:
@@ -17,6 +19,7 @@ def unheeded_ends(trace: Trace) -> frozenset[int]:
         segment.number
         for at, segment in ends
         if (segment.rst and _went_on(segment, segments[:at], segments[at + 1 :]))
+        or (segment.rst and _is_ignored_by_us(segment, trace, at))
         or (not segment.rst and _was_opened(segment, segments[at + 1 :]))
     )
 
@@ -35,6 +38,29 @@ def _went_on(rst: Segment, prior: tuple[Segment, ...], later: tuple[Segment, ...
         elif sent is not None and segment.ack is not None and segment.ack >= sent:
             return True
     return False
+
+
+_TOLD = frozenset({EventKind.RESET, EventKind.BROKEN_PIPE})
+
+_CROSSED_NS = 100_000_000
+"""So long packets that crossed an RST may take from our socket to where they are captured."""
+
+
+def _is_ignored_by_us(rst: Segment, trace: Trace, at: int) -> bool:
+    """Whether its number is not the one that our socket waited for, which went on regardless.
+
+    It sent more, or was read from in vain and never told that it was reset.
+    """
+    events = trace.drive.events
+    if rst.side is not Side.SERVER or not events:
+        return False
+    acks = (s.ack for s in trace.segments[:at] if s.side is Side.CLIENT and s.ack is not None)
+    if rst.start == max(acks, default=0):
+        return False
+    ours = (s for s in trace.segments[at + 1 :] if s.side is Side.CLIENT and not s.rst)
+    told = any(event.kind in _TOLD for event in events)
+    waits = (e for e in events if e.kind is EventKind.GAVE_UP and not told)
+    return any(one.time_ns - rst.time_ns > _CROSSED_NS for one in (*ours, *waits))
 
 
 def _behind(segment: Segment) -> int:

@@ -125,6 +125,8 @@ class Digest:
     took_ns: int = 0
     foreign: bool = False
     visible: frozenset[Visible] = frozenset()
+    wordless: bool = False
+    unasked: bool = False
 
     @property
     def waited(self) -> bool:
@@ -170,6 +172,8 @@ class Knowledge:
     some of them were of the same sequence, and ``odd`` the same without that condition.
     ``gave_up``: the server's kernel says that it gave this connection up itself. ``near``: the
     connection was over the loopback, so that nothing lies between client and server.
+    ``wordless``: in this TLS version the server was seen to end connections with a FIN and no alert
+    where no proxy before it would have.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
     packets' numbers.
@@ -189,6 +193,7 @@ class Knowledge:
     odd: int = 0
     gave_up: bool = False
     near: bool = False
+    wordless: bool = False
     room: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before, has_unread
-from tlsprobe.judge.path import CutOff
+from tlsprobe.judge.path import CutOff, unanswered
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
@@ -18,6 +18,7 @@ from tlsprobe.model.trace import (
     RecordKind,
     RemarkKind,
     Side,
+    Trace,
 )
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
@@ -216,11 +217,19 @@ _SILENCE_NS = 1_000_000_000
 
 
 def _idle_silent(given: RuleInput) -> Answer:
-    """A request on a connection that had been idle, and that nobody had ended by then."""
-    drive = given.trace.drive
+    """What we said on a connection that had been idle, and that nobody had ended by then."""
     request = _request_after_silence(given)
-    if request is None or given.aborted or drive.did(EventKind.MEETS) is not None:
+    if given.cut_off is CutOff.UNANSWERED and _is_after_silence(given.trace):
+        what = "a request" if request else "what we sent"
+        return Result.WARN, f"{what} on the idle connection, which looked open, met nothing"
+    is_race = given.trace.drive.did(EventKind.MEETS) is not None
+    if request is None or given.cut_off is not None or given.aborted or is_race:
         return None
+    return _met_by_request(given, request)
+
+
+def _met_by_request(given: RuleInput, request: Record) -> Answer:
+    drive = given.trace.drive
     if drive.answered >= drive.owed:
         return Result.PASS, "a request on the idle connection was answered"
     after = [
@@ -233,6 +242,14 @@ def _idle_silent(given: RuleInput) -> Answer:
     if after[:1] == [RST]:
         return Result.WARN, "a request on the idle connection, which looked open, met an RST"
     return (Result.PASS, "a request on the idle connection met its orderly end") if after else None
+
+
+def _is_after_silence(trace: Trace) -> bool:
+    """Whether what nobody acknowledged was sent into a long silence."""
+    first = unanswered(trace)[0]
+    before_it = (s for s in trace.segments if s.number < first.number and (s.length or s.ends))
+    last = max((s.time_ns for s in before_it), default=first.time_ns)
+    return first.time_ns - last >= _SILENCE_NS
 
 
 def _request_after_silence(given: RuleInput) -> Record | None:
@@ -254,6 +271,8 @@ def _cut_off(given: RuleInput) -> Answer:
     """What a server does that cannot hear us, or cannot answer. Nothing of it is its fault."""
     if given.cut_off is None or given.aborted:
         return None
+    if given.cut_off is CutOff.UNANSWERED:
+        return Result.INFO, f"{given.cut_off}: it was lost on the way, or the host is gone"
     if given.axes.tls is TlsEnd.NOTIFIED and given.axes.tcp is TcpEnd.FIN:
         return Result.PASS, f"{given.cut_off}: the server ended in good order all the same"
     how = {
@@ -273,7 +292,7 @@ def _self_notify(given: RuleInput) -> Answer:
         return None
     seen = given.seen or given.closing
     missing = [what for what, letter in _done(given) if not seen.first(Side.CLIENT, letter)]
-    if missing and given.cut_off is CutOff.UNHEARD:
+    if missing and given.cut_off in {CutOff.UNHEARD, CutOff.UNANSWERED}:
         return None  # as the sequence asks: the path kept it
     if missing:
         return Result.ERROR, f"the driver sent {' and '.join(missing)}, the capture has none"
@@ -427,6 +446,7 @@ INTEROP_RULES = (
         "An idle connection is given up with a close_notify or a FIN that the client can see, so"
         " that a later request on it is not met by an RST, or by silence.",
         _idle_silent,
+        if_cut_off=True,
         remedy=Remedy(
             "Pools: they take the connection for a live one, and the next request on it is lost or"
             " waits for its timeout.",

@@ -19,7 +19,13 @@ from tlsprobe.judge.closing import (
     judged_part,
     left_unread,
 )
-from tlsprobe.judge.maker import Maker, as_far_as_settled, maker_of
+from tlsprobe.judge.maker import (
+    Maker,
+    as_far_as_settled,
+    is_like_a_proxys,
+    is_wordless,
+    maker_of,
+)
 from tlsprobe.judge.path import CutOff
 from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
@@ -133,6 +139,9 @@ def rule_input(
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
     maker = maker_of(closing, resets, near=knowledge.near)
+    vouched = knowledge.near or knowledge.wordless
+    if not vouched and is_wordless(trace, closing) and is_like_a_proxys(trace, closing):
+        maker = Maker.PERHAPS_A_PROXY
     shaken = trace.drive.did(EventKind.HANDSHAKEN) is not None
     finished = shaken and trace.drive.tls is not None
     has_left = trace.drive.did(EventKind.CLOSED) is not None
