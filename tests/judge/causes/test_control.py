@@ -59,7 +59,7 @@ def test_a_control_that_ends_without_a_reset_says_unread() -> None:
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.HIGH)
     assert after.alternatives == ()
     assert (before.control, after.control) == (None, control)
-    assert after.evidence[:-1] == before.evidence
+    assert after.evidence[:-1] == before.evidence[:-1]  # whose last says that nobody vouches
     assert "'terminate'" in after.evidence[-1]
     assert "3 of 3" in after.evidence[-1]
 
@@ -120,7 +120,7 @@ def test_a_server_that_resets_every_close_does_so_on_purpose() -> None:
     after = reset_in_a_run(*UNREAD, control=None, cell_ends=always)
     assert (after.cause, after.confidence) == (Cause.DELIBERATE, Confidence.MEDIUM)
     assert after.alternatives == ANYBODYS
-    assert "every connection that it closes" in after.evidence[-1]
+    assert any("every connection that it closes" in said for said in after.evidence)
     once_not = (*always, ends_of_cell("terminate"))
     assert reset_in_a_run(*UNREAD, control=None, cell_ends=once_not).cause is Cause.UNREAD_AT_CLOSE
 
@@ -155,7 +155,7 @@ def test_a_clean_control_alone_does_not_make_it_sure(
 ) -> None:
     after = reset_in_a_run(*UNREAD, control=control, cell_ends=cell_ends)
     assert (after.cause, after.confidence) == (Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM)
-    assert after.alternatives == (Cause.DELIBERATE,)
+    assert after.alternatives == (Cause.DELIBERATE, Cause.MIDDLEBOX)
     assert after.control is not None
 
 

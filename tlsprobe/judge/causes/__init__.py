@@ -116,17 +116,19 @@ def _with_holes(found: Diagnosis, context: ResetContext, *, near: bool) -> Diagn
 def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
     """The answer where the RST's own header is all that says who made it.
 
-    What is unread at least explains a reset of a server that we drive; where nothing does, or a box
-    was caught in the run, it may as well be a forgery. So it may where the rest seems to prove what
-    was unread. Somebody's capture may be from anywhere: boxes reset at a request that they dislike,
-    and it is unanswered then.
+    It may as well be a forgery: boxes reset at a request that they dislike, or at an alert, and
+    that is unanswered then. Behind a FIN, what is unread at least explains a reset in somebody's
+    capture.
     """
     if context.passive or found.cause not in {*ALIKE, Cause.UNREAD_AFTER_FIN}:
         return found
     if context.fin is not None and context.sender is Side.CLIENT:
         return found
     is_bare = context.fin is None and (found.cause is Cause.DELIBERATE or not context.driven)
-    if is_bare or found.confidence is Confidence.HIGH:
+    is_ours = context.driven and context.sender is Side.SERVER
+    if is_ours:
+        found = replace(found, evidence=(*found.evidence, wording.UNVOUCHED))
+    if is_ours or is_bare or found.confidence is Confidence.HIGH:
         found = _or_middlebox(found)
     elif not odd:
         return found

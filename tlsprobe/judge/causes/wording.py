@@ -173,6 +173,7 @@ def all_answered(context: ResetContext) -> str:
     )
 
 
+UNVOUCHED = "nothing but its own header says that the server made it: a box on the way may have"
 CUT_SHORT = "a response was under way: the rest of it is discarded"
 
 
