@@ -57,10 +57,11 @@ def _is_ignored_by_us(rst: Segment, trace: Trace, at: int) -> bool:
     acks = (s.ack for s in trace.segments[:at] if s.side is Side.CLIENT and s.ack is not None)
     if rst.start == max(acks, default=0):
         return False
-    ours = (s for s in trace.segments[at + 1 :] if s.side is Side.CLIENT and not s.rst)
-    told = any(event.kind in _TOLD for event in events)
-    waits = (e for e in events if e.kind is EventKind.GAVE_UP and not told)
-    return any(one.time_ns - rst.time_ns > _CROSSED_NS for one in (*ours, *waits))
+    later = trace.segments[at + 1 :]
+    times = [s.time_ns for s in later if s.side is Side.CLIENT and not s.rst]
+    if not any(event.kind in _TOLD for event in events):
+        times += [e.time_ns for e in events if e.kind is EventKind.GAVE_UP]
+    return any(time - rst.time_ns > _CROSSED_NS for time in times)
 
 
 def _behind(segment: Segment) -> int:

@@ -416,3 +416,18 @@ def test_our_kernel_refuses_what_answers_another_connections_syn() -> None:
     trace = play(C.syn(), stale, C.rst(), C.again(1), stale, C.rst(), C.again(1), opened=False)
     found = [(r.side, r.cause, r.confidence) for r in resets_of(trace)]
     assert found == [(Side.CLIENT, Cause.CLOSED_ALREADY, Confidence.HIGH)] * 2
+
+
+@pytest.mark.parametrize("spoken", [True, False])
+def test_behind_a_fin_that_ends_a_silence_nobody_is_sure_who_refuses(spoken: bool) -> None:
+    """A box that ends idle connections in both names refuses what comes later in the server's."""
+    alert = [S.notify()] if spoken else []
+    lines: tuple[Line, ...] = (silence(2), *alert, S.fin(), C.request(), S.rst())
+    told = only(play(*lines))
+    assert (told.cause, Cause.MIDDLEBOX in told.alternatives) == (
+        Cause.DATA_AFTER_CLOSE,
+        not spoken,
+    )
+    assert told.confidence is (Confidence.HIGH if spoken else Confidence.MEDIUM)
+    (near,) = resets_of(play(*lines), Knowledge(near=True))
+    assert near.confidence is Confidence.HIGH

@@ -27,6 +27,7 @@ from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import carried, foreign_signs, notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.judge.causes.witnesses import is_vouched
+from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import FarFact, ResetNumbers
 from tlsprobe.model.judgement import Confidence, Reset
@@ -120,6 +121,8 @@ def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
     that is unanswered then. Behind a FIN, what is unread at least explains a reset in somebody's
     capture.
     """
+    if context.passive and found.confidence is Confidence.HIGH and _is_behind_anybodys_fin(context):
+        return replace(_or_middlebox(found), confidence=Confidence.MEDIUM)
     if context.passive or found.cause not in {*ALIKE, Cause.UNREAD_AFTER_FIN}:
         return found
     if context.fin is not None and context.sender is Side.CLIENT:
@@ -133,6 +136,19 @@ def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
     elif not odd:
         return found
     return replace(found, confidence=found.confidence.at_most_medium)
+
+
+def _is_behind_anybodys_fin(context: ResetContext) -> bool:
+    """Whether it answers what came behind a FIN that ended a silence of the server's, and no alert.
+
+    A box that ends idle connections in the names of both ends answers so what comes later.
+    """
+    fin = context.fin
+    if fin is None or context.sender is not Side.SERVER or not context.driven:
+        return False
+    said = (s.time_ns for s in context.prior if s.number < fin.number and (s.length or s.ends))
+    is_late = fin.time_ns - max(said, default=fin.time_ns) >= LONG_NS
+    return is_late and not any(r.side is Side.SERVER for r in context.alerts)
 
 
 def _beside_a_box(found: Diagnosis, context: ResetContext, foreign: int) -> Diagnosis:

@@ -60,7 +60,8 @@ def _data_lost(given: RuleInput) -> Answer:
         whole = given.axes.data is DataEnd.COMPLETE
         return (Result.PASS, "every response that was owed arrived whole") if whole else None
     if given.tls == "1.2" and given.client_led:
-        return Result.INFO, "the response was discarded after our close_notify, as TLS 1.2 asks"
+        owed = "no whole response came behind our close_notify"
+        return Result.INFO, f"{owed}: TLS 1.2 has a server send nothing more then"
     if given.axes.tcp is not TcpEnd.RESET and _left_unread(given):
         return None
     return _blamed(given)
