@@ -172,6 +172,16 @@ def test_row_4_also_follows_an_rst_in_place_of_a_fin() -> None:
     assert names(echo, first.packet)
 
 
+def test_a_repetition_that_crossed_the_reset_draws_an_echo() -> None:
+    """Its first copy had been acknowledged: it was called a second abort, on purpose."""
+    bare = S.rst().but(start=play(C.goodbye(), C.notify()).segments[-1].ack)
+    lines = (C.goodbye(), C.notify(), S.notify(), C.again(FIRST + 1), S.rst(active=True), bare)
+    first, echo = resets_of(play(*lines), Knowledge(near=True))
+    assert first.cause is Cause.UNREAD_AT_CLOSE
+    assert (echo.cause, echo.confidence) == (Cause.DATA_AFTER_CLOSE, MEDIUM)
+    assert names(echo, FIRST + 3)
+
+
 def test_the_echo_is_no_surer_than_the_reset_that_it_follows() -> None:
     """A box that reset both ends left the server no socket: it had not closed."""
     trace = stranger(play(S.rst(active=True), C.notify(), S.rst()))

@@ -108,19 +108,30 @@ def _is_disowned(context: ResetContext) -> bool:
 
 
 def _echo(context: ResetContext) -> Diagnosis | None:
-    earlier, trigger = context.earlier, context.trigger
+    earlier = context.earlier
     if earlier is None or earlier.cause is Cause.MIDDLEBOX or not context.passive:
         return None
+    trigger = context.trigger or (None if earlier.passive else _sent_again(context))
     if trigger is None:
         return None
     cause = Cause.DATA_AFTER_CLOSE if trigger.length else Cause.CLOSED_ALREADY
     if earlier.cause is Cause.NO_STATE:
         cause = Cause.NO_STATE
     said = (wording.echo(context, earlier.packet, trigger),)
-    if earlier.cause is Cause.UNKNOWN or Cause.MIDDLEBOX in earlier.alternatives:
+    unsure = context.trigger is None or earlier.cause is Cause.UNKNOWN
+    if unsure or Cause.MIDDLEBOX in earlier.alternatives:
         # It may not have been the sender's own: a box that reset both ends left it no socket.
         return Diagnosis(cause, Confidence.MEDIUM, said, (Cause.NO_STATE,))
     return Diagnosis(cause, Confidence.HIGH, said)
+
+
+def _sent_again(context: ResetContext) -> Segment | None:
+    """What the peer had sent once more: the first copy was taken, the second found no socket."""
+    fits = [s for s in context.prior if s.ack == context.rst.start and s.length and not s.rst]
+    last = next((s for s in reversed(fits) if s.side is context.sender.peer), None)
+    if last is None or not any(s.start == last.start for s in fits if s.number < last.number):
+        return None
+    return last if context.promptly(last, context.rst) else None
 
 
 def _data_after_close(context: ResetContext) -> Diagnosis | None:
