@@ -40,6 +40,8 @@ def maker_of(closing: Closing, resets: Iterable[Reset], *, near: bool = False) -
     ``near``: the connection was over the loopback, where a reset without packets is the server's.
     """
     end = closing.server_end
+    if end is None and any(r.side is Side.SERVER and r.packet in closing.unheeded for r in resets):
+        return Maker.OTHERS  # it may have ended it, and something in between kept that from us
     if end is None or end.letter == FIN:
         return Maker.SERVER
     found = [r for r in resets if r.side is Side.SERVER and r.packet == end.packet]
