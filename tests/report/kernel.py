@@ -92,8 +92,8 @@ def _blocks(servers: dict[str, dict[Side, Agreement]], runs: str) -> Iterator[Bl
     )
     if strangers := unprepared(name.rpartition("/")[2] for name in servers):
         yield Paragraph(
-            f"No profile ships for {len(strangers)} of these servers, and nothing was written for"
-            f" them: {', '.join(strangers)}."
+            f"No profile ships for {len(strangers)} of these servers, which nobody had probed"
+            f" before: {', '.join(strangers)}."
         )
     for side in Side:
         yield Heading(2, f"RSTs that the {side} sent")

@@ -88,7 +88,7 @@ def test_a_server_measured_later_joins_the_page_of_those_before(tmp_path: Path) 
     assert "| nginx-http2 | 1 | 0 | 1 | 0 | 0 | 0 |" in written
     assert "nginx-http2: unread-data-at-close against TCP_STATE 1 time." in written
     assert "| some-stranger | 1 | 1 | 0 | 0 | 1 | 0 |" in written
-    assert "for 1 of these servers, and nothing was written for them: some-stranger." in written
+    assert "for 1 of these servers, which nobody had probed before: some-stranger." in written
     again = agreement(lambda: facts(UNREAD, "TCP_ABORT_ON_CLOSE"))
     write_page(page, {"nginx-http2": Counted("2026-03-03", again)})
     kept = read_counts(page.with_suffix(".json"))
