@@ -20,7 +20,8 @@ import pytest
 from tlsprobe.catalogue import catalogue
 from tlsprobe.errors import SequenceError
 from tlsprobe.language import parse
-from tlsprobe.model.sequence import Awaited, Form, Step, Verb
+from tlsprobe.model.sequence import Awaited, Step
+from tlsprobe.model.verbs import Form, Verb
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import PROTOCOLS, protocol_of
 

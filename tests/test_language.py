@@ -27,7 +27,8 @@ from tlsprobe.language import (
     parse,
     parse_duration,
 )
-from tlsprobe.model.sequence import (
+from tlsprobe.model.sequence import Awaited, Group, Limit, Signal, Step, Wait
+from tlsprobe.model.verbs import (
     COUNTED,
     ENDS,
     FIN_TREATMENTS,
@@ -36,17 +37,11 @@ from tlsprobe.model.sequence import (
     TREATABLE,
     WRITES,
     Act,
-    Awaited,
     Form,
-    Group,
-    Limit,
     Operand,
     Place,
-    Signal,
-    Step,
     Treatment,
     Verb,
-    Wait,
 )
 
 HUGE = "9" * 400 + "s"

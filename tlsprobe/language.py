@@ -28,7 +28,8 @@ from typing import NamedTuple, NoReturn, TypeVar, assert_never
 
 from tlsprobe.errors import SequenceError
 from tlsprobe.model.alerts import CLOSE_NOTIFY, DESCRIPTIONS, LEVELS, alert_name, alert_number
-from tlsprobe.model.sequence import (
+from tlsprobe.model.sequence import Awaited, Group, Limit, Sequence, Signal, Step, Wait
+from tlsprobe.model.verbs import (
     COUNTED,
     ENDS,
     FIN_TREATMENTS,
@@ -37,18 +38,11 @@ from tlsprobe.model.sequence import (
     TREATABLE,
     WRITES,
     Act,
-    Awaited,
     Form,
-    Group,
-    Limit,
     Operand,
     Place,
-    Sequence,
-    Signal,
-    Step,
     Treatment,
     Verb,
-    Wait,
 )
 from tlsprobe.spelling import nearest
 

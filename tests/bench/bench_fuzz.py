@@ -43,8 +43,9 @@ from tlsprobe.fuzz.settings import Fuzzed, FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared
 from tlsprobe.language import format_groups, parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import Form, Limit, Sequence
+from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.target import Login, Target
+from tlsprobe.model.verbs import Form
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, make_conversation, offers, phrases
 from tlsprobe.reference.peer import IDLE_TIMEOUT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlsprobe.campaign.settings import JITTER, Settings, delay_of, in_order, plan
 from tlsprobe.catalogue import default_sequences, find_sequence
 from tlsprobe.model.run import Trial
-from tlsprobe.model.sequence import Form
+from tlsprobe.model.verbs import Form
 
 PLANS = plan(default_sequences(frozenset(Form), has_goodbye=True), Settings())
 

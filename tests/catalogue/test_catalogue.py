@@ -23,7 +23,7 @@ from tlsprobe.catalogue import (
 from tlsprobe.errors import UsageError
 from tlsprobe.judge.rules import RULES
 from tlsprobe.language import format_groups, parse
-from tlsprobe.model.sequence import WRITES, Form, Verb
+from tlsprobe.model.verbs import WRITES, Form, Verb
 
 
 def test_the_table_is_complete_and_in_order() -> None:

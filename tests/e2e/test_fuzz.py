@@ -30,7 +30,7 @@ from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.shared import Shared
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import WRITES, Verb
+from tlsprobe.model.verbs import WRITES, Verb
 from tlsprobe.report.schema import closed, fuzz_schema
 
 pytestmark = pytest.mark.packet_socket

@@ -12,7 +12,7 @@ from tlsprobe.fuzz.alphabet import CROWDS, LONGEST, alphabet, decode, encode, si
 from tlsprobe.fuzz.strategies import examples
 from tlsprobe.language import format_groups, parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import SHAPES, Form, Treatment, Verb
+from tlsprobe.model.verbs import SHAPES, Form, Treatment, Verb
 
 PHRASES = (b"ping\nping\n", b"by")
 LETTERS = alphabet(("1.3", "1.2"), frozenset(Form), has_goodbye=True, idle=2.0, phrases=PHRASES)

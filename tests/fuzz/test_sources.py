@@ -17,7 +17,7 @@ from tlsprobe.fuzz.sources import Sources
 from tlsprobe.fuzz.starting import first_examples
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import Form, Verb
+from tlsprobe.model.verbs import Form, Verb
 
 VERSIONS = ("1.3", "1.2")
 LETTERS = alphabet(VERSIONS, frozenset({Form.LARGE}), has_goodbye=True, idle=2.0)

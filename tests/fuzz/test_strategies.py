@@ -9,7 +9,7 @@ import pytest
 from tlsprobe.fuzz.alphabet import alphabet, simplicity
 from tlsprobe.fuzz.strategies import Enough, generate, homeless, shrink
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import WRITES, Form, Verb
+from tlsprobe.model.verbs import WRITES, Form, Verb
 
 LETTERS = alphabet(("1.3", "1.2"), frozenset({Form.LARGE}), has_goodbye=True)
 

@@ -23,8 +23,9 @@ from tlsprobe.model.run import (
     Spread,
     Trial,
 )
-from tlsprobe.model.sequence import Sequence, Step, Verb
+from tlsprobe.model.sequence import Sequence, Step
 from tlsprobe.model.trace import Coverage, Gap, Record, RecordKind, Side, Stage, Trace
+from tlsprobe.model.verbs import Verb
 
 CLEAN = play(C.notify(), S.notify() + S.fin(), C.fin())
 CLEAN_SLOWLY = play(C.notify(), S.notify(), S.fin(), C.fin())

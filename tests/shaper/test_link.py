@@ -19,8 +19,8 @@ import trio
 from tests.children import child
 from tests.servers import GENEROUS_S, loopbacks
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.model.sequence import Treatment
 from tlsprobe.model.trace import PathDid
+from tlsprobe.model.verbs import Treatment
 from tlsprobe.shaper.link import Lane, open_shaper, why_not
 from tlsprobe.shaper.protocol import Do, Order
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.model.sequence import Treatment
 from tlsprobe.model.trace import PathDid, Side
+from tlsprobe.model.verbs import Treatment
 from tlsprobe.shaper.packet import ACK, FIN, PSH, RST, SYN, URG, TcpPacket
 from tlsprobe.shaper.rules import MOST_ACTIONS, Offsets, Path, Treated
 

@@ -23,16 +23,9 @@ from tlsprobe.campaign.repeats import (
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.spoiled import SHORT_S, TIMED
 from tlsprobe.model.run import CellPlan, Plan
-from tlsprobe.model.sequence import (
-    PASSES_TIME,
-    RELEASES,
-    TAKES_TIME,
-    Form,
-    Limit,
-    Sequence,
-    Verb,
-)
+from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.trace import Drive, EventKind
+from tlsprobe.model.verbs import PASSES_TIME, RELEASES, TAKES_TIME, Form, Verb
 
 LONG_IDLE = 20.0
 """Seconds of idling from which on races run beside everything else, so that nobody waits twice."""

@@ -14,20 +14,8 @@ from typing import assert_never
 from tlsprobe.errors import SequenceError, UsageError
 from tlsprobe.language import parse
 from tlsprobe.model.behaviour import Who
-from tlsprobe.model.sequence import (
-    ANNOUNCES,
-    ENDS,
-    RACES,
-    WRITES,
-    Awaited,
-    Form,
-    Group,
-    Limit,
-    Sequence,
-    Signal,
-    Step,
-    Verb,
-)
+from tlsprobe.model.sequence import Awaited, Group, Limit, Sequence, Signal, Step
+from tlsprobe.model.verbs import ANNOUNCES, ENDS, RACES, WRITES, Form, Verb
 from tlsprobe.spelling import nearest
 
 

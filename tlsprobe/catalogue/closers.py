@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tlsprobe.catalogue import Entry
 from tlsprobe.model.behaviour import Who
 from tlsprobe.model.protocols import HTTP
-from tlsprobe.model.sequence import Verb
+from tlsprobe.model.verbs import Verb
 
 _CLIENTS = frozenset({Who.MOST, Who.SOME})
 _ENDS = frozenset({Verb.CLOSE_NOTIFY, Verb.FIN})

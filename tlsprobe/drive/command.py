@@ -14,8 +14,9 @@ import trio
 
 from tlsprobe.drive.connection import Connection, GivenUp
 from tlsprobe.drive.greeting import greet
-from tlsprobe.model.sequence import Sequence, Verb
+from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.trace import EventKind, RemarkKind, Stage
+from tlsprobe.model.verbs import Verb
 from tlsprobe.protocols.conversation import Control
 
 _OF_ITS_OWN = "no session of an earlier connection can be offered on one that another asks for"

@@ -17,7 +17,7 @@ import trio
 from tlsprobe.drive.deadline import Deadline
 from tlsprobe.drive.route import Route
 from tlsprobe.drive.tcp import Hold, TcpTransport
-from tlsprobe.model.sequence import Limit, Signal, Treatment, Wait
+from tlsprobe.model.sequence import Limit, Signal, Wait
 from tlsprobe.model.trace import (
     Drive,
     DriverEvent,
@@ -29,6 +29,7 @@ from tlsprobe.model.trace import (
     Side,
     Stage,
 )
+from tlsprobe.model.verbs import Treatment
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.shaper.link import Lane
 from tlsprobe.shaper.protocol import Do

@@ -29,8 +29,9 @@ from tlsprobe.drive.route import Route
 from tlsprobe.drive.script import Racing, drive
 from tlsprobe.drive.segments import piece_of
 from tlsprobe.language import parse
-from tlsprobe.model.sequence import Sequence, Step, Verb
+from tlsprobe.model.sequence import Sequence, Step
 from tlsprobe.model.trace import ALERTS, Drive, EventKind, Side
+from tlsprobe.model.verbs import Verb
 
 SWEEP = (-0.005, -0.002, -0.001, -0.0005, -0.0002, 0.0, 0.0002, 0.0005, 0.001, 0.002)
 """Distances from the expected expiry, in seconds, at which requests meet it; by trial."""

@@ -28,17 +28,9 @@ from tlsprobe.drive.segments import (
     sends,
     treated_ranges,
 )
-from tlsprobe.model.sequence import (
-    Act,
-    Awaited,
-    Form,
-    Group,
-    Limit,
-    Sequence,
-    Step,
-    Verb,
-)
+from tlsprobe.model.sequence import Awaited, Group, Limit, Sequence, Step
 from tlsprobe.model.trace import CLOSING_REMARKS, Drive, EventKind, Mark, RemarkKind, Stage
+from tlsprobe.model.verbs import Act, Form, Verb
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.shaper.protocol import Do
 

@@ -14,19 +14,9 @@ from typing import Literal, assert_never
 from tlsprobe.drive.connection import Connection, GivenUp, Piece
 from tlsprobe.drive.tcp import Hold
 from tlsprobe.model.alerts import CLOSE_NOTIFY, is_error
-from tlsprobe.model.sequence import (
-    ENDS,
-    MALFORMED,
-    ODD,
-    WRITES,
-    Act,
-    Form,
-    Group,
-    Step,
-    Treatment,
-    Verb,
-)
+from tlsprobe.model.sequence import Group, Step
 from tlsprobe.model.trace import RecordKind
+from tlsprobe.model.verbs import ENDS, MALFORMED, ODD, WRITES, Act, Form, Treatment, Verb
 from tlsprobe.records.sealing import MOST_CONTENT
 from tlsprobe.tls import TlsSession
 

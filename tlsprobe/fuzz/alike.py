@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tlsprobe.fuzz.alphabet import FEW
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import TAKES_TIME, Form, Limit, Step, Verb
+from tlsprobe.model.sequence import Limit, Step
+from tlsprobe.model.verbs import TAKES_TIME, Form, Verb
 
 
 def holds(example: Example, shorter: Example) -> bool:

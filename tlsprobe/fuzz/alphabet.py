@@ -17,7 +17,8 @@ from tlsprobe.fuzz.chapters import moves_of
 from tlsprobe.fuzz.move import Move
 from tlsprobe.language import format_groups
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import (
+from tlsprobe.model.sequence import Awaited, Group, Sequence, Step
+from tlsprobe.model.verbs import (
     ANNOUNCES,
     ENDS,
     NEEDS_OUR_HALF,
@@ -25,12 +26,8 @@ from tlsprobe.model.sequence import (
     RELEASES,
     SENDS_FIN,
     WRITES,
-    Awaited,
     Form,
-    Group,
     Place,
-    Sequence,
-    Step,
     Verb,
 )
 

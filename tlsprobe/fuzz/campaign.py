@@ -33,8 +33,9 @@ from tlsprobe.fuzz.strategies import homeless
 from tlsprobe.fuzz.suspects import MANY
 from tlsprobe.fuzz.trying import Counts, Prober
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import Awaited, Verb
+from tlsprobe.model.sequence import Awaited
 from tlsprobe.model.target import Target, endpoint
+from tlsprobe.model.verbs import Verb
 from tlsprobe.protocols import Conversations, offers, phrases
 
 COMPARED = 8

@@ -11,7 +11,8 @@ from itertools import product
 
 from tlsprobe.fuzz.move import Move
 from tlsprobe.model.alerts import FATAL
-from tlsprobe.model.sequence import FIN_TREATMENTS, MALFORMED, Form, Step, Treatment, Verb
+from tlsprobe.model.sequence import Step
+from tlsprobe.model.verbs import FIN_TREATMENTS, MALFORMED, Form, Treatment, Verb
 
 CONTROL, WIRE = "control", "wire"
 

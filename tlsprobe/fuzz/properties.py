@@ -17,17 +17,8 @@ from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.rules import IGNORE_AFTER, RULES
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Doubt, Result, TcpEnd
-from tlsprobe.model.sequence import (
-    ANNOUNCES,
-    ENDS,
-    ODD,
-    RACES,
-    SPEAKS,
-    WRITES,
-    Awaited,
-    Form,
-    Verb,
-)
+from tlsprobe.model.sequence import Awaited
+from tlsprobe.model.verbs import ANNOUNCES, ENDS, ODD, RACES, SPEAKS, WRITES, Form, Verb
 
 _NOTIFY = ("TLS12-NOTIFY", "TLS12-ANSWER", "TLS13-NOTIFY")
 _END_NOW = (

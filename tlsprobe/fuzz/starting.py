@@ -18,7 +18,8 @@ from tlsprobe.errors import SequenceError
 from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.language import format_bytes, format_groups, format_wait, parse
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.sequence import Form, Limit, Sequence
+from tlsprobe.model.sequence import Limit, Sequence
+from tlsprobe.model.verbs import Form
 
 _UNLIKE = (
     *("fin", "close_notify", "terminate", "request; fin", "close_notify; send"),

@@ -32,9 +32,10 @@ from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import Control, TcpEnd
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
 from tlsprobe.model.run import Trial
-from tlsprobe.model.sequence import RACES, TAKES_TIME, Limit, Sequence, Verb
+from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Stage, Trace
+from tlsprobe.model.verbs import RACES, TAKES_TIME, Verb
 from tlsprobe.protocols import spoken
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff import capture as sniffer

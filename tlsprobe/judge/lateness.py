@@ -21,7 +21,6 @@ from tlsprobe.judge.path import forged, is_treated
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
-from tlsprobe.model.sequence import PASSES_TIME, SHAPES, TAKES_TIME, Verb
 from tlsprobe.model.trace import (
     Coverage,
     DriverEvent,
@@ -32,6 +31,7 @@ from tlsprobe.model.trace import (
     Side,
     Trace,
 )
+from tlsprobe.model.verbs import PASSES_TIME, SHAPES, TAKES_TIME, Verb
 
 BURST_WITHIN_NS = 1_000_000
 """How far apart segments may leave that are meant to leave back to back."""

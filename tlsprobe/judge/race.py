@@ -23,8 +23,8 @@ from tlsprobe.judge.owed import MEET_WITHIN_NS
 from tlsprobe.judge.spread import spread
 from tlsprobe.model.judgement import Doubt, ExpiryOutcome, Judgement, Outcome
 from tlsprobe.model.run import ExpiryCounts, JudgedTrial, Race, Spread
-from tlsprobe.model.sequence import RACES, Verb
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, RecordKind, Side, Trace
+from tlsprobe.model.verbs import RACES, Verb
 
 _Z = 1.959964
 """Two-sided 95 %."""

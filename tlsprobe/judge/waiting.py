@@ -14,7 +14,6 @@ from itertools import pairwise
 from tlsprobe.judge.closing import Closing, WireEvent
 from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.knowledge import Knowledge, Silence, Timer
-from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import (
     CLOSING_REMARKS,
     Coverage,
@@ -24,6 +23,7 @@ from tlsprobe.model.trace import (
     Side,
     Trace,
 )
+from tlsprobe.model.verbs import Verb
 
 _MOMENT_NS = 50_000_000
 """An end that follows so soon belongs to what came before it: no server has a shorter timer."""

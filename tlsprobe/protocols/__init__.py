@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlsprobe.model.profile import Profile
-from tlsprobe.model.sequence import Form
 from tlsprobe.model.target import Login, Target
+from tlsprobe.model.verbs import Form
 from tlsprobe.protocols.amqp import AMQP
 from tlsprobe.protocols.chat import CHAT
 from tlsprobe.protocols.conversation import Conversation, Phase

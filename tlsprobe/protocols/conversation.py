@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from tlsprobe.model.sequence import Form
 from tlsprobe.model.trace import Remark, RemarkKind
+from tlsprobe.model.verbs import Form
 
 MOST_REMARKS = 32
 """How many remarks a conversation keeps: a server may repeat itself without end."""

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import trio
 
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.model.sequence import Treatment
 from tlsprobe.model.trace import Shaped
+from tlsprobe.model.verbs import Treatment
 from tlsprobe.netns import inside
 from tlsprobe.shaper.process import INSIDE
 from tlsprobe.shaper.protocol import LARGEST, Answer, Do, Order, Setup, read_answer, written

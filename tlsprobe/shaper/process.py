@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from tlsprobe.model.sequence import Treatment
+from tlsprobe.model.verbs import Treatment
 from tlsprobe.shaper.packet import TcpPacket, build, parse
 from tlsprobe.shaper.protocol import (
     LARGEST,

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from tlsprobe.model.sequence import Treatment
 from tlsprobe.model.trace import PathDid, Shaped, Side
+from tlsprobe.model.verbs import Treatment
 from tlsprobe.shaper.packet import ACK, FIN, PSH, RST, SYN, URG, TcpPacket
 
 MOST_ACTIONS = 500

@@ -17,8 +17,8 @@ from tlsprobe.judge.causes.table import Diagnosis
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Control
 from tlsprobe.model.knowledge import CellEnds, Knowledge
-from tlsprobe.model.sequence import WRITES, Verb
 from tlsprobe.model.trace import CLOSING_REMARKS, Coverage, EventKind, RecordKind, Side
+from tlsprobe.model.verbs import WRITES, Verb
 
 ENOUGH = 3
 """Trials that make an attribution surer."""

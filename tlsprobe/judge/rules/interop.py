@@ -9,7 +9,7 @@ from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
-from tlsprobe.model.sequence import Signal, Verb
+from tlsprobe.model.sequence import Signal
 from tlsprobe.model.trace import (
     Coverage,
     EventKind,
@@ -20,6 +20,7 @@ from tlsprobe.model.trace import (
     Side,
     Trace,
 )
+from tlsprobe.model.verbs import Verb
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
 

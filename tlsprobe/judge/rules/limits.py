@@ -10,8 +10,8 @@ from tlsprobe.judge.closing import FIN, RST, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd, TlsEnd
-from tlsprobe.model.sequence import Verb
 from tlsprobe.model.trace import CLOSING_REMARKS, EventKind, Record, RecordKind, RemarkKind, Side
+from tlsprobe.model.verbs import Verb
 
 _OURS = "tlsprobe's own"
 _LAST = CLOSING_REMARKS | {RemarkKind.GOAWAY}

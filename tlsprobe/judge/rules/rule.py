@@ -31,8 +31,8 @@ from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult, TlsEnd
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
-from tlsprobe.model.sequence import Form, Verb
 from tlsprobe.model.trace import EventKind, Record, RecordKind, Side, Trace
+from tlsprobe.model.verbs import Form, Verb
 
 _HALF = f"{Verb.SEND} {Form.CUT}"
 
