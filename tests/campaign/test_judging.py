@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.judge.playbook import Act, C, Line, S, gives_up, play, silence, step
-from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, judged_run
+from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, alone, judged_run
 from tlsprobe.catalogue import catalogue, control_of
 from tlsprobe.language import format_groups
 from tlsprobe.model.causes import Cause
@@ -457,3 +457,13 @@ def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() 
     assert said(*answered, *unasked) is Result.FAIL
     assert said(*unasked, *answered) is Result.FAIL
     assert said(ReachedFact("127.0.0.1:4433", {}), *answered) is Result.FAIL
+
+
+@pytest.mark.parametrize(
+    ("host", "near"), [("127.0.0.1", True), ("::1", True), ("192.0.2.7", False)]
+)
+def test_a_connection_tells_by_itself_that_it_never_left_the_machine(host: str, near: bool) -> None:
+    """A fuzz run has no more: over the loopback no proxy ends a connection for its server."""
+    trace = play(C.fin(), S.fin())
+    told = replace(trace, drive=replace(trace.drive, client=(host, 50000)))
+    assert alone(trial("fin-only", 0, told)).near is near

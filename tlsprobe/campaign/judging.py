@@ -126,7 +126,8 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
 
 def alone(fact: TrialFact) -> Knowledge:
     """What is known about a trial of which the others tell nothing."""
-    return Knowledge(load=fact.load)
+    client = fact.trace.drive.client
+    return Knowledge(load=fact.load, near=client is not None and is_loopback(client[0]))
 
 
 @dataclass(frozen=True, slots=True)
