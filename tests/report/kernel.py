@@ -74,14 +74,14 @@ def kernel_page(
     return tuple(_blocks(servers, runs))
 
 
-_HTTP2 = "-http2"
-"""What the lab adds to the name of a server that it asks in HTTP/2 as well."""
-
-
 def unprepared(servers: Iterable[str]) -> list[str]:
-    """Those for which no profile ships: nothing was known of them before they were measured."""
-    known = set(list_profiles())
-    return [name for name in servers if not {name, name.removesuffix(_HTTP2)} & known]
+    """Those for which no profile ships: nothing was known of them before they were measured.
+
+    A server may have several, each with what was asked behind its name.
+    """
+    known = tuple(list_profiles())
+    ours = {*known, *(f"{server}-{asked}" for server in known for asked in known)}
+    return [name for name in servers if name not in ours]
 
 
 def _blocks(servers: dict[str, dict[Side, Agreement]], runs: str) -> Iterator[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.judge.playbook import C, S, play
-from tests.report.kernel import agreement, kernel_page, lines, write_page
+from tests.report.kernel import agreement, kernel_page, lines, unprepared, write_page
 from tests.report.kernel_counts import Counted, read_counts
 from tlsprobe.model.facts import Fact, KernelFact, Load, ReachedFact, TrialFact
 from tlsprobe.model.kernel import KernelReset
@@ -94,3 +94,8 @@ def test_a_server_measured_later_joins_the_page_of_those_before(tmp_path: Path) 
     kept = read_counts(page.with_suffix(".json"))
     assert [kept[name].day for name in kept] == ["2026-03-03", "2026-02-02"]
     assert kept["nginx-http2"].sides[Side.SERVER].right == 1
+
+
+def test_a_server_that_was_asked_in_several_ways_is_known() -> None:
+    asked = ["vsftpd-ftps-upload", "nginx-http2", "envoy", "a-stranger"]
+    assert unprepared(asked) == ["a-stranger"]
