@@ -11,7 +11,7 @@ from tlsprobe.judge.causes.answers import read_to
 from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
-from tlsprobe.judge.maker import is_like_a_proxys, is_wordless
+from tlsprobe.judge.maker import is_like_a_proxys, is_wordless, spoke_alert
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence, Visible
@@ -48,8 +48,7 @@ def digest_of(trace: Trace) -> Digest:
         elif segment.fin:
             fin = True
     decided = gave_up is not None or behind_fin is not None
-    closing = closing_of(trace)
-    wordless = not early and is_wordless(trace, closing)
+    wordless, unasked = (False, False) if early else _wordless(trace)
     return Digest(
         reached=trace.drive.failure is None and not early,
         conclusive=trace.coverage is not Coverage.HOLES,
@@ -66,8 +65,17 @@ def digest_of(trace: Trace) -> Digest:
         foreign=decided and any(map(looks_foreign, resets_of(trace))),
         visible=visible(trace.drive, trace.segments[:end]),
         wordless=wordless,
-        unasked=wordless and not is_like_a_proxys(trace, closing),
+        unasked=unasked,
     )
+
+
+def _wordless(trace: Trace) -> tuple[bool, bool]:
+    """Whether the server ended with a FIN and no alert; and whether no proxy would have then."""
+    if spoke_alert(trace):
+        return False, False  # as most do: how it closed need not be looked at for that
+    closing = closing_of(trace)
+    wordless = is_wordless(trace, closing)
+    return wordless, wordless and not is_like_a_proxys(trace, closing)
 
 
 def _took_ns(trace: Trace) -> int:

@@ -63,10 +63,12 @@ def is_by_others(resets: Iterable[Reset]) -> bool:
 def is_wordless(trace: Trace, closing: Closing) -> bool:
     """Whether the server's write side ended with a FIN, and no alert went before it."""
     end = closing.server_end
-    if end is None or end.letter != FIN:
-        return False
-    alerts = (r for r in trace.drive.records if r.side is Side.SERVER and r.kind in ALERTS)
-    return not any(alerts)
+    return end is not None and end.letter == FIN and not spoke_alert(trace)
+
+
+def spoke_alert(trace: Trace) -> bool:
+    """Whether the server sent an alert."""
+    return any(r.side is Side.SERVER and r.kind in ALERTS for r in trace.drive.records)
 
 
 def is_like_a_proxys(trace: Trace, closing: Closing) -> bool:
@@ -78,10 +80,11 @@ def is_like_a_proxys(trace: Trace, closing: Closing) -> bool:
     end = closing.server_end
     if end is None or end.letter != FIN:
         return False
+    if _answers_our_fin(trace, closing, end):
+        return True
     said = (r.time_ns for r in trace.drive.records if r.side is Side.SERVER)
-    if any(0 <= end.time_ns - time < LONG_NS for time in said):
-        return _answers_our_fin(trace, closing, end)
-    return _answers_our_fin(trace, closing, end) or silence_of(trace, closing) is not None
+    just_said = any(0 <= end.time_ns - time < LONG_NS for time in said)
+    return not just_said and silence_of(trace, closing) is not None
 
 
 def _answers_our_fin(trace: Trace, closing: Closing, end: WireEvent) -> bool:
