@@ -19,7 +19,7 @@ FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
 .DEFAULT_GOAL := help
-.PHONY: help install test-deps compiled demo check test lint format bench docs clean
+.PHONY: help install test-deps compiled demo check test explore lint format bench docs clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -46,6 +46,9 @@ test: install  ## the whole test suite
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
 	$(PYTEST) $(SPREAD) auto -m "not alone"
 	$(PYTEST) $(CALMLY) -m alone tests/e2e
+
+explore: install  ## the property tests with new examples, and twenty times as many
+	$(PYTEST) $(SPREAD) logical --hypothesis-profile explore -m "hypothesis and not ($(NEEDY))"
 
 lint: install  ## style, format and types
 	.venv/bin/ruff check .

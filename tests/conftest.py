@@ -30,10 +30,17 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 gc.set_threshold(COLLECT_EVERY)
 
 
-# Time is never what a property is about, and a busy machine is slow to think of examples. Under
-# continuous integration Hypothesis has settings of its own to begin with: the same examples always.
-settings.register_profile("tlsprobe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Time is never what a property is about, and a busy machine is slow to think of examples. The
+# same examples each time: a change is not refused for what another one, long landed, did wrong.
+settings.register_profile(
+    "tlsprobe", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tlsprobe")
+
+# For `make explore`: new examples, and many, to find what the same ones cannot.
+settings.register_profile(
+    "explore", settings.get_profile("tlsprobe"), derandomize=False, max_examples=2000
+)
 
 # For `make check`: an eighth of the examples, so that the daily loop takes less than a minute.
 settings.register_profile("quick", settings.get_profile("tlsprobe"), max_examples=12)

@@ -117,6 +117,16 @@ THREE_SIGNS = [
 ]
 
 
+def test_a_doubt_who_made_it_takes_nothing_from_what_its_header_shows() -> None:
+    """An answer behind a FIN that ended a silence may be a box's: here three signs say it is."""
+    foreign = S.rst().but(ttl=OTHER_TTL, ip_id=JUMPED)
+    reset = first(
+        play(C.data(), silence(0.3), S.fin(), C.notify(), foreign, S.data(), rtt_ns=FAR_NS)
+    )
+    assert (reset.cause, reset.confidence) == (Cause.MIDDLEBOX, Confidence.HIGH)
+    assert Cause.MIDDLEBOX not in reset.alternatives
+
+
 @pytest.mark.parametrize("lines", TWO_SIGNS)
 def test_row_2_two_signs_are_a_middlebox_perhaps(lines: tuple[Line, ...]) -> None:
     reset = first(play(*lines, rtt_ns=FAR_NS))

@@ -121,6 +121,8 @@ def _unvouched(found: Diagnosis, context: ResetContext, odd: int) -> Diagnosis:
     that is unanswered then. Behind a FIN, what is unread at least explains a reset in somebody's
     capture.
     """
+    if found.cause is Cause.MIDDLEBOX:
+        return found
     if context.passive and found.confidence is Confidence.HIGH and _is_behind_anybodys_fin(context):
         return replace(_or_middlebox(found), confidence=Confidence.MEDIUM)
     if context.passive or found.cause not in {*ALIKE, Cause.UNREAD_AFTER_FIN}:
