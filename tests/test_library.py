@@ -30,6 +30,7 @@ def at_the_top() -> None:
     assert Path.cwd() == ROOT, "run pytest from the top of the project"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["probe", "probe_sync", "judge", "explain", "failing", "complaint"]
 )
@@ -46,6 +47,7 @@ def test_every_name_is_there_and_documented(name: str) -> None:
     assert name in dir(tlsprobe)
 
 
+@pytest.mark.slow
 def test_importing_it_is_cheap_and_importing_a_room_changes_nothing() -> None:
     code = """
 import sys, tlsprobe
@@ -66,6 +68,7 @@ except AttributeError as error:
     assert done.stdout == "module 'tlsprobe' has no attribute 'nothing'\n"
 
 
+@pytest.mark.slow
 def test_it_says_nothing_and_keeps_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +92,7 @@ def test_it_says_nothing_and_keeps_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_the_run_and_a_baseline_is_compared(tmp_path: Path) -> None:
     with tlsprobe.reference_server("silent") as address:
         probe = partial(

@@ -66,6 +66,7 @@ def test_a_test_that_fails_shows_the_ladder(pytester: pytest.Pytester) -> None:
     done.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
+@pytest.mark.slow
 def test_what_the_project_waives_fails_no_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     waiver = '[[waiver]]\nrule = "TLS13-NOTIFY"\nreason = "known"\n'

@@ -27,6 +27,7 @@ def asked(port: int, profile: str = "raw") -> RunSettings:
     return RunSettings((one,), command=("--target", "x"))
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_a_get_speaks_http() -> None:
     async def main() -> None:
         async with running(("polite",)) as ports:
@@ -42,6 +43,7 @@ def test_a_server_that_answers_a_get_speaks_http() -> None:
     trio.run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["premature", "premature-reset"])
 def test_a_server_that_answers_none_is_probed_for_its_tls(name: str) -> None:
     async def main() -> None:

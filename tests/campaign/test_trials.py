@@ -114,6 +114,7 @@ def settings(**options: object) -> Settings:
     return Settings(**given)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_every_connection_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = []
 
@@ -127,6 +128,7 @@ def test_every_connection_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) ->
     assert all(turn <= start for turn, start in zip(turns, spy.starts, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 3])
 def test_the_concurrency_is_reached_and_never_exceeded(
     monkeypatch: pytest.MonkeyPatch, most: int

@@ -70,6 +70,7 @@ def test_they_change_nothing(chosen: list[str]) -> None:
         assert answer(text) == quick
 
 
+@pytest.mark.slow
 def test_a_packet_that_two_pieces_share_is_found() -> None:
     """Where the one piece ends in the middle of the word by which it is known."""
     before = "x" * 60 + "\n"

@@ -52,6 +52,7 @@ def run(folder: Path, text: str, *words: str) -> Ran:
     return tlsprobe("run", "--out", "out", *words, cwd=folder)
 
 
+@pytest.mark.slow
 def test_targets_and_options_come_from_the_file(ports: dict[str, int], tmp_path: Path) -> None:
     ran = run(tmp_path, FILE.format(**ports), "--github")
     assert ran.code == 1, ran.err
@@ -71,6 +72,7 @@ def test_the_command_line_beats_the_file(ports: dict[str, int], tmp_path: Path) 
     assert ran.run.target.name == "legacy"
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_with_its_file(ports: dict[str, int], tmp_path: Path) -> None:
     text = FILE.format(**ports)
     assert run(tmp_path, text, "--target", "legacy").code == 1

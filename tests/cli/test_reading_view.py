@@ -39,6 +39,7 @@ def shown(file: str, stream: io.StringIO) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_both_passes_of_a_long_file_are_shown_and_taken_away(capture: str) -> None:
     text = shown(capture, Terminal())
     assert "pass 1 of 2: 100 %" in text
@@ -46,6 +47,7 @@ def test_both_passes_of_a_long_file_are_shown_and_taken_away(capture: str) -> No
     assert text.endswith("\r\x1b[K")
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_elsewhere(capture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not shown(capture, io.StringIO())
     monkeypatch.setattr(reading_view, "LONG", 1 << 40)

@@ -31,6 +31,7 @@ def test_the_list_of_verbs_imports_none_of_what_they_need() -> None:
     assert not imported("--help") & (HEAVY | {"pydantic", "msgspec", "h2"})
 
 
+@pytest.mark.slow
 def test_explaining_a_capture_starts_neither_an_event_loop_nor_tls(tmp_path: Path) -> None:
     pasted = tmp_path / "pasted.txt"
     pasted.write_text(RESET)

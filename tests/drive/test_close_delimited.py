@@ -66,6 +66,7 @@ def test_a_fin_alone_does_not_end_it_whole(pem: Path, version: TlsVersion) -> No
     assert (found.answered, found.cut_short, found.ended_early) == (0, True, False)
 
 
+@pytest.mark.slow
 @BOTH
 def test_nothing_at_all_ends_nothing(pem: Path, version: TlsVersion) -> None:
     found = driven(pem, version, notifies=False, fin=False)

@@ -112,6 +112,7 @@ def test_early_data_that_is_refused_is_sent_again(tmp_path: Path) -> None:
     assert [r.kind for r in found.records if r.side is Side.CLIENT] == [H, D, H, D, N]
 
 
+@pytest.mark.slow
 def test_a_server_without_early_data_is_asked_behind_the_handshake() -> None:
     with patient_servers("polite") as ports:
         found = driven("early; await response; close_notify; fin; drain", ports["polite"])

@@ -40,6 +40,7 @@ def late_pong(sock: socket.socket, session: TlsSession) -> None:
     until_left(sock)
 
 
+@pytest.mark.slow
 def test_a_response_has_the_time_for_an_answer(pem: Path) -> None:
     late = tls_server(server_context(pem), late_pong)
     assert driven(late, "request; abort", PLENTY).worked
@@ -59,6 +60,7 @@ def test_so_has_the_handshake(pem: Path) -> None:
     assert not driven(until_left, "request; abort", 0.0).worked
 
 
+@pytest.mark.slow
 def test_an_end_that_does_not_come_is_not_waited_for_as_long(pem: Path) -> None:
     act = tls_server(server_context(pem), late_pong)
     begun = time.monotonic()

@@ -89,6 +89,7 @@ def lines() -> list[str]:
     return sorted(printed)
 
 
+@pytest.mark.slow
 def test_every_line_is_one_that_the_command_line_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_cut_anywhere_costs_the_unfinished_line_alone(
     assert len(found) >= sum(end <= cut for end in ends) - 1
 
 
+@pytest.mark.slow
 def test_a_cut_at_every_byte_yields_a_prefix(tmp_path: Path) -> None:
     path = tmp_path / FACTS_FILE
     write(path, TRIALS[:2])

@@ -163,6 +163,7 @@ def test_a_worker_has_died_when_the_scheduler_knows_it_no_more(
     assert (heard, len(scheduler.cancelled)) == (died if lost else [], int(lost))
 
 
+@pytest.mark.slow
 def test_who_finds_no_worker_any_more_is_lost() -> None:
     """They may go between the look at whether there is room, and the order."""
     heard: list[Word] = []

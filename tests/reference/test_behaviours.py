@@ -206,6 +206,7 @@ def test_half_closing_resets_behind_its_fin(version: str, ports: dict[str, int])
 # --- servers that do not end ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @BOTH
 def test_lingering_waits_for_our_fin(version: str, ports: dict[str, int]) -> None:
     with connected(ports["lingering"], version) as client:

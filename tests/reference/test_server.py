@@ -71,6 +71,7 @@ def refuses(port: int) -> bool:
 # --- life and death -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_servers_listen_on_every_loopback_until_standard_input_ends() -> None:
     with process() as (server, ports):
         assert tuple(ports) == DEMO
@@ -178,6 +179,7 @@ def test_a_line_without_end(polite: int) -> None:
     assert pings(polite)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", loopbacks())
 def test_two_hundred_at_the_same_time(host: str, polite: int) -> None:
     """All are open at once, and served in turn: the server ends whoever idles for a second."""

@@ -301,6 +301,7 @@ def test_a_spoiled_record_is_answered_with_an_alert(version: TlsVersion, pem: Pa
         assert kinds(session.receive(b"\x17\x03\x03\x00\x20" + bytes(32))) == [D]
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("end", ["close_notify", "failure"])
 def test_nothing_is_kept_of_what_follows_the_end(version: TlsVersion, end: str, pem: Path) -> None:

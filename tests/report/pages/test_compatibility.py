@@ -86,6 +86,7 @@ def test_forty_five_servers_fit_any_screen(width: int, encoding: str, is_transpo
     assert [line for line in lines if line != line.rstrip()] == []
 
 
+@pytest.mark.slow
 def test_every_server_and_every_sequence_is_there() -> None:
     text = many_shown(80, "utf-8", is_transposed=False)
     for name in (*CLOSED, *(f"vendor-{number}" for number in range(45))):
