@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from tlsprobe.judge.rules import undecided
+from tlsprobe.model.causes import cause_named
 from tlsprobe.model.judgement import Doubt
 from tlsprobe.model.run import CaptureFacts, CountedFrom, Idle, Plan, Run
 from tlsprobe.report.document import SUMMARY_KEYS
@@ -217,7 +218,13 @@ def describe_cause(why: Why) -> str:
 
 def describe_loose_cause(why: Why) -> str:
     """A reset without a finding: whose it was, and why."""
-    whose = "our own side reset" if why.facts.side == "client" else "the server reset"
+    cause = cause_named(why.facts.cause)
+    if why.facts.side == "client":
+        whose = "our own side reset"
+    elif cause is not None and not cause.row.by_sender:
+        whose = "a reset came in the server's name"
+    else:
+        whose = "the server reset"
     return f"{whose}: {describe_cause(why)}"
 
 

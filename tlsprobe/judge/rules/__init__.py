@@ -16,6 +16,7 @@ from tlsprobe.judge.rules.interop import IDLE_RACE, INTEROP_RULES, expiry_outcom
 from tlsprobe.judge.rules.limits import LIMIT_RULES
 from tlsprobe.judge.rules.protocols import PROTOCOL_RULES
 from tlsprobe.judge.rules.renegotiation import RENEGOTIATION_RULES
+from tlsprobe.judge.rules.resets import RESET_RULES
 from tlsprobe.judge.rules.resumption import RESUMPTION_RULES
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, apply, rule_input
 from tlsprobe.judge.rules.stopping import STOPPING_RULES
@@ -41,7 +42,8 @@ __all__ = [
 _CHAPTERS = (
     *(TLS_RULES, FAILURE_RULES, RENEGOTIATION_RULES, RESUMPTION_RULES, EARLY_DATA_RULES),
     TRUNCATION_RULES,
-    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, LIMIT_RULES, INTEROP_RULES),
+    *(HTTP_RULES, TCP_RULES, PROTOCOL_RULES, STOPPING_RULES, LIMIT_RULES, RESET_RULES),
+    INTEROP_RULES,
 )
 
 IGNORE_AFTER = ("TLS12-IGNORE-AFTER", "TLS13-IGNORE-AFTER")

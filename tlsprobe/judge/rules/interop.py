@@ -7,7 +7,7 @@ from tlsprobe.judge.path import CutOff, unanswered
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
 from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
-from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Provoked, Result, TcpEnd, TlsEnd
+from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Result, TcpEnd, TlsEnd
 from tlsprobe.model.protocols import SENDER_ENDS
 from tlsprobe.model.sequence import Signal
 from tlsprobe.model.trace import (
@@ -25,29 +25,6 @@ from tlsprobe.model.verbs import Verb
 IDLE_RACE = "INTEROP-IDLE-RACE"
 
 _OURS = "tlsprobe's own"
-
-
-def _reset_before_fin(given: RuleInput) -> Answer:
-    if given.closing.server_end is None or given.aborted:
-        return None
-    if given.axes.tcp is not TcpEnd.RESET:
-        return Result.PASS, "no reset came before the server's FIN"
-    if given.not_the_servers:
-        who = "a reset that the server did not make came in place of a FIN"
-        return Result.INFO, f"{who}: a reader gets ECONNRESET, not EOF"
-    return Result.WARN, "the server reset in place of a FIN: a reader gets ECONNRESET, not EOF"
-
-
-def _reset_after_fin(given: RuleInput) -> Answer:
-    if given.closing.server_end is None or given.aborted or given.axes.tcp is TcpEnd.RESET:
-        return None
-    if given.axes.tcp is TcpEnd.FIN_RESET:
-        ours = all(reset.cause.row.by_sender for reset in given.server_resets[:1])
-        who = "the server reset" if ours else "a reset that the server did not make came"
-        if any(reset.provoked is Provoked.DATA for reset in given.server_resets):
-            return Result.INFO, f"{who} after its FIN: what we had sent met no reader and is lost"
-        return Result.INFO, f"{who} after its FIN: readers saw EOF, reset metrics count it"
-    return Result.PASS, "no reset came after the server's FIN"
 
 
 def _data_lost(given: RuleInput) -> Answer:
@@ -334,26 +311,6 @@ def _done(given: RuleInput) -> list[tuple[str, str]]:
 
 
 INTEROP_RULES = (
-    Rule(
-        "INTEROP-RESET-BEFORE-FIN",
-        _OURS,
-        Level.INTEROP,
-        "server",
-        "A reader gets EOF, not ECONNRESET: a read error can tear down a forwarder's tunnel.",
-        _reset_before_fin,
-        in_handshake=True,
-        timed=True,
-    ),
-    Rule(
-        "INTEROP-RESET-AFTER-FIN",
-        _OURS,
-        Level.INTEROP,
-        "server",
-        "No reset follows the FIN: harmless to readers, but metrics and firewalls count it.",
-        _reset_after_fin,
-        in_handshake=True,
-        timed=True,
-    ),
     Rule(
         "INTEROP-DATA-LOST",
         _OURS,
