@@ -153,7 +153,7 @@ def test_what_is_shown_is_escaped() -> None:
     ("content", "why"),
     [
         ("", "it is empty"),
-        ("Dear all,\nit does not work.\n", "among its 2 lines is no packet"),
+        ("Dear all,\nit does not work.\n", "none of its 2 lines is a packet"),
         (f"IP {A} > {B}: tcp 37\n", "of 1 packets none could be read"),
         (b"\x7fELF" + bytes(100), "neither pcap, pcapng nor text"),
         (b"BZh91AY&SY", "its bzip2 data end in the middle"),

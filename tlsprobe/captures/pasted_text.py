@@ -56,8 +56,8 @@ class PastedText:
         self.packet_list.begin()
         self._lists_any = learned.lists_any
         self._table = Table()
-        self._lines = TextLines()
-        self._rejoining = Rejoining(learned.wrapping)
+        self._lines = TextLines(learned.passed)
+        self._rejoining = Rejoining(learned.wrapping, learned.passed.cells)
         self._number = self._highest = 0
         self._dissected: Dissected | None = None
         self._dissected_at = 0

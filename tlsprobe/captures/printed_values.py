@@ -7,23 +7,10 @@ from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 
+from tlsprobe.captures.services import port_of_service
+
 SECOND = 10**9
 """One second in nanoseconds."""
-
-# The names that a program prints depend on its machine's table; these are the same everywhere.
-_SERVICES = {
-    **{"ssh": 22, "smtp": 25, "domain": 53, "http": 80, "pop3": 110, "imap2": 143, "imap": 143},
-    **{"ldap": 389, "https": 443, "submissions": 465, "urd": 465, "submission": 587, "ldaps": 636},
-    **{"imaps": 993, "pop3s": 995, "mysql": 3306, "postgresql": 5432, "amqp": 5672, "amqps": 5671},
-    **{"redis": 6379, "http-alt": 8080, "https-alt": 8443, "secure-mqtt": 8883, "mqtt": 1883},
-    **{"ftp": 21, "ftps": 990, "sip-tls": 5061, "ms-sql-s": 1433, "webcache": 8080},
-    **{"telnet": 23, "kerberos": 88, "sunrpc": 111, "nntp": 119, "netbios-ssn": 139, "bgp": 179},
-    **{"microsoft-ds": 445, "nfs": 2049, "ms-wbt-server": 3389, "sip": 5060, "ircd": 6667},
-    **{"http-proxy": 3128, "kafka": 9092, "mongodb": 27017},
-}
-
-SERVICE_PORTS = frozenset(_SERVICES.values())
-"""Ports that hardly any client has."""
 
 
 def packed(address: str) -> bytes | None:
@@ -39,8 +26,9 @@ def port_of(name: str) -> int | None:
     """The port that a number or a service's name stands for; None if it is neither."""
     if name.isascii() and name.isdigit():
         return int(name) if len(name) <= 5 and int(name) <= 0xFFFF else None
-    if name in _SERVICES:
-        return _SERVICES[name]
+    known = port_of_service(name)
+    if known is not None:
+        return known
     try:
         return socket.getservbyname(name, "tcp")
     except (OSError, UnicodeError, ValueError):

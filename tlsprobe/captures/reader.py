@@ -20,6 +20,7 @@ from typing import BinaryIO, cast
 from tlsprobe.captures.archive import ARCHIVE, begins_archive, members
 from tlsprobe.captures.foreign import FOREIGN
 from tlsprobe.captures.frame_reading import FrameReading
+from tlsprobe.captures.own_files import facts_in, own_file, own_hint
 from tlsprobe.captures.packing import Packing, packing_of
 from tlsprobe.captures.pcap import PCAP_MAGICS
 from tlsprobe.captures.pieces import CHUNK, Pieces, Watch
@@ -110,6 +111,8 @@ def _recognised(name: str, file: BinaryIO, cut: str | None, watch: Watch | None 
     for magic, hint in FOREIGN.items():
         if head.startswith(magic):
             raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", hint)
+    if ours := own_file(head):
+        raise CaptureUnreadable(f"{name}: {ours}", own_hint(Path(name)))
     if not is_text(head):
         raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", HINT)
     from tlsprobe.captures.text_reading import TextReading  # noqa: PLC0415 - brings many patterns
@@ -147,7 +150,9 @@ def _captures_in(folder: Path) -> str | None:
         found = sorted(one for one in folder.iterdir() if one.suffix in {".pcap", ".pcapng"})
     except OSError:
         return None
-    return f"name a capture in it: {found[0]}" if found else "name a file"
+    if found:
+        return f"name a capture in it: {found[0]}"
+    return own_hint(facts) if (facts := facts_in(folder)) else "name a file"
 
 
 def _name_of(stream: BinaryIO) -> str:

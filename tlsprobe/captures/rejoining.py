@@ -1,9 +1,11 @@
-"""Puts the lines of a packet list together again that a terminal or a mailer has wrapped.
+"""Puts the lines of a packet list together again that a terminal, a mailer or a page has broken.
 
 A terminal breaks a line at its last column, in the middle of a word; a mailer breaks between words.
 Which of them it was is told by the joints at which only one of the two leaves numbers that make
-sense; where both were at work, nothing is joined. What tcpdump prints needs none of this: its
-packets are found wherever they stand (`tlsprobe.captures.printed_packet`).
+sense; where both were at work, nothing is joined. A table that was copied from a page may have
+each of its cells on a line of its own (`tlsprobe.captures.passed_on` counts them). What tcpdump
+prints needs none of this: its packets are found wherever they stand
+(`tlsprobe.captures.printed_packet`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from tlsprobe.captures.passed_on import begins_cells, joined_cells
 from tlsprobe.captures.printed_packet import Unreadable
 from tlsprobe.captures.text_lines import Line
 from tlsprobe.captures.wireshark_line import Row, begins_row, is_clean, read_row
@@ -87,10 +90,15 @@ def _makes_sense(piece: str, rest: str, *, hard: bool) -> bool:
 
 
 class Rejoining:
-    """Give it lines, get lines; those of one row of a wrapped list, or of psml, as one."""
+    """Give it lines, get lines; those of one row of a wrapped list, or of psml, as one.
 
-    def __init__(self, wrapping: Wrapping | None) -> None:
+    ``cells`` is how many lines make a row where each cell stands on one of its own, else 0.
+    """
+
+    def __init__(self, wrapping: Wrapping | None, cells: int = 0) -> None:
         self._wrapping = wrapping
+        self._row_of = cells
+        self._apart: list[Line] = []
         self._held: Line | None = None
         self._pieces = 0
         self._last = ""
@@ -98,6 +106,9 @@ class Rejoining:
 
     def feed(self, line: Line) -> Iterator[Line]:
         """One more line: what is whole now."""
+        if self._row_of:
+            yield from self._gather(line)
+            return
         cell = _SECTION.fullmatch(line.text)
         if cell is not None:
             if self._cells or (self._held is not None and "<packet>" in self._held.text):
@@ -121,9 +132,28 @@ class Rejoining:
 
     def finish(self) -> Iterator[Line]:
         """What waits for more."""
+        apart, self._apart = self._apart, []
+        yield from apart
         held, self._held = self._held, None
         if held is not None:
             yield held
+
+    def _gather(self, line: Line) -> Iterator[Line]:
+        """A cell on a line of its own: the row, when it is the last of one."""
+        if not line.text.strip():
+            return
+        self._apart.append(line)
+        while len(self._apart) > 1:
+            if not begins_cells(self._apart[0].text, self._apart[1].text):
+                yield self._apart.pop(0)
+            elif len(self._apart) < self._row_of:
+                return
+            else:
+                # A number where Info belongs is that of the next row: a cell is missing.
+                short = self._apart[-1].text.strip().isdigit()
+                row, self._apart = self._apart, self._apart[-1:] if short else []
+                text = joined_cells([cell.text for cell in row[: len(row) - short]])
+                yield Line(text, row[0].number, row[0].column, text)
 
     def _row_of_cells(self, line: Line) -> Line:
         text, self._cells = "  ".join(self._cells), []

@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain, islice
 
 from tlsprobe.captures.dissected_text import begins_packet, tells_flags
 from tlsprobe.captures.logs import Logs
 from tlsprobe.captures.named_columns import Columns, named_columns
+from tlsprobe.captures.passed_on import PassedOn, is_quoted_printable, passed_on
 from tlsprobe.captures.printed_packet import Printed, Unreadable
 from tlsprobe.captures.rejoining import Rejoining, Wrapping, wrapping_of
 from tlsprobe.captures.text_lines import Line, TextLines
@@ -66,7 +68,7 @@ class Table:
 
 @dataclass(slots=True)
 class LearnedLists:
-    """What `learn` found: the packet list, how it was wrapped, whether there is any, and logs.
+    """What `learn` found: the packet list, what was done to it, whether there is any, and logs.
 
     ``lines`` counts lines; without ``may_hold`` none of them is part of a packet. ``row`` and
     ``frame`` are the numbers of the latest packet in a list and of the latest one in full.
@@ -74,6 +76,7 @@ class LearnedLists:
 
     packet_list: PacketList
     wrapping: Wrapping | None = None
+    passed: PassedOn = field(default_factory=PassedOn)
     lists_any: bool = False
     may_hold: bool = False
     lines: int = 0
@@ -85,19 +88,23 @@ class LearnedLists:
 def learn(pieces: Iterable[bytes]) -> LearnedLists:
     """What the lists of a text tell, read from its start to its end."""
     learned = LearnedLists(PacketList())
-    lines, table = TextLines(), Table()
+    table = Table()
+    lines: TextLines | None = None
     rejoining: Rejoining | None = None
     before = ""
     for piece in pieces:
+        if lines is None:
+            learned.passed = _passed_on(piece)
+            lines = TextLines(learned.passed)
         fresh = list(lines.feed(piece))
         before = _looked_over(learned, before, fresh)
         if rejoining is None:
             learned.wrapping = wrapping_of([line.text for line in fresh[:_LOOKED_AT]])
-            rejoining = Rejoining(learned.wrapping)
+            rejoining = Rejoining(learned.wrapping, learned.passed.cells)
         for line in fresh:
             for whole in rejoining.feed(line):
                 _saw(learned, table, whole)
-    rejoining = rejoining or Rejoining(None)
+    lines, rejoining = lines or TextLines(), rejoining or Rejoining(None)
     last = list(lines.finish())
     _looked_over(learned, before, last)
     for line in last:
@@ -108,6 +115,14 @@ def learn(pieces: Iterable[bytes]) -> LearnedLists:
     learned.lines = lines.count
     learned.may_hold |= learned.lists_any
     return learned
+
+
+def _passed_on(head: bytes) -> PassedOn:
+    """What was done to a text that begins like this."""
+    in_mail = is_quoted_printable(head)
+    lines = TextLines(PassedOn(in_mail))
+    first = [line.text for line in islice(chain(lines.feed(head), lines.finish()), _LOOKED_AT)]
+    return passed_on(first, quoted_printable=in_mail)
 
 
 def _looked_over(learned: LearnedLists, before: str, lines: list[Line]) -> str:

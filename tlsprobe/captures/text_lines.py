@@ -10,7 +10,10 @@ import codecs
 import html
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
+
+from tlsprobe.captures.passed_on import SOFT_BREAK, PassedOn, QuotedPrintable, row_begin
 
 LINE_LIMIT = 1 << 16
 """Longer lines are cut there, like any other wrapped line."""
@@ -40,13 +43,34 @@ _TYPOGRAPHY = str.maketrans(
 )
 _MISREAD_ARROWS = "\u00e2\u2020\u2019", "\u0393\u00e5\u00c6", "\u00e2\u0086\u0092"
 """The bytes of an arrow, read as Windows-1252, code page 437 or Latin-1."""
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_COLOURS = re.compile(
+    r"\x1b\[[0-9;:?]{0,40}[A-Za-z]|\x1b\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]"
+)
+"""What sets colours in a terminal, or its title."""
+_LOST_COLOURS = re.compile(
+    r"(?:\^\[|\\x1b|\\033|\\e|\\u001b|\ufffd)?\[(?:[0-9;]{1,40}m|m(?![\w\]]))(?:\[K)?",
+    re.IGNORECASE,
+)
+"""The same where its first character was lost or spelled out."""
+_SPELLED_ARROWS = re.compile(r"\\u(?:2192|003e)", re.IGNORECASE)
+"""An arrow in a string of JSON; Go spells out the plain one, too."""
+_LINKS = re.compile(r"\[([^\[\]()]{1,100})\]\((?:https?|mailto):[^()\s]{1,200}\)")
 _ESCAPES = re.compile(r"\\([\[\]>.|_*#-])|\*\*")
 _CELLS = re.compile(r"</t[dh]>[ \t]{0,8}<t[dh]\b[^<>]{0,200}>", re.IGNORECASE)
 _TAGS = re.compile(
-    r"</?(?:pre|code|br|p|div|span|t[rdh]|table|tbody|thead|samp|tt|li)\b[^<>]{0,200}>",
+    r"</?(?:pre|code|br|p|div|span|t[rdh]|table|tbody|thead|samp|tt|li|[ou]l)\b[^<>]{0,200}>",
     re.IGNORECASE,
 )
+_INLINE_TAGS = re.compile(
+    r"</?(?:a|b|i|u|em|strong|font|mark|kbd|var|small|big|del|ins|wbr)\b[^<>]{0,400}>",
+    re.IGNORECASE,
+)
+"""Tags that may stand in the middle of a word, as a link does around an address."""
+_ROW_OF_TABLE = re.compile(r"<tr\b(?!.*</tr)", re.IGNORECASE)
+_BREAKS = re.compile(
+    r"<br\b[^<>]{0,100}>|</(?:p|div|tr|li|pre)>|(?:\\r)?\\n(?=[\s\d\"'>\[]|$)", re.IGNORECASE
+)
+"""Where a line ends in HTML or in a string of JSON; looked for only in lines that hold packets."""
 _QUOTED = re.compile(r"[ \t]*(?:[>|] ?)+")
 _ONLY_WRAPPED = re.compile(
     r"[\w.:%-]+ *:(?: |$)"
@@ -69,6 +93,8 @@ _LOGGED = re.compile(
 )
 """What a log puts in front of each line that a program printed."""
 _MOST_LOGS = 2
+_MOST_OF_ROW = 60
+"""Lines of a row of an HTML table."""
 _JSON_PACKET = re.compile(r"\{[ \t]{0,8}\"_index\"[ \t]{0,8}:")
 
 
@@ -96,19 +122,28 @@ def is_text(head: bytes) -> bool:
 class TextLines:
     """Give it bytes of text, get lines. ``count`` is how many there were so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, passed: PassedOn | None = None) -> None:
+        passed = passed or PassedOn()
         self.count = 0
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._mail = QuotedPrintable() if passed.quoted_printable else None
+        self._is_prefixed = passed.prefixed
         self._rest = ""
         self._quotes = 0
+        # The lines of a row of an HTML table that goes on.
+        self._row: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[Line]:
         """The lines that are complete."""
         if self._decoder is None:
             self._decoder = codecs.getincrementaldecoder(_encoding(data))("replace")
-        *whole, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        meant = data if self._mail is None else self._mail.feed(data)
+        *whole, self._rest = (self._rest + self._decoder.decode(meant)).split("\n")
         for line in whole:
-            yield from self._line(line)
+            if self._row or "<tr" in line or "<TR" in line:
+                yield from self._of_table(line)
+            else:
+                yield from self._line(line)
         if len(self._rest) > LINE_LIMIT:
             # A line without an end is taken as wrapped; its last part may still grow.
             *ready, self._rest = _pieces(self._rest)
@@ -116,22 +151,55 @@ class TextLines:
 
     def finish(self) -> Iterator[Line]:
         """The line that only the end of the text completes."""
+        if self._mail is not None and self._decoder is not None:
+            self._rest += self._decoder.decode(self._mail.finish())
         last, self._rest = self._rest, ""
-        if last:
+        if self._row:
+            yield from self._end_row(last)
+        elif last:
             yield from self._line(last)
+
+    def _of_table(self, line: str) -> Iterator[Line]:
+        """A row of an HTML table becomes one line, however many it stood on."""
+        if self._row and ("<tr" in line.lower() or len(self._row) > _MOST_OF_ROW):
+            yield from self._end_row("")
+        if "</tr" in line.lower() or not (self._row or _ROW_OF_TABLE.search(line)):
+            yield from self._end_row(line)
+        else:
+            self._row.append(line)
+
+    def _end_row(self, line: str) -> Iterator[Line]:
+        lines, self._row = [*self._row, *([line] if line else [])], []
+        yield from self._line(" ".join(lines))
+        self.count += max(len(lines) - 1, 0)
 
     def _line(self, line: str, pieces: list[str] | None = None) -> Iterator[Line]:
         self.count += 1
         start = 0
+        broken = line.count(SOFT_BREAK) if self._mail is not None else 0
+        if broken:
+            line = line.replace(SOFT_BREAK, "")
         for piece in _pieces(line) if pieces is None else pieces:
             plain, removed, self._quotes = _plain(piece, self._quotes)
+            if self._is_prefixed and (begin := row_begin(plain)):
+                plain, removed = plain[begin:], removed + begin
             text = plain.replace("\t", " ") if "\t" in plain else plain
             yield Line(text, self.count, start + removed + 1, plain)
             start += len(piece)
+        self.count += broken
 
 
 def _pieces(line: str) -> list[str]:
     """The line, in pieces if it is very long or holds several packets of JSON."""
+    if "Seq=" in line or "Flags [" in line:
+        ends = [found.end() for found in _BREAKS.finditer(line)]
+        if ends and '"_index"' not in line:
+            parts = [line[one:two] for one, two in pairwise([0, *ends, len(line)])]
+            return [piece for part in parts if part for piece in _short_pieces(part)]
+    return _short_pieces(line)
+
+
+def _short_pieces(line: str) -> list[str]:
     if len(line) <= LINE_LIMIT and line.count('"_index"') < 2:
         return [line]
     begins = [found.start() for found in _JSON_PACKET.finditer(line)]
@@ -184,10 +252,15 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
             line = line.replace(arrow, ">")
         line = line.replace("\n", " ").translate(_TYPOGRAPHY)
     if "</" in line or "<br" in line or "<pre" in line:
-        line = _TAGS.sub(" ", _CELLS.sub("\t", line))
+        line = _INLINE_TAGS.sub("", _TAGS.sub(" ", _CELLS.sub("\t", line)))
     if "\x1b" in line:
         line = _COLOURS.sub("", line)
+    if "[0m" in line or "[m" in line:
+        line = _LOST_COLOURS.sub("", line)
+    if "](" in line:
+        line = _LINKS.sub(lambda found: found[1], line)
     if "\\" in line or "**" in line:
+        line = _SPELLED_ARROWS.sub(">", line)
         line = _ESCAPES.sub(lambda found: found[1] or "", line)
     begin = _behind_log(line)
     quoted = _QUOTED.match(line, begin)

@@ -36,10 +36,12 @@ class TextReading(Counts):
             said = f"{self.name}: it holds no packet, but lines of a log\n{logs.answer()}"
             raise CaptureUnreadable(said, logs.hint())
         if not self.total:
-            where = f"among its {self._lines} lines is no packet that tcpdump or Wireshark printed"
-            raise CaptureUnreadable(f"{self.name}: {where}", HINT)
+            where = "its one line" if self._lines == 1 else f"none of its {self._lines} lines"
+            no = "no" if self._lines == 1 else "a"
+            said = f"{where} is {no} packet that tcpdump or Wireshark printed"
+            raise CaptureUnreadable(f"{self.name}: {said}", HINT)
         if self.total == self.skipped:
-            hint = "print them with `tcpdump -n -S`, or give the capture file itself"
+            hint = "print numbers (`tcpdump -n -S`, `tshark -n`), or give the capture file itself"
             first = (self.first_skipped or "").removeprefix(f"{self.name}: ")
             what = f"of {self.total} packets none could be read; {first}"
             raise CaptureUnreadable(f"{self.name}: {what}", hint)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tlsprobe.captures.printed_values import SERVICE_PORTS
+from tlsprobe.captures.services import SERVICE_PORTS
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain.choice import MOST_LOOKED, MOST_QUIET, Choice
 from tlsprobe.explain.experiment import capture_for, experiment_for, help_for
