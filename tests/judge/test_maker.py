@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, Line, S, crossing, gives_up, play, silence, step
+from tests.judge.playbook import FIRST, C, Line, S, crossing, gives_up, play, silence, step
 from tlsprobe.judge.closing import closing_of
+from tlsprobe.judge.digest import digest_of
 from tlsprobe.judge.maker import Maker, as_far_as_settled, maker_of
 from tlsprobe.judge.remedies import Situation, remedy_of
 from tlsprobe.judge.rules import RULES
@@ -220,3 +221,62 @@ def test_a_reset_that_did_not_reach_our_socket_leaves_nothing_to_blame_a_server_
     trace = replace(told, drive=replace(told.drive, events=events))
     assert maker_of(closing_of(trace), judge(trace).resets) is Maker.OTHERS
     assert bad(judge(trace)) == set()
+
+
+_BOXS = [
+    pytest.param((S.fin().but(ttl=57),), "TTL 57", id="ttl"),
+    pytest.param((S.fin().but(ip_id=4711),), "IP ID 4711", id="id"),
+    pytest.param((S.fin().but(timestamps=False),), "no TCP timestamps", id="stamps"),
+    pytest.param((S.fin(), C.fin(), S.unknown()), "continues sending", id="goes on"),
+    pytest.param((S.fin(), C.data(), S.ack().but(start=400)), "does not count it", id="unaware"),
+]
+"""A FIN that a box makes in the server's name when it sees our alert."""
+
+
+@pytest.mark.parametrize(("lines", "sign"), _BOXS)
+@pytest.mark.parametrize("said", [C.notify(), C.goodbye(), silence(2)])
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_fin_that_another_machine_made_is_not_the_servers(
+    tls: str, said: Line, lines: tuple[Line, ...], sign: str
+) -> None:
+    trace = play(said, *lines, tls=tls)
+    for known in (NOTHING_KNOWN, Knowledge(wordless=True)):
+        told = judge(trace, known)
+        assert not bad(told, Level.MUST, Level.SHOULD)
+        assert any("another machine's" in note and sign in note for note in told.notes)
+    assert not digest_of(trace).unasked  # nor does it bear witness against the server
+    assert bad(judge(trace, Knowledge(near=True)), Level.MUST)  # nothing lies in between
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        (C.fin(), S.ack()),
+        (C.data(), S.rst()),
+        (S.again(FIRST + 1), C.fin(), S.ack().but(ip_id=0)),
+        (C.ack(), silence(1), S.ack().but(start=400, ip_id=52004)),
+    ],
+)
+def test_a_fin_that_bears_all_marks_of_the_servers_packets_is_the_servers(
+    behind: tuple[Line, ...],
+) -> None:
+    """What a closed socket sends behind its FIN speaks for nobody else: keepalive probes, too."""
+    told = judge(play(C.notify(), S.fin(), *behind))
+    assert bad(told, Level.MUST)
+    assert not any("another machine's" in note for note in told.notes)
+
+
+def test_who_answers_a_syn_may_be_another_than_the_server() -> None:
+    """A SYN proxy's SYN-ACK has a TTL of its own."""
+    trace = play(C.notify(), S.fin())
+    segments = tuple(
+        s._replace(ttl=63) if s.syn and s.side is Side.SERVER else s for s in trace.segments
+    )
+    assert bad(judge(replace(trace, segments=segments)), Level.MUST)
+
+
+def test_where_no_header_was_seen_a_box_may_have_answered_our_alert() -> None:
+    trace = play(C.notify(), S.fin(), coverage=Coverage.NONE)
+    assert not bad(judge(trace), Level.MUST, Level.SHOULD)
+    assert any("no proxy before it" in r.text for r in judge(trace).results)
+    assert bad(judge(play(C.goodbye(), S.fin(), coverage=Coverage.NONE)), Level.MUST)

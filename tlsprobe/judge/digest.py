@@ -11,6 +11,7 @@ from tlsprobe.judge.causes.answers import read_to
 from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
+from tlsprobe.judge.foreign_fin import foreign_signs
 from tlsprobe.judge.maker import is_like_a_proxys, is_wordless, spoke_alert
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
@@ -75,7 +76,10 @@ def _wordless(trace: Trace) -> tuple[bool, bool]:
         return False, False  # as most do: how it closed need not be looked at for that
     closing = closing_of(trace)
     wordless = is_wordless(trace, closing)
-    return wordless, wordless and not is_like_a_proxys(trace, closing)
+    if not wordless or is_like_a_proxys(trace, closing):
+        return wordless, False
+    end = closing.server_end
+    return True, end is not None and not foreign_signs(trace, end.packet)
 
 
 def _took_ns(trace: Trace) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from tlsprobe.judge.closing import FIN, Closing, WireEvent, before
+from tlsprobe.judge.foreign_fin import is_comparable
 from tlsprobe.judge.waiting import LONG_NS, silence_of
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Level, Reset, Result, RuleResult
@@ -72,15 +73,19 @@ def spoke_alert(trace: Trace) -> bool:
 
 
 def is_like_a_proxys(trace: Trace, closing: Closing) -> bool:
-    """Whether the server's FIN is one that a proxy before it makes by itself.
+    """Whether the server's FIN is one that a proxy or a box before it makes by itself.
 
     It answers our FIN, or ends a long silence, into which nothing was said inside TLS: no proxy
-    that speaks TCP alone could.
+    that speaks TCP alone could. An alert of ours shows to a box that reads what it forwards. That
+    one forges a FIN among packets that are the server's, and where the input shows no headers,
+    there is nothing that it could have given itself away by.
     """
     end = closing.server_end
     if end is None or end.letter != FIN:
         return False
     if _answers_our_fin(trace, closing, end):
+        return True
+    if _answers_our_alert(trace, closing, end) and not is_comparable(trace, end.packet):
         return True
     said = (r.time_ns for r in trace.drive.records if r.side is Side.SERVER)
     just_said = any(0 <= end.time_ns - time < LONG_NS for time in said)
@@ -94,6 +99,15 @@ def _answers_our_fin(trace: Trace, closing: Closing, end: WireEvent) -> bool:
     fin = next((s for s in trace.segments if s.number == ours.packet), None)
     answer = next((s for s in trace.segments if s.number == end.packet), None)
     return fin is None or answer is None or (answer.ack or 0) > fin.end
+
+
+def _answers_our_alert(trace: Trace, closing: Closing, end: WireEvent) -> bool:
+    """Whether its sender had an alert of ours, which shows on the way: by its type, or its size."""
+    if not before(closing.first(Side.CLIENT, "n", "a"), end):
+        return False
+    ours = next(r for r in trace.drive.records if r.side is Side.CLIENT and r.kind in ALERTS)
+    answer = next((s for s in trace.segments if s.number == end.packet), None)
+    return answer is None or (answer.ack or 0) >= ours.end
 
 
 _UNSETTLED = {

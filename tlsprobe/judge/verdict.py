@@ -218,6 +218,8 @@ def _notes(given: RuleInput) -> Iterator[str]:
         yield "no capture: known from our own socket, which cannot see a reset after an EOF"
     if given.outside_tls:
         yield f"{given.outside_tls} bytes that are no TLS came after TLS had begun"
+    if given.foreign_fin:
+        yield f"the FIN in the server's name is another machine's: {'; '.join(given.foreign_fin)}"
     if given.cut_off is not None:
         yield f"{given.cut_off}: of its duties nothing is said"
     if given.trace.left_out:

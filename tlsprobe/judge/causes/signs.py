@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
+from tlsprobe.judge.headers import id_jumps, stamps
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Coverage, Record, Segment
 
@@ -23,8 +23,6 @@ _SOON_NS = 3_000_000_000
 """Later packets of the sender tell of it so long; then its numbers may be another connection's."""
 
 _FAR_NS = 1_000_000
-_ID_STEP = 64
-_ID_SAMPLE = 4
 _LAST_WORDS = 64
 """Bytes that an alert and a FIN take at the most."""
 
@@ -37,7 +35,7 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
     ttls = {s.ttl for s in others if s.ttl is not None}
     if ttls and rst.ttl is not None and rst.ttl not in ttls:
         yield wording.other_ttl(rst, ttls)
-    if own and not context.passive and _id_jumps(own, _soon(context), rst):
+    if own and not context.passive and id_jumps(own, _soon(context), rst):
         yield wording.other_id(rst, own[-1])
     elif others and rst.df is not None and all(s.df is (not rst.df) for s in others):
         yield wording.other_df(rst)
@@ -49,7 +47,7 @@ def foreign_signs(context: ResetContext) -> Iterator[str]:
         yield wording.NUMBER_OF_NOBODY if context.passive else wording.NOT_NEXT_BYTE
     if context.passive and rst.window:
         yield wording.live_window(rst)
-    if not context.passive and not rst.timestamps and _stamps(own):
+    if not context.passive and not rst.timestamps and stamps(own):
         yield wording.no_timestamps(rst)
     if context.passive and context.trigger is not None and _too_soon(context, context.trigger):
         yield wording.too_soon(context.trigger)
@@ -61,12 +59,6 @@ def _has_known_number(context: ResetContext) -> bool:
     overtook = any(s.end + s.fin == number for s in _soon(context) if s.length or s.fin)
     known = number == context.next_byte or context.repeats_an_ack or context.went_back
     return known or overtook or _unseen_before(context)
-
-
-def _stamps(own: list[Segment]) -> bool:
-    """Whether all that its sender sent had timestamps, as both sides do once they agreed on it."""
-    said = [s for s in own if not s.syn]
-    return bool(said) and all(s.timestamps for s in said)
 
 
 def goes_on_sending(context: ResetContext) -> bool:
@@ -138,23 +130,6 @@ def _other_active(context: ResetContext) -> Segment | None:
     active = (s for s in (*context.prior, *context.later) if s.rst and s.side is rst.side)
     said = (rst.start, rst.ack)
     return next((s for s in active if s.ack is not None and (s.start, s.ack) != said), None)
-
-
-def _id_jumps(own: list[Segment], soon: list[Segment], rst: Segment) -> bool:
-    """Whether an active RST's IP ID breaks the counter of its socket.
-
-    A stack that draws IP IDs at random, or uses none (0), has no counter that could be broken.
-    """
-    last = own[-1].ip_id
-    if rst.ip_id is None or not last or not _jumps(last, rst.ip_id):
-        return False
-    around = [s.ip_id for s in (*own[-_ID_SAMPLE:], *soon[:_ID_SAMPLE]) if s.ip_id]
-    return len(around) > 1 and not any(_jumps(*pair) for pair in pairwise(around))
-
-
-def _jumps(before: int, after: int) -> bool:
-    """Whether the one is not what a counter makes soon behind the other."""
-    return (after - before) % 2**16 > _ID_STEP
 
 
 def _too_soon(context: ResetContext, trigger: Segment) -> bool:

@@ -19,6 +19,7 @@ from tlsprobe.judge.closing import (
     judged_part,
     left_unread,
 )
+from tlsprobe.judge.foreign_fin import foreign_signs
 from tlsprobe.judge.maker import (
     Maker,
     as_far_as_settled,
@@ -56,6 +57,7 @@ class RuleInput:
     server had begun to end the connection before it had any of it. Where a shaper was in our path,
     the trace and the closing are those of what reached the server, ``seen`` is what went over the
     wire, and ``cut_off`` says how the path kept the two sides from each other until the end.
+    ``foreign_fin`` is what shows that another machine made the server's FIN.
     """
 
     trace: Trace
@@ -79,6 +81,7 @@ class RuleInput:
     failed: Record | None = None
     seen: Closing | None = None
     cut_off: CutOff | None = None
+    foreign_fin: tuple[str, ...] = ()
 
     @property
     def not_the_servers(self) -> bool:
@@ -139,9 +142,13 @@ def rule_input(
     kinds = frozenset([record.kind for record in records])
     server_resets = tuple(r for r in resets if r.side is Side.SERVER)
     maker = maker_of(closing, resets, near=knowledge.near)
-    vouched = knowledge.near or knowledge.wordless
-    if not vouched and is_wordless(trace, closing) and is_like_a_proxys(trace, closing):
-        maker = Maker.PERHAPS_A_PROXY
+    strange: tuple[str, ...] = ()
+    if not knowledge.near and is_wordless(trace, closing):
+        strange = foreign_signs(trace, end.packet if end is not None else None)
+        if strange:
+            maker = Maker.OTHERS
+        elif not knowledge.wordless and is_like_a_proxys(trace, closing):
+            maker = Maker.PERHAPS_A_PROXY
     shaken = trace.drive.did(EventKind.HANDSHAKEN) is not None
     finished = shaken and trace.drive.tls is not None
     has_left = trace.drive.did(EventKind.CLOSED) is not None
@@ -168,6 +175,7 @@ def rule_input(
         kinds=kinds,
         knowledge=knowledge,
         failed=_failed(trace, closing, judged[Side.CLIENT], tls),
+        foreign_fin=strange,
     )
 
 
