@@ -211,10 +211,13 @@ def test_parts_together_are_the_whole(tmp_path: Path) -> None:
 
 
 def test_status_and_what_changed(tmp_path: Path) -> None:
-    with crowd(2) as polite:
-        assert fleet(polite, *QUICK, cwd=tmp_path).code == 0
+    with crowd(2, "rude") as rude:
+        assert fleet(rude, *QUICK, cwd=tmp_path).code == 1
         status = tlsprobe("fleet", "status", "out", "--json", cwd=tmp_path)
-        assert json.loads(status.out)["done"] == 2
+        told = json.loads(status.out)
+        assert told["done"] == 2
+        assert [one["target"] for one in told["worst"]] == rude.split()[::2]
+        assert told["worst"][0]["harm"] in tlsprobe("fleet", "status", "out", cwd=tmp_path).out
         same = tlsprobe("fleet", "report", "out", "--expect", "out", cwd=tmp_path)
         assert same.code == 0
         assert "Nothing that every trial shows" in same.out

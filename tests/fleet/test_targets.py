@@ -124,6 +124,46 @@ def test_file_sd_as_yaml() -> None:
     assert "list.txt:5" in told[4]
 
 
+@pytest.mark.parametrize("source", ["x.txt", "x.csv", "x.json", "x.toml", "x.yaml"])
+def test_what_spreadsheets_put_before_a_list_is_no_part_of_it(source: str) -> None:
+    text = {
+        "x.txt": "a.example:443\r\n",
+        "x.csv": "address,team\r\na.example:443,web\r\n",
+        "x.json": '[{"targets": ["a.example:443"]}]',
+        "x.toml": '[[target]]\r\naddress = "a.example:443"\r\n',
+        "x.yaml": "- targets: [a.example:443]\r\n",
+    }[source]
+    assert addresses(f"\ufeff{text}", source) == ["a.example:443"]
+
+
+def test_lines_are_counted_as_editors_do() -> None:
+    (told,) = mistakes_in("a.example:443 team=a\u2028=\r\nb.example:0", "x.txt")[1:]
+    assert told.startswith("x.txt:2: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "place", "word"),
+    [
+        ("a.example sequence=terminate|nonsense", "x", "x:1", "no sequence 'nonsense'"),
+        ("a.example trials=99999999999", "x", "x:1", "10000"),
+        ("a.example patience=1e300", "x", "x:1", "86400"),
+        ("a.example trials=2 trials=3", "x", "x:1", "'trials' is said twice"),
+        ("a.example =web", "x", "x:1", "'=web'"),
+        ("a\x1b[2J.example:443", "x", "x:1", "cannot read"),
+        ("address\nan example:443", "x.csv", "x.csv:2", "cannot read"),
+        ('[[target]]\naddress = "a"\n[targets]\n', "x.toml", "x.toml", "'targets' is not read"),
+        ('[{"targets": ["a"], "labels": ["b"]}]', "x.json", "x.json: group 1", "labels"),
+        ('[{"targets": ["a"], "labels": {"b": "\\ud800"}}]', "x.json", "x.json: gr", "halves"),
+    ],
+)
+def test_what_a_list_gets_wrong_is_said_with_its_place(
+    text: str, source: str, place: str, word: str
+) -> None:
+    (told,) = mistakes_in(text, source)
+    assert told.startswith(place)
+    assert word in told
+
+
 def test_thousands_of_mistakes_are_counted() -> None:
     told = mistakes_in("\n".join(f"{n}:0" for n in range(1000)))
     assert len(told) == SHOWN_MISTAKES + 1
@@ -138,6 +178,8 @@ def test_thousands_of_mistakes_are_counted() -> None:
         ("[[target]", "list.toml", "not TOML"),
         ("a: [", "list.yaml", "not YAML"),
         ("host,port\nx,1\n", "list.csv", "no column is called address"),
+        ("address,team,team\nx,1,2\n", "list.csv", "two columns are called team"),
+        ('address,team\nx,"1\ny,2\n', "list.csv", "not CSV"),
         ("{}", "list.json", "neither"),
         ("[" * 100_000, "list.json", "not JSON"),
     ],
@@ -150,6 +192,22 @@ def test_what_is_no_list_is_refused(text: str, source: str, word: str) -> None:
 @pytest.mark.parametrize("profile", ["no-such-profile"])
 def test_a_profile_that_does_not_exist(profile: str) -> None:
     assert "profile" in mistakes_in(f"a.example:443 profile={profile}")[0]
+
+
+def test_one_server_of_several_kubernetes_objects_is_one_target() -> None:
+    def ingress(tls: object) -> object:
+        rules = [{"host": "shop.example"}, {"http": {}}]
+        return {"kind": "Ingress", "metadata": {}, "spec": {"tls": tls, "rules": rules}}
+
+    ports = [{"port": 443, "protocol": "UDP"}, {"port": 443, "protocol": "TCP"}]
+    items = [
+        ingress([{"hosts": ["shop.example"]}]),
+        ingress([{"hosts": ["shop.example"]}, {"hosts": 5}]),
+        ingress([{"secretName": "default"}]),
+        {"kind": "Service", "metadata": {"name": "quic"}, "spec": {"ports": ports}},
+    ]
+    text = json.dumps({"kind": "List", "items": items})
+    assert addresses(text) == ["shop.example:443", "quic.default.svc:443"]
 
 
 @given(st.text(max_size=200), st.sampled_from(["x", "x.csv", "x.toml", "x.json", "x.yaml"]))

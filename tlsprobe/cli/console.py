@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tlsprobe.errors import TlsprobeError
+from tlsprobe.report.escape import printable
 from tlsprobe.version import VERSION
 
 if TYPE_CHECKING:
@@ -87,14 +88,19 @@ def one_of(words: tuple[str, ...]) -> Callable[[str | None], str | None]:
 def complain(error: TlsprobeError) -> None:
     """Print an error with its hint to standard error."""
     console = err()
-    console.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), _seen(error.message)), soft_wrap=True)
     if error.hint:
-        console.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
+        console.print(Text.assemble(("hint: ", "bold cyan"), _seen(error.hint)), soft_wrap=True)
+
+
+def _seen(text: str) -> str:
+    """Lines without what a file or a server may have put into them to steer the terminal."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def say(console: Console, text: str, style: str = "") -> None:
     """One line without markup, however strange its words."""
-    console.print(Text(text, style), soft_wrap=True)
+    console.print(Text(_seen(text), style), soft_wrap=True)
 
 
 def version_line() -> str:

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 from tlsprobe.campaign.results import dated_folder, replace_file, unused, writing
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.cli.configured import configured_waivers
-from tlsprobe.cli.console import err, one_of, out
+from tlsprobe.cli.console import err, one_of, out, say
 from tlsprobe.cli.exit_codes import print_waivers
 from tlsprobe.cli.options import (
     CaptureOptions,
@@ -46,12 +46,11 @@ from tlsprobe.fleet.asked import (
     FleetSettings,
     networks,
     shard,
-    target_settings,
 )
 from tlsprobe.fleet.coordinator import Coordinator, processors
 from tlsprobe.fleet.dask_engine import DaskEngine, must_have_dask
 from tlsprobe.fleet.ledger import Ledger
-from tlsprobe.fleet.planning import planned
+from tlsprobe.fleet.planning import jobs_of, planned
 from tlsprobe.fleet.targets import MOST_BYTES, read_targets
 from tlsprobe.model.fleet import Answer, FleetFacts, State
 from tlsprobe.model.judgement import FAIL_ON
@@ -67,7 +66,16 @@ from tlsprobe.report.formats import (
     page_to_share,
     renderer,
 )
-from tlsprobe.report.pages.fleet import fleet_page, harm_of, has_changed, in_short, plan_page
+from tlsprobe.report.pages.fleet import (
+    fleet_page,
+    harm_of,
+    has_changed,
+    in_short,
+    plan_page,
+    what_it_does,
+    worst_first,
+)
+from tlsprobe.report.plurals import how_long
 from tlsprobe.report.render_terminal import print_page
 from tlsprobe.version import VERSION
 
@@ -79,6 +87,9 @@ _RESUMED = "tlsprobe.fleet"
 
 MOST_AT_ONCE = 200
 """Targets probed at once, unless the user says otherwise; the guard mostly allows fewer."""
+
+WORST_SO_FAR = 5
+"""So many targets are named while a fleet is measured."""
 
 _FORMATS = ("terminal", *PAGE_FORMATS)
 
@@ -232,8 +243,8 @@ class FleetOptions:
     quiet: QuietOption = False
     no_color: NoColorOption = False
 
-    def settings(self, folder: Path) -> FleetSettings:
-        """What they ask for. Raises UsageError."""
+    def settings(self, folder: Path, count: int) -> FleetSettings:
+        """What they ask for of so many targets. Raises UsageError."""
         self.capturing.check()
         login = self.login.login()
         options = {
@@ -258,7 +269,8 @@ class FleetOptions:
             how=how,
             options={name: value for name, value in options.items() if value is not None},
             workers=self.workers or processors(),
-            most=self.most,
+            # The rate of all is shared by as many as there may be at once.
+            most=max(1, min(self.most, count)),
             rate=self.rate,
             host_rate=self.host_rate,
             allow=networks("--allow", self.allow or ()),
@@ -289,13 +301,15 @@ def run(options: FleetOptions) -> None:
     folder = options.context.meta.get(_RESUMED)
     if folder is not None:
         with closing(Ledger.open(folder)) as ledger:
-            raise typer.Exit(_measure(ledger, options.settings(folder), options))
-    targets = read_targets(*_list(options.targets))
+            asked = options.settings(folder, len(ledger.targets()))
+            raise typer.Exit(_measure(ledger, asked, options))
+    text, source = _list(options.targets)
+    targets = read_targets(text, source)
     if options.part is not None:
         targets = shard(options.part).of(targets)
     folder = options.out_dir or unused(dated_folder("fleet"))
-    asked = options.settings(folder)
-    jobs = [target_settings(one, asked) for one in targets]
+    asked = options.settings(folder, len(targets))
+    jobs = jobs_of(targets, asked, source)
     if options.dry_run:
         print_page(out(no_color=options.no_color), plan_page(planned(jobs, asked)))
         return
@@ -340,7 +354,7 @@ def _engine(ledger: Ledger, asked: FleetSettings, options: FleetOptions) -> Dask
 
 def _exit_code(answers: Sequence[Answer], fail_on: str) -> int:
     runs = [one.run for one in answers if one.run is not None]
-    if not runs:
+    if answers and not runs:
         return NOTHING_MEASURED
     failed = any(run.summary.get(verdict) for run in runs for verdict in FAIL_ON[fail_on])
     return int(failed or (fail_on != "never" and len(runs) < len(answers)))
@@ -373,23 +387,31 @@ def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a fleet.")],
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Say how far a fleet has come, also while it is measured."""
+    """Say how far a fleet has come, and the worst so far; also while it is measured."""
     with closing(Ledger.open(folder)) as ledger:
         targets, attempts = ledger.targets(), ledger.attempts()
         begun = ledger.facts().begun
+        answers = map(in_short, ledger.answers())
+        found = [(one, one.run.behaviours) for one in answers if one.run is not None]
+    worst = [
+        {"target": one.target.title, "harm": harm_of(all_), "does": what_it_does(all_)}
+        for one, all_ in worst_first(found)[:WORST_SO_FAR]
+    ]
     states = Counter(known[-1].state for known in attempts.values())
     waiting = len(targets) - len(attempts)
     ended = [one.ended for known in attempts.values() for one in known if one.ended]
     counts = {"targets": len(targets), "waiting": waiting, **{s.value: states[s] for s in State}}
     if json:
-        print(jsonlib.dumps(counts))
+        print(jsonlib.dumps({**counts, "worst": worst}))
         return
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    print(told)
+    console = out()
+    say(console, ", ".join(f"{count} {name}" for name, count in counts.items() if count))
     left = waiting + states[State.CLAIMED]
     if ended and left:
         seconds = (max(ended) - begun) / len(ended) * left
-        print(f"about {seconds / 60:.0f} min left at the pace so far")
+        say(console, f"about {how_long(seconds)} left at the pace so far")
+    for one in worst:
+        say(console, f"{one['harm']}: {one['target']}: {one['does']}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

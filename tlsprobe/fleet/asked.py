@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,13 +92,29 @@ def in_fleets(sequences: Iterable[Sequence], asked: TargetSettings) -> tuple[Seq
 
 
 def addresses_of(settings: TargetSettings) -> tuple[str, ...]:
-    """The addresses behind a target. Raises CannotMeasure when there are none."""
+    """The addresses behind a target, as `reached`. Raises CannotMeasure when there are none."""
     host, port = settings.target.host, settings.target.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise CannotMeasure(f"cannot resolve '{host}': {error.strerror or error}") from None
-    return tuple(dict.fromkeys(cast(str, where[0]) for *_, where in found))
+    return tuple(dict.fromkeys(reached(cast(str, where[0])) for *_, where in found))
+
+
+def reached(text: str) -> str:
+    """The address that a connection to this one comes to: several have two spellings.
+
+    ``::ffff:192.0.2.1`` is 192.0.2.1, and Linux takes the unspecified address for its loopback.
+    Source: RFC 4291, 2.5.5.2; ip(7), INADDR_ANY.
+    """
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    elif not address.is_unspecified:
+        return text
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return str(address)
 
 
 def why_not(addresses: Ordered[str], asked: FleetSettings) -> str:
@@ -127,9 +143,20 @@ def rate_of(addresses: Ordered[str], asked: FleetSettings) -> float | None:
 def networks(option: str, words: Ordered[str]) -> tuple[Network, ...]:
     """Networks in CIDR notation. Raises UsageError."""
     try:
-        return tuple(ip_network(word) for word in words)
+        return tuple(_unmapped(ip_network(word)) for word in words)
     except ValueError as error:
         raise UsageError(f"{option}: {error}", "write a network such as 10.0.0.0/8") from None
+
+
+def _unmapped(network: Network) -> Network:
+    """A network of IPv4 that is written as one of IPv6, as what it is."""
+    first = network.network_address
+    if isinstance(first, IPv6Address) and first.ipv4_mapped and network.prefixlen >= _MAPPED_BITS:
+        return ip_network(f"{first.ipv4_mapped}/{network.prefixlen - _MAPPED_BITS}")
+    return network
+
+
+_MAPPED_BITS = 96
 
 
 @dataclass(frozen=True, slots=True)

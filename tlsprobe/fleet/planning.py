@@ -1,9 +1,12 @@
-"""What a fleet would cost: told before it starts. Names are resolved for it, nothing is opened."""
+"""What a fleet would cost, and what cannot be done as asked: told before it starts.
+
+Names are resolved for the cost; nothing is opened.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,10 +15,19 @@ from tlsprobe.campaign.planning import Pacing, Room, plan_of
 from tlsprobe.campaign.run import choose_sequences, idle_limit
 from tlsprobe.campaign.settings import TargetSettings, plan
 from tlsprobe.campaign.trials import ELSEWHERE, ON_LOOPBACK
-from tlsprobe.errors import CannotMeasure
-from tlsprobe.fleet.asked import FleetSettings, addresses_of, in_fleets, rate_of, why_not
-from tlsprobe.model.fleet import FleetPlan
+from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.fleet.asked import (
+    FleetSettings,
+    addresses_of,
+    in_fleets,
+    rate_of,
+    target_settings,
+    why_not,
+)
+from tlsprobe.fleet.targets import refused
+from tlsprobe.model.fleet import FleetPlan, FleetTarget
 from tlsprobe.model.run import Plan
+from tlsprobe.model.sequence import Sequence as Close
 from tlsprobe.protocols import make_conversation
 
 _LOOKUPS = 32
@@ -62,13 +74,62 @@ def _resolved(job: TargetSettings, asked: FleetSettings) -> tuple[tuple[str, ...
 
 def cost_of(job: TargetSettings, rate: float | None) -> Plan:
     """What one target costs, were its server to answer at once."""
-    name = job.how.identity.sni or job.target.host
-    converse = make_conversation(job.profile, name, job.login, job.target.port)
-    chosen = choose_sequences(job.profile, converse, job.sequences)
-    sequences = in_fleets(chosen, job)
+    sequences = in_fleets(_chosen(job), job)
     how = replace(job.how, rate=rate, patience=replace(job.how.patience, idle=idle_limit(job)))
     usual = ELSEWHERE if rate else ON_LOOPBACK
     limits = ConnectionLimits(how.connections or job.profile.connections or usual, how.concurrency)
     missing = {cell: cell.trials for cell in plan(sequences, how)}
     room = Room(limits.most, limits.working)
     return plan_of(missing, how, Pacing(0.0, 0.0), room, begun=_PREFLIGHT)
+
+
+def jobs_of(
+    targets: Sequence[FleetTarget], asked: FleetSettings, source: str
+) -> list[TargetSettings]:
+    """How each target of a list is probed. Nothing is resolved or opened.
+
+    Raises UsageError with all that cannot be probed as asked, and their places; with that alone
+    which is said against every one of them, since then it is the command line's mistake.
+    """
+    jobs: list[TargetSettings] = []
+    mistakes: list[tuple[str, UsageError]] = []
+    known: dict[Hashable, UsageError | None] = {}
+    for target in targets:
+        try:
+            job = target_settings(target, asked)
+        except UsageError as error:
+            mistakes.append((target.place, error))
+            continue
+        alike = _alike(job)
+        if alike not in known:
+            known[alike] = _objection(job)
+        if (objection := known[alike]) is not None:
+            mistakes.append((target.place, objection))
+        jobs.append(job)
+    if len(mistakes) == len(targets) and len({error.message for _, error in mistakes}) == 1:
+        raise mistakes[0][1]
+    if mistakes:
+        raise refused(source, [f"{place}: {error.message}" for place, error in mistakes])
+    return jobs
+
+
+def _alike(job: TargetSettings) -> Hashable:
+    """What is the same for targets to which the same can be objected; ASCII names are alike."""
+    name = job.how.identity.sni or job.target.host
+    host = "" if name.isascii() else name
+    return host, job.profile.name, job.sequences, job.login
+
+
+def _objection(job: TargetSettings) -> UsageError | None:
+    try:
+        _chosen(job)
+    except UsageError as error:
+        return error
+    return None
+
+
+def _chosen(job: TargetSettings) -> tuple[Close, ...]:
+    """The sequences of a target. Raises UsageError for what its protocol cannot carry."""
+    name = job.how.identity.sni or job.target.host
+    converse = make_conversation(job.profile, name, job.login, job.target.port)
+    return choose_sequences(job.profile, converse, job.sequences)

@@ -16,11 +16,13 @@ import io
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from tlsprobe.campaign.targets import parse_target
+from tlsprobe.catalogue import find_sequences
 from tlsprobe.errors import TlsprobeError, UsageError
 from tlsprobe.keys import Key, Keys, a_text, checked
 from tlsprobe.model.fleet import FleetTarget
@@ -31,6 +33,9 @@ from tlsprobe.profiles.guess import profile_for_port
 
 MOST_BYTES = 64 * 1024 * 1024
 """A longer list is refused."""
+
+MOST_TRIALS, LONGEST_S = 10_000, 86_400.0
+"""The most trials of a cell, and the longest wait in seconds, that a list may ask for."""
 
 SHOWN_MISTAKES = 50
 """So many mistakes are printed; the others are counted."""
@@ -43,8 +48,9 @@ _HTTPS = 443
 
 def _a_count(value: object) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
-        raise ValueError("write a whole number of at least 1")
+    is_count = text.isdecimal() and len(text) < 20 and not isinstance(value, bool)
+    if not is_count or not 1 <= int(text) <= MOST_TRIALS:
+        raise ValueError(f"write a whole number from 1 to {MOST_TRIALS}")
     return int(text)
 
 
@@ -53,8 +59,8 @@ def _some_seconds(value: object) -> float:
         seconds = float(str(value)) if not isinstance(value, bool) else 0.0
     except ValueError:
         seconds = 0.0
-    if not 0.1 <= seconds < float("inf"):
-        raise ValueError("write seconds, at least 0.1")
+    if not 0.1 <= seconds <= LONGEST_S:
+        raise ValueError(f"write seconds, from 0.1 to {LONGEST_S:.0f}")
     return seconds
 
 
@@ -79,9 +85,19 @@ def _a_profile(value: object) -> str:
     return name
 
 
+def _sequences(value: object) -> list[str]:
+    words = _listed(value)
+    for word in words:
+        try:
+            find_sequences(word)
+        except UsageError as error:
+            raise ValueError(error.message.splitlines()[0]) from None
+    return words
+
+
 OPTIONS: Keys = {
     "profile": Key(_a_profile),
-    "sequence": Key(_listed),
+    "sequence": Key(_sequences),
     "trials": Key(_a_count),
     "tls": Key(_versions),
     "patience": Key(_some_seconds),
@@ -116,6 +132,7 @@ def read_targets(text: str, source: str) -> tuple[FleetTarget, ...]:
     """
     if len(text) > MOST_BYTES:
         raise UsageError(f"{source} is longer than 64 MiB", "split it: --shard i/n takes parts")
+    text = text.removeprefix("\ufeff")  # which spreadsheets and editors put before UTF-8
     mistakes: list[str] = []
     found: list[FleetTarget] = []
     seen: dict[tuple[str, str], str] = {}
@@ -129,16 +146,17 @@ def read_targets(text: str, source: str) -> tuple[FleetTarget, ...]:
             continue
         found.append(target)
     if mistakes:
-        raise _refused(source, mistakes)
+        raise refused(source, mistakes)
     if not found:
         raise UsageError(f"{source} names no target", "write one HOST:PORT a line")
     return tuple(found)
 
 
-def _refused(source: str, mistakes: list[str]) -> UsageError:
+def refused(source: str, mistakes: Sequence[str]) -> UsageError:
+    """The error that tells all mistakes in a list, each with its place."""
     count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     more = len(mistakes) - SHOWN_MISTAKES
-    told = mistakes[:SHOWN_MISTAKES] + ([f"... and {more} more"] if more > 0 else [])
+    told = [*mistakes[:SHOWN_MISTAKES], *([f"... and {more} more"] if more > 0 else [])]
     lines = "\n".join(told)
     return UsageError(f"{source} has {count}:\n{lines}", "nothing was opened; correct these lines")
 
@@ -152,7 +170,11 @@ def _target(entry: Entry, mistakes: list[str]) -> FleetTarget | None:
     good = checked(dict(entry.said), {**_NAMES, **OPTIONS}, "", wrong)
     labels = {str(name): str(value) for name, value in entry.labels.items()}
     address = good.pop("address", "").strip()
-    if address:
+    if _has_halves((address, *map(str, good.values()), *labels, *labels.values())):
+        wrong.append("it holds halves of characters, which are no text")
+    elif not address.isprintable() or len(address.split()) > 1:
+        wrong.append(f"cannot read the target '{address}'")
+    elif address:
         try:
             parse_target(address, load_profile(good.get("profile", UNKNOWN)))
         except UsageError as error:
@@ -161,6 +183,11 @@ def _target(entry: Entry, mistakes: list[str]) -> FleetTarget | None:
     if wrong:
         return None
     return FleetTarget(address, good.pop("name", ""), good, labels, entry.place)
+
+
+def _has_halves(words: Iterable[str]) -> bool:
+    """Whether there are surrogates, which JSON can spell and nothing can be written with."""
+    return any("\ud800" <= sign <= "\udfff" for word in words for sign in word)
 
 
 # --- formats ----------------------------------------------------------------------------------
@@ -179,8 +206,13 @@ def _reader_for(text: str, source: str) -> _Reader:
         return _toml
     if re.search(r"^\s*-?\s*targets\s*:", text, re.M):
         return _yaml
-    head = next((line for line in text.splitlines() if line.strip()), "")
+    head = next((line for line in _split(text) if line.strip()), "")
     return _csv if "," in head and "address" in _words(head) else _lines
+
+
+def _split(text: str) -> list[str]:
+    """The lines as editors count them: `str.splitlines` knows more ends of a line than they do."""
+    return re.split(r"\r\n|\n|\r", text)
 
 
 def _words(head: str) -> list[str]:
@@ -188,20 +220,27 @@ def _words(head: str) -> list[str]:
 
 
 def _lines(text: str, source: str) -> Iterator[Entry]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_split(text), 1):
         said = line.partition("#")[0].split()
         if not said:
             continue
-        wrong = [word for word in said[1:] if "=" not in word]
-        pairs = dict(word.split("=", 1) for word in said[1:] if "=" in word)
+        wrong = [word for word in said[1:] if not word.partition("=")[1] or word.startswith("=")]
+        told = f"cannot read '{wrong[0]}': write name=value, or a # before it" if wrong else ""
+        pairs = dict(word.split("=", 1) for word in said[1:] if word not in wrong)
+        if again := _twice(word.split("=")[0] for word in said[1:] if word not in wrong):
+            told = told or f"'{again}' is said twice"
         options = {name: value for name, value in pairs.items() if name in {*OPTIONS, "name"}}
         others = {name: value for name, value in pairs.items() if name not in options}
-        told = f"cannot read '{wrong[0]}': write name=value, or a # before it" if wrong else ""
         yield Entry(f"{source}:{number}", {"address": said[0], **options}, others, told)
 
 
+def _twice(words: Iterable[str]) -> str:
+    """The first word that comes twice; empty if none does."""
+    return next((word for word, count in Counter(words).items() if count > 1), "")
+
+
 def _csv(text: str, source: str) -> Iterator[Entry]:
-    rows = csv.reader(io.StringIO(text, newline=""))
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         yield from _rows_of(rows, source)
     except csv.Error as error:
@@ -213,6 +252,8 @@ def _rows_of(rows: Any, source: str) -> Iterator[Entry]:
     if "address" not in {word.lower() for word in head}:
         hint = "write a first line such as address,profile,team"
         raise UsageError(f"{source}:1: no column is called address", hint)
+    if again := _twice(word.lower() if word.lower() in _COLUMNS else word for word in head if word):
+        raise UsageError(f"{source}:1: two columns are called {again}", "rename one of them")
     for row in rows:
         if not any(word.strip() for word in row):
             continue
@@ -236,7 +277,9 @@ def _toml(text: str, source: str) -> Iterator[Entry]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{source}: not TOML: {error}", "correct the line that it names") from None
-    numbers = [n for n, line in enumerate(text.splitlines(), 1) if _TABLE.match(line)]
+    numbers = [n for n, line in enumerate(_split(text), 1) if _TABLE.match(line)]
+    for key in document.keys() - {"target"}:
+        yield Entry(source, {}, wrong=f"'{key}' is not read: write tables, each with [[target]]")
     tables = document.get("target", [])
     for at, table in enumerate(tables if isinstance(tables, list) else [tables]):
         place = f"{source}:{numbers[at]}" if at < len(numbers) else source
@@ -291,9 +334,11 @@ def _file_sd(groups: list[Any], source: str) -> Iterator[Entry]:
             yield Entry(place, {}, wrong="it has no list of targets")
             continue
         labels = group.get(_LABELS) or {}
+        if not isinstance(labels, dict):
+            yield Entry(place, {}, wrong=f"its {_LABELS} are no table of names and values")
+            continue
         for at, address in enumerate(group["targets"], 1):
-            known = labels if isinstance(labels, dict) else {}
-            yield Entry(f"{place}, target {at}", {"address": address}, known)
+            yield Entry(f"{place}, target {at}", {"address": address}, labels)
 
 
 # --- Kubernetes -------------------------------------------------------------------------------
@@ -301,6 +346,7 @@ def _file_sd(groups: list[Any], source: str) -> Iterator[Entry]:
 
 def _kubernetes(document: Mapping[str, Any], source: str) -> Iterator[Entry]:
     items = document.get("items") if document["kind"] == "List" else [document]
+    seen = set()
     for number, item in enumerate(items if isinstance(items, list) else [], 1):
         if not isinstance(item, dict):
             continue
@@ -311,7 +357,10 @@ def _kubernetes(document: Mapping[str, Any], source: str) -> Iterator[Entry]:
         place = f"{source}: item {number} ({kind} {space}/{name})"
         found = {"Ingress": _ingress, "Service": _service}.get(kind)
         for said in found(item, name, space) if found else ():
-            yield Entry(place, said, labels)
+            # A host of several objects, each with paths of its own, is one server.
+            if said["address"] not in seen:
+                seen.add(said["address"])
+                yield Entry(place, said, labels)
 
 
 def _table(of: Mapping[str, Any], *path: str) -> dict[str, Any]:
@@ -327,9 +376,14 @@ def _rows(of: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _ingress(item: Mapping[str, Any], _name: str, _space: str) -> Iterator[dict[str, str]]:
-    """The hosts for which an Ingress has certificates."""
-    hosts = [host for row in _rows(_table(item, "spec"), "tls") for host in row.get("hosts") or ()]
-    for host in dict.fromkeys(map(str, hosts)):
+    """The hosts for which an Ingress has certificates; all of its own where it does not say."""
+    spec = _table(item, "spec")
+    hosts: list[Any] = []
+    for row in _rows(spec, "tls"):
+        named = row.get("hosts")
+        every = [rule.get("host") for rule in _rows(spec, "rules")]
+        hosts += named if isinstance(named, list) and named else every
+    for host in dict.fromkeys(str(host) for host in hosts if host):
         if not host.startswith("*"):
             yield {"address": endpoint(host, _HTTPS), "sni": host, "profile": "https"}
 
@@ -344,6 +398,8 @@ def _service(item: Mapping[str, Any], name: str, space: str) -> Iterator[dict[st
     for row in _rows(spec, "ports"):
         port = row.get("port")
         words = f"{row.get('name', '')} {row.get('appProtocol', '')}".lower()
+        if row.get("protocol", "TCP") != "TCP":
+            continue  # QUIC has ports of its own
         if not isinstance(port, int) or not _speaks_tls(port, words):
             continue
         for host in outside or [f"{name}.{space}.svc"]:

@@ -89,7 +89,8 @@ def fleet_page(
     )
 
 
-_Found = list[tuple[Answer, tuple[Behaviour, ...]]]
+Behaviours = tuple[Behaviour, ...]
+_Found = list[tuple[Answer, Behaviours]]
 
 
 def harm_of(found: Iterable[Behaviour]) -> Harm:
@@ -168,10 +169,9 @@ def _habit(one: _Habit, profiles: Counter[str]) -> tuple[Text, ...]:
 
 def _worst(found: _Found) -> Iterator[Block]:
     """The targets that hurt most."""
-    hurting = [(one, all_) for one, all_ in found if harm_of(all_) in _HURT]
+    hurting = worst_first(found)
     if not hurting:
         return
-    hurting.sort(key=lambda pair: _rank(pair[1]))
     yield Heading(2, "Worst first")
     labels = list(dict.fromkeys(name for one, _ in hurting for name in one.target.labels))[:2]
     head = ("target", "profile", "calls itself", *labels, "worst", "what it does")
@@ -184,6 +184,12 @@ def _worst(found: _Found) -> Iterator[Block]:
         yield Note(f"{rest} more: tlsprobe fleet report --json names them all.")
 
 
+def worst_first(found: Iterable[tuple[Answer, Behaviours]]) -> list[tuple[Answer, Behaviours]]:
+    """Those of the targets that hurt somebody, the worst first."""
+    hurting = [(one, all_) for one, all_ in found if harm_of(all_) in _HURT]
+    return sorted(hurting, key=lambda pair: _rank(pair[1]))
+
+
 def _rank(found: Sequence[Behaviour]) -> tuple[int, ...]:
     """Sorts by how many behaviours of each harm there are, the worst harm first."""
     counts = Counter(one.harm for one in standing(found))
@@ -191,13 +197,17 @@ def _rank(found: Sequence[Behaviour]) -> tuple[int, ...]:
 
 
 def _target(one: Answer, found: Sequence[Behaviour], labels: Sequence[str]) -> tuple[Text, ...]:
-    bad = [each for each in standing(found) if each.harm is not Harm.NONE]
     says = one.run.server_says if one.run is not None else ""
     profile = one.run.target.profile if one.run is not None else ""
     named = tuple(str(one.target.labels.get(name, "")) for name in labels)
+    return (one.target.title, profile, says, *named, (Tag(harm_of(found)),), what_it_does(found))
+
+
+def what_it_does(found: Sequence[Behaviour]) -> str:
+    """What hurts somebody among some behaviours, in a line: three of it, and how many more."""
+    bad = [each for each in standing(found) if each.harm is not Harm.NONE]
     what = "; ".join(dict.fromkeys(each.sentence for each in bad[:3]))
-    more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""
-    return (one.target.title, profile, says, *named, (Tag(harm_of(found)),), what + more)
+    return what + (f"; {len(bad) - 3} more" if len(bad) > 3 else "")
 
 
 # --- comparisons ------------------------------------------------------------------------------
@@ -323,7 +333,7 @@ def plan_page(plan: FleetPlan) -> Page:
                 Field(
                     "time",
                     f"at least {how_long(plan.least_s)}: the longest chain of one host;"
-                    f" at most {plan.most} targets at once",
+                    f" at most {counted(plan.most, 'target')} at once",
                 ),
             )
         ),
