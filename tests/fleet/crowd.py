@@ -1,7 +1,8 @@
 """Built-in servers by the hundred, each on an address of its own in 127/8.
 
-``python -m tests.fleet.crowd COUNT [NAME]`` prints a list of targets for ``tlsprobe fleet``, an
-empty line behind it, and serves until standard input ends.
+``python -m tests.fleet.crowd COUNT [NAME [IDLE]]`` prints a list of targets for ``tlsprobe fleet``,
+an empty line behind it, and serves until standard input ends. IDLE is the seconds after which they
+end an idle connection, 1 if it is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ipaddress import ip_address
 import trio
 
 from tests.children import child
-from tlsprobe.reference import server
+from tlsprobe.reference import peer, server
 from tlsprobe.reference.behaviours import BEHAVIOURS
 
 FIRST = ip_address("127.10.0.1")
@@ -56,4 +57,6 @@ def crowd(count: int, name: str = "polite") -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[3:]:
+        peer.IDLE_TIMEOUT = float(sys.argv[3])
     trio.run(serve, int(sys.argv[1]), "".join(sys.argv[2:3]) or "polite")
