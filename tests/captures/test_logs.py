@@ -40,6 +40,12 @@ ROWS: list[tuple[str, str, str]] = [
         "",
     ),
     ("kernel stack, RST sent", "        tcp_send_active_reset+352", ""),
+    (
+        "Cilium's Hubble, RST",
+        "Feb 19 09:24:01.422: 10.0.1.46:41144 -> 172.217.4.142:443 to-stack FORWARDED"
+        " (TCP Flags: ACK, RST)",
+        "",
+    ),
     ("kernel stack, RST sent", "    b'tcp_v4_send_reset+0x1'", ""),
     ("kernel stack, RST received", "        tcp_reset+135", ""),
     ("bpftrace or bcc, tcpdrop", "\ttcp_drop+0x1", ""),

@@ -70,7 +70,7 @@ def test_an_rst_without_its_window_makes_nothing_sure() -> None:
     rows = [";".join(row[:-1]) for row in [NAMES, *ROWS]]
     reading, packets = read("\n".join(rows))
     assert (reading.lacking, packets[2].window) == (1, 0)
-    assert any("without their window" in note for note in reading.notes)
+    assert any("without a window" in note for note in reading.notes)
 
 
 def test_exported_csv_with_columns_of_ones_own() -> None:

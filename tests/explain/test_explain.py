@@ -110,6 +110,14 @@ def test_data_after_close() -> None:
     assert only(flow).trigger == talk.number - 1
 
 
+def test_a_packet_that_provoked_two_resets_names_both() -> None:
+    talk = tls13().s(PSH | ACK | FIN, ALERT_13).c(PSH | ACK, ALERT_13).bare_rst().bare_rst()
+    flow = flow_of(talk)
+    assert [told.trigger for told in flow.resets] == [talk.number - 2] * 2
+    (line,) = [line for line in flow.ladder if "provokes" in line.text]
+    assert line.text.endswith(f"provokes #{talk.number - 1}, #{talk.number}")
+
+
 def test_tls_that_begins_in_the_middle() -> None:
     """PostgreSQL's SSLRequest, and any STARTTLS, come before the first record."""
     talk = Talk().open().c(PSH | ACK, bytes((0, 0, 0, 8, 4, 210, 22, 47))).s(PSH | ACK, b"S")

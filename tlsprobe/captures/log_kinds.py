@@ -395,6 +395,13 @@ LOG_KINDS = (
         _RST_OR_FIN,
     ),
     _kind(
+        "Cilium's Hubble, RST",
+        ("(tcp flags: ",),
+        r"\b[A-Z]{5,12} \(TCP Flags: [A-Z, ]{0,40}RST",
+        "Cilium saw an RST of the sender on the left at this point of the datapath; one RST is"
+        " listed at each of them (from-endpoint, to-stack, to-endpoint)",
+    ),
+    _kind(
         "conntrack",
         (" sport=",),
         r"\btcp {1,12}6 .{0,60}?\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"

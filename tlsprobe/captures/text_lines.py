@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from tlsprobe.captures.masked import MASKS, unmasked, without_blocks
 from tlsprobe.captures.passed_on import SOFT_BREAK, PassedOn, QuotedPrintable, row_begin
 
 LINE_LIMIT = 1 << 16
@@ -248,6 +249,7 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     if "&" in line:
         line = html.unescape(html.unescape(line))
     if not _is_ordinary(line):
+        line = without_blocks(line)
         for arrow in _MISREAD_ARROWS:
             line = line.replace(arrow, ">")
         line = line.replace("\n", " ").translate(_TYPOGRAPHY)
@@ -259,6 +261,8 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
         line = _LOST_COLOURS.sub("", line)
     if "](" in line:
         line = _LINKS.sub(lambda found: found[1], line)
+    if "*" in line or (">" in line and any(mark in line for mark in MASKS)):
+        line = unmasked(line)
     if "\\" in line or "**" in line:
         line = _SPELLED_ARROWS.sub(">", line)
         line = _ESCAPES.sub(lambda found: found[1] or "", line)

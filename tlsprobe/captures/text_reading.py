@@ -75,25 +75,28 @@ class TextReading(Counts):
         if pieces.broken:
             self.truncated = f"{self.name}: {pieces.broken}"
         if pasted.cut:
-            self.notes.append(f"{pasted.cut} printed packets are cut off after their numbers")
+            of = _counted(pasted.cut, "printed packet is", "printed packets are")
+            self.notes.append(f"{of} cut off after the numbers")
         self.disordered = pasted.disordered
         if pasted.disordered:
+            of = _counted(pasted.disordered, "packet stands", "packets stand")
             self.notes.append(
-                f"{pasted.disordered} packets stand behind others with higher numbers: put them in"
-                " order, or what came first is not told"
+                f"{of} behind others with higher numbers: put them in order, or what came first is"
+                " not told"
             )
         if logs := self._lists.logs.counted:
             self.notes.append(f"it holds lines of logs, too: {logs}")
         self.lacking = pasted.lacking
         if pasted.lacking:
+            of = _counted(pasted.lacking, "RST stands", "RSTs stand")
             self.notes.append(
-                f"{pasted.lacking} RSTs stand without their window, which tells kinds of RST apart"
+                f"{of} without a window, which tells kinds of RST apart"
                 " (`-e tcp.window_size_value` prints it)"
             )
         if pasted.inferred:
+            of = _counted(pasted.inferred, "line tells", "lines tell")
             self.notes.append(
-                f"{pasted.inferred} lines tell no TCP numbers: theirs follow from the frames' sizes"
-                " and from the lines before"
+                f"{of} no TCP numbers: they follow from the frames' sizes and from the lines before"
             )
 
     def _noted(self, found: list[Printed]) -> Iterator[Printed]:
@@ -101,3 +104,7 @@ class TextReading(Counts):
             if printed.carries is not None and len(self.carried) < CARRIED_LIMIT:
                 self.carried[printed.number] = printed.carries
             yield printed
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -43,7 +43,10 @@ def ladder(
     window = segments[begin : first + _LOOK_ON]
     if not window:
         return ()
-    triggers = {t.trigger: t.reset for t in told if t.trigger is not None}
+    triggers: dict[int, list[int]] = {}
+    for each in told:
+        if each.trigger is not None:
+            triggers.setdefault(each.trigger, []).append(each.reset.packet)
     named = frozenset(triggers) | {n for trouble in troubles for n in trouble.packets}
     reach = {side: _reach(segments[:begin], side) for side in Side}
     mark = Mark(window[0].time_ns, reach[Side.CLIENT], reach[Side.SERVER])
@@ -63,7 +66,8 @@ def _around(lines: tuple[LadderLine, ...], resets: set[int]) -> tuple[LadderLine
     return lines[max(0, first - BEFORE) : first + AFTER]
 
 
-def _pointed(line: LadderLine, since_us: float, triggers: dict[int, Reset]) -> LadderLine:
-    reset = triggers.get(line.packet) if line.packet is not None else None
-    text = f"{line.text}, provokes #{reset.packet}" if reset else line.text
+def _pointed(line: LadderLine, since_us: float, triggers: dict[int, list[int]]) -> LadderLine:
+    resets = triggers.get(line.packet, []) if line.packet is not None else []
+    named = ", ".join(f"#{packet}" for packet in resets)
+    text = f"{line.text}, provokes {named}" if resets else line.text
     return replace(line, time_us=line.time_us - since_us, text=text)
