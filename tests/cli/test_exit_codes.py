@@ -67,6 +67,31 @@ def test_it_never_passes_in_silence(fail_on: str, capsys: pytest.CaptureFixture[
     assert ("--allow-unmeasured" in said) == (fail_on == "warn")
 
 
+def moot(run: Run) -> Run:
+    """The same, of a server that ended every connection of its cells without an answer."""
+    ended = {"ended-with-response": 1}
+    cells = (replace(c, left_out=ended) if c.verdict is INCONCLUSIVE else c for c in run.cells)
+    return replace(run, cells=tuple(cells))
+
+
+def test_what_cannot_be_asked_is_said_once_and_fails_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = moot(run_with(PASS, INCONCLUSIVE, INCONCLUSIVE))
+    assert verdict_exit([run], "warn") == 0
+    print_unmeasured([run], "warn", allow_unmeasured=False)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: the server ends each connection with its response: 2 cells")
+    assert verdict_exit([moot(run_with(PASS, INCONCLUSIVE, ERROR))], "warn") == 1
+    assert verdict_exit([moot(run_with(INCONCLUSIVE))], "warn") == 3  # and nothing was measured
+
+
+def test_one_trial_that_was_to_be_had_leaves_its_cell_unmeasured() -> None:
+    run = moot(run_with(PASS, INCONCLUSIVE))
+    cells = tuple(replace(cell, trials=2) for cell in run.cells)
+    assert verdict_exit([replace(run, cells=cells)], "warn") == 1
+
+
 def test_it_says_nothing_where_all_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
     print_unmeasured([run_with(PASS, FAIL, UNSUPPORTED)], "warn", allow_unmeasured=False)
     assert capsys.readouterr().err == ""

@@ -137,6 +137,13 @@ def test_a_server_that_ended_first_answers_nothing_of_our_close() -> None:
     assert judge(trace).doubt is Doubt.OVERTAKEN
 
 
+@pytest.mark.parametrize("kind", [RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED])
+def test_a_server_that_ends_by_what_its_response_says_was_not_too_quick(kind: RemarkKind) -> None:
+    """Whoever drives it once more finds the same: HTTP/1.0, or `Connection: close` each time."""
+    trace = play(S.notify(), C.notify(), step("close_notify"), C.fin(), step("fin"), S.fin())
+    assert judge(driven(trace, remarks=(Remark(kind, "close"),))).doubt is Doubt.WITH_RESPONSE
+
+
 def test_an_end_that_crossed_our_close_answers_nothing_of_it() -> None:
     behind = play(C.notify(), step("close_notify"), S.notify() + S.fin(), C.fin())
     ours = behind.segments[7]

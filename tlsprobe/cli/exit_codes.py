@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.cli.console import err, say
-from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER, UNMEASURED
+from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.model.waiver import Waiver, WaiverState, WaiverUse
 from tlsprobe.report.plurals import counted
@@ -28,6 +28,10 @@ def verdict_exit(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: bool = 
 
 def print_unmeasured(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: bool) -> None:
     """Say on standard error how many cells were not measured, whatever the exit code is."""
+    moot = sum(cell.role == "asked" and cell.is_moot for run in runs for cell in run.cells)
+    if moot:
+        what = f"{counted(moot, 'cell')} cannot be asked of a server that does"
+        say(err(), f"note: the server ends each connection with its response: {what}")
     cells = list(_unmeasured(runs))
     if not cells:
         return
@@ -54,6 +58,6 @@ def print_waivers(runs: Sequence[Run]) -> None:
 
 
 def _unmeasured(runs: Sequence[Run]) -> Iterator[Cell]:
-    """Cells that were asked for and have no answer, although the server offers their version."""
+    """Cells that were asked for and have no answer, although the server could be asked them."""
     cells = (cell for run in runs for cell in run.cells)
-    return (c for c in cells if c.role == "asked" and c.verdict in UNMEASURED)
+    return (c for c in cells if c.role == "asked" and c.is_unmeasured)

@@ -164,9 +164,12 @@ def is_comparable(seen: Observation) -> bool:
     """
     if not seen.counts or seen.we_reset or seen.blind or seen.example.together > 1:
         return False
-    if seen.judgement.doubt is Doubt.OVERTAKEN and not _waits_for_the_end(seen):
+    if seen.judgement.doubt in _ENDED_FIRST and not _waits_for_the_end(seen):
         return False
     return _is_plain(seen) and not seen.example.sequence.uploads
+
+
+_ENDED_FIRST = frozenset({Doubt.OVERTAKEN, Doubt.WITH_RESPONSE})
 
 
 def _waits_for_the_end(seen: Observation) -> bool:

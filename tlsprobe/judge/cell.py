@@ -45,8 +45,8 @@ _DOUBTS = {
     Doubt.CAPTURE_ENDED: "the capture had ended by then",
     Doubt.PACKETS_DROPPED: "the capture dropped packets",
     Doubt.PACKETS_MISSING: "packets are missing from the capture",
-    Doubt.WITH_RESPONSE: "the server ended the connection with its response: no idle timer of its"
-    " came into it",
+    Doubt.WITH_RESPONSE: "the server ended the connection with its response, before anything else"
+    " could be seen of it",
     Doubt.OVERTAKEN: "the server began to end the connection before our sequence did anything",
     Doubt.NO_LIMIT: "not reached: the server let us go on, and no limit of its was met",
     Doubt.CROWDED: "our own connections filled the server",

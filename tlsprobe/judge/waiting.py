@@ -46,8 +46,7 @@ def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | No
     if not trace.drive.events:
         return None
     if not knowledge.waits_idle:
-        unmet = Doubt.NO_LIMIT if _met_no_limit(trace) else None
-        return Doubt.OVERTAKEN if _is_overtaken(trace, closing) else unmet
+        return _doubt_of_acting(trace, closing)
     if _asked_on_idle(trace):
         return None
     if _is_in_time(trace):
@@ -55,6 +54,13 @@ def doubt_of(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | No
     if _is_not_reached(trace, closing):
         return Doubt.NOT_REACHED
     return Doubt.WITH_RESPONSE if ends_with_response(trace, closing) else None
+
+
+def _doubt_of_acting(trace: Trace, closing: Closing) -> Doubt | None:
+    """The same of a sequence that is to end the connection itself."""
+    if not _is_overtaken(trace, closing):
+        return Doubt.NO_LIMIT if _met_no_limit(trace) else None
+    return Doubt.WITH_RESPONSE if _is_said_to_end(trace) else Doubt.OVERTAKEN
 
 
 def _met_no_limit(trace: Trace) -> bool:
@@ -166,8 +172,12 @@ def met_no_timer(trace: Trace, closing: Closing) -> bool:
 
 
 def _is_with_response(trace: Trace, quiet: Silence) -> bool:
-    closes = any(remark.kind in CLOSING_REMARKS for remark in trace.drive.remarks)
-    return closes or quiet.since_exchange < _MOMENT_NS
+    return _is_said_to_end(trace) or quiet.since_exchange < _MOMENT_NS
+
+
+def _is_said_to_end(trace: Trace) -> bool:
+    """Whether a response ends the connection by what it says, or by the rules of its protocol."""
+    return any(remark.kind in CLOSING_REMARKS for remark in trace.drive.remarks)
 
 
 def _silence(trace: Trace, mark: Mark, closing: Closing, end: WireEvent) -> Silence:

@@ -274,11 +274,12 @@ class Doubt(StrEnum):
     """Why a trial proves nothing, although it was driven.
 
     NOT_REACHED: no idle timer fired while we waited for one. WITH_RESPONSE: the server ended the
-    connection with its response, so that no idle timer came into it. OVERTAKEN: it ended it before
-    our sequence did anything behind its opening request. LATE: a step of ours came at another time
-    than it was meant for, and may have met another server for it. BUSY: what we waited for in vain
-    may have been on its way, so slow was everything just then. CROWDED: our own connections filled
-    the server. NO_LIMIT: the server let us go on as long as we did: no limit of its was met.
+    connection with its response, so that no idle timer came into it, and nothing else of ours.
+    OVERTAKEN: it ended it before our sequence did anything behind its opening request, unasked.
+    LATE: a step of ours came at another time than it was meant for, and may have met another server
+    for it. BUSY: what we waited for in vain may have been on its way, so slow was everything just
+    then. CROWDED: our own connections filled the server. NO_LIMIT: the server let us go on as long
+    as we did: no limit of its was met.
     """
 
     ENDED_EARLY = "ended-before-start"

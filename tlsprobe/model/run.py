@@ -9,6 +9,7 @@ from enum import StrEnum
 from tlsprobe.model.behaviour import Behaviour
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import (
+    UNMEASURED,
     Axes,
     Confidence,
     Doubt,
@@ -283,6 +284,20 @@ class Cell:
     left_out: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
     answers: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_moot(self) -> bool:
+        """Whether the server ended each trial with its response: nothing else can be asked there.
+
+        It is no want of packets or of time, and the next run will not know more.
+        """
+        ended = self.left_out.get(Doubt.WITH_RESPONSE, 0)
+        return self.verdict is Verdict.INCONCLUSIVE and 0 < self.trials == ended
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether it has no answer, and might have one."""
+        return self.verdict in UNMEASURED and not self.is_moot
 
 
 class CountedFrom(StrEnum):

@@ -57,6 +57,11 @@ def test_no_answer_is_neither_failure_nor_success() -> None:
         replace(clean("b"), verdict=Verdict.ERROR, reason="no route"),
         unsupported("c", "1.3"),
         clean("d"),
+        replace(
+            clean("e"),
+            verdict=Verdict.INCONCLUSIVE,
+            left_out={"ended-with-response": clean("e").trials},
+        ),
     )
     suite = suite_of(make_run(*cells))
     assert kinds_of(suite) == {
@@ -64,8 +69,9 @@ def test_no_answer_is_neither_failure_nor_success() -> None:
         "b TLS 1.3: could not be measured": "error",
         "c TLS 1.3": "skipped",
         "d TLS 1.3": "system-out",
+        "e TLS 1.3": "skipped",
     }
-    assert (suite.get("errors"), suite.get("skipped")) == ("2", "1")
+    assert (suite.get("errors"), suite.get("skipped")) == ("2", "2")
     messages = [child.get("message") for case in suite.iter("testcase") for child in case]
     assert messages[:3] == [
         "inconclusive: holes in the capture",

@@ -89,6 +89,13 @@ def test_what_has_no_answer_is_told(fail_on: str, allow: bool, weight: Weight) -
     assert notice.lines == ("no answer from: a TLS 1.3, b TLS 1.3",)
 
 
+def test_what_cannot_be_asked_of_a_server_is_no_error() -> None:
+    ended = {"ended-with-response": clean("a").trials}
+    moot = replace(clean("a"), verdict=Verdict.INCONCLUSIVE, reason="with it", left_out=ended)
+    (notice,) = notices_of_run(make_run(moot, clean("c")), "warn")
+    assert notice.weight is Weight.NOTE
+
+
 def test_certain_changes_are_errors() -> None:
     worse = Deviation("terminate", "1.3", Change.WORSE, True, ("RSTs now.",))
     perhaps = Deviation("terminate", "1.2", Change.DIFFERENT, False, ("Perhaps.",))

@@ -133,7 +133,7 @@ def _element(run: Run, sequence: str, tls: str, happened: str = "") -> ET.Elemen
 
 
 def _kind(run: Run, cell: Cell, fail_on: str) -> str | None:
-    if cell.verdict is Verdict.UNSUPPORTED:
+    if cell.verdict is Verdict.UNSUPPORTED or cell.is_moot:
         return "skipped"
     if cell.verdict in UNMEASURED:
         return "error"

@@ -122,11 +122,12 @@ def _unmeasured(run: Run, weight: Weight, place: Place | None) -> Iterator[Notic
                 cell
             )
     for (verdict, reason), cells in reasons.items():
+        counted_as = Weight.NOTE if all(cell.is_moot for cell in cells) else weight
         names = ", ".join(f"{cell.sequence} TLS {cell.tls}" for cell in cells)
         title = f"{run.target.name}: {counted(len(cells), 'cell')} {verdict}: {reason}"
         lines = (f"no answer from: {names}",)
         name = f"unmeasured/{verdict}/{names}"
-        yield Notice(name, UNMEASURED_ABOUT, weight, run.target.name, title, lines, place)
+        yield Notice(name, UNMEASURED_ABOUT, counted_as, run.target.name, title, lines, place)
 
 
 def _changes(run: Run, place: Place | None) -> Iterator[Notice]:
