@@ -110,6 +110,11 @@ class Gauge:
         self._lag = LoopLag()
         self._stall = Stall()
 
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return self._open
+
     async def watch(self) -> None:
         """Look at the event loop's lag, for as long as it is not cancelled."""
         await self._lag.watch()

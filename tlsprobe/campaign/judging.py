@@ -28,6 +28,7 @@ from tlsprobe.model.facts import (
     CrowdedFact,
     Fact,
     FarFact,
+    GoneFact,
     KernelFact,
     Load,
     PathFact,
@@ -162,6 +163,7 @@ class RunInJudgement:
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._server_says = self._protocol = ""
         self._crowding: Crowding | None = None
+        self._gone: GoneFact | None = None
         self._kernel: list[KernelFact] = []
         self._decisions = Decisions()
         self._known: list[_Known] = []
@@ -204,6 +206,8 @@ class RunInJudgement:
                 self._crowding = Crowding(fact.most_open, fact.because)
                 self._paths.clear()  # a full server does not take the next connection either
                 self._cells.clear()
+            case GoneFact():
+                self._learn_gone(fact)
             case FarFact():
                 self._far[fact.client].append(fact)
             case KernelFact():
@@ -267,6 +271,18 @@ class RunInJudgement:
                     self._first[shown] = other
                     self._unshown.add(other)
                     break
+
+    def _learn_gone(self, fact: GoneFact) -> None:
+        """Of what went on when the server was last seen nobody knows whether its death ended it."""
+        self._gone = fact
+        for place, known in enumerate(self._known):
+            if known.while_open.stop > fact.since_ns:
+                told = replace(known.alone, gone_ns=fact.since_ns)
+                self._known[place] = replace(known, alone=told)
+                for expiries in self._expiries.values():
+                    expiries.pop(place, None)
+        self._timers = None
+        self._cells.clear()
 
     def _learn_expiry(self, name: Name, digest: Digest) -> None:
         """An idle timer that was waited for, and fired."""
@@ -461,6 +477,7 @@ class RunInJudgement:
                 self._protocol,
                 family,
                 repeated=self._repeated[name],
+                gone="" if self._gone is None else self._gone.because,
             )
             for name, plan in self._plans.items()
         }

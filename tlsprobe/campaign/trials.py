@@ -23,6 +23,7 @@ from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
 from tlsprobe.campaign.pace import Pace, Place, cancel_at, unless_stopped
 from tlsprobe.campaign.planning import LONG_IDLE, Room, pacing_of, plan_of
+from tlsprobe.campaign.presence import Presence
 from tlsprobe.campaign.reach import CHECK, Reached, numeric, rate_to, reach
 from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import (
@@ -44,6 +45,7 @@ from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import (
     EndFact,
     Fact,
+    GoneFact,
     Load,
     PathFact,
     PlanFact,
@@ -56,6 +58,7 @@ from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
 from tlsprobe.protocols import Conversations, is_commanded, spoken
+from tlsprobe.report.plurals import counted
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
 
@@ -152,6 +155,9 @@ class _Campaign:
         self.told: Plan | None = None
         self.tells_at = self.begun
         self.notes = [capture.warning] if capture.warning else []
+        self.while_there = trio.CancelScope()
+        leave = self.while_there.cancel
+        self.presence = Presence(self.knock, lambda: self.gauge.open, leave, self.warn)
 
     def most_asked(self) -> int:
         """How many connections may be open at once, by the user or by where the server is."""
@@ -206,16 +212,25 @@ class _Campaign:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             nursery.start_soon(self.gauge.watch)
             others = [cell for cell in plans if not cell.sequence.signals]
-            await self.all_cells(in_order(others, self.settings.seed))
-            await uncrowd(self, others, self.limits.most, self.settings.expected_idle)
-            await calm(self, others)
-            await self.paths_alone(others)
-            await self.controls()
-            if self.settings.process is not None:
-                stops = [cell for cell in plans if cell.sequence.signals]
-                await signalled(self, stops, self.settings.process)
+            with self.while_there:
+                await self.all_cells(in_order(others, self.settings.seed))
+                await uncrowd(self, others, self.limits.most, self.settings.expected_idle)
+                await calm(self, others)
+                await self.paths_alone(others)
+                await self.controls()
+                if self.settings.process is not None:
+                    stops = [cell for cell in plans if cell.sequence.signals]
+                    await signalled(self, stops, self.settings.process)
             nursery.cancel_scope.cancel()
         self.gauge.close()
+        if self.presence.gone is not None:
+            self.is_gone(self.presence.gone, plans)
+
+    def is_gone(self, why: str, plans: Iterable[CellPlan]) -> None:
+        """Write down, and say, that the server went away in the midst of the campaign."""
+        self.note(GoneFact(self.presence.seen_ns, why))
+        left = sum(len(self.missing(cell)) for cell in plans)
+        self.warn(f"{why}: {counted(left, 'trial')} not driven")
 
     def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:
         """What the trials that are missing will cost."""
@@ -373,9 +388,11 @@ class _Campaign:
                 await self.apart.turn()
             for _ in range(count):
                 await self.pace.turn()
+            await self.presence.there()
             dropped = self.capture.dropped
             drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
             found, load = await self.gauge.driving(drives, count)
+        await self.presence.saw(found)
         return found, load, dropped
 
     async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:
@@ -406,11 +423,13 @@ class _Campaign:
             turn=self.pace.turn,
         )
         async with self.limits.waiting(count), self.limits.open(count):
+            await self.presence.there()
             dropped = self.capture.dropped
             (found, pacemaker), load = await self.gauge.driving(
                 lambda: racing.drive(route, cell.sequence), count
             )
         await self.forget(pacemaker)
+        await self.presence.saw(pacemaker)
         for trial, one in zip(trials, found, strict=True):
             await self.judge(trial, one, load, dropped)
 
@@ -510,6 +529,13 @@ class _Campaign:
             beside = check.only_late and load.at_start > 1
             alive = None if late or beside else False
         return alive
+
+    async def knock(self) -> Drive:
+        """One connection that nobody judges, to see whether the server takes it."""
+        found = await drive(next(iter(self.routes.values())), CHECK)
+        self.gauge.opened += 1
+        await self.forget(found)
+        return found
 
     async def forget(self, found: Drive) -> None:
         """Take a connection's packets out of the capture's memory, unjudged."""

@@ -21,6 +21,7 @@ from tlsprobe.model.facts import (
     Fact,
     FactsHeader,
     FarFact,
+    GoneFact,
     KernelFact,
     Load,
     PathFact,
@@ -77,6 +78,7 @@ class _Line(msgspec.Struct):
     trial: _TrialLine | None = None
     path: PathFact | None = None
     crowded: CrowdedFact | None = None
+    gone: GoneFact | None = None
     plan: PlanFact | None = None
     reached: ReachedFact | None = None
     far: FarFact | None = None
@@ -88,7 +90,7 @@ class _Line(msgspec.Struct):
 
 _KINDS = {TrialFact: "trial", PathFact: "path", PlanFact: "plan", CrowdedFact: "crowded"}
 _KINDS |= {ReachedFact: "reached", FarFact: "far", KernelFact: "kernel", EndFact: "end"}
-_KINDS |= {RunFact: "run", ClientFact: "client"}
+_KINDS |= {RunFact: "run", ClientFact: "client", GoneFact: "gone"}
 
 RUN_PREFIX = b'{"run":'
 """How the line of a RunFact begins."""
@@ -131,7 +133,7 @@ def decode_fact(line: bytes) -> Fact:
         return _trial(found.trial)
     others = (
         *(found.path, found.plan, found.reached, found.far, found.kernel, found.end),
-        *(found.run, found.client, found.crowded),
+        *(found.run, found.client, found.crowded, found.gone),
     )
     fact = next((other for other in others if other is not None), None)
     if fact is None:

@@ -50,6 +50,8 @@ _DOUBTS = {
     Doubt.OVERTAKEN: "the server began to end the connection before our sequence did anything",
     Doubt.NO_LIMIT: "not reached: the server let us go on, and no limit of its was met",
     Doubt.CROWDED: "our own connections filled the server",
+    Doubt.SERVER_GONE: "the server took no more connections from then on: its death may have"
+    " ended it",
 }
 
 
@@ -59,7 +61,8 @@ class MeasuredCell:
 
     ``path_alive``: whether connections worked afterwards, None if nobody tried; ``refused``: why
     the server does not do this TLS version. ``repeated`` counts trials that were driven once more,
-    and of which the last one is there. Remedies depend on
+    and of which the last one is there. ``gone`` is why the run ended before all was driven, if the
+    server was gone. Remedies depend on
     ``protocol`` and ``family``.
     """
 
@@ -70,6 +73,7 @@ class MeasuredCell:
     protocol: str = ""
     family: Family | None = None
     repeated: int = 0
+    gone: str = ""
 
 
 def windows_of(measured: Iterable[MeasuredCell]) -> dict[str, Spread]:
@@ -117,7 +121,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         example=_example(shown),
         role=plan.role,
         race=race_of(judged, window) if plan.sequence.is_race else None,
-        reason=_reason(judged, verdict, findings),
+        reason=_reason(measured, verdict, findings),
         repeated=measured.repeated,
         left_out=_counted(j.doubt for j in said if j.doubt is not None),
         answers=_answers(said),
@@ -131,7 +135,10 @@ def _reached(measured: MeasuredCell) -> list[Judgement]:
 
 
 def _with_room(said: Iterable[Judgement]) -> list[Judgement]:
-    return [judgement for judgement in said if judgement.doubt is not Doubt.CROWDED]
+    return [judgement for judgement in said if judgement.doubt not in _NOT_ITS_WAY]
+
+
+_NOT_ITS_WAY = frozenset({Doubt.CROWDED, Doubt.SERVER_GONE})
 
 
 def _verdict(
@@ -152,12 +159,11 @@ def _verdict(
     return Verdict(next(worst, Verdict.INCONCLUSIVE if silent else Verdict.PASS))
 
 
-def _reason(
-    judged: tuple[JudgedTrial, ...], verdict: Verdict, findings: tuple[Finding, ...]
-) -> str | None:
+def _reason(measured: MeasuredCell, verdict: Verdict, findings: tuple[Finding, ...]) -> str | None:
     """Why there is no answer, with in how many trials; None where there is one."""
+    judged = measured.trials
     if not judged:
-        return _NOT_MEASURED
+        return measured.gone or _NOT_MEASURED
     if verdict not in {Verdict.ERROR, Verdict.INCONCLUSIVE}:
         return None
     failures = Counter(t.failure for t in judged if t.failure and t.judgement.outcome.failed)

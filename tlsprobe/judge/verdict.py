@@ -165,9 +165,12 @@ def _strain(
 _BAD = frozenset({Result.FAIL, Result.WARN})
 
 
+_TELLS_NOTHING = frozenset({Doubt.BUSY, Doubt.CROWDED, Doubt.SERVER_GONE})
+
+
 def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[RuleResult, ...]:
     """The results that do not depend on what is in doubt."""
-    if doubt is Doubt.BUSY or doubt is Doubt.CROWDED:
+    if doubt in _TELLS_NOTHING:
         return ()
     if doubt is Doubt.LATE:
         return tuple(result for result in results if not RULES[result.rule].timed)
@@ -197,9 +200,17 @@ def _doubt(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None
         return _GAPS[trace.gap]
     if knowledge.room is not None:
         return Doubt.CROWDED
+    if knowledge.gone_ns is not None and _may_have_died(trace, closing, knowledge.gone_ns):
+        return Doubt.SERVER_GONE
     if trace.drive.ended_early:
         return Doubt.ENDED_EARLY
     return None if trace.drive.failure is not None else doubt_of(trace, closing, knowledge)
+
+
+def _may_have_died(trace: Trace, closing: Closing, since_ns: int) -> bool:
+    """Whether the server's death may be what ended the connection, or kept it from beginning."""
+    end = closing.server_end
+    return trace.drive.failure is not None or (end is not None and end.time_ns >= since_ns)
 
 
 _GAPS = {

@@ -127,6 +127,18 @@ class CrowdedFact:
 
 
 @dataclass(frozen=True, slots=True)
+class GoneFact:
+    """That the server took no more connections, in words; it took the last one at ``since_ns``.
+
+    What ended behind that may have ended because the server died. Trials that are driven later,
+    when the run is gone on with, count as ever.
+    """
+
+    since_ns: int
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class FarFact:
     """What captures on both sides of a router tell of one connection.
 
@@ -200,6 +212,7 @@ Fact = (
     | TrialFact
     | PathFact
     | CrowdedFact
+    | GoneFact
     | FarFact
     | KernelFact
     | EndFact

@@ -175,8 +175,9 @@ class Knowledge:
     ``wordless``: in this TLS version the server was seen to end connections with a FIN and no alert
     where no proxy before it would have.
     ``room`` is there if the trial had more connections of ours open than the server has room for:
-    how many it has room for. ``kernel`` is what the kernel that sent them says of RSTs, by their
-    packets' numbers.
+    how many it has room for. ``gone_ns`` is there if the server died while this trial went on, or
+    before it: when it took its last connection. ``kernel`` is what the kernel that sent them says
+    of RSTs, by their packets' numbers.
     """
 
     control: Control | None = None
@@ -195,6 +196,7 @@ class Knowledge:
     near: bool = False
     wordless: bool = False
     room: int | None = None
+    gone_ns: int | None = None
     offered: str | None = None
     alert_alone: AlertAlone | None = None
     kernel: Mapping[int, KernelReset] = field(default_factory=dict)

@@ -1,0 +1,163 @@
+"""A server that dies in the midst of a run: it is noticed, looked for, and given up in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import pytest
+import trio
+import trio.testing
+
+from tests.campaign.test_again import planned
+from tests.judge.playbook import C, S, play, silence, step
+from tlsprobe.campaign.judging import RunInJudgement
+from tlsprobe.campaign.presence import GRACE_S, IN_A_ROW, LONGEST_S, Presence
+from tlsprobe.model.facts import Fact, GoneFact, Load, PlanFact, TrialFact
+from tlsprobe.model.judgement import Doubt, Verdict
+from tlsprobe.model.run import Trial
+from tlsprobe.model.trace import Drive, EventKind, Stage, Trace
+
+TAKEN = play(S.notify() + S.fin()).drive
+REFUSED = replace(TAKEN, stage=Stage.CONNECT, failure="connection refused", refused=True, events=())
+SILENT = replace(REFUSED, failure="no answer", refused=False)
+HANDSHAKE = replace(REFUSED, stage=Stage.HANDSHAKE, refused=False)
+
+
+class Server:
+    """What the next connections meet, and what the campaign was told."""
+
+    def __init__(self, knocks: Iterable[Drive], open_for_s: float = 0.0) -> None:
+        self.knocks: Iterator[Drive] = iter(knocks)
+        self.open_for_s = open_for_s
+        self.told: list[str] = []
+        self.left_at: float | None = None
+        self.presence = Presence(self.knock, self.count_open, self.leave, self.told.append)
+
+    async def knock(self) -> Drive:
+        await trio.lowlevel.checkpoint()
+        return next(self.knocks, REFUSED)
+
+    def count_open(self) -> int:
+        return int(trio.current_time() < self.begun + self.open_for_s)
+
+    def leave(self) -> None:
+        self.left_at = trio.current_time() - self.begun
+
+    def sees(self, *driven: Drive) -> Server:
+        async def drive() -> None:
+            self.begun = trio.current_time()
+            for one in driven:
+                await self.presence.saw(one)
+
+        trio.run(drive, clock=trio.testing.MockClock(autojump_threshold=0))
+        return self
+
+
+@pytest.mark.parametrize(
+    ("away", "how"), [(REFUSED, "refused connections"), (SILENT, "answered no SYN")]
+)
+def test_a_server_that_takes_no_more_connections_is_given_up(away: Drive, how: str) -> None:
+    server = Server([away] * 100).sees(TAKEN, *[away] * IN_A_ROW)
+    assert server.left_at == pytest.approx(GRACE_S, abs=1.5)
+    assert server.presence.gone is not None
+    assert how in server.presence.gone
+    connected = TAKEN.did(EventKind.CONNECTED)
+    assert connected is not None
+    assert server.presence.seen_ns == connected.time_ns
+
+
+@pytest.mark.parametrize(
+    "driven",
+    [
+        [REFUSED] * (IN_A_ROW - 1),
+        [REFUSED, REFUSED, TAKEN] * IN_A_ROW,
+        [HANDSHAKE] * 2 * IN_A_ROW,
+    ],
+)
+def test_who_takes_a_connection_now_and_then_is_there(driven: list[Drive]) -> None:
+    server = Server([]).sees(*driven)
+    assert (server.presence.gone, server.told, server.left_at) == (None, [], None)
+
+
+def test_a_server_that_is_started_again_is_gone_on_with() -> None:
+    server = Server([REFUSED, REFUSED, TAKEN]).sees(*[REFUSED] * IN_A_ROW)
+    assert server.presence.gone is None
+    (note,) = server.told
+    assert "took no connections for 3 s" in note
+
+
+def test_a_full_server_has_longer_while_connections_of_ours_are_open() -> None:
+    served = Server([SILENT] * 50 + [TAKEN], open_for_s=LONGEST_S).sees(*[SILENT] * IN_A_ROW)
+    assert served.presence.gone is None
+    for_ever = Server([SILENT] * 200, open_for_s=1000).sees(*[SILENT] * IN_A_ROW)
+    assert for_ever.left_at == pytest.approx(LONGEST_S, abs=1.5)
+
+
+def test_nobody_connects_while_it_is_looked_for() -> None:
+    server = Server([REFUSED, TAKEN])
+    order: list[str] = []
+
+    async def drive() -> None:
+        server.begun = trio.current_time()
+
+        async def next_one() -> None:
+            await trio.sleep(0.5)
+            await server.presence.there()
+            order.append("connects")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(next_one)
+            for _ in range(IN_A_ROW):
+                await server.presence.saw(REFUSED)
+            order.append("back")
+
+    trio.run(drive, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert order == ["back", "connects"]
+
+
+# --- what is said of its trials -------------------------------------------------------------------
+
+WAITED = play(step("await"), silence(12), S.fin())
+CLEAN = play(C.notify(), step("close_notify"), S.notify() + S.fin())
+AWAY = play(
+    silence(20), opened=False, failure="connection refused", stage=Stage.CONNECT, refused=True
+)
+
+
+def judged(*traces: Trace, since_ns: int) -> RunInJudgement:
+    facts: list[Fact] = [PlanFact((planned("close-notify-only"), planned("terminate")))]
+    facts += [
+        TrialFact(Trial("close-notify-only", "1.3", index), trace, Load(1, 1))
+        for index, trace in enumerate(traces)
+    ]
+    facts.append(GoneFact(since_ns, "the server refuses connections"))
+    judging = RunInJudgement()
+    for fact in facts:
+        judging.learn(fact)
+    judging.catch_up(lambda: facts)
+    return judging
+
+
+def test_what_its_death_may_have_ended_breaks_no_rule() -> None:
+    """All connections that waited idle ended at once, and without a close_notify."""
+    died = WAITED.segments[-1].time_ns
+    answer = judged(WAITED, AWAY, since_ns=died - 1_000_000).answer()
+    cell = answer.cells[0]
+    assert [t.judgement.doubt for t in answer.trials] == [Doubt.SERVER_GONE] * 2
+    assert (cell.verdict, cell.findings) == (Verdict.INCONCLUSIVE, ())
+    assert cell.reason is not None
+    assert "its death may have ended it" in cell.reason
+    alive = judged(WAITED, since_ns=died + 10**9).answer()
+    assert alive.trials[0].judgement.doubt is None
+    assert alive.cells[0].findings
+
+
+def test_what_ended_before_stands() -> None:
+    answer = judged(CLEAN, since_ns=CLEAN.drive.events[-1].time_ns + 1).answer()
+    assert answer.cells[0].verdict is Verdict.PASS
+
+
+def test_what_was_not_driven_says_why() -> None:
+    answer = judged(CLEAN, since_ns=0).answer()
+    assert answer.cells[1].reason == "the server refuses connections"
