@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tlsprobe import judge
-from tlsprobe.errors import UsageError
-from tlsprobe.fleet.ledger import LEDGER_FILE, Ledger, unanswered
+from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.fleet.ledger import LEDGER_FILE, Ledger, _is_at_rest, unanswered
 from tlsprobe.model.fleet import FleetFacts, FleetTarget, State
 from tlsprobe.model.run import Run
 
@@ -118,3 +118,26 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, damage: str) -> None:
             db.execute("PRAGMA user_version = 99")
     with pytest.raises(UsageError):
         Ledger.open(tmp_path)
+
+
+def test_a_full_disk_is_told_with_what_to_do(ledger: Ledger, run: Run) -> None:
+    ledger.answer(ledger.claim(1), run, b"facts")
+    claimed = ledger.claim(2)
+    ledger._db.execute("PRAGMA max_page_count = 1")  # SQLite then says that the disk is full
+    with pytest.raises(CannotMeasure, match="full") as raised:
+        ledger.answer(claimed, run, os.urandom(100_000))
+    assert "tlsprobe fleet resume" in str(raised.value.hint)
+
+
+def test_a_ledger_that_nobody_may_write_beside_is_read(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.claim(1)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert not _is_at_rest(ledger.file), "what was written last is in the log"
+    ledger.close()
+    assert _is_at_rest(ledger.file)
+    with closing(Ledger.open(tmp_path)) as again:
+        assert len(again.attempts()) == 1
+        with pytest.raises(CannotMeasure, match="readonly"):
+            again.claim(2)

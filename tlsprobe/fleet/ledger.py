@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tlsprobe.errors import UsageError
+from tlsprobe.campaign.results import writing
+from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.model.fleet import Answer, Attempt, FleetFacts, FleetTarget, State
 from tlsprobe.model.run import Run
 from tlsprobe.report.document import decode_run, encode_run_line
@@ -31,6 +32,12 @@ LOCK_FILE = "fleet.lock"
 
 FORMAT = 1
 """``PRAGMA user_version``: how the tables below are to be read."""
+
+_UNCHANGING = "?immutable=1"
+"""How SQLite opens a file that nobody writes to, where it may not write beside it either.
+
+Source: SQLite, Write-Ahead Logging, "Read-Only Databases".
+"""
 
 _TABLES = """
 CREATE TABLE fleet (
@@ -52,9 +59,10 @@ CREATE TABLE answer (
 class Ledger:
     """The open ledger of one fleet. Close it: `contextlib.closing`."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, asked: str = "") -> None:
         self.file = file
-        self._db = sqlite3.connect(file, isolation_level=None)
+        address = f"{file.absolute().as_uri()}{asked}"
+        self._db = sqlite3.connect(address, isolation_level=None, uri=True)
         self._db.execute("PRAGMA busy_timeout = 10000")
 
     @classmethod
@@ -66,10 +74,9 @@ class Ledger:
             ledger.close()
             hint = f"go on with it: tlsprobe fleet resume {folder}; or name another folder"
             raise UsageError(f"{folder} already holds a fleet", hint)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
         arguments = json.dumps(facts.arguments)
-        with closing(db.cursor()) as cursor:
+        with ledger._kept(), closing(db.cursor()) as cursor:
+            cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("BEGIN")
             for statement in _TABLES.split(";"):
                 cursor.execute(statement)
@@ -99,13 +106,14 @@ class Ledger:
         if not file.is_file():
             hint = "name the folder that 'tlsprobe fleet FILE' wrote"
             raise UsageError(f"{folder} holds no fleet: there is no {LEDGER_FILE} in it", hint)
-        ledger = cls(file)
+        ledger = cls(file, _UNCHANGING if _is_at_rest(file) else "")
         try:
             (found,) = ledger._db.execute("PRAGMA user_version").fetchone()
             ledger.facts()
         except sqlite3.DatabaseError as error:
             ledger.close()
-            raise UsageError(f"{file} cannot be read: {error}", "it is damaged") from None
+            hint = "it is damaged, or stands where SQLite may not write beside it: copy the folder"
+            raise UsageError(f"{file} cannot be read: {error}", hint) from None
         if found != FORMAT:
             ledger.close()
             hint = "use the version of tlsprobe that wrote it"
@@ -119,13 +127,30 @@ class Ledger:
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """While the block runs nobody else measures this fleet. Raises UsageError if one does."""
-        with (self.file.parent / LOCK_FILE).open("ab") as lock:
+        folder = self.file.parent
+        with writing(folder):
+            lock = (folder / LOCK_FILE).open("ab")
+        # Of each connection: what is committed is on disk, whatever SQLite was built with.
+        self._db.execute("PRAGMA synchronous = FULL")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 hint = "wait for it; 'tlsprobe fleet status' says how far it is"
-                raise UsageError(f"{self.file.parent} is being measured", hint) from None
+                raise UsageError(f"{folder} is being measured", hint) from None
             yield
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Write all of a block. Raises CannotMeasure where the disk is full, or gone.
+
+        What cannot be written down must not be measured either.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            hint = f"make room, and go on with: tlsprobe fleet resume {self.file.parent}"
+            raise CannotMeasure(f"{self.file} cannot be written: {error}", hint) from None
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -135,24 +160,28 @@ class Ledger:
             "SELECT coalesce(max(number), 0) FROM attempt WHERE target = ?", (target,)
         ).fetchone()
         attempt = Attempt(target, before + 1, State.CLAIMED, time.time(), because=because)
-        self._db.execute(
-            "INSERT INTO attempt (target, number, state, begun, because) VALUES (?, ?, ?, ?, ?)",
-            (target, attempt.number, attempt.state, attempt.begun, because),
-        )
+        with self._kept():
+            self._db.execute(
+                "INSERT INTO attempt (target, number, state, begun, because)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (target, attempt.number, attempt.state, attempt.begun, because),
+            )
         return attempt
 
     def end(self, attempt: Attempt, state: State, reason: str = "") -> None:
         """Write down how an attempt without an answer ended."""
-        self._db.execute(
-            "UPDATE attempt SET state = ?, ended = ?, reason = ? WHERE target = ? AND number = ?",
-            (state, time.time(), reason, attempt.target, attempt.number),
-        )
+        with self._kept():
+            self._db.execute(
+                "UPDATE attempt SET state = ?, ended = ?, reason = ?"
+                " WHERE target = ? AND number = ?",
+                (state, time.time(), reason, attempt.target, attempt.number),
+            )
 
     def answer(self, attempt: Attempt, run: Run, facts: bytes) -> None:
         """Write down a run with its facts, in the place of an earlier one; both or neither."""
         state = State.INTERRUPTED if run.interrupted else State.DONE
         document = zlib.compress(encode_run_line(run))
-        with closing(self._db.cursor()) as cursor:
+        with self._kept(), closing(self._db.cursor()) as cursor:
             cursor.execute("BEGIN")
             cursor.execute(
                 "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?)",
@@ -214,6 +243,11 @@ class Ledger:
         attempts, vantage = self.attempts(), self.facts().vantage
         for number, target in self.targets().items():
             yield Answer(target, attempts.get(number, ()), vantage, self.run(number))
+
+
+def _is_at_rest(file: Path) -> bool:
+    """Whether nobody writes to a ledger, and we could not either: there is no log beside it."""
+    return not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
 
 
 def unanswered(ledger: Ledger, wanted: Iterable[int]) -> list[int]:
