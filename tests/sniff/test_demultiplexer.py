@@ -121,6 +121,18 @@ def test_file_and_memory_are_bounded_a_port(monkeypatch: pytest.MonkeyPatch) -> 
     assert coverage is Coverage.WHOLE
 
 
+def test_the_file_is_bounded_over_all_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WRITTEN_WHOLE", 5000)
+    out, demultiplexer = io.BytesIO(), expecting()
+    demultiplexer.expect(STRANGER)
+    demultiplexer.writer = Writer(out, ETHERNET, "lo")
+    for client in (CLIENT, STRANGER):
+        demultiplexer.file(arrivals(*frames(Talk(client=client).opens().exchanges(2, 3000))))
+    kept = [len(f.data) for f in Reader().feed(out.getvalue())]
+    assert (max(kept[:5]), max(kept[7:])) == (3066, module.HELD)
+    assert demultiplexer.kept == len(kept)
+
+
 def test_frames_that_cannot_be_decoded_are_kept_and_are_no_segments() -> None:
     talk, demultiplexer = whole(), expecting()
     cut = talk.sent[3].frame()[:50]

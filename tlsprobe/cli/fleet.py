@@ -460,6 +460,9 @@ def report(options: ReportOptions) -> None:
     before = None
     if options.expect is not None:
         before = [in_short(one) for one in _whole([options.expect])]
+        if not {one.target.title for one in before} & {one.target.title for one in answers}:
+            hint = "name an earlier fleet of the same targets"
+            raise UsageError(f"no target of {options.expect} is in this fleet", hint)
     if options.metrics is not None:
         replace_file(options.metrics, render_metrics(answers).encode())
     if options.json:

@@ -25,6 +25,9 @@ from tlsprobe.sniff.protocol import Arrival
 
 KEPT_WHOLE = 8 * 1024 * 1024
 """Of one port this many bytes are written to the file, then only frame headers."""
+WRITTEN_WHOLE = 256 * 1024 * 1024
+"""Of all ports together this many bytes are written to the file, then only what is held of each
+frame: a server that floods would fill the disk."""
 HEADERS = 192
 """More than link, IPv6 and TCP headers with all their options take up."""
 HELD = HEADERS + RST_TEXT
@@ -116,6 +119,7 @@ class Demultiplexer:
         self.kept = 0
         self.others = 0
         self.last_ns = 0
+        self._written = 0
         self._decoder = Decoder()
         self._everyone = False
         self._ways: dict[bytes, tuple[_Port, int]] = {}
@@ -196,7 +200,9 @@ class Demultiplexer:
             port.size += length
             kept = data if port.size <= KEPT_WHOLE else data[:HEADERS]
             if writer is not None:
-                writer.packet(time_ns, kept, length)
+                self._written += len(kept)
+                seen = kept if self._written <= WRITTEN_WHOLE else kept[:HELD]
+                writer.packet(time_ns, seen, length)
             waiting, held = port.waiting, kept[:HELD]
             waiting += pack(way, number, time_ns, length, len(held))
             waiting += held

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.model.behaviour import Behaviour, Harm, Seen
 from tlsprobe.model.fleet import Answer, FleetPlan, State
+from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Run
 from tlsprobe.report.blocks import (
     Block,
@@ -105,11 +106,14 @@ def _facts(answers: Sequence[Answer], found: _Found, command: str) -> Iterator[F
     told = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Field("targets", f"{len(answers)}: {told}")
     harms = Counter(harm_of(behaviours) for _, behaviours in found)
-    clean = harms.pop(Harm.NONE, 0)
-    hurt = [f"{harms[harm]} {_HURT[harm]}" for harm in Harm if harms[harm]]
+    clean = [one for one, all_ in found if harm_of(all_) is Harm.NONE and _state(one) == "measured"]
+    unsure = sum(_is_unsure(one) for one in clean)
+    hurt = [f"{harms[harm]} {who}" for harm, who in _HURT.items() if harms[harm]]
     if accepted := sum(is_all_waived(behaviours) for _, behaviours in found):
         hurt.append(f"{accepted} of which everything that hurts is waived")
-    nothing = f"{clean - accepted} with nothing that hurts a client"
+    nothing = f"{len(clean) - accepted} with nothing that hurts a client"
+    if unsure:
+        nothing += f", {unsure} of which with cells in which nobody can tell"
     yield Field("servers", ", ".join([*hurt, nothing]))
     if names := sorted({one.vantage for one in answers if one.vantage}):
         yield Field("measured from", ", ".join(names))
@@ -122,6 +126,11 @@ _HURT = {
     Harm.MAY_BREAK: "that may break some",
     Harm.NOISE: "that make noise",
 }
+
+
+def _is_unsure(one: Answer) -> bool:
+    """Whether some cell of a run has no verdict: what was not seen may be there all the same."""
+    return one.run is not None and bool(one.run.summary.get(Verdict.INCONCLUSIVE))
 
 
 def _state(one: Answer) -> str:
@@ -215,11 +224,10 @@ def what_it_does(found: Sequence[Behaviour]) -> str:
 
 def _vantages(answers: Sequence[Answer]) -> Iterator[Block]:
     """Targets that look otherwise from elsewhere."""
-    views: defaultdict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+    views: defaultdict[str, dict[str, Answer]] = defaultdict(dict)
     for one in answers:
-        if one.run is not None:
-            seen = frozenset(_certain(one.run))
-            views[one.target.title][one.vantage] = seen
+        if one.attempts:
+            views[one.target.title][one.vantage] = one
     told = [
         f"{title}: {difference}"
         for title, by in sorted(views.items())
@@ -230,14 +238,26 @@ def _vantages(answers: Sequence[Answer]) -> Iterator[Block]:
         yield BulletList(tuple(told))
 
 
-def _difference(by: dict[str, frozenset[str]]) -> str:
-    everywhere = frozenset.intersection(*by.values())
-    parts = [
-        f"from {vantage} {', '.join(sorted(seen - everywhere))}"
-        for vantage, seen in sorted(by.items())
-        if seen - everywhere
-    ]
+def _difference(by: dict[str, Answer]) -> str:
+    """What every trial shows from one place, and none from another; from where none could look.
+
+    Empty where nobody could.
+    """
+    runs = {vantage: one.run for vantage, one in by.items() if one.run is not None}
+    everywhere = [{one.name for one in behaviours_of(run)} for run in runs.values()]
+    parts = []
+    for vantage, one in sorted(by.items()):
+        if one.run is not None:
+            if own := set(_certain(one.run)).difference(everywhere[0].intersection(*everywhere)):
+                parts.append(f"from {vantage} {', '.join(sorted(own))}")
+        elif runs:
+            parts.append(f"from {vantage} {_state(one)}: {_reason(one)}")
     return "; ".join(parts)
+
+
+def _reason(one: Answer) -> str:
+    """Why a target has no answer; many may share it."""
+    return one.reason.replace(one.target.address, "the target")
 
 
 def _certain(run: Run) -> Iterator[str]:
@@ -248,7 +268,10 @@ def _certain(run: Run) -> Iterator[str]:
 
 
 def has_changed(answers: Sequence[Answer], before: Sequence[Answer]) -> bool:
-    """Whether some target does now what it never did, or never does what it always did."""
+    """Whether some target does now what it never did, or never does what it always did.
+
+    Or could be measured then, and cannot now.
+    """
     return any(True for _ in _changed(answers, before))
 
 
@@ -256,7 +279,11 @@ def _changed(answers: Sequence[Answer], before: Sequence[Answer]) -> Iterator[st
     known = {one.target.title: one.run for one in before if one.run is not None}
     for one in answers:
         earlier = known.get(one.target.title)
-        if earlier is None or one.run is None:
+        if earlier is None:
+            continue
+        if one.run is None and one.state is State.FAILED:
+            yield f"{one.target.title}: {_state(one)} any more: {_reason(one)}"
+        if one.run is None:
             continue
         was, now = set(_certain(earlier)), set(_certain(one.run))
         # What shows now and then may show or not: only what every trial shows can be missed.
@@ -271,12 +298,15 @@ def _changes(answers: Sequence[Answer], before: Sequence[Answer] | None) -> Iter
     """What is new and what is gone since an earlier fleet, target by target."""
     if before is None:
         return
+    titles = {one.target.title for one in before}
+    both = sum(one.target.title in titles for one in answers)
     yield Heading(2, "Changed since")
     told = tuple(_changed(answers, before))
     if told:
         yield BulletList(told)
     else:
-        yield Paragraph("Nothing that every trial shows is new or gone.")
+        among = counted(both, "target")
+        yield Paragraph(f"Nothing that every trial shows is new or gone, in {among} of both.")
 
 
 # --- no answer --------------------------------------------------------------------------------
@@ -287,8 +317,7 @@ def _unanswered(answers: Sequence[Answer]) -> Iterator[Block]:
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for one in answers:
         if _state(one) != "measured":
-            reason = one.reason.replace(one.target.address, "the target")
-            by_reason[reason or _state(one)].append(one.target.title)
+            by_reason[_reason(one) or _state(one)].append(one.target.title)
     if not by_reason:
         return
     yield Heading(2, "Not measured")
