@@ -155,8 +155,8 @@ class FrameReading(Counts):
         self._begin()
         walker = Walker(self.name)
         pieces = Pieces(self._file, packing=self._packing, size=LARGE_CHUNK, watch=self.watch)
-        for piece in pieces:
-            for batch in walker.feed(piece):
+        for size in pieces.into(walker.room):
+            for batch in walker.filled(size):
                 if self.kind == "pcap" and self._packing is None:
                     self._places.note(batch, walker.base, walker.offset)
                 yield batch

@@ -146,12 +146,19 @@ class Walker:
 
     def feed(self, data: bytes) -> list[Batch]:
         """The packets that these bytes complete."""
+        self.room(len(data))[:] = data
+        return self.filled(len(data))
+
+    def room(self, size: int) -> memoryview:
+        """Where so many of the next bytes may be put, so that they need not be copied there."""
+        return memoryview(self._roomy(self._have + size + SLACK))[self._have : self._have + size]
+
+    def filled(self, size: int) -> list[Batch]:
+        """The packets that are complete with the bytes in `room`, of which ``size`` are there."""
         if self.damage is not None:
             return []
-        end = self._have + len(data)
-        buffer = self._roomy(end + SLACK)
-        memoryview(buffer)[self._have : end] = data
-        self._have = end
+        self._have = end = self._have + size
+        buffer = self._buffer
         self._batches = []
         if end < self._need:
             return self._batches

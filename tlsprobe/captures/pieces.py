@@ -53,6 +53,29 @@ class Pieces:
         except OSError as error:
             self.broken = f"it cannot be read on: {error.strerror or error}"
 
+    def into(self, room: Callable[[int], memoryview]) -> Iterator[int]:
+        """The same pieces, each put where ``room`` says for its size: how large they are.
+
+        What is not compressed is read to there, which spares a copy and its memory.
+        """
+        read_into = getattr(self._file, "readinto", None)
+        if self._packing is not None or read_into is None:
+            for piece in self:
+                room(len(piece))[:] = piece
+                yield len(piece)
+            return
+        self.broken = None
+        try:
+            self._file.seek(0)
+            self._taken = 0
+            while count := read_into(room(self._size)):
+                self._taken += count
+                if self._watch is not None:
+                    self._watch(self._taken)
+                yield count
+        except OSError as error:
+            self.broken = f"it cannot be read on: {error.strerror or error}"
+
     def _plain(self) -> Iterator[bytes]:
         self._taken = 0
         while data := self._file.read(self._size):

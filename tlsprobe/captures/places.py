@@ -31,21 +31,24 @@ class Places:
         if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
             self._fd = file.fileno()
         self._size = 0 if self._fd is None else os.fstat(self._fd).st_size
-        self._begins = array("Q")
+        self._offsets = array("Q")
+        self._bases = array("Q")
+        self._counts = array("Q")
         self._end = 0
         self.batch: Batch | None = None
 
     @property
     def expected(self) -> int:
         """About how many packets there are, if all are as large as those that were noted."""
-        return len(self._begins) * self._size // self._end if self._end else 0
+        return len(self._offsets) * self._size // self._end if self._end else 0
 
     @property
-    def edges(self) -> array[int]:
-        """Where each packet begins, and where the last one ends."""
-        edges = self._begins[:]
-        edges.append(self._end)
-        return edges
+    def parts(self) -> tuple[array[int], array[int], array[int], int]:
+        """Where packets begin in their batch, where those begin, of how many each, and the end.
+
+        To add them up for a million packets takes longer than to note them.
+        """
+        return self._offsets, self._bases, self._counts, self._end
 
     @property
     def link(self) -> int | None:
@@ -59,27 +62,39 @@ class Places:
     @property
     def known(self) -> bool:
         """Whether packets can be read again."""
-        return bool(self._begins)
+        return bool(self._offsets)
 
     def note(self, batch: Batch, base: int, end: int) -> None:
         """The packets of a batch whose buffer begins at ``base``; what follows, at ``end``."""
         if self._fd is not None:
-            self._begins.extend(map(base.__add__, batch.offsets))
+            self._offsets.extend(batch.offsets)
+            self._bases.append(base)
+            self._counts.append(len(batch.offsets))
             self._end, self.batch = end, batch
 
     def forget(self) -> None:
         """There are too many."""
         self._fd = None
-        del self._begins[:]
+        for noted in (self._offsets, self._bases, self._counts):
+            del noted[:]
+
+    def _begins(self) -> array[int]:
+        """Where each packet begins in the file."""
+        begins, at = array("Q"), 0
+        for base, count in zip(self._bases, self._counts, strict=True):
+            begins.extend(map(base.__add__, self._offsets[at : at + count]))
+            at += count
+        return begins
 
     def frames(self, numbers: Sequence[int]) -> Iterator[Placed]:
         """The packets of these numbers, which count from 1 and rise.
 
         Those that follow each other in the file are read at once.
         """
-        batch, begins, fd = self.batch, self._begins, self._fd
+        batch, fd = self.batch, self._fd
         if batch is None or fd is None:
             return
+        begins = self._begins()
         read = struct.Struct(f"{batch.order}IIII").unpack_from
         high_ns, low_ns, link = batch.high_ns, batch.low_ns, batch.interface.link
         known, first, asked = len(begins), 0, len(numbers)

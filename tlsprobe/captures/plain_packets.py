@@ -123,7 +123,12 @@ def _read(
 
     Those that follow each other in the file are read at once.
     """
-    edges = np.array(places.edges, np.int64)
+    offsets, bases, counts, end = places.parts
+    edges = np.empty(len(offsets) + 1, np.int64)
+    edges[:-1] = np.array(offsets, np.int64) + np.repeat(
+        np.array(bases, np.int64), np.array(counts, np.int64)
+    )
+    edges[-1] = end
     starts, sizes = edges[numbers - 1], edges[numbers] - edges[numbers - 1]
     apart = starts[1:] != starts[:-1] + sizes[:-1]
     reached = np.cumsum(sizes)
