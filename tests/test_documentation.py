@@ -112,10 +112,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor[1:] in anchors(aim), (place, anchor)
 
 
-def anchors(page: Path) -> set[str]:
+@cache
+def anchors(page: Path) -> frozenset[str]:
     """The headings as forges make anchors of them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    plain = (re.sub(r"[^\w -]", "", heading) for heading in headings)
+    return frozenset(heading.lower().replace(" ", "-") for heading in plain)
 
 
 # --- commands -------------------------------------------------------------------------------------
