@@ -298,6 +298,16 @@ def test_at_one_place_only_the_id_tells() -> None:
     assert copies((bare, 0), (bare, 1000)) == [False, False]
 
 
+def test_where_most_are_captured_twice_so_is_what_has_no_id() -> None:
+    """A switch that mirrors both of its ports shows each packet twice."""
+    data, bare = cooked(ipv4(tcp())), cooked(ipv4(tcp(flags=4), ip_id=0))
+    mirrored = (data, 0), (data, 1000), (bare, 2000), (bare, 3000)
+    assert copies(*mirrored) == [False, True, False, True]
+    assert copies(*mirrored, (bare, 4000), (bare, 5000))[4:] == [False, True]
+    others = [(cooked(ipv4(tcp(), ip_id=n)), n) for n in range(20, 24)]
+    assert copies(*others, *mirrored)[4:] == [False, True, False, False]
+
+
 def outcome(work: Callable[[], Packet | None]) -> Packet | str | None:
     try:
         return work()

@@ -253,7 +253,7 @@ class Cause(StrEnum):
             server=_OVER,
             client=_OVER,
             kernel=("NO_SOCKET", "TCP_FLAGS"),
-            alike=("data-after-close",),
+            alike=("data-after-close", "no-connection-state"),
             before_fin=False,
             by_sender=False,
             prescribed=True,
@@ -305,7 +305,7 @@ class Cause(StrEnum):
             ),
             alike=(
                 *("unread-data-at-close", "unread-data-after-fin", "no-connection-state"),
-                *("closed-already", "middlebox"),
+                *("closed-already", "data-after-close", "refused", "middlebox"),
             ),
         ),
     )

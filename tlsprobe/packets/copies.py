@@ -18,7 +18,9 @@ class Copies:
 
     At another place the n-th of several equal packets is a copy if the first place has seen n of
     them: two RSTs in a row may well be equal. At one place only an IPv4 id tells a copy from a
-    packet that was sent again: a sender that counts its packets never uses one twice at once.
+    packet that was sent again: a sender that counts its packets never uses one twice at once. Where
+    that shows that most are captured twice, as where a switch mirrors both of its ports, those that
+    have no id are too, an RST of Linux's among them.
     The copy may be the elder one by its time: dumpcap writes what several interfaces see in turns,
     many packets of one before those of the next.
     """
@@ -27,6 +29,7 @@ class Copies:
         # When the younger generation is full it becomes the elder, and that is forgotten.
         self._younger: dict[Hashable, _Sighting | _Counts] = {}
         self._elder: dict[Hashable, _Sighting | _Counts] = {}
+        self._doubled = 0  # of the younger generation, by their ids, at one place
 
     def has(self, packet: Hashable, time_ns: int, place: int, ip_id: int | None) -> bool:
         """Whether this is a copy; it is remembered in any case.
@@ -37,7 +40,7 @@ class Copies:
         known = self._younger.setdefault(packet, now)
         if known is now:
             if len(self._younger) > _GENERATION:
-                self._elder, self._younger = self._younger, {}
+                self._elder, self._younger, self._doubled = self._younger, {}, 0
             elif packet in self._elder:
                 known = self._elder[packet]
         return known is not now and self._is_copy(packet, known, now, bool(ip_id))
@@ -55,7 +58,12 @@ class Copies:
         count = counts.add(place)
         if counts.is_matched(place, count):
             return True
-        return has_id and count > 1 and age_ns <= SAME_PLACE_NS
+        if count == 1 or age_ns > SAME_PLACE_NS:
+            return False
+        if has_id:
+            self._doubled += 1
+            return True
+        return count % 2 == 0 and self._doubled * 2 >= len(self._younger)
 
 
 _Sighting = tuple[int, int]

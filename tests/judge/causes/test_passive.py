@@ -179,7 +179,8 @@ def test_a_slow_path_answers_slowly() -> None:
 def test_keepalive_probes_without_an_answer() -> None:
     at = play().segments[-1].end
     probe = S.ack().but(start=at - 1)
-    reset = why(play(probe, probe, probe, GIVE_UP))
+    second = silence(1)
+    reset = why(play(second, probe, second, probe, second, probe, second, GIVE_UP))
     assert (reset.cause, reset.confidence) == (Cause.KEEPALIVE, HIGH)
     assert "keepalive" in said(reset)
 
@@ -193,6 +194,76 @@ def test_a_reset_out_of_step_with_the_probes_is_not_sure() -> None:
     single = why(play(probe, silence(1), GIVE_UP))
     assert (single.cause, single.confidence) == (Cause.KEEPALIVE, MEDIUM)
     assert why(play(probe, GIVE_UP)).cause is Cause.DELIBERATE
+
+
+def test_a_byte_that_is_sent_for_the_first_time_is_no_probe() -> None:
+    """An acknowledgement before it stands where a probe would, once the byte is sent."""
+    told = play(silence(1), S.ack(), silence(1), S.data(1), silence(1), GIVE_UP)
+    assert why(told).cause is not Cause.KEEPALIVE
+
+
+def test_probes_in_half_a_capture_may_have_been_answered() -> None:
+    probe, second = S.ack().but(start=play().segments[-1].end - 1), silence(1)
+    trace = bystander(second, probe, second, probe, second, GIVE_UP)
+    assert why(trace).confidence is HIGH
+    half = tuple(s for s in trace.segments if s.side is Side.SERVER)
+    reset = why(replace(trace, segments=half))
+    assert (reset.cause, reset.confidence) == (Cause.KEEPALIVE, MEDIUM)
+
+
+def test_probes_that_follow_at_once_were_sent_by_no_timer() -> None:
+    probe = S.ack().but(start=play().segments[-1].end - 1)
+    assert why(play(probe, probe, silence(0.5), GIVE_UP)).confidence is MEDIUM
+
+
+def test_a_syn_ack_is_not_refused() -> None:
+    """Where its SYN was not captured, the client's abort stands behind it with fitting numbers."""
+    whole = stranger(play(C.rst(active=True), asked=False))
+    syn_ack = next(s for s in whole.segments if s.syn and s.ack is not None)
+    rst = whole.segments[-1]._replace(ack=syn_ack.end + 1)
+    assert why(replace(whole, segments=(syn_ack, rst))).cause is not Cause.REFUSED
+
+
+def test_a_refusal_without_its_syn_is_left_open() -> None:
+    trace = stranger(play(S.rst(active=True)))
+    alone = trace.segments[-1]._replace(start=0, ack=1, window=0)
+    assert Cause.REFUSED in why(replace(trace, segments=(alone,))).alternatives
+    assert (
+        Cause.REFUSED not in why(replace(trace, segments=(alone._replace(window=9),))).alternatives
+    )
+
+
+def test_in_a_capture_data_may_have_drawn_what_the_acknowledgement_of_the_fin_seems_to() -> None:
+    story = S.fin(), C.ack(), S.rst()
+    ours, theirs = why(play(*story)), why(bystander(*story))
+    assert (ours.cause, theirs.cause) == (Cause.DELIBERATE, Cause.DELIBERATE)
+    assert Cause.DATA_AFTER_CLOSE not in ours.alternatives
+    assert Cause.DATA_AFTER_CLOSE in theirs.alternatives
+    again = why(bystander(S.fin(), C.ack(), C.ack(), S.rst()))  # captured twice
+    assert again.cause is Cause.DELIBERATE
+
+
+def test_data_right_behind_an_rst_may_have_been_there_before_it() -> None:
+    late = S.fin(), C.ack(), silence(9), C.ack(), S.rst()
+    assert why(bystander(*late)).confidence is HIGH
+    reset = why(bystander(*late, C.data()))
+    assert (reset.cause, reset.confidence) == (Cause.CLOSED_ALREADY, MEDIUM)
+    assert reset.alternatives[0] is Cause.DATA_AFTER_CLOSE
+    assert why(bystander(*late, silence(0.1), C.data())).confidence is HIGH
+
+
+def test_what_a_late_answer_answers_did_not_come_before_the_fin() -> None:
+    """What drew it is missing, and the last packet with its number is older than the FIN."""
+    reset = why(bystander(C.ack(), S.fin(), S.rst().but(start=play().segments[-1].end)))
+    assert reset.confidence is not HIGH
+
+
+def test_the_same_rst_once_more_is_no_other_one() -> None:
+    once, twice = resets_of(bystander(C.goodbye(), C.notify(), GIVE_UP, GIVE_UP))
+    assert (once.cause, once.confidence) == (twice.cause, twice.confidence)
+    assert f"is the RST in packet {once.packet} once more" in said(twice)
+    once, twice = resets_of(bystander(S.fin(), C.ack(), C.ack(), S.rst(), S.rst()))
+    assert (once.cause, once.confidence) == (twice.cause, twice.confidence)
 
 
 def test_answered_probes_are_no_reason() -> None:

@@ -24,6 +24,7 @@ _WAITS_NS = 500_000_000
 _MIDDLEBOX_SIGNS = 2
 _TRIES = 3
 _TRYING_NS = 1_000_000_000
+_AT_ONCE_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,8 @@ _REFUSAL_NS = 3_000_000_000
 
 def _refused(context: ResetContext) -> Diagnosis | None:
     syn = context.syn
-    answered = any(s.syn for s in context.prior if s.side is context.sender)
-    if syn is None or answered or context.passive or context.rst.ack != syn.end + 1:
+    if syn is None or not _answers(context, syn):
         return None
-    since = (s for s in context.prior if s.side is syn.side and s.number > syn.number)
-    if any(s.ack is not None and not s.rst for s in since):
-        return None  # the peer acknowledges a SYN-ACK, which the capture lacks
     said = wording.refused(context, syn)
     accepted = next((s for s in context.later if s.syn), None)
     if accepted is None and context.rst.time_ns - syn.time_ns > _REFUSAL_NS:
@@ -68,6 +65,15 @@ def _refused(context: ResetContext) -> Diagnosis | None:
     evidence = (wording.refused_and_accepted(context, syn, accepted), *foreign_signs(context))
     surety = Confidence.HIGH if goes_on else Confidence.MEDIUM
     return Diagnosis(Cause.MIDDLEBOX, surety, evidence, () if goes_on else (Cause.REFUSED,))
+
+
+def _answers(context: ResetContext, syn: Segment) -> bool:
+    """Whether it is the first word to a SYN, and no SYN-ACK went before that the capture lacks."""
+    if context.passive or syn.ack is not None or context.rst.ack != syn.end + 1:
+        return False
+    since = (s for s in context.prior if s.side is syn.side and s.number > syn.number)
+    taken = any(s.ack is not None and not s.rst for s in since)
+    return not taken and all(s.rst for s in context.prior if s.side is context.sender)
 
 
 def _half_open(context: ResetContext) -> Diagnosis | None:
@@ -123,6 +129,17 @@ def _echo(context: ResetContext) -> Diagnosis | None:
         # It may not have been the sender's own: a box that reset both ends left it no socket.
         return Diagnosis(cause, Confidence.MEDIUM, said, (Cause.NO_STATE,))
     return Diagnosis(cause, Confidence.HIGH, said)
+
+
+def _again(context: ResetContext) -> Diagnosis | None:
+    """The same RST once more, in the same words: sent twice, or captured twice."""
+    earlier = context.earlier
+    first = next((s for s in context.prior if s.rst and s.side is context.sender), None)
+    drawn = context.trigger is not None and context.trigger.length  # each piece of data draws one
+    if earlier is None or first is None or drawn or not _is_copy(first, context.rst):
+        return None
+    evidence = (wording.again(context, first),)
+    return Diagnosis(earlier.cause, earlier.confidence, evidence, earlier.alternatives)
 
 
 def _sent_again(context: ResetContext) -> Segment | None:
@@ -237,7 +254,10 @@ def _deliberate(context: ResetContext) -> Diagnosis | None:
     if not context.notified and context.may_notify:
         evidence.append(wording.not_notified(context))
     evidence += inferred(context)
-    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, tuple(evidence), (Cause.UNREAD_AT_CLOSE,))
+    left: tuple[Cause, ...] = (Cause.UNREAD_AT_CLOSE,)
+    if context.peer_unseen and not context.rst.window and not context.next_byte:
+        left = (*left, Cause.REFUSED)  # the SYN that it answers was not captured, perhaps
+    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, tuple(evidence), left)
 
 
 def _keepalive(context: ResetContext) -> Diagnosis | None:
@@ -254,7 +274,8 @@ def _keepalive(context: ResetContext) -> Diagnosis | None:
         return None
     evidence = tuple(wording.probes_unanswered(context, [s.number for s in probes]))
     interval = probes[-1].time_ns - probes[-2].time_ns if len(probes) > 1 else 0
-    if interval and abs(waited - interval) <= max(interval * _INTERVAL_TOLERANCE, _CLOCK_NS):
+    in_time = abs(waited - interval) <= max(interval * _INTERVAL_TOLERANCE, _CLOCK_NS)
+    if interval >= _WAITS_NS and in_time and not context.peer_unseen:
         return Diagnosis(Cause.KEEPALIVE, Confidence.HIGH, evidence)
     return Diagnosis(Cause.KEEPALIVE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
@@ -262,11 +283,19 @@ def _keepalive(context: ResetContext) -> Diagnosis | None:
 def _lonely_probes(context: ResetContext) -> list[Segment]:
     """The sender's probes since its peer was last heard of."""
     probes: list[Segment] = []
-    for segment in reversed(context.prior):
+    for at in range(len(context.prior) - 1, -1, -1):
+        segment = context.prior[at]
         if segment.side is not context.sender or not is_probe(segment, context.next_byte):
             break
+        if segment.length and not any(_reaches(s, segment) for s in context.prior[:at]):
+            break  # it brings that byte for the first time
         probes.append(segment)
     return probes[::-1]
+
+
+def _reaches(earlier: Segment, segment: Segment) -> bool:
+    """Whether its sender had sent as much before."""
+    return earlier.side is segment.side and not earlier.rst and earlier.end >= segment.end
 
 
 def _given_up(context: ResetContext) -> Diagnosis | None:
@@ -301,12 +330,28 @@ def _linger2(context: ResetContext) -> Diagnosis | None:
         return None
     behind = fin.end + 1
     acked = [s for s in context.prior if s.side is context.sender.peer and (s.ack or 0) >= behind]
-    if trigger.ack != behind or not acked or acked[0] is not trigger:
+    if trigger.ack != behind or not acked or not _is_copy(acked[0], trigger):
         return None
     if not context.promptly(fin, trigger):
         return None
     evidence = tuple(wording.fin_acknowledged(context, fin, trigger))
-    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, (Cause.CLOSED_ALREADY,))
+    left = (Cause.CLOSED_ALREADY,) if context.driven else _OVER
+    return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, evidence, left)
+
+
+_OVER = Cause.CLOSED_ALREADY, Cause.DATA_AFTER_CLOSE
+"""What else it may be where a capture may lack the packet that provoked it."""
+
+
+def _is_copy(one: Segment, other: Segment) -> bool:
+    """Whether a moment is all that tells them apart: sent twice, or captured twice."""
+    alike = (one.start, one.end, one.ack, one.flags) == (
+        other.start,
+        other.end,
+        other.ack,
+        other.flags,
+    )
+    return alike and abs(one.time_ns - other.time_ns) <= _AT_ONCE_NS
 
 
 def _closed_already(context: ResetContext) -> Diagnosis | None:
@@ -314,8 +359,28 @@ def _closed_already(context: ResetContext) -> Diagnosis | None:
     fin, trigger = context.fin, context.trigger
     if fin is None or not context.passive or trigger is None:
         return None
+    if trigger.number < fin.number:  # what it answers was captured late, or not at all
+        evidence = wording.passive_rst(context), wording.had_closed(context, fin)
+        left = Cause.DATA_AFTER_CLOSE, Cause.NO_STATE
+        return Diagnosis(Cause.CLOSED_ALREADY, Confidence.MEDIUM, evidence, left)
     evidence = wording.passive_rst(context), wording.over(context, fin, trigger)
+    crossing = None if context.driven else _crossing(context, trigger)
+    if crossing is not None:
+        left = Cause.DATA_AFTER_CLOSE, Cause.NO_STATE
+        return Diagnosis(
+            Cause.CLOSED_ALREADY, Confidence.MEDIUM, (*evidence, wording.crossing(crossing)), left
+        )
     return Diagnosis(Cause.CLOSED_ALREADY, Confidence.HIGH, evidence)
+
+
+def _crossing(context: ResetContext, trigger: Segment) -> Segment | None:
+    """Data that would draw the same RST, and stands so close behind it that it may have come first.
+
+    Packets of two directions are not always written down in the order in which they passed.
+    """
+    soon = takewhile(lambda s: s.time_ns - context.rst.time_ns <= _AT_ONCE_NS, context.later)
+    fits = (s for s in soon if s.side is trigger.side and s.length and s.ack == trigger.ack)
+    return next(fits, None)
 
 
 def _closed_while_sending(context: ResetContext) -> Diagnosis | None:
@@ -444,6 +509,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _refused,
     _half_open,
     _middlebox,
+    _again,
     _echo,
     _data_after_close,
     _keepalive,

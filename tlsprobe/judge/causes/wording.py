@@ -91,6 +91,19 @@ def echo(context: ResetContext, earlier: int, trigger: Segment) -> str:
     )
 
 
+def again(context: ResetContext, first: Segment) -> str:
+    """It is no other decision."""
+    return f"packet {context.rst.number} is the RST in packet {first.number} once more"
+
+
+def crossing(data: Segment) -> str:
+    """What stands behind the RST, and may have been there before it."""
+    return (
+        f"packet {data.number} stands right behind it, brings data and would have drawn the same"
+        " RST: packets of two directions are not always captured in their order"
+    )
+
+
 def had_closed(context: ResetContext, fin: Segment) -> str:
     """The sender's FIN went before."""
     return f"the {context.sender} had closed: its FIN is packet {fin.number}"
