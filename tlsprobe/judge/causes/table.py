@@ -135,9 +135,11 @@ def _again(context: ResetContext) -> Diagnosis | None:
     """The same RST once more, in the same words: sent twice, or captured twice."""
     earlier = context.earlier
     first = next((s for s in context.prior if s.rst and s.side is context.sender), None)
-    drawn = context.trigger is not None and context.trigger.length  # each piece of data draws one
-    if earlier is None or first is None or drawn or not _is_copy(first, context.rst):
+    if earlier is None or first is None or not _is_copy(first, context.rst):
         return None
+    trigger = context.trigger
+    if trigger is not None and (trigger.length or trigger.number > first.number):
+        return None  # each piece of data draws one, and so does what came since
     evidence = (wording.again(context, first),)
     return Diagnosis(earlier.cause, earlier.confidence, evidence, earlier.alternatives)
 
