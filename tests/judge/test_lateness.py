@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.judge.playbook import C, Line, Note, S, due, gives_up, play, silence, step, told
+from tests.judge.playbook import FIRST, C, Line, Note, S, due, gives_up, play, silence, step, told
 from tlsprobe.judge.cell import MeasuredCell, cell_of
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.lateness import steps_of
@@ -76,6 +76,20 @@ def test_a_late_reply_that_drew_a_reset(late_s: float, doubt: Doubt | None) -> N
     story = (step("await"), S.notify() + S.fin(), silence(late_s), C.notify(), S.rst())
     judgement = judge(play(*story))
     assert judgement.doubt is doubt
+
+
+@pytest.mark.parametrize("cut", ["in two", "in two records", "sent again"])
+def test_whatever_part_of_a_late_reply_drew_the_reset(cut: str) -> None:
+    """A record in two packets, a message in two, and what was sent again were all as late."""
+    reply: tuple[Line, ...] = (C.data(600),)
+    if cut == "in two":
+        reply = C.split(C.data(600), 200)
+    elif cut == "in two records":
+        reply = C.data(400), C.data(200)
+    else:
+        reply = C.data(600), silence(0.2), C.again(FIRST + 1)
+    story = (step("await"), S.notify() + S.fin(), silence(0.06), *reply, S.rst())
+    assert judge(play(*story)).doubt is Doubt.LATE
 
 
 @pytest.mark.parametrize(("late_s", "doubt"), [(0.001, None), (0.03, Doubt.LATE)])

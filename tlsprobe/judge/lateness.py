@@ -88,14 +88,39 @@ def steps_of(trace: Trace, closing: Closing) -> tuple[StepTime, ...]:
 
 
 def late_step(
-    closing: Closing, steps: Iterable[StepTime], resets: Iterable[Reset]
+    trace: Trace, closing: Closing, steps: Iterable[StepTime], resets: Iterable[Reset]
 ) -> StepTime | None:
     """The first step that was late and may have met another server for it; None if none did."""
     drawn = {reset.trigger for reset in resets if reset.side is Side.SERVER}
+    drew = [segment for segment in trace.segments if segment.number in drawn]
+    late: StepTime | None = None
+    before_ns = 0
     for step in steps:
-        if step.is_late and (step.packet in drawn or _was_overtaken(closing, step)):
+        if step.is_late:
+            late = step
+        elif step.due_ns != before_ns:
+            late = None  # it had a wait of its own: what left back to back was as late as the first
+        before_ns = step.wire_ns
+        if step.is_late and _was_overtaken(closing, step):
             return step
+        if late is not None and _is_among(drew, step, trace):
+            return late
     return None
+
+
+def _is_among(drew: list[Segment], step: StepTime, trace: Trace) -> bool:
+    """Whether a step drew a reset: its packet, another with part of its bytes, or a repetition."""
+    own = next((s for s in trace.segments if s.number == step.packet), None) if drew else None
+    if own is None:
+        return False
+    ours = (r for r in trace.drive.records if r.side is own.side and own.start < r.end <= own.end)
+    start = min((record.start for record in ours), default=own.start)
+    return any(
+        s.number == own.number
+        or (s.fin and own.fin)
+        or (s.length > 0 and s.start < own.end and start < s.end)
+        for s in drew
+    )
 
 
 def slowest_ns(trace: Trace, load: Load | None, took_ns: int = 0) -> int:

@@ -134,7 +134,7 @@ def _timed(
         return _Timed(attempt.timing, None if attempt.is_in_time else Doubt.LATE)
     steps = steps_of(trace, closing)
     timing = {"step_late": max(step.late_ns for step in steps) / 1000} if steps else {}
-    late = late_step(closing, steps, resets)
+    late = late_step(trace, closing, steps, resets)
     if late is not None:
         return _Timed(timing | {"spoiled_by": late.late_ns / 1000}, Doubt.LATE)
     slowest = slowest_ns(trace, knowledge.load, knowledge.took_ns)

@@ -138,8 +138,8 @@ def _again(context: ResetContext) -> Diagnosis | None:
     if earlier is None or first is None or not _is_copy(first, context.rst):
         return None
     trigger = context.trigger
-    if trigger is not None and (trigger.length or trigger.number > first.number):
-        return None  # each piece of data draws one, and so does what came since
+    if trigger is not None and (trigger.length or trigger.fin or trigger.number > first.number):
+        return None  # data and a FIN draw one each, and so does what came since
     evidence = (wording.again(context, first),)
     return Diagnosis(earlier.cause, earlier.confidence, evidence, earlier.alternatives)
 
