@@ -75,6 +75,30 @@ def test_a_server_with_nothing_in_common_is_refused_once_more(tmp_path: Path) ->
     assert TlsVersion.TLS13 not in found.routes
 
 
+def test_a_server_that_dies_behind_the_first_connection_refused_no_version(tmp_path: Path) -> None:
+    """CivetWeb did: TLS 1.3 was said to be unsupported, for the connection was refused."""
+    (tmp_path / "server.pem").write_bytes(self_signed())
+    context = server_context(tmp_path / "server.pem").context
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+
+        def serve_once() -> None:
+            raw, _ = listener.accept()
+            listener.close()
+            tls = SSL.Connection(context, raw)
+            tls.set_accept_state()
+            with raw, suppress(SSL.Error):
+                while tls.recv(100):
+                    tls.sendall(b"pong\n")
+
+        thread = threading.Thread(target=serve_once)
+        thread.start()
+        found = looked(port)
+        thread.join()
+    assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
+    assert found.refused == {}
+
+
 def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:
     with taking(b"X25519:" + HYBRID, tmp_path) as port:
         found = looked(port)

@@ -117,6 +117,8 @@ async def _try(
             reached = replace(reached, server_says=found.server_says)
         if found.worked:
             reached.routes[version] = replace(route, tickets=_tickets(found))
+        elif found.stage is Stage.CONNECT and reached.routes:
+            reached.routes[version] = route  # the server went away, which refuses no version
         else:
             reached.refused[version] = found
         if found.stage is Stage.CONNECT:
