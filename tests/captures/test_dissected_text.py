@@ -58,6 +58,12 @@ def test_every_field_that_a_packet_needs() -> None:
     assert (reading.total, reading.other, reading.skipped) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("mask", ["***.***.***.***", "server.example.net", "10.x.x.x"])
+def test_an_address_may_be_masked_or_a_name(mask: str) -> None:
+    reading, (packet,) = read(VERBOSE.replace("198.51.100.9", mask))
+    assert (reading.skipped, text(packet.dst)) == (0, f"{mask.replace('***', 'x')}:443")
+
+
 @pytest.mark.parametrize("form", [as_json, as_pdml])
 def test_the_number_and_both_ends(form: object) -> None:
     assert callable(form)

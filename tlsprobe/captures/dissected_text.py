@@ -17,6 +17,7 @@ from tlsprobe.captures.printed_times import time_of
 from tlsprobe.captures.printed_values import packed
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.model.trace import RecordKind
+from tlsprobe.packets.packet import named
 from tlsprobe.records.walk import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE
 
 _WRAP = 1 << 32
@@ -26,6 +27,7 @@ _PACKET = re.compile(
     r"\s*(?:<packet>|(?:\{\s{0,8})?\"_index\"\s{0,8}:\s{0,8}\"|\{\"timestamp\":|\{\"frame\":\s{0,8}\{\"frame\."
     r"|Frame (?P<number>\d{1,10}): \d{1,9} bytes? on wire)"
 )
+_NAME = re.compile(r"[\w.-]{0,60}[A-Za-z][\w.-]{0,60}")
 _PDML = re.compile(r"<field name=\"([\w.]{2,60})\"(?: value|.{0,400}? show)=\"([^\"]{0,100})\"")
 _JSON = re.compile(
     r"\"((?:ip|ipv6|tcp|tls|frame|icmp|icmpv6)[._][\w.]{2,80})\": ?"
@@ -227,7 +229,10 @@ def _carried(every: dict[str, list[str]]) -> Carried | None:
 
 
 def _host(first: dict[str, str], end: str) -> bytes | None:
-    return packed(first.get(f"ip.{end}") or first.get(f"ipv6.{end}") or "")
+    """The address, or the name that stands in its place."""
+    word = first.get(f"ip.{end}") or first.get(f"ipv6.{end}") or ""
+    address = packed(word)
+    return named(word) if address is None and _NAME.fullmatch(word) else address
 
 
 def _number(first: dict[str, str], *names: str) -> int | None:

@@ -229,4 +229,4 @@ class PastedText:
         self.skipped += 1
         if self.first_skipped is None:
             shown = excerpt[:_EXCERPT].encode("unicode_escape").decode("ascii")
-            self.first_skipped = f"line {line}, column {column}: {why}: {shown}"
+            self.first_skipped = f"line {line}, column {column}: {why}{shown and f': {shown}'}"

@@ -167,6 +167,16 @@ def test_a_bare_rst_that_nothing_provoked_is_the_senders_own(seconds: int) -> No
 def test_what_was_acknowledged_provoked_nothing() -> None:
     reset = why(play(C.data(), S.ack(), silence(9), S.rst()))
     assert (reset.cause, reset.trigger) == (Cause.DELIBERATE, None)
+    assert "nothing of the client waited" in said(reset)
+
+
+def test_data_that_a_bare_rst_does_not_answer_waited_all_the_same() -> None:
+    """Its number is behind the FIN, which the data do not acknowledge."""
+    fin = play(S.fin()).segments[-1]
+    late = C.data().but(ack=fin.start)
+    reset = why(play(S.fin(), late, S.rst().but(start=fin.end + 1)))
+    assert (reset.cause, reset.trigger) == (Cause.DELIBERATE, None)
+    assert "of the client waited for an answer, whose number" in said(reset)
 
 
 def test_a_slow_path_answers_slowly() -> None:

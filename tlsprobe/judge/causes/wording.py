@@ -272,14 +272,26 @@ def just_heard(context: ResetContext, trigger: Segment) -> str:
 
 def nothing_provoked(context: ResetContext) -> str:
     """It answers nothing."""
-    times = [s.time_ns for s in context.prior if s.side is context.sender.peer]
+    heard = [s for s in context.prior if s.side is context.sender.peer]
     quiet = ""
-    if times:
-        quiet = f", and {_seconds((context.rst.time_ns - times[-1]) / 1e9)} of silence went before"
+    if heard:
+        silence = (context.rst.time_ns - heard[-1].time_ns) / 1e9
+        quiet = f", and {_seconds(silence)} of silence went before"
+    told = f"nothing of the {context.sender.peer} waited for an answer"
+    if heard and heard[-1].length and not _is_acknowledged(context, heard[-1]):
+        told = (
+            f"packet {heard[-1].number} of the {context.sender.peer} waited for an answer, whose"
+            " number would be what that packet acknowledges"
+        )
     return (
-        f"nothing of the {context.sender.peer} waited for an answer{quiet}: the application gave"
-        " up, or something in between did; stacks other than Linux abort in this form"
+        f"{told}{quiet}: the application gave up, or something in between did; stacks other than"
+        " Linux abort in this form"
     )
+
+
+def _is_acknowledged(context: ResetContext, segment: Segment) -> bool:
+    told = [s.ack for s in context.prior if s.side is context.sender and s.ack is not None]
+    return max(told, default=0) >= segment.end
 
 
 def other_connection(context: ResetContext, syn: Segment, trigger: Segment) -> Iterator[str]:
