@@ -244,6 +244,9 @@ def test_a_fin_that_another_machine_made_is_not_the_servers(
         told = judge(trace, known)
         assert not bad(told, Level.MUST, Level.SHOULD)
         assert any("another machine's" in note and sign in note for note in told.notes)
+        results = {(r.rule, r.result, r.text) for r in told.results}
+        what = "a FIN that the server did not make ended the connection"
+        assert ("INTEROP-RESET-BEFORE-FIN", Result.INFO, what) in results  # and it is no pass
     assert not digest_of(trace).unasked  # nor does it bear witness against the server
     assert bad(judge(trace, Knowledge(near=True)), Level.MUST)  # nothing lies in between
 

@@ -31,6 +31,8 @@ def _sender_behind_fin(given: RuleInput) -> Maker:
 def _reset_before_fin(given: RuleInput) -> Answer:
     if given.closing.server_end is None or given.aborted:
         return None
+    if given.foreign_fin:
+        return Result.INFO, "a FIN that the server did not make ended the connection"
     if given.axes.tcp is not TcpEnd.RESET:
         return Result.PASS, "no reset came before the server's FIN"
     what = f"{_RESET_BY[given.maker]} in place of a FIN: a reader gets ECONNRESET, not EOF"
