@@ -13,8 +13,9 @@ import trio
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from tlsprobe.campaign.reach import Reached, look
+from tlsprobe.campaign.reach import Reached, _resolve, look
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import Stage
 from tlsprobe.profiles import load_profile
@@ -104,3 +105,11 @@ def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:
         found = looked(port)
     assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
     assert len(found.checks) == 2
+
+
+def test_a_name_that_has_moved_since_it_was_allowed_is_left_alone() -> None:
+    target = Target("x", "::ffff:127.0.0.1", 1, "https", "https")
+    ((_, where),) = trio.run(_resolve, target, ("192.0.2.1", "127.0.0.1"))
+    assert where[0] == "::ffff:127.0.0.1"
+    with pytest.raises(CannotMeasure, match="moved"):
+        trio.run(_resolve, target, ("192.0.2.1",))

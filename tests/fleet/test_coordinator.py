@@ -110,3 +110,13 @@ def test_a_kill_before_the_second_attempt_does_not_prevent_it(
     assert resumed.again == ([1] if spoiled else [])
     assert folder.exists() is spoiled
     assert ledger.attempts()[1][-1].state is State.DONE
+
+
+def test_who_probes_is_told_the_addresses_that_were_looked_at(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    asked = FleetSettings(tmp_path, Settings(), {}, workers=1, most=1)
+    coordinator = Coordinator(ledger, asked, Nobody())
+    coordinator.targets[1] = FleetTarget("[::ffff:127.0.0.1]:1")
+    ready = trio.run(coordinator.ready, 1)
+    assert ready.settings.how.only == ("127.0.0.1",)

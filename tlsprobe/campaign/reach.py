@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
@@ -15,7 +15,7 @@ from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.tcp import Address, SocketAddress
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
-from tlsprobe.model.target import Target, TlsVersion, is_loopback
+from tlsprobe.model.target import Target, TlsVersion, goes_to, is_loopback
 from tlsprobe.model.trace import Drive, RecordKind, Side, Stage
 from tlsprobe.protocols import Conversations
 from tlsprobe.tls import TlsContext, client_context
@@ -77,7 +77,7 @@ async def look(target: Target, converse: Conversations, settings: Settings) -> R
     contexts = {version: connect(version) for version in settings.tls}
     checks: list[Drive] = []
     reached: Reached | None = None
-    for address in await _resolve(target):
+    for address in await _resolve(target, settings.only):
         template = {
             version: Route(
                 *(address, numeric(address), context, converse, settings.patience),
@@ -152,14 +152,22 @@ def _is_address(host: str) -> bool:
     return False
 
 
-async def _resolve(target: Target) -> list[Address]:
+async def _resolve(target: Target, only: Collection[str] = ()) -> list[Address]:
     try:
         found = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
         hint = "check the spelling; an IPv6 address is written [::1]:5432"
         message = f"cannot resolve '{target.host}': {error.strerror or error}"
         raise CannotMeasure(message, hint) from error
-    return [(family, cast(SocketAddress, where)) for family, _, _, _, where in found]
+    addresses: list[Address] = [
+        (family, cast(SocketAddress, where)) for family, _, _, _, where in found
+    ]
+    allowed = [one for one in addresses if not only or goes_to(numeric(one)[0]) in only]
+    if not allowed:
+        other = ", ".join(dict.fromkeys(numeric(one)[0] for one in addresses))
+        hint = "look at who answers for the name, and probe it once more"
+        raise CannotMeasure(f"'{target.host}' has moved to {other}, which nobody allowed", hint)
+    return allowed
 
 
 def _tickets(found: Drive) -> int:

@@ -42,6 +42,7 @@ class Settings:
     late; the same seed gives the same order and the same delays. ``namespace`` is the network
     namespace that everything happens in, empty for our own; ``ports`` are those to connect from,
     None: any. ``process`` is the server's, which sequences may tell to stop; None: nobody's.
+    ``only`` are the addresses that may be connected to, as `goes_to` has them; none: any.
     ``most_signalled`` are the most trials of a sequence that does: each costs a server.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     seed: int | None = None
     namespace: str = ""
     ports: Ports | None = None
+    only: tuple[str, ...] = ()
     idle_s: float | None = None
     spent: int = 0
     process: Signalled | None = None

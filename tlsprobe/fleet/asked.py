@@ -17,7 +17,7 @@ from tlsprobe.drive.script import Patience
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.model.fleet import FleetTarget
 from tlsprobe.model.sequence import Sequence
-from tlsprobe.model.target import Login, TlsVersion, is_loopback
+from tlsprobe.model.target import Login, TlsVersion, goes_to, is_loopback
 from tlsprobe.model.waiver import Waiver
 from tlsprobe.profiles import load_profile
 
@@ -92,29 +92,13 @@ def in_fleets(sequences: Iterable[Sequence], asked: TargetSettings) -> tuple[Seq
 
 
 def addresses_of(settings: TargetSettings) -> tuple[str, ...]:
-    """The addresses behind a target, as `reached`. Raises CannotMeasure when there are none."""
+    """The addresses behind a target, as `goes_to` has them. Raises CannotMeasure without any."""
     host, port = settings.target.host, settings.target.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise CannotMeasure(f"cannot resolve '{host}': {error.strerror or error}") from None
-    return tuple(dict.fromkeys(reached(cast(str, where[0])) for *_, where in found))
-
-
-def reached(text: str) -> str:
-    """The address that a connection to this one comes to: several have two spellings.
-
-    ``::ffff:192.0.2.1`` is 192.0.2.1, and Linux takes the unspecified address for its loopback.
-    Source: RFC 4291, 2.5.5.2; ip(7), INADDR_ANY.
-    """
-    address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    elif not address.is_unspecified:
-        return text
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "::1"
-    return str(address)
+    return tuple(dict.fromkeys(goes_to(cast(str, where[0])) for *_, where in found))
 
 
 def why_not(addresses: Ordered[str], asked: FleetSettings) -> str:

@@ -215,7 +215,9 @@ class Coordinator:
             if refused := why_not(addresses, self.asked):
                 raise UsageError(f"not probed: {refused}", "")
             rate = rate_of(addresses, self.asked)
-            settings = replace(settings, how=replace(settings.how, rate=rate))
+            # A name may have other addresses by then, which nobody has looked at.
+            how = replace(settings.how, rate=rate, only=addresses)
+            settings = replace(settings, how=how)
             known = self._ready[number] = _Ready(settings, frozenset(addresses))
         return known
 

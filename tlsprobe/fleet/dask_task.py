@@ -91,12 +91,16 @@ def _allowed(parcel: Parcel) -> Returned:
     """Probe the target, unless it must not be probed from here or nobody waits for it any more."""
     if parcel.key in _STOPPED:
         return Returned({}, "interrupted")
+    settings = parcel.order.settings
     try:
-        refused = why_not(addresses_of(parcel.order.settings), parcel.asked)
+        addresses = addresses_of(settings)
+        refused = why_not(addresses, parcel.asked)
     except TlsprobeError as error:
         return Returned({}, error.message)
     if refused:
         return Returned({}, f"not probed: {refused}")
+    settings = replace(settings, how=replace(settings.how, only=addresses))
+    parcel = replace(parcel, order=replace(parcel.order, settings=settings))
     with TemporaryDirectory(prefix="tlsprobe-") as place:
         folder = Path(place, "run")
         return _measured(parcel, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 
@@ -75,6 +75,22 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def goes_to(text: str) -> str:
+    """The address that a connection to this one comes to: several have two spellings.
+
+    ``::ffff:192.0.2.1`` is 192.0.2.1, and Linux takes the unspecified address for its loopback.
+    Source: RFC 4291, 2.5.5.2; ip(7), INADDR_ANY.
+    """
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    elif not address.is_unspecified:
+        return text
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return str(address)
 
 
 def endpoint(host: str, port: int) -> str:
