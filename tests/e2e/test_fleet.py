@@ -161,10 +161,12 @@ def test_kills_at_a_few_moments_lose_nothing_and_repeat_nothing_in_silence() -> 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     with crowd(2) as targets:
         with measuring(targets, *SLOW, cwd=tmp_path) as process:
-            until(lambda: claims(tmp_path / "out") >= 2, process)
+            # On a busy machine the second waits until the first is done.
+            until(lambda: claims(tmp_path / "out") >= 1, process)
             process.kill(signal.SIGINT)
             assert process.wait(PATIENCE) == 130
-        assert {one.state for one in answers(tmp_path / "out")} == {State.INTERRUPTED}
+        states = {one.state for one in answers(tmp_path / "out")}
+        assert State.INTERRUPTED in states <= {State.INTERRUPTED, None}
         ran = tlsprobe("fleet", "resume", "out", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert {one.state for one in answers(tmp_path / "out")} == {State.DONE}
