@@ -257,8 +257,11 @@ def test_a_fin_sent_twice_is_one() -> None:
 def test_a_packet_seen_twice_is_one() -> None:
     talk = postgres_end(tls13(), ALERT_13)
     twice = [p for one in talk.packets for p in (one, one._replace(copy=True, interface=1))]
+    count = len(talk.packets)
     talk.packets = twice
-    assert len(flow_of(talk).resets) == 1
+    flow = flow_of(talk)
+    assert len(flow.resets) == 1
+    assert any(note.startswith(f"the capture has {count} packets twice") for note in flow.notes)
 
 
 def test_a_hole_costs_confidence() -> None:

@@ -342,5 +342,8 @@ def _notes(connection: Connection, why: str | None, resets: int) -> Iterator[str
             "the RST's sequence number is absolute and the others are relative, so that they"
             " cannot be compared; it is taken to fit"
         )
+    if connection.copies:
+        packets = "1 packet" if connection.copies == 1 else f"{connection.copies} packets"
+        yield f"the capture has {packets} twice, as captures at two places do: each counts once"
     if resets > MOST_RESETS:
         yield f"{resets - MOST_RESETS} more RSTs of this connection are not shown"

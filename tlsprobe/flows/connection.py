@@ -58,7 +58,8 @@ class Connection:
     """One connection as a capture shows it. Packets with the ``key`` go way 0, their answers way 1.
 
     ``opener`` is the way (0 or 1) that the SYN went, None if none was seen; ``opened_ns`` is its
-    time. ``rsts`` counts RSTs, ``left_out`` the segments that were let go. ``presumed`` says that
+    time. ``rsts`` counts RSTs, ``left_out`` the segments that were let go, ``copies`` packets that
+    the capture has twice, which count once. ``presumed`` says that
     a bare RST's number could not be compared and was taken to fit; ``doubtful`` that a packet may
     as well be of another connection between the same endpoints. ``tunnels`` names what its packets
     came through, ``held`` is what it takes in memory, in segments. With ``released`` set, segments
@@ -73,6 +74,7 @@ class Connection:
         "_only_syns",
         "_opening",
         "_printed",
+        "copies",
         "doubtful",
         "ended",
         "first_ns",
@@ -118,7 +120,7 @@ class Connection:
         self.opened_ns: int | None = None
         self.first_ns = self.last_ns = first.time_ns
         self.ended = self.presumed = self.doubtful = self.released = False
-        self.rsts = self.left_out = 0
+        self.rsts = self.left_out = self.copies = 0
         self._disorder_ns = 0
         self._only_syns = True
         self._initial: int | None = None

@@ -109,6 +109,7 @@ class Tracker:
         for seen in packets:
             packet = seen
             if packet.copy:
+                _note_copy(ways, packet)
                 continue
             if not packet.time_ns:  # print without times: the order is all there is
                 packet = packet._replace(time_ns=packet.number)
@@ -149,6 +150,12 @@ class Tracker:
                 _forget(self._ways, pair, connection)
         self._held -= sum(connection.held for connection in chosen)
         return chosen
+
+
+def _note_copy(ways: dict[bytes, tuple[Pair, int]], packet: Packet) -> None:
+    known = ways.get(packet.key)
+    if known is not None and known[0].now is not None:
+        known[0].now.copies += 1
 
 
 def _longest_silent(ways: dict[bytes, tuple[Pair, int]]) -> list[Connection]:
