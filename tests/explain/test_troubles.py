@@ -122,6 +122,16 @@ def test_a_close_notify_that_was_not_captured_is_not_missed() -> None:
     assert said(talk) == []
 
 
+def test_whose_peer_may_have_ended_unseen_misled_nobody() -> None:
+    """The client's FIN was not captured, or nothing of the client's: only its acknowledgement."""
+    talk = tls12().c(ACK | FIN).s(ACK | FIN)
+    del talk.packets[-2]
+    assert said(talk) == []
+    half = tls12().c(ACK | FIN).s(ACK | FIN)
+    half.packets[:] = [packet for packet in half.packets if packet.src == half.server]
+    assert said(half) == []
+
+
 def test_it_is_said_of_the_client_only_where_the_server_still_listens() -> None:
     gone = tls13().s(PSH | ACK | FIN, ALERT_13).c(ACK | FIN).s()
     assert said(gone) == []

@@ -389,7 +389,12 @@ def _may_be_alert(record: Record) -> bool:
 
 
 def _is_read_by(peer: _Direction, own: _Direction, fin: Segment) -> bool:
-    """Whether the peer was still there to be misled: it had not closed, or was sent data since."""
+    """Whether the peer was still there to be misled: it had not closed, or was sent data since.
+
+    A FIN that acknowledges more than was captured of the peer may acknowledge the peer's end.
+    """
+    if (fin.ack or 0) > peer.reached:
+        return False
     if peer.fin is None or _when(peer.fin) > _when(fin):
         return True
     return any(s.length and _when(s) > _when(peer.fin) for s in own.sent)
