@@ -17,8 +17,20 @@ _IN_BRACKETS = re.compile(
 _BRACKETS = str.maketrans("", "", "<>{}()[]$")
 _STARS = re.compile(r"(?<![\w*.])(?:(?:\d{1,3}|\*{1,3})\.){3}(?:\d{1,3}|\*{1,3})(?![\w*])")
 _BLOCKS = re.compile("[\u2580-\u259f\u25a0]{1,60}")
-MASKS = "<{($["
+_MARKS = ("<", "{", "(", "$", "[")
 """What a mask in brackets begins with."""
+
+
+def may_be_masked(line: str) -> bool:
+    """Whether a bracket begins a word beside the first arrow: a quick look at every line."""
+    arrow = line.find(">")
+    if arrow < 0:
+        return False
+    before = line[:arrow]
+    if "<" in before or line[arrow + 1 : arrow + 9].lstrip().startswith(_MARKS):
+        return True
+    words = before.rsplit(None, 1)
+    return bool(words) and words[-1].startswith(_MARKS)
 
 
 def unmasked(line: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from tlsprobe.captures.masked import MASKS, unmasked, without_blocks
+from tlsprobe.captures.masked import may_be_masked, unmasked, without_blocks
 from tlsprobe.captures.passed_on import SOFT_BREAK, PassedOn, QuotedPrintable, row_begin
 
 LINE_LIMIT = 1 << 16
@@ -261,7 +261,7 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
         line = _LOST_COLOURS.sub("", line)
     if "](" in line:
         line = _LINKS.sub(lambda found: found[1], line)
-    if "*" in line or (">" in line and any(mark in line for mark in MASKS)):
+    if "*" in line or may_be_masked(line):
         line = unmasked(line)
     if "\\" in line or "**" in line:
         line = _SPELLED_ARROWS.sub(">", line)

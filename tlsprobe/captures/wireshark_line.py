@@ -110,7 +110,7 @@ def read_row(line: str) -> Row | None:
     what it needs.
     """
     line = _joined(line)
-    if ("?" in line or "\ufffd" in line) and "=" in line and ">" not in line:
+    if "=" in line and ("?" in line or "\ufffd" in line) and ">" not in line:
         line = _LOST_ARROW.sub(" > ", line)
     # Nearly all lines of a text that are none of TCP have no equals sign, or no arrow.
     found = _TCP.search(line) if "=" in line and ">" in line else None
