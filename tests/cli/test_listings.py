@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.report.drawn import words
-from tlsprobe.cli import app
+from tlsprobe.cli.application import app
 from tlsprobe.language import grammar
 from tlsprobe.profiles import list_profiles, load_profile
 from tlsprobe.protocols import protocol_of

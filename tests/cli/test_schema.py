@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tlsprobe.cli import app
+from tlsprobe.cli.application import app
 from tlsprobe.errors import UsageError
 from tlsprobe.report.schema import SCHEMAS
 

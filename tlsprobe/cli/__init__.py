@@ -1,62 +1,17 @@
-"""The command line: one file a verb, and the only place that prints or exits."""
+"""The command line: one file a verb, and the only place that prints or exits.
 
-from __future__ import annotations
-
-import gc
-import sys
-
-import typer
-
-from tlsprobe.campaign.garbage import COLLECT_EVERY
-from tlsprobe.cli.console import complain, let_readers_leave, version_line
-from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
-from tlsprobe.errors import TlsprobeError, UsageError, plain_errors
+Nothing is imported here: Ctrl-C may come while the rest is.
+"""
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended (128 + SIGINT)."""
 
-app = typer.Typer(
-    name="tlsprobe",
-    cls=LazyGroup,
-    help="How does this server end a TLS connection, who resets whom, why, and whom does it hurt?",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings=CONTEXT,
-)
-list_verbs(app)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(version_line())
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
-    ),
-) -> None:
-    pass
-
 
 def main() -> None:
     """Entry point of the ``tlsprobe`` command."""
-    gc.set_threshold(COLLECT_EVERY)
-    let_readers_leave()
     try:
-        with plain_errors():
-            app()
-    except TlsprobeError as error:
-        complain(error)
-        sys.exit(error.exit_code)
-    except PermissionError as error:
-        if error.filename is None:
-            raise
-        told = UsageError(f"{error.filename}: {error.strerror}", "check the path and its rights")
-        complain(told)
-        sys.exit(told.exit_code)
+        from tlsprobe.cli.application import main as run
+
+        run()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        raise SystemExit(INTERRUPTED) from None
