@@ -6,6 +6,7 @@ asked, or of the machine that tlsprobe runs on, is an exception. Each carries a 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,10 @@ class UsageError(TlsprobeError):
     """The command line, a profile, a sequence or an input file is wrong (exit 2)."""
 
 
+class NoRoom(UsageError):  # noqa: N818 - it reads as the sentence that it is
+    """A disk is full, or the user's part of it (exit 2)."""
+
+
 class SequenceError(UsageError):
     """A sequence that does not parse; ``column`` counts from 1 in ``text``."""
 
@@ -48,6 +53,25 @@ class CannotMeasure(TlsprobeError):  # noqa: N818 - it reads as the sentence tha
     """Nothing could be measured: unreachable, handshake refused, no capture (exit 3)."""
 
     exit_code = 3
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def cannot_write(error: OSError, message: str, hint: str) -> UsageError:
+    """What the user is told where the file system refused something."""
+    return (NoRoom if error.errno in _FULL else UsageError)(message, hint)
+
+
+def no_room_in(error: BaseException) -> str:
+    """Which disk is full, in words, if an error comes of that; also one in a nursery's group."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(no_room_in, error.exceptions)), "")
+    if isinstance(error, NoRoom):
+        return error.message
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"cannot write {error.filename or 'the results'}: {error.strerror}"
+    return ""
 
 
 @contextmanager

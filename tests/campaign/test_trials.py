@@ -26,7 +26,7 @@ from tlsprobe.drive.script import Patience, Route
 from tlsprobe.drive.script import drive as really_drive
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import EndFact, Load, PathFact, TrialFact
-from tlsprobe.model.run import Plan
+from tlsprobe.model.run import TIME_IS_OVER, Plan
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind
@@ -244,6 +244,30 @@ async def measure_with(
     options: Settings, watcher: Watcher, facts: FactsStore | None = None
 ) -> Measured:
     return await measure(options, "terminate", "close-notify-fin", watcher=watcher, facts=facts)
+
+
+def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever its trials do: here they never end."""
+    part = FactsInMemory()
+    trio.run(measure_with, settings(trials=2), Watcher(), part)
+    kept = [f for f in part.read() if not isinstance(f, EndFact)]
+    kept = [f for f in kept if not isinstance(f, TrialFact) or f.trial.sequence == "terminate"]
+    facts = FactsInMemory(tuple(kept))
+
+    async def hangs(*_: object, **__: object) -> None:
+        await trio.sleep_forever()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign, "drive", hangs)
+        found = trio.run(measure_with, settings(trials=2, within=0.1), Watcher(), facts)
+    measured, left = found.cells
+    assert not found.interrupted
+    assert (measured.verdict, measured.trials) == ("pass", 2)
+    assert (left.verdict, left.trials) == ("inconclusive", 0)
+    assert left.reason == f"{TIME_IS_OVER}: 0 s"
+    assert found.notes[-1] == f"{TIME_IS_OVER}: 0 s: 2 trials not driven"
 
 
 def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,13 +14,16 @@ import trio
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.errors import CannotMeasure
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings
-from tlsprobe.fleet.coordinator import LOAD, Coordinator
+from tlsprobe.fleet.coordinator import LOAD, Coordinator, _Turn
 from tlsprobe.fleet.ledger import Ledger
+from tlsprobe.fleet.orders import Ended
+from tlsprobe.fleet.worker import ended_by
 from tlsprobe.model.fleet import FleetFacts, FleetTarget, State
 from tlsprobe.model.judgement import Doubt, Verdict
-from tlsprobe.model.run import Run
+from tlsprobe.model.run import TIME_IS_OVER, Run
 from tlsprobe.model.waiver import Waiver
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, encode_run, read_run
 from tlsprobe.waiving import standing
@@ -96,6 +100,34 @@ def test_only_what_was_spoiled_is_driven_again(ledger: Ledger) -> None:
     one.keep(ledger.claim(1, LOAD), run, folder)
     assert (one.again, one.done) == ([1], 1), "there is no third attempt"
     assert not folder.exists()
+
+
+def test_a_target_whose_time_is_over_is_done_in_part_and_not_driven_again(ledger: Ledger) -> None:
+    one = coordinator(ledger)
+    run, folder = measured(one, spoiled=True)
+    why = f"{TIME_IS_OVER}: 99 s: 7 trials not driven"
+    one.keep(ledger.claim(1), replace(run, notes=(*run.notes, why)), folder)
+    (answer,) = ledger.answers()
+    assert (answer.state, answer.reason, answer.is_in_part) == (State.DONE, why, True)
+    assert (one.again, one.done) == ([], 1)
+
+
+def test_a_full_disk_is_not_what_becomes_of_a_target(ledger: Ledger) -> None:
+    full = coordinator(ledger)
+    full.turns[1] = _Turn(ledger.claim(1), full.folder_of(1), frozenset())
+    full.ends(Ended(1, "cannot write it: No space left on device", no_room=True))
+    assert full.stop.is_set()
+    assert ledger.attempts()[1][-1].state is State.INTERRUPTED
+    resumed = coordinator(ledger)
+    because = "measured again: cannot write it: No space left on device"
+    assert trio.run(resumed.take_up) == [(1, because)]
+
+
+def test_a_worker_tells_a_full_disk_from_a_target_that_failed() -> None:
+    disk = OSError(errno.ENOSPC, "No space left on device")
+    assert ended_by(1, ExceptionGroup("", [disk])).no_room
+    assert ended_by(1, CannotMeasure("refused")) == Ended(1, "refused")
+    assert ended_by(1, ValueError("x")) == Ended(1, "tlsprobe failed: ValueError: x")
 
 
 @pytest.mark.parametrize("spoiled", [True, False])

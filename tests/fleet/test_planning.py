@@ -8,9 +8,10 @@ import pytest
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import UsageError
-from tlsprobe.fleet.asked import FleetSettings
-from tlsprobe.fleet.planning import jobs_of
+from tlsprobe.fleet.asked import FleetSettings, target_settings
+from tlsprobe.fleet.planning import Bounds, bound_of, cost_of, jobs_of, planned
 from tlsprobe.fleet.targets import read_targets
+from tlsprobe.model.fleet import FleetTarget
 
 
 def refusal(text: str, **options: object) -> str:
@@ -33,3 +34,17 @@ def test_what_a_protocol_does_not_have_is_told_for_every_target_at_once() -> Non
 
 def test_what_is_wrong_with_all_of_them_is_told_once() -> None:
     assert refusal("a.example:443\nb.example:443\n", sequence=["none"]) == "no sequence 'none'"
+
+
+def test_a_target_may_take_longer_than_one_that_ends_nothing_and_the_plan_says_how_long() -> None:
+    asked = FleetSettings(Path(), Settings(), {"sequence": ["fin; drain"]}, 1, 9)
+    job, slow = (
+        target_settings(FleetTarget("127.0.0.1:443", options=options), asked)
+        for options in ({}, {"patience": 50.0})
+    )
+    bounds = Bounds()
+    for one in (job, slow):
+        cost = cost_of(one, None)
+        assert cost.patient_seconds is not None
+        assert bounds.of(one, None) == bound_of(cost) > cost.patient_seconds
+    assert planned([job, slow], asked).within_s == bounds.of(slow, None) > bounds.of(job, None)

@@ -275,6 +275,9 @@ class RunInJudgement:
     def _learn_gone(self, fact: GoneFact) -> None:
         """Of what went on when the server was last seen nobody knows whether its death ended it."""
         self._gone = fact
+        self._cells.clear()
+        if fact.since_ns is None:
+            return
         for place, known in enumerate(self._known):
             if known.while_open.stop > fact.since_ns:
                 told = replace(known.alone, gone_ns=fact.since_ns)
@@ -282,7 +285,6 @@ class RunInJudgement:
                 for expiries in self._expiries.values():
                     expiries.pop(place, None)
         self._timers = None
-        self._cells.clear()
 
     def _learn_expiry(self, name: Name, digest: Digest) -> None:
         """An idle timer that was waited for, and fired."""

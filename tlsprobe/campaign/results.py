@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from tlsprobe.campaign.judging import JudgedRun
 from tlsprobe.campaign.reading import fact_of, holds_results
-from tlsprobe.errors import UsageError
+from tlsprobe.errors import UsageError, cannot_write
 from tlsprobe.expected import known_behaviours
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, pack
 from tlsprobe.model.facts import FactsHeader
@@ -239,7 +239,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         hint = "name a writable folder with --out DIR"
         message = f"cannot write results to {path}: {error.strerror}"
-        raise UsageError(message, hint) from error
+        raise cannot_write(error, message, hint) from error
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

@@ -44,6 +44,7 @@ class Settings:
     None: any. ``process`` is the server's, which sequences may tell to stop; None: nobody's.
     ``only`` are the addresses that may be connected to, as `goes_to` has them; none: any.
     ``most_signalled`` are the most trials of a sequence that does: each costs a server.
+    After ``within`` seconds the server's time is over, and what was measured counts; None: never.
     """
 
     trials: int = 5
@@ -65,6 +66,7 @@ class Settings:
     spent: int = 0
     process: Signalled | None = None
     most_signalled: int = MOST_SIGNALLED
+    within: float | None = None
 
     @property
     def expected_idle(self) -> float:

@@ -53,7 +53,7 @@ from tlsprobe.model.facts import (
     ReachedFact,
     TrialFact,
 )
-from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
+from tlsprobe.model.run import TIME_IS_OVER, CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, TlsVersion, endpoint
 from tlsprobe.model.trace import Drive
@@ -211,6 +211,7 @@ class _Campaign:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
             nursery.start_soon(self.gauge.watch)
+            nursery.start_soon(self.leave_in_time)
             others = [cell for cell in plans if not cell.sequence.signals]
             with self.while_there:
                 await self.all_cells(in_order(others, self.settings.seed))
@@ -224,12 +225,23 @@ class _Campaign:
             nursery.cancel_scope.cancel()
         self.gauge.close()
         if self.presence.gone is not None:
-            self.is_gone(self.presence.gone, plans)
+            self.is_left(self.presence.gone, self.presence.seen_ns)
+        elif self.while_there.cancelled_caught:
+            self.is_left(f"{TIME_IS_OVER}: {self.settings.within or 0.0:.0f} s")
 
-    def is_gone(self, why: str, plans: Iterable[CellPlan]) -> None:
-        """Write down, and say, that the server went away in the midst of the campaign."""
-        self.note(GoneFact(self.presence.seen_ns, why))
-        left = sum(len(self.missing(cell)) for cell in plans)
+    async def leave_in_time(self) -> None:
+        """Leave the server when its time is over, whatever it does: its trials may never end."""
+        if self.settings.within is not None:
+            await trio.sleep_until(self.begun + self.settings.within)
+            self.while_there.cancel()
+
+    def is_left(self, why: str, since_ns: int | None = None) -> None:
+        """Write down, and say, why the server was left in the midst of the campaign.
+
+        It was away from ``since_ns`` on, if it was.
+        """
+        self.note(GoneFact(since_ns, why))
+        left = sum(len(self.missing(cell)) for cell in self.judgement.plans)
         self.warn(f"{why}: {counted(left, 'trial')} not driven")
 
     def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,9 @@ from typer.core import TyperGroup
 from tlsprobe.campaign.results import dated_folder, replace_file, unused, writing
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.cli.configured import configured_waivers
-from tlsprobe.cli.console import err, one_of, out, say
+from tlsprobe.cli.console import err, one_of, out
 from tlsprobe.cli.exit_codes import print_waivers
+from tlsprobe.cli.fleet_reading import report, status
 from tlsprobe.cli.options import (
     CaptureOptions,
     ConnectionsOption,
@@ -52,30 +51,19 @@ from tlsprobe.fleet.dask_engine import DaskEngine, must_have_dask
 from tlsprobe.fleet.ledger import Ledger
 from tlsprobe.fleet.planning import jobs_of, planned
 from tlsprobe.fleet.targets import MOST_BYTES, read_targets
-from tlsprobe.model.fleet import Answer, FleetFacts, State
+from tlsprobe.model.fleet import Answer, FleetFacts
 from tlsprobe.model.judgement import FAIL_ON
 from tlsprobe.model.target import TlsVersion
-from tlsprobe.report.blocks import Page
-from tlsprobe.report.document import run_document
-from tlsprobe.report.fleet_metrics import render_metrics
-from tlsprobe.report.fleet_parquet import write_parquet
 from tlsprobe.report.formats import (
     HTML_PAGE,
-    PAGE_FORMATS,
     page_for_folder,
     page_to_share,
-    renderer,
 )
 from tlsprobe.report.pages.fleet import (
     fleet_page,
-    harm_of,
-    has_changed,
     in_short,
     plan_page,
-    what_it_does,
-    worst_first,
 )
-from tlsprobe.report.plurals import how_long
 from tlsprobe.report.render_terminal import print_page
 from tlsprobe.version import VERSION
 
@@ -87,11 +75,6 @@ _RESUMED = "tlsprobe.fleet"
 
 MOST_AT_ONCE = 200
 """Targets probed at once, unless the user says otherwise; the guard mostly allows fewer."""
-
-WORST_SO_FAR = 5
-"""So many targets are named while a fleet is measured."""
-
-_FORMATS = ("terminal", *PAGE_FORMATS)
 
 FLEET_PAGE = "fleet.md"
 """The page in the fleet's folder; HTML_PAGE is beside it."""
@@ -235,7 +218,8 @@ class FleetOptions:
         typer.Option(
             metavar="fail|warn|never",
             callback=one_of(tuple(FAIL_ON)),
-            help="Exit with 1 at this verdict or worse, or if a target could not be measured.",
+            help="Exit with 1 at this verdict or worse, or if a target could not be measured to its"
+            " end.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = "warn"
@@ -295,7 +279,7 @@ def run(options: FleetOptions) -> None:
     Example: kubectl get ingress,service -A -o json | tlsprobe fleet -
 
     Exit codes: 0 all measured, no finding at or above --fail-on; 1 a finding,
-    or a target that could not be measured; 2 wrong command line or list; 3
+    or a target that could not be measured to its end; 2 wrong command line or list; 3
     nothing could be measured; 130 interrupted.
     """
     folder = options.context.meta.get(_RESUMED)
@@ -357,7 +341,8 @@ def _exit_code(answers: Sequence[Answer], fail_on: str) -> int:
     if answers and not runs:
         return NOTHING_MEASURED
     failed = any(run.summary.get(verdict) for run in runs for verdict in FAIL_ON[fail_on])
-    return int(failed or (fail_on != "never" and len(runs) < len(answers)))
+    is_whole = len(runs) == len(answers) and not any(one.is_in_part for one in answers)
+    return int(failed or (fail_on != "never" and not is_whole))
 
 
 @app.command("resume")
@@ -382,124 +367,8 @@ def resume(
         command.invoke(again)
 
 
-@app.command("status")
-def status(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a fleet.")],
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
-) -> None:
-    """Say how far a fleet has come, and the worst so far; also while it is measured."""
-    with closing(Ledger.open(folder)) as ledger:
-        targets, attempts = ledger.targets(), ledger.attempts()
-        begun = ledger.facts().begun
-        answers = map(in_short, ledger.answers())
-        found = [(one, one.run.behaviours) for one in answers if one.run is not None]
-    worst = [
-        {"target": one.target.title, "harm": harm_of(all_), "does": what_it_does(all_)}
-        for one, all_ in worst_first(found)[:WORST_SO_FAR]
-    ]
-    states = Counter(known[-1].state for known in attempts.values())
-    waiting = len(targets) - len(attempts)
-    ended = [one.ended for known in attempts.values() for one in known if one.ended]
-    counts = {"targets": len(targets), "waiting": waiting, **{s.value: states[s] for s in State}}
-    if json:
-        print(jsonlib.dumps({**counts, "worst": worst}))
-        return
-    console = out()
-    say(console, ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    left = waiting + states[State.CLAIMED]
-    if ended and left:
-        seconds = (max(ended) - begun) / len(ended) * left
-        say(console, f"about {how_long(seconds)} left at the pace so far")
-    for one in worst:
-        say(console, f"{one['harm']}: {one['target']}: {one['does']}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportOptions:
-    """The options of ``tlsprobe fleet report``."""
-
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of fleets.")]
-    expect: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="An earlier fleet: say what changed, and exit with 1."),
-    ] = None
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="|".join(_FORMATS),
-            callback=one_of(_FORMATS),
-            help="How the page is printed.",
-        ),
-    ] = _FORMATS[0]
-    metrics: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write OpenMetrics text for a node exporter."),
-    ] = None
-    parquet: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a Parquet file, a row for each cell."),
-    ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per target.")] = False
-    no_color: NoColorOption = False
-
-
-@app.command("report")
-@taking(ReportOptions)
-def report(options: ReportOptions) -> None:
-    """Show what a fleet does at its closes, worst first; several folders are told as one.
-
-    Give the parts of --shard together, or what was seen from several vantage points: the page says
-    which targets look otherwise from elsewhere.
-
-    Example: tlsprobe fleet report results/monday --expect results/last-monday
-    """
-    if options.parquet is not None:
-        write_parquet(_whole(options.folders), options.parquet)
-    answers = [in_short(one) for one in _whole(options.folders)]
-    before = None
-    if options.expect is not None:
-        before = [in_short(one) for one in _whole([options.expect])]
-        if not {one.target.title for one in before} & {one.target.title for one in answers}:
-            hint = "name an earlier fleet of the same targets"
-            raise UsageError(f"no target of {options.expect} is in this fleet", hint)
-    if options.metrics is not None:
-        replace_file(options.metrics, render_metrics(answers).encode())
-    if options.json:
-        for one in _whole(options.folders):
-            print(jsonlib.dumps(_document(one)))
-    else:
-        _print(fleet_page(answers, before=before), options)
-    if before is not None and has_changed(answers, before):
-        raise typer.Exit(1)
-
-
-def _print(page: Page, options: ReportOptions) -> None:
-    if options.form in PAGE_FORMATS:
-        sys.stdout.write(renderer(options.form)(page))
-    else:
-        print_page(out(no_color=options.no_color), page)
-
-
-def _whole(folders: Sequence[Path]) -> Iterator[Answer]:
-    for folder in folders:
-        with closing(Ledger.open(folder)) as ledger:
-            yield from ledger.answers()
-
-
-def _document(one: Answer) -> dict[str, object]:
-    """One target of a report, for programs: its state, its labels, its run document."""
-    return {
-        "target": one.target.title,
-        "address": one.target.address,
-        "labels": dict(one.target.labels),
-        "vantage": one.vantage,
-        "state": one.state or "waiting",
-        "reason": one.reason,
-        "attempts": len(one.attempts),
-        "harm": harm_of(one.run.behaviours) if one.run is not None else None,
-        "run": run_document(one.run) if one.run is not None else None,
-    }
+app.command("status")(status)
+app.command("report")(report)
 
 
 def _list(file: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tlsprobe.errors import UsageError
+from tlsprobe.errors import UsageError, cannot_write
 from tlsprobe.facts.codec import (
     RUN_PREFIX,
     Damaged,
@@ -227,4 +227,4 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         hint = "give a folder that can be written with --out DIR"
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint) from error
+        raise cannot_write(error, f"cannot write {path}: {error.strerror}", hint) from error

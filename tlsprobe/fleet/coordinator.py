@@ -21,7 +21,7 @@ from tlsprobe.campaign.pace import interruptible
 from tlsprobe.campaign.reading import read_results
 from tlsprobe.campaign.results import is_being_written, is_capture, slug
 from tlsprobe.campaign.settings import TargetSettings
-from tlsprobe.errors import TlsprobeError, UsageError, plain_errors
+from tlsprobe.errors import CannotMeasure, TlsprobeError, UsageError, plain_errors
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import (
     FleetSettings,
@@ -32,9 +32,10 @@ from tlsprobe.fleet.asked import (
 )
 from tlsprobe.fleet.embedded import Embedded
 from tlsprobe.fleet.engine import Engine
-from tlsprobe.fleet.findings import has_findings, is_spoiled
+from tlsprobe.fleet.findings import has_findings, is_spoiled, why_in_part
 from tlsprobe.fleet.ledger import Ledger, unanswered
 from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word
+from tlsprobe.fleet.planning import Bounds
 from tlsprobe.model.fleet import Attempt, State
 from tlsprobe.model.run import Run
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
@@ -44,6 +45,7 @@ ORPHANED_S = 10.0
 """Seconds that a process whose coordinator was killed is given to notice it."""
 
 LOAD = "measured again: this machine had too much to do"
+KILLED = "its process was killed before it had measured"
 BEFORE = "measured again: the process that measured it was killed"
 GOES_ON = "gone on with after an interruption"
 
@@ -94,17 +96,25 @@ class Coordinator:
         self.turns: dict[int, _Turn] = {}
         self.again: list[int] = []
         self.stop = trio.Event()
+        self.full = ""
         self.done = self.failed = 0
+        self._bounds = Bounds()
         self._ready: dict[int, _Ready] = {}
         self._busy: set[str] = set()
         self._lost: set[int] = set()
         self._changed = trio.Event()
 
     async def run(self) -> bool:
-        """Measure every target that has no answer; whether that was interrupted."""
+        """Measure every target that has no answer; whether that was interrupted.
+
+        Raises CannotMeasure where what is measured cannot be written down.
+        """
         self.waiting.extend(await self.take_up())
         with plain_errors():
             await self.measure_all()
+        if self.full:
+            hint = f"make room, and go on with: tlsprobe fleet resume {self.asked.folder}"
+            raise CannotMeasure(self.full, hint)
         return self.stop.is_set()
 
     async def measure_all(self) -> None:
@@ -150,9 +160,9 @@ class Coordinator:
         try:
             run = read_results(folder)
         except TlsprobeError:
-            self.ledger.end(last, State.LOST, "its process was killed before it had measured")
+            self.ledger.end(last, State.LOST, last.reason or KILLED)
             shutil.rmtree(folder, ignore_errors=True)
-            return BEFORE
+            return f"measured again: {last.reason}" if last.reason else BEFORE
         if run.interrupted:
             self.ledger.end(last, State.INTERRUPTED, "interrupted")
             return GOES_ON
@@ -215,8 +225,9 @@ class Coordinator:
             if refused := why_not(addresses, self.asked):
                 raise UsageError(f"not probed: {refused}", "")
             rate = rate_of(addresses, self.asked)
+            within = await trio.to_thread.run_sync(self._bounds.of, settings, rate)
             # A name may have other addresses by then, which nobody has looked at.
-            how = replace(settings.how, rate=rate, only=addresses)
+            how = replace(settings.how, rate=rate, only=addresses, within=within)
             settings = replace(settings, how=how)
             known = self._ready[number] = _Ready(settings, frozenset(addresses))
         return known
@@ -249,6 +260,9 @@ class Coordinator:
     def ends(self, word: Ended) -> None:
         """Write down what came of a target, and free its host for the next."""
         turn = self.free(word.target)
+        if word.no_room:
+            self.full = self.full or word.failure
+            self.stop.set()
         if word.failure:
             if self.stop.is_set():
                 self.ledger.end(turn.attempt, State.INTERRUPTED, word.failure)
@@ -289,7 +303,8 @@ class Coordinator:
         until its trials were driven again.
         """
         told = waived(run, self.asked.waivers, date.fromisoformat(run.started[:10]))
-        self.ledger.answer(attempt, told, (folder / FACTS_FILE).read_bytes())
+        facts = (folder / FACTS_FILE).read_bytes()
+        self.ledger.answer(attempt, told, facts, why_in_part(run))
         if run.interrupted:
             return
         if attempt.because != LOAD:

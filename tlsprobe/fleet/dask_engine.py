@@ -14,16 +14,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 import trio
 
+from tlsprobe.campaign.results import writing
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings
 from tlsprobe.fleet.crew import ALLOWED
 from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word
-from tlsprobe.fleet.planning import cost_of
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE
 
 _T = TypeVar("_T")
@@ -48,8 +49,11 @@ STOPS_WITHIN_S = 60.0
 GONE_S = 60.0
 """Seconds without the scheduler, or without a worker that could begin, after which we give up."""
 
-TIMES, MORE_S = 3.0, 120.0
-"""How much longer than planned a target may take: so many times, and so many seconds."""
+MORE_S = 120.0
+"""Seconds after the end of a target's time in which a worker that does not hang has returned it.
+
+In them it also sees what the server speaks, judges, and sends what it has.
+"""
 
 
 @dataclass(slots=True)
@@ -68,9 +72,9 @@ class _Task:
 
 
 def deadline_of(order: Order) -> float:
-    """Seconds within which a target is measured by a worker that does not hang."""
-    plan = cost_of(order.settings, order.settings.how.rate)
-    return TIMES * max(plan.seconds, plan.patient_seconds or 0.0) + MORE_S
+    """Seconds within which a worker that does not hang has left a target, whatever that does."""
+    within = order.settings.how.within
+    return inf if within is None else within + MORE_S
 
 
 class DaskEngine:
@@ -279,10 +283,12 @@ class DaskEngine:
         if returned.repeated:
             word: Word = Lost(order.target, "a worker had begun it, and died")
         elif returned.failure:
-            word = Ended(order.target, returned.failure)
+            full = f"a worker at {task.worker}: " if returned.no_room else ""
+            word = Ended(order.target, full + returned.failure, returned.no_room)
         else:
-            dask_task.unpack(returned.files, order.folder)
-            (order.folder / TRIALS_FILE).touch()  # as a process here leaves it
+            with writing(order.folder):
+                dask_task.unpack(returned.files, order.folder)
+                (order.folder / TRIALS_FILE).touch()  # as a process here leaves it
             whole = {FACTS_FILE, RUN_FILE} <= set(returned.files)
             word = Ended(order.target, "" if whole else "its worker returned no run")
         self._says(task, word)

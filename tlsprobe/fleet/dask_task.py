@@ -23,7 +23,7 @@ from distributed import Queue, get_client, get_worker
 
 from tlsprobe.campaign.reading import read_results
 from tlsprobe.campaign.results import is_capture
-from tlsprobe.errors import TlsprobeError
+from tlsprobe.errors import TlsprobeError, no_room_in
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings, addresses_of, why_not
 from tlsprobe.fleet.crew import ALLOWED, Crew
@@ -57,13 +57,15 @@ class Parcel:
 class Returned:
     """What came of it: files of the results folder, or else ``failure`` says why there are none.
 
-    ``repeated``: the attempt had been begun before, so that nothing was done.
+    ``repeated``: the attempt had been begun before, so that nothing was done. ``no_room``: the
+    worker's disk is full.
     """
 
     files: Files
     failure: str = ""
     notes: tuple[str, ...] = ()
     repeated: bool = False
+    no_room: bool = False
 
 
 def measure(parcel: Parcel) -> Returned:
@@ -75,6 +77,10 @@ def measure(parcel: Parcel) -> Returned:
         return Returned({}, repeated=True)
     try:
         return _allowed(parcel)
+    except OSError as error:
+        if full := no_room_in(error):
+            return Returned({}, full, no_room=True)
+        raise
     finally:
         _STOPPED.discard(parcel.key)
 
@@ -128,7 +134,7 @@ def _measured(parcel: Parcel, folder: Path) -> Returned:
     if ended is None:
         return Returned({}, "nobody waited for it any more")
     if ended.failure:
-        return Returned({}, ended.failure, notes)
+        return Returned({}, ended.failure, notes, no_room=ended.no_room)
     files, left_out = packed_files(folder, parcel.asked.keep)
     return Returned(files, notes=(*notes, *left_out))
 

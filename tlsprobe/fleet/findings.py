@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from tlsprobe.model.judgement import Doubt, Verdict
-from tlsprobe.model.run import Run
+from tlsprobe.model.run import TIME_IS_OVER, Run
 
 SPOILED = frozenset(doubt.value for doubt in Doubt if doubt.may_pass)
 """Why a cell has no answer although its server would give one at a calmer time."""
 
 
 def is_spoiled(run: Run) -> bool:
-    """Whether some cell has no answer only because of what this machine had to do."""
-    return any(
+    """Whether some cell has no answer only because of what this machine had to do.
+
+    A server whose time is over is not asked again.
+    """
+    return not why_in_part(run) and any(
         cell.verdict is Verdict.INCONCLUSIVE and SPOILED & set(cell.left_out) for cell in run.cells
     )
+
+
+def why_in_part(run: Run) -> str:
+    """Why the server was left before everything was driven; empty if it was not, or went away."""
+    return next((note for note in run.notes if note.startswith(TIME_IS_OVER)), "")
 
 
 def has_findings(run: Run) -> bool:

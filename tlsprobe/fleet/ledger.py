@@ -177,8 +177,11 @@ class Ledger:
                 (state, time.time(), reason, attempt.target, attempt.number),
             )
 
-    def answer(self, attempt: Attempt, run: Run, facts: bytes) -> None:
-        """Write down a run with its facts, in the place of an earlier one; both or neither."""
+    def answer(self, attempt: Attempt, run: Run, facts: bytes, reason: str = "") -> None:
+        """Write down a run with its facts, in the place of an earlier one; both or neither.
+
+        ``reason`` says why the run is not whole, and never will be.
+        """
         state = State.INTERRUPTED if run.interrupted else State.DONE
         document = zlib.compress(encode_run_line(run))
         with self._kept(), closing(self._db.cursor()) as cursor:
@@ -188,8 +191,9 @@ class Ledger:
                 (attempt.target, attempt.number, document, facts),
             )
             cursor.execute(
-                "UPDATE attempt SET state = ?, ended = ? WHERE target = ? AND number = ?",
-                (state, time.time(), attempt.target, attempt.number),
+                "UPDATE attempt SET state = ?, ended = ?, reason = ?"
+                " WHERE target = ? AND number = ?",
+                (state, time.time(), reason, attempt.target, attempt.number),
             )
             cursor.execute("COMMIT")
 

@@ -45,10 +45,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An order is done: its folder holds a run, or else ``failure`` says why not."""
+    """An order is done: its folder holds a run, or else ``failure`` says why not.
+
+    ``no_room``: because the disk of whoever obeyed is full, of which the target knows nothing.
+    """
 
     target: int
     failure: str = ""
+    no_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from tlsprobe.campaign.connections import ConnectionLimits
 from tlsprobe.campaign.planning import Pacing, Room, plan_of
 from tlsprobe.campaign.run import choose_sequences, idle_limit
-from tlsprobe.campaign.settings import TargetSettings, plan
+from tlsprobe.campaign.settings import ANONYMOUS, TargetSettings, plan
 from tlsprobe.campaign.trials import ELSEWHERE, ON_LOOPBACK
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.fleet.asked import (
@@ -33,6 +33,13 @@ from tlsprobe.protocols import make_conversation
 _LOOKUPS = 32
 """Names that are resolved at a time."""
 
+TIMES, MORE_S = 1.5, 60.0
+"""How much longer a target may take than one that ends nothing: so many times, and so many seconds.
+
+What was late is driven once more, and a server may be slow beside that. Whoever takes longer holds
+us up.
+"""
+
 _PREFLIGHT = 2
 """Connections that every target costs before it is measured."""
 
@@ -44,6 +51,7 @@ def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
     costs: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     chains: defaultdict[str, float] = defaultdict(float)
+    within_s = 0.0
     refused = []
     for job, (addresses, why) in zip(jobs, found, strict=True):
         if why:
@@ -53,11 +61,13 @@ def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
         counts[job.profile.name] += 1
         costs[job.profile.name] += cost.connections
         chains[addresses[0]] += cost.seconds
+        within_s = max(within_s, bound_of(cost))
     return FleetPlan(
         targets=counts.total(),
         hosts=len(chains),
         connections=costs.total(),
         least_s=max(chains.values(), default=0.0),
+        within_s=within_s,
         most=asked.most,
         by_profile=tuple((name, count, costs[name]) for name, count in counts.most_common()),
         refused=tuple(refused),
@@ -81,6 +91,26 @@ def cost_of(job: TargetSettings, rate: float | None) -> Plan:
     missing = {cell: cell.trials for cell in plan(sequences, how)}
     room = Room(limits.most, limits.working)
     return plan_of(missing, how, Pacing(0.0, 0.0), room, begun=_PREFLIGHT)
+
+
+def bound_of(cost: Plan) -> float:
+    """Seconds after which a target's time is over, whatever its server does."""
+    return TIMES * max(cost.seconds, cost.patient_seconds or 0.0) + MORE_S
+
+
+class Bounds:
+    """How long each target may take. Those that are measured alike are planned once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, float] = {}
+
+    def of(self, job: TargetSettings, rate: float | None) -> float:
+        """Seconds after which the time of a target is over."""
+        how = replace(job.how, identity=ANONYMOUS)
+        alike = job.profile.name, job.sequences, job.login, job.idle_s, how, rate
+        if alike not in self._known:
+            self._known[alike] = bound_of(cost_of(job, rate))
+        return self._known[alike]
 
 
 def jobs_of(

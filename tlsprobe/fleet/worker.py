@@ -27,7 +27,7 @@ from tlsprobe.campaign.resume import read_earlier
 from tlsprobe.campaign.run import jobs_of
 from tlsprobe.campaign.settings import RunSettings, TargetSettings
 from tlsprobe.drive.tcp import only_from
-from tlsprobe.errors import TlsprobeError
+from tlsprobe.errors import TlsprobeError, no_room_in
 from tlsprobe.fleet.asked import in_fleets
 from tlsprobe.fleet.orders import Ended, Lag, Order, Said, Stop, Word, packed, words
 from tlsprobe.model.target import Ports
@@ -84,11 +84,8 @@ class _Worker:
             stop.set()
         try:
             await self.probe(order, stop)
-        except TlsprobeError as error:
-            await self.say(Ended(order.target, error.message))
         except Exception as error:
-            failure = f"tlsprobe failed: {type(error).__name__}: {error}"
-            await self.say(Ended(order.target, failure))
+            await self.say(ended_by(order.target, error))
         else:
             await self.say(Ended(order.target))
         finally:
@@ -129,6 +126,15 @@ class _Worker:
                 late = now - begun - REPORTS_EVERY
                 await self.say(Lag(max(late, lag.worst_since(begun))))
                 begun = trio.current_time()
+
+
+def ended_by(target: int, error: Exception) -> Ended:
+    """What is said of an order that came to no good end."""
+    if full := no_room_in(error):
+        return Ended(target, full, no_room=True)
+    if isinstance(error, TlsprobeError):
+        return Ended(target, error.message)
+    return Ended(target, f"tlsprobe failed: {type(error).__name__}: {error}")
 
 
 class _Telling(Silent):

@@ -61,9 +61,8 @@ class MeasuredCell:
 
     ``path_alive``: whether connections worked afterwards, None if nobody tried; ``refused``: why
     the server does not do this TLS version. ``repeated`` counts trials that were driven once more,
-    and of which the last one is there. ``gone`` is why the run ended before all was driven, if the
-    server was gone. Remedies depend on
-    ``protocol`` and ``family``.
+    and of which the last one is there. ``gone`` is why the server was left before all was
+    driven, if it was. Remedies depend on ``protocol`` and ``family``.
     """
 
     plan: CellPlan

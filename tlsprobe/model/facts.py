@@ -128,13 +128,14 @@ class CrowdedFact:
 
 @dataclass(frozen=True, slots=True)
 class GoneFact:
-    """That the server took no more connections, in words; it took the last one at ``since_ns``.
+    """Why the server was left before all was driven, in words.
 
-    What ended behind that may have ended because the server died. Trials that are driven later,
-    when the run is gone on with, count as ever.
+    It took no more connections, and the last one at ``since_ns``: what ended behind that may have
+    ended because the server died. Trials that are driven later, when the run is gone on with, count
+    as ever. None: it was there, and its time was over; whatever was driven counts.
     """
 
-    since_ns: int
+    since_ns: int | None
     because: str
 
 

@@ -81,6 +81,11 @@ class Answer:
         """Why there is no run, or why it is not whole."""
         return self.attempts[-1].reason if self.attempts else ""
 
+    @property
+    def is_in_part(self) -> bool:
+        """Whether the target was left, for good, before everything was driven."""
+        return self.state is State.DONE and bool(self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class FleetFacts:
@@ -101,6 +106,7 @@ class FleetPlan:
     """What a fleet would open: ``by_profile`` are profile, targets and connections.
 
     ``least_s`` is the time of the host with most to do, whose targets come one after the other;
+    ``within_s`` is how long the one target takes that is given most time, whatever its server does;
     ``refused`` are targets that must not or cannot be probed, each with why.
     """
 
@@ -108,6 +114,7 @@ class FleetPlan:
     hosts: int
     connections: int
     least_s: float
+    within_s: float
     most: int
     by_profile: tuple[tuple[str, int, int], ...]
     refused: tuple[tuple[str, str], ...] = ()

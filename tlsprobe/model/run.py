@@ -435,6 +435,10 @@ class Plan:
     if_crowded: int | None = None
 
 
+TIME_IS_OVER = "this target's time was over"
+"""How the note begins of a run whose server took longer than it was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crowding:
     """The server had no room for all our connections: what showed it, and how many it has room for.

@@ -29,6 +29,15 @@ def test_a_short_answer_makes_the_same_page() -> None:
     assert render_metrics(short) == render_metrics(ANSWERS)
 
 
+def test_a_target_that_was_left_is_measured_in_part_and_says_why() -> None:
+    done = replace(DONE[0], reason="this target's time was over")
+    words = on_terminal(fleet_page([replace(ANSWERS[0], attempts=(done,))]), width=200)
+    assert "1: 1 measured in part" in words
+    assert "Measured in part" in words
+    assert "this target's time was" in words
+    assert "Not measured" not in words
+
+
 def test_what_is_waived_hurts_nobody_and_is_not_counted_as_clean() -> None:
     rude = ANSWERS[0]
     assert rude.run is not None

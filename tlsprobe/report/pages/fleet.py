@@ -85,6 +85,7 @@ def fleet_page(
         *_worst(found),
         *_vantages(answers),
         *_changes(answers, before),
+        *_in_part(answers),
         *_unanswered(answers),
         *_repeated(answers),
     )
@@ -135,7 +136,7 @@ def _is_unsure(one: Answer) -> bool:
 
 def _state(one: Answer) -> str:
     if one.run is not None and one.state is not State.INTERRUPTED:
-        return "measured"
+        return "measured in part" if one.is_in_part else "measured"
     return {State.FAILED: "not measurable", None: "not begun"}.get(one.state, "not finished")
 
 
@@ -312,15 +313,24 @@ def _changes(answers: Sequence[Answer], before: Sequence[Answer] | None) -> Iter
 # --- no answer --------------------------------------------------------------------------------
 
 
+def _in_part(answers: Sequence[Answer]) -> Iterator[Block]:
+    """The targets that were left before everything was driven."""
+    return _by_reason("Measured in part", (one for one in answers if one.is_in_part))
+
+
 def _unanswered(answers: Sequence[Answer]) -> Iterator[Block]:
-    """The targets without a whole answer, by reason."""
+    """The targets without an answer, or with one that can still be gone on with."""
+    left = (one for one in answers if not _state(one).startswith("measured"))
+    return _by_reason("Not measured", left)
+
+
+def _by_reason(title: str, answers: Iterable[Answer]) -> Iterator[Block]:
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for one in answers:
-        if _state(one) != "measured":
-            by_reason[_reason(one) or _state(one)].append(one.target.title)
+        by_reason[_reason(one) or _state(one)].append(one.target.title)
     if not by_reason:
         return
-    yield Heading(2, "Not measured")
+    yield Heading(2, title)
     rows = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
     yield Table(
         (Column("reason"), Column("targets"), Column("which")),
@@ -362,7 +372,8 @@ def plan_page(plan: FleetPlan) -> Page:
                 Field(
                     "time",
                     f"at least {how_long(plan.least_s)}: the longest chain of one host;"
-                    f" at most {counted(plan.most, 'target')} at once",
+                    f" at most {counted(plan.most, 'target')} at once, and"
+                    f" {how_long(plan.within_s)} for any of them",
                 ),
             )
         ),
