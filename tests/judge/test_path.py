@@ -182,6 +182,21 @@ def test_behind_an_exact_rst_the_server_owes_nothing() -> None:
     assert result("TCP-CHALLENGE", trace) is PASS
 
 
+def test_what_an_exact_rst_draws_behind_the_servers_fin_is_not_the_servers() -> None:
+    """Our kernel knows nothing of it and acknowledges the FIN, which meets no connection."""
+    story = play(C.notify(), S.notify() + S.fin(), C.abort(), C.ack(), S.rst())
+    start = story.segments[-3].start
+    offset = start - (story.drive.mark.client if story.drive.mark else 0)
+    blamed = judge(driven(story, events=own(story)))
+    assert blamed.resets[-1].cause is not Cause.NO_STATE
+    trace = shaped(driven(story, events=own(story)), (PathDid.RESET, OURS, offset, offset, 8))
+    judged = judge(trace)
+    assert (judged.resets[-1].cause, judged.resets[-1].side) == (Cause.NO_STATE, THEIRS)
+    (text,) = [r.text for r in judged.results if r.rule == "INTEROP-RESET-AFTER-FIN"]
+    assert text.startswith("a reset that the server did not make")
+    assert bad(trace) == []
+
+
 @pytest.mark.parametrize("did", [PathDid.HELD, PathDid.LOST, PathDid.RESET])
 def test_without_a_capture_nobody_knows_what_the_server_heard(did: PathDid) -> None:
     story = play(C.goodbye(), C.fin(), gives_up("drain"))

@@ -191,3 +191,9 @@ def forged(drive: Drive, rst: Segment) -> Shaped | None:
         return None
     made = (s for s in drive.shaped if s.did is PathDid.RESET and s.end == rst.start)
     return next(made, None)
+
+
+def is_exact(drive: Drive, rst: Segment) -> bool:
+    """Whether our path forged it at exactly the byte that the server expected: it obeys that."""
+    made = forged(drive, rst)
+    return made is not None and made.start == made.end

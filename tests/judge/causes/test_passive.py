@@ -122,6 +122,17 @@ def test_the_ladder_says_probably_and_tells_what_is_asked_for() -> None:
 # --- Linux ----------------------------------------------------------------------------------------
 
 
+def test_of_two_acknowledgements_of_a_fin_that_came_twice_the_first_was_taken() -> None:
+    """A slow path had the server send its FIN again: each has its answer, and no one gave up."""
+    twice = play(
+        *(C.notify(), C.fin(), S.notify(), S.fin(), S.again(FIRST + 3)),
+        *(C.ack(), C.ack(), S.rst()),
+    )
+    assert (why(twice).cause, why(twice).confidence) == (Cause.CLOSED_ALREADY, HIGH)
+    once = play(C.notify(), C.fin(), S.notify(), S.fin(), C.ack(), S.rst())
+    assert why(once).cause is Cause.DELIBERATE
+
+
 def test_the_acknowledgement_of_a_fin_that_is_reset_is_linger2() -> None:
     for trace in (play(S.fin(), C.ack(), S.rst()), play(S.fin(), C.fin(), S.rst())):
         reset = why(trace)

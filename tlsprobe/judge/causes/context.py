@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, notifies, read_to
 from tlsprobe.judge.causes.trigger import prompt_ns, trigger_of
-from tlsprobe.judge.path import forged
+from tlsprobe.judge.path import forged, is_exact
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.knowledge import Rewritten
 from tlsprobe.model.trace import (
@@ -36,7 +36,8 @@ class ResetContext:
     (None: it did not). ``asked_to`` is the one up to which requests have had their responses; 0:
     none has. ``own_end`` is how our own side gave the connection up, if it is the sender;
     ``forged``: our own path made this RST in our name; ``unasked``: it is a decision in our name
-    that our program did not take.
+    that our program did not take. ``ended_by_path`` is the peer's RST, forged by our own path at
+    exactly the byte that the sender expected, which went before and ended the connection.
     """
 
     rst: Segment
@@ -60,6 +61,7 @@ class ResetContext:
     rewritten: Rewritten | None = None
     forged: bool = False
     unasked: bool = False
+    ended_by_path: Segment | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -206,6 +208,7 @@ def context_of(
         asked_to=_asked_to(trace.drive),
         rewritten=rewritten,
         forged=forged(trace.drive, rst) is not None,
+        ended_by_path=next((s for s in theirs if s.rst and is_exact(trace.drive, s)), None),
     )
 
 

@@ -153,6 +153,22 @@ def _sent_again(context: ResetContext) -> Segment | None:
     return last if context.promptly(last, context.rst) else None
 
 
+def _behind_our_forged_rst(context: ResetContext) -> Diagnosis | None:
+    """Our path had ended the sender's connection in our name, and our kernel still answered.
+
+    Whatever the sender had closed before, this it sends because we took its connection away.
+    """
+    ended, trigger = context.ended_by_path, context.trigger
+    if ended is None or not context.passive or trigger is None or trigger.number < ended.number:
+        return None
+    evidence = (
+        wording.passive_rst(context),
+        wording.no_state(context, trigger),
+        wording.peer_had_reset(context, ended),
+    )
+    return Diagnosis(Cause.NO_STATE, Confidence.HIGH, evidence)
+
+
 def _data_after_close(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if context.fin is None or not context.passive or trigger is None or not trigger.length:
@@ -334,6 +350,9 @@ def _linger2(context: ResetContext) -> Diagnosis | None:
     acked = [s for s in context.prior if s.side is context.sender.peer and (s.ack or 0) >= behind]
     if trigger.ack != behind or not acked or not _is_copy(acked[0], trigger):
         return None
+    fins = [s for s in context.prior if s.fin and s.side is context.sender]
+    if len(fins) > 1 and len(acked) > 1:
+        return None  # each copy of the FIN has its acknowledgement: the first was taken
     if not context.promptly(fin, trigger):
         return None
     evidence = tuple(wording.fin_acknowledged(context, fin, trigger))
@@ -512,6 +531,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _half_open,
     _middlebox,
     _again,
+    _behind_our_forged_rst,
     _echo,
     _data_after_close,
     _keepalive,

@@ -1,8 +1,9 @@
 """What a server makes of a client that wants to renegotiate, and then ends.
 
-A server need not shake hands again: it may say no_renegotiation, a warning that changes nothing
-(RFC 5246 section 7.2.2), or end the connection with a fatal alert (RFC 5746 section 4.5). What it
-does is told, and none is blamed; how it ends is for the rules of every close.
+A server need not shake hands again: it should say no_renegotiation then, a warning that changes
+nothing (RFC 5246 section 7.2.2). Some end the connection with a fatal alert, as SSL 3 has it, which
+knows no other way to refuse (RFC 5746 section 4.5). What it does is told, and none is blamed; how
+it ends is for the rules of every close.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _told(given: RuleInput) -> Answer:
 RENEGOTIATION_RULES = (
     Rule(
         "TLS12-RENEGOTIATE",
-        "RFC 5246 section 7.2.2, 7.4.1.1; RFC 5746 section 4.5",
+        "RFC 5246 section 7.2.2, 7.4.1.2",
         Level.INFO,
         "receiver",
         "A server may shake hands again when the client asks, refuse, or say nothing.",
