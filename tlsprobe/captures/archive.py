@@ -11,11 +11,14 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tlsprobe.captures.packing import Packing
 from tlsprobe.captures.pieces import Pieces
 from tlsprobe.captures.reading import CaptureUnreadable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 UNPACKED_LIMIT = 8 << 30
 """Bytes that a compressed archive may take in a temporary file."""
@@ -106,12 +109,14 @@ class _Member(io.RawIOBase):
         self._size = size
         self._at = 0
 
-    def read(self, size: int = -1) -> bytes:
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer).cast("B")
         left = max(0, self._size - self._at)
         self._file.seek(self._start + self._at)
-        data = self._file.read(min(size, left) if size >= 0 else left)
+        data = self._file.read(min(len(room), left))
+        room[: len(data)] = data
         self._at += len(data)
-        return data
+        return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._at = offset if whence == io.SEEK_SET else self._at + offset
