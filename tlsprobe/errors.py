@@ -58,7 +58,7 @@ class CannotMeasure(TlsprobeError):  # noqa: N818 - it reads as the sentence tha
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def cannot_write(error: OSError, message: str, hint: str) -> UsageError:
+def cannot_write(error: OSError, message: str, hint: str | None = None) -> UsageError:
     """What the user is told where the file system refused something."""
     return (NoRoom if error.errno in _FULL else UsageError)(message, hint)
 

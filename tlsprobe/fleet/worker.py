@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -27,11 +28,12 @@ from tlsprobe.campaign.resume import read_earlier
 from tlsprobe.campaign.run import jobs_of
 from tlsprobe.campaign.settings import RunSettings, TargetSettings
 from tlsprobe.drive.tcp import only_from
-from tlsprobe.errors import TlsprobeError, no_room_in
+from tlsprobe.errors import NoRoom, TlsprobeError, no_room_in
 from tlsprobe.fleet.asked import in_fleets
 from tlsprobe.fleet.orders import Ended, Lag, Order, Said, Stop, Word, packed, words
 from tlsprobe.model.target import Ports
 from tlsprobe.profiles import load_profile
+from tlsprobe.sniff.backends import UNWRITABLE
 from tlsprobe.sniff.shared import shared_captures
 
 REPORTS_EVERY = 0.25
@@ -102,7 +104,10 @@ class _Worker:
         )
         (job,) = jobs_of(await recognised(asked, progress.note))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
-        await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
+        run = await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
+        if unwritten := next((note for note in run.notes if UNWRITABLE in note), ""):
+            shutil.rmtree(order.folder, ignore_errors=True)
+            raise NoRoom(unwritten)
         await progress.told()
 
     def settings(self, order: Order) -> TargetSettings:

@@ -35,6 +35,9 @@ from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY, Arrival
 from tlsprobe.sniff.route import Interface
 
+UNWRITABLE = "the capture file cannot be written"
+"""How it is said, before the reason in brackets, that a capture ended for want of room."""
+
 ARMING_S = 60.0
 """A program that cannot capture says so at once: only a busy machine takes so long to start one."""
 FINISHING_S = 5.0
@@ -154,7 +157,7 @@ class Backend(ABC):
         except BackendFailed as failure:
             self.breaks(str(failure))
         except OSError as error:
-            self.breaks(f"the capture file cannot be written ({error.strerror})")
+            self.breaks(f"{UNWRITABLE} ({error.strerror})")
         finally:
             if not self._finishing:
                 self.breaks(self._last_words("the capturing process ended"))

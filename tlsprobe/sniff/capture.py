@@ -23,13 +23,20 @@ from pathlib import Path
 import trio
 
 from tlsprobe.captures.pcapng_writer import Writer, put_secrets_first
-from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.errors import CannotMeasure, UsageError, cannot_write
 from tlsprobe.flows.connection import NOTHING, Flow
 from tlsprobe.model.run import CaptureFacts
 from tlsprobe.netns import inside
 from tlsprobe.packets.packet import Endpoint, host_text
 from tlsprobe.sniff import route
-from tlsprobe.sniff.backends import BACKENDS, Backend, BackendFailed, Sink, Where
+from tlsprobe.sniff.backends import (
+    BACKENDS,
+    UNWRITABLE,
+    Backend,
+    BackendFailed,
+    Sink,
+    Where,
+)
 from tlsprobe.sniff.demultiplexer import LATER_THAN_ANY_NS, Demultiplexer
 from tlsprobe.sniff.route import Interface
 
@@ -352,7 +359,7 @@ def written(
         expression = where.expression
         writer = Writer(out, demultiplexer.link, where.interface.name, capture_filter=expression)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        raise cannot_write(error, f"cannot write {path}: {error.strerror}") from None
     demultiplexer.writer = writer
     try:
         yield
@@ -364,4 +371,4 @@ def written(
             if key_log := secrets.read():
                 put_secrets_first(path, key_log)
         except OSError as error:
-            backend.breaks(f"the capture file cannot be written ({error.strerror})")
+            backend.breaks(f"{UNWRITABLE} ({error.strerror})")
