@@ -11,6 +11,7 @@ import trio
 from tests.judge.playbook import C, S, play, silence, step
 from tests.small_servers import SmallServer, WhenFull, WhenIdle, running
 from tlsprobe.campaign import trials as campaign
+from tlsprobe.campaign.again import room_unseen
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.campaign.spoiled import (
@@ -188,6 +189,8 @@ def test_only_beside_others_can_a_connection_be_turned_away_for_want_of_room() -
     assert turned_away(driven(IN_TIME, REFUSED)) == []
     (away,) = turned_away(driven(IN_TIME, REFUSED, load=Load(9, 3)))
     assert away.judged.trial.index == 1
+    assert room_unseen(driven(IN_TIME, REFUSED, load=Load(9, 3)), 60.0) == 1
+    assert room_unseen(driven(IN_TIME, REFUSED), 60.0) is None
 
 
 def test_on_a_busy_machine_nobody_is_said_to_turn_connections_away() -> None:
@@ -221,6 +224,7 @@ def test_which_timeouts_are_looked_at_alone(
     stories = [play(step("await"), silence(s), S.notify(), S.fin(), C.fin()) for s in timeouts]
     found = driven(*stories, name="idle-expiry", load=Load(20, 20))
     assert (hasty_timer(found, expected_s) is not None) is hasty
+    assert room_unseen(found, expected_s) == (0 if hasty else None)
 
 
 def test_a_connection_that_failed_has_no_timeout_to_outlast() -> None:

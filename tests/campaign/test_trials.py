@@ -270,6 +270,31 @@ def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
     assert found.notes[-1] == f"{TIME_IS_OVER}: 0 s: 2 trials not driven"
 
 
+def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody has looked whether one connection alone fares better."""
+    whole = FactsInMemory()
+    trio.run(measure_with, settings(trials=2), Watcher(), whole)
+    kept = [f for f in whole.read() if not isinstance(f, EndFact)]
+    kept = [
+        replace(f, load=Load(9, 9)) if isinstance(f, TrialFact) else f
+        for f in kept
+        if not isinstance(f, TrialFact) or f.trial.sequence == "terminate"
+    ]
+
+    async def hangs(*_: object, **__: object) -> None:
+        await trio.sleep_forever()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign, "drive", hangs)
+        patch.setattr(campaign, "room_unseen", lambda *_: 1)
+        options = settings(trials=2, within=0.1)
+        found = trio.run(measure_with, options, Watcher(), FactsInMemory(tuple(kept)))
+    assert [cell.verdict for cell in found.cells] == ["inconclusive"] * 2
+    assert found.notes[-1] == campaign.ROOM_UNKNOWN
+
+
 def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = FactsInMemory()
     trio.run(measure_with, settings(trials=1), Watcher(), whole)

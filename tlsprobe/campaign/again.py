@@ -117,6 +117,16 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
             await run.path(cell)
 
 
+def room_unseen(seen: list[Driven], expected_s: float) -> int | None:
+    """What has to be taken for the server's room, as in `CrowdedFact`, where nobody can look.
+
+    None: nothing looks as if our own connections had filled it.
+    """
+    if turned_away(seen):
+        return 1
+    return None if hasty_timer(seen, expected_s) is None else 0
+
+
 async def _crowded(
     run: Measuring, cells: list[CellPlan], most: int, expected_s: float
 ) -> Crowd | None:

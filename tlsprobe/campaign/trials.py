@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import trio
 
-from tlsprobe.campaign.again import calm, uncrowd
+from tlsprobe.campaign.again import calm, room_unseen, uncrowd
 from tlsprobe.campaign.capturing import Capturing, capturing
 from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.controls import controls_for
@@ -43,6 +43,7 @@ from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import (
+    CrowdedFact,
     EndFact,
     Fact,
     GoneFact,
@@ -78,6 +79,11 @@ APART = 0.01
 
 Opened together they would all be ended together, and most of our answers would come late.
 """
+
+
+ROOM_UNKNOWN = (
+    "our own connections may have filled the server, and there was no time to see whether they had"
+)
 
 
 async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
@@ -152,6 +158,7 @@ class _Campaign:
         self.gauge = Gauge()
         self.gauge.opened = settings.spent + len(reached.checks)
         self.begun = trio.current_time()
+        self.has_room = False
         self.told: Plan | None = None
         self.tells_at = self.begun
         self.notes = [capture.warning] if capture.warning else []
@@ -216,6 +223,7 @@ class _Campaign:
             with self.while_there:
                 await self.all_cells(in_order(others, self.settings.seed))
                 await uncrowd(self, others, self.limits.most, self.settings.expected_idle)
+                self.has_room = True
                 await calm(self, others)
                 await self.paths_alone(others)
                 await self.controls()
@@ -228,6 +236,10 @@ class _Campaign:
             self.is_left(self.presence.gone, self.presence.seen_ns)
         elif self.while_there.cancelled_caught:
             self.is_left(f"{TIME_IS_OVER}: {self.settings.within or 0.0:.0f} s")
+            room = room_unseen(self.seen(plans), self.settings.expected_idle)
+            if room is not None and not self.has_room:
+                self.note(CrowdedFact(room, ROOM_UNKNOWN))
+                self.warn(ROOM_UNKNOWN)
 
     async def leave_in_time(self) -> None:
         """Leave the server when its time is over, whatever it does: its trials may never end."""
@@ -242,7 +254,7 @@ class _Campaign:
         """
         self.note(GoneFact(since_ns, why))
         left = sum(len(self.missing(cell)) for cell in self.judgement.plans)
-        self.warn(f"{why}: {counted(left, 'trial')} not driven")
+        self.warn(f"{why}: {counted(left, 'trial')} not driven" if left else why)
 
     def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:
         """What the trials that are missing will cost."""
