@@ -269,7 +269,10 @@ TABLE = {
     ),
     "H2-ERROR-CLOSES": Row(
         keeps=driven(H2_IDLE, remarks=(goaway(1, 2),)),
-        breaks=driven(play(C.request(), protocol="http2"), remarks=(goaway(1, 2),)),
+        breaks=driven(
+            play(C.request(), S.data(), silence(3), gives_up("drain"), protocol="http2"),
+            remarks=(goaway(1, 2),),
+        ),
         broken=FAIL,
         elsewhere=driven(play(C.request(), protocol="http2"), remarks=(goaway(1),)),
     ),
@@ -575,3 +578,9 @@ def test_the_path_is_not_decided_by_a_trace() -> None:
 def test_a_trial_that_never_began_is_not_judged() -> None:
     found = results(play(S.fin(), failure="refused our certificate"))
     assert {r.result for r in found.values()} == {Result.NOT_APPLICABLE}
+
+
+def test_a_server_that_lingers_behind_its_error_is_not_said_to_keep_the_connection() -> None:
+    """Go closes a second after its GOAWAY; a wait that was shorter has not seen it do so."""
+    story = play(C.request(), S.data(), silence(0.9), gives_up("drain"), protocol="http2")
+    assert result("H2-ERROR-CLOSES", driven(story, remarks=(goaway(1, 6),))) is INFO
