@@ -92,6 +92,12 @@ def test_whatever_part_of_a_late_reply_drew_the_reset(cut: str) -> None:
     assert judge(play(*story)).doubt is Doubt.LATE
 
 
+def test_a_step_in_time_behind_a_late_one_is_not_late() -> None:
+    """What had to wait was the first; the second left back to back with it, as it was to."""
+    late = step("await"), S.data(), silence(0.06), C.data(), step("send"), S.ack()
+    assert judge(play(*late, C.notify(), step("close_notify"), S.rst())).doubt is None
+
+
 @pytest.mark.parametrize(("late_s", "doubt"), [(0.001, None), (0.03, Doubt.LATE)])
 def test_a_wait_of_our_own_counts_from_when_it_was_to_end(
     late_s: float, doubt: Doubt | None

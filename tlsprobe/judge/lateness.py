@@ -55,13 +55,15 @@ _OWN_ENDS = frozenset({EventKind.FIN_SENT, EventKind.CLOSED, EventKind.ABORTED})
 class StepTime(NamedTuple):
     """When one of our packets was due, and when it was on the wire; ``packet`` is its number.
 
-    ``within_ns`` is how late it may be.
+    ``within_ns`` is how late it may be. ``goes_on``: it brings more of what the packet before
+    brought, such as an upload's data.
     """
 
     due_ns: int
     wire_ns: int
     packet: int | None
     within_ns: int
+    goes_on: bool = False
 
     @property
     def late_ns(self) -> int:
@@ -94,13 +96,11 @@ def late_step(
     drawn = {reset.trigger for reset in resets if reset.side is Side.SERVER}
     drew = [segment for segment in trace.segments if segment.number in drawn]
     late: StepTime | None = None
-    before_ns = 0
     for step in steps:
         if step.is_late:
             late = step
-        elif step.due_ns != before_ns:
-            late = None  # it had a wait of its own: what left back to back was as late as the first
-        before_ns = step.wire_ns
+        elif not step.goes_on:
+            late = None
         if step.is_late and _was_overtaken(closing, step):
             return step
         if late is not None and _is_among(drew, step, trace):
@@ -245,7 +245,8 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
             if due is not None:
                 yield StepTime(due, event.time_ns, event.packet, WAIT_WITHIN_NS)
         elif before is not None:
-            yield StepTime(before.time_ns, event.time_ns, event.packet, BURST_WITHIN_NS)
+            due, goes_on = before.time_ns, before.letter == event.letter
+            yield StepTime(due, event.time_ns, event.packet, BURST_WITHIN_NS, goes_on)
         before_ns, before = at, event
 
 
