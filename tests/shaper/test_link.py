@@ -136,7 +136,7 @@ def test_a_killed_process_takes_its_network_along() -> None:
         async with open_shaper(where) as shaper:
             lane = await shaper.open()
             os.kill(shaper.pid, signal.SIGKILL)
-            with pytest.raises(OSError, match=r"(?i)ended|reset|pipe"):
+            with pytest.raises(OSError, match="shaper in the path has ended"):
                 await lane.order(Do.MUTE)
             assert await lane.leave() == ()
             lane.socket.close()

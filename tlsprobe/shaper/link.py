@@ -115,8 +115,11 @@ class Shaper:
         """One order, done; and the socket that came of it. Raises OSError."""
         with trio.CancelScope(shield=True):  # an answer that nobody took would be the next one's
             async with self._turn:
-                self._link.send(written(order))
-                answer, made = await received(self._link)
+                try:
+                    self._link.send(written(order))
+                    answer, made = await received(self._link)
+                except ConnectionError as error:
+                    raise ConnectionError("the shaper in the path has ended") from error
         if answer.failure:
             raise OSError(f"the shaper in the path: {answer.failure}")
         return answer, made
