@@ -125,7 +125,7 @@ def test_the_ladder_says_probably_and_tells_what_is_asked_for() -> None:
 def test_of_two_acknowledgements_of_a_fin_that_came_twice_the_first_was_taken() -> None:
     """A slow path had the server send its FIN again: each has its answer, and no one gave up."""
     twice = play(
-        *(C.notify(), C.fin(), S.notify(), S.fin(), S.again(FIRST + 3)),
+        *(C.notify(), C.fin(), S.notify(), S.fin(), silence(0.2), S.again(FIRST + 3)),
         *(C.ack(), C.ack(), S.rst()),
     )
     assert (why(twice).cause, why(twice).confidence) == (Cause.CLOSED_ALREADY, HIGH)

@@ -351,8 +351,8 @@ def _linger2(context: ResetContext) -> Diagnosis | None:
     if trigger.ack != behind or not acked or not _is_copy(acked[0], trigger):
         return None
     fins = [s for s in context.prior if s.fin and s.side is context.sender]
-    if len(fins) > 1 and len(acked) > 1:
-        return None  # each copy of the FIN has its acknowledgement: the first was taken
+    if len(acked) > 1 and not all(_is_copy(fin, s) for s in fins):
+        return None  # it was sent again, and each has its acknowledgement: the first was taken
     if not context.promptly(fin, trigger):
         return None
     evidence = tuple(wording.fin_acknowledged(context, fin, trigger))
