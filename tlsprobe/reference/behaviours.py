@@ -73,6 +73,8 @@ async def _aborting_at_once(peer: Peer, _: Occasion) -> None:
 async def _lingering(peer: Peer, _: Occasion) -> None:
     await peer.notify()
     await peer.linger(LINGER)
+    peer.fin()  # and goes on reading: what came just now would be unread, and a reset
+    await peer.linger(_UNTIL_CLIENT_IS_DONE)
     peer.close()
 
 
