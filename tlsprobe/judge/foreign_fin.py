@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tlsprobe.judge.headers import id_jumps, stamps
+from tlsprobe.judge.headers import id_jumps, soon_behind, stamps
 from tlsprobe.model.trace import Segment, Side, Trace
-
-_SOON_NS = 3_000_000_000
-"""So long the server's later packets tell of the FIN; then the numbers may be another's."""
 
 
 def foreign_signs(trace: Trace, packet: int | None) -> tuple[str, ...]:
@@ -24,7 +21,7 @@ def foreign_signs(trace: Trace, packet: int | None) -> tuple[str, ...]:
     if at is None:
         return ()
     fin, own = theirs[at], theirs[:at]
-    soon = [s for s in theirs[at + 1 :] if s.time_ns <= fin.time_ns + _SOON_NS]
+    soon = soon_behind(fin, theirs[at + 1 :])
     return (*_of_header(fin, own, soon), *_of_going_on(fin, soon))
 
 

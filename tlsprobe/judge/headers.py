@@ -9,6 +9,14 @@ from tlsprobe.model.trace import Segment
 
 _ID_STEP = 64
 _ID_SAMPLE = 4
+_SOON_NS = 3_000_000_000
+"""Later packets of a sender tell of a packet so long; then they may be another connection's."""
+
+
+def soon_behind(packet: Segment, later: Sequence[Segment]) -> list[Segment]:
+    """What else its sender sends soon behind it."""
+    until = packet.time_ns + _SOON_NS
+    return [s for s in later if s.side is packet.side and not s.rst and s.time_ns <= until]
 
 
 def stamps(own: Sequence[Segment]) -> bool:

@@ -125,13 +125,18 @@ class ResetContext:
         return next((s for s in reversed(self.prior) if s.side is peer and s.syn), None)
 
     @property
+    def acknowledged(self) -> int:
+        """The offset up to which the sender had acknowledged the peer's bytes before."""
+        acks = (s.ack for s in self.prior if s.side is self.sender and s.ack is not None)
+        return max(acks, default=0)
+
+    @property
     def has_odd_ack(self) -> bool:
         """Whether it acknowledges more than was sent, or less than its sender had before."""
-        acks = (s.ack for s in self.prior if s.side is self.sender and s.ack is not None)
         ack = self.rst.ack
         if ack is None or self.peer_unseen:
             return False
-        return ack > self.peer_sent + 1 or ack < max(acks, default=0)
+        return ack > self.peer_sent + 1 or ack < self.acknowledged
 
     @property
     def is_behind_an_end(self) -> bool:

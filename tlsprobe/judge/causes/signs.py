@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
-from tlsprobe.judge.headers import id_jumps, stamps
+from tlsprobe.judge.headers import id_jumps, soon_behind, stamps
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Coverage, Record, Segment
 
@@ -19,9 +19,6 @@ KNOWN_TIMERS = {
 """Idle timers of things in between, in seconds, by the documentation of each."""
 
 _TIMER_TOLERANCE = 0.03
-_SOON_NS = 3_000_000_000
-"""Later packets of the sender tell of it so long; then its numbers may be another connection's."""
-
 _FAR_NS = 1_000_000
 _LAST_WORDS = 64
 """Bytes that an alert and a FIN take at the most."""
@@ -86,9 +83,7 @@ def _is_alive(later: Segment, rst: Segment) -> bool:
 
 def _soon(context: ResetContext) -> list[Segment]:
     """What else its sender sends soon behind it."""
-    until = context.rst.time_ns + _SOON_NS
-    theirs = (s for s in context.later if s.side is context.sender and not s.rst)
-    return [s for s in theirs if s.time_ns <= until]
+    return soon_behind(context.rst, context.later)
 
 
 def notes(context: ResetContext, cause: Cause) -> Iterator[str]:

@@ -366,13 +366,10 @@ _OVER = Cause.CLOSED_ALREADY, Cause.DATA_AFTER_CLOSE
 
 def _is_copy(one: Segment, other: Segment) -> bool:
     """Whether a moment is all that tells them apart: sent twice, or captured twice."""
-    alike = (one.start, one.end, one.ack, one.flags) == (
-        other.start,
-        other.end,
-        other.ack,
-        other.flags,
-    )
-    return alike and abs(one.time_ns - other.time_ns) <= _AT_ONCE_NS
+    brings_the_same = one.start == other.start and one.end == other.end
+    says_the_same = one.ack == other.ack and one.flags == other.flags
+    is_at_once = abs(one.time_ns - other.time_ns) <= _AT_ONCE_NS
+    return brings_the_same and says_the_same and is_at_once
 
 
 def _closed_already(context: ResetContext) -> Diagnosis | None:
@@ -380,17 +377,15 @@ def _closed_already(context: ResetContext) -> Diagnosis | None:
     fin, trigger = context.fin, context.trigger
     if fin is None or not context.passive or trigger is None:
         return None
+    form, left = wording.passive_rst(context), (Cause.DATA_AFTER_CLOSE, Cause.NO_STATE)
     if trigger.number < fin.number:  # what it answers was captured late, or not at all
-        evidence = wording.passive_rst(context), wording.had_closed(context, fin)
-        left = Cause.DATA_AFTER_CLOSE, Cause.NO_STATE
+        evidence: tuple[str, ...] = form, wording.had_closed(context, fin)
         return Diagnosis(Cause.CLOSED_ALREADY, Confidence.MEDIUM, evidence, left)
-    evidence = wording.passive_rst(context), wording.over(context, fin, trigger)
+    evidence = form, wording.over(context, fin, trigger)
     crossing = None if context.driven else _crossing(context, trigger)
     if crossing is not None:
-        left = Cause.DATA_AFTER_CLOSE, Cause.NO_STATE
-        return Diagnosis(
-            Cause.CLOSED_ALREADY, Confidence.MEDIUM, (*evidence, wording.crossing(crossing)), left
-        )
+        evidence = (*evidence, wording.crossing(crossing))
+        return Diagnosis(Cause.CLOSED_ALREADY, Confidence.MEDIUM, evidence, left)
     return Diagnosis(Cause.CLOSED_ALREADY, Confidence.HIGH, evidence)
 
 

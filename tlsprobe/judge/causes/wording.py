@@ -278,7 +278,7 @@ def nothing_provoked(context: ResetContext) -> str:
         silence = (context.rst.time_ns - heard[-1].time_ns) / 1e9
         quiet = f", and {_seconds(silence)} of silence went before"
     told = f"nothing of the {context.sender.peer} waited for an answer"
-    if heard and heard[-1].length and not _is_acknowledged(context, heard[-1]):
+    if heard and heard[-1].length and heard[-1].end > context.acknowledged:
         told = (
             f"packet {heard[-1].number} of the {context.sender.peer} waited for an answer, whose"
             " number would be what that packet acknowledges"
@@ -287,11 +287,6 @@ def nothing_provoked(context: ResetContext) -> str:
         f"{told}{quiet}: the application gave up, or something in between did; stacks other than"
         " Linux abort in this form"
     )
-
-
-def _is_acknowledged(context: ResetContext, segment: Segment) -> bool:
-    told = [s.ack for s in context.prior if s.side is context.sender and s.ack is not None]
-    return max(told, default=0) >= segment.end
 
 
 def other_connection(context: ResetContext, syn: Segment, trigger: Segment) -> Iterator[str]:
