@@ -159,15 +159,18 @@ def test_rabbitmq_resets_because_it_lingers_for_no_time(
     server = (HOST, probed.server.port)
     timely = [line for tls in ("1.2", "1.3") for line in ran.timely("close-notify-only", tls)]
     assert {line.outcome for line in timely} <= {"reset-before-fin"}
-    clients = [line.client.rpartition(":") for line in timely]
-    theirs = [
-        reset.reason
-        for host, _, port in clients
-        for reset in watch.resets()
-        if reset.belongs_to((host.strip("[]"), int(port)), server)
-        and reset.side(server) == "server"
-    ]
-    assert theirs == ["TCP_STATE"] * len(timely)
+    for line in timely:
+        host, _, port = line.client.rpartition(":")
+        first, *later = [
+            reset.reason
+            for reset in watch.resets()
+            if reset.belongs_to((host.strip("[]"), int(port)), server)
+            and reset.side(server) == "server"
+        ]
+        assert first == "TCP_STATE"
+        # Where the loopback lags, our acknowledgement of its alert crosses the RST, and what it
+        # then finds is the listener.
+        assert set(later) <= {"TCP_FLAGS"}
 
 
 # --- HTTP/2: nginx announces its own end, and takes no notice of ours -----------------------------
