@@ -8,6 +8,7 @@ from typing import cast
 import trio
 import trio.testing
 
+from tlsprobe.campaign.driver import Ended
 from tlsprobe.campaign.settings import MOST_SIGNALLED, Settings, plan
 from tlsprobe.campaign.signalling import signalled
 from tlsprobe.catalogue import catalogue, lacks
@@ -36,13 +37,11 @@ class Recorded:
     def missing(self, cell: CellPlan) -> list[Trial]:
         return [Trial(cell.sequence.name, cell.tls, index) for index in range(cell.trials)]
 
-    async def trial(self, cell: CellPlan, trial: Trial) -> tuple[Drive, Load, int | None]:
+    async def trial(self, cell: CellPlan, trial: Trial) -> Ended:
         self.did.append(f"{cell.sequence.name} {trial.index}")
-        return cast("Drive", None), Load(1, 1), None
+        return Ended(cast("Drive", None), Load(1, 1), dropped=None)
 
-    async def judge(
-        self, trial: Trial, found: Drive, load: Load, dropped: int | None
-    ) -> JudgedTrial:
+    async def judge(self, trial: Trial, ended: Ended) -> JudgedTrial:
         self.did.append("judge")
         return cast("JudgedTrial", None)
 

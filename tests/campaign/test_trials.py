@@ -15,6 +15,7 @@ import trio
 
 from tests.e2e.test_campaign import reference
 from tests.servers import GENEROUS_S
+from tlsprobe.campaign import driver
 from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.pace import Pace
@@ -82,7 +83,7 @@ class Spy:
 def spied(monkeypatch: pytest.MonkeyPatch, together: int = 0) -> Iterator[Spy]:
     spy = Spy(together)
     with monkeypatch.context() as patch:
-        patch.setattr(campaign, "drive", spy.drive)
+        patch.setattr(driver, "drive", spy.drive)
         yield spy
 
 
@@ -191,7 +192,7 @@ def test_no_more_wait_than_may_be_open_and_the_user_is_told(
         yield 23
 
     warnings: list[str] = []
-    monkeypatch.setattr(campaign, "room_for", room_for)
+    monkeypatch.setattr(driver, "room_for", room_for)
     with spied(monkeypatch, together=22) as spy:
         watcher = Watcher(warned=warnings.append)
         chosen = settings(trials=30, concurrency=3, connections=33)
@@ -260,7 +261,7 @@ def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
         await trio.sleep_forever()
 
     with monkeypatch.context() as patch:
-        patch.setattr(campaign, "drive", hangs)
+        patch.setattr(driver, "drive", hangs)
         found = trio.run(measure_with, settings(trials=2, within=0.1), Watcher(), facts)
     measured, left = found.cells
     assert not found.interrupted
@@ -287,7 +288,7 @@ def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is
         await trio.sleep_forever()
 
     with monkeypatch.context() as patch:
-        patch.setattr(campaign, "drive", hangs)
+        patch.setattr(driver, "drive", hangs)
         patch.setattr(campaign, "room_unseen", lambda *_: 1)
         options = settings(trials=2, within=0.1)
         found = trio.run(measure_with, options, Watcher(), FactsInMemory(tuple(kept)))
@@ -322,7 +323,7 @@ def test_a_path_that_shook_hands_with_a_slow_client_is_not_called_dead(
         found, _ = await really_driving(self, drive, count)
         return found, Load(1, 1, stalled_ns=round(stalled_s * 1e9))
 
-    monkeypatch.setattr(campaign, "drive", drive)
+    monkeypatch.setattr(driver, "drive", drive)
     monkeypatch.setattr(Gauge, "driving", driving)
     found = trio.run(measure, settings(trials=1), "terminate")
     (cell,) = found.cells
@@ -350,7 +351,7 @@ def test_a_path_that_was_late_beside_others_of_ours_is_looked_at_once_more_alone
         others = 0 if found.worked or not beside else beside.pop()
         return found, Load(1 + others, 1)
 
-    monkeypatch.setattr(campaign, "drive", drive)
+    monkeypatch.setattr(driver, "drive", drive)
     monkeypatch.setattr(Gauge, "driving", driving)
     found = trio.run(measure, settings(trials=1), "terminate")
     (cell,) = found.cells

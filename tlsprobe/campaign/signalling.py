@@ -11,12 +11,11 @@ from typing import Protocol
 
 import trio
 
+from tlsprobe.campaign.driver import Ended
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab.signalled import Signalled
-from tlsprobe.model.facts import Load
 from tlsprobe.model.run import CellPlan, JudgedTrial, Trial
 from tlsprobe.model.sequence import Signal
-from tlsprobe.model.trace import Drive
 
 SERVES_WITHIN = 20.0
 """Seconds that a server has to answer once it accepts connections again."""
@@ -31,12 +30,10 @@ class Driving(Protocol):
     def missing(self, cell: CellPlan) -> list[Trial]:
         """The trials of a cell that are still to be driven."""
 
-    async def trial(self, cell: CellPlan, trial: Trial) -> tuple[Drive, Load, int | None]:
+    async def trial(self, cell: CellPlan, trial: Trial) -> Ended:
         """Drive a trial."""
 
-    async def judge(
-        self, trial: Trial, found: Drive, load: Load, dropped: int | None
-    ) -> JudgedTrial:
+    async def judge(self, trial: Trial, ended: Ended) -> JudgedTrial:
         """Write a trial down, and judge it."""
 
     async def path_works(self, cell: CellPlan) -> bool | None:
@@ -57,7 +54,7 @@ async def signalled(run: Driving, cells: Iterable[CellPlan], process: Signalled)
     left = [(cell, t) for cell in sorted(cells, key=_stops) for t in run.missing(cell)]
     while left:
         cell, trial = left.pop(0)
-        await run.judge(trial, *await run.trial(cell, trial))
+        await run.judge(trial, await run.trial(cell, trial))
         try:
             await process.renew()
             await _served(run, cell)

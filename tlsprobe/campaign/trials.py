@@ -1,4 +1,4 @@
-"""Runs a campaign: which connections are opened when, and what becomes of each.
+"""Runs a campaign: which connections are opened in which order, and what becomes of each.
 
 Cells are taken one after the other, so that a path which dies of one kind of close is known to
 have died of that one; the trials of a cell run side by side. Idle sequences wait beside all of
@@ -9,77 +9,45 @@ and what an earlier run left unfinished is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import trio
 
 from tlsprobe.campaign.again import calm, room_unseen, uncrowd
 from tlsprobe.campaign.capturing import Capturing, capturing
-from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.controls import controls_for
-from tlsprobe.campaign.descriptors import room_for
+from tlsprobe.campaign.driver import Driver, Ended
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
-from tlsprobe.campaign.pace import Pace, Place, cancel_at, unless_stopped
+from tlsprobe.campaign.pace import Place, cancel_at, unless_stopped
 from tlsprobe.campaign.planning import LONG_IDLE, Room, pacing_of, plan_of
-from tlsprobe.campaign.presence import Presence
-from tlsprobe.campaign.reach import CHECK, Reached, numeric, rate_to, reach
-from tlsprobe.campaign.repeats import PATH_TRIES
-from tlsprobe.campaign.settings import (
-    Measured,
-    Settings,
-    Watcher,
-    delay_of,
-    in_order,
-    plan,
-)
+from tlsprobe.campaign.reach import Reached, numeric, reach
+from tlsprobe.campaign.settings import Measured, Settings, Watcher, in_order, plan
 from tlsprobe.campaign.shaping import Shaping, shaping
 from tlsprobe.campaign.signalling import signalled
-from tlsprobe.campaign.spoiled import TIMED, Driven, was_timed_out
-from tlsprobe.campaign.trace import forget, trace_of
-from tlsprobe.drive.race import SPREAD, Round
-from tlsprobe.drive.script import Route, drive
-from tlsprobe.facts.bounds import bounded
+from tlsprobe.campaign.spoiled import TIMED, Driven
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import (
     CrowdedFact,
     EndFact,
     Fact,
     GoneFact,
-    Load,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
-    TrialFact,
 )
 from tlsprobe.model.run import TIME_IS_OVER, CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
-from tlsprobe.model.target import Target, TlsVersion, endpoint
-from tlsprobe.model.trace import Drive
+from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, is_commanded, spoken
 from tlsprobe.report.plurals import counted
-from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
 
 _Opened = trio.TaskStatus[None]
 
-A_ROUND = 10
-"""Connections that race the same expiry together."""
-
 BETWEEN_ROUNDS = 0.4
 """Seconds between rounds that run side by side: their expiries must not meet."""
-
-ON_LOOPBACK, ELSEWHERE = 32, 16
-"""Connections that may be open at once, unless the user says otherwise."""
-
-APART = 0.01
-"""Seconds between connections that have something to do when the server's idle timer fires.
-
-Opened together they would all be ended together, and most of our answers would come late.
-"""
-
 
 ROOM_UNKNOWN = (
     "our own connections may have filled the server, and there was no time to see whether they had"
@@ -118,7 +86,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         asked = plan(sequences, settings)
         async with shaping(asked, reached, settings.namespace) as shaped:
             campaign.through(shaped)
-            with campaign.room():
+            with campaign.driver.room():
                 await campaign.run(shaped.plans, stop)
     return campaign.end(interrupted=stop.is_set())
 
@@ -136,27 +104,13 @@ class _Campaign:
         facts: FactsStore,
         vendor: str = "",
     ) -> None:
-        self.protocol = protocol
         self.reached = reached
         self.settings = settings
         self.watcher = watcher
         self.capture = capture
         self.facts = facts
         self.judgement = RunInJudgement(vendor)
-        process = settings.process
-        self.routes = {
-            version: replace(
-                route, announce=capture.expect, signal=None if process is None else process.tell
-            )
-            for version, route in reached.routes.items()
-        }
-        self.shaper: Shaper | None = None
         self.opening = trio.CapacityLimiter(settings.concurrency)
-        self.limits = ConnectionLimits(self.most_asked(), settings.concurrency)
-        self.pace = Pace(self.rate)
-        self.apart = Pace(1 / APART)
-        self.gauge = Gauge()
-        self.gauge.opened = settings.spent + len(reached.checks)
         self.begun = trio.current_time()
         self.has_room = False
         self.told: Plan | None = None
@@ -164,40 +118,13 @@ class _Campaign:
         self.notes = [capture.warning] if capture.warning else []
         self.while_there = trio.CancelScope()
         leave = self.while_there.cancel
-        self.presence = Presence(self.knock, lambda: self.gauge.open, leave, self.warn)
-
-    def most_asked(self) -> int:
-        """How many connections may be open at once, by the user or by where the server is."""
-        return self.settings.connections or (ON_LOOPBACK if self.reached.is_near else ELSEWHERE)
+        self.driver = Driver(protocol, reached, settings, capture, self.warn, leave)
 
     def through(self, shaped: Shaping) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
-        self.shaper = shaped.shaper
+        self.driver.through(shaped.shaper)
         if shaped.left_out:
             self.warn(shaped.left_out)
-
-    def route_of(self, cell: CellPlan) -> Route:
-        """What the connections of a cell have in common."""
-        route = self.routes[TlsVersion(cell.tls)]
-        return replace(route, shaper=self.shaper) if cell.sequence.is_shaped else route
-
-    @property
-    def rate(self) -> float | None:
-        """New connections a second, None for as many as come."""
-        return rate_to((self.reached,), self.settings)
-
-    @contextmanager
-    def room(self) -> Iterator[None]:
-        """Let as many connections be open as are wanted, or as may be."""
-        wanted = self.limits.most
-        with room_for(wanted) as connections:
-            if connections < wanted:
-                self.limits.lower(max(2, connections))
-                self.warn(
-                    f"only {self.limits.most} connections are open at a time: no more files may be"
-                    " open (ulimit -n)"
-                )
-            yield
 
     def warn(self, note: str) -> None:
         """Tell whoever watches, and the report."""
@@ -217,12 +144,12 @@ class _Campaign:
         self.tell()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_at, stop, nursery.cancel_scope)
-            nursery.start_soon(self.gauge.watch)
+            nursery.start_soon(self.driver.gauge.watch)
             nursery.start_soon(self.leave_in_time)
             others = [cell for cell in plans if not cell.sequence.signals]
             with self.while_there:
                 await self.all_cells(in_order(others, self.settings.seed))
-                await uncrowd(self, others, self.limits.most, self.settings.expected_idle)
+                await uncrowd(self, others, self.driver.limits.most, self.settings.expected_idle)
                 self.has_room = True
                 await calm(self, others)
                 await self.paths_alone(others)
@@ -231,9 +158,9 @@ class _Campaign:
                     stops = [cell for cell in plans if cell.sequence.signals]
                     await signalled(self, stops, self.settings.process)
             nursery.cancel_scope.cancel()
-        self.gauge.close()
-        if self.presence.gone is not None:
-            self.is_left(self.presence.gone, self.presence.seen_ns)
+        self.driver.gauge.close()
+        if self.driver.presence.gone is not None:
+            self.is_left(self.driver.presence.gone, self.driver.presence.seen_ns)
         elif self.while_there.cancelled_caught:
             self.is_left(f"{TIME_IS_OVER}: {self.settings.within or 0.0:.0f} s")
             room = room_unseen(self.seen(plans), self.settings.expected_idle)
@@ -259,10 +186,10 @@ class _Campaign:
     def plan_of(self, missing: Mapping[CellPlan, int]) -> Plan:
         """What the trials that are missing will cost."""
         pacing = pacing_of(self.reached.checks)
-        settings = replace(self.settings, rate=self.rate)
-        room = Room(self.limits.most, self.limits.working, self.round_size())
-        measurable = {c: c.trials for c in missing if TlsVersion(c.tls) in self.routes}
-        begun = self.gauge.opened
+        settings = replace(self.settings, rate=self.driver.rate)
+        room = Room(self.driver.limits.most, self.driver.limits.working, self.driver.round_size())
+        measurable = {c: c.trials for c in missing if self.driver.is_spoken(c)}
+        begun = self.driver.gauge.opened
         return plan_of(missing, settings, pacing, room, begun=begun, measurable=measurable)
 
     # --- facts --------------------------------------------------------------------------------
@@ -280,7 +207,7 @@ class _Campaign:
 
     def missing(self, cell: CellPlan) -> list[Trial]:
         """The trials of a cell that are still to be driven."""
-        if TlsVersion(cell.tls) not in self.routes:
+        if not self.driver.is_spoken(cell):
             return []
         known = {trial.trial.index for trial in self.judgement.trials(cell)}
         indices = (index for index in range(cell.trials) if index not in known)
@@ -309,7 +236,7 @@ class _Campaign:
             for cell in plans:
                 if not cell.sequence.is_idle:
                     await self.cell(cell)
-            self.limits.only_idle()
+            self.driver.limits.only_idle()
         for cell in [] if long else races:
             await self.cell(cell)
 
@@ -346,7 +273,7 @@ class _Campaign:
     ) -> None:
         missing = self.missing(cell)
         done = not missing and self.judgement.is_path_known(cell)
-        if TlsVersion(cell.tls) not in self.routes or done:
+        if not self.driver.is_spoken(cell) or done:
             return
         if cell.sequence.is_race:
             await self.rounds(cell, missing)
@@ -364,10 +291,10 @@ class _Campaign:
 
             async def work() -> None:
                 for trial in left:
-                    driven = await self.trial(cell, trial)
-                    nursery.start_soon(self.judge, trial, *driven)
+                    ended = await self.trial(cell, trial)
+                    nursery.start_soon(self.judge, trial, ended)
 
-            for _ in range(min(self.limits.working, len(trials))):
+            for _ in range(min(self.driver.limits.working, len(trials))):
                 nursery.start_soon(work)
 
     async def waiters(self, cell: CellPlan, trials: list[Trial], opened: _Opened) -> None:
@@ -383,14 +310,14 @@ class _Campaign:
             ) -> None:
                 opening = Place(self.opening, trial, task_status.started)
                 try:
-                    driven = await self.trial(cell, trial, opening.leave)
+                    ended = await self.driver.trial(cell, trial, opening.leave)
                 finally:
                     opening.leave()
-                    self.limits.waited(trial)
-                await self.judge(trial, *driven)
+                    self.driver.limits.waited(trial)
+                await self.judge(trial, ended)
 
             for trial in trials:
-                await self.limits.wait_idle(trial)
+                await self.driver.limits.wait_idle(trial)
                 await self.opening.acquire_on_behalf_of(trial)
                 if trial is trials[0]:
                     await nursery.start(wait, trial)
@@ -398,30 +325,13 @@ class _Campaign:
                 else:
                     nursery.start_soon(wait, trial)
 
-    async def trial(
-        self, cell: CellPlan, trial: Trial, opened: Callable[[], None] = lambda: None
-    ) -> tuple[Drive, Load, int | None]:
-        """Drive a trial when its turn has come; ``opened`` is called when its opening is over."""
-        route = self.route_of(cell)
-        delay = delay_of(trial, self.settings.seed)
-        if delay:
-            await trio.sleep(delay)
-        count = cell.sequence.connections
-        async with self.limits.open(count):
-            if cell.sequence.acts_after_idle:
-                await self.apart.turn()
-            for _ in range(count):
-                await self.pace.turn()
-            await self.presence.there()
-            dropped = self.capture.dropped
-            drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
-            found, load = await self.gauge.driving(drives, count)
-        await self.presence.saw(found)
-        return found, load, dropped
+    async def trial(self, cell: CellPlan, trial: Trial) -> Ended:
+        """Drive a trial when its turn has come."""
+        return await self.driver.trial(cell, trial)
 
     async def rounds(self, cell: CellPlan, trials: list[Trial]) -> None:
         """Races against the idle expiry, ten to a round; rounds that take long side by side."""
-        long, size = False, self.round_size()
+        long, size = False, self.driver.round_size()
         chunks = [trials[at : at + size] for at in range(0, len(trials), size)]
         async with trio.open_nursery() as nursery:
             for number, chunk in enumerate(chunks):
@@ -433,29 +343,9 @@ class _Campaign:
                     await self.round(cell, chunk)
                     long = trio.current_time() - begun > LONG_IDLE
 
-    def round_size(self) -> int:
-        """How many race together: as many as may wait beside their pacemaker, and start in time."""
-        started = SPREAD * self.rate if self.rate else A_ROUND
-        return int(max(1, min(A_ROUND, self.limits.idle - 1, started)))
-
     async def round(self, cell: CellPlan, trials: list[Trial]) -> None:
-        route, count = self.route_of(cell), len(trials) + 1
-        racing = Round(
-            len(trials),
-            first=trials[0].index,
-            pause_capture=self.capture.hold,
-            turn=self.pace.turn,
-        )
-        async with self.limits.waiting(count), self.limits.open(count):
-            await self.presence.there()
-            dropped = self.capture.dropped
-            (found, pacemaker), load = await self.gauge.driving(
-                lambda: racing.drive(route, cell.sequence), count
-            )
-        await self.forget(pacemaker)
-        await self.presence.saw(pacemaker)
-        for trial, one in zip(trials, found, strict=True):
-            await self.judge(trial, one, load, dropped)
+        for trial, ended in zip(trials, await self.driver.round(cell, trials), strict=True):
+            await self.judge(trial, ended)
 
     # --- once more ----------------------------------------------------------------------------
 
@@ -469,12 +359,12 @@ class _Campaign:
 
     def limit(self, most: int) -> None:
         """Have no more connections open at once from now on."""
-        self.limits.lower(most)
+        self.driver.limits.lower(most)
 
     async def alone(self, driven: Driven) -> Driven:
         """Drive a trial once more with no other connection open."""
         trial = driven.judged.trial
-        judged = await self.judge(trial, *await self.trial(driven.cell, trial))
+        judged = await self.judge(trial, await self.trial(driven.cell, trial))
         return Driven(driven.cell, judged, self.judgement.load_of(trial))
 
     async def again(self, chosen: list[Driven], at_once: int) -> None:
@@ -488,7 +378,7 @@ class _Campaign:
 
         async def work() -> None:
             for cell, trial in waiting:
-                await self.judge(trial, *await self.trial(cell, trial))
+                await self.judge(trial, await self.trial(cell, trial))
 
         async with trio.open_nursery() as nursery:
             for _ in range(min(at_once, len(left))):
@@ -498,14 +388,9 @@ class _Campaign:
         if chosen:
             self.tell()
 
-    async def judge(
-        self, trial: Trial, found: Drive, load: Load, dropped: int | None
-    ) -> JudgedTrial:
+    async def judge(self, trial: Trial, ended: Ended) -> JudgedTrial:
         """Write a driven trial down as soon as all its packets are here, and judge it."""
-        await self.capture.settle()
-        lost = self.capture.dropped != dropped
-        trace = bounded(trace_of(self.capture, found, lost, self.protocol))
-        fact = TrialFact(trial, trace, load)
+        fact = await self.driver.seen(trial, ended)
         self.facts.append(fact)
         judged = self.judgement.judge(fact)
         self.watcher.judged(judged)
@@ -513,7 +398,7 @@ class _Campaign:
 
     async def path(self, cell: CellPlan) -> None:
         """See whether one more connection works after the trials of a cell, and note it."""
-        if TlsVersion(cell.tls) in self.routes:
+        if self.driver.is_spoken(cell):
             alive = await self.path_works(cell)
             if alive is not None:
                 self.note(PathFact(cell.sequence.name, cell.tls, alive))
@@ -534,38 +419,8 @@ class _Campaign:
                 self.note(PathFact(cell.sequence.name, cell.tls, works))
 
     async def path_works(self, cell: CellPlan) -> bool | None:
-        """Whether one more connection works, after all those of a cell; None: nobody can tell.
-
-        One that only took too long may have had a slow machine against it, and is tried again. Or
-        others of ours: a server that shakes hands where it accepts serves nobody while one of our
-        connections that say nothing is next.
-        """
-        alive: bool | None = False
-        route = self.routes[TlsVersion(cell.tls)]
-        for _ in range(PATH_TRIES):
-            async with self.limits.open():
-                await self.pace.turn()
-                check, load = await self.gauge.driving(lambda: drive(route, CHECK))
-            await self.forget(check)
-            late = was_timed_out(check, load)
-            if check.worked or not (check.only_late or late):
-                return check.worked
-            beside = check.only_late and load.at_start > 1
-            alive = None if late or beside else False
-        return alive
-
-    async def knock(self) -> Drive:
-        """One connection that nobody judges, to see whether the server takes it."""
-        found = await drive(next(iter(self.routes.values())), CHECK)
-        self.gauge.opened += 1
-        await self.forget(found)
-        return found
-
-    async def forget(self, found: Drive) -> None:
-        """Take a connection's packets out of the capture's memory, unjudged."""
-        if found.client is not None:
-            await self.capture.settle()
-            forget(self.capture, found)
+        """Whether one more connection works, after all those of a cell; None: nobody can tell."""
+        return await self.driver.path_works(cell)
 
     # --- what was found -----------------------------------------------------------------------
 
@@ -591,7 +446,11 @@ class _Campaign:
             notes.append(f"the capture ended early: {self.capture.broken}")
         address = endpoint(*numeric(self.reached.address))
         judged = self.judgement.answer()
-        spent = Plan(self.gauge.opened, self.gauge.most, round(trio.current_time() - self.begun, 1))
+        spent = Plan(
+            self.driver.gauge.opened,
+            self.driver.gauge.most,
+            round(trio.current_time() - self.begun, 1),
+        )
         return Measured(
             judged, self.capture.facts(), address, interrupted, tuple(notes), self.told, spent
         )

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from tlsprobe.campaign.connections import ConnectionLimits
+from tlsprobe.campaign.driver import ELSEWHERE, ON_LOOPBACK
 from tlsprobe.campaign.planning import Pacing, Room, plan_of
 from tlsprobe.campaign.run import choose_sequences, idle_limit
 from tlsprobe.campaign.settings import ANONYMOUS, TargetSettings, plan
-from tlsprobe.campaign.trials import ELSEWHERE, ON_LOOPBACK
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.fleet.asked import (
     FleetSettings,

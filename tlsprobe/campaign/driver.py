@@ -1,0 +1,205 @@
+"""Drives a campaign's connections: each when its turn has come, and with the load that it met.
+
+Which connections there are, and what becomes of what was seen, is the campaign's
+(`campaign/trials.py`). Here is what they have in common: how many are open, how fast they are
+opened, whether the server is there, and that their packets are taken out of the capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import trio
+
+from tlsprobe.campaign.connections import ConnectionLimits, Gauge
+from tlsprobe.campaign.descriptors import room_for
+from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.presence import Presence
+from tlsprobe.campaign.reach import CHECK, Reached, rate_to
+from tlsprobe.campaign.repeats import PATH_TRIES
+from tlsprobe.campaign.settings import Settings, delay_of
+from tlsprobe.campaign.spoiled import was_timed_out
+from tlsprobe.campaign.trace import forget, trace_of
+from tlsprobe.drive.race import SPREAD, Round
+from tlsprobe.drive.script import Route, drive
+from tlsprobe.facts.bounds import bounded
+from tlsprobe.model.facts import Load, TrialFact
+from tlsprobe.model.run import CellPlan, Trial
+from tlsprobe.model.target import TlsVersion
+from tlsprobe.model.trace import Drive
+from tlsprobe.shaper.link import Shaper
+from tlsprobe.sniff.capture import Capture
+
+A_ROUND = 10
+"""Connections that race the same expiry together."""
+
+ON_LOOPBACK, ELSEWHERE = 32, 16
+"""Connections that may be open at once, unless the user says otherwise."""
+
+APART = 0.01
+"""Seconds between connections that have something to do when the server's idle timer fires.
+
+Opened together they would all be ended together, and most of our answers would come late.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A driven connection, its packets not yet looked at.
+
+    ``dropped`` is how many packets the capture had lost before it, None if that is not known.
+    """
+
+    found: Drive
+    load: Load
+    dropped: int | None
+
+
+class Driver:
+    """Opens connections to one server, within the limits that the user set.
+
+    ``protocol`` is what the server speaks, ``tell`` takes notes for the report, and ``leave`` is
+    called where the server went away for good.
+    """
+
+    def __init__(  # noqa: PLR0917 - what a connection depends on, from far to near
+        self,
+        protocol: str,
+        reached: Reached,
+        settings: Settings,
+        capture: Capture,
+        tell: Callable[[str], None],
+        leave: Callable[[], None],
+    ) -> None:
+        self._protocol = protocol
+        self._settings = settings
+        self._capture = capture
+        self._tell = tell
+        tell_process = None if settings.process is None else settings.process.tell
+        self._routes = {
+            version: replace(route, announce=capture.expect, signal=tell_process)
+            for version, route in reached.routes.items()
+        }
+        self._shaper: Shaper | None = None
+        self.rate = rate_to((reached,), settings)
+        most = settings.connections or (ON_LOOPBACK if reached.is_near else ELSEWHERE)
+        self.limits = ConnectionLimits(most, settings.concurrency)
+        self._pace = Pace(self.rate)
+        self._apart = Pace(1 / APART)
+        self.gauge = Gauge()
+        self.gauge.opened = settings.spent + len(reached.checks)
+        self.presence = Presence(self._knock, lambda: self.gauge.open, leave, tell)
+
+    def through(self, shaper: Shaper | None) -> None:
+        """Have the connections of cells that ask for it go through a shaper."""
+        self._shaper = shaper
+
+    def is_spoken(self, cell: CellPlan) -> bool:
+        """Whether the server speaks the cell's TLS version, so that it can be driven at all."""
+        return TlsVersion(cell.tls) in self._routes
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Let as many connections be open as are wanted, or as may be."""
+        wanted = self.limits.most
+        with room_for(wanted) as connections:
+            if connections < wanted:
+                self.limits.lower(max(2, connections))
+                self._tell(
+                    f"only {self.limits.most} connections are open at a time: no more files may be"
+                    " open (ulimit -n)"
+                )
+            yield
+
+    async def trial(
+        self, cell: CellPlan, trial: Trial, opened: Callable[[], None] = lambda: None
+    ) -> Ended:
+        """Drive a trial when its turn has come; ``opened`` is called when its opening is over."""
+        route = self._route_of(cell)
+        delay = delay_of(trial, self._settings.seed)
+        if delay:
+            await trio.sleep(delay)
+        count = cell.sequence.connections
+        async with self.limits.open(count):
+            if cell.sequence.acts_after_idle:
+                await self._apart.turn()
+            for _ in range(count):
+                await self._pace.turn()
+            await self.presence.there()
+            dropped = self._capture.dropped
+            drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
+            found, load = await self.gauge.driving(drives, count)
+        await self.presence.saw(found)
+        return Ended(found, load, dropped)
+
+    def round_size(self) -> int:
+        """How many race together: as many as may wait beside their pacemaker, and start in time."""
+        started = SPREAD * self.rate if self.rate else A_ROUND
+        return int(max(1, min(A_ROUND, self.limits.idle - 1, started)))
+
+    async def round(self, cell: CellPlan, trials: list[Trial]) -> list[Ended]:
+        """Have some trials of a cell race the same expiry, beside one that shows when it comes."""
+        route, count = self._route_of(cell), len(trials) + 1
+        racing = Round(
+            len(trials),
+            first=trials[0].index,
+            pause_capture=self._capture.hold,
+            turn=self._pace.turn,
+        )
+        async with self.limits.waiting(count), self.limits.open(count):
+            await self.presence.there()
+            dropped = self._capture.dropped
+            (found, pacemaker), load = await self.gauge.driving(
+                lambda: racing.drive(route, cell.sequence), count
+            )
+        await self._forget(pacemaker)
+        await self.presence.saw(pacemaker)
+        return [Ended(one, load, dropped) for one in found]
+
+    async def path_works(self, cell: CellPlan) -> bool | None:
+        """Whether one more connection works, after all those of a cell; None: nobody can tell.
+
+        One that only took too long may have had a slow machine against it, and is tried again. Or
+        others of ours: a server that shakes hands where it accepts serves nobody while one of our
+        connections that say nothing is next.
+        """
+        alive: bool | None = False
+        route = self._routes[TlsVersion(cell.tls)]
+        for _ in range(PATH_TRIES):
+            async with self.limits.open():
+                await self._pace.turn()
+                check, load = await self.gauge.driving(lambda: drive(route, CHECK))
+            await self._forget(check)
+            late = was_timed_out(check, load)
+            if check.worked or not (check.only_late or late):
+                return check.worked
+            beside = check.only_late and load.at_start > 1
+            alive = None if late or beside else False
+        return alive
+
+    async def seen(self, trial: Trial, ended: Ended) -> TrialFact:
+        """A driven trial with its packets, as soon as all of them are here."""
+        await self._capture.settle()
+        lost = self._capture.dropped != ended.dropped
+        trace = bounded(trace_of(self._capture, ended.found, lost, self._protocol))
+        return TrialFact(trial, trace, ended.load)
+
+    def _route_of(self, cell: CellPlan) -> Route:
+        """What the connections of a cell have in common."""
+        route = self._routes[TlsVersion(cell.tls)]
+        return replace(route, shaper=self._shaper) if cell.sequence.is_shaped else route
+
+    async def _knock(self) -> Drive:
+        """One connection that nobody judges, to see whether the server takes it."""
+        found = await drive(next(iter(self._routes.values())), CHECK)
+        self.gauge.opened += 1
+        await self._forget(found)
+        return found
+
+    async def _forget(self, found: Drive) -> None:
+        """Take a connection's packets out of the capture's memory, unjudged."""
+        if found.client is not None:
+            await self._capture.settle()
+            forget(self._capture, found)
