@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, WireEvent, before, has_unread
 from tlsprobe.judge.path import CutOff, unanswered
-from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
+from tlsprobe.judge.rules.rule import OURS, Answer, Rule, RuleInput
 from tlsprobe.judge.waiting import met_no_timer
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, ExpiryOutcome, Level, Result, TcpEnd, TlsEnd
@@ -23,8 +23,6 @@ from tlsprobe.model.trace import (
 from tlsprobe.model.verbs import Verb
 
 IDLE_RACE = "INTEROP-IDLE-RACE"
-
-_OURS = "tlsprobe's own"
 
 
 def _data_lost(given: RuleInput) -> Answer:
@@ -313,7 +311,7 @@ def _done(given: RuleInput) -> list[tuple[str, str]]:
 INTEROP_RULES = (
     Rule(
         "INTEROP-DATA-LOST",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A response that is owed arrives whole, however the connection ends.",
@@ -329,7 +327,7 @@ INTEROP_RULES = (
     ),
     Rule(
         "INTEROP-LEAK",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "The server releases a connection that the client has closed.",
@@ -343,7 +341,7 @@ INTEROP_RULES = (
     ),
     Rule(
         "INTEROP-PLAINTEXT",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A server sends its last message inside TLS: to a client, other bytes are a broken record.",
@@ -358,7 +356,7 @@ INTEROP_RULES = (
     ),
     Rule(
         "INTEROP-PATH",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "path",
         "After this close, the next connection through the same path works.",
@@ -375,7 +373,7 @@ INTEROP_RULES = (
     ),
     Rule(
         IDLE_RACE,
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A request that meets the idle expiry is answered or refused cleanly, not lost with an"
@@ -399,7 +397,7 @@ INTEROP_RULES = (
     ),
     Rule(
         "INTEROP-IDLE-SILENT",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "path",
         "An idle connection is given up with a close_notify or a FIN that the client can see, so"
@@ -425,7 +423,7 @@ INTEROP_RULES = (
     ),
     Rule(
         "INTEROP-CUT-OFF",
-        _OURS,
+        OURS,
         Level.INFO,
         "server",
         "Bytes are kept from the server, or it has no room to answer: how does it end?",
@@ -437,7 +435,7 @@ INTEROP_RULES = (
     ),
     Rule(
         "SELF-NOTIFY",
-        _OURS,
+        OURS,
         Level.CHECK,
         "prober",
         "The capture shows that our own side did what the sequence says.",

@@ -7,21 +7,13 @@ server has such limits is no fault. What is asked is whether its client can tell
 from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, before
-from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
+from tlsprobe.judge.rules.rule import OURS, Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd, TlsEnd
 from tlsprobe.model.trace import CLOSING_REMARKS, EventKind, Record, RecordKind, RemarkKind, Side
 from tlsprobe.model.verbs import Verb
 
-_OURS = "tlsprobe's own"
 _LAST = CLOSING_REMARKS | {RemarkKind.GOAWAY}
-
-
-def _did(given: RuleInput, verb: Verb) -> bool:
-    """Whether our sequence did it, and met something."""
-    events = given.trace.drive.events
-    gave_up = any(e.kind is EventKind.GAVE_UP and e.verb == verb for e in events)
-    return not gave_up and any(e.kind is EventKind.STEP and e.verb == verb for e in events)
 
 
 def _has_said(given: RuleInput) -> bool:
@@ -30,7 +22,7 @@ def _has_said(given: RuleInput) -> bool:
 
 
 def _announced(given: RuleInput) -> Answer:
-    if not _did(given, Verb.EXHAUST) or given.aborted or given.not_the_servers:
+    if Verb.EXHAUST not in given.done or given.aborted or given.not_the_servers:
         return None
     if _has_said(given):
         return Result.PASS, "the server said that it would answer no more on this connection"
@@ -65,7 +57,7 @@ def _race(given: RuleInput) -> Answer:
 
 def _late_request(given: RuleInput) -> Record | None:
     """Our last request, where it found the server at its limit."""
-    if not _did(given, Verb.EXHAUST):
+    if Verb.EXHAUST not in given.done:
         return None
     left = given.closing.first(Side.CLIENT, "n", "g", FIN, RST)
     if left is not None and before(left, given.closing.server_began):
@@ -77,7 +69,7 @@ def _late_request(given: RuleInput) -> Record | None:
 
 def _stalled(given: RuleInput) -> Answer:
     """A response that our side took too long to read."""
-    if not _did(given, Verb.STALL) or given.aborted or given.not_the_servers:
+    if Verb.STALL not in given.done or given.aborted or given.not_the_servers:
         return None
     end = given.closing.server_end
     if end is None or given.axes.data is not DataEnd.TRUNCATED:
@@ -112,7 +104,7 @@ LIMIT_RULES = (
     ),
     Rule(
         "LIMIT-RACE",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A request that crosses the server's last response is answered, or meets EOF; not an RST,"
@@ -133,7 +125,7 @@ LIMIT_RULES = (
     ),
     Rule(
         "LIMIT-STALL",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A client that does not read is given up with an end that it can tell from a whole"

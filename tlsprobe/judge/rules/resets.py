@@ -6,10 +6,8 @@ The first is a hazard whoever sent the RST, and says so of whom it is not known.
 from __future__ import annotations
 
 from tlsprobe.judge.maker import Maker
-from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput
+from tlsprobe.judge.rules.rule import OURS, Answer, Rule, RuleInput
 from tlsprobe.model.judgement import Level, Provoked, Result, TcpEnd
-
-_OURS = "tlsprobe's own"
 
 _RESET_BY = {
     Maker.SERVER: "the server reset",
@@ -57,7 +55,7 @@ def _reset_after_fin(given: RuleInput) -> Answer:
 RESET_RULES = (
     Rule(
         "INTEROP-RESET-BEFORE-FIN",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A reader gets EOF, not ECONNRESET: a read error can tear down a forwarder's tunnel.",
@@ -67,7 +65,7 @@ RESET_RULES = (
     ),
     Rule(
         "INTEROP-RESET-AFTER-FIN",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "No reset follows the FIN: harmless to readers, but metrics and firewalls count it.",

@@ -32,8 +32,11 @@ from tlsprobe.model.alerts import FATAL, is_error
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Axes, Level, Outcome, Reset, Result, RuleResult, TlsEnd
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
-from tlsprobe.model.trace import EventKind, Record, RecordKind, Side, Trace
+from tlsprobe.model.trace import DriverEvent, EventKind, Record, RecordKind, Side, Trace
 from tlsprobe.model.verbs import Form, Verb
+
+OURS = "tlsprobe's own"
+"""The source of a rule that stands in no document."""
 
 _HALF = f"{Verb.SEND} {Form.CUT}"
 
@@ -57,7 +60,8 @@ class RuleInput:
     server had begun to end the connection before it had any of it. Where a shaper was in our path,
     the trace and the closing are those of what reached the server, ``seen`` is what went over the
     wire, and ``cut_off`` says how the path kept the two sides from each other until the end.
-    ``foreign_fin`` is what shows that another machine made the server's FIN.
+    ``foreign_fin`` is what shows that another machine made the server's FIN. ``done`` are the verbs
+    that our sequence did without giving up.
     """
 
     trace: Trace
@@ -82,6 +86,7 @@ class RuleInput:
     seen: Closing | None = None
     cut_off: CutOff | None = None
     foreign_fin: tuple[str, ...] = ()
+    done: frozenset[str] = frozenset()
 
     @property
     def not_the_servers(self) -> bool:
@@ -176,7 +181,14 @@ def rule_input(
         knowledge=knowledge,
         failed=_failed(trace, closing, judged[Side.CLIENT], tls),
         foreign_fin=strange,
+        done=_done(trace.drive.events),
     )
+
+
+def _done(events: tuple[DriverEvent, ...]) -> frozenset[str]:
+    """The verbs of our steps, but for those that waited in vain."""
+    steps = {event.verb for event in events if event.kind is EventKind.STEP}
+    return frozenset(steps.difference([e.verb for e in events if e.kind is EventKind.GAVE_UP]))
 
 
 def _is_behind_half_a_record(trace: Trace) -> bool:

@@ -8,7 +8,7 @@ to drain, or to reload, it has said that it would not.
 from __future__ import annotations
 
 from tlsprobe.judge.closing import FIN, RST, before
-from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
+from tlsprobe.judge.rules.rule import OURS, Answer, Rule, RuleInput, kind_of
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TcpEnd, TlsEnd
 from tlsprobe.model.sequence import Signal
@@ -17,7 +17,6 @@ from tlsprobe.model.trace import DriverEvent, EventKind, Record, RecordKind, Rem
 KILLED_AFTER_NS = 10_000_000_000
 """How long Docker waits before it kills what it has told to stop; other supervisors wait longer."""
 
-_OURS = "tlsprobe's own"
 _IN_ORDER = frozenset({Signal.GRACEFUL, Signal.RELOAD})
 _REFUSALS = frozenset(
     {RemarkKind.ERROR, RemarkKind.NOTICE_OF_DISCONNECTION, RemarkKind.CONNECTION_CLOSE}
@@ -113,7 +112,7 @@ def _ends(given: RuleInput) -> Answer:
 STOPPING_RULES = (
     Rule(
         "STOP-IN-FLIGHT",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "Told to drain or to reload, a server finishes the responses that are under way.",
@@ -131,7 +130,7 @@ STOPPING_RULES = (
     ),
     Rule(
         "STOP-RACE",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "A request that crosses the server's stop is answered, or refused in words or with EOF; not"
@@ -156,7 +155,7 @@ STOPPING_RULES = (
     ),
     Rule(
         "STOP-ENDS",
-        _OURS,
+        OURS,
         Level.INTEROP,
         "server",
         "Told to stop, a server ends its connections before its supervisor kills it.",
