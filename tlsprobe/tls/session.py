@@ -7,9 +7,7 @@ that they call: there "nothing to read yet" is a number and no exception.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
@@ -17,23 +15,17 @@ from OpenSSL._util import lib as _lib
 
 from tlsprobe.model.alerts import CLOSE_NOTIFY
 from tlsprobe.model.target import TlsVersion
-from tlsprobe.model.trace import By, RecordKind, Side
+from tlsprobe.model.trace import RecordKind, Side
 from tlsprobe.records.key_log import Opened
-from tlsprobe.records.sealing import (
-    MOST_CONTENT,
-    Sealer,
-    changes_keys,
-    opened,
-    records_in,
-    sealer_of,
-)
+from tlsprobe.records.sealing import MOST_CONTENT, Sealer, changes_keys, records_in
 from tlsprobe.records.walk import ALERT, ALERT_SIZE, APPLICATION_DATA, HANDSHAKE
+from tlsprobe.tls.memory import allocate, new_memory, taken, unread
+from tlsprobe.tls.resumption import Resumable, resumable
+from tlsprobe.tls.session_keys import Opener, SessionKeys
 
-_allocate = _ffi.new_allocator(should_clear_after_alloc=False)
 _WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
 _SYSCALL = _lib.SSL_ERROR_SYSCALL
 _SENT = SSL.SENT_SHUTDOWN
-_POINTER = _ffi.new("char **")  # where OpenSSL says where bytes are; nobody looks
 _HEADER = 5
 _CLOSE_NOTIFY = bytes((1, CLOSE_NOTIFY))
 _CERTIFICATE_REQUEST = b"\x0d"
@@ -51,8 +43,6 @@ _END_OF_EARLY_DATA = 5 + 4 + 1 + 16
 
 It goes out in front of our Finished if the server has taken the early data, and only then.
 """
-_ID_FIELD, _TICKET_FIELD = 3, 0xAA
-_OF_NO_USE = (b"CLIENT_HANDSHAKE_", b"SERVER_HANDSHAKE_", b"EXPORTER_")
 
 
 class Received(NamedTuple):
@@ -74,13 +64,6 @@ class Untrusted(NamedTuple):
     words: str
 
 
-class Resumable(NamedTuple):
-    """A session as bytes (OpenSSL's own form of it, with its keys), and by what it is resumed."""
-
-    data: bytes
-    by: By
-
-
 class TlsSession:
     """One side of one TLS connection.
 
@@ -93,16 +76,12 @@ class TlsSession:
     def __init__(self, connection: SSL.Connection, side: Side) -> None:
         self._connection = connection
         self._side = side
-        self._key_log: list[bytes] = []
-        self._sealer: Sealer | None = None
-        self._written = 0
-        self._last = b""
+        self._keys = SessionKeys(side, connection)
         self._taken_in = 0
         self._awaits_key_update = False
         self._offers_early = False
         self.took_early = False
-        self._by_hand: Callable[[bytes, int], Opened | None] | None = None
-        self._cipher: str | None = None
+        self._by_hand: Opener | None = None
         self._ssl = connection._ssl
         self._into, self._out = connection._into_ssl, connection._from_ssl
         self._buffer = bytearray()
@@ -134,7 +113,7 @@ class TlsSession:
     @property
     def cipher(self) -> str | None:
         """The cipher suite by OpenSSL's name."""
-        return self._cipher or self._connection.get_cipher_name()
+        return self._keys.cipher
 
     @property
     def alpn(self) -> str | None:
@@ -143,19 +122,8 @@ class TlsSession:
 
     @property
     def resumable(self) -> Resumable | None:
-        """The session as it can be offered on another connection; None if nothing can resume it.
-
-        A copy: OpenSSL gives its own up where a connection ends without a close_notify.
-        """
-        session = _lib.SSL_get_session(self._ssl)
-        size = 0 if session == _ffi.NULL else _lib.i2d_SSL_SESSION(session, _ffi.NULL)
-        if not self.handshaken or size <= 0:
-            return None
-        buffer = _ffi.new("unsigned char[]", size)
-        _lib.i2d_SSL_SESSION(session, _ffi.new("unsigned char **", buffer))
-        data = bytes(_ffi.buffer(buffer, size))
-        by = resumed_by(data)
-        return None if by is None else Resumable(data, by)
+        """The session as it can be offered on another connection; None if nothing can resume it."""
+        return resumable(self._ssl) if self.handshaken else None
 
     @property
     def said_close(self) -> bool:
@@ -192,17 +160,17 @@ class TlsSession:
 
     def output(self) -> bytes:
         """Ciphertext that OpenSSL wants on the wire."""
-        data = _taken(self._out)
+        data = taken(self._out)
         if self._offers_early and self.handshaken and data:
             sizes = {len(record) for record in records_in(data) if record[0] == APPLICATION_DATA}
             self.took_early, self._offers_early = _END_OF_EARLY_DATA in sizes, False
         if not self.handshaken:
             return data
         if self._slim or (data and self._begins_with_the_keys):
-            self._count(data)
+            self._keys.count(data)
         if not self._slim:
             self._renew_buffers()
-        return data if self._sealer is None else b""
+        return data if self._keys.sealer is None else b""
 
     def receive(self, ciphertext: bytes) -> list[Received]:
         """Take stream bytes; the records that they complete, in order.
@@ -235,17 +203,14 @@ class TlsSession:
 
     def can_seal(self) -> bool:
         """Whether ``seal`` can make records of this session: its suite is an AEAD's."""
-        if self._sealer is None:
-            self._sealer = self._take_over()
-        return self._sealer is not None
+        return self.handshaken and self._keys.take_over(self.version)
 
     def seal(self, kind: int, content: bytes, *, corrupt: bool = False, padding: int = 0) -> bytes:
         """A record of this content type, made by hand; ``corrupt``: with a tag that fits nothing.
 
         ``padding`` is so many zeros behind the content (TLS 1.3). Only if ``can_seal``.
         """
-        assert self._sealer is not None
-        return self._sealer.seal(kind, content, corrupt=corrupt, padding=padding)
+        return self._hand.seal(kind, content, corrupt=corrupt, padding=padding)
 
     def renegotiate(self) -> bytes:
         """The record with a ClientHello for another handshake (TLS 1.2), which goes no further.
@@ -254,33 +219,30 @@ class TlsSession:
         not want to. All that comes is opened by hand from now on. Empty where OpenSSL does not ask
         such a server. Only if ``can_seal``.
         """
-        assert self._sealer is not None
         if self._by_hand is None:
-            self._by_hand = self._keys_of(self._side.peer)
-            self._cipher = self.cipher
-        ours = self._keys_of(self._side)
+            self._by_hand = self._keys.opener(self._side.peer)
+            self._keys.keep_cipher()
         _lib.SSL_renegotiate(self._ssl)
         _lib.SSL_do_handshake(self._ssl)
-        records = records_in(_taken(self._out))
+        records = records_in(taken(self._out))
         _lib.ERR_clear_error()
-        hello = ours(records[0], self._written) if records else None
-        return self._sealer.seal(HANDSHAKE, hello.content) if hello else b""
+        hello = self._keys.next_of_ours(records[0]) if records else None
+        return self._hand.seal(HANDSHAKE, hello.content) if hello else b""
 
     def key_update(self, *, request: bool) -> bytes:
         """The record with our KeyUpdate (TLS 1.3); ``request``: it asks for the peer's.
 
         Only if ``can_seal``.
         """
-        assert self._sealer is not None
         self._awaits_key_update = self._awaits_key_update or request
-        return self._sealer.key_update(request=request)
+        return self._hand.key_update(request=request)
 
     def send(self, plaintext: bytes) -> bytes:
         """The records that carry ``plaintext``; also after our close_notify, if asked to."""
-        if self._sealer is not None:
+        if self._keys.sealer is not None:
             starts = range(0, len(plaintext), MOST_CONTENT)
             pieces = (plaintext[start : start + MOST_CONTENT] for start in starts)
-            return b"".join(self._sealer.seal(APPLICATION_DATA, piece) for piece in pieces)
+            return b"".join(self._keys.sealer.seal(APPLICATION_DATA, piece) for piece in pieces)
         self._reopen()
         view = memoryview(plaintext)
         out = bytearray()
@@ -294,8 +256,8 @@ class TlsSession:
 
     def close_notify(self) -> bytes:
         """The record that carries our close_notify; every call makes another one."""
-        if self._sealer is not None:
-            return self._sealer.seal(ALERT, _CLOSE_NOTIFY)
+        if self._keys.sealer is not None:
+            return self._keys.sealer.seal(ALERT, _CLOSE_NOTIFY)
         self._reopen()
         try:
             self._connection.shutdown()
@@ -309,13 +271,12 @@ class TlsSession:
 
     def note_secret(self, line: bytes) -> None:
         """A line of the key log; what is of no use behind the handshake is not kept."""
-        if not line.startswith(_OF_NO_USE):
-            self._key_log.append(line)
+        self._keys.note(line)
 
     def note_alert(self, alert: tuple[int, int], *, incoming: bool) -> None:
         """The info callback's report."""
         if incoming:
-            self._alerts[self._given - _unread(self._into)] = alert
+            self._alerts[self._given - unread(self._into)] = alert
         else:
             self.alert_sent = alert
 
@@ -330,7 +291,7 @@ class TlsSession:
             ends.append(end)
         self._give(bytes(buffer[:end]))
         self._greet()
-        self._given -= len(_taken(self._into))
+        self._given -= len(taken(self._into))
         data = self._plaintext(end) if self.handshaken else b""
         received, start = [], 0
         for end in ends:
@@ -376,7 +337,7 @@ class TlsSession:
 
     def _unread(self, record: bytes, place: int) -> Received:
         """A record that OpenSSL does not look at, by what is in it where our own keys tell."""
-        inner = self._opened(record, place) if self.handshaken else None
+        inner = self._keys.opened(record, place) if self.handshaken else None
         if inner is not None and inner.kind == ALERT and len(inner.content) == ALERT_SIZE:
             alert = inner.content[0], inner.content[1]
             return Received(_kind_of(alert), len(record), b"", alert)
@@ -384,7 +345,7 @@ class TlsSession:
 
     def _asks(self, record: bytes, place: int) -> bool:
         """Whether it is a CertificateRequest behind the handshake (RFC 8446 section 4.6.2)."""
-        inner = self._opened(record, place)
+        inner = self._keys.opened(record, place)
         if inner is None or inner.kind != HANDSHAKE:
             return False
         return inner.content[:1] == _CERTIFICATE_REQUEST
@@ -394,7 +355,7 @@ class TlsSession:
 
         What cannot be opened may be either; nobody is blamed for a KeyUpdate that is missing.
         """
-        inner = self._opened(record, place)
+        inner = self._keys.opened(record, place)
         if inner is not None and not changes_keys(inner):
             return RecordKind.TICKET
         self._awaits_key_update = False
@@ -413,19 +374,11 @@ class TlsSession:
             return Received(RecordKind.DATA, size, b"" if late else inner.content)
         return Received(RecordKind.HANDSHAKE, size)
 
-    def _opened(self, record: bytes, place: int) -> Opened | None:
-        """What is in the ``place``-th record of the peer's behind its Finished."""
-        return self._keys_of(self._side.peer)(record, place)
-
-    def _keys_of(self, side: Side) -> Callable[[bytes, int], Opened | None]:
-        """What opens a side's records, each with its number behind its Finished."""
-        return partial(
-            opened,
-            side=side,
-            cipher=self.cipher or "",
-            key_log=self._key_log,
-            server_random=self._connection.server_random() or b"",
-        )
+    @property
+    def _hand(self) -> Sealer:
+        """Who writes our records in OpenSSL's place; only if ``can_seal``."""
+        assert self._keys.sealer is not None
+        return self._keys.sealer
 
     @property
     def _begins_with_the_keys(self) -> bool:
@@ -435,29 +388,6 @@ class TlsSession:
         the first record under those of the session.
         """
         return self._side is Side.SERVER and self.version is TlsVersion.TLS13
-
-    def _count(self, data: bytes) -> None:
-        """Keep in mind how many records have gone out under the keys of the session."""
-        records = records_in(data)
-        if records and self._sealer is None:
-            self._written += len(records)
-            self._last = records[-1]
-
-    def _take_over(self) -> Sealer | None:
-        """Who writes our records from now on; None where OpenSSL's last one says otherwise."""
-        if not self.handshaken:
-            return None
-        finished = int(self.version is TlsVersion.TLS12)
-        sealer = sealer_of(
-            self._side,
-            self.cipher or "",
-            self._key_log,
-            self._connection.server_random() or b"",
-            self._written + finished,
-        )
-        if sealer is None or (self._last and not sealer.follows(self._last)):
-            return None
-        return sealer
 
     def _unread_kind(self, content_type: int) -> RecordKind:
         """What a record is, of which nothing came."""
@@ -479,7 +409,7 @@ class TlsSession:
             self._fail(result)
 
     def _plaintext(self, most: int) -> bytes:
-        buffer = _allocate("char[]", most)
+        buffer = allocate("char[]", most)
         result = _lib.SSL_read(self._ssl, buffer, most)
         if result > 0:
             return bytes(_ffi.buffer(buffer, result))
@@ -514,34 +444,12 @@ class TlsSession:
     def _renew_buffers(self) -> None:
         """Give back the memory that the flights of the handshake took; it is kept otherwise."""
         self._slim = True
-        self._into, self._out = _memory(), _memory()
+        self._into, self._out = new_memory(), new_memory()
         _lib.SSL_set_bio(self._ssl, self._into, self._out)
 
 
 def _kind_of(alert: tuple[int, int]) -> RecordKind:
     return RecordKind.CLOSE_NOTIFY if alert[1] == CLOSE_NOTIFY else RecordKind.ALERT
-
-
-def _memory() -> Any:
-    """A memory BIO; the session that takes it frees it."""
-    memory = _lib.BIO_new(_lib.BIO_s_mem())
-    if memory == _ffi.NULL:
-        raise MemoryError
-    return memory
-
-
-def _unread(memory: Any) -> int:
-    """Bytes in a memory BIO."""
-    return int(_lib.BIO_get_mem_data(memory, _POINTER))
-
-
-def _taken(memory: Any) -> bytes:
-    """Take all that is in a memory BIO."""
-    size = _lib.BIO_get_mem_data(memory, _POINTER)
-    if not size:
-        return b""
-    buffer = _allocate("char[]", size)
-    return bytes(_ffi.buffer(buffer, _lib.BIO_read(memory, buffer, size)))
 
 
 def _record_size(stream: bytearray, at: int) -> int:
@@ -558,31 +466,6 @@ def _record_size(stream: bytearray, at: int) -> int:
         return _NO_RECORD
     size: int = _HEADER + length
     return size if size <= left else 0
-
-
-def resumed_by(session: bytes) -> By | None:
-    """By what a session of OpenSSL's can be resumed: a ticket, where it has one, or an id.
-
-    It is a sequence in DER: version, version of TLS, cipher, id, keys, and optional fields with
-    numbers, of which the ticket has 10 (openssl/ssl/ssl_asn1.c).
-    """
-    fields = _fields(_fields(session)[0][1])
-    if any(tag == _TICKET_FIELD for tag, _ in fields):
-        return By.TICKET
-    return By.ID if fields[_ID_FIELD][1] else None
-
-
-def _fields(der: bytes) -> list[tuple[int, bytes]]:
-    """The tags and contents of the values that follow each other in DER (X.690 section 8.1)."""
-    found, at = [], 0
-    while at < len(der):
-        tag, size, at = der[at], der[at + 1], at + 2
-        if size & 0x80:
-            count = size & 0x7F
-            size, at = int.from_bytes(der[at : at + count], "big"), at + count
-        found.append((tag, der[at : at + size]))
-        at += size
-    return found
 
 
 def sentence(error: SSL.Error) -> str:
