@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tlsprobe.campaign.reach import Reached, _resolve, look
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.target import Login, Target, TlsVersion
-from tlsprobe.model.trace import Stage
+from tlsprobe.model.trace import Drive, Stage
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import make_conversation
 from tlsprobe.reference.certificate import self_signed
@@ -105,6 +106,25 @@ def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:
         found = looked(port)
     assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
     assert len(found.checks) == 2
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "near"),
+    [
+        (None, "127.0.0.1", True),
+        ("192.0.2.9", "192.0.2.9", True),
+        ("192.0.2.8", "192.0.2.9", False),
+        (None, "192.0.2.9", False),
+    ],
+)
+def test_a_server_at_an_address_of_our_own_is_near(
+    client: str | None, host: str, *, near: bool
+) -> None:
+    ours = (client, 50000) if client else None
+    drive = Drive(ours, (host, 443), Stage.SEQUENCE, (), ())
+    elsewhere = replace(drive, client=("::1", 50000), server=("::1", 443))
+    reached = Reached((socket.AF_INET, (host, 443)), {}, {}, checks=(elsewhere, drive))
+    assert reached.is_near is near
 
 
 def test_a_name_that_has_moved_since_it_was_allowed_is_left_alone() -> None:

@@ -435,10 +435,11 @@ def test_a_cancelled_drive_closes_its_connection(context: TlsContext) -> None:
 
     async def cancelled(address: Address) -> None:
         tls = client_context(TLS13, NOBODY, None, ())
-        where = Route((socket.AF_INET, address), address, tls, raw(PING), Patience())
+        patience = Patience(server=GENEROUS_S, answer=GENEROUS_S)
+        where = Route((socket.AF_INET, address), address, tls, raw(PING), patience)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drive, where, parse("request; drain"))
-            await trio.to_thread.run_sync(waiting.wait)
+            assert await trio.to_thread.run_sync(waiting.wait, GENEROUS_S)
             nursery.cancel_scope.cancel()
 
     with server(tls_server(context, pong_then(act))) as address:

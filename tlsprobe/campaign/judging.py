@@ -52,7 +52,7 @@ from tlsprobe.model.run import (
     stamp,
 )
 from tlsprobe.model.sequence import Group, Sequence
-from tlsprobe.model.target import endpoint, is_loopback
+from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Trace
 
 _Close = tuple[tuple[Group, ...], str]
@@ -127,8 +127,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
 
 def alone(fact: TrialFact) -> Knowledge:
     """What is known about a trial of which the others tell nothing."""
-    client = fact.trace.drive.client
-    return Knowledge(load=fact.load, near=client is not None and is_loopback(client[0]))
+    return Knowledge(load=fact.load, near=fact.trace.drive.is_near)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,6 @@ class RunInJudgement:
         self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
         self._paths: dict[Name, bool] = {}
         self._address = ""
-        self._is_near = False
         self._refused: dict[str, str] = {}
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._server_says = self._protocol = ""
@@ -198,7 +196,6 @@ class RunInJudgement:
                 self._learn_plan(fact)
             case ReachedFact():
                 self._address = fact.address
-                self._is_near = is_loopback(fact.address.rpartition(":")[0].strip("[]"))
                 self._refused = dict(fact.refused)
                 self._server_says = fact.server_says or self._server_says
                 self._cells.clear()
@@ -234,12 +231,7 @@ class RunInJudgement:
         client = endpoint(*drive.client) if drive.client else ""
         times = [event.time_ns for event in drive.events] or [0]
         while_open = range(times[0], times[-1] + 1)
-        known = Knowledge(
-            load=fact.load,
-            waits_idle=name in self._waiting,
-            offered=trial.tls,
-            near=self._is_near,
-        )
+        known = replace(alone(fact), waits_idle=name in self._waiting, offered=trial.tls)
         self._known.append(_Known(trial, client, while_open, digest, known))
         self._cell_ends = None
 

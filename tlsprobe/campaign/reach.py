@@ -46,7 +46,9 @@ class Reached:
     @property
     def is_near(self) -> bool:
         """Whether the server is on this machine."""
-        return is_loopback(numeric(self.address)[0])
+        here = numeric(self.address)
+        checks = (check for check in self.checks if check.server == here)
+        return is_loopback(here[0]) or any(check.is_near for check in checks)
 
 
 def rate_to(reached: Iterable[Reached], settings: Settings) -> float | None:

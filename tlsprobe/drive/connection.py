@@ -106,6 +106,7 @@ class Connection:
         "events",
         "failure",
         "flight",
+        "heard_ns",
         "hello",
         "hint",
         "in_hand",
@@ -149,6 +150,8 @@ class Connection:
         self.client: tuple[str, int] | None = None
         self.records: list[Record] = []
         self.events: list[DriverEvent] = []
+        self.heard_ns = 0
+        """When we were done with the server's last bytes."""
         self.sent = 0
         self.received = 0
         self._request_ends: list[int] = []
@@ -299,6 +302,7 @@ class Connection:
                     self._turn_ends = time.perf_counter() + _STRETCH
                 elif data:
                     await self._take(data)
+                    self.heard_ns = time.time_ns()
                     await self._give_way()
                     if trio.current_time() > deadline:
                         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NoReturn
 
 from tlsprobe.drive.connection import SHOWN, Connection
@@ -141,8 +142,14 @@ def cannot_greet(connection: Connection, before: str) -> NoReturn:
         failure = f"the server {how} the connection before {before}"
         connection.give_up(connection.with_words(failure))
     else:
-        failure = f"the server said nothing more before {before}"
-        connection.give_up(connection.with_words(failure))
+        did = "went on and on" if _talks(connection) else "said nothing more"
+        connection.give_up(connection.with_words(f"the server {did} before {before}"))
+
+
+def _talks(connection: Connection) -> bool:
+    """Whether the server's last word came in the later half of the time that it had."""
+    heard = connection.heard_ns
+    return heard - connection.events[0].time_ns > time.time_ns() - heard
 
 
 def _shown(data: bytes) -> str:

@@ -29,7 +29,7 @@ from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Harm, Tall
 from tlsprobe.model.judgement import Reset, Word, signature
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
-from tlsprobe.model.target import is_loopback
+from tlsprobe.model.target import is_on_one_host
 from tlsprobe.model.trace import Coverage, Side, Trace
 from tlsprobe.packets.packet import Endpoint, text
 from tlsprobe.records.server_name import server_name
@@ -311,7 +311,7 @@ def _told(  # noqa: PLR0917 - a private function, with one caller
 def _is_on_one_host(connection: Connection) -> bool:
     """Whether its packets never left the machine: nothing lies in between."""
     first, second = (text(end).rpartition(":")[0].strip("[]") for end in connection.ends)
-    return first == second or (is_loopback(first) and is_loopback(second))
+    return is_on_one_host(first, second)
 
 
 def _asked_for(connection: Connection, way: int) -> str | None:

@@ -171,7 +171,7 @@ class Knowledge:
     ``foreign`` is in how many trials of the run an RST bore a sign of another machine, there if
     some of them were of the same sequence, and ``odd`` the same without that condition.
     ``gave_up``: the server's kernel says that it gave this connection up itself. ``near``: the
-    connection was over the loopback, so that nothing lies between client and server.
+    connection never left this machine, so that nothing lies between client and server.
     ``wordless``: in this TLS version the server was seen to end connections with a FIN and no alert
     where no proxy before it would have.
     ``room`` is there if the trial had more connections of ours open than the server has room for:

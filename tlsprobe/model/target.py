@@ -77,6 +77,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_on_one_host(one: str, other: str) -> bool:
+    """Whether a connection between these addresses never leaves the machine.
+
+    It is over the loopback, or to an address of the machine's own: from there the kernel speaks
+    under the same one. Source: RFC 6724, section 5, rule 1.
+    """
+    same = one.partition("%")[0] == other.partition("%")[0]
+    return same or (is_loopback(one) and is_loopback(other))
+
+
 def goes_to(text: str) -> str:
     """The address that a connection to this one comes to: several have two spellings.
 

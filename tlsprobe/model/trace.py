@@ -13,6 +13,7 @@ from enum import IntFlag, StrEnum
 from typing import NamedTuple
 
 from tlsprobe.model.protocols import UNKNOWN
+from tlsprobe.model.target import is_on_one_host
 
 
 class Side(StrEnum):
@@ -330,6 +331,11 @@ class Drive:
     remarks: tuple[Remark, ...] = ()
     server_says: str = ""
     shaped: tuple[Shaped, ...] = ()
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it never left this machine: nothing lies between client and server."""
+        return self.client is not None and is_on_one_host(self.client[0], self.server[0])
 
     def did(self, kind: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
