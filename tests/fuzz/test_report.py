@@ -14,8 +14,11 @@ import pytest
 
 from tests.report.drawn import on_terminal, words
 from tlsprobe.cli.fuzz import fuzz_exit
-from tlsprobe.fuzz.folder import read_replay
+from tlsprobe.errors import UsageError
+from tlsprobe.fuzz.database import Database
+from tlsprobe.fuzz.folder import example_of_failure, read_corpus, read_replay
 from tlsprobe.fuzz.rates import rate_of
+from tlsprobe.fuzz.run import _known
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import (
     Example,
@@ -121,6 +124,47 @@ def test_a_failure_s_file_is_all_that_it_takes_to_replay_it(tmp_path: Path) -> N
     assert read_replay(file) == REPLAY
     file.write_text('steps = "fin; drain"')
     assert read_replay(file) is None
+
+
+BESIDE = Example(parse("terminate; drain"), "1.2")
+HARMED = replace(FAILURE, beside=BESIDE.steps, beside_tls=BESIDE.tls)
+
+
+def test_a_close_that_harms_another_connection_is_told_and_replayed(tmp_path: Path) -> None:
+    file, example = tmp_path / "fuzz-1.toml", replace(REPLAY.example, together=1, beside=BESIDE)
+    file.write_text(failure_toml(HARMED, "fuzz-1", replace(REPLAY, example=example)))
+    again = read_replay(file)
+    assert again is not None
+    assert again.example == example
+    assert example_of_failure(replace(HARMED, together=1)) == example
+    run = replace(RUN, failures=(HARMED,))
+    said = "another connection that does terminate; drain in TLS 1.2"
+    assert said in words(on_terminal(fuzz_page(run)))
+    (line,) = github_lines(notices_of_fuzz(run, "warn"))
+    assert "beside terminate; drain in TLS 1.2" in line
+    jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
+
+
+def test_a_failure_beside_another_close_is_not_the_known_one() -> None:
+    assert _known(HARMED, (HARMED,)).known
+    assert not _known(HARMED, (FAILURE,)).known
+
+
+def test_what_is_remembered_and_kept_has_its_other_connection(tmp_path: Path) -> None:
+    example, alone = replace(REPLAY.example, beside=BESIDE), replace(REPLAY.example, together=1)
+    memory = Database(tmp_path / "memory", "mine")
+    memory.add(example)
+    memory.add(alone)
+    assert set(memory.read()) == {example, alone}
+    (tmp_path / "new.toml").write_text(corpus_toml(example, "new", "G r"))
+    assert read_corpus(tmp_path) == (example,)
+
+
+@pytest.mark.parametrize("wrong", ["beside = 1", 'beside = "fly"', 'beside_tls = "3"'])
+def test_a_file_whose_other_connection_is_nonsense_is_refused(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "bad.toml").write_text(f'steps = "fin; drain"\n{wrong}\n')
+    with pytest.raises(UsageError):
+        read_corpus(tmp_path)
 
 
 @pytest.mark.parametrize(

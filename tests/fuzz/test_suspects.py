@@ -8,6 +8,7 @@ from tests.fuzz.test_properties import seen
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Violation
 from tlsprobe.fuzz.suspects import MOST_TRIES, TRIES, Sighting, Suspect, Suspects
+from tlsprobe.language import parse
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.judgement import TcpEnd
@@ -207,3 +208,40 @@ def test_that_two_runs_differ_is_looked_into_last() -> None:
     assert not suspects.are_waiting(comparing=False)
     assert suspects.next_race(comparing=False) is None
     assert suspects.next_race(comparing=True) is difference
+
+
+def test_what_takes_another_connection_explains_nothing_that_does_without() -> None:
+    harmed = reset("await end 500ms; fin; drain")
+    beside = Example(parse("terminate; drain"), "1.3")
+    with_it = replace(harmed, example=replace(harmed.example, beside=beside))
+    suspects = noted(with_it)
+    failure = confirmed(suspects)
+    assert failure.shortest.beside == beside
+    suspects.note_all(harmed)
+    suspect = suspects.next()
+    assert suspect is not None
+    assert suspect.found == harmed.example
+
+
+def test_what_the_same_close_harms_is_one_failure_in_whatever_words() -> None:
+    beside = Example(parse("terminate; drain"), "1.3")
+    harmed, other = reset("await end 500ms; fin; drain"), reset("send; fin; drain", "D n r")
+    both = [replace(o, example=replace(o.example, beside=beside)) for o in (harmed, other)]
+    suspects = noted(*both)
+    failure = confirmed(suspects)
+    assert suspects.next() is None
+    assert suspects.seen(failure) == 2
+    third = replace(other.example, beside=Example(parse("abort; drain"), "1.3"))
+    suspects.note_all(replace(other, example=third))
+    assert suspects.next() is not None, "that close is another one"
+
+
+def test_what_looks_into_a_suspect_is_no_sighting_of_its_own() -> None:
+    suspects = noted(SHORT)
+    suspect = suspects.next()
+    assert suspect is not None
+    beside = Example(parse("abort; drain"), "1.3")
+    again = reset("await end 500ms; fin; drain")
+    suspects.note_all(replace(again, example=replace(again.example, beside=beside)))
+    suspects.settle(suspect, confirmed=False)
+    assert suspects.next() is None

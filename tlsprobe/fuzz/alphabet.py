@@ -220,7 +220,7 @@ def encode(letters: Alphabet, example: Example) -> list[int] | None:
     """Draws that mean this example; None if this alphabet cannot say it."""
     if example.tls not in letters.versions or example.sequence.groups[-1:] != (_DRAIN,):
         return None
-    if example.together not in CROWDS:
+    if example.together not in CROWDS or example.beside is not None:
         return None
     crowded = _CROWDED.index(CROWDS.index(example.together))
     choices = [letters.versions.index(example.tls), crowded]

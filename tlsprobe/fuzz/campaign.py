@@ -289,6 +289,7 @@ class _Campaign:
     def tell(self, seen: Observation, why: str) -> None:
         """Every connection to the first target comes by here, whatever it was made for."""
         self.watcher.tried(seen, why, broken_by(seen, self.asked))
+        self.first.company.add(seen)
         self.first.suspects.note_all(seen)
 
     def tell_of_other(self, seen: Observation, why: str) -> None:
@@ -298,6 +299,7 @@ class _Campaign:
         if why == "compare":
             other.prober.memory.setdefault(seen.example, seen)
             other.was_tried(seen)
+        other.company.add(seen)
         other.suspects.note_all(seen)
         if len(other.suspects.in_doubt) >= MANY:
             self.hold()

@@ -148,7 +148,8 @@ class Confirmer:
         Where every run that counts shows it, it is worth some more.
         """
         suspect.begin()
-        side_by_side = self.times if suspect.shortest.together == 1 else _IN_PEACE
+        one_by_one = suspect.shortest.together > 1 or suspect.shortest.beside is not None
+        side_by_side = _IN_PEACE if one_by_one else self.times
         for attempt, at_once in enumerate((side_by_side, *[_IN_PEACE] * _MORE_ATTEMPTS)):
             worth_more = 0 < suspect.runs == suspect.broke
             if attempt > _ATTEMPTS and not worth_more:
@@ -206,6 +207,35 @@ class Confirmer:
             return await self.is_its_own(suspect)
         suspect.shortest = alone
         return False
+
+    async def is_harmed(self, suspect: Suspect) -> bool:
+        """Whether it shows beside the close of another connection, if only now and then."""
+        await self.run_few(suspect, Needs.ONE)
+        shows = suspect.broke >= MOST_OF * self.times
+        if not shows and suspect.broke:
+            shows = await self.is_race(suspect, Needs.ONE)
+        return shows and await self.is_its_own(suspect)
+
+    async def shows_by_itself(self, suspect: Suspect) -> bool:
+        """Whether it may show as often without the other connection: that is how it is judged.
+
+        So many runs are made without it as it takes to know that it shows more seldom.
+        """
+        beside, alone = rate_of(suspect.broke, suspect.runs), replace(suspect.shortest, beside=None)
+        least = 0.0 if beside is None else beside.least
+        broke = runs = 0
+        for _ in range(REPEATS[-1]):
+            if not self.may_go_on():
+                break
+            seen = await self.prober.once(alone, "control", patient=True)
+            if not seen.counts or seen.late_s > IN_TIME:
+                continue
+            kinds = (violation.kind(seen) for violation in violations(seen, self.asked))
+            runs, broke = runs + 1, broke + any(kind.is_like(suspect.kind) for kind in kinds)
+            rate = rate_of(broke, runs)
+            if rate is not None and rate.most < least:
+                return False
+        return True
 
     async def shows_in_crowd(self, suspect: Suspect) -> bool:
         """Whether of so many connections together, twice, half show the fault, and several do."""
@@ -287,6 +317,9 @@ class Confirmer:
 
     async def is_its_own(self, suspect: Suspect) -> bool:
         """Settle the cause, and whether our close_notify alone draws the same answer."""
+        known, beside = suspect.known, suspect.shortest.beside
+        if beside is not None and known is None and await self.shows_by_itself(suspect):
+            return False
         suspect.is_shown = suspect.violation.name != ANSWERS_BEHIND_ALERT
         if suspect.violation.name == ANSWERS_BEHIND_ALERT:
             alone = alert_alone(suspect.shortest.sequence)

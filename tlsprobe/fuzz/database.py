@@ -36,12 +36,15 @@ class Database:
 
 
 def _bytes(example: Example) -> bytes:
-    return json.dumps([example.steps, example.tls, example.together]).encode()
+    other = example.beside
+    beside = [] if other is None else [other.steps, other.tls]
+    return json.dumps([example.steps, example.tls, example.together, *beside]).encode()
 
 
 def _example(saved: bytes) -> Example | None:
     try:
-        steps, tls, together = json.loads(saved)
-        return Example(parse(steps), str(TlsVersion(tls)), int(together))
-    except (ValueError, TypeError, SequenceError):
+        steps, tls, together, *beside = json.loads(saved)
+        other = Example(parse(beside[0]), str(TlsVersion(beside[1]))) if beside else None
+        return Example(parse(steps), str(TlsVersion(tls)), int(together), other)
+    except (ValueError, TypeError, IndexError, SequenceError):
         return None

@@ -49,7 +49,7 @@ def _unrepeated(suspects: Suspects, target: str) -> Iterator[Unrepeated]:
 
 def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
     violation, observed = suspect.violation, suspect.observed
-    reset = observed.reset
+    reset, beside = observed.reset, suspect.shortest.beside
     what = str(reset.cause) if reset is not None else violation.name
     return FuzzFailure(
         property=violation.name,
@@ -72,6 +72,8 @@ def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
         rate=suspect.rate,
         versions=tuple(suspect.versions),
         together=suspect.shortest.together,
+        beside=beside.steps if beside is not None else "",
+        beside_tls=beside.tls if beside is not None else "",
         provoked=observed.provoked,
         kind_of_reset=suspect.kind.cause,
         level=str(RULES[violation.rule].level) if violation.rule in RULES else "",

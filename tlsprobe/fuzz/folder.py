@@ -115,7 +115,7 @@ class FuzzFolder:
     def replay_of(self, failure: FuzzFailure, seed: int) -> Replay:
         """All that it takes to see a failure again somewhere else."""
         return Replay(
-            Example(parse(failure.steps), failure.tls, failure.together),
+            example_of_failure(failure),
             failure.property,
             failure.rule,
             failure.text,
@@ -149,6 +149,12 @@ def fuzz_folder(path: Path, job: FuzzJob) -> Iterator[FuzzFolder]:
         yield folder
     finally:
         folder.close()
+
+
+def example_of_failure(failure: FuzzFailure) -> Example:
+    """What a failure says to drive."""
+    beside = Example(parse(failure.beside), failure.beside_tls) if failure.beside else None
+    return Example(parse(failure.steps), failure.tls, failure.together, beside)
 
 
 def default_fuzz_folder(target: Target) -> Path:
@@ -189,8 +195,12 @@ def _read(file: Path) -> Example:
     steps, tls = table.get("steps"), table.get("tls", str(TlsVersion.TLS13))
     if not isinstance(steps, str) or tls not in tuple(TlsVersion):
         raise UsageError(f"{file}: 'steps' or 'tls' is missing or wrong", hint)
+    beside, beside_tls = table.get("beside"), table.get("beside_tls", tls)
+    if not isinstance(beside, str | None) or beside_tls not in tuple(TlsVersion):
+        raise UsageError(f"{file}: 'beside' or 'beside_tls' is wrong", hint)
     try:
-        return Example(parse(steps), str(tls), int(table.get("together", 1)))
+        other = Example(parse(beside), str(beside_tls)) if beside else None
+        return Example(parse(steps), str(tls), int(table.get("together", 1)), other)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{file}: 'together' is wrong: {error}", hint) from error
     except SequenceError as error:

@@ -18,6 +18,7 @@ from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.confirming import Confirmer
 from tlsprobe.fuzz.death import DEATH
 from tlsprobe.fuzz.losses import Losses
+from tlsprobe.fuzz.neighbours import Company, Neighbours
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, Property, Violation, violations
 from tlsprobe.fuzz.rates import rate_told
@@ -67,6 +68,9 @@ class Inquiry:
         parts = prober, self.comparer
         self.shrinker = Shrinker(letters, *parts, suspects, self.losses, bounds)
         self.confirmer = Confirmer(*parts, asked, settings.confirm, lambda: bounds.may_finish)
+        self.company = Company()
+        shorter = self.shrinker.parts
+        self.neighbours = Neighbours(prober, self.company, self.confirmer, shorter, bounds)
 
     async def look(self, confirmed: Callable[[], None], *, last: bool) -> None:
         """Until nothing is left to look into; ``confirmed`` is called for every new failure.
@@ -107,10 +111,16 @@ class Inquiry:
             with self.time_to_confirm():
                 await self.shrinker.try_twice(suspect)
             if self.waits(suspect):
-                if await self.takes_company(suspect):
-                    return True
-                self.suspects.postpone(suspect)
-                return False
+                is_shown = await self.takes_company(suspect)
+                if not is_shown:
+                    self.suspects.postpone(suspect)
+                return is_shown
+        elif await self.is_harmed_as_known(suspect):
+            return True
+        return await self.confirm(suspect)
+
+    async def confirm(self, suspect: Suspect) -> bool:
+        """Look for the shortest that shows it, and say whether that shows it again."""
         if not suspect.is_chance:
             with self.time_to_confirm():
                 await self.shrinker.shorten(suspect)
@@ -137,15 +147,19 @@ class Inquiry:
         """Whether it shows with others beside it, and not by itself; asked a few times a kind.
 
         Not of one alone: that may be who is hurt by the others, and a crowd of those hurts nobody.
+        Then it is asked who of them does it.
         """
+        if await self.is_harmed_as_known(suspect):
+            return True
         if self.asked_in_company[suspect.kind] >= TRIES:
             return False
         self.asked_in_company[suspect.kind] += 1
         if not await self.confirmer.takes_company(suspect):
-            is_race = await self.confirmer.is_race_in_company(suspect)
-            if is_race:
+            is_harmed = await self.neighbours.find(suspect)
+            if is_harmed or await self.confirmer.is_race_in_company(suspect):
                 self.suspects.settle(suspect, confirmed=True)
-            return is_race
+                return True
+            return False
         enough = suspect.shortest
         await self.shrinker.shorten_crowd(suspect)
         for example in dict.fromkeys((suspect.shortest, enough)):
@@ -155,6 +169,15 @@ class Inquiry:
                 return True
         suspect.shortest = replace(enough, together=1)
         return False
+
+    async def is_harmed_as_known(self, suspect: Suspect) -> bool:
+        """Whether the close of another connection harms it, which is known to harm others."""
+        known = await self.neighbours.known(suspect, self.suspects.failures)
+        if known is not None:
+            self.suspects.current = None
+            known.kinds.add(suspect.kind)
+            known.held.add(suspect.found)
+        return known is not None
 
     async def make_sure(self) -> None:
         """Try again, few at a time, what had not ended when we left, or was seen too late."""

@@ -47,7 +47,8 @@ class Observation:
     many connections of ours were open at once, ``over_before`` how many of its last groups met a
     connection that the server had ended already. ``late_s`` is how late a packet of ours was on
     the wire, at most, and ``took_s`` how long after our last words the server ended it. ``slow``:
-    what failed had only not come in time.
+    what failed had only not come in time. ``acts_ns`` is when packets of ours were on the wire that
+    said or ended something, ``ended_ns`` when the first packet was with which the server ended it.
     """
 
     example: Example
@@ -65,6 +66,8 @@ class Observation:
     late_s: float = 0.0
     slow: bool = False
     took_s: float = 0.0
+    acts_ns: tuple[int, ...] = ()
+    ended_ns: int = 0
 
     @property
     def is_lost(self) -> bool:

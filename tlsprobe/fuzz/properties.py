@@ -162,7 +162,8 @@ def is_comparable(seen: Observation) -> bool:
 
     Which of two things that cross on the way comes first is nobody's habit.
     """
-    if not seen.counts or seen.we_reset or seen.blind or seen.example.together > 1:
+    in_company = seen.example.together > 1 or seen.example.beside is not None
+    if not seen.counts or seen.we_reset or seen.blind or in_company:
         return False
     if seen.judgement.doubt in _ENDED_FIRST and not _waits_for_the_end(seen):
         return False

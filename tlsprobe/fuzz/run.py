@@ -13,12 +13,11 @@ from tlsprobe.campaign.pace import interruptible
 from tlsprobe.errors import plain_errors
 from tlsprobe.fuzz.campaign import fuzz
 from tlsprobe.fuzz.database import Database
-from tlsprobe.fuzz.folder import FuzzFolder, fuzz_folder
+from tlsprobe.fuzz.folder import FuzzFolder, example_of_failure, fuzz_folder
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.rejudging import example_line
 from tlsprobe.fuzz.settings import LEAST_EXAMPLES, OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
-from tlsprobe.language import parse
-from tlsprobe.model.fuzz import Example, FuzzFailure, FuzzRun
+from tlsprobe.model.fuzz import FuzzFailure, FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
 from tlsprobe.waiving import waiver_of_failure
@@ -63,7 +62,7 @@ async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
                 fuzzed = await fuzz(*parts, stop, job.against, folder.store)
         if database is not None:
             for failure in fuzzed.failures:
-                database.add(Example(parse(failure.steps), failure.tls, failure.together))
+                database.add(example_of_failure(failure))
         return save(fuzzed)
 
 
@@ -105,9 +104,12 @@ def _watcher(
 
 def _known(failure: FuzzFailure, expect: tuple[FuzzFailure, ...]) -> FuzzFailure:
     """The failure, marked if a baseline has it: the same broken by the same close."""
-    rule = failure.property, failure.rule, failure.steps, failure.kind_of_reset
-    known = any(rule == (e.property, e.rule, e.steps, e.kind_of_reset) for e in expect)
-    return replace(failure, known=known)
+    return replace(failure, known=any(_is_same(failure, known) for known in expect))
+
+
+def _is_same(one: FuzzFailure, other: FuzzFailure) -> bool:
+    mine, theirs = ((f.property, f.rule, f.steps, f.kind_of_reset, f.beside) for f in (one, other))
+    return mine == theirs
 
 
 def _accepted(failure: FuzzFailure, job: FuzzJob, today: date) -> FuzzFailure:

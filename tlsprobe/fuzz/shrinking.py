@@ -61,7 +61,8 @@ class Shrinker:
                     await once()
         suspect.tried += len(again)
         suspect.is_race = not all(again)
-        suspect.is_chance = suspect.is_race and suspect.must_repeat
+        has_to = suspect.must_repeat or suspect.found.beside is not None
+        suspect.is_chance = suspect.is_race and has_to
         if needs is Needs.PATH and suspect.is_race:  # it may take several to bring a server down
             suspect.shortest = suspect.found
 

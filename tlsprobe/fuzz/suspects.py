@@ -127,7 +127,13 @@ class Suspect:
             self.shown.update(set(kinds))
 
     def explains(self, kind: Kind, example: Example) -> bool:
-        """Whether what was seen on this example is this fault."""
+        """Whether what was seen on this example is this fault.
+
+        What is harmed by the same close of another connection is, be it in other words.
+        """
+        mine, theirs = self.shortest.beside, example.beside
+        if mine is not None and theirs is not None and holds(theirs, mine):
+            return kind.name in {own.name for own in self.kinds}
         if kind not in self.kinds:
             both = kind.tls in self.versions and len(self.versions) > 1
             if not both or kind.in_any_version not in {own.in_any_version for own in self.kinds}:
@@ -218,7 +224,9 @@ class Suspects:
         What was open when we left in haste may have ended a moment later: it is tried again.
         """
         violation, seen, _ = sighting
-        kind = violation.kind(seen)
+        kind, current = violation.kind(seen), self.current
+        if seen.example.beside is not None and current is not None and kind.is_like(current.kind):
+            return  # it is driven to look into this one, which is kept already
         news = self._is_news(kind, seen.example)
         if seen.is_open and not seen.patient:
             if news:

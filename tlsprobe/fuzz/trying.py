@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container
+from collections.abc import Sequence as Sequenced
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
 import trio
@@ -108,6 +110,8 @@ def observation_of(
         took_s=_took_s(trace),
         slow=drive.stage is Stage.SEQUENCE and not any(e.kind in _THEIR_END for e in drive.events),
         late_s=max(judgement.timing_us.get("step_late", 0.0) / 1e6, _begun_late_s(example, trace)),
+        acts_ns=_acts_ns(trace),
+        ended_ns=_ended_ns(trace) or 0,
     )
 
 
@@ -125,13 +129,24 @@ def _begun_late_s(example: Example, trace: Trace) -> float:
     return (begun - mark.time_ns) / 1e9
 
 
+def _acts_ns(trace: Trace) -> tuple[int, ...]:
+    """When packets of ours said or ended something."""
+    ours = (segment for segment in trace.segments if segment.side is Side.CLIENT)
+    return tuple(s.time_ns for s in ours if s.length or s.fin or s.rst)
+
+
+def _ended_ns(trace: Trace) -> int | None:
+    """When the server ended it; None if it did not."""
+    theirs = (s for s in trace.segments if s.side is Side.SERVER and (s.fin or s.rst))
+    return next((s.time_ns for s in theirs), None)
+
+
 def _took_s(trace: Trace) -> float:
     """How long after our last words the server ended it, by the wire; 0 if it did not, or before.
 
     A machine that is busy makes us wait, and not the server.
     """
-    theirs = (s for s in trace.segments if s.side is Side.SERVER and (s.fin or s.rst))
-    ended = next((s.time_ns for s in theirs), None)
+    ended = _ended_ns(trace)
     ours = (s.time_ns for s in trace.segments if s.side is Side.CLIENT and (s.length or s.fin))
     before = (time_ns for time_ns in ours if ended is not None and time_ns <= ended)
     last = max(before, default=None)
@@ -280,6 +295,8 @@ class Prober:
         """All the connections of an example, which is one unless it says how many together."""
         if example.sequence.is_race:
             return await self._race(example, why, patient, told)
+        if example.beside is not None:
+            return [await self.beside(example, (example.beside,), why, told)]
         seen: list[Observation] = []
 
         async def one_of_them() -> None:
@@ -293,8 +310,41 @@ class Prober:
                 nursery.start_soon(one_of_them)
         return seen
 
+    async def beside(
+        self,
+        example: Example,
+        others: Sequenced[Example],
+        why: str,
+        told: Container[str] | None = None,
+    ) -> Observation:
+        """Drive this example, and the others once it is there; what became of it.
+
+        It is told apart from what is driven by itself: by what is beside it, or the first of that.
+        """
+        opened, seen = trio.Event(), list[Observation]()
+        beside = replace(example, beside=others[0])
+
+        async def harmed() -> None:
+            try:
+                driven = self._drive(beside, why, patient=True, told=told, opened=opened.set)
+                seen.append(await driven)
+            finally:
+                opened.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(harmed)
+            await opened.wait()
+            for other in others:
+                nursery.start_soon(partial(self.each, other, why, told=told))
+        return seen[0]
+
     async def _drive(
-        self, example: Example, why: str, patient: bool, told: Container[str] | None
+        self,
+        example: Example,
+        why: str,
+        patient: bool,
+        told: Container[str] | None,
+        opened: Callable[[], None] = lambda: None,
     ) -> Observation:
         await self.pace.turn()
         async with self.working:
@@ -302,7 +352,9 @@ class Prober:
             route = self._route(example.tls, patient)
             if example.sequence.is_shaped:
                 route = replace(route, shaper=self.shaper)
-            found, load = await self.gauge.driving(lambda: drive(route, example.sequence))
+            found, load = await self.gauge.driving(
+                lambda: drive(route, example.sequence, opened=opened)
+            )
             await self.capture.settle()
             lost = self.capture.dropped != dropped
         return self._observed(example, why, found, load, lost, patient, told)

@@ -17,12 +17,14 @@ FUZZ_SCHEMA = "tlsprobe.fuzz/1"
 class Example:
     """One thing to try: a sequence in one TLS version. Equal values are the same example.
 
-    ``together``: on so many connections at the same time.
+    ``together``: on so many connections at the same time. ``beside`` is what another connection
+    does meanwhile, which is no part of what is judged.
     """
 
     sequence: Sequence
     tls: str
     together: int = 1
+    beside: Example | None = None
 
     @property
     def steps(self) -> str:
@@ -60,6 +62,8 @@ class FuzzFailure:
     is the sequence as it was generated, ``examples`` how many had been tried by then, ``seen`` how
     many of the run's examples hold this one and showed what it shows. ``versions`` are the TLS
     versions in which it was confirmed, ``together`` the connections that were open at once.
+    ``beside`` is the close of another connection without which this one is not harmed, and
+    ``beside_tls`` its TLS version, empty if it takes none.
     ``provoked`` is what drew the reset or was left unread, ``kind_of_reset`` what the packets alone
     say of it. ``level`` is how binding the rule is, ``known``: a baseline has it. ``ends`` counts
     how its runs ended where they did not all end alike; ``other`` is the ladder of the one that it
@@ -88,6 +92,8 @@ class FuzzFailure:
     rate: Rate | None = None
     versions: tuple[str, ...] = ()
     together: int = 1
+    beside: str = ""
+    beside_tls: str = ""
     provoked: str = ""
     kind_of_reset: str = ""
     level: str = ""

@@ -26,8 +26,8 @@ _OPTIONAL = ("against", "interrupted", "notes", "command")
 _ANSWER = ("unrepeated", "excused", "ended_by", "starved", "coverage")
 _MORE = (
     *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
-    *("rate", "versions", "together", "provoked", "kind_of_reset", "level", "other", "target"),
-    "waived",
+    *("rate", "versions", "together", "beside", "beside_tls", "provoked", "kind_of_reset"),
+    *("level", "other", "target", "waived"),
 )
 
 _encoder = msgspec.json.Encoder()
@@ -88,6 +88,7 @@ def failure_toml(failure: FuzzFailure, name: str, replay: Replay) -> str:
         "cause": replay.cause,
         "expect": replay.expect,
         "together": replay.example.together,
+        **_beside(replay.example),
         "target": replay.target,
         "profile": replay.profile,
         "profile_text": replay.profile_text,
@@ -95,7 +96,7 @@ def failure_toml(failure: FuzzFailure, name: str, replay: Replay) -> str:
         "seed": replay.seed,
     }
     said = {key: value for key, value in values.items() if value not in {"", None}}
-    how = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in said.items()]
+    how = [_entry(key, value) for key, value in said.items()]
     steps = _sequence(name, failure.steps, failure.tls)
     return "\n".join([*map(_comment, head), *steps[:-1], *how, ""])
 
@@ -103,16 +104,25 @@ def failure_toml(failure: FuzzFailure, name: str, replay: Replay) -> str:
 def corpus_toml(example: Example, name: str, signature: str) -> str:
     """An interesting example as a file: for ``tlsprobe run --sequence`` and the next corpus."""
     head = _comment(f"# the first to show the signature: {signature}")
-    crowd = [f"together = {example.together}"] if example.together > 1 else []
-    return "\n".join([head, *crowd, *_sequence(name, example.steps, example.tls)])
+    crowd = [_entry("together", example.together)] if example.together > 1 else []
+    beside = [_entry(key, value) for key, value in _beside(example).items()]
+    return "\n".join([head, *crowd, *beside, *_sequence(name, example.steps, example.tls)])
 
 
 def _sequence(name: str, steps: str, tls: str) -> list[str]:
     values = {"name": name, "steps": steps, "tls": tls}
-    # a JSON string is a TOML string too
-    return [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()] + [
-        ""
-    ]
+    return [*(_entry(key, value) for key, value in values.items()), ""]
+
+
+def _entry(key: str, value: object) -> str:
+    """A line of TOML: what JSON writes for a text or a number is TOML too."""
+    return f"{key} = {msgspec.json.encode(value).decode()}"
+
+
+def _beside(example: Example) -> dict[str, str]:
+    """What another connection does meanwhile; nothing without one."""
+    other = example.beside
+    return {} if other is None else {"beside": other.steps, "beside_tls": other.tls}
 
 
 def _comment(line: str) -> str:

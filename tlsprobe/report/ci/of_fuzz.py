@@ -40,7 +40,8 @@ def describe_failure(failure: FuzzFailure) -> str:
     versions = " and ".join(failure.versions or (failure.tls,))
     known = " (known)" if failure.known else ""
     known += f" (waived: {failure.waived})" if failure.waived else ""
-    what = f"{failure.steps} in TLS {versions}: {failure.text}"
+    beside = f" beside {failure.beside} in TLS {failure.beside_tls}" if failure.beside else ""
+    what = f"{failure.steps} in TLS {versions}{beside}: {failure.text}"
     return f"{what}; {describe_confirmation(failure)}; {failure.file}{known}"
 
 

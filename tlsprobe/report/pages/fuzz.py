@@ -22,6 +22,8 @@ from tlsprobe.report.plurals import counted
 FEW = 8
 """So many verbs, pairs and signatures are named where there is little room; fuzz.json has all."""
 
+_DIFFERS = "The other, which it differs from"
+
 SUSPECTS = 8
 """So many of the sequences before a failure are shown."""
 
@@ -105,7 +107,8 @@ def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
     if failure.ladder:
         yield Ladder(failure.ladder)
     if failure.other:
-        yield Heading(3, "The other, which it differs from")
+        whose = "The other, whose close harms it" if failure.beside else _DIFFERS
+        yield Heading(3, whose)
         yield Ladder(failure.other)
 
 
@@ -118,6 +121,9 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
         yield Field("waived", failure.waived)
     if failure.together > 1:
         yield Field("together", f"only with {failure.together} connections at the same time")
+    if failure.beside:
+        other = (Code(failure.beside), f" in TLS {failure.beside_tls}, and not without it")
+        yield Field("beside", ("only beside another connection that does ", *other))
     signature: Text = (Code(failure.signature),) if failure.signature else "nothing more was sent"
     yield Field("signature", signature)
     if failure.ends:

@@ -1,0 +1,186 @@
+"""A connection that is harmed by the close of another one: which close that is.
+
+By itself such a connection shows nothing, and a crowd that does what it does may show nothing
+either: the harm comes from a close of another kind. So it is opened, waits, and those that were
+beside it when it was harmed are driven meanwhile; of these, fewer and fewer, until one is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from tlsprobe.fuzz.alphabet import example_of
+from tlsprobe.fuzz.bounds import Bounds
+from tlsprobe.fuzz.confirming import Confirmer
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import violations
+from tlsprobe.fuzz.suspects import Suspect
+from tlsprobe.fuzz.trying import Prober
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.sequence import Awaited, Step
+from tlsprobe.model.verbs import Verb
+
+MEANWHILE = 0.5
+"""Seconds that a connection waits for what the close of another one does to it."""
+
+MOST_BESIDE = 16
+"""So many that were beside it are driven beside it again."""
+
+MOST_SEARCHES = 12
+"""So many connections are looked into that come to nothing, before it is left."""
+
+_JUST_BEFORE_NS = 500_000_000
+"""How long before a connection was ended another one may have done what ended it."""
+
+_TRIES = 2
+_WAIT = (Step(Verb.AWAIT, event=Awaited.END, wait=MEANWHILE),)
+
+
+class _Ran(NamedTuple):
+    """A connection, and when it said or ended something."""
+
+    example: Example
+    acts_ns: tuple[int, ...]
+
+    def before_ns(self, time_ns: int) -> int | None:
+        """How long before a time it did so last; None if it did not."""
+        return min((time_ns - act for act in self.acts_ns if act <= time_ns), default=None)
+
+
+class Company:
+    """Which connections did something when; ``latest`` is the last of each with its ladder."""
+
+    def __init__(self) -> None:
+        self._every: list[_Ran] = []
+        self.latest: dict[Example, Observation] = {}
+
+    def add(self, seen: Observation) -> None:
+        """One more was driven."""
+        self._every.append(_Ran(seen.example, seen.acts_ns))
+        if seen.ladder:
+            self.latest[seen.example] = seen
+
+    def beside(self, seen: Observation) -> tuple[Example, ...]:
+        """What did something just before the server ended this one, the last of it first."""
+        found = dict[Example, int]()
+        for ran in self._every:
+            before = ran.before_ns(seen.ended_ns) if ran.example != seen.example else None
+            if before is not None and before <= _JUST_BEFORE_NS:
+                alone = replace(ran.example, together=1, beside=None)
+                found[alone] = min(before, found.get(alone, before))
+        return tuple(sorted(found, key=lambda example: found[example]))[:MOST_BESIDE]
+
+
+class Neighbours:
+    """Looks for the close that harms a connection beside it.
+
+    ``parts`` gives what an example can be shortened to, the simplest first.
+    """
+
+    def __init__(
+        self,
+        prober: Prober,
+        company: Company,
+        confirmer: Confirmer,
+        parts: Callable[[Example], list[Example]],
+        bounds: Bounds,
+    ) -> None:
+        self.prober = prober
+        self.company = company
+        self.confirmer = confirmer
+        self.parts = parts
+        self.bounds = bounds
+        self.in_vain = 0
+
+    async def find(self, suspect: Suspect) -> bool:
+        """Whether one of those beside it harms it: its shortest says which one then."""
+        before, counted = suspect.shortest, (suspect.broke, suspect.runs)
+        if suspect.found.beside is not None or self.in_vain >= MOST_SEARCHES:
+            return False
+        others = self.company.beside(suspect.sighting.seen)
+        for harmed in _waiting(suspect.found) if others else ():
+            if await self.is_harmed(suspect, harmed, others, tries=1) and await self.is_found(
+                suspect, harmed, others
+            ):
+                return True
+        self.in_vain += 1
+        suspect.shortest, (suspect.broke, suspect.runs) = before, counted
+        return False
+
+    async def is_found(
+        self, suspect: Suspect, harmed: Example, others: tuple[Example, ...]
+    ) -> bool:
+        """Whether one of the others does it, and not the one that is harmed by itself."""
+        if self.shows(suspect, await self.prober.once(harmed, "control", patient=True)):
+            return False
+        one = await self.narrowed(suspect, harmed, others)
+        if not await self.is_harmed(suspect, harmed, (one,)):
+            return False
+        culprit = await self.shortened(suspect, harmed, one)
+        suspect.shortest, suspect.shrunk = replace(harmed, beside=culprit), True
+        if not await self.confirmer.is_harmed(suspect):
+            return False
+        suspect.other = self.company.latest.get(culprit)
+        return True
+
+    async def is_harmed(
+        self, suspect: Suspect, harmed: Example, others: tuple[Example, ...], tries: int = _TRIES
+    ) -> bool:
+        """Whether it shows the same beside these, in one of a few tries."""
+        for _ in range(tries):
+            if self.bounds.may(1):
+                seen = await self.prober.beside(harmed, others, "shrink")
+                if self.shows(suspect, seen):
+                    return True
+        return False
+
+    def shows(self, suspect: Suspect, seen: Observation) -> bool:
+        """Whether a connection shows what the suspect is."""
+        broken = violations(seen, self.confirmer.asked)
+        return any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
+
+    async def narrowed(
+        self, suspect: Suspect, harmed: Example, others: tuple[Example, ...]
+    ) -> Example:
+        """One of the others: which half of them does it is asked until there is one."""
+        while len(others) > 1:
+            half = len(others) // 2
+            does = await self.is_harmed(suspect, harmed, others[:half])
+            others = others[:half] if does else others[half:]
+        return others[0]
+
+    async def shortened(self, suspect: Suspect, harmed: Example, culprit: Example) -> Example:
+        """The simplest of the parts of a close that does what the whole does."""
+        for shorter in self.parts(culprit):
+            if await self.is_harmed(suspect, harmed, (shorter,)):
+                return shorter
+        return culprit
+
+    async def known(self, suspect: Suspect, failures: list[Suspect]) -> Suspect | None:
+        """The failure whose close harms this one as well, which shows nothing by itself."""
+        for failure in failures if suspect.found.beside is None else ():
+            culprit = failure.shortest.beside
+            if culprit is None or suspect.violation.name not in {k.name for k in failure.kinds}:
+                continue
+            for harmed in _waiting(suspect.found)[-1:]:
+                if await self.is_harmed(suspect, harmed, (culprit,)):
+                    return failure
+        return None
+
+
+def _waiting(example: Example) -> tuple[Example, ...]:
+    """Connections that wait before they end: one that does nothing else, and this one itself.
+
+    What is judged begins with a request that is awaited. A handshake in our own hands has no place
+    to wait in, and what waits by itself would take too long.
+    """
+    only = example_of((_WAIT, (Step(Verb.FIN),)), example.tls)
+    groups = example.sequence.groups[:-1]
+    waits = any(isinstance(s.wait, float) and s.wait >= MEANWHILE for s in example.sequence.steps)
+    if example.sequence.is_handshake or waits or not groups:
+        return (only,)
+    asks = groups[0][0].verb is Verb.REQUEST
+    first, rest = (groups[:1], groups[1:]) if asks else ((), groups)
+    return tuple(dict.fromkeys((only, example_of((*first, _WAIT, *rest), example.tls))))
