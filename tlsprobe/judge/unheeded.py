@@ -1,7 +1,7 @@
 """Ends that ended nothing: a FIN or an RST in the midst of a connection that went on.
 
 Somebody on the way may send one in the name of an end. Where its numbers do not fit, its receiver
-drops it and goes on (RFC 9293 sections 3.5.3 and 3.10.7.3), which its later acknowledgements prove,
+drops it and goes on (RFC 9293 sections 3.5.3 and 3.10.7.4), which its later acknowledgements prove,
 or of our own side what it goes on to send: who was reset has no socket to send from. Linux's SYN
 proxy makes such RSTs of a server's: it leaves their numbers as they were.
 """
