@@ -14,14 +14,16 @@ UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
+_ALL = "utf-8"  # an encoding that lacks nothing
+
 _MARKDOWN_SIGNS = re.compile(r"([\\`*\[\]|~])")
 _OUTER_UNDERSCORE = re.compile(r"(?<!\w)_|_(?!\w)")
 _LEADING_SIGN = re.compile(r"^(\s*)([#>+=-]|\d+[.)])(?=\s|$)")
 
 
-def printable(text: str, encoding: str = "utf-8") -> str:
+def printable(text: str, encoding: str = _ALL) -> str:
     """The text with everything unseen, and all that ``encoding`` lacks, as backslash escapes."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (encoding == _ALL or text.isascii()):
         return text
     seen = "".join(map(_spell, text))
     return seen.encode(encoding, "backslashreplace").decode(encoding)
