@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.facts.strategies import TRACES
@@ -12,6 +12,8 @@ from tlsprobe.model.knowledge import Knowledge
 from tlsprobe.model.trace import Trace
 
 
+# A trace takes long to think of.
+@settings(max_examples=settings().max_examples // 4)
 @given(TRACES, st.booleans())
 def test_it_is_judged(trace: Trace, waits: bool) -> None:
     assert judge(trace, Knowledge(waits_idle=waits)).outcome
