@@ -92,6 +92,24 @@ def test_whatever_part_of_a_late_reply_drew_the_reset(cut: str) -> None:
     assert judge(play(*story)).doubt is Doubt.LATE
 
 
+HALF, REST = C.split(C.data(60_000), 30_000)
+
+
+@pytest.mark.parametrize(
+    ("between", "doubt"),
+    [
+        ((silence(0.004), S.ack()), None),  # the window was full, and let the rest go
+        ((S.ack(), silence(0.004)), Doubt.LATE),
+        ((S.ack(), silence(0.004), S.ack()), Doubt.LATE),  # which acknowledges nothing new
+    ],
+)
+def test_the_rest_of_an_upload_is_as_late_as_what_let_it_go(
+    between: tuple[Line, ...], doubt: Doubt | None
+) -> None:
+    story = C.data(), step("send"), HALF, *between, REST, S.rst()
+    assert judge(play(*story)).doubt is doubt
+
+
 def test_a_step_in_time_behind_a_late_one_is_not_late() -> None:
     """What had to wait was the first; the second left back to back with it, as it was to."""
     late = step("await"), S.data(), silence(0.06), C.data(), step("send"), S.ack()

@@ -22,7 +22,7 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.fuzz.alphabet import Alphabet, alphabet
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.failures import excused_of, failures_of, unrepeated_of
-from tlsprobe.fuzz.inquiry import Inquiry
+from tlsprobe.fuzz.inquiry import NEVER_RUN_AGAIN, Inquiry
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Needs, broken_by
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
@@ -46,6 +46,8 @@ MOST_COMPARED = 4
 
 _UNCOMPARED = 64
 """So many examples are tried before any is compared: each of these is the first of its kind."""
+
+_NOT_ALONE = "the server lived on: this sequence was the last one before it was gone"
 
 _LEAST_IDLE = 0.2
 """Seconds of silence that may be a server's idle timeout."""
@@ -193,7 +195,9 @@ class _Campaign:
         if self.is_gone:
             return "the server was gone"
         if not self.is_settled:
-            return "runs that were too late to count"
+            known = self.settings.replay
+            never = known is not None and known.expect == NEVER_RUN_AGAIN
+            return _NOT_ALONE if never else "runs that were too late to count"
         if len(self.counts.examples) >= self.settings.examples:
             return "examples"
         return "time" if not self.bounds.may(1) else "nothing new to try"

@@ -28,6 +28,9 @@ from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example, Replay
 
+NEVER_RUN_AGAIN = "0/0"
+"""How often a failure showed that could not be run again: the server was gone."""
+
 _CALM = 2
 """Connections at a time where it matters that nothing is late."""
 
@@ -193,7 +196,10 @@ class Inquiry:
                 nursery.start_soon(again, example, many if beside_many else few)
 
     async def replay(self, known: Replay) -> bool:
-        """Look whether a failure that is known still shows; False: that could not be settled."""
+        """Look whether a failure that is known still shows; False: that could not be settled.
+
+        What could not be run again when it was found may take more than its last sequence.
+        """
         seen = await self.prober.observe(known.example, "replay")
         violation = Violation(known.property, known.rule, known.text)
         kind = violation.kind(seen)._replace(cause=known.cause)
@@ -201,7 +207,7 @@ class Inquiry:
         suspect.shrunk, suspect.known = True, rate_told(known.expect)
         shows = await self.confirmer.still_shows(suspect)
         self.suspects.settle(suspect, confirmed=shows is True)
-        return shows is not None
+        return shows is True or (shows is False and known.expect != NEVER_RUN_AGAIN)
 
     def learn(self, letters: Alphabet) -> None:
         """There is more to draw than was known."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import trio
+
 from tlsprobe.fuzz.alphabet import example_of
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.confirming import Confirmer
@@ -28,8 +30,11 @@ MEANWHILE = 0.5
 MOST_BESIDE = 16
 """So many that were beside it are driven beside it again."""
 
-MOST_SEARCHES = 12
-"""So many connections are looked into that come to nothing, before it is left."""
+PART = 1 / 6
+"""The part of a run's time that may be spent on looking for such a close in vain."""
+
+NEAREST = 4
+"""So many are tried one by one, where all together harm nobody: one may take what is another's."""
 
 _JUST_BEFORE_NS = 500_000_000
 """How long before a connection was ended another one may have done what ended it."""
@@ -92,20 +97,22 @@ class Neighbours:
         self.confirmer = confirmer
         self.parts = parts
         self.bounds = bounds
-        self.in_vain = 0
+        self.in_vain_s = 0.0
 
     async def find(self, suspect: Suspect) -> bool:
         """Whether one of those beside it harms it: its shortest says which one then."""
         before, counted = suspect.shortest, (suspect.broke, suspect.runs)
-        if suspect.found.beside is not None or self.in_vain >= MOST_SEARCHES:
+        if suspect.found.beside is not None or self.in_vain_s > PART * self.bounds.seconds:
             return False
-        others = self.company.beside(suspect.sighting.seen)
-        for harmed in _waiting(suspect.found) if others else ():
-            if await self.is_harmed(suspect, harmed, others, tries=1) and await self.is_found(
-                suspect, harmed, others
-            ):
-                return True
-        self.in_vain += 1
+        begun, others = trio.current_time(), self.company.beside(suspect.sighting.seen)
+        every = (others, *((one,) for one in others[:NEAREST])) if len(others) > 1 else (others,)
+        for some in every if others else ():
+            for harmed in _waiting(suspect.found):
+                if await self.is_harmed(suspect, harmed, some, tries=1) and await self.is_found(
+                    suspect, harmed, some
+                ):
+                    return True
+        self.in_vain_s += trio.current_time() - begun
         suspect.shortest, (suspect.broke, suspect.runs) = before, counted
         return False
 

@@ -245,9 +245,28 @@ def _steps(trace: Trace, ours: list[WireEvent]) -> Iterator[StepTime]:
             if due is not None:
                 yield StepTime(due, event.time_ns, event.packet, WAIT_WITHIN_NS)
         elif before is not None:
-            due, goes_on = before.time_ns, before.letter == event.letter
+            due = _let_go_ns(trace, event, before.time_ns)
+            goes_on = before.letter == event.letter
             yield StepTime(due, event.time_ns, event.packet, BURST_WITHIN_NS, goes_on)
         before_ns, before = at, event
+
+
+def _let_go_ns(trace: Trace, event: WireEvent, before_ns: int) -> int:
+    """When a packet could leave that was to follow another: at once, or when a window let it go.
+
+    A large upload goes on with each acknowledgement of what is on its way. A packet that follows
+    one closely is as late as that was: TCP paces it, and not this machine.
+    """
+    own = next((s for s in trace.segments if s.number == event.packet), None)
+    until_ns = own.time_ns if own is not None and own.length else 0
+    theirs = [s for s in trace.segments if s.side is Side.SERVER and s.time_ns <= until_ns]
+    if own is None or not theirs:
+        return before_ns
+    *earlier, last = theirs
+    known = max((s.ack or 0 for s in earlier), default=0)
+    let_go = not last.ends and known < (last.ack or 0) <= own.start
+    closely = own.time_ns - last.time_ns <= BURST_WITHIN_NS
+    return max(before_ns, last.time_ns) if let_go and closely else before_ns
 
 
 def _treated(trace: Trace) -> frozenset[int]:
