@@ -6,8 +6,9 @@
 Each seeded fault of ``tests/fuzz/faults/`` is looked for with each seed at the default budget; a
 run ends as soon as a failure of its kind is confirmed. The same number of connections is spent on
 examples drawn evenly from the same alphabet, and on the named sequences, over and over. Each result
-is a line of the log, from which the page is made; what the log holds is not measured again. Faults
-come from seeds in turn, so that a run that is ended has something of everything.
+is a line of the log, from which the page is made; what the log holds of the same code is not
+measured again, and the page says which code that was. Faults come from seeds in turn, so that a run
+that is ended has something of everything.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.bench.fuzz_controls import read_controls
+from tests.bench.fuzz_controls import code_here, read_controls
 from tests.bench.fuzz_page import SECONDS, Found, page, read_found
 from tests.fuzz.faults import FAULTS
 from tests.fuzz.faults.peer import Fault
@@ -157,6 +158,7 @@ def measure(fault: Fault, seed: int, seconds: float) -> Found:
         seconds=round(took, 1),
         random=others[0],
         named=others[1],
+        code=code_here(),
     )
 
 
@@ -175,7 +177,8 @@ def main() -> None:
         text = page(read_found(given.log), controls, given.note)
         given.page.write_text(text, encoding="utf-8")
         return
-    done = {(one.fault, one.seed) for one in read_found(given.log)}
+    code = code_here()
+    done = {(one.fault, one.seed) for one in read_found(given.log) if one.code == code}
     for seed in range(1, given.seeds + 1):
         for name in given.faults or FAULTS:
             if (name, seed) not in done:

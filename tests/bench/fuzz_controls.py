@@ -4,7 +4,7 @@
 
 Every control (``tests/fuzz/controls.py``, and the reference servers that end well, in each protocol
 that they speak) is fuzzed with each seed. A line of the log holds what came of it; what the log
-holds is not measured again. The exit code is 1 if anything was called a failure.
+holds of the same code is not measured again. The exit code is 1 if anything was called a failure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,8 +31,10 @@ from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import has_goodbye, make_conversation
 
 PROFILES = ("reference", "reference-http", "reference-http2")
+CHAT = "pop3s"
 REFERENCE = ("polite", "lingering")
 EXAMPLES, SEEDS = 2000, 5
+_ROOT = Path(__file__).parent
 _TIMES_SLOWER = 10
 _OWN = Settings(patience=Patience(5.0, 5.0), require_capture=True)
 
@@ -40,7 +43,8 @@ _OWN = Settings(patience=Patience(5.0, 5.0), require_capture=True)
 class Controlled:
     """One control, one protocol, one seed: how much was tried, and what it was blamed for.
 
-    ``failures`` and ``unrepeated`` are sentences. ``load`` is the machine's load average after it.
+    ``failures`` and ``unrepeated`` are sentences. ``load`` is the machine's load average after it,
+    ``code`` what was measured (``code_here``).
     """
 
     control: str
@@ -53,12 +57,20 @@ class Controlled:
     load: float
     failures: tuple[str, ...]
     unrepeated: tuple[str, ...]
+    code: str = ""
+
+
+def code_here() -> str:
+    """Which code is measured: its commit, with a ``+`` if something was changed since."""
+    said = ("git", "describe", "--always", "--abbrev=8", "--dirty=+", "--exclude=*")
+    ran = subprocess.run(said, capture_output=True, text=True, check=False, cwd=_ROOT)
+    return ran.stdout.strip()
 
 
 def every() -> list[tuple[str, str]]:
     """Which control is spoken to in which protocol."""
     pairs = [(name, profile) for profile in PROFILES for name in REFERENCE]
-    return pairs + [(name, PROFILES[0]) for name in CONTROLS]
+    return pairs + [(name, CHAT if name == "chat" else PROFILES[0]) for name in CONTROLS]
 
 
 def measure(name: str, profile_name: str, seed: int, examples: int) -> Controlled:
@@ -92,6 +104,7 @@ def measure(name: str, profile_name: str, seed: int, examples: int) -> Controlle
         load=round(os.getloadavg()[0], 1),
         failures=tuple(failures),
         unrepeated=tuple(unrepeated),
+        code=code_here(),
     )
 
 
@@ -109,7 +122,8 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("fuzz-controls.jsonl"))
     given = parser.parse_args()
     known = read_controls(given.log)
-    done = {(one.control, one.profile, one.seed) for one in known}
+    code = code_here()
+    done = {(one.control, one.profile, one.seed) for one in known if one.code == code}
     for seed in range(1, given.seeds + 1):
         for name, profile in every():
             if (name, profile, seed) in done or name not in (given.names or [name]):

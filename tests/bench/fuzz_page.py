@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import cpu_count
@@ -24,7 +25,8 @@ class Found:
 
     ``connections`` had been made when the fault was first seen (None: it was not), ``spent`` when
     it was confirmed or the time was over. ``random`` and ``named`` say after how many connections
-    plain random and the named sequences saw it, of ``spent``; None: not.
+    plain random and the named sequences saw it, of ``spent``; None: not. ``code`` is what was
+    measured (``fuzz_controls.code_here``).
     """
 
     fault: str
@@ -38,10 +40,31 @@ class Found:
     seconds: float
     random: int | None
     named: int | None
+    code: str = ""
+
+
+def newest(found: Iterable[Found]) -> list[Found]:
+    """Of each fault and seed what was measured last: a log may hold several runs."""
+    return list({(one.fault, one.seed): one for one in found}.values())
+
+
+def measured(codes: Iterable[str]) -> str:
+    """Which code was measured, and how much of each where it was several."""
+    counted_by = Counter(codes)
+    if len(counted_by) == 1:
+        (code,) = counted_by
+        return f"All of it was measured with {_named(code)}."
+    parts = (f"{count} with {_named(code)}" for code, count in counted_by.most_common())
+    return f"Not all of it was measured with the same code: {', '.join(parts)}."
+
+
+def _named(code: str) -> str:
+    return f"`{code}`" if code else "code that the log does not name"
 
 
 def page(found: list[Found], controls: list[Controlled], note: str) -> str:
     """The results as Markdown: what was found over all, fault by fault, and of correct servers."""
+    found = newest(found)
     share = _share(found, lambda one: one.confirmed is not None)
     seeds = counted(len({one.seed for one in found}), "seed")
     lines = [
@@ -55,6 +78,8 @@ def page(found: list[Found], controls: list[Controlled], note: str) -> str:
         " seen first; plain random over the same alphabet and the named sequences had as many"
         " connections as the fuzzer had spent when it was done, and need not confirm anything."
         " *Steps*: the median of the shortest close that was reported, beside the known minimum.",
+        "",
+        measured(one.code for one in found),
         *(("", note) if note else ()),
         "",
         "| | fuzzer | plain random | named sequences |",
@@ -82,6 +107,7 @@ def _of_controls(controls: list[Controlled]) -> Iterator[str]:
     """What correct servers were blamed for, which is to be nothing."""
     if not controls:
         return
+    controls = list({(one.control, one.profile, one.seed): one for one in controls}.values())
     yield from ("## Correct servers", "")
     seeds = counted(len({one.seed for one in controls}), "seed")
     yield (
@@ -89,7 +115,7 @@ def _of_controls(controls: list[Controlled]) -> Iterator[str]:
         f" built-in servers in each protocol that they speak), {seeds}, as `python -m"
         " tests.bench.fuzz_controls` measured it. A failure here would be a mistake of the"
         " fuzzer. *Unmeasured*: examples of which nothing could be said, since we were late, or"
-        " were cut short."
+        f" were cut short. {measured(one.code for one in controls)}"
     )
     yield from ("", "| server | profile | examples | unmeasured | connections | failures |")
     yield "|---|---|---|---|---|---|"

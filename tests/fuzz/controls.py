@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import trio
 
 from tests.fuzz.faults.peer import Fault, Seeded
 from tests.fuzz.faults.ways import end_politely, polite
-from tlsprobe.reference.dialects import Gone
+from tlsprobe.reference.dialects import Gone, Turn
 from tlsprobe.reference.peer import Occasion
 
 _MOMENT, _WHILE = 0.05, 0.15
@@ -64,6 +65,36 @@ async def _greets_through_small_buffers(peer: Seeded) -> None:
     await peer.handshake()
 
 
+class _Chat:
+    """POP3 for strangers: CAPA is answered, and so is QUIT, before the end."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> Iterator[Turn]:
+        self._buffer += data
+        while b"\r\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\r\n")
+            yield _CHAT.get(line.upper(), Turn(b"-ERR unknown command\r\n"))
+        if len(self._buffer) > _SMALL:
+            raise Gone
+
+    def farewell(self) -> bytes:
+        return b""
+
+
+_CHAT = {
+    b"CAPA": Turn(b"+OK it can\r\nTOP\r\nUIDL\r\n.\r\n"),
+    b"QUIT": Turn(b"+OK goodbye\r\n", last=True),
+}
+
+
+async def _greets_in_a_chat(peer: Seeded) -> None:
+    await peer.handshake()
+    peer._dialect = _Chat()
+    await peer.say(b"+OK ready\r\n")
+
+
 CONTROLS = {
     control.name: control
     for control in (
@@ -74,6 +105,7 @@ CONTROLS = {
         Fault("late-tickets", "control", "", (), polite, greet=_greets_with_late_tickets),
         Fault("small-buffers", "control", "", (), polite, greet=_greets_through_small_buffers),
         Fault("pool-of-four", "control", "", (), polite, slots=4),
+        Fault("chat", "control", "", (), polite, greet=_greets_in_a_chat),
     )
 }
 """All of them by name."""

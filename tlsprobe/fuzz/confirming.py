@@ -162,11 +162,12 @@ class Confirmer:
 
         It has been confirmed, so once is enough. None: too few runs counted to say that it is gone.
         """
-        if suspect.shortest.together == 1:
+        needs = PROPERTIES[suspect.violation.name].needs
+        if suspect.shortest.together == 1 or needs is Needs.PATH:
             shows = await self.confirm(suspect)
         else:
             shows = await self.shows_in_crowd(suspect) or await self.is_race_in_crowd(suspect)
-        can_be_rare = PROPERTIES[suspect.violation.name].needs in _RACES
+        can_be_rare = needs in _RACES
         enough = runs_to_miss(suspect) if can_be_rare else self.times
         return True if shows else False if suspect.runs >= enough else None
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import trio
 
-from tlsprobe.fuzz.alphabet import Alphabet, encode, example_of, simplicity
+from tlsprobe.fuzz.alphabet import CROWDS, Alphabet, encode, example_of, simplicity
 from tlsprobe.fuzz.bounds import LATE, Bounds
 from tlsprobe.fuzz.comparing import Comparer
 from tlsprobe.fuzz.death import kills
@@ -63,8 +63,20 @@ class Shrinker:
         suspect.is_race = not all(again)
         has_to = suspect.must_repeat or suspect.found.beside is not None
         suspect.is_chance = suspect.is_race and has_to
-        if needs is Needs.PATH and suspect.is_race:  # it may take several to bring a server down
-            suspect.shortest = suspect.found
+        if needs is Needs.PATH and suspect.is_race:
+            await self.try_several(suspect)
+
+    async def try_several(self, suspect: Suspect) -> None:
+        """Find out how many together it takes to bring a server down that one does not."""
+        suspect.shortest = suspect.found
+        for crowd in (replace(suspect.found, together=number) for number in CROWDS[1:]):
+            for _ in range(_SURE):
+                suspect.tried += 1
+                if not self.bounds.may(1) or not await self.shows(suspect, crowd):
+                    break
+            else:
+                suspect.shortest, suspect.is_race = crowd, False
+                return
 
     async def faces(self, suspect: Suspect) -> bool:
         """Whether its own example shows it once more, whatever came first on the wire this time."""

@@ -12,6 +12,7 @@ from tlsprobe.reference.dialects import Gone
 from tlsprobe.reference.peer import Occasion
 
 _ALERT_RECORD = 21
+_THIRD = 3
 
 
 async def _greet_forever(peer: Seeded) -> None:
@@ -47,6 +48,17 @@ async def _greet_alert_forever(peer: Seeded) -> None:
         await peer._send(peer._tls.output())
         if peer._tls.failure:
             raise Gone
+
+
+async def _greet_and_die(peer: Seeded) -> None:
+    """Dies of the third client that leaves in the middle of its handshake."""
+    try:
+        await peer.handshake()
+    except Gone:
+        peer.house.turn += 1
+        if peer.house.turn == _THIRD:
+            os._exit(3)
+        raise
 
 
 async def _deaf(peer: Seeded, occasion: Occasion) -> None:
@@ -104,6 +116,15 @@ DEATHS = (
         'send "x"; fin; drain',
         PATH,
         when(both(EOF, said(b"x")), _dies),
+        deadly=True,
+    ),
+    Fault(
+        "dies-of-three-handshakes",
+        "death",
+        "connect; fin; drain",
+        PATH,
+        polite,
+        greet=_greet_and_die,
         deadly=True,
     ),
 )
