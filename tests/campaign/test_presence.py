@@ -12,7 +12,7 @@ import trio.testing
 from tests.campaign.test_again import planned
 from tests.judge.playbook import C, S, play, silence, step
 from tlsprobe.campaign.judging import RunInJudgement
-from tlsprobe.campaign.presence import GRACE_S, IN_A_ROW, LONGEST_S, Presence
+from tlsprobe.campaign.presence import GRACE_S, IN_A_ROW, LONGEST_S, STALLS_S, Presence
 from tlsprobe.model.facts import Fact, GoneFact, Load, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.run import Trial
@@ -22,6 +22,14 @@ TAKEN = play(S.notify() + S.fin()).drive
 REFUSED = replace(TAKEN, stage=Stage.CONNECT, failure="connection refused", refused=True, events=())
 SILENT = replace(REFUSED, failure="no answer", refused=False)
 HANDSHAKE = replace(REFUSED, stage=Stage.HANDSHAKE, refused=False)
+PATIENCE_S = 5.0
+HUNG = replace(
+    TAKEN,
+    stage=Stage.HANDSHAKE,
+    failure="the server did not finish the handshake in time",
+    mark=None,
+    events=tuple(event for event in TAKEN.events if event.kind is EventKind.CONNECTED),
+)
 
 
 class Server:
@@ -32,11 +40,14 @@ class Server:
         self.open_for_s = open_for_s
         self.told: list[str] = []
         self.left_at: float | None = None
-        self.presence = Presence(self.knock, self.count_open, self.leave, self.told.append)
+        self.presence = Presence(
+            self.knock, self.count_open, self.leave, self.told.append, PATIENCE_S
+        )
 
     async def knock(self) -> Drive:
-        await trio.lowlevel.checkpoint()
-        return next(self.knocks, REFUSED)
+        found = next(self.knocks, REFUSED)
+        await trio.sleep(PATIENCE_S if found is HUNG else 0)
+        return found
 
     def count_open(self) -> int:
         return int(trio.current_time() < self.begun + self.open_for_s)
@@ -48,7 +59,7 @@ class Server:
         async def drive() -> None:
             self.begun = trio.current_time()
             for one in driven:
-                await self.presence.saw(one)
+                await self.presence.saw(one, PATIENCE_S if one is HUNG else 0.0)
 
         trio.run(drive, clock=trio.testing.MockClock(autojump_threshold=0))
         return self
@@ -92,6 +103,46 @@ def test_a_full_server_has_longer_while_connections_of_ours_are_open() -> None:
     assert served.presence.gone is None
     for_ever = Server([SILENT] * 200, open_for_s=1000).sees(*[SILENT] * IN_A_ROW)
     assert for_ever.left_at == pytest.approx(LONGEST_S, abs=1.5)
+
+
+def test_one_that_takes_connections_and_serves_none_is_given_up() -> None:
+    server = Server([HUNG] * 100).sees(TAKEN, *[HUNG] * IN_A_ROW)
+    assert server.left_at == pytest.approx(STALLS_S, abs=PATIENCE_S + 1.5)
+    assert server.presence.gone is not None
+    assert "served none that it took" in server.presence.gone
+    connected = TAKEN.did(EventKind.CONNECTED)
+    assert connected is not None
+    assert server.presence.seen_ns == connected.time_ns
+
+
+def test_one_that_may_be_full_of_ours_is_not_given_up_while_they_are_open() -> None:
+    """However long they wait idle."""
+    full = 10 * STALLS_S
+    server = Server([HUNG] * 200, open_for_s=full).sees(*[HUNG] * IN_A_ROW)
+    assert server.left_at == pytest.approx(full + STALLS_S, abs=2 * PATIENCE_S)
+    back = Server([HUNG] * 20 + [TAKEN], open_for_s=full).sees(*[HUNG] * IN_A_ROW)
+    assert back.presence.gone is None
+    (note,) = back.told
+    assert "served no connections" in note
+
+
+def test_one_that_stalls_for_less_is_gone_on_with() -> None:
+    knocks = int(STALLS_S / (PATIENCE_S + 1)) - 1
+    server = Server([HUNG] * knocks + [TAKEN]).sees(*[HUNG] * IN_A_ROW)
+    assert (server.presence.gone, len(server.told)) == (None, 1)
+
+
+def test_what_serves_whoever_knocks_is_asked_ever_more_seldom_and_not_spoken_of() -> None:
+    knocks = iter([TAKEN] * 3)
+    server = Server(knocks).sees(*[HUNG] * (IN_A_ROW * (1 + 2 + 4)))
+    assert (server.presence.gone, server.told, next(knocks, None)) == (None, [], None)
+
+
+def test_what_did_not_take_our_whole_patience_was_not_left_waiting() -> None:
+    """A sequence may fail for a reason of its own, and at once: no ticket, no early data."""
+    early = replace(HUNG, failure="no ticket allows early data")
+    server = Server([]).sees(*[early] * 2 * IN_A_ROW)
+    assert (server.presence.gone, server.told) == (None, [])
 
 
 def test_nobody_connects_while_it_is_looked_for() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.e2e.test_campaign import reference
 from tests.servers import GENEROUS_S
@@ -19,12 +20,14 @@ from tlsprobe.campaign import driver
 from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.connections import Gauge
 from tlsprobe.campaign.pace import Pace
+from tlsprobe.campaign.planning import Pacing
 from tlsprobe.campaign.reach import CHECK
 from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience, Route
 from tlsprobe.drive.script import drive as really_drive
+from tlsprobe.errors import CannotMeasure
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import EndFact, Load, PathFact, TrialFact
 from tlsprobe.model.run import TIME_IS_OVER, Plan
@@ -262,13 +265,70 @@ def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
 
     with monkeypatch.context() as patch:
         patch.setattr(driver, "drive", hangs)
-        found = trio.run(measure_with, settings(trials=2, within=0.1), Watcher(), facts)
+        patch.setattr(campaign, "bound_of", lambda _: 0.1)
+        found = trio.run(measure_with, settings(trials=2, within=GENEROUS_S), Watcher(), facts)
     measured, left = found.cells
     assert not found.interrupted
     assert (measured.verdict, measured.trials) == ("pass", 2)
     assert (left.verdict, left.trials) == ("inconclusive", 0)
     assert left.reason == f"{TIME_IS_OVER}: 0 s"
     assert found.notes[-1] == f"{TIME_IS_OVER}: 0 s: 2 trials not driven"
+
+
+def test_a_server_that_is_slow_from_the_beginning_is_given_more_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound is that of one that answers as in the preflight, whatever its trials do."""
+    planned: list[Plan] = []
+
+    def bound_of(plan: Plan) -> float:
+        planned.append(plan)
+        return GENEROUS_S
+
+    slow = Pacing(1.0, 2.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign, "bound_of", bound_of)
+        trio.run(measure_with, settings(trials=1, within=GENEROUS_S), Watcher())
+        patch.setattr(campaign, "pacing_of", lambda _: slow)
+        trio.run(measure_with, settings(trials=1, within=GENEROUS_S), Watcher())
+    quick, patient = planned
+    assert patient.seconds >= quick.seconds + slow.opening
+
+
+def test_seconds_by_which_we_were_late_are_not_the_servers() -> None:
+    """Each time that is counted is late by as much again."""
+    one = object.__new__(campaign._Campaign)
+    one.while_there = trio.CancelScope()
+    clock = trio.testing.MockClock(autojump_threshold=0)
+
+    async def late(seconds: float) -> None:
+        clock.jump(seconds)
+        await really_sleep(seconds)
+
+    async def left_after(allowed_s: float, at_last_s: float) -> float:
+        begun = trio.current_time()
+        one.allowed_s, one.leaves_at = allowed_s, begun + at_last_s
+        await one.leave_in_time()
+        return trio.current_time() - begun
+
+    async def leave() -> tuple[float, float]:
+        return await left_after(30.0, 1000.0), await left_after(30.0, 40.0)
+
+    really_sleep = trio.sleep
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio, "sleep", late)
+        counted, at_last = trio.run(leave, clock=clock)
+    assert counted == pytest.approx(60.0)
+    assert at_last == pytest.approx(40.0)
+
+
+def test_a_preflight_that_hangs_is_part_of_a_targets_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hangs(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(campaign, "reach", hangs)
+    with pytest.RaisesGroup(pytest.RaisesExc(CannotMeasure, match="nothing worked within 0 s")):
+        trio.run(measure_with, settings(trials=1, within=0.1), Watcher())
 
 
 def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is_over(
@@ -290,7 +350,8 @@ def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is
     with monkeypatch.context() as patch:
         patch.setattr(driver, "drive", hangs)
         patch.setattr(campaign, "room_unseen", lambda *_: 1)
-        options = settings(trials=2, within=0.1)
+        patch.setattr(campaign, "bound_of", lambda _: 0.1)
+        options = settings(trials=2, within=GENEROUS_S)
         found = trio.run(measure_with, options, Watcher(), FactsInMemory(tuple(kept)))
     assert [cell.verdict for cell in found.cells] == ["inconclusive"] * 2
     assert found.notes[-1] == campaign.ROOM_UNKNOWN

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,8 @@ import trio
 
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure, UsageError
-from tlsprobe.fleet import dask_engine
+from tlsprobe.facts.file import FACTS_FILE
+from tlsprobe.fleet import dask_engine, dask_task
 from tlsprobe.fleet.asked import FleetSettings, target_settings
 from tlsprobe.fleet.crew import ALLOWED
 from tlsprobe.fleet.dask_engine import (
@@ -25,7 +28,7 @@ from tlsprobe.fleet.dask_engine import (
     must_have_dask,
     slots_of,
 )
-from tlsprobe.fleet.orders import Lost, Order, Said, Word, packed, unpacked
+from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word, packed, unpacked
 from tlsprobe.model.fleet import FleetTarget
 
 ASKED = FleetSettings(Path("out"), Settings(), {"profile": "https"}, workers=1, most=10)
@@ -162,6 +165,57 @@ def test_a_worker_has_died_when_the_scheduler_knows_it_no_more(
     trio.run(look)
     died = [Lost(ORDER.target, "the worker that measured it died")]
     assert (heard, len(scheduler.cancelled)) == (died if lost else [], int(lost))
+
+
+def parcel() -> dask_task.Parcel:
+    return dask_task.Parcel("key", ORDER, ASKED, {FACTS_FILE: zlib.compress(b"facts")})
+
+
+def taken(returned: dask_task.Returned, folder: Path) -> Word:
+    """What is said of an order for which a worker returned this."""
+    heard: list[Word] = []
+    future = SimpleNamespace(status="finished", result=lambda timeout: returned)
+    one = _Task(replace(ORDER, folder=folder), future, "tcp://w:1", "key", 1e9, 1e9)
+    made = engine(Scheduler(WORKER), one)
+    made._hears = heard.append
+    trio.run(made._look_at, one)
+    (word,) = heard
+    return word
+
+
+@pytest.mark.parametrize("where", ["unpack", "TemporaryDirectory", "_crew"])
+def test_a_worker_whose_disk_is_full_says_so_wherever_it_finds_out(
+    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The coordinator hears which worker it is, and that it is not the target's failure."""
+    worker = SimpleNamespace(state=SimpleNamespace(tasks={}))
+    said = Ended(1, "cannot write results", no_room=True)
+    crew = SimpleNamespace(probe=lambda *_, **__: ((), said))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "facts.jsonl.gz")
+
+    monkeypatch.setattr(dask_task, "is_first", lambda _: True)
+    monkeypatch.setattr(dask_task, "get_worker", lambda: worker)
+    monkeypatch.setattr(dask_task, "_crew", lambda: crew)
+    if where != "_crew":
+        monkeypatch.setattr(dask_task, where, full)
+    returned = dask_task.measure(parcel())
+    word = taken(returned, tmp_path / "run")
+    assert isinstance(word, Ended)
+    assert word.no_room
+    assert word.failure.startswith("a worker at tcp://w:1: cannot write ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_error_of_a_workers_disk_is_not_a_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied", "run")
+
+    monkeypatch.setattr(dask_task, "is_first", lambda _: True)
+    monkeypatch.setattr(dask_task, "unpack", denied)
+    with pytest.raises(PermissionError):
+        dask_task.measure(parcel())
 
 
 @pytest.mark.slow

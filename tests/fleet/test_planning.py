@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tlsprobe.campaign.planning import bound_of
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import UsageError
 from tlsprobe.fleet.asked import FleetSettings, target_settings
-from tlsprobe.fleet.planning import Bounds, bound_of, cost_of, jobs_of, planned
+from tlsprobe.fleet.planning import Bounds, cost_of, jobs_of, planned, slowest
 from tlsprobe.fleet.targets import read_targets
 from tlsprobe.model.fleet import FleetTarget
 
@@ -38,13 +39,15 @@ def test_what_is_wrong_with_all_of_them_is_told_once() -> None:
 
 def test_a_target_may_take_longer_than_one_that_ends_nothing_and_the_plan_says_how_long() -> None:
     asked = FleetSettings(Path(), Settings(), {"sequence": ["fin; drain"]}, 1, 9)
-    job, slow = (
+    job, patient = (
         target_settings(FleetTarget("127.0.0.1:443", options=options), asked)
         for options in ({}, {"patience": 50.0})
     )
     bounds = Bounds()
-    for one in (job, slow):
-        cost = cost_of(one, None)
-        assert cost.patient_seconds is not None
-        assert bounds.of(one, None) == bound_of(cost) > cost.patient_seconds
-    assert planned([job, slow], asked).within_s == bounds.of(slow, None) > bounds.of(job, None)
+    for one in (job, patient):
+        quick, slow = cost_of(one, None), cost_of(one, None, slowest(one))
+        assert quick.patient_seconds is not None
+        assert bounds.of(one, None) == bound_of(slow) > bound_of(quick) > quick.patient_seconds
+    plan = planned([job, patient], asked)
+    assert plan.slowest_s == bounds.of(patient, None) > bounds.of(job, None)
+    assert plan.within_s == bound_of(cost_of(patient, None))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -10,7 +12,11 @@ import trio
 from tests.flows.wire import CLIENT, FIN, SERVER, SYN, Talk, arrivals, frames
 from tlsprobe.drive.tcp import only_from
 from tlsprobe.model.target import Ports
+from tlsprobe.packets.frames import ETHERNET
+from tlsprobe.sniff import shared as sharing
+from tlsprobe.sniff.backends import Where
 from tlsprobe.sniff.demultiplexer import Demultiplexer
+from tlsprobe.sniff.route import Interface
 from tlsprobe.sniff.shared import SharedCaptures, Sorter, shared_captures
 
 ELSEWHERE = (bytes([127, 0, 0, 2]), 443)
@@ -64,6 +70,31 @@ def test_a_socket_connects_from_the_ports_that_it_may_use() -> None:
         only_from(client, PORTS)
         client.connect(server.getsockname())
         assert PORTS.first <= client.getsockname()[1] <= PORTS.last
+
+
+def test_a_sniffer_that_broke_off_is_not_given_to_the_next_who_needs_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[SimpleNamespace] = []
+
+    async def first_that_works(*_: object) -> tuple[SimpleNamespace, list[str]]:
+        await trio.lowlevel.checkpoint()
+        started.append(SimpleNamespace(broken=None, reap=trio.lowlevel.checkpoint))
+        return started[-1], []
+
+    monkeypatch.setattr(sharing, "first_that_works", first_that_works)
+    monkeypatch.setattr(sharing, "beside", lambda *_: trio.open_nursery())
+    where = Where(Interface("lo", loopback=True, link=ETHERNET), None, None)
+
+    async def main() -> list[Any]:
+        async with shared_captures(PORTS) as every:
+            first, same = [await every._sniffer(where, ("any",)) for _ in range(2)]
+            started[0].broken = "the capturing process ended"
+            other = await every._sniffer(where, ("any",))
+            return [one.backend for one in (first, same, other)]
+
+    found = trio.run(main)
+    assert [started.index(one) for one in found] == [0, 0, 1]
 
 
 @pytest.mark.packet_socket

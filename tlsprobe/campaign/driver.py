@@ -29,6 +29,7 @@ from tlsprobe.model.facts import Load, TrialFact
 from tlsprobe.model.run import CellPlan, Trial
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.model.trace import Drive
+from tlsprobe.model.verbs import Verb
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
 
@@ -90,7 +91,8 @@ class Driver:
         self._apart = Pace(1 / APART)
         self.gauge = Gauge()
         self.gauge.opened = settings.spent + len(reached.checks)
-        self.presence = Presence(self._knock, lambda: self.gauge.open, leave, tell)
+        waits_s = max(settings.patience.server, settings.patience.answer)
+        self.presence = Presence(self._knock, lambda: self.gauge.open, leave, tell, waits_s)
 
     def through(self, shaper: Shaper | None) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
@@ -130,8 +132,11 @@ class Driver:
             await self.presence.there()
             dropped = self._capture.dropped
             drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
+            begun = trio.current_time()
             found, load = await self.gauge.driving(drives, count)
-        await self.presence.saw(found)
+        # Early data waits for a ticket on another connection first.
+        took_s = 0.0 if cell.sequence.uses(Verb.EARLY) else trio.current_time() - begun
+        await self.presence.saw(found, took_s)
         return Ended(found, load, dropped)
 
     def round_size(self) -> int:
@@ -170,6 +175,7 @@ class Driver:
         for _ in range(PATH_TRIES):
             async with self.limits.open():
                 await self._pace.turn()
+                await self.presence.there()
                 check, load = await self.gauge.driving(lambda: drive(route, CHECK))
             await self._forget(check)
             late = was_timed_out(check, load)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TypeVar
 
 import trio
 
-from tlsprobe.errors import Interrupted
+from tlsprobe.errors import CannotMeasure, Interrupted
 
 _T = TypeVar("_T")
 
@@ -67,6 +68,13 @@ async def unless_stopped(
     if not done:
         raise Interrupted(f"interrupted {what_is_lost}")
     return done[0]
+
+
+async def in_time(within: float | None, work: Callable[[], Awaitable[_T]], whose: str) -> _T:
+    """What the work gives. Raises CannotMeasure if it takes longer than ``within`` seconds."""
+    with trio.move_on_after(inf if within is None else within):
+        return await work()
+    raise CannotMeasure(f"cannot probe {whose}: nothing worked within {within or 0.0:.0f} s", "")
 
 
 class Place:

@@ -36,6 +36,13 @@ EXHAUST_S = 2.0
 RESTART_S = 0.5
 """Seconds that a server takes to be started again, as a rule."""
 
+TIMES, MORE_S = 1.5, 60.0
+"""How much longer a target may take than one that ends nothing: so many times, and so many seconds.
+
+What was late is driven once more, and a server may be slow beside that. Whoever takes longer holds
+us up.
+"""
+
 _SETTLING = 0.03
 """Seconds until the capture has all packets of a cell, and its trials are judged."""
 
@@ -136,6 +143,11 @@ def plan_of(
         with_repeats=connections + most_repeats(again, room.a_round),
         if_crowded=connections + most_if_crowded(again, most),
     )
+
+
+def bound_of(plan: Plan) -> float:
+    """Seconds that a target is given where others wait for it, whatever its server does."""
+    return TIMES * max(plan.seconds, plan.patient_seconds or 0.0) + MORE_S
 
 
 def _at_once(cell: CellPlan, count: int, working: int) -> int:

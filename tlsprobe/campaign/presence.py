@@ -1,13 +1,15 @@
 """Whether the server is still there: one that died would cost our whole patience in each trial.
 
-Where several connections in a row are refused, or their SYNs not answered, no more are opened, and
-one asks now and then. A server that is started again is gone on with. Of one that is gone the rest
-is not measured, and the run says so.
+Where several connections in a row are refused, or their SYNs not answered, or taken and then served
+with nothing until our patience was over, no more are opened, and one asks now and then. A server
+that is started again is gone on with. Of one that is gone the rest is not measured, and the run
+says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import trio
 
@@ -25,18 +27,34 @@ GRACE_S = 15.0
 LONGEST_S = 90.0
 """Seconds that a full server has to take connections again, while some of ours are open."""
 
+STALLS_S = 60.0
+"""Seconds that one has to serve again which takes connections, while none of ours is open.
+
+While some are it may be full of them, for as long as they wait.
+"""
+
 
 def is_turned_away(found: Drive) -> bool:
     """Whether the server did not take a connection at all."""
     return found.stage is Stage.CONNECT and found.failure is not None
 
 
+def is_unserved(found: Drive, took_s: float, patience_s: float) -> bool:
+    """Whether the server took a connection and did not even come to what every server does first.
+
+    It took ``took_s`` seconds in all, and ``patience_s`` is what one is given to begin.
+    """
+    waited = took_s >= patience_s and found.mark is None and found.only_late
+    return waited and found.stage is not Stage.CONNECT
+
+
 class Presence:
     """Sees each driven connection, and holds the next ones back while the server is away.
 
     ``knock`` opens one connection, ``count_open`` says how many of ours are open. ``gone`` is why
-    the server was given up, None as long as it was not; ``seen_ns`` is when it last took a
+    the server was given up, None as long as it was not; ``seen_ns`` is when it last served a
     connection. ``leave`` is called where it is given up, ``tell`` with a note where it came back.
+    ``patience_s`` is how long a connection waits for what every server does first.
     """
 
     def __init__(
@@ -45,10 +63,12 @@ class Presence:
         count_open: Callable[[], int],
         leave: Callable[[], None],
         tell: Callable[[str], None],
+        patience_s: float = inf,
     ) -> None:
         self._knock, self._count_open = knock, count_open
         self._leave, self._tell = leave, tell
-        self._failed = 0
+        self._patience_s = patience_s
+        self._failed, self._most = 0, IN_A_ROW
         self._there = trio.Event()
         self._there.set()
         self.gone: str | None = None
@@ -58,31 +78,56 @@ class Presence:
         """Wait until connections may be opened."""
         await self._there.wait()
 
-    async def saw(self, found: Drive) -> None:
-        """Take a driven connection to account; look for the server if it seems to be away."""
-        if not is_turned_away(found):
+    async def saw(self, found: Drive, took_s: float = 0.0) -> None:
+        """Take a driven connection to account; look for the server if it seems to be away.
+
+        The connection took ``took_s`` seconds.
+        """
+        if not is_turned_away(found) and not is_unserved(found, took_s, self._patience_s):
             self._failed = 0
             taken = found.did(EventKind.CONNECTED)
             self.seen_ns = max(self.seen_ns, 0 if taken is None else taken.time_ns)
             return
         self._failed += 1
-        if self._failed >= IN_A_ROW and self._there.is_set():
-            await self._look_for_it()
+        if self._failed >= self._most and self._there.is_set():
+            await self._look_for_it(takes=not is_turned_away(found))
 
-    async def _look_for_it(self) -> None:
+    async def _look_for_it(self, *, takes: bool) -> None:
+        """Knock until it is there again, or given up; ``takes``: it took what it did not serve."""
         self._there = trio.Event()
-        begun = trio.current_time()
+        begun = lonely = trio.current_time()
+        is_first = True
         while True:
             await trio.sleep(EVERY_S)
+            knocked = trio.current_time()
             found = await self._knock()
-            away_s = trio.current_time() - begun
-            if not is_turned_away(found):
+            now = trio.current_time()
+            unserved = is_unserved(found, now - knocked, self._patience_s)
+            if not unserved and not is_turned_away(found):
                 break
-            if away_s >= (LONGEST_S if self._count_open() else GRACE_S):
-                how = "refused connections" if found.refused else "answered no SYN"
-                self.gone = f"the server went away during the run and {how} for {away_s:.0f} s"
+            takes, is_first = unserved, False
+            if self._count_open():
+                lonely = now
+            if self._is_over(now - begun, now - lonely, takes=takes):
+                self.gone = f"the server went away during the run and {_how(found)}"
+                self.gone += f" for {now - begun:.0f} s"
                 self._leave()
                 return
         self._failed = 0
         self._there.set()
-        self._tell(f"the server took no connections for {away_s:.0f} s during the run")
+        if takes and is_first:
+            self._most *= 2  # it serves whoever knocks, and not what is measured
+            return
+        what = "served no connections" if takes else "took no connections"
+        self._tell(f"the server {what} for {trio.current_time() - begun:.0f} s during the run")
+
+    def _is_over(self, away_s: float, lonely_s: float, *, takes: bool) -> bool:
+        if takes:
+            return lonely_s >= STALLS_S
+        return away_s >= (LONGEST_S if self._count_open() else GRACE_S)
+
+
+def _how(found: Drive) -> str:
+    if found.refused:
+        return "refused connections"
+    return "answered no SYN" if found.stage is Stage.CONNECT else "served none that it took"

@@ -44,7 +44,9 @@ class Settings:
     None: any. ``process`` is the server's, which sequences may tell to stop; None: nobody's.
     ``only`` are the addresses that may be connected to, as `goes_to` has them; none: any.
     ``most_signalled`` are the most trials of a sequence that does: each costs a server.
-    After ``within`` seconds the server's time is over, and what was measured counts; None: never.
+    Where others wait for it, a server's time is over after ``within`` seconds, or earlier, when it
+    has taken much longer than one that answers as in the preflight and ends nothing. What was
+    measured counts. None: nobody waits.
     """
 
     trials: int = 5

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 
 import trio
 
@@ -19,8 +20,8 @@ from tlsprobe.campaign.capturing import Capturing, capturing
 from tlsprobe.campaign.controls import controls_for
 from tlsprobe.campaign.driver import Driver, Ended
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
-from tlsprobe.campaign.pace import Place, cancel_at, unless_stopped
-from tlsprobe.campaign.planning import LONG_IDLE, Room, pacing_of, plan_of
+from tlsprobe.campaign.pace import Place, cancel_at, in_time, unless_stopped
+from tlsprobe.campaign.planning import LONG_IDLE, Room, bound_of, pacing_of, plan_of
 from tlsprobe.campaign.reach import Reached, numeric, reach
 from tlsprobe.campaign.settings import Measured, Settings, Watcher, in_order, plan
 from tlsprobe.campaign.shaping import Shaping, shaping
@@ -49,6 +50,9 @@ _Opened = trio.TaskStatus[None]
 BETWEEN_ROUNDS = 0.4
 """Seconds between rounds that run side by side: their expiries must not meet."""
 
+COUNTS_S = 0.25
+"""Seconds that are counted at a time of those that a server is given."""
+
 ROOM_UNKNOWN = (
     "our own connections may have filled the server, and there was no time to see whether they had"
 )
@@ -72,8 +76,11 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     like. Setting ``stop`` ends it early with what was measured. Raises CannotMeasure when nothing
     can be: unreachable, no TLS, every handshake refused, a required capture not to be had.
     """
+    begun, within = trio.current_time(), settings.within
     reached = await unless_stopped(
-        stop, lambda: reach(target, converse, settings), "before anything was measured"
+        stop,
+        lambda: in_time(within, lambda: reach(target, converse, settings), str(target)),
+        "before anything was measured",
     )
     host, port = numeric(reached.address)
     captured = None if is_commanded(converse) else port
@@ -86,6 +93,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
         asked = plan(sequences, settings)
         async with shaping(asked, reached, settings.namespace) as shaped:
             campaign.through(shaped)
+            campaign.leaves_at = inf if within is None else begun + within
             with campaign.driver.room():
                 await campaign.run(shaped.plans, stop)
     return campaign.end(interrupted=stop.is_set())
@@ -112,6 +120,7 @@ class _Campaign:
         self.judgement = RunInJudgement(vendor)
         self.opening = trio.CapacityLimiter(settings.concurrency)
         self.begun = trio.current_time()
+        self.leaves_at = self.allowed_s = inf
         self.has_room = False
         self.told: Plan | None = None
         self.tells_at = self.begun
@@ -139,6 +148,8 @@ class _Campaign:
         self.note(PlanFact(tuple(map(_planned, plans))))
         missing = {cell: len(self.missing(cell)) for cell in plans}
         self.told = self.plan_of(missing)
+        if self.settings.within is not None:
+            self.allowed_s = bound_of(self.plan_of({cell: cell.trials for cell in plans}))
         self.watcher.told(self.told)
         self.watcher.planned(missing)
         self.tell()
@@ -162,17 +173,22 @@ class _Campaign:
         if self.driver.presence.gone is not None:
             self.is_left(self.driver.presence.gone, self.driver.presence.seen_ns)
         elif self.while_there.cancelled_caught:
-            self.is_left(f"{TIME_IS_OVER}: {self.settings.within or 0.0:.0f} s")
+            self.is_left(f"{TIME_IS_OVER}: {trio.current_time() - self.begun:.0f} s")
             room = room_unseen(self.seen(plans), self.settings.expected_idle)
             if room is not None and not self.has_room:
                 self.note(CrowdedFact(room, ROOM_UNKNOWN))
                 self.warn(ROOM_UNKNOWN)
 
     async def leave_in_time(self) -> None:
-        """Leave the server when its time is over, whatever it does: its trials may never end."""
-        if self.settings.within is not None:
-            await trio.sleep_until(self.begun + self.settings.within)
-            self.while_there.cancel()
+        """Leave the server when its time is over, whatever it does: its trials may never end.
+
+        Seconds by which we were late are not the server's, up to when it has to be left at last.
+        """
+        left_s = self.allowed_s
+        while left_s > 0 and trio.current_time() < self.leaves_at:
+            await trio.sleep(min(left_s, COUNTS_S))
+            left_s -= COUNTS_S
+        self.while_there.cancel()
 
     def is_left(self, why: str, since_ns: int | None = None) -> None:
         """Write down, and say, why the server was left in the midst of the campaign.

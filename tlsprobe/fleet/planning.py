@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tlsprobe.campaign.connections import ConnectionLimits
 from tlsprobe.campaign.driver import ELSEWHERE, ON_LOOPBACK
-from tlsprobe.campaign.planning import Pacing, Room, plan_of
+from tlsprobe.campaign.planning import Pacing, Room, bound_of, plan_of
 from tlsprobe.campaign.run import choose_sequences, idle_limit
 from tlsprobe.campaign.settings import ANONYMOUS, TargetSettings, plan
 from tlsprobe.errors import CannotMeasure, UsageError
@@ -33,12 +33,7 @@ from tlsprobe.protocols import make_conversation
 _LOOKUPS = 32
 """Names that are resolved at a time."""
 
-TIMES, MORE_S = 1.5, 60.0
-"""How much longer a target may take than one that ends nothing: so many times, and so many seconds.
-
-What was late is driven once more, and a server may be slow beside that. Whoever takes longer holds
-us up.
-"""
+AT_ONCE = Pacing(0.0, 0.0)
 
 _PREFLIGHT = 2
 """Connections that every target costs before it is measured."""
@@ -51,23 +46,27 @@ def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
     costs: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     chains: defaultdict[str, float] = defaultdict(float)
-    within_s = 0.0
+    within_s = slowest_s = 0.0
+    bounds = Bounds()
     refused = []
     for job, (addresses, why) in zip(jobs, found, strict=True):
         if why:
             refused.append((job.target.name, why))
             continue
-        cost = cost_of(job, rate_of(addresses, asked))
+        rate = rate_of(addresses, asked)
+        cost = cost_of(job, rate)
         counts[job.profile.name] += 1
         costs[job.profile.name] += cost.connections
         chains[addresses[0]] += cost.seconds
         within_s = max(within_s, bound_of(cost))
+        slowest_s = max(slowest_s, bounds.of(job, rate))
     return FleetPlan(
         targets=counts.total(),
         hosts=len(chains),
         connections=costs.total(),
         least_s=max(chains.values(), default=0.0),
         within_s=within_s,
+        slowest_s=slowest_s,
         most=asked.most,
         by_profile=tuple((name, count, costs[name]) for name, count in counts.most_common()),
         refused=tuple(refused),
@@ -82,24 +81,29 @@ def _resolved(job: TargetSettings, asked: FleetSettings) -> tuple[tuple[str, ...
     return addresses, why_not(addresses, asked)
 
 
-def cost_of(job: TargetSettings, rate: float | None) -> Plan:
-    """What one target costs, were its server to answer at once."""
+def slowest(job: TargetSettings) -> Pacing:
+    """A server that is as slow as it may be to be measured at all."""
+    waits_s = max(job.how.patience.server, job.how.patience.answer)
+    return Pacing(waits_s, waits_s)
+
+
+def cost_of(job: TargetSettings, rate: float | None, pacing: Pacing = AT_ONCE) -> Plan:
+    """What one target costs; unless told otherwise, were its server to answer at once."""
     sequences = in_fleets(_chosen(job), job)
     how = replace(job.how, rate=rate, patience=replace(job.how.patience, idle=idle_limit(job)))
     usual = ELSEWHERE if rate else ON_LOOPBACK
     limits = ConnectionLimits(how.connections or job.profile.connections or usual, how.concurrency)
     missing = {cell: cell.trials for cell in plan(sequences, how)}
     room = Room(limits.most, limits.working)
-    return plan_of(missing, how, Pacing(0.0, 0.0), room, begun=_PREFLIGHT)
-
-
-def bound_of(cost: Plan) -> float:
-    """Seconds after which a target's time is over, whatever its server does."""
-    return TIMES * max(cost.seconds, cost.patient_seconds or 0.0) + MORE_S
+    return plan_of(missing, how, pacing, room, begun=_PREFLIGHT)
 
 
 class Bounds:
-    """How long each target may take. Those that are measured alike are planned once."""
+    """How long each target may take, were it as slow as it may be.
+
+    How slow it is `campaign.trials` sees, and gives it no longer than that takes. Targets that are
+    measured alike are planned once.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Hashable, float] = {}
@@ -109,7 +113,7 @@ class Bounds:
         how = replace(job.how, identity=ANONYMOUS)
         alike = job.profile.name, job.sequences, job.login, job.idle_s, how, rate
         if alike not in self._known:
-            self._known[alike] = bound_of(cost_of(job, rate))
+            self._known[alike] = bound_of(cost_of(job, rate, slowest(job)))
         return self._known[alike]
 
 

@@ -23,6 +23,7 @@ from tlsprobe.campaign.connections import LoopLag
 from tlsprobe.campaign.garbage import COLLECT_EVERY
 from tlsprobe.campaign.guess_protocol import recognised
 from tlsprobe.campaign.one_target import probe
+from tlsprobe.campaign.pace import in_time
 from tlsprobe.campaign.progress import Silent
 from tlsprobe.campaign.resume import read_earlier
 from tlsprobe.campaign.run import jobs_of
@@ -102,7 +103,12 @@ class _Worker:
             resume=order.folder if order.goes_on else None,
             typed=order.typed,
         )
-        (job,) = jobs_of(await recognised(asked, progress.note))
+        begun, within = trio.current_time(), order.settings.how.within
+        looks, name = lambda: recognised(asked, progress.note), str(order.settings.target)
+        (job,) = jobs_of(await in_time(within, looks, name))
+        if within is not None:
+            left = max(0.0, within - (trio.current_time() - begun))
+            job = replace(job, settings=replace(job.settings, within=left))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
         run = await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
         if unwritten := next((note for note in run.notes if UNWRITABLE in note), ""):

@@ -106,7 +106,8 @@ class FleetPlan:
     """What a fleet would open: ``by_profile`` are profile, targets and connections.
 
     ``least_s`` is the time of the host with most to do, whose targets come one after the other;
-    ``within_s`` is how long the one target takes that is given most time, whatever its server does;
+    ``within_s`` is how long the one target may take that is given most time, whatever its server
+    does, if it answered at once in the preflight; ``slowest_s`` if it hardly did in time.
     ``refused`` are targets that must not or cannot be probed, each with why.
     """
 
@@ -115,6 +116,7 @@ class FleetPlan:
     connections: int
     least_s: float
     within_s: float
+    slowest_s: float
     most: int
     by_profile: tuple[tuple[str, int, int], ...]
     refused: tuple[tuple[str, str], ...] = ()

@@ -131,11 +131,14 @@ class SharedCaptures:
             await found.backend.settle()
 
     async def _sniffer(self, where: Where, candidates: tuple[str, ...]) -> _Interface:
-        """The sniffer of an interface, started for the first who needs it."""
+        """The sniffer of an interface, started for the first who needs it.
+
+        Where one has broken off, the next who needs it gets another.
+        """
         name = where.interface.name
         async with self._opening:
             known = self._interfaces.get(name)
-            if known is None:
+            if known is None or (known.backend is not None and known.backend.broken):
                 known = await self._nursery.start(self._sniff, where, candidates)
                 self._interfaces[name] = known
         return known

@@ -373,7 +373,8 @@ def plan_page(plan: FleetPlan) -> Page:
                     "time",
                     f"at least {how_long(plan.least_s)}: the longest chain of one host;"
                     f" at most {counted(plan.most, 'target')} at once, and"
-                    f" {how_long(plan.within_s)} for any of them",
+                    f" {how_long(plan.within_s)} for any that answers quickly at first,"
+                    f" {how_long(plan.slowest_s)} for the slowest that --patience lets through",
                 ),
             )
         ),
