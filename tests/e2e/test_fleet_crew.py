@@ -21,7 +21,7 @@ from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
 from tlsprobe.fleet import crew
 from tlsprobe.fleet.asked import FleetSettings, target_settings
 from tlsprobe.fleet.crew import Crew
-from tlsprobe.fleet.orders import Ended, Order
+from tlsprobe.fleet.orders import Ended, Lost, Order
 from tlsprobe.fleet.targets import read_targets
 from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.fleet import FleetTarget
@@ -38,7 +38,7 @@ class Probed:
     folder: Path
     wanted: bool = True
     stopped: bool = False
-    ended: list[Ended | None] = field(default_factory=list)
+    ended: list[Ended | Lost | None] = field(default_factory=list)
     thread: threading.Thread | None = None
 
     def begin(self, crew: Crew, target: FleetTarget, *sequences: str) -> Probed:
@@ -62,7 +62,7 @@ class Probed:
             return False
         return any(isinstance(fact, TrialFact) for fact in RecordedFacts(file).read())
 
-    def result(self) -> Ended | None:
+    def result(self) -> Ended | Lost | None:
         assert self.thread is not None
         self.thread.join(PATIENCE)
         (ended,) = self.ended
@@ -128,7 +128,9 @@ def test_a_process_that_hangs_is_killed_and_another_takes_its_place(
     one.wanted = False
     assert one.result() is None
     ended = other.result()
-    assert ended is not None and ended.failure == "the process that probed it died"
+    assert isinstance(ended, Lost)
+    assert ended.reason == "the process that probed it died"
     third = Probed(tmp_path / "c").begin(made, targets[0], "terminate")
     ended = third.result()
-    assert ended is not None and ended.failure == ""
+    assert isinstance(ended, Ended)
+    assert ended.failure == ""

@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
 
 from tlsprobe.behaviours import behaviours_of
-from tlsprobe.campaign.settings import Settings
+from tlsprobe.campaign.capturing import capturing
+from tlsprobe.campaign.settings import RunSettings, Settings
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.facts.file import FACTS_FILE
-from tlsprobe.fleet.asked import FleetSettings
+from tlsprobe.fleet import worker
+from tlsprobe.fleet.asked import FleetSettings, target_settings
 from tlsprobe.fleet.coordinator import LOAD, Coordinator, _Turn
 from tlsprobe.fleet.ledger import Ledger
-from tlsprobe.fleet.orders import Ended
+from tlsprobe.fleet.orders import Ended, Lost, Order, Word, unpacked
 from tlsprobe.fleet.worker import ended_by
 from tlsprobe.model.fleet import FleetFacts, FleetTarget, State
 from tlsprobe.model.judgement import Doubt, Verdict
-from tlsprobe.model.run import TIME_IS_OVER, Run
+from tlsprobe.model.run import CAPTURE_ENDED, TIME_IS_OVER, WENT_AWAY, Run
 from tlsprobe.model.waiver import Waiver
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, encode_run, read_run
+from tlsprobe.sniff.backends import UNWRITABLE
 from tlsprobe.waiving import standing
 
 MEASURED = Path("tests/data/judged/rude")
@@ -110,6 +115,67 @@ def test_a_target_whose_time_is_over_is_done_in_part_and_not_driven_again(ledger
     (answer,) = ledger.answers()
     assert (answer.state, answer.reason, answer.is_in_part) == (State.DONE, why, True)
     assert (one.again, one.done) == ([], 1)
+
+
+def test_a_server_that_went_away_is_measured_in_part(ledger: Ledger) -> None:
+    one = coordinator(ledger)
+    run, folder = measured(one, spoiled=False)
+    why = f"{WENT_AWAY} and refused connections for 15 s"
+    first, *others = run.cells
+    left = replace(first, verdict=Verdict.INCONCLUSIVE, reason=why)
+    gone = replace(run, cells=(left, *others), notes=(f"{why}: 7 trials not driven",))
+    one.keep(ledger.claim(1), gone, folder)
+    (answer,) = ledger.answers()
+    assert (answer.reason, answer.is_in_part) == (why, True)
+
+
+@pytest.mark.parametrize("reason", ["the capturing process ended", UNWRITABLE, ""])
+def test_a_run_that_was_not_captured_to_its_end_is_no_answer(
+    reason: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = coordinator(ledger)
+    run, folder = measured(one, spoiled=False)
+    note = f"{CAPTURE_ENDED}: {reason}"
+    said: list[Word] = []
+
+    async def recognised(asked: RunSettings, _: object) -> RunSettings:
+        await trio.lowlevel.checkpoint()
+        return asked
+
+    async def probe(*_: object) -> Run:
+        await trio.lowlevel.checkpoint()
+        return replace(run, notes=(note,)) if reason else run
+
+    async def send_all(data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        said.extend(unpacked(bytearray(data)))
+
+    monkeypatch.setattr(worker, "recognised", recognised)
+    monkeypatch.setattr(worker, "probe", probe)
+    works: Any = worker._Worker(SimpleNamespace(send_all=send_all), None, capturing)  # type: ignore[arg-type]
+    settings = target_settings(FleetTarget("127.0.0.1:443"), one.asked)
+    trio.run(works.obey, Order(1, settings, folder, "typed"))
+    expected: dict[str, Word] = {
+        "the capturing process ended": Lost(1, note),
+        UNWRITABLE: Ended(1, note, no_room=True),
+        "": Ended(1),
+    }
+    assert said == [expected[reason]]
+    assert folder.exists() is (not reason)
+
+
+def test_what_was_lost_is_measured_once_more_and_says_why(ledger: Ledger) -> None:
+    one = coordinator(ledger)
+    lost = Lost(1, "the process that probed it died")
+    one.turns[1] = _Turn(ledger.claim(1), one.folder_of(1), frozenset())
+    one.hears(lost)
+    because = f"measured again: {lost.reason}"
+    assert list(one.waiting) == [(1, because)]
+    one.turns[1] = _Turn(ledger.claim(1, because), one.folder_of(1), frozenset())
+    one.hears(lost)
+    states = [attempt.state for attempt in ledger.attempts()[1]]
+    assert states == [State.LOST, State.FAILED]
+    assert ledger.attempts()[1][-1].reason == f"{lost.reason}, twice"
 
 
 def test_a_full_disk_is_not_what_becomes_of_a_target(ledger: Ledger) -> None:

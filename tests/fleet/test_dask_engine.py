@@ -208,6 +208,19 @@ def test_a_worker_whose_disk_is_full_says_so_wherever_it_finds_out(
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_worker_lost_is_not_the_targets_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = SimpleNamespace(state=SimpleNamespace(tasks={}))
+    lost = Lost(1, "the capture ended early: the capturing process ended")
+    crew = SimpleNamespace(probe=lambda *_, **__: ((), lost))
+    monkeypatch.setattr(dask_task, "is_first", lambda _: True)
+    monkeypatch.setattr(dask_task, "get_worker", lambda: worker)
+    monkeypatch.setattr(dask_task, "_crew", lambda: crew)
+    word = taken(dask_task.measure(parcel()), tmp_path / "run")
+    assert word == Lost(ORDER.target, lost.reason)
+
+
 def test_another_error_of_a_workers_disk_is_not_a_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise OSError(errno.EACCES, "Permission denied", "run")

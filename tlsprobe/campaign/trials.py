@@ -38,7 +38,7 @@ from tlsprobe.model.facts import (
     PlannedCell,
     ReachedFact,
 )
-from tlsprobe.model.run import TIME_IS_OVER, CellPlan, JudgedTrial, Plan, Trial
+from tlsprobe.model.run import CAPTURE_ENDED, TIME_IS_OVER, CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, is_commanded, spoken
@@ -459,7 +459,7 @@ class _Campaign:
         """The campaign's answer, as far as it has come."""
         notes = list(self.notes)
         if self.capture.broken:
-            notes.append(f"the capture ended early: {self.capture.broken}")
+            notes.append(f"{CAPTURE_ENDED}: {self.capture.broken}")
         address = endpoint(*numeric(self.reached.address))
         judged = self.judgement.answer()
         spent = Plan(

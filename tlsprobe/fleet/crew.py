@@ -15,7 +15,7 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.fleet.embedded import Embedded
-from tlsprobe.fleet.orders import Ended, Order, Said, Word
+from tlsprobe.fleet.orders import Ended, Lost, Order, Said, Word
 
 ALLOWED = "tlsprobe_allowed"
 """The metric of a worker of Dask that says how many targets it may probe at once."""
@@ -36,7 +36,7 @@ class Crew:
     def __init__(self, workers: int, most: int) -> None:
         self._engine = Embedded(workers, most)
         self._numbers = count(1)
-        self._heard: dict[int, SimpleQueue[Ended | Said]] = {}
+        self._heard: dict[int, SimpleQueue[Ended | Lost | Said]] = {}
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
         self._failure = "the processes that probe have ended"
@@ -52,13 +52,13 @@ class Crew:
 
     def probe(
         self, order: Order, is_wanted: Callable[[], bool], is_stopped: Callable[[], bool]
-    ) -> tuple[tuple[str, ...], Ended | None]:
-        """Probe a target: the notes, and how it ended; None if nobody wants it any more.
+    ) -> tuple[tuple[str, ...], Ended | Lost | None]:
+        """Probe a target: the notes, and what came of it; None if nobody wants it any more.
 
         Once it ``is_stopped`` it ends by itself, with what it has measured. Waits; to be called
         from any thread.
         """
-        number, heard = next(self._numbers), SimpleQueue[Ended | Said]()
+        number, heard = next(self._numbers), SimpleQueue[Ended | Lost | Said]()
         self._heard[number] = heard
         try:
             self._call(self._engine.order, replace(order, target=number))
@@ -71,10 +71,10 @@ class Crew:
     def _listen(
         self,
         number: int,
-        heard: SimpleQueue[Ended | Said],
+        heard: SimpleQueue[Ended | Lost | Said],
         is_wanted: Callable[[], bool],
         is_stopped: Callable[[], bool],
-    ) -> tuple[tuple[str, ...], Ended | None]:
+    ) -> tuple[tuple[str, ...], Ended | Lost | None]:
         notes: list[str] = []
         was_stopped = False
         while is_wanted():
@@ -87,7 +87,7 @@ class Crew:
                 if self.is_over:
                     raise trio.RunFinishedError from None
                 continue
-            if isinstance(word, Ended):
+            if isinstance(word, Ended | Lost):
                 return tuple(notes), word
             notes.append(word.note)
         self._call(self._give_up, number)
@@ -110,7 +110,7 @@ class Crew:
         self._engine.kill(number)
 
     def _hear(self, word: Word) -> None:
-        if isinstance(word, Ended | Said):
+        if isinstance(word, Ended | Lost | Said):
             heard = self._heard.get(word.target)  # once: its thread may take it away meanwhile
             if heard is not None:
                 heard.put(word)

@@ -282,6 +282,8 @@ class DaskEngine:
             self._hears(Said(order.target, note))
         if returned.repeated:
             word: Word = Lost(order.target, "a worker had begun it, and died")
+        elif returned.lost:
+            word = Lost(order.target, returned.failure)
         elif returned.failure:
             full = f"a worker at {task.worker}: " if returned.no_room else ""
             word = Ended(order.target, full + returned.failure, returned.no_room)

@@ -28,7 +28,7 @@ from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import FleetSettings, addresses_of, why_not
 from tlsprobe.fleet.crew import ALLOWED, Crew
 from tlsprobe.fleet.findings import has_findings
-from tlsprobe.fleet.orders import Order
+from tlsprobe.fleet.orders import Lost, Order
 from tlsprobe.report.document import RUN_FILE
 from tlsprobe.version import VERSION
 
@@ -58,7 +58,7 @@ class Returned:
     """What came of it: files of the results folder, or else ``failure`` says why there are none.
 
     ``repeated``: the attempt had been begun before, so that nothing was done. ``no_room``: the
-    worker's disk is full.
+    worker's disk is full. ``lost``: what was measured is, and the target has nothing to do with it.
     """
 
     files: Files
@@ -66,6 +66,7 @@ class Returned:
     notes: tuple[str, ...] = ()
     repeated: bool = False
     no_room: bool = False
+    lost: bool = False
 
 
 def measure(parcel: Parcel) -> Returned:
@@ -133,6 +134,8 @@ def _measured(parcel: Parcel, folder: Path) -> Returned:
     notes, ended = _crew().probe(order, is_wanted, is_stopped=lambda: key in _STOPPED)
     if ended is None:
         return Returned({}, "nobody waited for it any more")
+    if isinstance(ended, Lost):
+        return Returned({}, ended.reason, notes, lost=True)
     if ended.failure:
         return Returned({}, ended.failure, notes, no_room=ended.no_room)
     files, left_out = packed_files(folder, parcel.asked.keep)

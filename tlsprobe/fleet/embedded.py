@@ -18,7 +18,7 @@ import trio
 
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.fleet.guard import Guard
-from tlsprobe.fleet.orders import Ended, Lag, Order, Stop, Word, packed, words
+from tlsprobe.fleet.orders import Ended, Lag, Lost, Order, Stop, Word, packed, words
 from tlsprobe.model.target import Ports
 
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -125,7 +125,7 @@ class Embedded:
     ) -> None:
         """Have a process with ports of its own; in the place of one that dies comes another.
 
-        The targets of one that dies have failed for that reason. Raises CannotMeasure when each
+        What those of one that dies had measured is lost. Raises CannotMeasure when each
         dies before it says a word.
         """
         silent = 0
@@ -147,7 +147,7 @@ class Embedded:
                     await _ended(process)
             self._processes.remove(one)
             for target in sorted(one.targets):
-                self._hears(Ended(target, "the process that probed it died"))
+                self._hears(Lost(target, "the process that probed it died"))
             silent = 0 if one.heard else silent + 1
         raise CannotMeasure("the processes that probe end at once", "see what they wrote")
 
@@ -158,7 +158,7 @@ class Embedded:
             one.heard = True
             if isinstance(word, Lag):
                 self.guard = self.guard.after(word.seconds, self._ordered, time.monotonic())
-            if isinstance(word, Ended):
+            if isinstance(word, Ended | Lost):
                 one.targets.discard(word.target)
             self._hears(word)
 

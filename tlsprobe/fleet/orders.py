@@ -57,7 +57,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Who obeyed an order is gone, and with it what was measured; ``reason`` says how."""
+    """What was measured is lost, through no fault of the target; ``reason`` says how."""
 
     target: int
     reason: str

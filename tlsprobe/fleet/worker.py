@@ -31,7 +31,8 @@ from tlsprobe.campaign.settings import RunSettings, TargetSettings
 from tlsprobe.drive.tcp import only_from
 from tlsprobe.errors import NoRoom, TlsprobeError, no_room_in
 from tlsprobe.fleet.asked import in_fleets
-from tlsprobe.fleet.orders import Ended, Lag, Order, Said, Stop, Word, packed, words
+from tlsprobe.fleet.orders import Ended, Lag, Lost, Order, Said, Stop, Word, packed, words
+from tlsprobe.model.run import CAPTURE_ENDED
 from tlsprobe.model.target import Ports
 from tlsprobe.profiles import load_profile
 from tlsprobe.sniff.backends import UNWRITABLE
@@ -39,6 +40,10 @@ from tlsprobe.sniff.shared import shared_captures
 
 REPORTS_EVERY = 0.25
 """Seconds between two reports of the event loop's lag."""
+
+
+class _Blind(TlsprobeError):  # noqa: N818 - it reads as the sentence that it is
+    """What was measured is worth nothing, and not because of the target."""
 
 
 class _Worker:
@@ -87,6 +92,8 @@ class _Worker:
             stop.set()
         try:
             await self.probe(order, stop)
+        except _Blind as blind:
+            await self.say(Lost(order.target, blind.message))
         except Exception as error:
             await self.say(ended_by(order.target, error))
         else:
@@ -111,9 +118,9 @@ class _Worker:
             job = replace(job, settings=replace(job.settings, within=left))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
         run = await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
-        if unwritten := next((note for note in run.notes if UNWRITABLE in note), ""):
+        if blind := next((note for note in run.notes if note.startswith(CAPTURE_ENDED)), ""):
             shutil.rmtree(order.folder, ignore_errors=True)
-            raise NoRoom(unwritten)
+            raise (NoRoom if UNWRITABLE in blind else _Blind)(blind)
         await progress.told()
 
     def settings(self, order: Order) -> TargetSettings:

@@ -435,6 +435,12 @@ class Plan:
     if_crowded: int | None = None
 
 
+CAPTURE_ENDED = "the capture ended early"
+"""How the note begins of a run that was not captured to its end."""
+
+WENT_AWAY = "the server went away during the run"
+"""How the note begins of a run whose server did not come back, and why cells were not driven."""
+
 TIME_IS_OVER = "this target's time was over"
 """How the note begins of a run whose server took longer than it was given."""
 
