@@ -86,6 +86,29 @@ def test_what_cannot_be_asked_is_said_once_and_fails_nothing(
     assert verdict_exit([moot(run_with(INCONCLUSIVE))], "warn") == 3  # and nothing was measured
 
 
+def test_an_end_that_crossed_our_first_step_is_one_with_the_response_where_others_are() -> None:
+    """On a busy machine it depends on the moment which of them it is called."""
+    mixed = {"ended-with-response": 1, "overtaken": 1, "ended-before-start": 1}
+    cells = [replace(cell, trials=3, left_out=mixed) for cell in run_with(INCONCLUSIVE).cells]
+    run = run_with(PASS)
+    assert verdict_exit([replace(run, cells=(*run.cells, *cells))], "warn") == 0
+    never = [replace(cell, left_out={"overtaken": 3}) for cell in cells]
+    assert verdict_exit([replace(run, cells=(*run.cells, *never))], "warn") == 1
+
+
+@pytest.mark.parametrize("verdicts", [(INCONCLUSIVE,), (PASS, INCONCLUSIVE)])
+def test_a_server_that_ends_before_anything_begins_is_told_by_what_it_does(
+    verdicts: tuple[Verdict, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_with(*verdicts)
+    cells = [replace(c, left_out={"ended-before-start": 1}) for c in run.cells]
+    print_unmeasured([replace(run, cells=tuple(cells))], "warn", allow_unmeasured=False)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert "ends connections by itself before a sequence begins" in first
+    print_unmeasured([run], "warn", allow_unmeasured=False)
+    assert "by itself" not in capsys.readouterr().err
+
+
 def test_one_trial_that_was_to_be_had_leaves_its_cell_unmeasured() -> None:
     run = moot(run_with(PASS, INCONCLUSIVE))
     cells = tuple(replace(cell, trials=2) for cell in run.cells)

@@ -129,12 +129,24 @@ def test_an_end_right_behind_the_response_is_no_idle_timeout() -> None:
     assert "idle_to_end" not in judgement.timing_us
 
 
+@pytest.mark.parametrize(("quiet", "timer"), [(0.2, False), (5, True)])
+def test_a_server_that_speaks_unasked_and_ends_at_once_has_no_timer(
+    quiet: float, *, timer: bool
+) -> None:
+    """Daytime, on a busy machine; behind a longer silence the same words are a farewell."""
+    judgement = judge(play(step("await"), silence(quiet), S.data(12) + S.notify(), S.fin()), WAITS)
+    assert judgement.doubt is (None if timer else Doubt.WITH_RESPONSE)
+    assert ("idle_to_end" in judgement.timing_us) is timer
+
+
 # --- sequences that the server overtook -----------------------------------------------------------
 
 
-def test_a_server_that_ended_first_answers_nothing_of_our_close() -> None:
-    trace = play(S.notify() + S.fin(), C.notify(), step("close_notify"), C.fin(), step("fin"))
-    assert judge(trace).doubt is Doubt.OVERTAKEN
+@pytest.mark.parametrize(("quiet", "doubt"), [(1, Doubt.OVERTAKEN), (0.01, Doubt.WITH_RESPONSE)])
+def test_a_server_that_ended_first_answers_nothing_of_our_close(quiet: float, doubt: Doubt) -> None:
+    """Right behind its response it does so each time, though no word of a raw protocol says so."""
+    ours = (C.notify(), step("close_notify"), C.fin(), step("fin"))
+    assert judge(play(silence(quiet), S.notify() + S.fin(), *ours)).doubt is doubt
 
 
 @pytest.mark.parametrize("kind", [RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED])

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.cli.console import err, say
-from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER
+from tlsprobe.model.judgement import FAIL_ON, NO_ANSWER, Doubt
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.model.waiver import Waiver, WaiverState, WaiverUse
 from tlsprobe.report.plurals import counted
@@ -14,6 +14,7 @@ from tlsprobe.report.waivers import describe_waiver
 from tlsprobe.waiving import standing_verdict
 
 _NOTHING_MEASURED = 3
+_ENDS_EARLY = "the server ends connections by itself before a sequence begins"
 
 
 def verdict_exit(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: bool = False) -> int:
@@ -35,6 +36,9 @@ def print_unmeasured(runs: Sequence[Run], fail_on: str, *, allow_unmeasured: boo
     cells = list(_unmeasured(runs))
     if not cells:
         return
+    early = sum(Doubt.ENDED_EARLY in cell.left_out for cell in cells)
+    if early > len(cells) / 2:
+        say(err(), f"note: {_ENDS_EARLY}: so it did in {counted(early, 'cell')}")
     asked = sum(cell.role == "asked" for run in runs for cell in run.cells)
     kinds = Counter(str(cell.verdict) for cell in cells)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

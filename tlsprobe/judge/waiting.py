@@ -60,7 +60,8 @@ def _doubt_of_acting(trace: Trace, closing: Closing) -> Doubt | None:
     """The same of a sequence that is to end the connection itself."""
     if not _is_overtaken(trace, closing):
         return Doubt.NO_LIMIT if _met_no_limit(trace) else None
-    return Doubt.WITH_RESPONSE if _is_said_to_end(trace) else Doubt.OVERTAKEN
+    brought = _is_said_to_end(trace) or ends_with_response(trace, closing)
+    return Doubt.WITH_RESPONSE if brought else Doubt.OVERTAKEN
 
 
 def _met_no_limit(trace: Trace) -> bool:
@@ -91,7 +92,7 @@ def waited_of(trace: Trace, closing: Closing) -> dict[str, float]:
     if mark is None or _acted_before(closing, end):
         return {}
     quiet = _silence(trace, mark, closing, end)
-    if _is_with_response(trace, quiet):
+    if _is_with_response(trace, quiet) or _is_with_first_word(closing, end, quiet):
         return {}
     found = {"idle_to_end": quiet.since_exchange / 1000}
     if quiet.since_accept is not None:
@@ -153,7 +154,8 @@ def ends_with_response(trace: Trace, closing: Closing) -> bool:
     end, mark = closing.server_began, trace.drive.mark
     if end is None or mark is None or _acted_before(closing, end):
         return False
-    return _is_with_response(trace, _silence(trace, mark, closing, end))
+    quiet = _silence(trace, mark, closing, end)
+    return _is_with_response(trace, quiet) or _is_with_first_word(closing, end, quiet)
 
 
 def met_no_timer(trace: Trace, closing: Closing) -> bool:
@@ -173,6 +175,16 @@ def met_no_timer(trace: Trace, closing: Closing) -> bool:
 
 def _is_with_response(trace: Trace, quiet: Silence) -> bool:
     return _is_said_to_end(trace) or quiet.since_exchange < _MOMENT_NS
+
+
+def _is_with_first_word(closing: Closing, end: WireEvent, quiet: Silence) -> bool:
+    """Whether a server that nobody had asked said something and ended it, both at once.
+
+    It may take its time for that; no timer that says farewell is as short.
+    """
+    told = closing.wire_events[: end.place]
+    spoke = bool(told) and all(e.side is Side.SERVER and e.letter == "d" for e in told)
+    return spoke and quiet.since_exchange < LONG_NS
 
 
 def _is_said_to_end(trace: Trace) -> bool:

@@ -252,6 +252,9 @@ class Example:
     ladder: tuple[LadderLine, ...]
 
 
+_ENDED_FIRST = (Doubt.WITH_RESPONSE, Doubt.OVERTAKEN, Doubt.ENDED_EARLY)
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A sequence in one TLS version: all its trials, counted.
@@ -289,10 +292,12 @@ class Cell:
     def is_moot(self) -> bool:
         """Whether the server ended each trial with its response: nothing else can be asked there.
 
-        It is no want of packets or of time, and the next run will not know more.
+        It is no want of packets or of time, and the next run will not know more. Some such ends
+        may have come before we looked.
         """
-        ended = self.left_out.get(Doubt.WITH_RESPONSE, 0)
-        return self.verdict is Verdict.INCONCLUSIVE and 0 < self.trials == ended
+        ended = sum(self.left_out.get(doubt, 0) for doubt in _ENDED_FIRST)
+        told = self.verdict is Verdict.INCONCLUSIVE and Doubt.WITH_RESPONSE in self.left_out
+        return told and 0 < self.trials == ended
 
     @property
     def is_unmeasured(self) -> bool:
