@@ -11,6 +11,7 @@ from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
+from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict
 from tlsprobe.model.knowledge import NOTHING_KNOWN, CellEnds, Knowledge, Visible
 from tlsprobe.model.run import (
@@ -39,6 +40,10 @@ HALF_CLOSE_CUT = play(C.request() + C.notify(), S.partial(), S.notify() + S.fin(
 UNREACHED = play(S.fin(), failure="the server refused our certificate", stage=Stage.HANDSHAKE)
 HOLED = replace(CLEAN, coverage=Coverage.HOLES)
 HOLED_RESET = replace(RESET, coverage=Coverage.HOLES)
+
+
+STARVED = play(silence(5), gives_up("in time"), failure="not in time", stage=Stage.HANDSHAKE)
+"""Of which we had no processor, if that is known."""
 
 
 def disagreeing() -> Trace:
@@ -73,6 +78,20 @@ def cell(*traces: Trace, path_alive: bool | None = None) -> Cell:
 
 
 # --- verdict -------------------------------------------------------------------------------------
+
+
+def test_trials_for_which_we_had_no_processor_are_left_out_of_their_cell() -> None:
+    """One made the cell of a correct server an error, among nineteen that passed."""
+    load = Load(1, 1, stalled_ns=5_000_000_000)
+    starved = judged(STARVED, 9, Knowledge(load=load))
+    some_close = plan(Verb.CLOSE_NOTIFY)
+    among = cell_of(MeasuredCell(some_close, (*trials(*[CLEAN] * 9), starved)))
+    assert (among.verdict, among.left_out) == (Verdict.PASS, {"busy": 1})
+    alone = cell_of(MeasuredCell(some_close, (starved,)))
+    assert alone.verdict is Verdict.INCONCLUSIVE
+    assert alone.reason is not None
+    assert "busy" in alone.reason
+    assert cell(STARVED).verdict is Verdict.ERROR
 
 
 @pytest.mark.parametrize(
@@ -367,7 +386,7 @@ def test_what_breaks_a_rule_while_we_wait_breaks_it() -> None:
 
 
 def test_a_close_that_the_server_overtook_answers_nothing() -> None:
-    overtaken = play(S.notify() + S.fin(), C.notify(), step("close_notify"))
+    overtaken = play(silence(1), S.notify() + S.fin(), C.notify(), step("close_notify"))
     found = cell(overtaken)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.reason is not None

@@ -23,7 +23,7 @@ from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Judgement, Outcome, Verdict
 from tlsprobe.model.knowledge import Knowledge, Timer
 from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial
-from tlsprobe.model.trace import Coverage, EventKind, Mark, RecordKind, Trace
+from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Mark, RecordKind, Stage, Trace
 
 STEPS = "request; terminate; close_notify; drain"
 
@@ -188,6 +188,26 @@ def test_patience_that_ran_out_while_everything_was_slow_is_none(slow: dict[str,
     assert judgement.doubt is Doubt.BUSY
     assert judgement.results == ()
     assert waiting(5.0, **slow).doubt is None
+
+
+@pytest.mark.parametrize(
+    ("stalled_s", "ran_out", "doubt"),
+    [(4.9, True, Doubt.BUSY), (2.0, True, None), (4.9, False, None)],
+    ids=["no processor", "some of the time", "the server refused us"],
+)
+def test_a_handshake_for_which_we_had_no_processor_is_no_servers_fault(
+    stalled_s: float, *, ran_out: bool, doubt: Doubt | None
+) -> None:
+    """Five in 2,640 trials of a correct server, beside eight busy processes."""
+    story = silence(5), gives_up("in time")
+    trace = play(*story, failure="not finished in time", stage=Stage.HANDSHAKE, asked=False)
+    events = [e for e in trace.drive.events if ran_out or e.kind is not EventKind.GAVE_UP]
+    left = DriverEvent(trace.drive.events[-1].time_ns, EventKind.LEFT)
+    trace = replace(trace, drive=replace(trace.drive, events=(*events, left)))
+    load = Load(1, 1, stalled_ns=round(stalled_s * 1e9))
+    assert judge(trace, Knowledge(load=load)).doubt is doubt
+    ended = play(*story, S.fin(), failure="not finished in time", stage=Stage.HANDSHAKE)
+    assert judge(ended, Knowledge(load=load)).doubt is None
 
 
 def held(stalled_s: float) -> Judgement:

@@ -531,6 +531,11 @@ class Connection:
         self.note(EventKind.GAVE_UP, reason)
         raise GivenUp(reason)
 
+    def run_out(self, failure: str) -> NoReturn:
+        """End here because our patience did, and not because of anything that came."""
+        self.note(EventKind.GAVE_UP, failure)
+        self.give_up(failure)
+
     def with_words(self, failure: str) -> str:
         """A failure with what the server has said of an answer that did not become whole."""
         so_far = self.conversation.so_far

@@ -122,7 +122,7 @@ def cannot_shake_hands(connection: Connection) -> NoReturn:
         failure = f"the server {how} the connection during the handshake"
         connection.give_up(failure + _ASKED * asked, _CERTIFICATE_HINT if asked else None)
     else:
-        connection.give_up("the server did not finish the handshake in time")
+        connection.run_out("the server did not finish the handshake in time")
 
 
 def cannot_greet(connection: Connection, before: str) -> NoReturn:
@@ -143,7 +143,7 @@ def cannot_greet(connection: Connection, before: str) -> NoReturn:
         connection.give_up(connection.with_words(failure))
     else:
         did = "went on and on" if _talks(connection) else "said nothing more"
-        connection.give_up(connection.with_words(f"the server {did} before {before}"))
+        connection.run_out(connection.with_words(f"the server {did} before {before}"))
 
 
 def _talks(connection: Connection) -> bool:

@@ -148,7 +148,7 @@ def _verdict(
     Where nothing wrong was seen, nor anything that answers, it is no pass.
     """
     results = {finding.result for finding in findings}
-    if Result.ERROR in results or any(j.outcome.failed for j in _with_room(said)):
+    if Result.ERROR in results or any(map(_is_error, _with_room(said))):
         return Verdict.ERROR
     died = Result.FAIL in results and path_alive is False  # which breaks no rule of closing
     if died or not said or not all(j.conclusive for j in said):
@@ -158,6 +158,11 @@ def _verdict(
     return Verdict(next(worst, Verdict.INCONCLUSIVE if silent else Verdict.PASS))
 
 
+def _is_error(judgement: Judgement) -> bool:
+    """Whether the trial did not come to its sequence, and not for want of a processor of ours."""
+    return judgement.outcome.failed and judgement.doubt is not Doubt.BUSY
+
+
 def _reason(measured: MeasuredCell, verdict: Verdict, findings: tuple[Finding, ...]) -> str | None:
     """Why there is no answer, with in how many trials; None where there is one."""
     judged = measured.trials
@@ -165,7 +170,7 @@ def _reason(measured: MeasuredCell, verdict: Verdict, findings: tuple[Finding, .
         return measured.gone or _NOT_MEASURED
     if verdict not in {Verdict.ERROR, Verdict.INCONCLUSIVE}:
         return None
-    failures = Counter(t.failure for t in judged if t.failure and t.judgement.outcome.failed)
+    failures = Counter(t.failure for t in judged if t.failure and _is_error(t.judgement))
     if verdict is Verdict.ERROR:
         broken = (f.text for f in findings if f.result is Result.ERROR)
         found = [*failures.most_common(1), *((text, 1) for text in broken)]

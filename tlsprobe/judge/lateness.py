@@ -45,6 +45,9 @@ TIMES_SLOWER = 4
 STRAIN_NS = 50_000_000
 """Waiting for a processor that is never much, whatever the trial's length."""
 
+_STARVED = 0.75
+"""The share of a trial that we waited for a processor, from which on all of it is our doing."""
+
 _PASSED_OVER = SHAPES | {Verb.SIGNAL}
 """Verbs that take no time, and of which nothing goes over the connection."""
 
@@ -145,6 +148,19 @@ def is_strained(trace: Trace, closing: Closing, load: Load | None) -> bool:
         return False
     span = events[-1].time_ns - events[0].time_ns
     return load.stalled_ns > max(STRAIN_NS, span // TIMES_SLOWER)
+
+
+def is_starved(trace: Trace, closing: Closing, load: Load | None) -> bool:
+    """Whether we ran out of patience before the sequence, and had hardly a processor meanwhile.
+
+    The server may have been ready in a moment: it was we who did not come to our part of the
+    handshake, or to reading what it had said.
+    """
+    events = trace.drive.events
+    ran_out = trace.drive.failure is not None and trace.drive.did(EventKind.GAVE_UP) is not None
+    if load is None or not ran_out or closing.server_end is not None:
+        return False
+    return load.stalled_ns >= _STARVED * (events[-1].time_ns - events[0].time_ns)
 
 
 def _ended_in_passing(trace: Trace, closing: Closing) -> bool:

@@ -21,6 +21,7 @@ from tlsprobe.judge.ladder import ladder_of
 from tlsprobe.judge.lateness import (
     TIMES_SLOWER,
     gave_up_reading,
+    is_starved,
     is_strained,
     late_step,
     slowest_ns,
@@ -204,7 +205,9 @@ def _doubt(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None
         return Doubt.SERVER_GONE
     if trace.drive.ended_early:
         return Doubt.ENDED_EARLY
-    return None if trace.drive.failure is not None else doubt_of(trace, closing, knowledge)
+    if trace.drive.failure is not None:
+        return Doubt.BUSY if is_starved(trace, closing, knowledge.load) else None
+    return doubt_of(trace, closing, knowledge)
 
 
 def _may_have_died(trace: Trace, closing: Closing, since_ns: int) -> bool:
