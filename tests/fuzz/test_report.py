@@ -145,6 +145,17 @@ def test_a_close_that_harms_another_connection_is_told_and_replayed(tmp_path: Pa
     jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
 
 
+def test_failures_that_are_broken_alike_are_told_as_one_kind() -> None:
+    other = replace(FAILURE, steps="send; terminate; drain", like=1)
+    run = replace(RUN, failures=(FAILURE, other, replace(FAILURE, steps="fin; drain")))
+    assert headline(run).startswith("3 failures of 2 kinds in 10 examples")
+    assert "as failure 1" in on_terminal(fuzz_page(run))
+    assert headline(replace(run, failures=(FAILURE,))).startswith("1 failure in")
+    kept = msgspec.json.decode(encode_fuzz(run))["failures"]
+    assert [one.get("like") for one in kept] == [None, 1, None]
+    jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
+
+
 def test_a_failure_beside_another_close_is_not_the_known_one() -> None:
     assert _known(HARMED, (HARMED,)).known
     assert not _known(HARMED, (FAILURE,)).known

@@ -10,8 +10,20 @@ import trio
 
 from tests.fuzz.test_properties import seen as observed
 from tlsprobe.fuzz.observation import Observation
-from tlsprobe.fuzz.trying import Counts, Prober, _unread
-from tlsprobe.model.trace import Coverage, Drive, Flag, Record, RecordKind, Segment, Side, Stage
+from tlsprobe.fuzz.trying import Counts, Prober, _begun_late_s, _unread
+from tlsprobe.language import parse
+from tlsprobe.model.fuzz import Example
+from tlsprobe.model.trace import (
+    Coverage,
+    Drive,
+    Flag,
+    Mark,
+    Record,
+    RecordKind,
+    Segment,
+    Side,
+    Stage,
+)
 from tlsprobe.model.trace import Trace as Seen
 
 
@@ -41,6 +53,23 @@ FIN = Flag.ACK | Flag.FIN
 )
 def test_bytes_that_nobody_read(seen: Seen, unread: int) -> None:
     assert _unread(seen) == unread
+
+
+@pytest.mark.parametrize(
+    ("steps", "late_s"),
+    [
+        ("fin; drain", 0.25),
+        ("request; fin; drain", 0.25),
+        ("sleep 100ms; fin; drain", 0.0),
+        ("send upload; drain", 0.0),
+        ("connect; fin; drain", 0.0),
+    ],
+)
+def test_what_comes_late_where_nothing_was_to_come_before(steps: str, late_s: float) -> None:
+    ours = Segment(1, 1_250_000_000, Side.CLIENT, int(FIN), 100, 0, 0, 100, 64, 1, False)
+    drive = Drive(("h", 1), ("h", 2), Stage.SEQUENCE, (), (), mark=Mark(10**9, 100, 0))
+    begun = _begun_late_s(Example(parse(steps), "1.3"), Seen(drive, (ours,), Coverage.WHOLE))
+    assert begun == late_s
 
 
 QUIET = observed("fin; drain")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from tlsprobe.fuzz.properties import PROPERTIES, Needs
+from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs
 from tlsprobe.fuzz.suspects import Suspect, Suspects, severity
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.judge.rules import RULES
@@ -19,7 +20,12 @@ def failures_of(whose: Whose) -> tuple[FuzzFailure, ...]:
     """The failures of all targets, the gravest first."""
     every = [(suspect, seen, name) for seen, name in whose for suspect in seen.every()]
     every.sort(key=lambda one: severity(one[0].kind))
-    return tuple(_failure(seen, suspect, name) for suspect, seen, name in every)
+    first = dict[tuple[Kind, str], int]()
+    found = []
+    for number, (suspect, seen, name) in enumerate(every, 1):
+        like = first.setdefault((suspect.kind.in_any_version, name), number)
+        found.append(replace(_failure(seen, suspect, name), like=like if like < number else 0))
+    return tuple(found)
 
 
 def unrepeated_of(whose: Whose) -> tuple[Unrepeated, ...]:

@@ -37,7 +37,7 @@ from tlsprobe.model.run import Trial
 from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.target import Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind, Side, Stage, Trace
-from tlsprobe.model.verbs import RACES, TAKES_TIME, Verb
+from tlsprobe.model.verbs import RACES, TAKES_TIME, Form, Verb
 from tlsprobe.protocols import spoken
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff import capture as sniffer
@@ -118,11 +118,14 @@ def observation_of(
 def _begun_late_s(example: Example, trace: Trace) -> float:
     """How long our first packet took to come, in seconds, where nothing was to come before it.
 
-    To the server that is a pause, and it may have meant something to it.
+    To the server that is a pause, and it may have meant something to it. An upload takes as long as
+    it takes to make, each time.
     """
     steps, mark = example.sequence.steps, trace.drive.mark
     first = steps[1:2] if steps[0].verb is Verb.REQUEST else steps[:1]
     if mark is None or example.sequence.is_handshake or first[0].verb in TAKES_TIME:
+        return 0.0
+    if first[0].form is Form.UPLOAD:
         return 0.0
     ours = (s for s in trace.segments if s.side is Side.CLIENT and s.time_ns >= mark.time_ns)
     begun = next((s.time_ns for s in ours if s.end > mark.client or s.ends), mark.time_ns)

@@ -67,9 +67,10 @@ class FuzzFailure:
     ``provoked`` is what drew the reset or was left unread, ``kind_of_reset`` what the packets alone
     say of it. ``level`` is how binding the rule is, ``known``: a baseline has it. ``ends`` counts
     how its runs ended where they did not all end alike; ``other`` is the ladder of the one that it
-    differs from. ``target`` says whose failure it is where two targets were tried; empty where
-    there is one, or it is a difference of the two. ``waived`` is the reason why somebody accepts
-    it, empty for none.
+    differs from. ``like`` is the number of an earlier failure that breaks the same rule in the same
+    way by another close, 0 if there is none. ``target`` says whose failure it is where two targets
+    were tried; empty where there is one, or it is a difference of the two. ``waived`` is the reason
+    why somebody accepts it, empty for none.
     """
 
     property: str
@@ -102,6 +103,7 @@ class FuzzFailure:
     other: tuple[LadderLine, ...] = ()
     target: str = ""
     waived: str = ""
+    like: int = 0
 
 
 @dataclass(frozen=True, slots=True)

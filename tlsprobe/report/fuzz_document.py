@@ -27,7 +27,7 @@ _ANSWER = ("unrepeated", "excused", "ended_by", "starved", "coverage")
 _MORE = (
     *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
     *("rate", "versions", "together", "beside", "beside_tls", "provoked", "kind_of_reset"),
-    *("level", "other", "target", "waived"),
+    *("level", "other", "target", "waived", "like"),
 )
 
 _encoder = msgspec.json.Encoder()
@@ -132,6 +132,8 @@ def _comment(line: str) -> str:
 def _failure(failure: dict[str, Any]) -> dict[str, Any]:
     kept = {key: failure[key] for key in _FAILURE}
     kept |= {key: failure[key] for key in _MORE if failure[key] not in (None, [], {}, "")}
+    if not failure["like"]:
+        del kept["like"]
     if failure["known"]:
         kept["known"] = True
     for name in ("ladder", "other"):

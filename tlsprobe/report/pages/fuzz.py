@@ -47,6 +47,8 @@ def fuzz_page(run: FuzzRun) -> Page:
 def headline(run: FuzzRun) -> str:
     """What came out, in one line."""
     found = counted(len(run.failures), "failure") if run.failures else "no failure"
+    kinds = sum(not failure.like for failure in run.failures)
+    found += f" of {counted(kinds, 'kind')}" if kinds < len(run.failures) else ""
     against = f" against {run.against.name}" if run.against else ""
     examples, connections = counted(run.examples, "example"), counted(run.connections, "connection")
     tried = f"{examples}{against}, {connections}"
@@ -117,6 +119,8 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
         yield Field("target", failure.target)
     yield Field("broken", failure.text)
     yield Field("confirmed", describe_confirmation(failure))
+    if failure.like:
+        yield Field("alike", f"as failure {failure.like}: the same is broken, by another close")
     if failure.waived:
         yield Field("waived", failure.waived)
     if failure.together > 1:
