@@ -16,7 +16,7 @@ from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.folder import FuzzFolder, example_of_failure, fuzz_folder
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.rejudging import example_line
-from tlsprobe.fuzz.settings import LEAST_EXAMPLES, OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
+from tlsprobe.fuzz.settings import OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
 from tlsprobe.model.fuzz import FuzzFailure, FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
@@ -139,7 +139,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         unrepeated=fuzzed.unrepeated,
         excused=fuzzed.excused,
         ended_by=fuzzed.ended_by,
-        starved=not fuzzed.is_settled or measured < min(LEAST_EXAMPLES, job.settings.examples / 2),
+        starved=not fuzzed.is_settled or measured < job.settings.least,
         against=job.against.target if job.against else None,
         unmeasured=fuzzed.unmeasured,
         interrupted=fuzzed.interrupted,

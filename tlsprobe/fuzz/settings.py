@@ -23,6 +23,9 @@ OVER = 1.1
 LEAST_EXAMPLES = 100
 """Fewer measured examples say nothing about a server, unless it is half of those asked for."""
 
+FEWEST_EXAMPLES = 10
+"""Fewer say nothing, whatever was asked for, unless it was only one: a failure that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class FuzzSettings:
@@ -56,6 +59,13 @@ class FuzzSettings:
         """Whether anything that may be tried needs a shaper in the path."""
         replayed = self.replay is not None and self.replay.example.sequence.is_shaped
         return replayed or WIRE in self.chapters
+
+    @property
+    def least(self) -> float:
+        """So many examples have to be measured for the silence of a run to mean anything."""
+        if self.replay is not None:
+            return 1
+        return min(LEAST_EXAMPLES, max(FEWEST_EXAMPLES, self.examples / 2))
 
     def can_try(self, example: Example) -> bool:
         """Whether it does not need a shaper that is not there."""
