@@ -58,7 +58,7 @@ DIETS: Final = {
     "judge": ("model", "model.*", "errors"),
     "report": (
         *("model", "model.*", "errors", "spelling", "version"),
-        *("judge.rules", "judge.families", "judge.remedies"),
+        *("judge.rules", "judge.families", "judge.remedies", "judge.rule_remedies"),
         *("behaviours", "waiving", "catalogue", "catalogue.*"),
     ),
 }

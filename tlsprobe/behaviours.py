@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tlsprobe.catalogue import Entry, catalogue
 from tlsprobe.catalogue.closers import Closer, closer_of
 from tlsprobe.judge.families import Family, family_of
-from tlsprobe.judge.remedies import remedy_of_rule
+from tlsprobe.judge.rule_remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
 from tlsprobe.language import parse
 from tlsprobe.model.behaviour import (

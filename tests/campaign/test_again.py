@@ -29,8 +29,9 @@ from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.facts.file import FactsInMemory
 from tlsprobe.language import format_groups
-from tlsprobe.model.facts import CrowdedFact, Fact, Load, PlanFact, PlannedCell, TrialFact
+from tlsprobe.model.facts import CrowdedFact, Fact, PlanFact, PlannedCell, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Crowding, Trial
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import DriverEvent, EventKind, Stage, Trace

@@ -20,18 +20,17 @@ from tlsprobe.language import format_groups
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.facts import (
     Fact,
-    FarFact,
     KernelFact,
-    Load,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
-    ResetNumbers,
     TrialFact,
 )
+from tlsprobe.model.far_side import FarFact, ResetNumbers
 from tlsprobe.model.judgement import Confidence, Control, Doubt, Result, Verdict
 from tlsprobe.model.kernel import KernelReset
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Cell, Trial
 from tlsprobe.model.trace import Coverage, Stage, Trace
 

@@ -14,7 +14,7 @@ from tlsprobe.campaign.signalling import signalled
 from tlsprobe.catalogue import catalogue, lacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.lab.signalled import Signalled
-from tlsprobe.model.facts import Load
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import CellPlan, JudgedTrial, Trial
 from tlsprobe.model.sequence import Signal
 from tlsprobe.model.target import TlsVersion

@@ -29,7 +29,8 @@ from tlsprobe.drive.script import Patience, Route
 from tlsprobe.drive.script import drive as really_drive
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.facts.file import FactsInMemory, FactsStore
-from tlsprobe.model.facts import EndFact, Load, PathFact, TrialFact
+from tlsprobe.model.facts import EndFact, PathFact, TrialFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import TIME_IS_OVER, Plan
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion

@@ -17,8 +17,9 @@ from typing import NamedTuple
 from tests.prepared import run_tlsprobe
 from tests.servers import GENEROUS_S
 from tlsprobe.facts.file import FACTS_FILE, RecordedFacts
-from tlsprobe.model.facts import Load, TrialFact
+from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.judgement import Doubt, Outcome, Reader, Result
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Cell, Run, TrialLine
 from tlsprobe.model.trace import Side
 from tlsprobe.report.document import decode_run, read_run, read_trials

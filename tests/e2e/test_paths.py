@@ -25,7 +25,7 @@ from tlsprobe.lab.availability import Presence, availability
 from tlsprobe.lab.paths import CLIENT_SIDE, PATHS, SERVER_SIDE, LabPath, missing
 from tlsprobe.lab.paths_sides import rewrites
 from tlsprobe.lab.workspace import tools_folder
-from tlsprobe.model.facts import FarFact
+from tlsprobe.model.far_side import FarFact
 from tlsprobe.model.run import Run
 from tlsprobe.packets.decode import packets_in
 from tlsprobe.packets.frames import ETHERNET, Frame

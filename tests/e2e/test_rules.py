@@ -15,8 +15,9 @@ from tlsprobe.catalogue import catalogue
 from tlsprobe.drive.script import Patience
 from tlsprobe.facts.file import FactsInMemory
 from tlsprobe.judge.rules import RULES
-from tlsprobe.model.facts import Load, TrialFact
+from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.judgement import Result, RuleResult
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import JudgedTrial
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.profiles import load_profile

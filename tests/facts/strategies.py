@@ -9,19 +9,17 @@ from tlsprobe.model.facts import (
     EndFact,
     Fact,
     FactsHeader,
-    FarFact,
     KernelFact,
-    Load,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
-    Renaming,
-    ResetNumbers,
     RunFact,
     TrialFact,
 )
+from tlsprobe.model.far_side import FarFact, Renaming, ResetNumbers
 from tlsprobe.model.kernel import KernelReset
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import CaptureFacts, HostFacts, ServerFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import (

@@ -19,7 +19,8 @@ from tlsprobe.facts.codec import (
     encode_fact,
     encode_header,
 )
-from tlsprobe.model.facts import Fact, Load, TrialFact
+from tlsprobe.model.facts import Fact, TrialFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
 from tlsprobe.model.trace import Segment, Trace
 

@@ -26,7 +26,8 @@ from tlsprobe.errors import UsageError
 from tlsprobe.facts import file as facts_file
 from tlsprobe.facts.codec import encode_fact, encode_header
 from tlsprobe.facts.file import FACTS_FILE, FactsFile, FactsInMemory, RecordedFacts
-from tlsprobe.model.facts import Fact, Load, PathFact, TrialFact
+from tlsprobe.model.facts import Fact, PathFact, TrialFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
 
 TRACE = play(C.goodbye(), C.notify(), S.notify(), S.rst(active=True))

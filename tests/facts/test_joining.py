@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.judge.playbook import C, S, play
 from tlsprobe.facts.joining import joined
-from tlsprobe.model.facts import Fact, Load, PathFact, TrialFact
+from tlsprobe.model.facts import Fact, PathFact, TrialFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
 
 TRACE = play(C.notify(), S.notify() + S.fin())

@@ -19,9 +19,9 @@ from tlsprobe.judge.lateness import steps_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.judge.verdict import judge
 from tlsprobe.language import parse
-from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Judgement, Outcome, Verdict
 from tlsprobe.model.knowledge import Knowledge, Timer
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Cell, CellPlan, JudgedTrial, Trial
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Mark, RecordKind, Stage, Trace
 

@@ -21,7 +21,7 @@ from tlsprobe.judge.remedies import Situation, remedy_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause, Party
-from tlsprobe.model.facts import FarFact, ResetNumbers
+from tlsprobe.model.far_side import FarFact, ResetNumbers
 from tlsprobe.model.judgement import (
     Confidence,
     Judgement,

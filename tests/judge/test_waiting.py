@@ -16,9 +16,9 @@ from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.digest import digest_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.judge.waiting import waited_of
-from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Judgement, Outcome
 from tlsprobe.model.knowledge import Knowledge, Timer
+from tlsprobe.model.load import Load
 from tlsprobe.model.trace import Coverage, DriverEvent, EventKind, Remark, RemarkKind, Trace
 
 STEP_US = STEP_NS / 1000

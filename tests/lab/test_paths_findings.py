@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from tlsprobe.lab.paths_findings import PathFindings, after_closes, findings_of, notes_on
-from tlsprobe.model.facts import PathFact, Renaming, ResetNumbers
+from tlsprobe.model.facts import PathFact
+from tlsprobe.model.far_side import Renaming, ResetNumbers
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.frames import Frame
 from tlsprobe.packets.packet import Endpoint

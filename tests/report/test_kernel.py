@@ -7,8 +7,9 @@ from pathlib import Path
 from tests.judge.playbook import C, S, play
 from tests.report.kernel import agreement, kernel_page, lines, unprepared, write_page
 from tests.report.kernel_counts import Counted, read_counts
-from tlsprobe.model.facts import Fact, KernelFact, Load, ReachedFact, TrialFact
+from tlsprobe.model.facts import Fact, KernelFact, ReachedFact, TrialFact
 from tlsprobe.model.kernel import KernelReset
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
 from tlsprobe.model.trace import Side, Trace
 from tlsprobe.report.render_markdown import render_markdown

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import trio
 
-from tlsprobe.model.facts import Load
+from tlsprobe.model.load import Load
 
 _T = TypeVar("_T")
 

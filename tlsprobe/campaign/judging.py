@@ -27,18 +27,18 @@ from tlsprobe.language import parse
 from tlsprobe.model.facts import (
     CrowdedFact,
     Fact,
-    FarFact,
     GoneFact,
     KernelFact,
-    Load,
     PathFact,
     PlanFact,
     PlannedCell,
     ReachedFact,
     TrialFact,
 )
+from tlsprobe.model.far_side import FarFact
 from tlsprobe.model.judgement import Control, Judgement, LadderLine, Verdict, Word
 from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Knowledge, Silence, Timer
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import (
     Cell,
     CellPlan,

@@ -33,7 +33,8 @@ from tlsprobe.lab.clients import (
 from tlsprobe.lab.install import install
 from tlsprobe.lab.vendor import Started, running
 from tlsprobe.lab.workspace import Workspace, new_workspace
-from tlsprobe.model.facts import ClientFact, FactsHeader, Load, TrialFact
+from tlsprobe.model.facts import ClientFact, FactsHeader, TrialFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import JudgedTrial, Trial, stamp
 from tlsprobe.model.target import Target
 from tlsprobe.profiles import load_profile

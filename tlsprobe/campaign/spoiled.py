@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from tlsprobe.judge.idle import KINDS
 from tlsprobe.judge.waiting import LONG_NS
-from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import CellPlan, JudgedTrial
 from tlsprobe.model.trace import Drive, EventKind
 

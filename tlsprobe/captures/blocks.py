@@ -98,14 +98,14 @@ class Blocks:
         self._before += count
         self._summary.owners.extend([-1] * count)
 
-    def _take(self, batch: Batch, offsets: list[int]) -> bool:
+    def _take(self, batch: Batch, offsets: array[int]) -> bool:
         """Many at once; False where their times are beyond what a column holds."""
         first, behind = self._rows, self._rows + len(offsets)
         layout = layout_of(batch.order, batch.interface.link)
         if not layout.is_fixed:
             return False
         fields, buffer = _fields(batch.order, batch.interface.link), batch.buffer
-        rows = rows_at(buffer, np.array(offsets), fields)
+        rows = rows_at(buffer, np.array(offsets, np.int64), fields)
         if int(rows["high"].max()) * batch.high_ns + (batch.low_ns << 32) >= _LATEST_NS:
             return False
         into = slice(first, behind)

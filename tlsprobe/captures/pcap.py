@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,6 +45,8 @@ PCAP_MAGICS = {
     b"\xa1\xb2\x3c\x4d": (">", 1),
     b"\x4d\x3c\xb2\xa1": ("<", 1),
 }
+OFFSET = "Q"
+"""The type of an array of offsets: those of a million packets are passed on at once."""
 _ZEROS = bytes(SLACK)
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _WORD = 4
@@ -89,7 +92,7 @@ class Batch:
     interface: CapturedInterface
     high_ns: int
     low_ns: int
-    offsets: list[int] = field(default_factory=list)
+    offsets: array[int] = field(default_factory=lambda: array(OFFSET))
 
     def time_ns(self, offset: int) -> int:
         """When the packet at the offset was captured."""
@@ -258,8 +261,8 @@ class Walker:
             if captured > BLOCK_LIMIT:
                 self._broken(f"a packet of {captured} bytes")
         if offsets:
-            batch = Batch(buffer, self._order, self.interfaces[0], _SECOND, self._tick_ns, offsets)
-            self._batches.append(batch)
+            about = self._order, self.interfaces[0], _SECOND, self._tick_ns
+            self._batches.append(Batch(buffer, *about, array(OFFSET, offsets)))
         return at
 
     # pcapng: blocks, each with its length at both ends.
@@ -340,7 +343,9 @@ class Walker:
         if rest or interface.offset_s:
             self._odd_time(buffer, at, interface)
         else:
-            batch = Batch(buffer, self._order, interface, tick_ns << 32, tick_ns, [at])
+            batch = Batch(
+                buffer, self._order, interface, tick_ns << 32, tick_ns, array(OFFSET, (at,))
+            )
             self._batches.append(batch)
 
     def _odd_time(self, buffer: bytearray, at: int, interface: CapturedInterface) -> None:
@@ -356,7 +361,9 @@ class Walker:
     ) -> None:
         time_ns = min(max(time_ns, 0), _TIME_LIMIT)
         head = struct.pack("<QII", time_ns >> 32 | (time_ns & 0xFFFFFFFF) << 32, len(data), length)
-        self._batches.append(Batch(head + data + _ZEROS, "<", interface, 1 << 32, 1, [0]))
+        self._batches.append(
+            Batch(head + data + _ZEROS, "<", interface, 1 << 32, 1, array(OFFSET, (0,)))
+        )
 
     def _contents(self, kind: int, body: bytes) -> None:
         if kind == _SIMPLE_PACKET:

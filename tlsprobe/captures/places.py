@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from tlsprobe.captures.pcap import RECORD_HEAD, Batch
+from tlsprobe.captures.pcap import OFFSET, RECORD_HEAD, Batch
 
 RUN = 1 << 16
 """Behind so many bytes no more packets are read at once."""
@@ -31,7 +31,7 @@ class Places:
         if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
             self._fd = file.fileno()
         self._size = 0 if self._fd is None else os.fstat(self._fd).st_size
-        self._offsets = array("Q")
+        self._offsets = array(OFFSET)
         self._bases = array("Q")
         self._counts = array("Q")
         self._end = 0

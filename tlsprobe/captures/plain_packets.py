@@ -60,9 +60,10 @@ def packets(
         end = np.where(total > 0, total.astype(np.int64) + _IP, rows["length"])
         frame = offsets + RECORD_HEAD
         for (
-            is_plain, number, at_ns, key, seq, ack, flags, window, length, begin, behind,
-            ttl, ip_id, df, options, shared, alone,
+            row, is_plain, number, at_ns, key, seq, ack, flags, window, length, begin, behind,
+            ttl, ip_id, df, options, shared,
         ) in zip(
+            range(len(rows)),
             _is_plain(rows, start, end).tolist(),
             wanted[first : first + len(rows)].tolist(),
             time_ns.tolist(),
@@ -79,7 +80,6 @@ def packets(
             (rows["fragment"] & _DF != 0).tolist(),
             has_options.tolist(),
             rows["shared"].tolist(),
-            zip(frame.tolist(), captured.tolist(), rows["length"].tolist(), strict=True),
             strict=True,
         ):  # fmt: skip
             if is_plain:
@@ -90,7 +90,7 @@ def packets(
                     is_copy(copied, at_ns, 0, ip_id), "",
                 ))  # fmt: skip
                 continue
-            at, size, true_length = alone
+            at, size, true_length = int(frame[row]), int(captured[row]), int(rows["length"][row])
             placed = number, 0, at_ns, frames.ETHERNET, true_length, buffer[at : at + size]
             packet = other(placed)
             if packet is not None:

@@ -25,7 +25,7 @@ from tlsprobe.captures.packing import Packing, packing_of
 from tlsprobe.captures.pcap import PCAP_MAGICS
 from tlsprobe.captures.pieces import CHUNK, Pieces, Watch
 from tlsprobe.captures.reading import HINT, CaptureUnreadable, Kind, Reading
-from tlsprobe.captures.text_lines import is_text
+from tlsprobe.captures.text_kind import is_text
 
 SPOOL_LIMIT = 8 << 30
 """Of a stream that cannot go back this many bytes are copied to a temporary file."""

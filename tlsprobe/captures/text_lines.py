@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tlsprobe.captures.masked import may_be_masked, unmasked, without_blocks
 from tlsprobe.captures.passed_on import SOFT_BREAK, PassedOn, QuotedPrintable, row_begin
+from tlsprobe.captures.text_kind import encoding
 
 LINE_LIMIT = 1 << 16
 """Longer lines are cut there, like any other wrapped line."""
@@ -112,14 +113,6 @@ class Line(NamedTuple):
     torn: bool = False
 
 
-def is_text(head: bytes) -> bool:
-    """Whether an input that begins like this is text."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return True
-    odd = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f\b\x1b")
-    return bool(head) and odd * 100 <= len(head) and b"\0" not in head
-
-
 class TextLines:
     """Give it bytes of text, get lines. ``count`` is how many there were so far."""
 
@@ -137,7 +130,7 @@ class TextLines:
     def feed(self, data: bytes) -> Iterator[Line]:
         """The lines that are complete."""
         if self._decoder is None:
-            self._decoder = codecs.getincrementaldecoder(_encoding(data))("replace")
+            self._decoder = codecs.getincrementaldecoder(encoding(data))("replace")
         meant = data if self._mail is None else self._mail.feed(data)
         *whole, self._rest = (self._rest + self._decoder.decode(meant)).split("\n")
         for line in whole:
@@ -228,10 +221,6 @@ def _behind_log(line: str) -> int:
             break
         begin = logged.end()
     return begin
-
-
-def _encoding(head: bytes) -> str:
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
 
 def _is_ordinary(line: str) -> bool:

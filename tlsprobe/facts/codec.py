@@ -20,16 +20,16 @@ from tlsprobe.model.facts import (
     EndFact,
     Fact,
     FactsHeader,
-    FarFact,
     GoneFact,
     KernelFact,
-    Load,
     PathFact,
     PlanFact,
     ReachedFact,
     RunFact,
     TrialFact,
 )
+from tlsprobe.model.far_side import FarFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
 from tlsprobe.model.trace import (
     Coverage,

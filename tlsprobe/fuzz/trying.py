@@ -29,10 +29,11 @@ from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.language import format_groups
-from tlsprobe.model.facts import Load, TrialFact
+from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.fuzz import Example, FuzzCoverage
 from tlsprobe.model.judgement import Control, TcpEnd
 from tlsprobe.model.knowledge import AlertAlone, Knowledge
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
 from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.target import Target, TlsVersion

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from tlsprobe.judge.closing import FIN, RST, Closing, WireEvent
 from tlsprobe.judge.path import forged, is_treated
 from tlsprobe.judge.waiting import LONG_NS
-from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Reset
+from tlsprobe.model.load import Load
 from tlsprobe.model.trace import (
     Coverage,
     DriverEvent,

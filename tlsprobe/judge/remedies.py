@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tlsprobe.judge.families import Family
-from tlsprobe.judge.rules.rule import Rule
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import Provoked, Reset
-from tlsprobe.model.protocols import HTTP, may_be_http
+from tlsprobe.model.protocols import may_be_http
 from tlsprobe.model.trace import Side
 
 
@@ -302,40 +301,3 @@ _ROWS: dict[tuple[Cause, Side], Callable[[Situation], Remedy | None]] = {
     (Cause.UNREAD_AT_CLOSE, Side.CLIENT): _clients_unread,
     (Cause.DATA_AFTER_CLOSE, Side.CLIENT): _clients_data_after_close,
 }
-
-
-# --- rules ----------------------------------------------------------------------------------------
-
-_DELIVERS = frozenset({"INTEROP-DATA-LOST", "TLS13-HALF-CLOSE"})
-_LINGERS = frozenset({"HTTP-LINGER"})
-_IDLES = frozenset({"INTEROP-IDLE-RACE"})
-
-
-def remedy_of_rule(
-    rule: Rule, protocol: str = "", family: Family | None = None, *, client_ended: bool = True
-) -> Remedy | None:
-    """What helps against a breach of a rule, with the settings of the server at hand.
-
-    A setting for clients that end their direction while they ask cures nothing where none did:
-    ``client_ended`` is False then.
-    """
-    if rule.remedy is None or family is None or protocol not in HTTP:
-        return rule.remedy
-    also = tuple(_settings(rule.id, family, client_ended=client_ended))
-    return Remedy(rule.remedy.hurts, (*rule.remedy.advice, *also))
-
-
-def _settings(rule_id: str, family: Family, *, client_ended: bool) -> Iterator[Advice]:
-    if rule_id in _DELIVERS and family.heeds_abort and client_ended:
-        yield Advice(
-            Party.SERVER,
-            f"where {family.name} is a proxy, '{family.heeds_abort}' has it deliver what is owed"
-            " to a client that has ended its own direction.",
-        )
-    if rule_id in _LINGERS and family.lingers:
-        yield Advice(Party.SERVER, f"the setting of {family.name} is '{family.lingers}'.")
-    if rule_id in _IDLES and family.idle:
-        yield Advice(
-            Party.SERVER,
-            f"or raise {family.name}'s '{family.idle}' above the idle timeouts of clients.",
-        )

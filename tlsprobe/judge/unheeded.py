@@ -26,6 +26,8 @@ def unheeded_ends(trace: Trace) -> frozenset[int]:
 
 def _went_on(rst: Segment, prior: tuple[Segment, ...], later: tuple[Segment, ...]) -> bool:
     """Whether its receiver acknowledged something new that came of its sender afterwards."""
+    if not later:
+        return False
     own = (s for s in prior if s.side is rst.side and not s.rst)
     known = max((_behind(segment) for segment in own), default=-1)
     sent = None

@@ -21,7 +21,8 @@ from tlsprobe.lab.paths_sides import (
     to_server,
 )
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.facts import Fact, FarFact, PathFact, Renaming, ResetNumbers
+from tlsprobe.model.facts import Fact, PathFact
+from tlsprobe.model.far_side import FarFact, Renaming, ResetNumbers
 from tlsprobe.model.target import endpoint
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.decode import packets_in

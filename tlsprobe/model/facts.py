@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tlsprobe.model.far_side import FarFact
 from tlsprobe.model.kernel import KernelReset
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import CaptureFacts, HostFacts, Plan, ServerFacts, Tool, Trial
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Trace
@@ -61,20 +63,6 @@ class ReachedFact:
     server_says: str = ""
 
 
-class Load(NamedTuple):
-    """What else went on while a trial was driven.
-
-    ``at_start`` and ``at_end`` are the connections of ours that the server had open then.
-    ``lag_ns`` is the longest time by which our event loop was late meanwhile, ``stalled_ns`` for
-    how long our process was ready to run and had no processor (proc(5), schedstat).
-    """
-
-    at_start: int
-    at_end: int
-    lag_ns: int = 0
-    stalled_ns: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class TrialFact:
     """One driven connection."""
@@ -91,26 +79,6 @@ class PathFact:
     sequence: str
     tls: str
     alive: bool
-
-
-class ResetNumbers(NamedTuple):
-    """What names an RST on both sides of a router: its offsets, as a segment has them."""
-
-    start: int
-    ack: int | None
-
-
-class Renaming(NamedTuple):
-    """That a connection went on under another name on the far side of a router.
-
-    It reached the server as ``before``; packet ``packet`` of the far capture came from ``after``,
-    which had never shaken hands, and drew the RST in packet ``reset`` (None: nothing did).
-    """
-
-    before: str
-    after: str
-    packet: int
-    reset: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +105,6 @@ class GoneFact:
 
     since_ns: int | None
     because: str
-
-
-@dataclass(frozen=True, slots=True)
-class FarFact:
-    """What captures on both sides of a router tell of one connection.
-
-    ``client`` is its end on our side, ``began_ns`` the time of its SYN there. ``sent`` are RSTs of
-    the server that passed both sides, ``made`` those that came out on ours alone: the server never
-    sent them. ``swallowed`` counts packets of the client that did not come out on the far side.
-    """
-
-    client: str
-    began_ns: int
-    sent: tuple[ResetNumbers, ...] = ()
-    made: tuple[ResetNumbers, ...] = ()
-    renaming: Renaming | None = None
-    swallowed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from tlsprobe.model.facts import FarFact, Load
+from tlsprobe.model.far_side import FarFact
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.kernel import KernelReset
+from tlsprobe.model.load import Load
 
 
 class Visible(StrEnum):

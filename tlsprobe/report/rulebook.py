@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tlsprobe.behaviours import ends_while_asking
 from tlsprobe.judge.families import Family
-from tlsprobe.judge.remedies import remedy_of_rule
+from tlsprobe.judge.rule_remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.causes import cause_named
 from tlsprobe.model.run import CauseFacts

@@ -10,7 +10,7 @@ import pytest
 from tests.judge.playbook import C, S, play, silence
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.facts import FarFact, Renaming, ResetNumbers
+from tlsprobe.model.far_side import FarFact, Renaming, ResetNumbers
 from tlsprobe.model.judgement import Confidence, Control, Judgement, Level, Result
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Trace

@@ -29,7 +29,7 @@ from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.judge.causes.witnesses import is_vouched
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.facts import FarFact, ResetNumbers
+from tlsprobe.model.far_side import FarFact, ResetNumbers
 from tlsprobe.model.judgement import Confidence, Reset
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
 from tlsprobe.model.trace import Coverage, Side, Trace

@@ -17,7 +17,7 @@ from tlsprobe.judge.causes.table import Diagnosis
 from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.facts import FarFact, ResetNumbers
+from tlsprobe.model.far_side import FarFact, ResetNumbers
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.knowledge import Knowledge
 from tlsprobe.model.trace import Side

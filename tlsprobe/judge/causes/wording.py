@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.facts import Renaming
+from tlsprobe.model.far_side import Renaming
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Rewritten

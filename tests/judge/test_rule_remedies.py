@@ -1,0 +1,44 @@
+"""What helps against a breach of a rule: the settings of the server at hand, and of no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsprobe.judge.families import FAMILIES, Family, family_of
+from tlsprobe.judge.rule_remedies import remedy_of_rule
+from tlsprobe.judge.rules import RULES
+
+NGINX = family_of("nginx/1.22.1")
+SETTINGS = [
+    setting
+    for family in FAMILIES
+    for setting in (family.idle, family.lingers, family.resets, family.heeds_abort)
+    if setting
+]
+
+
+def advice_of(
+    rule: str, family: Family | None, protocol: str = "http1", *, client_ended: bool = True
+) -> str:
+    remedy = remedy_of_rule(RULES[rule], protocol, family, client_ended=client_ended)
+    assert remedy is not None
+    return " ".join(remedy.sentences)
+
+
+def test_what_delivers_behind_a_proxy_is_named_of_nginx_alone() -> None:
+    for rule in ("INTEROP-DATA-LOST",):
+        assert "proxy_ignore_client_abort on" in advice_of(rule, NGINX)
+        for other in (None, family_of("envoy"), family_of("Apache/2.4")):
+            assert "proxy_ignore" not in advice_of(rule, other)
+        assert "proxy_ignore" not in advice_of(rule, NGINX, "smtp")
+
+
+def test_what_delivers_to_a_client_that_has_ended_is_no_cure_where_none_had() -> None:
+    assert "proxy_ignore" not in advice_of("INTEROP-DATA-LOST", NGINX, client_ended=False)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_name_no_setting_of_any_server(rule: str) -> None:
+    remedy = RULES[rule].remedy
+    words = " ".join(remedy.sentences) if remedy else ""
+    assert not [setting for setting in SETTINGS if f"'{setting}'" in words]
