@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.captures.pasting import PLAIN, facts
 from tests.captures.test_logs import ROWS
-from tlsprobe.captures import text_learning, text_lines
+from tlsprobe.captures import text_learning, text_lines, text_reading
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.captures.reading import CaptureUnreadable
 
@@ -26,6 +26,12 @@ LISTED = [
     "ARP, Request who-has 192.0.2.1 tell 192.0.2.2, length 28",
     "    at com.example.Foo.bar(Foo.java:7)",
 ]
+HIDDEN = [
+    "4 0.003 192.0.2.2 192.0.2.1 TCP 66 443 > 40000 [FIN, ACK] Seq=1 Ack=1 Win=1 Len=0 TSval=1",
+    "5 0.004 192.0.2.1 192.0.2.2 HTTP 166 POST / HTTP/1.1",
+    "6 0.005 192.0.2.2 192.0.2.1 TCP 54 443 > 40000 [RST] Seq=2 Win=0 Len=0",
+]
+"""Of the request it is the RST behind it that tells what it acknowledged."""
 LINES = [*PLAIN, *LISTED, *(row[1] for row in ROWS)]
 ODD = [
     "",
@@ -80,3 +86,29 @@ def test_a_packet_that_two_pieces_share_is_found() -> None:
         whole = text[: (1 << 18) - line.index("Flags") - cut] + "\n" + line
         with open_capture_file(io.BytesIO(whole.encode())) as reading:
             assert reading.total == 1
+
+
+@given(st.lists(lines, min_size=1, max_size=12))
+def test_packets_that_were_kept_are_those_that_a_second_reading_finds(
+    given_lines: list[str],
+) -> None:
+    text = "\n".join([*LISTED[:2], *given_lines, *HIDDEN])
+    kept = answer(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_reading, "KEPT_LIMIT", 0)
+        assert answer(text) == kept
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_a_text_says_the_same_each_time_it_is_asked(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_reading, "KEPT_LIMIT", limit)
+    text = "\n".join([*LISTED[:3], *PLAIN, *reversed(LISTED[:2])])
+    with open_capture_file(io.BytesIO(text.encode())) as reading:
+        said = [
+            (facts(list(reading.packets())), reading.total, reading.disordered, [*reading.notes])
+            for _ in range(3)
+        ]
+    assert said[0] == said[1] == said[2]
+    assert any("put them in order" in note for note in said[0][3])

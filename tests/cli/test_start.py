@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.bench_start import SYN
+from tests.bench.fuzz_readers import pcap
 from tlsprobe.cli.verbs import VERBS, load
+from tlsprobe.packets import frames
 
 HEAVY = frozenset({"trio", "OpenSSL", "hypothesis", "scapy", "cryptography"})
 
@@ -48,3 +51,23 @@ def test_looking_something_up_starts_neither_an_event_loop_nor_tls(words: list[s
 def test_the_list_says_of_a_verb_what_its_own_help_begins_with(name: str) -> None:
     first = load(name).help.partition("\n\n")[0]
     assert " ".join(first.split()) == VERBS[name].help
+
+
+@pytest.mark.slow
+def test_a_capture_file_is_explained_without_what_reads_text_or_judges_runs(tmp_path: Path) -> None:
+    captured = tmp_path / "one.pcap"
+    captured.write_bytes(pcap("<", frames.RAW, SYN))
+    asked = "import sys; from tlsprobe.cli import main; sys.argv = ['tlsprobe', 'explain', %r]\n"
+    rest = "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", asked % str(captured) + rest]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    brought = set(ran.stderr.split())
+    assert "tlsprobe.explain.explainer" in brought
+    rooms = {
+        "model.run",
+        "model.facts",
+        "judge.rules",
+        "captures.text_lines",
+        "captures.pasted_text",
+    }
+    assert not brought & {f"tlsprobe.{room}" for room in rooms}

@@ -29,8 +29,8 @@ def may_be_masked(line: str) -> bool:
     before = line[:arrow]
     if "<" in before or line[arrow + 1 : arrow + 9].lstrip().startswith(_MARKS):
         return True
-    words = before.rsplit(None, 1)
-    return bool(words) and words[-1].startswith(_MARKS)
+    before = before.rstrip()
+    return before.startswith(_MARKS, before.rfind(" ") + 1)
 
 
 def unmasked(line: str) -> str:

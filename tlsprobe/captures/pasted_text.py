@@ -161,7 +161,7 @@ class PastedText:
         self.lacking += packet.lacking
         self._highest = max(packet.number, self._highest)
         self._number = max(packet.number, self._number + 1)
-        return packet._replace(number=self._number)
+        return Printed._make((self._number, *packet[1:]))
 
     def _read(self, *, final: bool) -> Iterator[Printed]:
         """The packets of the pending lines, but for those that may go on; keeps the rest."""

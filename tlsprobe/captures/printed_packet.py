@@ -311,7 +311,8 @@ def _numbers(after: str) -> _Numbers:
         behind = found.behind
         for place in breaks[:glued]:
             behind += place < behind
-        found = found._replace(behind=behind)
+        if glued:
+            found = found._replace(behind=behind)
         if found.whole:
             return found
         if not glued:

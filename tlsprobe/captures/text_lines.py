@@ -28,7 +28,7 @@ _TYPOGRAPHY = str.maketrans(
         **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008", " "),
         **dict.fromkeys("\u2009\u200a\u202f\u205f\u3000\f\v", " "),
         **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f", ""),
-        **dict.fromkeys("\u203a\u2192\u27a4\uff1e\u21d2", ">"),
+        **dict.fromkeys("\u203a\u27a4\uff1e\u21d2", ">"),
         **dict.fromkeys("\u00b7\u2022\u2024", "."),
         **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb`", '"'),
         **dict.fromkeys("\u2018\u2019", "'"),
@@ -43,6 +43,7 @@ _TYPOGRAPHY = str.maketrans(
         "\x00": " ",
     }
 )
+_ARROW = "\u2192"
 _MISREAD_ARROWS = "\u00e2\u2020\u2019", "\u0393\u00e5\u00c6", "\u00e2\u0086\u0092"
 """The bytes of an arrow, read as Windows-1252, code page 437 or Latin-1."""
 _COLOURS = re.compile(
@@ -185,7 +186,8 @@ class TextLines:
 
 def _pieces(line: str) -> list[str]:
     """The line, in pieces if it is very long or holds several packets of JSON."""
-    if "Seq=" in line or "Flags [" in line:
+    # Nearly no line has what a break begins with, and to look for breaks takes each character.
+    if ("<" in line or "\\" in line) and ("Seq=" in line or "Flags [" in line):
         ends = [found.end() for found in _BREAKS.finditer(line)]
         if ends and '"_index"' not in line:
             parts = [line[one:two] for one, two in pairwise([0, *ends, len(line)])]
@@ -237,6 +239,9 @@ def _plain(line: str, quotes: int) -> tuple[str, int, int]:
     """
     if "&" in line:
         line = html.unescape(html.unescape(line))
+    if _ARROW in line:
+        # Each row of tshark's has this one, and most have nothing else that is odd.
+        line = line.replace(_ARROW, ">")
     if not _is_ordinary(line):
         line = without_blocks(line)
         for arrow in _MISREAD_ARROWS:

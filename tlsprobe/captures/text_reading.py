@@ -17,10 +17,15 @@ CARRIED_LIMIT = 100_000
 """Of so many packets what the text calls their contents is kept."""
 
 
+KEPT_LIMIT = 50_000
+"""Texts of so many packets are not read a second time: each takes half a kilobyte until then."""
+
+
 class TextReading(Counts):
     """What tcpdump, tshark or Wireshark printed, perhaps long ago and through many hands."""
 
     kind: Kind = "text"
+    _kept: list[Printed] | None = None
 
     def learn(self) -> None:
         """Finds out what the numbers count from, and who sent what. Raises CaptureUnreadable."""
@@ -28,8 +33,8 @@ class TextReading(Counts):
         self._learned = Learned()
         self._lines = self._lists.lines
         if self._lists.may_hold:
-            for printed in self._printed():
-                self._learned.saw(printed)
+            self._kept = self._learn_numbers()
+            self._said = self.notes
         self._learned.conclude()
         logs = self._lists.logs
         if not self.total and logs.seen:
@@ -46,6 +51,20 @@ class TextReading(Counts):
             what = f"of {self.total} packets none could be read; {first}"
             raise CaptureUnreadable(f"{self.name}: {what}", hint)
 
+    def _learn_numbers(self) -> list[Printed] | None:
+        """What the numbers count from.
+
+        Returns the packets; None if there are very many, or another pass knows them better.
+        """
+        kept: list[Printed] | None = []
+        for printed in self._printed():
+            self._learned.saw(printed)
+            if kept is not None:
+                kept.append(printed)
+                if len(kept) > KEPT_LIMIT:
+                    kept = None
+        return None if self._lists.packet_list.knows_better else kept
+
     def summary(self) -> Summary:
         """Light facts of every flow."""
         summary = Summary()
@@ -56,10 +75,17 @@ class TextReading(Counts):
 
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
-        for packet in place(self._printed(), self._learned):
+        for packet in place(self._again(), self._learned):
             if wanted is None or wanted(packet.key):
                 yield packet
         self.notes += self._learned.notes
+
+    def _again(self) -> Iterator[Printed]:
+        """What `_printed` gave, whose counts still stand if it was kept."""
+        if self._kept is None:
+            return self._printed()
+        self.notes = [*self._said]
+        return iter(self._kept)
 
     def _printed(self) -> Iterator[Printed]:
         self._begin()

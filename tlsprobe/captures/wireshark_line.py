@@ -119,12 +119,13 @@ def read_row(line: str) -> Row | None:
         columns = _REMARKS.sub(" ", columns)
         if len(columns) > _MOST_COLUMNS:
             return None
-    ends = _ends(columns, _front_end(columns))
+    counted, times, at = _before_ends(columns)
+    ends = _ends(columns, at)
     if ends is None:
         if found:
             raise Unreadable("no source and destination stand before the ports")
         return None
-    front = _front(columns)
+    front = _told(counted, times, at)
     numbers = _tcp(found) if found else None
     ports = (int(ends["sport"]), int(ends["dport"])) if ends["sport"] and ends["dport"] else None
     return Row(
@@ -150,36 +151,31 @@ class _Front(NamedTuple):
     end: int
 
 
-def _front(columns: str) -> _Front:
-    """The number and the time; of several columns of time the one that tells most."""
+def _before_ends(columns: str) -> tuple[re.Match[str] | None, list[re.Match[str]], int]:
+    """The number, the times, and where they end, without a look at what they say."""
     counted = _NUMBER.match(columns)
     at = counted.end() if counted else 0
-    clock: str | None = None
-    time_ns = 0
+    times: list[re.Match[str]] = []
     for _ in range(_MOST_TIMES):
         found = TIME.match(columns, at)
         if found is None:
             break
+        times.append(found)
+        blanks = _BLANKS.match(columns, found.end())
+        at = blanks.end() if blanks else found.end()
+    return counted, times, at
+
+
+def _told(counted: re.Match[str] | None, times: list[re.Match[str]], end: int) -> _Front:
+    """What they say; of several columns of time the one that tells most."""
+    clock: str | None = None
+    time_ns = 0
+    for found in times:
         told = time_of_match(found)
         if clock is None or (told[0] in _ABSOLUTE and clock not in _ABSOLUTE):
             clock, time_ns = told
-        blanks = _BLANKS.match(columns, found.end())
-        at = blanks.end() if blanks else found.end()
     number = int(counted[1]) if counted and counted[1] else None
-    return _Front(number, clock, time_ns, at)
-
-
-def _front_end(columns: str) -> int:
-    """Where that ends, without a look at what it says."""
-    counted = _NUMBER.match(columns)
-    at = counted.end() if counted else 0
-    for _ in range(_MOST_TIMES):
-        found = TIME.match(columns, at)
-        if found is None:
-            break
-        blanks = _BLANKS.match(columns, found.end())
-        at = blanks.end() if blanks else found.end()
-    return at
+    return _Front(number, clock, time_ns, end)
 
 
 def _ends(columns: str, at: int) -> re.Match[str] | None:
@@ -192,7 +188,7 @@ def _ends(columns: str, at: int) -> re.Match[str] | None:
 
 def begins_row(line: str) -> bool:
     """Whether a line begins as one of a packet list does: number or time, and a source."""
-    front = _front(line)
+    front = _told(*_before_ends(line))
     source = _SOURCE.match(line, front.end)
     if source is None or (front.number is None and front.clock is None):
         return False
@@ -208,7 +204,7 @@ def is_clean(line: str, until: int) -> bool:
     if found is None:
         return False
     columns = _REMARKS.sub(" ", line[: found.start()])
-    ends = _ends(columns, _front(columns).end)
+    ends = _ends(columns, _before_ends(columns)[2])
     if ends is None or ends["protocol"] != "TCP" or ends["info"].strip():
         return False
     if bool(ends["sport"]) is not bool(ends["dport"]):

@@ -179,6 +179,11 @@ class PacketList:
             if own.first is not None and head is not None:
                 own.next = (own.first - max(own.octets - own.frames * head, 0)) % _WRAP
 
+    @property
+    def knows_better(self) -> bool:
+        """Whether rows have told something of rows before them: the next pass says it of those."""
+        return bool(self._fins or self._acks)
+
     def packet(self, row: Row) -> Printed | None:
         """The packet of a row; None if it is of another protocol than TCP. Raises Unreadable."""
         self._place += 1
