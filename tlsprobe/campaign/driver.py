@@ -25,7 +25,8 @@ from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
-from tlsprobe.model.facts import Load, TrialFact
+from tlsprobe.model.facts import TrialFact
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import CellPlan, Trial
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.model.trace import Drive
