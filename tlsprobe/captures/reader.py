@@ -11,6 +11,7 @@ by constants, whatever the input: a megabyte or two of it, and what `Summary` ho
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -115,9 +116,16 @@ def _recognised(name: str, file: BinaryIO, cut: str | None, watch: Watch | None 
         raise CaptureUnreadable(f"{name}: {ours}", own_hint(Path(name)))
     if not is_text(head):
         raise CaptureUnreadable(f"{name}: this is neither pcap, pcapng nor text", HINT)
+    from tlsprobe.captures.mail import is_mail, read_mail  # noqa: PLC0415 - brings email
     from tlsprobe.captures.text_reading import TextReading  # noqa: PLC0415 - brings many patterns
 
-    reading = TextReading(name, file, packing=packing, cut=cut)
+    mail = read_mail(Pieces(file, packing=packing)) if is_mail(head) else None
+    if mail is None:
+        reading = TextReading(name, file, packing=packing, cut=cut)
+    else:
+        reading = TextReading(name, io.BytesIO(mail.text), packing=None, cut=cut)
+        reading.told = mail.notes
+        file.close()
     reading.learn()
     return reading
 

@@ -73,9 +73,13 @@ class Reading(Protocol):
 
 
 class Counts:
-    """What every reading tells of its latest pass; ``watch`` is told how far that is."""
+    """What every reading tells of its latest pass; ``watch`` is told how far that is.
+
+    ``told`` are notes on the input as a whole.
+    """
 
     kind: Kind
+    told: tuple[str, ...] = ()
     watch: Watch | None = None
 
     def __init__(
@@ -93,7 +97,7 @@ class Counts:
         self.truncated: str | None = self._cut
         self.secrets: list[bytes] = []
         self.carried: dict[int, Carried] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = [*self.told]
 
     def _skip(self, sentence: str, count: int = 1) -> None:
         self.skipped += count

@@ -44,7 +44,7 @@ class TextReading(Counts):
             where = "its one line" if self._lines == 1 else f"none of its {self._lines} lines"
             no = "no" if self._lines == 1 else "a"
             said = f"{where} is {no} packet that tcpdump or Wireshark printed"
-            raise CaptureUnreadable(f"{self.name}: {said}", HINT)
+            raise CaptureUnreadable(f"{self.name}: {said}", "; ".join(self.told) or HINT)
         if self.total == self.skipped:
             hint = "print numbers (`tcpdump -n -S`, `tshark -n`), or give the capture file itself"
             first = (self.first_skipped or "").removeprefix(f"{self.name}: ")
