@@ -1,4 +1,4 @@
-"""Mail as it is stored: each trace once, however it was encoded, and nothing left out in silence."""
+"""Mail as it is stored: each trace once, however it was encoded, and nothing left out unsaid."""
 
 from __future__ import annotations
 
