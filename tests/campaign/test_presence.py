@@ -13,7 +13,7 @@ from tests.campaign.test_again import planned
 from tests.judge.playbook import C, S, play, silence, step
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.presence import GRACE_S, IN_A_ROW, LONGEST_S, STALLS_S, Presence
-from tlsprobe.model.facts import Fact, GoneFact, Load, PlanFact, TrialFact
+from tlsprobe.model.facts import Fact, GoneFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial

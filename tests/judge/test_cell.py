@@ -11,9 +11,9 @@ from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.spread import spread
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.facts import Load
 from tlsprobe.model.judgement import Confidence, Control, LadderLine, Level, Result, Verdict
 from tlsprobe.model.knowledge import NOTHING_KNOWN, CellEnds, Knowledge, Visible
+from tlsprobe.model.load import Load
 from tlsprobe.model.run import (
     BeforeAfter,
     Cell,
