@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.judge.playbook import Act, C, Line, S, gives_up, play, silence, step
-from tlsprobe.campaign.judging import CONTROL, JudgedRun, RunInJudgement, alone, judged_run
+from tlsprobe.campaign.controls import _VOUCHERS, vouchers
+from tlsprobe.campaign.judging import (
+    CONTROL,
+    JudgedRun,
+    RunInJudgement,
+    alone,
+    judged_run,
+    plan_of,
+)
 from tlsprobe.catalogue import catalogue, control_of
 from tlsprobe.language import format_groups
 from tlsprobe.model.causes import Cause
@@ -50,6 +58,7 @@ ALERT_RESET = play(C.notify(), S.notify(), S.rst(active=True))
 LEFT, WITHOUT = "terminate-close-notify", "terminate"
 """A close that may leave something unread, and its control."""
 
+ALERTED = S.notify() + S.fin()
 ALONE = "close-notify-only"
 """A close in which our alert is all that we send."""
 
@@ -458,6 +467,33 @@ def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() 
     assert said(*(between(fact, "127.0.0.1", "127.0.0.1") for fact in answered)) is Result.FAIL
     own = (between(fact, "192.0.2.2", "192.0.2.2") for fact in answered)
     assert said(*own) is Result.FAIL  # this machine's own address
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_ends_that_may_be_a_proxys_want_a_close_that_no_proxy_answers(tls: str) -> None:
+    """Whoever asks for idle connections alone learns whose the end is all the same."""
+    cells = [plan_of(planned(name, tls=tls)) for name in ("fin-only", *_VOUCHERS)]
+    asked, alert, hello = cells
+    answered = [trial("fin-only", n, play(C.fin(), S.fin()), tls) for n in range(3)]
+
+    def wants(*facts: Fact) -> bool:
+        run = RunInJudgement()
+        for fact in (PlanFact((planned("fin-only", tls=tls),)), *facts):
+            run.learn(fact)
+        return run.wants_vouchers(asked)
+
+    assert [cell.sequence.groups for cell in vouchers(asked)] == [
+        cell.sequence.groups for cell in (alert, hello)
+    ]
+    assert not list(vouchers(next(vouchers(asked))))  # a control asks for no other
+    assert wants(*answered)
+    assert not wants(*(between(fact, "127.0.0.1", "127.0.0.1") for fact in answered))
+    assert not wants(*(trial("fin-only", n, play(C.fin(), ALERTED), tls) for n in range(3)))
+    plan = PlanFact((planned(ALONE, CONTROL, tls),))
+    bare = [trial(ALONE, n, play(C.notify(), S.fin()), tls) for n in range(3)]
+    assert not wants(*answered, plan, *bare)
+    polite = [trial(ALONE, n, play(C.notify(), ALERTED), tls) for n in range(3)]
+    assert wants(*answered, plan, *polite)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from tlsprobe.campaign.judging import CONTROL
-from tlsprobe.catalogue import alert_alone, alert_only, control_of
+from tlsprobe.catalogue import alert_alone, alert_only, catalogue, control_of
 from tlsprobe.judge.causes import is_doubtful, is_open
 from tlsprobe.judge.rules import wants_alert_alone
 from tlsprobe.language import format_groups
 from tlsprobe.model.judgement import Judgement
 from tlsprobe.model.run import CellPlan
 from tlsprobe.model.sequence import Sequence
+from tlsprobe.model.verbs import Verb
 
 CONTROL_TRIALS = 3
 """Connections spent on a control that the user did not ask for."""
@@ -25,6 +26,20 @@ def possible_controls(cell: CellPlan) -> Iterator[CellPlan]:
     for control in (control_of(sequence), alert_only(sequence), alert_alone(sequence)):
         if control is not None:
             yield _planned(control, cell)
+
+
+def vouchers(cell: CellPlan) -> Iterator[CellPlan]:
+    """Closes that no proxy which speaks TCP alone answers by itself, in a cell's TLS version.
+
+    A server that ends those without an alert is taken to end others so as well. Where nothing but
+    idle connections and FINs of ours was asked for, nothing else says whose the end was.
+    """
+    if cell.role != CONTROL and not cell.sequence.uses(Verb.ABORT):
+        for name in _VOUCHERS:
+            yield _planned(catalogue()[name].sequence, cell)
+
+
+_VOUCHERS = ("close-notify-only", "close-notify-after-hello")
 
 
 def controls_for(cell: CellPlan, said: Collection[Judgement]) -> Iterator[CellPlan]:

@@ -451,6 +451,13 @@ class RunInJudgement:
         """Whether somebody tried if connections still work after the trials of a cell."""
         return (plan.sequence.name, plan.tls) in self._paths
 
+    def wants_vouchers(self, plan: CellPlan) -> bool:
+        """Whether a cell's ends without an alert may be a proxy's, for all that the run knows."""
+        name = plan.sequence.name, plan.tls
+        ends = (self._known[place] for place in self._places[name])
+        doubted = any(known.digest.wordless and not known.alone.near for known in ends)
+        return doubted and not self._is_wordless(plan.tls)
+
     def load_of(self, trial: Trial) -> Load:
         """What else went on while a trial was driven."""
         return self._known[self._latest[trial]].alone.load or Load(1, 1)

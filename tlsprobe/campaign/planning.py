@@ -131,17 +131,20 @@ def plan_of(
         for paced in (pacing, _patient(pacing, settings))
     )
     again = cells if measurable is None else measurable
+    far = settings.rate is not None  # as many as come are opened on this machine alone
     least = connections / settings.rate if settings.rate else 0.0
-    controlled = (connections + most_controls(again)) / settings.rate if settings.rate else 0.0
-    controls = _controls_s(wanted_controls(again), settings, _patient(pacing, settings), working)
+    with_controls = connections + most_controls(again, far=far)
+    controlled = with_controls / settings.rate if settings.rate else 0.0
+    wanted = wanted_controls(again, far=far)
+    controls = _controls_s(wanted, settings, _patient(pacing, settings), working)
     quick, patient = spans
     return Plan(
         connections,
         at_once,
         round(max(quick, least), 1),
         round(max(quick, patient + controls, controlled), 1),
-        with_repeats=connections + most_repeats(again, room.a_round),
-        if_crowded=connections + most_if_crowded(again, most),
+        with_repeats=connections + most_repeats(again, room.a_round, far=far),
+        if_crowded=connections + most_if_crowded(again, most, far=far),
     )
 
 

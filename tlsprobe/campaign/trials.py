@@ -17,7 +17,7 @@ import trio
 
 from tlsprobe.campaign.again import calm, room_unseen, uncrowd
 from tlsprobe.campaign.capturing import Capturing, capturing
-from tlsprobe.campaign.controls import controls_for
+from tlsprobe.campaign.controls import controls_for, vouchers
 from tlsprobe.campaign.driver import Driver, Ended
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
 from tlsprobe.campaign.pace import Place, cancel_at, in_time, unless_stopped
@@ -277,7 +277,8 @@ class _Campaign:
                 yield cell
                 continue
             said = [trial.judgement for trial in self.judgement.trials(cell)]
-            for added in controls_for(cell, said):
+            vouching = vouchers(cell) if self.judgement.wants_vouchers(cell) else ()
+            for added in (*controls_for(cell, said), *vouching):
                 if (added.sequence.groups, added.tls) in known:
                     continue
                 known.add((added.sequence.groups, added.tls))
