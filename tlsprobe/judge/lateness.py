@@ -150,15 +150,15 @@ def is_strained(trace: Trace, closing: Closing, load: Load | None) -> bool:
     return load.stalled_ns > max(STRAIN_NS, span // TIMES_SLOWER)
 
 
-def is_starved(trace: Trace, closing: Closing, load: Load | None) -> bool:
+def is_starved(trace: Trace, load: Load | None) -> bool:
     """Whether we ran out of patience before the sequence, and had hardly a processor meanwhile.
 
     The server may have been ready in a moment: it was we who did not come to our part of the
-    handshake, or to reading what it had said.
+    handshake, or to reading what it had said. That it ends the connection when we leave is no news.
     """
     events = trace.drive.events
     ran_out = trace.drive.failure is not None and trace.drive.did(EventKind.GAVE_UP) is not None
-    if load is None or not ran_out or closing.server_end is not None:
+    if load is None or not ran_out:
         return False
     return load.stalled_ns >= _STARVED * (events[-1].time_ns - events[0].time_ns)
 

@@ -206,7 +206,7 @@ def _doubt(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None
     if trace.drive.ended_early:
         return Doubt.ENDED_EARLY
     if trace.drive.failure is not None:
-        return Doubt.BUSY if is_starved(trace, closing, knowledge.load) else None
+        return Doubt.BUSY if is_starved(trace, knowledge.load) else None
     return doubt_of(trace, closing, knowledge)
 
 
