@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tlsprobe.errors import UsageError
 from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Phase
-from tlsprobe.protocols.http1 import HEAD_LIMIT, Http1, Http1Settings, http1
+from tlsprobe.protocols.http1 import HEAD_LIMIT, UPLOAD, Http1, Http1Settings, http1
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (
@@ -258,6 +258,17 @@ def test_nothing_a_server_says_raises(pieces: list[bytes]) -> None:
     conversation = feed(asked(3), pieces)
     conversation.ended()
     assert conversation.answered <= 3
+
+
+def test_an_upload_is_made_once_for_all_connections_of_a_target_and_not_kept_for_each_target() -> (
+    None
+):
+    makes = http1(Http1Settings(), "a.example", None)
+    one, same = makes(), makes()
+    assert one.upload() is same.upload()
+    assert one.upload().endswith(bytes(UPLOAD))
+    assert f"\r\nContent-Length: {UPLOAD}\r\n".encode() in one.upload()
+    assert sum(len(words or b"") for words in one._messages) < HEAD_LIMIT
 
 
 def test_a_large_body_is_not_held() -> None:

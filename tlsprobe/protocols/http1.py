@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from typing import Annotated, NamedTuple
 
@@ -71,13 +72,22 @@ class Http1Settings(ProtocolSettings):
 
 
 class Messages(NamedTuple):
-    """The requests that a connection can be asked to make, ready for the wire."""
+    """The requests that a connection can be asked to make, ready for the wire.
+
+    Of an upload it is the head alone: many targets are probed at once, and bodies are large.
+    """
 
     request: bytes
     last_request: bytes
     large: bytes | None
-    upload: bytes
+    upload_head: bytes
     guarded: bytes | None
+
+
+@lru_cache(maxsize=1)
+def _with_body(head: bytes) -> bytes:
+    """An upload; that of the last target is kept, since its connections all send it."""
+    return head + bytes(UPLOAD)
 
 
 class Http1(Conversation):
@@ -139,7 +149,7 @@ class Http1(Conversation):
     def upload(self) -> bytes:
         """A POST with a body beyond what servers take where nothing expects one."""
         self.owe()
-        return self._messages.upload
+        return _with_body(self._messages.upload_head)
 
     def ended(self) -> None:
         """Complete a response that is delimited by the end; another one stays cut short."""
@@ -267,7 +277,7 @@ def http1(settings: Http1Settings, host: str, port: int | None) -> Callable[[], 
         _head("GET", settings.path, where, ("Connection", "keep-alive")),
         _head("GET", settings.path, where, ("Connection", "close")),
         _head("GET", settings.large, where) if settings.large else None,
-        _head("POST", settings.path, where, ("Content-Length", str(UPLOAD))) + bytes(UPLOAD),
+        _head("POST", settings.path, where, ("Content-Length", str(UPLOAD))),
         _head("GET", settings.guarded, where) if settings.guarded else None,
     )
     return lambda: Http1(messages)
