@@ -393,6 +393,15 @@ def test_http_rules_need_http_to_have_been_spoken(protocol: str) -> None:
     assert silent["TLS13-NOTIFY"].result is FAIL
 
 
+@pytest.mark.parametrize("more", [C.data(1), C.notify()], ids=["data", "another alert"])
+def test_an_rst_for_what_came_behind_our_alert_is_none_for_an_incomplete_close(more: Line) -> None:
+    """HAProxy resets for the byte that it leaves unread, and takes our alert and FIN as an end."""
+    close = C.notify(), C.fin(), S.rst(active=True)
+    assert result("HTTP-TLS-INCOMPLETE", play(*close, protocol="http1")) is not NOT_APPLICABLE
+    behind = play(C.notify(), more, C.fin(), S.rst(active=True), protocol="http1")
+    assert result("HTTP-TLS-INCOMPLETE", behind) is NOT_APPLICABLE
+
+
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_what_stands_behind_half_a_record_is_no_close_notify(tls: str) -> None:
     """To the server that is a record that does not fit, for which it has an error alert."""

@@ -114,11 +114,20 @@ def _http_tls_incomplete(given: RuleInput) -> Answer:
     left = given.client_led and fin is not None and before(fin, end)
     if not given.spoken or end is None or not left or given.aborted:
         return None
+    if _wrote_behind_alert(given):
+        return None  # which may lie there unread when it closes, and has it reset
     if given.sent_error_alert:
         return Result.WARN, "our alert and FIN were answered with an error alert"
     if given.axes.tcp is TcpEnd.RESET:
         return Result.WARN, "our alert and FIN were answered with an RST"
     return Result.PASS, "our alert and FIN, without waiting for an answer, were taken as an end"
+
+
+def _wrote_behind_alert(given: RuleInput) -> bool:
+    """Whether our side sent anything more behind its close_notify."""
+    ours = given.said(Side.CLIENT, RecordKind.CLOSE_NOTIFY, RecordKind.DATA, RecordKind.GOODBYE)
+    at = next((i for i, r in enumerate(ours) if r.kind is RecordKind.CLOSE_NOTIFY), len(ours))
+    return len(ours) > at + 1
 
 
 def _own_resets(given: RuleInput) -> list[Reset]:
