@@ -469,6 +469,23 @@ def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() 
     assert said(*own) is Result.FAIL  # this machine's own address
 
 
+def test_a_silence_that_a_proxy_may_have_ended_is_no_servers_that_has_alerts() -> None:
+    """nginx answers an alert without one, and ends idle connections with one, if it comes to it."""
+    idle = [trial("idle-expiry", n, play(step("await"), silence(2), S.fin())) for n in range(3)]
+    bare = [trial(ALONE, n, play(C.notify(), S.fin())) for n in range(3)]
+    led = [trial(WITHOUT, n, play(C.goodbye(), S.fin())) for n in range(3)]
+    worded = [trial("fin-only", n, play(C.fin(), ALERTED)) for n in range(3)]
+    plan = PlanFact(tuple(map(planned, ("idle-expiry", ALONE, WITHOUT, "fin-only"))))
+
+    def said(*facts: Fact) -> Result:
+        cell = judged(plan, *facts)["idle-expiry"]
+        return next(f.result for f in cell.findings if f.rule == SILENT)
+
+    assert said(*idle) is said(*idle, *bare) is Result.INFO
+    assert said(*idle, *led, *worded) is Result.INFO
+    assert said(*idle, *led) is Result.FAIL  # it has no alert for anybody, nor when it leads
+
+
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_ends_that_may_be_a_proxys_want_a_close_that_no_proxy_answers(tls: str) -> None:
     """Whoever asks for idle connections alone learns whose the end is all the same."""

@@ -329,7 +329,7 @@ class RunInJudgement:
             alone = replace(alone, room=room)
         if digest.spoke and name in self._plans:
             alone = replace(alone, alert_alone=self._alert_alone(name))
-        if digest.wordless and self._is_wordless(name[1]):
+        if digest.wordless and self._is_its_way(name[1], digest):
             alone = replace(alone, wordless=True)
         if digest.after_fin and self._aborts_after(name[1]):
             alone = replace(alone, aborts_after=True)
@@ -370,6 +370,18 @@ class RunInJudgement:
     def _aborts_after(self, tls: str) -> bool:
         """Whether the server resets behind its own FIN with nothing unread."""
         return any(tally.aborts_after for name, tally in self._by_cell.items() if name[1] == tls)
+
+    def _is_its_way(self, tls: str, digest: Digest) -> bool:
+        """Whether an end without an alert is as the server makes them, and not a proxy's.
+
+        A server may answer our alert without one and have one for idle connections, which a proxy
+        with a shorter timer ends first. How it ends those by itself, its ends tell that nothing of
+        ours called for but what was said inside TLS.
+        """
+        if digest.silence is None:
+            return self._is_wordless(tls)
+        tallies = [tally for name, tally in self._by_cell.items() if name[1] == tls]
+        return sum(t.led for t in tallies) >= CAUGHT and not any(t.worded for t in tallies)
 
     def _is_wordless(self, tls: str) -> bool:
         """Whether the server closes without an alert where no proxy before it would close."""
@@ -452,10 +464,14 @@ class RunInJudgement:
         return (plan.sequence.name, plan.tls) in self._paths
 
     def wants_vouchers(self, plan: CellPlan) -> bool:
-        """Whether a cell's ends without an alert may be a proxy's, for all that the run knows."""
+        """Whether a cell's ends without an alert may be a proxy's, for all that the run knows.
+
+        What ended a silence such closes do not tell.
+        """
         name = plan.sequence.name, plan.tls
         ends = (self._known[place] for place in self._places[name])
-        doubted = any(known.digest.wordless and not known.alone.near for known in ends)
+        quick = (known for known in ends if known.digest.silence is None)
+        doubted = any(known.digest.wordless and not known.alone.near for known in quick)
         return doubted and not self._is_wordless(plan.tls)
 
     def load_of(self, trial: Trial) -> Load:

@@ -149,6 +149,8 @@ class Tally:
     alone: int = 0
     spoke: int = 0
     unasked: int = 0
+    led: int = 0
+    worded: int = 0
     visible: Counter[Visible] = field(default_factory=Counter)
 
     def count(self, digest: Digest, times: int = 1) -> None:
@@ -163,6 +165,8 @@ class Tally:
             self.alone += times * digest.alone
             self.spoke += times * digest.spoke
             self.unasked += times * digest.unasked
+            self.led += times * (digest.unasked and not digest.visible)
+            self.worded += times * (digest.fins and not digest.wordless)
             for what in digest.visible:
                 self.visible[what] += times
 
