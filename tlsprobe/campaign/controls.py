@@ -29,17 +29,16 @@ def possible_controls(cell: CellPlan) -> Iterator[CellPlan]:
 
 
 def vouchers(cell: CellPlan) -> Iterator[CellPlan]:
-    """Closes that no proxy which speaks TCP alone answers by itself, in a cell's TLS version.
+    """A close that no proxy which speaks TCP alone answers by itself, in a cell's TLS version.
 
-    A server that ends those without an alert is taken to end others so as well. Where nothing but
-    idle connections and FINs of ours was asked for, nothing else says whose the end was.
+    A server that ends that one without an alert is taken to answer our FIN so as well. Where
+    nothing but FINs of ours was asked for, nothing else says whose the end was.
     """
     if cell.role != CONTROL and not cell.sequence.uses(Verb.ABORT):
-        for name in _VOUCHERS:
-            yield _planned(catalogue()[name].sequence, cell)
+        yield _planned(catalogue()[VOUCHER].sequence, cell)
 
 
-_VOUCHERS = ("close-notify-only", "close-notify-after-hello")
+VOUCHER = "close-notify-only"
 
 
 def controls_for(cell: CellPlan, said: Collection[Judgement]) -> Iterator[CellPlan]:

@@ -50,6 +50,7 @@ def digest_of(trace: Trace) -> Digest:
             fin = True
     decided = gave_up is not None or behind_fin is not None
     wordless, unasked = (False, False) if early else _wordless(trace)
+    shown = visible(trace.drive, trace.segments[:end])
     return Digest(
         reached=trace.drive.failure is None and not early,
         conclusive=trace.coverage is not Coverage.HOLES,
@@ -64,9 +65,9 @@ def digest_of(trace: Trace) -> Digest:
         spoke=spoke_behind(trace.drive),
         took_ns=_took_ns(trace),
         foreign=decided and any(map(looks_foreign, resets_of(trace))),
-        visible=visible(trace.drive, trace.segments[:end]),
+        visible=shown,
         wordless=wordless,
-        unasked=unasked,
+        unasked=unasked and Visible.UNFINISHED not in shown,  # where it has another way
     )
 
 
