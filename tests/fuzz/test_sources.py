@@ -28,18 +28,27 @@ def first(*, has_goodbye: bool = True) -> tuple[Example, ...]:
 
 
 def test_every_close_of_one_step_and_of_two_comes_first_in_both_versions() -> None:
-    made = {(example.steps, example.tls) for example in first() if example.together == 1}
+    alone = [example for example in first() if example.together == 1 and not example.beside]
+    made = {(example.steps, example.tls) for example in alone}
     for asked in ("", "request; ", "send; ", "request large; ", "send large; ", "send part; "):
         for close in ("fin", "close_notify", "terminate", "close_notify; fin", "terminate; send"):
             for version in VERSIONS:
                 assert (f"{asked}{close}; drain", version) in made
-    alone = [example for example in first() if example.together == 1]
     assert len(made) == len(alone)
     assert len(first()) > len(alone)
 
 
 def test_a_protocol_without_a_goodbye_is_told_none() -> None:
-    assert not any(e.sequence.uses(Verb.TERMINATE) for e in first(has_goodbye=False))
+    every = [one for e in first(has_goodbye=False) for one in (e, e.beside) if one is not None]
+    assert not any(one.sequence.uses(Verb.TERMINATE) for one in every)
+
+
+def test_each_way_to_end_is_tried_beside_a_connection_that_goes_on() -> None:
+    beside = [example for example in first() if example.beside is not None]
+    ends = {one.beside.steps for one in beside if one.beside is not None}
+    assert {"terminate; drain", "abort; drain", "close_notify; drain", "fin; drain"} <= ends
+    assert {example.tls for example in beside} == set(VERSIONS)
+    assert all(example.sequence.uses(Verb.SEND) for example in beside)
 
 
 def test_the_sequences_of_a_chapter_come_early_and_only_where_it_is_asked_for() -> None:

@@ -1,9 +1,10 @@
 """What every fuzz run begins with, before anything is drawn: the closes that find most.
 
 First a few that are as unlike each other as short closes can be: each way to end, on each state
-that a server may be in, and behind odd phrases. Then every one of one step and of two, and a few by
-many connections at the same time; then those behind each kind of request, and the named sequences.
-Where a chapter is asked for, its own come right behind the first few.
+that a server may be in, and behind odd phrases. Then every one of one step and of two, a few by
+many connections at the same time, and each way to end beside a connection that goes on; then those
+behind each kind of request, and the named sequences. Where a chapter is asked for, its own come
+right behind the first few.
 Of each of these parts, every close is tried in one TLS version before any is tried in another one:
 most faults show in all of them.
 """
@@ -11,6 +12,7 @@ most faults show in all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 
 from tlsprobe.catalogue import catalogue, default_sequences, lacks
@@ -58,6 +60,11 @@ _TOGETHER = (
     *("connect; hello part; sleep 0.3s; fin", "send large; close_notify"),
     *("request; sleep 0.3s; terminate", "request; sleep 0.3s; abort"),
 )
+_HARMED = "await end 0.5s; send; fin"
+_HARMING = (
+    *("terminate", "abort", "close_notify", "fin", "send part; fin", "send part; abort"),
+    *("connect; fin", "send large; abort"),
+)
 _IDLE = (
     *("await end {}", "request; await end {}", "send part; await end {}"),
     *("await close_notify {}; close_notify", "request; await close_notify {}; close_notify"),
@@ -81,6 +88,7 @@ def first_examples(
     ``idle`` is how long a wait for the server's idle timer may take, in seconds; ``phrases`` are
     made of the protocol's own words, ``chapters`` those of the catalogue that are asked for.
     """
+    able = partial(_able, offered, has_goodbye=has_goodbye)
     parts = (
         (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
         (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
@@ -91,13 +99,30 @@ def first_examples(
     )
     made: dict[Example, None] = {}
     for part, together in parts:
-        able = [s for s in part if lacks(s, offered, has_goodbye=has_goodbye) is None]
+        sequences = able(part)
         for turn in range(len(versions) if together == 1 else 1):
-            for number, sequence in enumerate(able, turn):
+            for number, sequence in enumerate(sequences, turn):
                 version = versions[number % len(versions)]
                 if sequence.fits(version):
                     made[Example(sequence, version, together)] = None
+        if together > 1:
+            made |= dict.fromkeys(_beside(able(_parsed(_HARMING)), versions))
     return tuple(made)
+
+
+def _able(
+    offered: frozenset[Form], part: Iterator[Sequence], *, has_goodbye: bool
+) -> list[Sequence]:
+    """Those for which the protocol has all that they take."""
+    return [s for s in part if lacks(s, offered, has_goodbye=has_goodbye) is None]
+
+
+def _beside(closes: list[Sequence], versions: tuple[str, ...]) -> Iterator[Example]:
+    """A connection that is open while another one ends so, and asks for something behind it."""
+    (harmed,) = _parsed((_HARMED,))
+    for number, close in enumerate(closes):
+        version = versions[number % len(versions)]
+        yield Example(harmed, version, beside=Example(close, version))
 
 
 def _short() -> Iterator[Sequence]:
