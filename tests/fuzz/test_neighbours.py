@@ -94,11 +94,12 @@ def test_the_close_that_harms_another_is_found_and_shortened(place: int) -> None
     assert (one.broke, one.runs, one.rate) == (5, 5, None)
 
 
-def test_one_that_harms_now_and_then_is_told_with_its_rate() -> None:
-    looking, one = neighbours(Server(rarely=2), CULPRIT), suspect()
-    assert any(trio.run(looking.find, one) for _ in range(3))
-    assert one.rate is not None
-    assert one.rate.least < 0.5 < one.rate.most
+def test_one_that_harms_seldom_is_not_looked_into_for_long() -> None:
+    """Which a server that is flaky by itself looks like: it is run often enough as a race."""
+    server, one = Server(rarely=4), suspect()
+    looking = neighbours(server, CULPRIT)
+    assert not any(trio.run(looking.find, one) for _ in range(8))
+    assert server.driven < 200
 
 
 def test_those_that_did_something_last_are_tried_one_by_one_as_well() -> None:

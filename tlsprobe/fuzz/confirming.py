@@ -210,30 +210,30 @@ class Confirmer:
         return False
 
     async def is_harmed(self, suspect: Suspect) -> bool:
-        """Whether it shows beside the close of another connection, if only now and then."""
+        """Whether it shows beside the close of another connection, most of the time."""
         await self.run_few(suspect, Needs.ONE)
-        shows = suspect.broke >= MOST_OF * self.times
-        if not shows and suspect.broke:
-            shows = await self.is_race(suspect, Needs.ONE)
-        return shows and await self.is_its_own(suspect)
+        return suspect.broke >= MOST_OF * self.times and await self.is_its_own(suspect)
 
     async def shows_by_itself(self, suspect: Suspect) -> bool:
         """Whether it may show as often without the other connection: that is how it is judged.
 
-        So many runs are made without it as it takes to know that it shows more seldom.
+        So many runs are made without it as it takes to know that it shows more seldom; once is
+        enough to know that it takes no other connection.
         """
         beside, alone = rate_of(suspect.broke, suspect.runs), replace(suspect.shortest, beside=None)
         least = 0.0 if beside is None else beside.least
-        broke = runs = 0
-        for _ in range(REPEATS[-1]):
+        runs = 0
+        for _ in range(REPEATS[0]):
             if not self.may_go_on():
                 break
             seen = await self.prober.once(alone, "control", patient=True)
             if not seen.counts or seen.late_s > IN_TIME:
                 continue
             kinds = (violation.kind(seen) for violation in violations(seen, self.asked))
-            runs, broke = runs + 1, broke + any(kind.is_like(suspect.kind) for kind in kinds)
-            rate = rate_of(broke, runs)
+            if any(kind.is_like(suspect.kind) for kind in kinds):
+                return True
+            runs += 1
+            rate = rate_of(0, runs)
             if rate is not None and rate.most < least:
                 return False
         return True

@@ -39,7 +39,7 @@ NEAREST = 4
 _JUST_BEFORE_NS = 500_000_000
 """How long before a connection was ended another one may have done what ended it."""
 
-_TRIES = 2
+_TRIES, _ALONE = 2, 6
 _WAIT = (Step(Verb.AWAIT, event=Awaited.END, wait=MEANWHILE),)
 
 
@@ -120,7 +120,7 @@ class Neighbours:
         self, suspect: Suspect, harmed: Example, others: tuple[Example, ...]
     ) -> bool:
         """Whether one of the others does it, and not the one that is harmed by itself."""
-        if self.shows(suspect, await self.prober.once(harmed, "control", patient=True)):
+        if await self.shows_alone(suspect, harmed):
             return False
         one = await self.narrowed(suspect, harmed, others)
         if not await self.is_harmed(suspect, harmed, (one,)):
@@ -131,6 +131,20 @@ class Neighbours:
             return False
         suspect.other = self.company.latest.get(culprit)
         return True
+
+    async def shows_alone(self, suspect: Suspect, harmed: Example) -> bool:
+        """Whether it shows with no other, in one of a few tries side by side."""
+        shown = False
+
+        async def once() -> None:
+            nonlocal shown
+            seen = await self.prober.once(harmed, "control", patient=True)
+            shown = shown or self.shows(suspect, seen)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(_ALONE):
+                nursery.start_soon(once)
+        return shown
 
     async def is_harmed(
         self, suspect: Suspect, harmed: Example, others: tuple[Example, ...], tries: int = _TRIES
