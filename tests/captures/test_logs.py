@@ -289,6 +289,17 @@ ROWS: list[tuple[str, str, str]] = [
         "",
     ),
     (
+        "pwru, RST",
+        "0xffff91e7cf0a3e00 6   <empty>:0        4026531840 0            ens33:2      0x0800 1500 "
+        " 46    192.0.2.1:8080->192.0.2.3:32956(tcp:RST|ACK) tcp4_gro_receive",
+        "",
+    ),
+    (
+        "FortiGate's sniffer",
+        "2026-11-27 10:00:00.101211 port2 in 192.0.2.9.443 -> 192.0.2.1.40000: rst 0 ack 101 ",
+        "host 192.0.2.1 and port 40000",
+    ),
+    (
         "conntrack",
         "tcp      6 9 CLOSE src=127.0.0.1 dst=127.0.0.1 sport=35800 dport=48821 src=127.0.0.1"
         " dst=127.0.0.1 sport=48821 dport=35800 [ASSURED] mark=0 use=1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
@@ -39,7 +40,17 @@ def test_ipv6() -> None:
     assert (packet.dst[1], packet.ttl, packet.ip_id, packet.ack) == (50000, 57, None, None)
 
 
-def test_the_old_format() -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda _, line: line,
+        lambda _, line: line.replace("IP ", ""),  # older still
+        lambda n, line: f"{n:4}: {line.replace('IP ', '      ')}",  # Cisco's firewalls
+        lambda n, line: f"{n:4}: {line.replace('IP ', '      802.1Q vlan#100 P0 ')}",
+    ],
+    ids=["IP", "bare", "numbered", "tagged"],
+)
+def test_the_old_format(written: Callable[[int, str], str]) -> None:
     lines = [
         "10:00:00.1 IP a.example.40000 > b.example.https: S 1000:1000(0) win 5840 <wscale 2>",
         "10:00:00.2 IP b.example.https > a.example.40000: S 500:500(0) ack 1001 win 5792",
@@ -47,8 +58,11 @@ def test_the_old_format() -> None:
         "10:00:00.4 IP a.example.40000 > b.example.https: P 1:25(24) ack 1 win 1460",
         "10:00:00.5 IP b.example.https > a.example.40000: R 501:501(0) win 0",
     ]
-    reading, found = read("\n".join(lines))
-    assert (reading.total, reading.skipped) == (5, 0)
+    lines = [written(number, line) for number, line in enumerate(lines, 1)]
+    other = written(6, "10:00:00.6 IP 192.0.2.1.5353 > 192.0.2.2.53: udp 40")
+    reading, found = read("\n".join([*lines, other]))
+    assert (reading.total, reading.other, reading.skipped) == (6, 1, 0)
+    assert [p.time_ns % 10**9 // 10**8 for p in found] == [1, 2, 3, 4, 5]
     assert [p.flags for p in found] == [SYN, SYN | ACK, ACK, PSH | ACK, RST]
     assert [p.seq for p in found] == [1000, 500, 1001, 1001, 501]
     assert [p.length for p in found] == [0, 0, 0, 24, 0]

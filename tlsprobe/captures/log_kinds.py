@@ -402,6 +402,21 @@ LOG_KINDS = (
         " listed at each of them (from-endpoint, to-stack, to-endpoint)",
     ),
     _kind(
+        "pwru, RST",
+        ("(tcp:",),
+        r"->\S{3,60}\(tcp:(?:[A-Z]{3}\|)*RST",
+        "this machine's kernel had an RST of the sender on the left in its hands, in the function"
+        " at the end of the line; one RST is listed for each of them",
+    ),
+    _kind(
+        "FortiGate's sniffer",
+        (" -> ",),
+        r"\d\.\d{1,5} -> (?P<host>(?:\d{1,3}\.){3}\d{1,3})\.(?P<port>\d{1,5}): "
+        r"(?:syn|rst|fin|psh|ack) \d",
+        "packets, but without lengths and windows; `diagnose sniffer packet IF FILTER 6` prints"
+        " them whole, and Fortinet's fgt2eth makes a capture of that",
+    ),
+    _kind(
         "conntrack",
         (" sport=",),
         r"\btcp {1,12}6 .{0,60}?\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"

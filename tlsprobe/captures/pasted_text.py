@@ -16,6 +16,7 @@ from tlsprobe.captures.dissected_text import Dissected, begins_packet
 from tlsprobe.captures.printed_packet import (
     BEFORE,
     FLAGS_WORD,
+    STAMP,
     TOKEN,
     Look,
     Printed,
@@ -35,7 +36,7 @@ _EXCERPT = 60
 
 _ANCHOR = re.compile(
     rf"(?P<flags>{FLAGS_WORD})"
-    rf"|(?P<other>(?:\bIP6?\s{{1,3}}|, length \d+: )(?P<src>{TOKEN})\s{{0,3}}>\s{{0,3}}"
+    rf"|(?P<other>(?:\bIP6?\s{{1,3}}|, length \d+: |{STAMP})(?P<src>{TOKEN})\s{{0,3}}>\s{{0,3}}"
     rf"(?P<dst>{TOKEN})\s{{0,3}}:(?!\s{{0,80}}{FLAGS_WORD})\s)"
     r"|(?P<arp>\bARP, (?:Request|Reply|Ethernet))"
 )

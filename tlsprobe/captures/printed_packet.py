@@ -29,6 +29,8 @@ _IGNORED_FLAGS = {"e"}
 _SYN_FIN_RST, _ACK = 0x07, 0x10
 
 TOKEN = r"[\w.:%\[\]-]{3,100}"
+STAMP = r":\d\d\.\d{1,9}\s{1,12}(?:802\.1Q vlan#\d{1,4} P\d{1,2}\s{1,3})?"
+"""What stands in front of the sender where nothing says IP: old tcpdump, and Cisco's firewalls."""
 FLAGS_WORD = r"F\n?l\n?a\n?g\n?s?\s{0,3}\["
 _HEADER = re.compile(
     rf"(?P<src>{TOKEN})\s{{0,80}}(?:>\s{{0,80}}){{1,3}}(?P<dst>{TOKEN})\s{{0,80}}$"
@@ -67,7 +69,7 @@ _CLOCK = re.compile(
 _EPOCH = re.compile(r"(?P<seconds>\d{10})\.(?P<fraction>\d{6}(?:\d{3})?)(?![\d.])")
 _UP_TO_IP = re.compile(
     r"\s*(?:(?P<device>[\w.@:-]{1,40})\s+(?P<way>In|Out|B|M|P)\s+)?"
-    r"(?:(?:IP6?\b|ifindex\b|(?:In|Out|B|M|P)\s|[0-9a-f]{2}:|\().{0,400})?\s*$",
+    r"(?:(?:IP6?\b|802\.1Q\b|ifindex\b|(?:In|Out|B|M|P)\s|[0-9a-f]{2}:|\().{0,400})?\s*$",
     re.DOTALL,
 )
 _IP_FACTS = re.compile(r"\((?:tos|class|flowlabel|hlim)\b[^\n]{0,200}(?:\n[^\n]{0,200}){0,3}\)\s*$")

@@ -16,7 +16,7 @@ from tlsprobe.captures.dissected_text import begins_packet, tells_flags
 from tlsprobe.captures.logs import Logs
 from tlsprobe.captures.named_columns import Columns, named_columns
 from tlsprobe.captures.passed_on import PassedOn, is_quoted_printable, passed_on
-from tlsprobe.captures.printed_packet import Printed, Unreadable
+from tlsprobe.captures.printed_packet import STAMP, TOKEN, Printed, Unreadable
 from tlsprobe.captures.rejoining import Rejoining, Wrapping, wrapping_of
 from tlsprobe.captures.text_lines import Line, TextLines
 from tlsprobe.captures.wireshark_line import Row, read_row
@@ -26,7 +26,11 @@ FLAGS_OF_TCPDUMP = "Flags ["
 """What each TCP packet of tcpdump's has, and no line of a list."""
 
 _WORDS_OF_PACKETS = (", length ", "ARP,", "<section>", "<packet>")
-_OF_PACKETS = re.compile(r"F\n?l\n?a\n?g"), re.compile(r"IP(?<!\wIP)6?\s")
+_OF_PACKETS = (
+    re.compile(r"F\n?l\n?a\n?g"),
+    re.compile(r"IP(?<!\wIP)6?\s"),
+    re.compile(rf"{STAMP}{TOKEN}\s{{0,3}}>"),
+)
 """What stands in each packet that is no row of a list."""
 _LONGEST = 40
 
