@@ -34,6 +34,15 @@ LINE = (
     "12:00:00.000001 IP 127.0.0.1.36252 > 127.0.0.1.5432: Flags [P.], seq 1:38, ack 1, win 512, "
     "options [nop,nop,TS val 1 ecr 2], length 37\n"
 )
+MAIL = (
+    "From: a@example.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+    "--b\nContent-Type: multipart/alternative; boundary=c\n\n"
+    "--c\nContent-Type: text/plain; charset=utf-8; format=flowed\n"
+    f"Content-Transfer-Encoding: quoted-printable\n\n{LINE}"
+    f"--c\nContent-Type: text/html\nContent-Transfer-Encoding: 8bit\n\n<pre>{LINE}</pre>\n--c--\n"
+    "--b\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nAAAA\n"
+    "--b--\n"
+)
 VERBOSE = (
     "12:00:00.000002 IP6 (flowlabel 0x5, hlim 64, next-header TCP (6) payload length: 20)\n"
     "    ::1.443 > ::1.40000: Flags [R], cksum 0x0001 (correct), seq 38, win 0, length 0\n"
@@ -135,7 +144,7 @@ def seeds(what: str) -> list[bytes]:
     if what == "packed":
         return packed()
     if what == "text":
-        texts = [LINE, VERBOSE, OLD, LISTED, TABLE, IN_JSON, LOGGED]
+        texts = [LINE, VERBOSE, OLD, LISTED, TABLE, IN_JSON, LOGGED, MAIL]
         return [*(text.encode() for text in texts), (LINE + VERBOSE).encode("utf-16")]
     ethernet = [bytes(12) + kind + ip for kind, ip in ((b"\x08\0", IPV4), (b"\x86\xdd", IPV6))]
     cooked = [b"\x08\0" + bytes(18) + IPV4, b"\x86\xdd" + bytes(8) + b"\4" + bytes(9) + IPV6]
