@@ -233,7 +233,7 @@ def main() -> None:
         tracker = importlib.import_module("tlsprobe.flows.tracker")
         decode = importlib.import_module("tlsprobe.packets.decode")
         frame_reading = importlib.import_module("tlsprobe.captures.frame_reading")
-        for late in ("text_reading", "blocks"):
+        for late in ("text_reading", "mail", "blocks"):
             importlib.import_module(f"tlsprobe.captures.{late}")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         ways = {
