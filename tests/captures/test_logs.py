@@ -295,6 +295,17 @@ ROWS: list[tuple[str, str, str]] = [
         "",
     ),
     (
+        "Microsoft's Network Monitor",
+        "2\t10:00:00 27/11/2026\t0.0001\tx.exe\t192.0.2.2\t192.0.2.1\tTCP\tTCP:Flags=...A.R..,"
+        " SrcPort=HTTPS(443), DstPort=40000, PayloadLen=0, Seq=0, Ack=101, Win=0",
+        "",
+    ),
+    (
+        "Microsoft's Network Monitor",
+        "TCP:[ReTransmit #7]Flags=......S., SrcPort=40000, DstPort=HTTPS(443), PayloadLen=0, Seq=1",
+        "",
+    ),
+    (
         "FortiGate's sniffer",
         "2026-11-27 10:00:00.101211 port2 in 192.0.2.9.443 -> 192.0.2.1.40000: rst 0 ack 101 ",
         "host 192.0.2.1 and port 40000",

@@ -154,7 +154,7 @@ def test_what_is_shown_is_escaped() -> None:
     [
         ("", "it is empty"),
         ("Dear all,\nit does not work.\n", "none of its 2 lines is a packet"),
-        (f"IP {A} > {B}: tcp 37\n", "of 1 packets none could be read"),
+        (f"IP {A} > {B}: tcp 37\n", "its one packet could not be read"),
         (b"\x7fELF" + bytes(100), "neither pcap, pcapng nor text"),
         (b"BZh91AY&SY", "its bzip2 data end in the middle"),
     ],

@@ -409,6 +409,14 @@ LOG_KINDS = (
         " at the end of the line; one RST is listed for each of them",
     ),
     _kind(
+        "Microsoft's Network Monitor",
+        ("flags=",),
+        r"\bTCP: ?(?:\[[^\]]{1,80}\] ?)?Flags=[A-Z.]{6,9}, SrcPort=",
+        "packets as its list shows them; save the capture itself, and `editcap -F pcapng` rewrites"
+        " that",
+        "the capture",
+    ),
+    _kind(
         "FortiGate's sniffer",
         (" -> ",),
         r"\d\.\d{1,5} -> (?P<host>(?:\d{1,3}\.){3}\d{1,3})\.(?P<port>\d{1,5}): "

@@ -48,7 +48,12 @@ class TextReading(Counts):
         if self.total == self.skipped:
             hint = "print numbers (`tcpdump -n -S`, `tshark -n`), or give the capture file itself"
             first = (self.first_skipped or "").removeprefix(f"{self.name}: ")
-            what = f"of {self.total} packets none could be read; {first}"
+            of = (
+                "its one packet could not"
+                if self.total == 1
+                else f"of {self.total} packets none could"
+            )
+            what = f"{of} be read; {first}"
             raise CaptureUnreadable(f"{self.name}: {what}", hint)
 
     def _learn_numbers(self) -> list[Printed] | None:
