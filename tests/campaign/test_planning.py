@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.campaign.controls import CONTROL_TRIALS, VOUCHER
-from tlsprobe.campaign.planning import Pacing, Room, plan_of
+from tlsprobe.campaign.planning import Pacing, Room, bound_of, plan_of
 from tlsprobe.campaign.progress import cost_of
 from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import Settings
@@ -165,3 +166,18 @@ def test_what_may_come_on_top_is_told() -> None:
         "12 connections (at most 40 with controls and repeats, 90 if the server has no room for"
         " them), at most 4 open at once, about 3 s"
     )
+
+
+@pytest.mark.parametrize(
+    ("opening", "plan", "took_s"),
+    [
+        (0.0, Plan(368, 32, 186.8, 454.8), 561.8),
+        (3.0, Plan(368, 32, 532.8, 965.1), 684.5),
+        (3.5, Plan(368, 32, 652.9, 1071.1), 1117.2),
+        (3.5, Plan(368, 32, 652.6, 1070.8), 2284.9),
+    ],
+    ids=["ends nothing", "slow", "slow in all it does", "slow, and ends nothing"],
+)
+def test_no_honest_server_is_left_before_its_end(opening: float, plan: Plan, took_s: float) -> None:
+    """Servers that were measured with nothing to bound them, and what their preflight promised."""
+    assert bound_of(plan, Pacing(opening, 0.0)) > took_s

@@ -266,7 +266,7 @@ def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
 
     with monkeypatch.context() as patch:
         patch.setattr(driver, "drive", hangs)
-        patch.setattr(campaign, "bound_of", lambda _: 0.1)
+        patch.setattr(campaign, "bound_of", lambda *_: 0.1)
         found = trio.run(measure_with, settings(trials=2, within=GENEROUS_S), Watcher(), facts)
     measured, left = found.cells
     assert not found.interrupted
@@ -282,7 +282,7 @@ def test_a_server_that_is_slow_from_the_beginning_is_given_more_time(
     """The bound is that of one that answers as in the preflight, whatever its trials do."""
     planned: list[Plan] = []
 
-    def bound_of(plan: Plan) -> float:
+    def bound_of(plan: Plan, _: Pacing) -> float:
         planned.append(plan)
         return GENEROUS_S
 
@@ -351,7 +351,7 @@ def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is
     with monkeypatch.context() as patch:
         patch.setattr(driver, "drive", hangs)
         patch.setattr(campaign, "room_unseen", lambda *_: 1)
-        patch.setattr(campaign, "bound_of", lambda _: 0.1)
+        patch.setattr(campaign, "bound_of", lambda *_: 0.1)
         options = settings(trials=2, within=GENEROUS_S)
         found = trio.run(measure_with, options, Watcher(), FactsInMemory(tuple(kept)))
     assert [cell.verdict for cell in found.cells] == ["inconclusive"] * 2

@@ -39,8 +39,15 @@ RESTART_S = 0.5
 TIMES, MORE_S = 1.5, 60.0
 """How much longer a target may take than one that ends nothing: so many times, and so many seconds.
 
-What was late is driven once more, and a server may be slow beside that. Whoever takes longer holds
-us up.
+A quick one that ends nothing takes up to 1.24 times as long, measured: what was late is driven once
+more, and controls wait. Whoever takes longer holds us up.
+"""
+
+AGAIN = 0.6
+"""How many connections of a plan may have to be driven again, one after the other.
+
+Each takes as long as the server takes to answer: one that needs 3.5 s for that and ends nothing
+took 2.13 times as long as planned, with 202 connections more than the 368 of its plan.
 """
 
 _SETTLING = 0.03
@@ -148,9 +155,10 @@ def plan_of(
     )
 
 
-def bound_of(plan: Plan) -> float:
+def bound_of(plan: Plan, pacing: Pacing) -> float:
     """Seconds that a target is given where others wait for it, whatever its server does."""
-    return TIMES * max(plan.seconds, plan.patient_seconds or 0.0) + MORE_S
+    again_s = AGAIN * plan.connections * pacing.opening
+    return TIMES * max(plan.seconds, plan.patient_seconds or 0.0) + again_s + MORE_S
 
 
 def _at_once(cell: CellPlan, count: int, working: int) -> int:

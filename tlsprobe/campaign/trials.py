@@ -149,7 +149,8 @@ class _Campaign:
         missing = {cell: len(self.missing(cell)) for cell in plans}
         self.told = self.plan_of(missing)
         if self.settings.within is not None:
-            self.allowed_s = bound_of(self.plan_of({cell: cell.trials for cell in plans}))
+            whole = self.plan_of({cell: cell.trials for cell in plans})
+            self.allowed_s = bound_of(whole, pacing_of(self.reached.checks))
         self.watcher.told(self.told)
         self.watcher.planned(missing)
         self.tell()

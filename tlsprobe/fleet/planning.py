@@ -58,7 +58,7 @@ def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
         counts[job.profile.name] += 1
         costs[job.profile.name] += cost.connections
         chains[addresses[0]] += cost.seconds
-        within_s = max(within_s, bound_of(cost))
+        within_s = max(within_s, bound_of(cost, AT_ONCE))
         slowest_s = max(slowest_s, bounds.of(job, rate))
     return FleetPlan(
         targets=counts.total(),
@@ -113,7 +113,8 @@ class Bounds:
         how = replace(job.how, identity=ANONYMOUS)
         alike = job.profile.name, job.sequences, job.login, job.idle_s, how, rate
         if alike not in self._known:
-            self._known[alike] = bound_of(cost_of(job, rate, slowest(job)))
+            pacing = slowest(job)
+            self._known[alike] = bound_of(cost_of(job, rate, pacing), pacing)
         return self._known[alike]
 
 
