@@ -1,7 +1,7 @@
 """A box on the way that resets other people's connections, in the name of either end.
 
-The way is the loopback, between addresses that are none of the loopback's: whoever speaks with
-those cannot know that nothing lies in between.
+The way is the loopback, between two addresses that are none of the loopback's: whoever speaks from
+one with the other cannot know that nothing lies in between.
 It sees each packet as a router would, and forges as well as one can: the next number, the next IP
 ID, the TTL, window and timestamps of the end in whose name it speaks. Needs root.
 """
@@ -22,8 +22,8 @@ _ALL = 0x0003
 _OUTGOING = 4
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _POLL_S = 0.05
-HOST = "192.0.2.77"
-"""An address of the test's own (RFC 5737)."""
+HOST, CLIENT = "192.0.2.77", "192.0.2.78"
+"""Addresses of the test's own, of the server and of who speaks with it (RFC 5737)."""
 
 Flow = tuple[int, int]
 """Port of the sender, and of its peer."""
@@ -107,11 +107,13 @@ class Forger:
         for flow in names[: 2 if self.both else 1]:
             last = self.seen.get(flow)
             if last is not None:
-                out.sendto(_packet(flow, last, self.shape), (HOST, 0))
+                is_server = flow[0] == self.port
+                ends = (HOST, CLIENT) if is_server else (CLIENT, HOST)
+                out.sendto(_packet(ends, flow, last, self.shape), (ends[1], 0))
                 self.made += 1
 
 
-def _packet(flow: Flow, last: Last, shape: Shape) -> bytes:
+def _packet(ends: tuple[str, str], flow: Flow, last: Last, shape: Shape) -> bytes:
     options = b""
     if shape is Shape.DECISION:
         flags, ack, window, ip_id = _RST | _ACK, last.ack, last.window, last.ip_id + 1
@@ -120,13 +122,13 @@ def _packet(flow: Flow, last: Last, shape: Shape) -> bytes:
         flags, ack, window, ip_id = _RST, 0, 0, 0
     head = (20 + len(options)) // 4 << 4
     tcp = struct.pack("!HHIIBBHHH", *flow, last.next_byte, ack, head, flags, window, 0, 0) + options
-    host = socket.inet_aton(HOST)
-    pseudo = host + host + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(tcp))
+    addresses = b"".join(map(socket.inet_aton, ends))
+    pseudo = addresses + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(tcp))
     tcp = tcp[:16] + struct.pack("!H", _sum(pseudo + tcp)) + tcp[18:]
     ip_head = struct.pack(
         "!BBHHHBBH", 0x45, 0, 20 + len(tcp), ip_id & 0xFFFF, 0x4000, last.ttl, 6, 0
     )
-    return ip_head + host + host + tcp
+    return ip_head + addresses + tcp
 
 
 def _sum(data: bytes) -> int:
@@ -139,12 +141,21 @@ def _sum(data: bytes) -> int:
 
 @contextmanager
 def an_address() -> Iterator[None]:
-    """``HOST`` is an address of this machine."""
-    subprocess.run(["ip", "address", "replace", f"{HOST}/32", "dev", "lo"], check=True)
+    """``HOST`` is an address of this machine, and who connects to it does so from ``CLIENT``."""
+    route = ["local", f"{HOST}/32", "dev", "lo", "table", "local"]
     try:
+        for address in (HOST, CLIENT):
+            _ip("address", "replace", f"{address}/32", "dev", "lo")
+        _ip("route", "replace", *route, "proto", "kernel", "scope", "host", "src", CLIENT)
         yield
     finally:
-        subprocess.run(["ip", "address", "delete", f"{HOST}/32", "dev", "lo"], check=True)
+        _ip("route", "delete", *route)
+        for address in (HOST, CLIENT):
+            _ip("address", "delete", f"{address}/32", "dev", "lo")
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
 
 
 @contextmanager
