@@ -393,6 +393,31 @@ def test_a_path_that_shook_hands_with_a_slow_client_is_not_called_dead(
     assert ("INTEROP-PATH" in {f.rule for f in cell.findings}) is (alive is not None)
 
 
+@pytest.mark.parametrize("hung", [0, 2])
+def test_a_path_is_not_dead_by_a_close_to_which_no_trial_had_come(
+    monkeypatch: pytest.MonkeyPatch, hung: int
+) -> None:
+    """ZNC took nobody for a minute; driven again, the same closes hurt nobody."""
+    left = [hung]
+
+    async def drive(route: Route, sequence: Sequence, **options: Any) -> Drive:
+        found = await really_drive(route, sequence, **options)
+        checks = sequence is CHECK
+        if checks and left[0] == 1:
+            left[0] = 0
+            return replace(found, failure="the server refused the handshake")
+        if not checks and left[0] == 2:
+            left[0] = 1
+            return replace(found, failure="not in time", mark=None)
+        return found
+
+    monkeypatch.setattr(driver, "drive", drive)
+    found = trio.run(measure, settings(trials=1), "terminate")
+    (cell,) = found.cells
+    assert left == [0]
+    assert cell.path_alive is True
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_path_that_was_late_beside_others_of_ours_is_looked_at_once_more_alone(
     monkeypatch: pytest.MonkeyPatch, *, alive: bool

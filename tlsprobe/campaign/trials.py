@@ -415,10 +415,14 @@ class _Campaign:
         return judged
 
     async def path(self, cell: CellPlan) -> None:
-        """See whether one more connection works after the trials of a cell, and note it."""
+        """See whether one more connection works after the trials of a cell, and note it.
+
+        That none does is no work of a close to which no trial has come.
+        """
         if self.driver.is_spoken(cell):
             alive = await self.path_works(cell)
-            if alive is not None:
+            said = (trial.judgement for trial in self.judgement.trials(cell))
+            if alive or (alive is False and any(judgement.outcome.reached for judgement in said)):
                 self.note(PathFact(cell.sequence.name, cell.tls, alive))
 
     async def paths_alone(self, cells: Iterable[CellPlan]) -> None:
