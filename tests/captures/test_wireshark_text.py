@@ -190,6 +190,37 @@ def test_an_rst_without_ack_tells_what_the_line_before_it_acknowledged() -> None
 
 
 @pytest.mark.parametrize(
+    ("asked", "answered", "acked"),
+    [
+        (["0.003"], "0.006", 1),  # it may have crossed the request
+        (["0.003"], "0.007", 101),
+        (["0.003", "0.004", "0.005"], "0.007", 101),
+        (["0.003", "0.004", "0.005"], "0.009", 301),
+        (["0.003", "0.004", "0.012"], "0.013", 201),
+        (["0.003", "0.004", "0.012"], "0.050", 301),
+    ],
+)
+def test_what_must_have_come_is_acknowledged_by_what_tells_no_numbers(
+    asked: list[str], answered: str, acked: int
+) -> None:
+    """The handshake took 2 ms, and so a way takes no more than 4."""
+    requests = [f"4 {time} {C} {S} TLSv1.2 166 Application Data" for time in asked]
+    response = f"5 {answered} {S} {C} TLSv1.2 566 Application Data"
+    packets, skipped, _ = listed(*requests, response)
+    assert (packets[-1].ack, skipped) == (acked, 0)
+
+
+def test_where_times_tell_no_order_only_what_is_printed_is_acknowledged() -> None:
+    since_the_last = [
+        f"4 0.003 {C} {S} TLSv1.2 166 Application Data",
+        f"5 0.050 {S} {C} TLSv1.2 566 Application Data",
+        f"6 0.001 {C} {S} TLSv1.2 97 Encrypted Alert",
+    ]
+    packets, _, _ = listed(*since_the_last)
+    assert packets[1].ack == 1
+
+
+@pytest.mark.parametrize(
     ("lines", "why"),
     [
         ([f"4 0.003 {C} {S} HTTP POST / HTTP/1.1"], "how much of its frame"),

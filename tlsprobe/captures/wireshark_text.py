@@ -4,8 +4,9 @@ Wireshark prints TCP's numbers only where TCP is the topmost protocol of a frame
 (``TLSv1.2 97 Encrypted Alert``) a line tells both hosts and the frame's size. What is missing
 follows from the neighbours: the connection, if only one between these hosts goes on there; the
 payload, by the size of what frames of this connection hold besides; the sequence number, from
-what its sender had sent before. The acknowledgement is taken as the latest that its sender had
-given, since whether it knew more is not told. A line for which that does not work is not read.
+what its sender had sent before. The acknowledgement is the latest that its sender had given, or
+covers what had been on its way to it for so long that it must have come, judged by how long the
+handshake took: whether it knew more is not told. A line for which that does not work is not read.
 
 `PacketList.saw` learns from the whole text where each connection's own lines stand; every later
 pass begins with `begin` and asks `packet`. What the first of these finds out, that a line without
@@ -48,6 +49,9 @@ _ANSWERS = re.compile(rf"{_REMARKS}(?:HTTP/1\.[01] \d{{3}}|Server Hello)")
 _EPHEMERAL = 32768
 """From here on most clients have their ports."""
 
+_ARRIVED = 2
+"""Times that a handshake took: after so long what was sent has come, be its way slower by then."""
+
 _Way = tuple[Endpoint, Endpoint]
 _Hosts = tuple[bytes, bytes]
 
@@ -58,7 +62,10 @@ class _Direction:
 
     ``head`` is what its frames hold besides payload, ``first`` the first number known, in front
     of which lines without numbers stand, ``frames`` of them with ``octets``. ``hidden`` is the
-    place of the latest such line, while nothing of this sender has come since.
+    place of the latest such line, while nothing of this sender has come since. ``asked_ns`` is when
+    its SYN went, ``is_taken``: there was an answer, and ``round_ns`` how long after the SYN it went
+    on. Data that may be on its way is known by when it went, and by the number behind it: the
+    oldest of it is ``waiting``, the newest ``last``. ``arrived`` is the number behind what has come.
     """
 
     head: int | None = None
@@ -68,6 +75,35 @@ class _Direction:
     next: int | None = None
     acked: int | None = None
     hidden: int | None = None
+    asked_ns: int | None = None
+    is_taken: bool = False
+    round_ns: int = 0
+    waiting: tuple[int, int] | None = None
+    last: tuple[int, int] | None = None
+    arrived: int | None = None
+
+    def begin(self, head: int | None) -> None:
+        """Forget what a pass has found, and go back to the first number that is known."""
+        self.acked = self.hidden = self.asked_ns = self.arrived = None
+        self.waiting, self.last, self.is_taken = None, None, False
+        self.round_ns, self.next = 0, self.first
+        if self.first is not None and head is not None:
+            self.next = (self.first - max(self.octets - self.frames * head, 0)) % _WRAP
+
+    def sent(self, time_ns: int, within_ns: int) -> None:
+        """Data went out, as far as ``next``; it arrives ``within_ns`` at the latest, 0: unknown."""
+        self.arrive(time_ns, within_ns)
+        if self.next is not None and within_ns:
+            self.last = time_ns, self.next
+            self.waiting = self.waiting or self.last
+
+    def arrive(self, time_ns: int, within_ns: int) -> None:
+        """See what has arrived by a time."""
+        for sent in (self.waiting, self.last):
+            if sent is not None and sent[0] + within_ns <= time_ns:
+                self.arrived, self.waiting = sent[1], self.last
+        if self.waiting is not None and self.waiting[1] == self.arrived:
+            self.waiting = None
 
 
 @dataclass(slots=True)
@@ -128,18 +164,28 @@ class PacketList:
     _fins: set[int] = field(default_factory=set)
     _acks: dict[int, int] = field(default_factory=dict)
     _place: int = 0
+    _time_ns: int = 0
+    _clock: str | None = None
+    _is_timed: bool = True
 
     # --- the first pass ---------------------------------------------------------------------------
 
     def saw(self, row: Row) -> None:
         """One row, in the order of the text."""
         self._place += 1
+        self._see_time(row)
         hosts = row.src, row.dst
         if row.tcp is not None:
             self._saw_numbers(row, row.tcp)
         elif _both_ways(hosts) not in self._spans and len(self._before) < FLOW_LIMIT:
             frames, octets = self._before.get(hosts, (0, 0))
             self._before[hosts] = frames + 1, octets + (row.size or 0)
+
+    def _see_time(self, row: Row) -> None:
+        """Times tell how long a thing took where none is missing and none goes back."""
+        is_next = row.clock is not None and row.clock == (self._clock or row.clock)
+        self._is_timed = self._is_timed and is_next and row.time_ns >= self._time_ns
+        self._time_ns, self._clock = row.time_ns, row.clock
 
     def _saw_numbers(self, row: Row, tcp: TcpNumbers) -> None:
         way = (row.src, tcp.sport), (row.dst, tcp.dport)
@@ -174,10 +220,7 @@ class PacketList:
         for spans in self._spans.values():
             spans.begin()
         for way, own in self._ways.items():
-            own.acked, own.hidden, own.next = None, None, own.first
-            head = self._head_of(way)
-            if own.first is not None and head is not None:
-                own.next = (own.first - max(own.octets - own.frames * head, 0)) % _WRAP
+            own.begin(self._head_of(way))
 
     @property
     def knows_better(self) -> bool:
@@ -206,6 +249,7 @@ class PacketList:
     def _numbered(self, row: Row, tcp: TcpNumbers) -> Printed:
         way = (row.src, tcp.sport), (row.dst, tcp.dport)
         own, peer = self._ways.get(way, _Direction()), self._ways.get(way[::-1], _Direction())
+        self._time_handshake(row, own, peer)
         self._find_fin(own, tcp.seq)
         length = tcp.length
         if length is None:
@@ -216,6 +260,8 @@ class PacketList:
             own.next = (tcp.seq + taken) % _WRAP
         elif not tcp.flags & _RST:
             own.next = _later(own.next, (tcp.seq + taken) % _WRAP)
+        if length:
+            own.sent(row.time_ns, self._within_ns(own, peer))
         own.hidden = None
         if tcp.flags & (_RST | _ACK) == _RST:
             self._find_ack(peer, own, tcp.seq)
@@ -244,6 +290,7 @@ class PacketList:
     def _unnumbered(self, row: Row, way: _Way) -> Printed:
         length = self._length(row, way)
         own, peer = self._ways[way], self._ways[way[::-1]]
+        self._time_handshake(row, own, peer)
         if _GAP.search(row.info):
             own.next = None
         if own.next is None:
@@ -253,7 +300,12 @@ class PacketList:
         start = (own.next - length) % _WRAP if _AGAIN.search(row.info) else own.next
         own.next = _later(own.next, (start + length) % _WRAP)
         own.hidden = self._place
-        ack = self._acks.get(self._place, peer.first if own.acked is None else own.acked)
+        within_ns = self._within_ns(own, peer)
+        own.sent(row.time_ns, within_ns)
+        peer.arrive(row.time_ns, within_ns)
+        known = peer.first if own.acked is None else own.acked
+        known = known if peer.arrived is None else _later(known, peer.arrived)
+        ack = self._acks.get(self._place, known)
         fin = _FIN if self._place in self._fins else 0
         numbers = TcpNumbers(
             sport=way[0][1],
@@ -269,6 +321,21 @@ class PacketList:
         )
         own.next = (own.next + bool(fin)) % _WRAP
         return _printed(row, way, numbers, length)._replace(carries=carried(row.protocol, row.info))
+
+    def _time_handshake(self, row: Row, own: _Direction, peer: _Direction) -> None:
+        """Learn how long a round trip takes: from a SYN to what its sender says to the answer."""
+        shape = 0 if row.tcp is None else row.tcp.flags & (_SYN | _ACK)
+        if shape == _SYN:
+            own.asked_ns = row.time_ns
+        elif shape == _SYN | _ACK:
+            peer.is_taken = peer.asked_ns is not None
+        elif own.is_taken and own.asked_ns is not None and not own.round_ns:
+            own.round_ns = row.time_ns - own.asked_ns
+
+    def _within_ns(self, own: _Direction, peer: _Direction) -> int:
+        """Nanoseconds after which data has arrived, be it seen where it may; 0 if unknown."""
+        rounds = [one.round_ns for one in (own, peer) if one.round_ns > 0]
+        return _ARRIVED * max(rounds) if rounds and self._is_timed else 0
 
     def _way_of(self, row: Row) -> _Way:
         """The connection that a row without numbers belongs to, in the row's direction."""
