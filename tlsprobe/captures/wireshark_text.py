@@ -64,8 +64,8 @@ class _Direction:
     of which lines without numbers stand, ``frames`` of them with ``octets``. ``hidden`` is the
     place of the latest such line, while nothing of this sender has come since. ``asked_ns`` is when
     its SYN went, ``is_taken``: there was an answer, and ``round_ns`` how long after the SYN it went
-    on. Data that may be on its way is known by when it went, and by the number behind it: the
-    oldest of it is ``waiting``, the newest ``last``. ``arrived`` is the number behind what has come.
+    on. Data that may be on its way is known by when it went, and the number behind it: the oldest
+    of it is ``waiting``, the newest ``last``; ``arrived`` is the number behind what has come.
     """
 
     head: int | None = None
