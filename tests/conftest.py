@@ -83,11 +83,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three processes for each processor that we may use, since many tests only wait; else one.
+    """Two processes for each processor that we may use, since many tests only wait; else one.
 
     A container may see sixty-four and be stopped for most of the time when it uses them.
     """
-    each = 1 if config.option.numprocesses == "logical" else 3
+    each = 1 if config.option.numprocesses == "logical" else 2
     return each * min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
 
 

@@ -151,7 +151,7 @@ def test_it_ends_soon_and_says_what_it_saw(
     assert peak < 400
     driven = 1 + len(CALMER)  # so often at most, where the machine is busy
     written = sum(path.stat().st_size for path in ran.folder.iterdir())
-    assert written < 64 * MEGABYTE * driven
+    assert written < 70 * MEGABYTE * driven  # 64 of the server's, with their headers
     (cell,) = ran.asked
     assert cell.trials == 2
     assert cell.verdict is not Verdict.UNSUPPORTED

@@ -124,7 +124,8 @@ def test_a_server_at_a_distance(tmp_path: Path) -> None:
     assert run.target.name == "nginx, 20 ms away"
     assert run.server is not None
     assert run.server.version
-    (cell,) = run.cells
+    # Behind a bare FIN a close more is driven: nginx ends so, or a proxy before it.
+    cell, _ = run.cells
     assert cell.outcomes == {"no-close-notify": 1}
     took = cell.timing_us["close_notify_to_fin"]
     assert took.min is not None

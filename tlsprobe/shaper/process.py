@@ -15,6 +15,7 @@ Source: packet(7), raw(7), tun.txt (Documentation/networking/tuntap.rst), networ
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -60,6 +61,9 @@ _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFMTU = 0x8916, 0x891C, 0x8922
 _IFF_UP = 0x1
 _ETHERTYPES = {4: bpf.IPV4, 16: bpf.IPV6}
 _SO_RCVBUFFORCE = 33
+
+_MOST_WAIT_S, _POLL_S = 10.0, 0.001
+"""How long the kernel may take for an address of IPv6, and how often it is asked."""
 
 
 class Forwarder:
@@ -253,6 +257,25 @@ def _address_ipv6(index: int) -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_socket:
         where = struct.pack("=16sIi", packed(INSIDE[16][0]), 64, index)
         fcntl.ioctl(any_socket, _SIOCSIFADDR, where)
+    _wait_until_it_is_ours()
+
+
+def _wait_until_it_is_ours() -> None:
+    """Wait for the kernel to find that nobody else has the address of IPv6.
+
+    There is nobody to ask, but it takes a worker of the kernel's a moment to see that, longer where
+    the machine is busy; until then nobody can use the address (RFC 4862 section 5.4).
+    """
+    for left in reversed(range(round(_MOST_WAIT_S / _POLL_S))):
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as any_socket:
+            try:
+                any_socket.bind((INSIDE[16][0], 0))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or not left:
+                    raise
+            else:
+                return
+        time.sleep(_POLL_S)
 
 
 def main(words: str) -> int:
