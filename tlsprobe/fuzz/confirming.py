@@ -25,6 +25,7 @@ from tlsprobe.fuzz.properties import (
     Needs,
     Property,
     differ,
+    shows_like,
     violations,
 )
 from tlsprobe.fuzz.rates import rate_of
@@ -229,8 +230,7 @@ class Confirmer:
             seen = await self.prober.once(alone, "control", patient=True)
             if not seen.counts or seen.late_s > IN_TIME:
                 continue
-            kinds = (violation.kind(seen) for violation in violations(seen, self.asked))
-            if any(kind.is_like(suspect.kind) for kind in kinds):
+            if shows_like(seen, suspect.kind, self.asked):
                 return True
             runs += 1
             rate = rate_of(0, runs)
@@ -403,8 +403,7 @@ class Confirmer:
                 seen = await self.prober.once(example, "confirm", patient=True)
             if suspect.rate is not None and seen.late_s > IN_A_RACE:
                 return
-            broken = violations(seen, self.asked)
-            lost += any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
+            lost += shows_like(seen, suspect.kind, self.asked)
 
         async with trio.open_nursery() as nursery:
             for _ in range(runs):

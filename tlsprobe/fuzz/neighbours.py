@@ -17,7 +17,7 @@ from tlsprobe.fuzz.alphabet import example_of
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.confirming import Confirmer
 from tlsprobe.fuzz.observation import Observation
-from tlsprobe.fuzz.properties import violations
+from tlsprobe.fuzz.properties import shows_like
 from tlsprobe.fuzz.suspects import Suspect
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
@@ -139,7 +139,7 @@ class Neighbours:
         async def once() -> None:
             nonlocal shown
             seen = await self.prober.once(harmed, "control", patient=True)
-            shown = shown or self.shows(suspect, seen)
+            shown = shown or shows_like(seen, suspect.kind, self.confirmer.asked)
 
         async with trio.open_nursery() as nursery:
             for _ in range(_ALONE):
@@ -153,14 +153,9 @@ class Neighbours:
         for _ in range(tries):
             if self.bounds.may(1):
                 seen = await self.prober.beside(harmed, others, "shrink")
-                if self.shows(suspect, seen):
+                if shows_like(seen, suspect.kind, self.confirmer.asked):
                     return True
         return False
-
-    def shows(self, suspect: Suspect, seen: Observation) -> bool:
-        """Whether a connection shows what the suspect is."""
-        broken = violations(seen, self.confirmer.asked)
-        return any(violation.kind(seen).is_like(suspect.kind) for violation in broken)
 
     async def narrowed(
         self, suspect: Suspect, harmed: Example, others: tuple[Example, ...]

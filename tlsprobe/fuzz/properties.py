@@ -115,6 +115,11 @@ def violations(seen: Observation, properties: Iterable[Property]) -> tuple[Viola
     return tuple(found for found in _seen_broken(seen, properties) if not excuse.covers(found))
 
 
+def shows_like(seen: Observation, kind: Kind, properties: Iterable[Property]) -> bool:
+    """Whether this one connection broke a property in a way like this."""
+    return any(broken.kind(seen).is_like(kind) for broken in violations(seen, properties))
+
+
 def excused(seen: Observation, properties: Iterable[Property]) -> tuple[tuple[str, Violation], ...]:
     """What else it broke, and why that is not held against the server."""
     excuse = _excuse(seen)
