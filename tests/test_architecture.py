@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 # Lowest first. A room may import from lower layers and from itself.
 LAYERS: Final = (
-    {"model", "errors", "spelling", "version"},
+    {"model", "errors", "decoding", "spelling", "version"},
     {"keys", "netns"},
     {
         *("language", "catalogue", "certificates", "profiles", "protocols", "tls", "packets"),
@@ -57,7 +57,7 @@ DIETS: Final = {
     "model": (),
     "judge": ("model", "model.*", "errors"),
     "report": (
-        *("model", "model.*", "errors", "spelling", "version"),
+        *("model", "model.*", "errors", "decoding", "spelling", "version"),
         *("judge.rules", "judge.families", "judge.remedies", "judge.rule_remedies"),
         *("behaviours", "waiving", "catalogue", "catalogue.*"),
     ),

@@ -79,5 +79,8 @@ def swarm(folder: Path, workers: int, room: int = 1) -> Iterator[Swarm]:
         for _ in range(workers):
             made.start_worker(room)
         yield made
+    except BaseException:
+        print(made.log.read_text())  # pytest shows it: what died, and when
+        raise
     finally:
         made.end()

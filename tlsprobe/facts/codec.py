@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tlsprobe.decoding import converted, decoder
 from tlsprobe.model.facts import (
     ClientFact,
     CrowdedFact,
@@ -96,8 +97,8 @@ RUN_PREFIX = b'{"run":'
 """How the line of a RunFact begins."""
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Line)
-_header_decoder = msgspec.json.Decoder(FactsHeader)
+_decoder = decoder(_Line)
+_header_decoder = decoder(FactsHeader)
 
 _MARKS = ("begun", "mark")
 """What in a Drive has a time."""
@@ -148,9 +149,9 @@ def _encoded(value: Any) -> bytes:
         return _encoder.encode(speakable(msgspec.to_builtins(value))) + b"\n"
 
 
-def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
+def _decoded(wanted: msgspec.json.Decoder[Any], line: bytes) -> Any:
     try:
-        return decoder.decode(line)
+        return wanted.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(str(error)) from error
 
@@ -194,8 +195,8 @@ def _trial(line: _TrialLine) -> TrialFact:
             if (mark := drive.get(name)) is not None:
                 drive[name] = [mark[0] + began, *mark[1:]]
         trace = Trace(
-            msgspec.convert(drive, Drive),
-            msgspec.convert(segments, tuple[Segment, ...]),
+            converted(drive, Drive),
+            converted(segments, tuple[Segment, ...]),
             line.coverage,
             line.protocol,
             line.left_out,

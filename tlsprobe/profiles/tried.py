@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tlsprobe.decoding import decoder
 from tlsprobe.model.behaviour import TriedInLab
 from tlsprobe.profiles import shipped_folder
 
@@ -24,7 +25,10 @@ def tried_in_lab(profile: str) -> tuple[TriedInLab, ...]:
     folder = shipped_folder(profile)
     if folder is None or not (folder / TRIED_FILE).is_file():
         return ()
-    return msgspec.json.decode((folder / TRIED_FILE).read_bytes(), type=tuple[TriedInLab, ...])
+    found: tuple[TriedInLab, ...] = decoder(tuple[TriedInLab, ...]).decode(
+        (folder / TRIED_FILE).read_bytes()
+    )
+    return found
 
 
 def write_tried(folder: Path, tried: Sequence[TriedInLab]) -> None:

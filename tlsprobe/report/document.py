@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from tlsprobe.decoding import converted, decoder
 from tlsprobe.errors import UsageError
 from tlsprobe.model.run import RUN_SCHEMA, JudgedTrial, Run, TrialLine
 from tlsprobe.spelling import speakable
@@ -48,7 +49,7 @@ Document = dict[str, Any]
 """JSON, decoded: the one place where values have no better type."""
 
 _trial_encoder = msgspec.json.Encoder()
-_trial_decoder = msgspec.json.Decoder(TrialLine)
+_trial_decoder = decoder(TrialLine)
 
 
 def encode_run(run: Run) -> bytes:
@@ -139,7 +140,8 @@ def decode_run(data: bytes, source: Path) -> Run:
     if isinstance(idle := document["idle"], dict):
         idle.setdefault("advice", "")  # ours, not the contract's
     try:
-        return msgspec.convert(document, Run)
+        run: Run = converted(document, Run)
+        return run
     except msgspec.ValidationError as error:
         wrong, _, where = str(error).partition(" - at ")
         path = where.strip("`").removeprefix("$.") or "the document"
@@ -248,7 +250,7 @@ def read_beside(source: Path, kind: type[_Beside], schema: str, command: str) ->
     """
     hint = f"delete it, or restore it; '{command}' writes {source.name}"
     try:
-        found = msgspec.json.decode(source.read_bytes(), type=kind)
+        found: _Beside = decoder(kind).decode(source.read_bytes())
     except OSError as error:
         raise UsageError(f"{source}: {error.strerror}", hint) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

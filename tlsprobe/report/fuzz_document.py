@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tlsprobe.decoding import decoder
 from tlsprobe.errors import UsageError
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun, Replay
 from tlsprobe.spelling import speakable
@@ -31,7 +32,8 @@ _MORE = (
 )
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(ExampleLine)
+_decoder = decoder(ExampleLine)
+_run_decoder = decoder(FuzzRun)
 
 
 def encode_fuzz(run: FuzzRun) -> bytes:
@@ -52,7 +54,7 @@ def encode_example(line: ExampleLine) -> bytes:
 def read_fuzz(folder: Path) -> tuple[FuzzRun, list[ExampleLine]]:
     """The document and the lines of a fuzz run's folder. Raises UsageError."""
     try:
-        run = msgspec.json.decode((folder / FUZZ_FILE).read_bytes(), type=FuzzRun)
+        run = _run_decoder.decode((folder / FUZZ_FILE).read_bytes())
         lines = (folder / EXAMPLES_FILE).read_bytes().split(b"\n")[:-1]
         return run, [_decoder.decode(line) for line in lines]
     except OSError as error:

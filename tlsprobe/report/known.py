@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tlsprobe.decoding import decoder
 from tlsprobe.errors import UsageError
 from tlsprobe.model.behaviour import KNOWN_SCHEMA, KnownBehaviours
 from tlsprobe.spelling import speakable
@@ -34,7 +35,7 @@ def is_known_document(data: bytes) -> bool:
 def decode_known(data: bytes, source: Path) -> KnownBehaviours:
     """The document in ``data``; ``source`` is only named in errors. Raises UsageError."""
     try:
-        known = msgspec.json.decode(data, type=KnownBehaviours)
+        known: KnownBehaviours = decoder(KnownBehaviours).decode(data)
     except msgspec.ValidationError as error:
         hint = "record the baseline again: every run writes the file into its results folder"
         raise UsageError(f"{source}: {error}", hint) from error
