@@ -15,8 +15,13 @@ from tlsprobe.campaign.pace import Pace, unless_stopped
 from tlsprobe.errors import Interrupted
 
 
-def starts(rate: float | None, count: int, late: float = 0.0) -> list[float]:
-    """When so many connections had their turn, the third of which then held up everybody."""
+def starts(
+    rate: float | None, count: int, late: float = 0.0, last: float | None = None
+) -> list[float]:
+    """When so many connections had their turn, the third of which then held up everybody.
+
+    ``last`` is when one had started before, counted from the beginning.
+    """
     begun = list[float]()
 
     async def connection(pace: Pace, clock: MockClock) -> None:
@@ -26,14 +31,15 @@ def starts(rate: float | None, count: int, late: float = 0.0) -> list[float]:
             clock.jump(late)
 
     async def all_of_them(clock: MockClock) -> None:
-        pace = Pace(rate)
+        zero = trio.current_time()
+        pace = Pace(rate) if last is None else Pace(rate, zero + last)
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(connection, pace, clock)
 
     clock = MockClock(autojump_threshold=0)
     trio.run(all_of_them, clock, clock=clock)
-    return [start - begun[0] for start in begun]
+    return [start - (begun[0] if last is None else 0.0) for start in begun]
 
 
 def test_a_rate_keeps_starts_apart() -> None:
@@ -44,6 +50,11 @@ def test_who_was_late_does_not_make_the_others_hurry() -> None:
     found = starts(10.0, 20, late=1.0)
     assert min(later - sooner for sooner, later in pairwise(found)) > 0.099
     assert found[-1] == pytest.approx(2.8)
+
+
+def test_what_started_before_counts() -> None:
+    assert starts(10.0, 3, last=0.0) == pytest.approx([0.1, 0.2, 0.3])
+    assert starts(10.0, 2, last=-60.0) == pytest.approx([0.0, 0.1])
 
 
 def test_without_a_rate_nothing_waits() -> None:

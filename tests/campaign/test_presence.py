@@ -42,7 +42,11 @@ class Server:
         self.told: list[str] = []
         self.left_at: float | None = None
         self.presence = Presence(
-            self.knock, self.count_open, self.leave, self.told.append, PATIENCE_S
+            self.knock,
+            self.count_open,
+            self.leave,
+            self.told.append,
+            patience_s=PATIENCE_S,
         )
 
     async def knock(self) -> Drive:

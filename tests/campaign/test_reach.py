@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,11 @@ def taking(groups: bytes, folder: Path) -> Iterator[int]:
     thread.join()
 
 
-def looked(port: int) -> Reached:
+def looked(port: int, rate: float | None = None) -> Reached:
     profile = load_profile("reference")
     target = Target("server", "127.0.0.1", port, profile.name, profile.protocol)
     converse = make_conversation(profile, target.host, Login(), port)
-    return trio.run(look, target, converse, Settings())
+    return trio.run(look, target, converse, Settings(rate=rate))
 
 
 def test_a_server_that_takes_hybrid_key_exchanges_alone(tmp_path: Path) -> None:
@@ -99,6 +100,15 @@ def test_a_server_that_dies_behind_the_first_connection_refused_no_version(tmp_p
         thread.join()
     assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
     assert found.refused == {}
+
+
+@pytest.mark.parametrize("groups", [b"X25519", HYBRID])
+def test_the_rate_binds_the_preflight_too(tmp_path: Path, groups: bytes) -> None:
+    with taking(groups, tmp_path) as port:
+        found = looked(port, rate=10.0)
+    begun = [check.events[0].time_ns for check in found.checks]
+    assert len(begun) == (3 if groups == HYBRID else 2)
+    assert min(later - sooner for sooner, later in pairwise(begun)) > 0.08e9  # two clocks
 
 
 def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import trio
 from tlsprobe.campaign.connections import ConnectionLimits, Gauge
 from tlsprobe.campaign.descriptors import room_for
 from tlsprobe.campaign.pace import Pace
-from tlsprobe.campaign.presence import Presence
+from tlsprobe.campaign.presence import EVERY_S, Presence
 from tlsprobe.campaign.reach import CHECK, Reached, rate_to
 from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import Settings, delay_of
@@ -88,12 +88,20 @@ class Driver:
         self.rate = rate_to((reached,), settings)
         most = settings.connections or (ON_LOOPBACK if reached.is_near else ELSEWHERE)
         self.limits = ConnectionLimits(most, settings.concurrency)
-        self._pace = Pace(self.rate)
+        self._pace = Pace(self.rate, last=trio.current_time())  # the preflight's
         self._apart = Pace(1 / APART)
         self.gauge = Gauge()
         self.gauge.opened = settings.spent + len(reached.checks)
         waits_s = max(settings.patience.server, settings.patience.answer)
-        self.presence = Presence(self._knock, lambda: self.gauge.open, leave, tell, waits_s)
+        every_s = max(EVERY_S, 1 / self.rate) if self.rate else EVERY_S
+        self.presence = Presence(
+            self._knock,
+            lambda: self.gauge.open,
+            leave,
+            tell,
+            patience_s=waits_s,
+            every_s=every_s,
+        )
 
     def through(self, shaper: Shaper | None) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
@@ -128,9 +136,7 @@ class Driver:
         async with self.limits.open(count):
             if cell.sequence.acts_after_idle:
                 await self._apart.turn()
-            for _ in range(count):
-                await self._pace.turn()
-            await self.presence.there()
+            await self._turn(count)
             dropped = self._capture.dropped
             drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
             begun = trio.current_time()
@@ -139,6 +145,15 @@ class Driver:
         took_s = 0.0 if cell.sequence.uses(Verb.EARLY) else trio.current_time() - begun
         await self.presence.saw(found, took_s)
         return Ended(found, load, dropped)
+
+    async def _turn(self, connections: int = 1) -> None:
+        """Wait until so many may start. Those that waited for the server do not start at once."""
+        while True:
+            await self.presence.there()
+            for _ in range(connections):
+                await self._pace.turn()
+            if self.presence.is_there:
+                return
 
     def round_size(self) -> int:
         """How many race together: as many as may wait beside their pacemaker, and start in time."""
@@ -175,8 +190,7 @@ class Driver:
         route = self._routes[TlsVersion(cell.tls)]
         for _ in range(PATH_TRIES):
             async with self.limits.open():
-                await self._pace.turn()
-                await self.presence.there()
+                await self._turn()
                 check, load = await self.gauge.driving(lambda: drive(route, CHECK))
             await self._forget(check)
             late = was_timed_out(check, load)

@@ -16,12 +16,15 @@ _T = TypeVar("_T")
 
 
 class Pace:
-    """Lets connections start no closer together than a rate (a second) allows."""
+    """Lets connections start no closer together than a rate (a second) allows.
 
-    def __init__(self, rate: float | None) -> None:
+    ``last`` is when one started before, by trio's clock.
+    """
+
+    def __init__(self, rate: float | None, last: float = -inf) -> None:
         self._gap = 1 / rate if rate else 0.0
         self._gate = trio.Lock()
-        self._next_start = 0.0
+        self._next_start = last + self._gap
 
     async def turn(self) -> None:
         """Wait for one's turn. Whoever comes late makes all behind it later: no bunching."""

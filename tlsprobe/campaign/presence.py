@@ -55,7 +55,8 @@ class Presence:
     ``knock`` opens one connection, ``count_open`` says how many of ours are open. ``gone`` is why
     the server was given up, None as long as it was not; ``seen_ns`` is when it last served a
     connection. ``leave`` is called where it is given up, ``tell`` with a note where it came back.
-    ``patience_s`` is how long a connection waits for what every server does first.
+    ``patience_s`` is how long a connection waits for what every server does first, ``every_s`` the
+    time between two knocks.
     """
 
     def __init__(
@@ -64,16 +65,23 @@ class Presence:
         count_open: Callable[[], int],
         leave: Callable[[], None],
         tell: Callable[[str], None],
+        *,
         patience_s: float = inf,
+        every_s: float = EVERY_S,
     ) -> None:
         self._knock, self._count_open = knock, count_open
         self._leave, self._tell = leave, tell
-        self._patience_s = patience_s
+        self._patience_s, self._every_s = patience_s, every_s
         self._failed, self._most = 0, IN_A_ROW
         self._there = trio.Event()
         self._there.set()
         self.gone: str | None = None
         self.seen_ns = 0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether connections may be opened."""
+        return self._there.is_set()
 
     async def there(self) -> None:
         """Wait until connections may be opened."""
@@ -90,7 +98,7 @@ class Presence:
             self.seen_ns = max(self.seen_ns, 0 if taken is None else taken.time_ns)
             return
         self._failed += 1
-        if self._failed >= self._most and self._there.is_set():
+        if self._failed >= self._most and self.is_there:
             await self._look_for_it(takes=not is_turned_away(found))
 
     async def _look_for_it(self, *, takes: bool) -> None:
@@ -99,7 +107,7 @@ class Presence:
         begun = lonely = trio.current_time()
         is_first = True
         while True:
-            await trio.sleep(EVERY_S)
+            await trio.sleep(self._every_s)
             knocked = trio.current_time()
             found = await self._knock()
             now = trio.current_time()

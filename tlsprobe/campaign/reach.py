@@ -10,6 +10,7 @@ from typing import cast
 
 import trio
 
+from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.tcp import Address, SocketAddress
@@ -57,6 +58,12 @@ def rate_to(reached: Iterable[Reached], settings: Settings) -> float | None:
     return settings.rate or (None if near else RATE_ELSEWHERE)
 
 
+def _rate_at_first(addresses: Iterable[Address], settings: Settings) -> float | None:
+    """The same before any of them took a connection, which may be this machine's own."""
+    near = all(is_loopback(numeric(address)[0]) for address in addresses)
+    return settings.rate or (None if near else RATE_ELSEWHERE)
+
+
 async def reach(target: Target, converse: Conversations, settings: Settings) -> Reached:
     """Find an address that answers and learn how each TLS version fares there.
 
@@ -79,7 +86,9 @@ async def look(target: Target, converse: Conversations, settings: Settings) -> R
     contexts = {version: connect(version) for version in settings.tls}
     checks: list[Drive] = []
     reached: Reached | None = None
-    for address in await _resolve(target, settings.only):
+    addresses = await _resolve(target, settings.only)
+    pace = Pace(_rate_at_first(addresses, settings))
+    for address in addresses:
         template = {
             version: Route(
                 *(address, numeric(address), context, converse, settings.patience),
@@ -88,7 +97,7 @@ async def look(target: Target, converse: Conversations, settings: Settings) -> R
             )
             for version, context in contexts.items()
         }
-        reached = await _try(address, template, partial(connect, large_key_shares=True))
+        reached = await _try(address, template, partial(connect, large_key_shares=True), pace)
         checks += reached.checks
         if reached.routes:
             break
@@ -106,13 +115,16 @@ async def _try(
     address: Address,
     template: dict[TlsVersion, Route],
     with_large_shares: Callable[[TlsVersion], TlsContext],
+    pace: Pace,
 ) -> Reached:
     reached = Reached(address, {}, {})
     for version, smallest in template.items():
+        await pace.turn()
         route, found = smallest, await drive(smallest, CHECK)
         reached = replace(reached, checks=(*reached.checks, found))
         if version is TlsVersion.TLS13 and _finds_nothing_in_common(found):
             route = replace(smallest, tls=with_large_shares(version))
+            await pace.turn()
             found = await drive(route, CHECK)
             reached = replace(reached, checks=(*reached.checks, found))
         if not reached.server_says:

@@ -44,7 +44,7 @@ class Shared:
         self.watcher = watcher
         self.facts = facts
         self.counts = Counts()
-        self.pace = Pace(rate_to(reached, settings.run))
+        self.pace = Pace(rate_to(reached, settings.run), last=trio.current_time())
         self.working = trio.CapacityLimiter(settings.run.concurrency)
         self.told: list[Tell] = []
 
