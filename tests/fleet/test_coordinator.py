@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,12 +17,13 @@ import trio
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.campaign.capturing import capturing
-from tlsprobe.campaign.settings import RunSettings, Settings
+from tlsprobe.campaign.settings import RunSettings, Settings, TargetSettings
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet import worker
 from tlsprobe.fleet.asked import FleetSettings, target_settings
 from tlsprobe.fleet.coordinator import LOAD, Coordinator, _Turn
+from tlsprobe.fleet.dask_engine import DaskEngine
 from tlsprobe.fleet.ledger import Ledger
 from tlsprobe.fleet.orders import Ended, Lost, Order, Word, unpacked
 from tlsprobe.fleet.worker import ended_by
@@ -34,6 +36,9 @@ from tlsprobe.sniff.backends import UNWRITABLE
 from tlsprobe.waiving import standing
 
 MEASURED = Path("tests/data/judged/rude")
+LONG_S = 60
+"""Longer than anything takes that does not wait for ever."""
+
 FACTS = FleetFacts(1.5, "here", (), "tlsprobe fleet list", "0.1")
 
 
@@ -218,3 +223,33 @@ def test_who_probes_is_told_the_addresses_that_were_looked_at(
     coordinator.targets[1] = FleetTarget("[::ffff:127.0.0.1]:1")
     ready = trio.run(coordinator.ready, 1)
     assert ready.settings.how.only == ("127.0.0.1",)
+
+
+def test_names_are_looked_up_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may take as long as a resolver that does not answer."""
+    targets = [FleetTarget(f"{name}.example:443") for name in "abc"]
+    together = threading.Barrier(len(targets))
+
+    def looked_up(settings: TargetSettings) -> tuple[str, ...]:
+        together.wait(LONG_S)
+        if settings.target.host == "b.example":
+            raise CannotMeasure("nobody knows b.example")
+        return ("192.0.2.1",)
+
+    monkeypatch.setattr("tlsprobe.fleet.coordinator.addresses_of", looked_up)
+    with closing(Ledger.create(tmp_path, FACTS, targets)) as ledger:
+        one = coordinator(ledger)
+        one.waiting.extend((number, "") for number in (2, 3))
+        assert trio.run(one.ready, 1).addresses == {"192.0.2.1"}
+        with pytest.raises(CannotMeasure, match=r"b\.example"):
+            trio.run(one.ready, 2)
+        assert trio.run(one.ready, 3).addresses == {"192.0.2.1"}
+
+
+def test_a_fleet_that_is_measured_needs_no_engine(ledger: Ledger) -> None:
+    ledger.answer(ledger.claim(1), read_run(MEASURED), b"")
+    asked = FleetSettings(ledger.file.parent, Settings(), {}, 1, 1)
+    engine = DaskEngine("127.0.0.1:1", ledger.name(), asked)  # where nobody listens
+    one = Coordinator(ledger, asked, Nobody(), engine)
+    assert trio.run(one.run) is False
+    assert one.done == 1

@@ -28,6 +28,10 @@ HOST_RATE = 5.0
 come."""
 
 
+LOOKUPS = 32
+"""Names that are resolved at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class FleetSettings:
     """How a fleet is measured. None: as many as suit.

@@ -12,6 +12,7 @@ import shutil
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from tlsprobe.campaign.settings import TargetSettings
 from tlsprobe.errors import CannotMeasure, TlsprobeError, UsageError, plain_errors
 from tlsprobe.facts.file import FACTS_FILE
 from tlsprobe.fleet.asked import (
+    LOOKUPS,
     FleetSettings,
     addresses_of,
     rate_of,
@@ -100,6 +102,7 @@ class Coordinator:
         self.done = self.failed = 0
         self._bounds = Bounds()
         self._ready: dict[int, _Ready] = {}
+        self._looked_up: dict[int, tuple[str, ...] | TlsprobeError] = {}
         self._busy: set[str] = set()
         self._lost: set[int] = set()
         self._changed = trio.Event()
@@ -110,8 +113,9 @@ class Coordinator:
         Raises CannotMeasure where what is measured cannot be written down.
         """
         self.waiting.extend(await self.take_up())
-        with plain_errors():
-            await self.measure_all()
+        if self.waiting or self.again:  # else nobody needs an engine
+            with plain_errors():
+                await self.measure_all()
         if self.full:
             hint = f"make room, and go on with: tlsprobe fleet resume {self.asked.folder}"
             raise CannotMeasure(self.full, hint)
@@ -221,7 +225,11 @@ class Coordinator:
         known = self._ready.get(number)
         if known is None:
             settings = target_settings(self.targets[number], self.asked)
-            addresses = await trio.to_thread.run_sync(addresses_of, settings)
+            if number not in self._looked_up:
+                await self.look_up(number)
+            addresses = self._looked_up.pop(number)
+            if isinstance(addresses, TlsprobeError):
+                raise addresses
             if refused := why_not(addresses, self.asked):
                 raise UsageError(f"not probed: {refused}", "")
             rate = rate_of(addresses, self.asked)
@@ -231,6 +239,23 @@ class Coordinator:
             settings = replace(settings, how=how)
             known = self._ready[number] = _Ready(settings, frozenset(addresses))
         return known
+
+    async def look_up(self, number: int) -> None:
+        """Look up where a target is, and those behind it: a name may take its time."""
+        waiting = (other for other, _ in self.waiting if other not in self._ready)
+        unknown = (other for other in waiting if other not in self._looked_up)
+        async with trio.open_nursery() as nursery:
+            for one in (number, *islice(unknown, LOOKUPS - 1)):
+                nursery.start_soon(self._look_up, one)
+
+    async def _look_up(self, number: int) -> None:
+        try:
+            settings = target_settings(self.targets[number], self.asked)
+            found = await trio.to_thread.run_sync(addresses_of, settings, abandon_on_cancel=True)
+        except TlsprobeError as error:
+            self._looked_up[number] = error
+        else:
+            self._looked_up[number] = found
 
     async def begin(self, number: int, because: str, ready: _Ready) -> None:
         """Write the claim down, then have the target probed."""

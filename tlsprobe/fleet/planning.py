@@ -17,6 +17,7 @@ from tlsprobe.campaign.run import choose_sequences, idle_limit
 from tlsprobe.campaign.settings import ANONYMOUS, TargetSettings, plan
 from tlsprobe.errors import CannotMeasure, UsageError
 from tlsprobe.fleet.asked import (
+    LOOKUPS,
     FleetSettings,
     addresses_of,
     in_fleets,
@@ -30,9 +31,6 @@ from tlsprobe.model.run import Plan
 from tlsprobe.model.sequence import Sequence as Close
 from tlsprobe.protocols import make_conversation
 
-_LOOKUPS = 32
-"""Names that are resolved at a time."""
-
 AT_ONCE = Pacing(0.0, 0.0)
 
 _PREFLIGHT = 2
@@ -41,7 +39,7 @@ _PREFLIGHT = 2
 
 def planned(jobs: Sequence[TargetSettings], asked: FleetSettings) -> FleetPlan:
     """The plan of a fleet. A target whose name cannot be resolved is refused, with the reason."""
-    with ThreadPoolExecutor(_LOOKUPS) as pool:
+    with ThreadPoolExecutor(LOOKUPS) as pool:
         found = list(pool.map(lambda job: _resolved(job, asked), jobs))
     costs: Counter[str] = Counter()
     counts: Counter[str] = Counter()
