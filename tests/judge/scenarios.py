@@ -41,8 +41,12 @@ def results(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> dict[str, Rul
     closing, resets = closing_of(came), resets_of(trace, knowledge)
     axes = axes_of(came, closing)
     outcome = outcome_of(came, closing, axes)
-    case = rule_input(came, closing, axes, outcome, resets, knowledge=knowledge)
-    case = replace(case, seen=closing_of(trace), cut_off=cut_off(trace, came))
+    case = rule_input(
+        *(came, closing, axes, outcome, resets),
+        knowledge=knowledge,
+        seen=closing_of(trace),
+        cut_off=cut_off(trace, came),
+    )
     silent = {id_: RuleResult(id_, rule.level, NOT_APPLICABLE, "") for id_, rule in RULES.items()}
     return silent | {result.rule: result for result in apply_rules(case)}
 

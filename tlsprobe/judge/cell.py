@@ -280,9 +280,11 @@ def _stands(judgement: Judgement) -> bool:
     return judgement.doubt is Doubt.LATE and any(r.result in bad for r in judgement.results)
 
 
+_ORDER = {rule: place for place, rule in enumerate(RULES)}
+
+
 def _rank(finding: Finding) -> tuple[int, int, int]:
-    order = {rule: place for place, rule in enumerate(RULES)}
-    place = order.get(finding.rule, len(order))  # a rule of another tlsprobe, in a resumed run
+    place = _ORDER.get(finding.rule, len(_ORDER))  # a rule of another tlsprobe, in a resumed run
     return _SEVERITY.index(finding.result), place, -finding.count
 
 

@@ -14,13 +14,19 @@ from tlsprobe.model.trace import EventKind, Segment, Side, Trace
 def unheeded_ends(trace: Trace) -> frozenset[int]:
     """The numbers of the packets whose FIN or RST ended nothing."""
     segments = trace.segments
-    ends = ((at, segment) for at, segment in enumerate(segments) if segment.ends)
+    opened = {segment.side: at for at, segment in enumerate(segments) if segment.syn}
+    ends = [(at, segment) for at, segment in enumerate(segments) if segment.ends]
     return frozenset(
-        segment.number
-        for at, segment in ends
-        if (segment.rst and _went_on(segment, segments[:at], segments[at + 1 :]))
-        or (segment.rst and _is_ignored_by_us(segment, trace, at))
-        or (not segment.rst and _was_opened(segment, segments[at + 1 :]))
+        [
+            segment.number
+            for at, segment in ends
+            if (
+                _went_on(segment, segments[:at], segments[at + 1 :])
+                or _is_ignored_by_us(segment, trace, at)
+                if segment.rst
+                else at < opened.get(segment.side, at)  # who asks for it afterwards, or takes it
+            )
+        ]
     )
 
 
@@ -69,8 +75,3 @@ def _is_ignored_by_us(rst: Segment, trace: Trace, at: int) -> bool:
 def _behind(segment: Segment) -> int:
     """The offset behind all that it brings, SYN and FIN included."""
     return segment.end + segment.syn + segment.fin
-
-
-def _was_opened(fin: Segment, later: tuple[Segment, ...]) -> bool:
-    """Whether its sender asked for the connection, or took it, afterwards."""
-    return any(segment.syn and segment.side is fin.side for segment in later)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from tlsprobe.judge.causes import resets_of
@@ -69,8 +68,12 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
     outcome = outcome_of(came, closing, axes)
     resets = with_provocation(trace, resets_of(trace, knowledge))
     expired = closing is not whole
-    given = rule_input(came, closing, axes, outcome, () if expired else resets, knowledge=knowledge)
-    given = replace(given, seen=seen, cut_off=_cut_off(trace, came, closing))
+    given = rule_input(
+        *(came, closing, axes, outcome, () if expired else resets),
+        knowledge=knowledge,
+        seen=seen,
+        cut_off=_cut_off(trace, came, closing),
+    )
     vain = None if knowledge.waits_idle else _vain_ns(came, whole, expired=expired)
     timed = _timed(trace, seen, resets, knowledge, vain)
     results = apply_rules(given)

@@ -139,6 +139,8 @@ def rule_input(
     resets: tuple[Reset, ...],
     *,
     knowledge: Knowledge = NOTHING_KNOWN,
+    seen: Closing | None = None,
+    cut_off: CutOff | None = None,
 ) -> RuleInput:
     """What the rules get to see of a judged trace."""
     ours = None if _is_behind_half_a_record(trace) else closing.first(Side.CLIENT, "n")
@@ -180,6 +182,8 @@ def rule_input(
         kinds=kinds,
         knowledge=knowledge,
         failed=_failed(trace, closing, judged[Side.CLIENT], tls),
+        seen=seen,
+        cut_off=cut_off,
         foreign_fin=strange,
         done=_done(trace.drive.events),
     )
