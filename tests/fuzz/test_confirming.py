@@ -169,6 +169,8 @@ def in_company(*script: Observation, is_fine_alone: bool) -> tuple[bool, Suspect
     server.is_fine_alone, one.observed = is_fine_alone, replace(BROKEN, beside=16)
     confirmer = Confirmer(cast("Prober", server), cast("Comparer", server), ALL, 5, lambda: True)
     assert not trio.run(confirmer.takes_company, one)
+    if trio.run(confirmer.shows_alone, one) is not False:
+        return False, one
     return trio.run(confirmer.is_race_in_company, one), one
 
 
@@ -183,3 +185,4 @@ def test_what_shows_now_and_then_by_itself_takes_no_company() -> None:
     found, one = in_company(BROKEN, FINE, FINE, is_fine_alone=False)
     assert not found
     assert one.shortest.together == 1
+    assert one.shows_alone

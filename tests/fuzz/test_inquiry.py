@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
 import trio
 
 from tests.fuzz.test_confirming import suspect
-from tlsprobe.fuzz.inquiry import Inquiry
+from tests.fuzz.test_properties import seen
+from tlsprobe.fuzz.inquiry import EARLY, Inquiry
 from tlsprobe.fuzz.suspects import TRIES, Suspect
+from tlsprobe.model.judgement import TcpEnd
+
+
+async def is_none(_: Suspect) -> bool:
+    await trio.lowlevel.checkpoint()
+    return False
 
 
 def test_others_of_a_kind_are_asked_in_company_when_the_first_shows_nothing() -> None:
@@ -22,22 +30,73 @@ def test_others_of_a_kind_are_asked_in_company_when_the_first_shows_nothing() ->
         asked.append(one)
         return False
 
-    async def is_none(_: Suspect) -> bool:
-        await trio.lowlevel.checkpoint()
-        return False
-
     async def finds_nobody(one: Suspect) -> bool:
         await trio.lowlevel.checkpoint()
         looked_for.append(one)
         return False
 
-    confirmer = SimpleNamespace(takes_company=shows_nothing, is_race_in_company=is_none)
+    confirmer = SimpleNamespace(takes_company=shows_nothing, shows_alone=is_none)
     stub = SimpleNamespace(
         asked_in_company=Counter(),
         confirmer=confirmer,
         neighbours=SimpleNamespace(find=finds_nobody),
         is_harmed_as_known=is_none,
     )
+    confirmer.is_race_in_company = is_none
+    stub.is_harmed_by_others = partial(Inquiry.is_harmed_by_others, cast("Inquiry", stub))
     for _ in range(TRIES + 2):
         assert not trio.run(Inquiry.takes_company, cast("Inquiry", stub), suspect())
     assert 1 < len(asked) == len(looked_for) == TRIES
+
+
+def settled(one: Suspect, *, alone: int, raced_s: float = 0.0) -> list[str]:
+    """What is done with a race that so many of two runs by itself showed."""
+    done = list[str]()
+
+    async def try_twice(suspect: Suspect) -> None:
+        await trio.lowlevel.checkpoint()
+        suspect.is_race, suspect.shows_alone = True, alone > 0
+
+    async def takes_company(_: Suspect) -> bool:
+        await trio.lowlevel.checkpoint()
+        done.append("asked in company")
+        return False
+
+    async def confirm(_: Suspect) -> bool:
+        await trio.lowlevel.checkpoint()
+        done.append("raced")
+        return True
+
+    stub = SimpleNamespace(
+        raced_s=raced_s,
+        shrinker=SimpleNamespace(try_twice=try_twice),
+        suspects=SimpleNamespace(postpone=lambda _: done.append("waits")),
+        losses=SimpleNamespace(lost=[]),
+        bounds=SimpleNamespace(seconds=60.0),
+        time_to_confirm=trio.CancelScope,
+        takes_company=takes_company,
+        confirm=confirm,
+    )
+    inquiry = cast("Inquiry", stub)
+    stub.waits, stub.may_race = partial(Inquiry.waits, inquiry), partial(Inquiry.may_race, inquiry)
+    stub.race = partial(Inquiry.race, inquiry)
+    trio.run(Inquiry.settle, inquiry, one)
+    return done
+
+
+def test_a_race_that_shows_by_itself_is_run_at_once() -> None:
+    assert settled(suspect(), alone=1) == ["raced"]
+
+
+def test_a_race_that_may_take_others_is_asked_in_company_first() -> None:
+    assert settled(suspect(), alone=0) == ["asked in company", "waits"]
+
+
+def test_races_wait_once_they_had_their_part_of_the_time() -> None:
+    assert settled(suspect(), alone=1, raced_s=EARLY * 60.0) == ["waits"]
+
+
+def test_a_race_that_takes_long_waits() -> None:
+    one = suspect()
+    one.observed = seen("fin; drain", "INTEROP-LEAK", tcp=TcpEnd.OPEN)
+    assert settled(one, alone=1) == ["waits"]

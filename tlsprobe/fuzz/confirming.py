@@ -187,23 +187,30 @@ class Confirmer:
         suspect.shortest = enough or alone
         return enough is not None
 
-    async def is_race_in_company(self, suspect: Suspect) -> bool:
-        """Whether several of a crowd show it, though not half, and none by itself.
+    async def shows_alone(self, suspect: Suspect) -> bool | None:
+        """Whether what several of a crowd showed, though not half, shows by itself as well.
 
-        So it is where a connection ends another one. As many are tried one at a time as would show
-        it, if it were by chance that one of a crowd does.
+        As many are tried one at a time as would show it, if it were by chance that one of a crowd
+        does. None: too few of these counted, or too few of the crowd showed it.
         """
         if suspect.broke < LEAST_LOST:
-            return False
-        alone, enough = suspect.shortest, ceil(_RULE_OF_THREE * suspect.runs / suspect.broke)
+            return None
+        enough = ceil(_RULE_OF_THREE * suspect.runs / suspect.broke)
         suspect.begin()
         self.races = True
         for _ in range(_ATTEMPTS):
             if suspect.runs < enough and not suspect.broke and self.may_go_on():
                 await self.run_again(suspect, Needs.ONE, enough - suspect.runs, _IN_PEACE)
         self.races = False
-        if suspect.broke or suspect.runs < enough:
-            return False
+        suspect.shows_alone = suspect.broke > 0
+        return True if suspect.broke else False if suspect.runs >= enough else None
+
+    async def is_race_in_company(self, suspect: Suspect) -> bool:
+        """Whether some of a crowd show it, often enough, where none does by itself.
+
+        So it is where a connection ends another one.
+        """
+        alone = suspect.shortest
         suspect.shortest = replace(suspect.found, together=CROWDS[-1])
         if await self.is_race_in_crowd(suspect):
             return await self.is_its_own(suspect)

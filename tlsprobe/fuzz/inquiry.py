@@ -31,6 +31,9 @@ from tlsprobe.model.fuzz import Example, Replay
 NEVER_RUN_AGAIN = "0/0"
 """How often a failure showed that could not be run again: the server was gone."""
 
+EARLY = 1 / 4
+"""The part of a run's time in which races are run as soon as one is seen that shows by itself."""
+
 _CALM = 2
 """Connections at a time where it matters that nothing is late."""
 
@@ -59,6 +62,7 @@ class Inquiry:
         self.asked = asked
         self.bounds = bounds
         self.asked_in_company: Counter[Kind] = Counter()
+        self.raced_s = 0.0
         self.recent: deque[Example] = deque(maxlen=2 * settings.run.concurrency)
         self.suspects = suspects = Suspects(
             *(asked, lambda: len(bounds.counts.examples)),
@@ -114,10 +118,12 @@ class Inquiry:
             with self.time_to_confirm():
                 await self.shrinker.try_twice(suspect)
             if self.waits(suspect):
-                is_shown = await self.takes_company(suspect)
-                if not is_shown:
-                    self.suspects.postpone(suspect)
-                return is_shown
+                if not suspect.shows_alone and await self.takes_company(suspect):
+                    return True
+                if suspect.shows_alone and self.may_race(suspect):
+                    return await self.race(suspect)
+                self.suspects.postpone(suspect)
+                return False
         elif await self.is_harmed_as_known(suspect):
             return True
         return await self.confirm(suspect)
@@ -136,6 +142,22 @@ class Inquiry:
         finally:  # the end of the time takes nothing away that was shown by then
             self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
         return confirmed
+
+    def may_race(self, suspect: Suspect) -> bool:
+        """Whether this race can be run before its time: its runs are quick, and some time is left.
+
+        A flaw that shows in every third run is seen over and over, and each of its examples is
+        looked into for nothing until the first is a failure, which explains the others.
+        """
+        return self.raced_s < EARLY * self.bounds.seconds and not suspect.observed.is_open
+
+    async def race(self, suspect: Suspect) -> bool:
+        """Run a race at once, and say whether it is a failure."""
+        begun = trio.current_time()
+        try:
+            return await self.confirm(suspect)
+        finally:
+            self.raced_s += trio.current_time() - begun
 
     def time_to_confirm(self) -> trio.CancelScope:
         """Ends in time for a failure to be confirmed still."""
@@ -158,11 +180,10 @@ class Inquiry:
             return False
         self.asked_in_company[suspect.kind] += 1
         if not await self.confirmer.takes_company(suspect):
-            is_harmed = await self.neighbours.find(suspect)
-            if is_harmed or await self.confirmer.is_race_in_company(suspect):
+            is_shown = await self.is_harmed_by_others(suspect)
+            if is_shown:
                 self.suspects.settle(suspect, confirmed=True)
-                return True
-            return False
+            return is_shown
         enough = suspect.shortest
         await self.shrinker.shorten_crowd(suspect)
         for example in dict.fromkeys((suspect.shortest, enough)):
@@ -172,6 +193,15 @@ class Inquiry:
                 return True
         suspect.shortest = replace(enough, together=1)
         return False
+
+    async def is_harmed_by_others(self, suspect: Suspect) -> bool:
+        """Whether the close of another one harms it, or a crowd harms some; by itself fine."""
+        shows_alone = await self.confirmer.shows_alone(suspect)
+        if shows_alone:
+            return False
+        if await self.neighbours.find(suspect):
+            return True
+        return shows_alone is False and await self.confirmer.is_race_in_company(suspect)
 
     async def is_harmed_as_known(self, suspect: Suspect) -> bool:
         """Whether the close of another connection harms it, which is known to harm others."""

@@ -105,9 +105,12 @@ class Neighbours:
         if suspect.found.beside is not None or self.in_vain_s > PART * self.bounds.seconds:
             return False
         begun, others = trio.current_time(), self.company.beside(suspect.sighting.seen)
+        until = begun + PART * self.bounds.seconds - self.in_vain_s
         every = (others, *((one,) for one in others[:NEAREST])) if len(others) > 1 else (others,)
         for some in every if others else ():
             for harmed in _waiting(suspect.found):
+                if trio.current_time() > until:
+                    break
                 if await self.is_harmed(suspect, harmed, some, tries=1) and await self.is_found(
                     suspect, harmed, some
                 ):

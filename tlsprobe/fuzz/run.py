@@ -16,7 +16,7 @@ from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.folder import FuzzFolder, example_of_failure, fuzz_folder
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.rejudging import example_line
-from tlsprobe.fuzz.settings import OVER, Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
+from tlsprobe.fuzz.settings import Fuzzed, FuzzJob, FuzzSettings, FuzzWatcher
 from tlsprobe.model.fuzz import FuzzFailure, FuzzRun
 from tlsprobe.model.run import stamp
 from tlsprobe.report.plurals import counted
@@ -25,8 +25,17 @@ from tlsprobe.waiving import waiver_of_failure
 _LEAST = 1.0
 """Seconds that a run goes on whatever starting took."""
 
-_ENDING = 0.3
-"""Seconds that ending takes at least, which is part of the time too."""
+_ENDING, _OF_STARTING = 0.3, 1 / 4
+"""Seconds that ending takes at least, and the part that it takes of as long as starting took.
+
+That is part of the time too. Both compute alike, so that a busy machine makes both longer.
+"""
+
+_LATE = 1 / 20
+"""The part of the time by which what was found late may still be confirmed.
+
+It is half of what a run may last too long: ending may take longer than was thought.
+"""
 
 
 class FuzzProgress(Protocol):
@@ -51,7 +60,7 @@ async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
             return folder.save(_document(job, fuzzed, started))
 
         own = replace(job.settings.run, pcapng=folder.capture)
-        settings = _within(job.settings, perf_counter() - job.begun)
+        settings = within(job.settings, perf_counter() - job.begun)
         database = _database(job)
         before = database.read() if database is not None else ()
         settings = replace(settings, run=own, known=(*before, *settings.known))
@@ -72,11 +81,11 @@ def _database(job: FuzzJob) -> Database | None:
     return None if folder is None else Database(folder, job.target.profile)
 
 
-def _within(settings: FuzzSettings, starting: float) -> FuzzSettings:
+def within(settings: FuzzSettings, starting: float) -> FuzzSettings:
     """The bounds of what is left of the time: ending takes some, too, as starting did."""
-    ending = _ENDING + starting / 5
+    ending = _ENDING + _OF_STARTING * starting
     left = settings.seconds - starting - ending
-    return replace(settings, seconds=max(_LEAST, left), over=(OVER - 1) * settings.seconds)
+    return replace(settings, seconds=max(_LEAST, left), over=_LATE * settings.seconds)
 
 
 def _watcher(

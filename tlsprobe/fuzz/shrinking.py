@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 
@@ -17,6 +18,8 @@ from tlsprobe.fuzz.strategies import Enough, shrink
 from tlsprobe.fuzz.suspects import Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
+
+IsIt = Callable[[Kind, Suspect], bool]
 
 _SURE, _TWICE, _RACES = 2, 2, 4
 _BATCH, _BATCHES, _MOST_RUNS, _MOST_PARTS = 4, 5, 60, 12
@@ -60,7 +63,7 @@ class Shrinker:
                 else:
                     await once()
         suspect.tried += len(again)
-        suspect.is_race = not all(again)
+        suspect.is_race, suspect.shows_alone = not all(again), any(again)
         has_to = suspect.must_repeat or suspect.found.beside is not None
         suspect.is_chance = suspect.is_race and has_to
         if needs is Needs.PATH and suspect.is_race:
@@ -110,7 +113,8 @@ class Shrinker:
         """Take one or two of its segments alone, each as often as it takes to lose the race.
 
         How often that is, is told by the whole; whatever is lost once is enough. What the whole
-        does not lose in so many runs would take too many.
+        does not lose in so many runs would take too many. What a part leaves unread is not what the
+        whole left: that makes no other race of it.
         """
         start = suspect.shortest
         lost = sum([await self.shows_in(suspect, start, _BATCH) for _ in range(_BATCHES)])
@@ -123,9 +127,10 @@ class Shrinker:
                 return
             self.bounds.counts.examples.add(shorter)
             for _ in range(0, runs, _BATCH):
-                if await self.shows_in(suspect, shorter, _BATCH):
+                if await self.shows_in(suspect, shorter, _BATCH, _is_same_race):
                     suspect.shortest, suspect.shrunk = shorter, True
                     return
+        suspect.shrunk = True
 
     async def shorten_crowd(self, suspect: Suspect) -> None:
         """Take none, one or two of its segments, if half of so many connections show it then."""
@@ -147,13 +152,21 @@ class Shrinker:
         known = [one for one in made if encode(self.letters, one) is not None and one != start]
         return sorted(known, key=lambda one: simplicity(self.letters, one))[:_MOST_PARTS]
 
-    async def shows_in(self, suspect: Suspect, example: Example, runs: int) -> int:
-        """In how many of so many runs, side by side, the example shows the suspect."""
+    async def shows_in(
+        self, suspect: Suspect, example: Example, runs: int, is_it: IsIt | None = None
+    ) -> int:
+        """In how many of so many runs, side by side, the example shows the suspect.
+
+        ``is_it`` says what of the kinds that it shows is the suspect's: those that were its own.
+        """
         shown = 0
 
         async def once() -> None:
             nonlocal shown
-            shown += await self.shows(suspect, example)
+            kinds = await self.kinds_of(example)
+            own = {k for k in kinds if (k in suspect.faces if is_it is None else is_it(k, suspect))}
+            shown += bool(own)
+            suspect.faces |= own
 
         async with trio.open_nursery() as nursery:
             for _ in range(runs):
@@ -201,6 +214,10 @@ class Shrinker:
         if seen.is_lost:
             self.losses.lose(example)
         return [found.kind(seen) for found in violations(seen, self.suspects.asked)]
+
+
+def _is_same_race(kind: Kind, suspect: Suspect) -> bool:
+    return _is_face(kind, suspect) and kind.phase == suspect.kind.phase
 
 
 def _is_face(kind: Kind, suspect: Suspect) -> bool:

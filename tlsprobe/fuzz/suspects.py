@@ -67,12 +67,12 @@ class Suspect:
     ``faces`` are the kinds that it showed on its own example: what comes first on the wire, and
     how much of an end got out, may be chance. ``versions`` are the TLS versions that show it,
     ``answers`` what hypothesis was told.
-    ``is_race``: it did not show in each of two runs by itself. ``has_waited``: until it was time
-    for races. ``must_repeat``: others of its kind
-    are races already, so that this one has to show twice before more is spent on it;
-    ``is_chance``: it did not. ``is_shown``: its confirming runs say that it is a failure, and only
-    more about it is still asked. ``known``: how often it showed when it was found, if an earlier
-    run found it.
+    ``is_race``: it did not show in each of two runs by itself; ``shows_alone``: it is known to show
+    in some that have no others beside them. ``has_waited``: until it was time for races.
+    ``must_repeat``: others of its kind are races already, so that this one has to show twice before
+    more is spent on it; ``is_chance``: it did not. ``is_shown``: its confirming runs say that it is
+    a failure, and only more about it is still asked. ``known``: how often it showed when it was
+    found, if an earlier run found it.
     """
 
     sighting: Sighting
@@ -88,6 +88,7 @@ class Suspect:
     tried: int = 0
     rate: Rate | None = None
     is_race: bool = False
+    shows_alone: bool = False
     has_waited: bool = False
     must_repeat: bool = False
     is_chance: bool = False
