@@ -16,7 +16,7 @@ from tlsprobe.campaign.presence import GRACE_S, IN_A_ROW, LONGEST_S, STALLS_S, P
 from tlsprobe.model.facts import Fact, GoneFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.load import Load
-from tlsprobe.model.run import Trial
+from tlsprobe.model.run import CutShort, Left, Trial
 from tlsprobe.model.trace import Drive, EventKind, Stage, Trace
 
 TAKEN = play(S.notify() + S.fin()).drive
@@ -212,6 +212,14 @@ def test_what_its_death_may_have_ended_breaks_no_rule() -> None:
 def test_what_ended_before_stands() -> None:
     answer = judged(CLEAN, since_ns=CLEAN.drive.events[-1].time_ns + 1).answer()
     assert answer.cells[0].verdict is Verdict.PASS
+    assert answer.cut_short == CutShort(Left.SERVER_GONE, "the server refuses connections")
+
+
+def test_a_run_whose_trials_were_all_driven_later_is_not_cut_short() -> None:
+    judging = judged(*[CLEAN] * 3, since_ns=CLEAN.drive.events[-1].time_ns + 1)
+    for index in range(3):
+        judging.judge(TrialFact(Trial("terminate", "1.3", index), CLEAN, Load(1, 1)))
+    assert judging.answer().cut_short is None
 
 
 def test_what_was_not_driven_says_why() -> None:

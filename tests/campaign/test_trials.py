@@ -31,7 +31,7 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.model.facts import EndFact, PathFact, TrialFact
 from tlsprobe.model.load import Load
-from tlsprobe.model.run import TIME_IS_OVER, Plan
+from tlsprobe.model.run import CutShort, Left, Plan
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Login, Target, TlsVersion
 from tlsprobe.model.trace import Drive, EventKind
@@ -273,8 +273,10 @@ def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
     assert not found.interrupted
     assert (measured.verdict, measured.trials) == ("pass", 2)
     assert (left.verdict, left.trials) == ("inconclusive", 0)
-    assert left.reason == f"{TIME_IS_OVER}: 0 s"
-    assert found.notes[-1] == f"{TIME_IS_OVER}: 0 s: 2 trials not driven"
+    why = "this target's time was over: 0 s"
+    assert left.reason == why
+    assert found.notes[-1] == f"{why}: 2 trials not driven"
+    assert found.judged.cut_short == CutShort(Left.TIME_OVER, why)
 
 
 def test_a_server_that_is_slow_from_the_beginning_is_given_more_time(

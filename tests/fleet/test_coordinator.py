@@ -29,10 +29,9 @@ from tlsprobe.fleet.orders import Ended, Lost, Order, Word, unpacked
 from tlsprobe.fleet.worker import ended_by
 from tlsprobe.model.fleet import FleetFacts, FleetTarget, State
 from tlsprobe.model.judgement import Doubt, Verdict
-from tlsprobe.model.run import CAPTURE_ENDED, TIME_IS_OVER, WENT_AWAY, Run
+from tlsprobe.model.run import CutShort, Left, Run
 from tlsprobe.model.waiver import Waiver
 from tlsprobe.report.document import RUN_FILE, TRIALS_FILE, encode_run, read_run
-from tlsprobe.sniff.backends import UNWRITABLE
 from tlsprobe.waiving import standing
 
 MEASURED = Path("tests/data/judged/rude")
@@ -115,8 +114,9 @@ def test_only_what_was_spoiled_is_driven_again(ledger: Ledger) -> None:
 def test_a_target_whose_time_is_over_is_done_in_part_and_not_driven_again(ledger: Ledger) -> None:
     one = coordinator(ledger)
     run, folder = measured(one, spoiled=True)
-    why = f"{TIME_IS_OVER}: 99 s: 7 trials not driven"
-    one.keep(ledger.claim(1), replace(run, notes=(*run.notes, why)), folder)
+    why = "this target's time was over: 99 s"
+    over = replace(run, cut_short=CutShort(Left.TIME_OVER, why))
+    one.keep(ledger.claim(1), over, folder)
     (answer,) = ledger.answers()
     assert (answer.state, answer.reason, answer.is_in_part) == (State.DONE, why, True)
     assert (one.again, one.done) == ([], 1)
@@ -125,13 +125,14 @@ def test_a_target_whose_time_is_over_is_done_in_part_and_not_driven_again(ledger
 def test_a_server_that_went_away_is_measured_in_part(ledger: Ledger) -> None:
     one = coordinator(ledger)
     run, folder = measured(one, spoiled=False)
-    why = f"{WENT_AWAY} and refused connections for 15 s"
-    first, *others = run.cells
-    left = replace(first, verdict=Verdict.INCONCLUSIVE, reason=why)
-    gone = replace(run, cells=(left, *others), notes=(f"{why}: 7 trials not driven",))
+    why = "the server refuses connections"
+    gone = replace(run, cut_short=CutShort(Left.SERVER_GONE, why))
     one.keep(ledger.claim(1), gone, folder)
     (answer,) = ledger.answers()
     assert (answer.reason, answer.is_in_part) == (why, True)
+
+
+UNWRITABLE = "the capture file cannot be written (No space left on device)"
 
 
 @pytest.mark.parametrize("reason", ["the capturing process ended", UNWRITABLE, ""])
@@ -140,7 +141,8 @@ def test_a_run_that_was_not_captured_to_its_end_is_no_answer(
 ) -> None:
     one = coordinator(ledger)
     run, folder = measured(one, spoiled=False)
-    note = f"{CAPTURE_ENDED}: {reason}"
+    note = f"the capture ended early: {reason}"
+    ended = replace(run.capture, ended=reason, unwritable=reason == UNWRITABLE)
     said: list[Word] = []
 
     async def recognised(asked: RunSettings, _: object) -> RunSettings:
@@ -149,7 +151,7 @@ def test_a_run_that_was_not_captured_to_its_end_is_no_answer(
 
     async def probe(*_: object) -> Run:
         await trio.lowlevel.checkpoint()
-        return replace(run, notes=(note,)) if reason else run
+        return replace(run, capture=ended)
 
     async def send_all(data: bytes) -> None:
         await trio.lowlevel.checkpoint()

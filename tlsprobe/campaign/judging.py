@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import ge
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import alert_alone, control_of
@@ -43,8 +44,10 @@ from tlsprobe.model.run import (
     Cell,
     CellPlan,
     Crowding,
+    CutShort,
     Idle,
     JudgedTrial,
+    Left,
     Run,
     Spread,
     Trial,
@@ -84,6 +87,7 @@ class JudgedRun:
     server_says: str = ""
     revised: bool = False
     crowding: Crowding | None = None
+    cut_short: CutShort | None = None
 
     @property
     def lateness(self) -> Spread:
@@ -120,6 +124,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
         server_says=judged.server_says,
         lateness=judged.lateness,
         crowding=judged.crowding,
+        cut_short=judged.cut_short,
         behaviours=(),  # those of before, in a run that is judged again
     )
     return replace(told, behaviours=behaviours_of(told))
@@ -506,8 +511,18 @@ class RunInJudgement:
         trials = tuple(self._judged[place][1] for place in sorted(self._judged))
         idle, truth = idle_of(cells, self._words), self._truth(trials)
         return JudgedRun(
-            cells, idle, trials, truth, self._server_says, self._revised, self._crowding
+            *(cells, idle, trials, truth),
+            *(self._server_says, self._revised, self._crowding, self._cut_short()),
         )
+
+    def _cut_short(self) -> CutShort | None:
+        """Why the server was left, where trials were not driven for that, not even later."""
+        wanted = [plan for plan in self._plans.values() if plan.tls not in self._refused]
+        driven = (len(self._places[plan.sequence.name, plan.tls]) for plan in wanted)
+        if self._gone is None or all(map(ge, driven, [plan.trials for plan in wanted])):
+            return None
+        by = Left.TIME_OVER if self._gone.since_ns is None else Left.SERVER_GONE
+        return CutShort(by, self._gone.because)
 
     def _truth(self, trials: tuple[JudgedTrial, ...]) -> Truth | None:
         """The causes against the kernel's own reasons, of which no judgement knows."""

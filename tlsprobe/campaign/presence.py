@@ -13,7 +13,6 @@ from math import inf
 
 import trio
 
-from tlsprobe.model.run import WENT_AWAY
 from tlsprobe.model.trace import Drive, EventKind, Stage
 
 IN_A_ROW = 5
@@ -118,7 +117,7 @@ class Presence:
             if self._count_open():
                 lonely = now
             if self._is_over(now - begun, now - lonely, takes=takes):
-                self.gone = f"{WENT_AWAY} and {_how(found)}"
+                self.gone = f"the server went away during the run and {_how(found)}"
                 self.gone += f" for {now - begun:.0f} s"
                 self._leave()
                 return

@@ -38,7 +38,7 @@ from tlsprobe.model.facts import (
     PlannedCell,
     ReachedFact,
 )
-from tlsprobe.model.run import CAPTURE_ENDED, TIME_IS_OVER, CellPlan, JudgedTrial, Plan, Trial
+from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.protocols import Conversations, is_commanded, spoken
@@ -174,7 +174,8 @@ class _Campaign:
         if self.driver.presence.gone is not None:
             self.is_left(self.driver.presence.gone, self.driver.presence.seen_ns)
         elif self.while_there.cancelled_caught:
-            self.is_left(f"{TIME_IS_OVER}: {trio.current_time() - self.begun:.0f} s")
+            took_s = trio.current_time() - self.begun
+            self.is_left(f"this target's time was over: {took_s:.0f} s")
             room = room_unseen(self.seen(plans), self.settings.expected_idle)
             if room is not None and not self.has_room:
                 self.note(CrowdedFact(room, ROOM_UNKNOWN))
@@ -465,7 +466,7 @@ class _Campaign:
         """The campaign's answer, as far as it has come."""
         notes = list(self.notes)
         if self.capture.broken:
-            notes.append(f"{CAPTURE_ENDED}: {self.capture.broken}")
+            notes.append(f"the capture ended early: {self.capture.broken}")
         address = endpoint(*numeric(self.reached.address))
         judged = self.judgement.answer()
         spent = Plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsprobe.model.judgement import Doubt, Verdict
-from tlsprobe.model.run import TIME_IS_OVER, WENT_AWAY, Run
+from tlsprobe.model.run import Left, Run
 
 SPOILED = frozenset(doubt.value for doubt in Doubt if doubt.may_pass)
 """Why a cell has no answer although its server would give one at a calmer time."""
@@ -14,19 +14,15 @@ def is_spoiled(run: Run) -> bool:
 
     A server whose time is over is not asked again.
     """
-    return not _was_over(run) and any(
+    was_over = run.cut_short is not None and run.cut_short.by is Left.TIME_OVER
+    return not was_over and any(
         cell.verdict is Verdict.INCONCLUSIVE and SPOILED & set(cell.left_out) for cell in run.cells
     )
 
 
 def why_in_part(run: Run) -> str:
     """Why the server was left before everything was driven; empty if it was not."""
-    gone = (cell.reason for cell in run.cells if cell.reason and cell.reason.startswith(WENT_AWAY))
-    return _was_over(run) or next(gone, "")
-
-
-def _was_over(run: Run) -> str:
-    return next((note for note in run.notes if note.startswith(TIME_IS_OVER)), "")
+    return "" if run.cut_short is None else run.cut_short.because
 
 
 def has_findings(run: Run) -> bool:

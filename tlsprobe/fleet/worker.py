@@ -32,10 +32,8 @@ from tlsprobe.drive.tcp import only_from
 from tlsprobe.errors import NoRoom, TlsprobeError, no_room_in
 from tlsprobe.fleet.asked import in_fleets
 from tlsprobe.fleet.orders import Ended, Lag, Lost, Order, Said, Stop, Word, packed, words
-from tlsprobe.model.run import CAPTURE_ENDED
 from tlsprobe.model.target import Ports
 from tlsprobe.profiles import load_profile
-from tlsprobe.sniff.backends import UNWRITABLE
 from tlsprobe.sniff.shared import shared_captures
 
 REPORTS_EVERY = 0.25
@@ -118,9 +116,10 @@ class _Worker:
             job = replace(job, settings=replace(job.settings, within=left))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
         run = await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
-        if blind := next((note for note in run.notes if note.startswith(CAPTURE_ENDED)), ""):
+        if run.capture.ended:
             shutil.rmtree(order.folder, ignore_errors=True)
-            raise (NoRoom if UNWRITABLE in blind else _Blind)(blind)
+            why = f"the capture ended early: {run.capture.ended}"
+            raise (NoRoom if run.capture.unwritable else _Blind)(why)
         await progress.told()
 
     def settings(self, order: Order) -> TargetSettings:

@@ -118,12 +118,18 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class CaptureFacts:
-    """How the wire was watched. ``dropped`` None: the backend cannot tell."""
+    """How the wire was watched. ``dropped`` None: the backend cannot tell.
+
+    ``ended`` is why nothing more was captured, empty if all was; ``unwritable``: because its file
+    could not be written.
+    """
 
     backend: str
     interface: str
     packets: int
     dropped: int | None
+    ended: str = ""
+    unwritable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,14 +446,19 @@ class Plan:
     if_crowded: int | None = None
 
 
-CAPTURE_ENDED = "the capture ended early"
-"""How the note begins of a run that was not captured to its end."""
+class Left(StrEnum):
+    """Why a server was left before everything was driven."""
 
-WENT_AWAY = "the server went away during the run"
-"""How the note begins of a run whose server did not come back, and why cells were not driven."""
+    SERVER_GONE = "server-gone"
+    TIME_OVER = "time-over"
 
-TIME_IS_OVER = "this target's time was over"
-"""How the note begins of a run whose server took longer than it was given."""
+
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """That a server was left before everything was driven: the kind of reason, and its words."""
+
+    by: Left
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +484,7 @@ class Run:
     those that speak of this target, with the findings that they let pass.
     ``plan`` is what was told before it started, ``spent`` what it came to; ``lateness`` is how late
     our steps were on the wire, in microseconds: of each trial the one that was latest.
+    ``cut_short`` is there where the server was left before everything was driven.
     """
 
     tool: Tool
@@ -496,6 +508,7 @@ class Run:
     spent: Plan | None = None
     lateness: Spread = Spread(0)
     crowding: Crowding | None = None
+    cut_short: CutShort | None = None
     behaviours: tuple[Behaviour, ...] = ()
     waivers: tuple[WaiverUse, ...] = ()
     schema: str = RUN_SCHEMA

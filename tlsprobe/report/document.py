@@ -102,6 +102,7 @@ def run_document(run: Run) -> Document:
     """The document as plain values, its keys in the order in which one reads them."""
     document = _plain(run)
     found = document["behaviours"]
+    document["capture"] = capture_document(document["capture"])
     return {
         **{key: document[key] for key in FACT_KEYS},
         "cells": [_cell_document(cell) for cell in document["cells"]],
@@ -115,6 +116,14 @@ def run_document(run: Run) -> Document:
     }
 
 
+def capture_document(capture: Document) -> Document:
+    """How the wire was watched; nothing of its end where all was seen."""
+    return {key: said for key, said in capture.items() if said or key not in _OF_ITS_END}
+
+
+_OF_ITS_END = frozenset({"ended", "unwritable"})
+
+
 def _plain(run: Run) -> Document:
     """Its fields as JSON has them. There and back is five times as fast as `speakable`."""
     try:
@@ -124,7 +133,7 @@ def _plain(run: Run) -> Document:
     return document
 
 
-_OPTIONAL = ("seed", "deviations", "truth", "plan", "spent", "crowding")
+_OPTIONAL = ("seed", "deviations", "truth", "plan", "spent", "crowding", "cut_short")
 
 
 def decode_run(data: bytes, source: Path) -> Run:

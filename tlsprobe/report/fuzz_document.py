@@ -10,6 +10,7 @@ import msgspec
 from tlsprobe.decoding import decoder
 from tlsprobe.errors import UsageError
 from tlsprobe.model.fuzz import Example, ExampleLine, FuzzFailure, FuzzRun, Replay
+from tlsprobe.report.document import capture_document
 from tlsprobe.spelling import speakable
 
 FUZZ_FILE = "fuzz.json"
@@ -68,6 +69,7 @@ def read_fuzz(folder: Path) -> tuple[FuzzRun, list[ExampleLine]]:
 def fuzz_document(run: FuzzRun) -> dict[str, Any]:
     """The document as plain values, its keys in the order in which one reads them."""
     document: dict[str, Any] = speakable(msgspec.to_builtins(run))
+    document["capture"] = capture_document(document["capture"])
     return {
         **{key: document[key] for key in (*_FACTS, *_COUNTS)},
         "failures": [_failure(failure) for failure in document["failures"]],

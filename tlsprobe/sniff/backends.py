@@ -35,9 +35,6 @@ from tlsprobe.sniff import protocol as sniffer_protocol
 from tlsprobe.sniff.protocol import ANY, ARMED, ENDED, FAILED, FRAMES, SYNCED, TALLY, Arrival
 from tlsprobe.sniff.route import Interface
 
-UNWRITABLE = "the capture file cannot be written"
-"""How it is said, before the reason in brackets, that a capture ended for want of room."""
-
 ARMING_S = 60.0
 """A program that cannot capture says so at once: only a busy machine takes so long to start one."""
 FINISHING_S = 5.0
@@ -98,6 +95,8 @@ class Sink(Protocol):
 class Backend(ABC):
     """A capturing child process. ``broken`` says what went wrong once it captures no more.
 
+    ``unwritable``: that was the file that it captures into.
+
     ``dropped`` is the number of frames the kernel dropped so far, None while not known.
     """
 
@@ -107,6 +106,7 @@ class Backend(ABC):
     def __init__(self, where: Where) -> None:
         self.where = where
         self.broken: str | None = None
+        self.unwritable = False
         self.dropped: int | None = None
         self._process: trio.Process | None = None
         self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
@@ -157,7 +157,7 @@ class Backend(ABC):
         except BackendFailed as failure:
             self.breaks(str(failure))
         except OSError as error:
-            self.breaks(f"{UNWRITABLE} ({error.strerror})")
+            self.cannot_write(error)
         finally:
             if not self._finishing:
                 self.breaks(self._last_words("the capturing process ended"))
@@ -221,6 +221,12 @@ class Backend(ABC):
             self.broken = why
             self.dropped = None
             self._release()
+
+    def cannot_write(self, error: OSError) -> None:
+        """What is captured cannot be written down any more."""
+        if self.broken is None:
+            self.unwritable = True
+            self.breaks(f"the capture file cannot be written ({error.strerror})")
 
     def _release(self) -> None:  # noqa: B027
         """Lets go of everybody who waits in `settle`."""

@@ -31,7 +31,6 @@ from tlsprobe.packets.packet import Endpoint, host_text
 from tlsprobe.sniff import route
 from tlsprobe.sniff.backends import (
     BACKENDS,
-    UNWRITABLE,
     Backend,
     BackendFailed,
     Sink,
@@ -180,7 +179,12 @@ class Capture:
 
     def facts(self) -> CaptureFacts:
         """What the run document says of the capture. Final once the context is closed."""
-        return CaptureFacts(self.backend, self.interface, self.packets, self.dropped)
+        unwritable = self._backend is not None and self._backend.unwritable
+        return CaptureFacts(
+            *(self.backend, self.interface, self.packets, self.dropped),
+            ended=self.broken or "",
+            unwritable=unwritable,
+        )
 
 
 def endpoint(name: tuple[str, int]) -> Endpoint:
@@ -371,4 +375,4 @@ def written(
             if key_log := secrets.read():
                 put_secrets_first(path, key_log)
         except OSError as error:
-            backend.breaks(f"{UNWRITABLE} ({error.strerror})")
+            backend.cannot_write(error)
