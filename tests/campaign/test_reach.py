@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -116,6 +118,38 @@ def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:
         found = looked(port)
     assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
     assert len(found.checks) == 2
+
+
+FORWARDER = """
+import socket, sys, threading
+def passed(one, other):
+    while data := one.recv(65536):
+        other.sendall(data)
+    other.shutdown(socket.SHUT_WR)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        here = listener.accept()[0]
+        there = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        for ends in ((here, there), (there, here)):
+            threading.Thread(target=passed, args=ends, daemon=True).start()
+"""
+
+
+def test_a_server_behind_a_forwarder_on_this_machine_is_not_near(tmp_path: Path) -> None:
+    """Its closes were laid to the server: socat's idle timeout was a broken MUST of PostgreSQL."""
+    with taking(b"X25519", tmp_path) as port:
+        command = [sys.executable, "-c", FORWARDER, str(port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as forwarder:
+            assert forwarder.stdout is not None
+            found, alone = looked(int(forwarder.stdout.readline())), looked(port)
+            forwarder.kill()
+    assert found.behind.endswith(f"passes the connections on to 127.0.0.1:{port}")
+    assert {route.behind for route in found.routes.values()} == {found.behind}
+    assert not replace(found.checks[0], behind=found.behind).is_near
+    assert found.is_near  # it is no burden to a network
+    assert not alone.behind
+    assert alone.checks[0].is_near
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,12 @@ def plan_of(
     *,
     begun: int,
     measurable: Mapping[CellPlan, int] | None = None,
+    behind: bool = False,
 ) -> Plan:
     """What the trials that are still missing will take; ``begun`` connections are spent already.
 
     ``measurable`` are all trials that may have to be driven once more; None: the missing ones.
+    ``behind``: a program on this machine passes the connections on, or may.
     """
     most, working = room.most, room.working
     cells = {cell: count for cell, count in missing.items() if count}
@@ -138,7 +140,7 @@ def plan_of(
         for paced in (pacing, _patient(pacing, settings))
     )
     again = cells if measurable is None else measurable
-    far = settings.rate is not None  # as many as come are opened on this machine alone
+    far = behind or settings.rate is not None  # on this machine as many as come are opened
     least = connections / settings.rate if settings.rate else 0.0
     with_controls = connections + most_controls(again, far=far)
     controlled = with_controls / settings.rate if settings.rate else 0.0

@@ -12,6 +12,7 @@ import trio
 
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Settings
+from tlsprobe.drive.forwarders import Seen, forwarder, sockets_at
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.tcp import Address, SocketAddress
 from tlsprobe.errors import CannotMeasure
@@ -35,7 +36,7 @@ class Reached:
     """An address that answers, a route for each version that works, a failure for each other.
 
     ``server_says`` is what the server calls itself, empty if nothing; ``checks`` are the
-    connections that it took.
+    connections that it took. ``behind`` says which program on this machine passes them on, or may.
     """
 
     address: Address
@@ -43,10 +44,11 @@ class Reached:
     refused: dict[TlsVersion, Drive]
     server_says: str = ""
     checks: tuple[Drive, ...] = ()
+    behind: str = ""
 
     @property
     def is_near(self) -> bool:
-        """Whether the server is on this machine."""
+        """Whether the server is on this machine, or a program there that passes on to it."""
         here = numeric(self.address)
         checks = (check for check in self.checks if check.server == here)
         return is_loopback(here[0]) or any(check.is_near for check in checks)
@@ -120,15 +122,17 @@ async def _try(
     reached = Reached(address, {}, {})
     for version, smallest in template.items():
         await pace.turn()
-        route, found = smallest, await drive(smallest, CHECK)
+        route = smallest
+        found, behind = await _check(route)
         reached = replace(reached, checks=(*reached.checks, found))
         if version is TlsVersion.TLS13 and _finds_nothing_in_common(found):
             route = replace(smallest, tls=with_large_shares(version))
             await pace.turn()
-            found = await drive(route, CHECK)
+            found, behind = await _check(route)
             reached = replace(reached, checks=(*reached.checks, found))
         if not reached.server_says:
             reached = replace(reached, server_says=found.server_says)
+        reached = replace(reached, behind=reached.behind or behind)
         if found.worked:
             reached.routes[version] = replace(route, tickets=_tickets(found))
         elif found.stage is Stage.CONNECT and reached.routes:
@@ -137,7 +141,21 @@ async def _try(
             reached.refused[version] = found
         if found.stage is Stage.CONNECT:
             break  # nothing answers here: the other version would not either
-    return reached
+    routes = {v: replace(route, behind=reached.behind) for v, route in reached.routes.items()}
+    return replace(reached, routes=routes)
+
+
+async def _check(route: Route) -> tuple[Drive, str]:
+    """One orderly connection, and which program on this machine passed it on, if one did."""
+    before, after = sockets_at(route.server, route.namespace), Seen((), {})
+
+    def opened() -> None:
+        nonlocal after
+        after = sockets_at(route.server, route.namespace)
+
+    found = await drive(route, CHECK, opened=opened)
+    behind = forwarder(before, after, found.client, found.server) if found.client else ""
+    return found, behind
 
 
 def _finds_nothing_in_common(found: Drive) -> bool:

@@ -99,6 +99,10 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     return campaign.end(interrupted=stop.is_set())
 
 
+BEHIND = "the server is blamed for an end only where more than the end itself says that it made it"
+"""What is told of a run whose connections a program on this machine passes on, or may."""
+
+
 class _Campaign:
     """The state of one target's campaign while it runs."""
 
@@ -145,6 +149,8 @@ class _Campaign:
         address = endpoint(*numeric(self.reached.address))
         refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
         self.note(ReachedFact(address, refused, self.reached.server_says))
+        if self.reached.behind:
+            self.warn(f"{self.reached.behind}; {BEHIND}")
         self.note(PlanFact(tuple(map(_planned, plans))))
         missing = {cell: len(self.missing(cell)) for cell in plans}
         self.told = self.plan_of(missing)
@@ -208,7 +214,13 @@ class _Campaign:
         room = Room(self.driver.limits.most, self.driver.limits.working, self.driver.round_size())
         measurable = {c: c.trials for c in missing if self.driver.is_spoken(c)}
         begun = self.driver.gauge.opened
-        return plan_of(missing, settings, pacing, room, begun=begun, measurable=measurable)
+        behind = bool(self.reached.behind)
+        return plan_of(
+            *(missing, settings, pacing, room),
+            begun=begun,
+            measurable=measurable,
+            behind=behind,
+        )
 
     # --- facts --------------------------------------------------------------------------------
 

@@ -506,6 +506,7 @@ class Connection:
             remarks=tuple(conversation.remarks),
             server_says=conversation.server_says,
             shaped=self.shaped,
+            behind=self.route.behind,
         )
 
     def _answered_to(self) -> int:

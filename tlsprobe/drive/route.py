@@ -37,6 +37,7 @@ class Route:
     to connect from, None: any.
     With a ``shaper`` the connections go through it. ``signal`` tells the server's process something
     and gives the name of the signal that it was; it raises OSError where there is no such process.
+    ``behind`` says which program on this machine passes the connections on, or may.
     """
 
     address: Address
@@ -50,6 +51,7 @@ class Route:
     ports: Ports | None = None
     shaper: Shaper | None = None
     signal: Callable[[Signal], str] | None = None
+    behind: str = ""
 
     @property
     def aside(self) -> Route:

@@ -331,11 +331,17 @@ class Drive:
     remarks: tuple[Remark, ...] = ()
     server_says: str = ""
     shaped: tuple[Shaped, ...] = ()
+    behind: str = ""
 
     @property
     def is_near(self) -> bool:
-        """Whether it never left this machine: nothing lies between client and server."""
-        return self.client is not None and is_on_one_host(self.client[0], self.server[0])
+        """Whether it never left this machine, and no program there is known to pass it on.
+
+        Nothing lies between client and server then.
+        """
+        if self.client is None or self.behind:
+            return False
+        return is_on_one_host(self.client[0], self.server[0])
 
     def did(self, kind: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
