@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.judge.playbook import Act, C, Line, S, gives_up, play, silence, step
-from tlsprobe.campaign.controls import VOUCHER, vouchers
+from tests.judge.playbook import Act, C, Line, S, crossing, gives_up, play, silence, step
+from tlsprobe.campaign.controls import vouchers
 from tlsprobe.campaign.judging import (
     CONTROL,
+    FIN_VOUCHER,
+    VOUCHER,
     JudgedRun,
     RunInJudgement,
     alone,
@@ -59,6 +61,12 @@ LEFT, WITHOUT = "terminate-close-notify", "terminate"
 """A close that may leave something unread, and its control."""
 
 ALERTED = S.notify() + S.fin()
+
+HEARD_OUT = play(C.request() + C.fin(), S.response(), S.fin())
+CUT_OFF = play(C.request() + C.fin(), S.fin())
+CROSSED = play(C.request(), crossing(C.fin(), S.response()), S.fin())
+"""Requests with our FIN: answered behind it, not answered, and answered before it had come."""
+
 ALONE = "close-notify-only"
 """A close in which our alert is all that we send."""
 
@@ -454,8 +462,12 @@ def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() 
     """No proxy knows of a goodbye inside TLS. Of a FIN that answers ours it may be the maker."""
     answered = [trial("fin-only", n, play(C.fin(), S.fin())) for n in range(3)]
     unasked = [trial(WITHOUT, n, play(C.goodbye(), S.fin())) for n in range(3)]
+    bare = [trial(ALONE, n, play(C.notify(), S.fin())) for n in range(3)]
+    polite = [trial(ALONE, n, play(C.notify(), ALERTED)) for n in range(3)]
+    plan = PlanFact(tuple(map(planned, ("fin-only", WITHOUT, ALONE, FIN_VOUCHER))))
 
-    plan = PlanFact((planned("fin-only"), planned(WITHOUT)))
+    def heard(trace: Trace) -> list[TrialFact]:
+        return [trial(FIN_VOUCHER, n, trace) for n in range(3)]
 
     def said(*facts: Fact) -> Result:
         cell = judged(plan, *facts)["fin-only"]
@@ -464,6 +476,11 @@ def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() 
     assert said(*answered) is Result.INFO
     assert said(*answered, *unasked) is Result.FAIL
     assert said(*unasked, *answered) is Result.FAIL
+    # Who answers alerts without one may have one for a FIN, at which a proxy before it closes.
+    assert said(*answered, *bare) is said(*answered, *unasked, *polite) is Result.INFO
+    assert said(*answered, *heard(HEARD_OUT)) is Result.FAIL
+    assert said(*answered, *bare, *heard(CUT_OFF)) is Result.INFO
+    assert said(*answered, *bare, *heard(CROSSED)) is Result.INFO
     assert said(*(between(fact, "127.0.0.1", "127.0.0.1") for fact in answered)) is Result.FAIL
     own = (between(fact, "192.0.2.2", "192.0.2.2") for fact in answered)
     assert said(*own) is Result.FAIL  # this machine's own address
@@ -489,26 +506,25 @@ def test_a_silence_that_a_proxy_may_have_ended_is_no_servers_that_has_alerts() -
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_ends_that_may_be_a_proxys_want_a_close_that_no_proxy_answers(tls: str) -> None:
     """Whoever asks for FINs alone learns whose the end is all the same."""
-    asked, alert = (plan_of(planned(name, tls=tls)) for name in ("fin-only", VOUCHER))
+    asked = plan_of(planned("fin-only", tls=tls))
     answered = [trial("fin-only", n, play(C.fin(), S.fin()), tls) for n in range(3)]
 
-    def wants(*facts: Fact) -> bool:
+    def wants(*facts: Fact) -> tuple[str, ...]:
         run = RunInJudgement()
         for fact in (PlanFact((planned("fin-only", tls=tls),)), *facts):
             run.learn(fact)
-        return run.wants_vouchers(asked)
+        return run.vouchers_wanted(asked)
 
-    (control,) = vouchers(asked)
-    assert control.sequence.groups == alert.sequence.groups
-    assert not list(vouchers(control))  # which asks for no other
-    assert wants(*answered)
+    controls = list(vouchers(asked))
+    assert [one.sequence.name for one in controls] == [VOUCHER, FIN_VOUCHER]
+    assert not any(list(vouchers(control)) for control in controls)  # which ask for no other
+    assert wants(*answered) == (FIN_VOUCHER,)
     assert not wants(*(between(fact, "127.0.0.1", "127.0.0.1") for fact in answered))
     assert not wants(*(trial("fin-only", n, play(C.fin(), ALERTED), tls) for n in range(3)))
-    plan = PlanFact((planned(ALONE, CONTROL, tls),))
-    bare = [trial(ALONE, n, play(C.notify(), S.fin()), tls) for n in range(3)]
-    assert not wants(*answered, plan, *bare)
-    polite = [trial(ALONE, n, play(C.notify(), ALERTED), tls) for n in range(3)]
-    assert wants(*answered, plan, *polite)
+    plan = PlanFact((planned(FIN_VOUCHER, CONTROL, tls),))
+    heard = [trial(FIN_VOUCHER, n, HEARD_OUT, tls) for n in range(3)]
+    assert not wants(*answered, plan, *heard)
+    assert wants(*answered, plan, *(replace(fact, trace=CUT_OFF) for fact in heard))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.campaign.controls import CONTROL_TRIALS, VOUCHER
+from tlsprobe.campaign.controls import CONTROL_TRIALS, FIN_VOUCHER, VOUCHER
 from tlsprobe.campaign.planning import Pacing, Room, bound_of, plan_of
 from tlsprobe.campaign.progress import cost_of
 from tlsprobe.campaign.repeats import PATH_TRIES
@@ -57,10 +57,11 @@ def test_closes_that_vouch_for_a_server_take_their_time_where_a_proxy_may_be() -
     plain = replace(SETTINGS, rate=1000.0)
     near, far = (planned("terminate", settings=settings) for settings in (SETTINGS, plain))
     assert near.with_repeats is not None
-    assert far.with_repeats == near.with_repeats + (CONTROL_TRIALS + PATH_TRIES)
+    assert far.with_repeats == near.with_repeats + 2 * (CONTROL_TRIALS + PATH_TRIES)
     assert patient(far) > patient(near)
-    near, far = (planned(VOUCHER, settings=settings) for settings in (SETTINGS, plain))
-    assert far.with_repeats == near.with_repeats  # it is asked for anyway
+    both = VOUCHER, FIN_VOUCHER
+    near, far = (planned(*both, settings=settings) for settings in (SETTINGS, plain))
+    assert far.with_repeats == near.with_repeats  # they are asked for anyway
 
 
 def test_what_our_own_end_closes_costs_no_patience() -> None:

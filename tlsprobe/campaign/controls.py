@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from tlsprobe.campaign.judging import CONTROL
+from tlsprobe.campaign.judging import CONTROL, FIN_VOUCHER, VOUCHER
 from tlsprobe.catalogue import alert_alone, alert_only, catalogue, control_of
 from tlsprobe.judge.causes import is_doubtful, is_open
 from tlsprobe.judge.rules import wants_alert_alone
@@ -28,17 +28,14 @@ def possible_controls(cell: CellPlan) -> Iterator[CellPlan]:
             yield _planned(control, cell)
 
 
-def vouchers(cell: CellPlan) -> Iterator[CellPlan]:
-    """A close that no proxy which speaks TCP alone answers by itself, in a cell's TLS version.
+def vouchers(cell: CellPlan, names: Iterable[str] = (VOUCHER, FIN_VOUCHER)) -> Iterator[CellPlan]:
+    """The closes of these names, which no proxy answers by itself, in a cell's TLS version.
 
-    A server that ends that one without an alert is taken to answer our FIN so as well. Where
-    nothing but FINs of ours was asked for, nothing else says whose the end was.
+    A server that ends those without an alert is taken to end others so as well.
     """
     if cell.role != CONTROL and not cell.sequence.uses(Verb.ABORT):
-        yield _planned(catalogue()[VOUCHER].sequence, cell)
-
-
-VOUCHER = "close-notify-only"
+        for name in names:
+            yield _planned(catalogue()[name].sequence, cell)
 
 
 def controls_for(cell: CellPlan, said: Collection[Judgement]) -> Iterator[CellPlan]:

@@ -64,6 +64,10 @@ _Close = tuple[tuple[Group, ...], str]
 CONTROL = "control"
 """The role of a cell that was added to tell the cause of another's resets."""
 
+VOUCHER, FIN_VOUCHER = "close-notify-only", "fin-with-request"
+"""Closes that no proxy which speaks TCP alone answers by itself: an alert is nothing to it, and
+where it closes at a FIN, the response that is owed behind that does not come."""
+
 CAUGHT = 3
 """RSTs with a sign of another machine, from which on a box on the way is taken to make them."""
 
@@ -380,11 +384,14 @@ class RunInJudgement:
         """Whether an end without an alert is as the server makes them, and not a proxy's.
 
         A server may answer our alert without one and have one for idle connections, which a proxy
-        with a shorter timer ends first. How it ends those by itself, its ends tell that nothing of
-        ours called for but what was said inside TLS.
+        with a shorter timer ends first, or have one for a FIN, at which a proxy may close. How it
+        ends those by itself, its ends tell that nothing of ours called for but what was said inside
+        TLS.
         """
-        if digest.silence is None:
+        if digest.silence is None and not digest.at_fin:
             return self._is_wordless(tls)
+        if digest.silence is None and self._is_heard_out(tls):
+            return True
         tallies = [tally for name, tally in self._by_cell.items() if name[1] == tls]
         return sum(t.led for t in tallies) >= CAUGHT and not any(t.worded for t in tallies)
 
@@ -392,6 +399,11 @@ class RunInJudgement:
         """Whether the server closes without an alert where no proxy before it would close."""
         cells = (tally for name, tally in self._by_cell.items() if name[1] == tls)
         return sum(tally.unasked for tally in cells) >= CAUGHT
+
+    def _is_heard_out(self, tls: str) -> bool:
+        """Whether responses come behind a FIN of ours, at which no proxy on the way closes then."""
+        cells = (tally for name, tally in self._by_cell.items() if name[1] == tls)
+        return sum(tally.heard_out for tally in cells) >= CAUGHT
 
     def _far_side(self, known: _Known) -> FarFact | None:
         """What was seen of a trial's connection on the far side of a router, if anything."""
@@ -468,16 +480,22 @@ class RunInJudgement:
         """Whether somebody tried if connections still work after the trials of a cell."""
         return (plan.sequence.name, plan.tls) in self._paths
 
-    def wants_vouchers(self, plan: CellPlan) -> bool:
-        """Whether a cell's ends without an alert may be a proxy's, for all that the run knows.
+    def vouchers_wanted(self, plan: CellPlan) -> tuple[str, ...]:
+        """Closes that tell whose a cell's ends without an alert are, if they may be a proxy's.
 
         What ended a silence such closes do not tell.
         """
         name = plan.sequence.name, plan.tls
         ends = (self._known[place] for place in self._places[name])
-        quick = (known for known in ends if known.digest.silence is None)
-        doubted = any(known.digest.wordless and not known.alone.near for known in quick)
-        return doubted and not self._is_wordless(plan.tls)
+        doubted = {
+            known.digest.at_fin
+            for known in ends
+            if known.digest.silence is None and known.digest.wordless and not known.alone.near
+        }
+        wanted = [VOUCHER] if False in doubted and not self._is_wordless(plan.tls) else []
+        if True in doubted and not self._is_heard_out(plan.tls):
+            wanted.append(FIN_VOUCHER)
+        return tuple(wanted)
 
     def load_of(self, trial: Trial) -> Load:
         """What else went on while a trial was driven."""

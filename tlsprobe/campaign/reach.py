@@ -121,14 +121,12 @@ async def _try(
 ) -> Reached:
     reached = Reached(address, {}, {})
     for version, smallest in template.items():
-        await pace.turn()
         route = smallest
-        found, behind = await _check(route)
+        found, behind = await _check(route, pace)
         reached = replace(reached, checks=(*reached.checks, found))
         if version is TlsVersion.TLS13 and _finds_nothing_in_common(found):
             route = replace(smallest, tls=with_large_shares(version))
-            await pace.turn()
-            found, behind = await _check(route)
+            found, behind = await _check(route, pace)
             reached = replace(reached, checks=(*reached.checks, found))
         if not reached.server_says:
             reached = replace(reached, server_says=found.server_says)
@@ -145,9 +143,13 @@ async def _try(
     return replace(reached, routes=routes)
 
 
-async def _check(route: Route) -> tuple[Drive, str]:
-    """One orderly connection, and which program on this machine passed it on, if one did."""
+async def _check(route: Route, pace: Pace) -> tuple[Drive, str]:
+    """One orderly connection in its turn, and which program on this machine passed it on, if any.
+
+    Whoever looks at sockets takes their time for it: the turn comes behind that.
+    """
     before, after = sockets_at(route.server, route.namespace), Seen((), {})
+    await pace.turn()
 
     def opened() -> None:
         nonlocal after

@@ -291,7 +291,7 @@ class _Campaign:
                 yield cell
                 continue
             said = [trial.judgement for trial in self.judgement.trials(cell)]
-            vouching = vouchers(cell) if self.judgement.wants_vouchers(cell) else ()
+            vouching = vouchers(cell, self.judgement.vouchers_wanted(cell))
             for added in (*controls_for(cell, said), *vouching):
                 if (added.sequence.groups, added.tls) in known:
                     continue

@@ -12,7 +12,7 @@ from tlsprobe.judge.causes.visible import visible
 from tlsprobe.judge.closing import closing_of
 from tlsprobe.judge.early import ended_before_start
 from tlsprobe.judge.foreign_fin import foreign_signs
-from tlsprobe.judge.maker import is_like_a_proxys, is_wordless, spoke_alert
+from tlsprobe.judge.maker import answers_our_fin, is_like_a_proxys, is_wordless, spoke_alert
 from tlsprobe.judge.waiting import LONG_NS, ends_with_response, silence_of
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Silence, Visible
@@ -49,7 +49,7 @@ def digest_of(trace: Trace) -> Digest:
         elif segment.fin:
             fin = True
     decided = gave_up is not None or behind_fin is not None
-    wordless, unasked = (False, False) if early else _wordless(trace)
+    wordless, unasked, at_fin = (False, False, False) if early else _wordless(trace)
     shown = visible(trace.drive, trace.segments[:end])
     return Digest(
         reached=trace.drive.failure is None and not early,
@@ -68,19 +68,38 @@ def digest_of(trace: Trace) -> Digest:
         visible=shown,
         wordless=wordless,
         unasked=unasked and Visible.UNFINISHED not in shown,  # where it has another way
+        at_fin=at_fin,
+        heard_out=not early and _is_heard_out(trace),
     )
 
 
-def _wordless(trace: Trace) -> tuple[bool, bool]:
-    """Whether the server ended with a FIN and no alert; and whether no proxy would have then."""
+def _wordless(trace: Trace) -> tuple[bool, bool, bool]:
+    """Whether it ended with a FIN and no alert; where no proxy would; when our FIN was there."""
     if spoke_alert(trace):
-        return False, False  # as most do: how it closed need not be looked at for that
+        return False, False, False  # as most do: how it closed need not be looked at for that
     closing = closing_of(trace)
-    wordless = is_wordless(trace, closing)
-    if not wordless or is_like_a_proxys(trace, closing):
-        return wordless, False
     end = closing.server_end
-    return True, end is not None and not foreign_signs(trace, end.packet)
+    if end is None or not is_wordless(trace, closing):
+        return False, False, False
+    at_fin = answers_our_fin(trace, closing, end)
+    unasked = not at_fin and not is_like_a_proxys(trace, closing)
+    return True, unasked and not foreign_signs(trace, end.packet), at_fin
+
+
+def _is_heard_out(trace: Trace) -> bool:
+    """Whether a response came whole, and its first byte when our FIN was there, with no rest owed.
+
+    A proxy that ends a connection when either side has ended its half does so at once.
+    """
+    drive, mark = trace.drive, trace.drive.mark
+    if mark is None or drive.answered < drive.owed or drive.answered_to <= mark.client:
+        return False
+    fin = next((s for s in trace.segments if s.fin and s.side is Side.CLIENT), None)
+    theirs = (s for s in trace.segments if s.length and s.side is Side.SERVER)
+    first = next((s for s in theirs if s.end > mark.server), None)
+    if fin is None or first is None:
+        return False
+    return first.number > fin.number and (first.ack or 0) > fin.end
 
 
 def _took_ns(trace: Trace) -> int:
@@ -150,6 +169,7 @@ class Tally:
     alone: int = 0
     spoke: int = 0
     unasked: int = 0
+    heard_out: int = 0
     led: int = 0
     worded: int = 0
     visible: Counter[Visible] = field(default_factory=Counter)
@@ -166,6 +186,7 @@ class Tally:
             self.alone += times * digest.alone
             self.spoke += times * digest.spoke
             self.unasked += times * digest.unasked
+            self.heard_out += times * digest.heard_out
             self.led += times * (digest.unasked and not digest.visible)
             self.worded += times * (digest.fins and not digest.wordless)
             for what in digest.visible:

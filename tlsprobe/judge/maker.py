@@ -83,7 +83,7 @@ def is_like_a_proxys(trace: Trace, closing: Closing) -> bool:
     end = closing.server_end
     if end is None or end.letter != FIN:
         return False
-    if _answers_our_fin(trace, closing, end):
+    if answers_our_fin(trace, closing, end):
         return True
     if _answers_our_alert(trace, closing, end) and not is_comparable(trace, end.packet):
         return True
@@ -92,7 +92,8 @@ def is_like_a_proxys(trace: Trace, closing: Closing) -> bool:
     return not just_said and silence_of(trace, closing) is not None
 
 
-def _answers_our_fin(trace: Trace, closing: Closing, end: WireEvent) -> bool:
+def answers_our_fin(trace: Trace, closing: Closing, end: WireEvent) -> bool:
+    """Whether the server's end came when our FIN was there, and may be an answer to it."""
     ours = closing.first(Side.CLIENT, FIN)
     if ours is None or not before(ours, end):
         return False

@@ -109,7 +109,9 @@ class Digest:
     to something or not, after our close_notify. ``took_ns``: how long it took for
     its first word behind the opening; 0 if it said none. ``foreign``: an RST that was to be the
     server's decision bore a sign of another machine. ``visible`` is what a box had seen of ours
-    before the server ended it.
+    before the server ended it. ``wordless``: it ended with a FIN and no alert; ``unasked``: where
+    no proxy would have by itself; ``at_fin``: when our FIN was there. ``heard_out``: a response
+    came when our FIN was there already, so that nobody on the way ends what we have half closed.
     """
 
     reached: bool
@@ -128,6 +130,8 @@ class Digest:
     visible: frozenset[Visible] = frozenset()
     wordless: bool = False
     unasked: bool = False
+    at_fin: bool = False
+    heard_out: bool = False
 
     @property
     def waited(self) -> bool:
