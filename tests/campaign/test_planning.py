@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsprobe.campaign.controls import CONTROL_TRIALS, FIN_VOUCHER, VOUCHER
+from tlsprobe.campaign.controls import CONTROL_TRIALS
+from tlsprobe.campaign.judging import FIN_VOUCHER, VOUCHER
 from tlsprobe.campaign.planning import Pacing, Room, bound_of, plan_of
 from tlsprobe.campaign.progress import cost_of
 from tlsprobe.campaign.repeats import PATH_TRIES
