@@ -12,12 +12,21 @@ import trio
 
 from tests.fuzz.test_properties import ALL, seen
 from tlsprobe.fuzz.confirming import Confirmer
-from tlsprobe.fuzz.neighbours import MOST_BESIDE, Company, Neighbours, _waiting
+from tlsprobe.fuzz.neighbours import (
+    MOST_BESIDE,
+    MOST_KEPT,
+    MOST_LADDERS,
+    Company,
+    Neighbours,
+    _waiting,
+)
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import violations
 from tlsprobe.fuzz.suspects import Sighting, Suspect
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example
+from tlsprobe.model.judgement import LadderLine
+from tlsprobe.model.trace import Side
 from tlsprobe.model.verbs import Verb
 
 MS = 1_000_000
@@ -160,3 +169,17 @@ def test_who_did_something_just_before_the_end_is_beside_it_the_last_first() -> 
 def test_a_connection_waits_where_it_can(steps: str, waits: list[str]) -> None:
     made = [one.steps for one in _waiting(Example(parse(steps), "1.2"))]
     assert made == ["await end 0.5s; fin; drain", *waits]
+
+
+def test_company_keeps_the_last_connections_only() -> None:
+    company = Company()
+    early = did("abort", 990)
+    company.add(early)
+    assert company.beside(HARMED) == (early.example,)
+    line = LadderLine(0.0, Side.CLIENT, "F", "FIN")
+    for number in range(MOST_KEPT):
+        other = did("close_notify; drain", 1, tls=f"1.{number}")
+        company.add(replace(other, ladder=(line,)))
+    assert company.beside(HARMED) == ()
+    assert len(company.latest) == MOST_LADDERS
+    assert other.example in company.latest

@@ -84,6 +84,26 @@ def test_a_server_that_none_brings_down_stays_a_race() -> None:
     assert (suspect.shortest, suspect.is_race) == (FINE.example, True)
 
 
+class Dead(Mortal):
+    """A server that nobody starts again."""
+
+    patience = 0.01
+
+    async def works(self, **_: object) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.left > 0
+
+
+@pytest.mark.parametrize(("left", "shows"), [(0, True), (1, False)])
+def test_a_server_that_is_gone_for_good_has_shown_what_is_known(left: int, shows: bool) -> None:
+    suspect = Suspect(Sighting(DEATH, FINE), DEATH.kind(FINE), 1)
+    nothing: Any = None
+    server: Any = Dead(left)
+    confirmer = Confirmer(server, nothing, (), 5, lambda: True)
+    assert trio.run(confirmer.died_for_good, suspect) is shows
+    assert suspect.broke == int(shows)
+
+
 class Unread:
     """A server that leaves whatever came last unread in each third connection, and resets."""
 

@@ -108,6 +108,10 @@ def test_mistakes_come_out_before_any_connection() -> None:
 
 def test_phrases_are_made_of_the_protocol_s_own_words() -> None:
     bye = RawSettings(request=b"ping\n", response=re.compile(b"\n"), goodbye=b"quit\n")
-    assert phrases(lambda: Raw(bye)) == (b"qu", b"\n", b"ping\nping\n", b"ping\nquit\n")
-    long = RawSettings(request=b"x" * 400 + b"\n", response=re.compile(b"\n"))
-    assert phrases(lambda: Raw(long)) == (b"\n",), "what is too long to be printed is left out"
+    assert phrases(lambda: Raw(bye)) == (
+        *(b"qu", b"\n", b"ping\nping\n", b"ping\nquit\n"),
+        *(b"\xff", b"\x00", b"pi\xffng\n"),
+    )
+    long = RawSettings(request=b"x" * 600 + b"\n", response=re.compile(b"\n"))
+    short = (b"\n", b"\xff", b"\x00")
+    assert phrases(lambda: Raw(long)) == short, "what is too long to be printed is left out"

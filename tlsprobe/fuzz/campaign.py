@@ -19,7 +19,7 @@ from tlsprobe.campaign.pace import cancel_at, unless_stopped
 from tlsprobe.campaign.reach import Reached, reach
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.fuzz.alphabet import Alphabet, alphabet
+from tlsprobe.fuzz.alphabet import CROWDS, Alphabet, alphabet
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.failures import excused_of, failures_of, unrepeated_of
 from tlsprobe.fuzz.inquiry import NEVER_RUN_AGAIN, Inquiry
@@ -150,6 +150,8 @@ class _Campaign:
         self.sources = sources
         self.taken = 0
         self.pause = False
+        self.exploring = trio.CancelScope()
+        self.floods: list[Example] = []
         self.is_exhausted = False
         self.over = False
         self.is_settled = True
@@ -180,9 +182,12 @@ class _Campaign:
                             self.over = True
                         while not (self.over or self.is_gone):
                             await self.explore()
+                            await self.flood()
                             for inquiry in self.inquiries:
                                 await inquiry.look(self.confirmed, last=self.over)
                 nursery.cancel_scope.cancel()
+        for inquiry in self.inquiries:
+            inquiry.losses.end()
 
     @property
     def is_gone(self) -> bool:
@@ -215,7 +220,7 @@ class _Campaign:
     async def explore(self) -> None:
         """Try examples side by side until there is something that has to be looked into."""
         self.pause = False
-        with trio.move_on_at(self.bounds.at(1)):
+        with trio.move_on_at(self.bounds.at(1)) as self.exploring:
             async with trio.open_nursery() as nursery:
                 for _ in range(self.settings.run.concurrency):
                     nursery.start_soon(self.work)
@@ -227,13 +232,21 @@ class _Campaign:
         """Whether races wait that are to be run by now."""
         return any(inquiry.is_time_for_races for inquiry in self.inquiries)
 
+    async def flood(self) -> None:
+        """Drive what is driven many in a row, with nothing beside it."""
+        while self.floods and not self.first.losses.lost and not self.over:
+            await self.first.losses.flood(self.floods.pop(0))
+
     async def work(self) -> None:
         while not self.pause and not self.is_time_for_races and self.bounds.may(1):
             self.bounds.under_way += 1
             try:
                 example = await self.sources.next()
                 self.taken += 1
-                if example not in self.first.prober.memory and not self.sources.is_dead(example):
+                if example.together > CROWDS[-1]:
+                    self.floods.append(example)
+                    self.hold()
+                elif example not in self.first.prober.memory and not self.sources.is_dead(example):
                     await self.consider(example, self.taken % COMPARED)
             except trio.EndOfChannel:
                 self.is_exhausted = True
@@ -295,6 +308,8 @@ class _Campaign:
         self.watcher.tried(seen, why, broken_by(seen, self.asked))
         self.first.company.add(seen)
         self.first.suspects.note_all(seen)
+        self.first.losses.heard(seen)
+        self.stop_where_nobody_answers()
 
     def tell_of_other(self, seen: Observation, why: str) -> None:
         """The same for the second target, which is judged as the first one is."""
@@ -305,8 +320,15 @@ class _Campaign:
             other.was_tried(seen)
         other.company.add(seen)
         other.suspects.note_all(seen)
+        other.losses.heard(seen)
+        self.stop_where_nobody_answers()
         if len(other.suspects.in_doubt) >= MANY:
             self.hold()
+
+    def stop_where_nobody_answers(self) -> None:
+        """Leave exploring at once where one connection after the other gets no answer."""
+        if any(inquiry.losses.is_deaf for inquiry in self.inquiries):
+            self.exploring.cancel()
 
     def answer(self, interrupted: bool) -> Fuzzed:
         """The run's answer, as far as it has come."""

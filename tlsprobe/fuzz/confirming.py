@@ -93,7 +93,8 @@ def is_settled_race(suspect: Suspect) -> bool:
 class Confirmer:
     """Runs the shortest of a fault so many ``times`` again; ``asked`` are the properties.
 
-    ``may_go_on`` says whether there is time for more.
+    ``may_go_on`` says whether there is time for more. ``is_gone``: the server died of a run, and
+    did not come back.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Confirmer:
         self.times = times
         self.may_go_on = may_go_on
         self.races = False
+        self.is_gone = False
 
     async def confirm(self, suspect: Suspect) -> bool:
         """Whether the shortest shows the fault again, or else what was found; as a race at last."""
@@ -119,7 +121,7 @@ class Confirmer:
             return await self.confirm_race(suspect, needs)
         for _ in self.tries(suspect):
             await self.run_few(suspect, needs)
-            most = MOST_OF * self.times if suspect.known is None else 1
+            most = MOST_OF * self.times if suspect.known is None and not self.is_gone else 1
             if suspect.broke >= most:
                 return await self.is_its_own(suspect)
         if not may_be_race or suspect.broke == suspect.runs:
@@ -153,7 +155,7 @@ class Confirmer:
         side_by_side = _IN_PEACE if one_by_one else self.times
         for attempt, at_once in enumerate((side_by_side, *[_IN_PEACE] * _MORE_ATTEMPTS)):
             worth_more = 0 < suspect.runs == suspect.broke
-            if attempt > _ATTEMPTS and not worth_more:
+            if self.is_gone or (attempt > _ATTEMPTS and not worth_more):
                 return
             if suspect.runs < self.times and self.may_go_on():
                 await self.run_again(suspect, needs, self.times - suspect.runs, at_once)
@@ -171,6 +173,15 @@ class Confirmer:
         can_be_rare = needs in _RACES
         enough = runs_to_miss(suspect) if can_be_rare else self.times
         return True if shows else False if suspect.runs >= enough else None
+
+    async def died_for_good(self, suspect: Suspect) -> bool:
+        """Whether a failure that is known has just shown, since the server is gone now."""
+        is_death = PROPERTIES[suspect.violation.name].needs is Needs.PATH
+        if not is_death or await self.prober.works(attempts=1) or await comes_back(self.prober):
+            return False
+        suspect.tried += 1
+        suspect.tally("dead", broke=True)
+        return True
 
     async def takes_company(self, suspect: Suspect) -> bool:
         """Whether it takes others beside it: none shows it alone, and of a crowd half of them do.
@@ -271,7 +282,9 @@ class Confirmer:
                 broke = await kills(self.prober, suspect.shortest, "confirm")
                 suspect.tried += 1
                 suspect.tally("dead" if broke else "alive", broke=broke)
-            await comes_back(self.prober)
+                if not await comes_back(self.prober):
+                    self.is_gone = True
+                    return
             return
         limit = trio.CapacityLimiter(at_once)
         async with trio.open_nursery() as nursery:

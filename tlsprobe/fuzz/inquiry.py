@@ -21,7 +21,7 @@ from tlsprobe.fuzz.losses import Losses
 from tlsprobe.fuzz.neighbours import Company, Neighbours
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, Property, Violation, violations
-from tlsprobe.fuzz.rates import rate_told
+from tlsprobe.fuzz.rates import rate_of, rate_told
 from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
@@ -141,6 +141,8 @@ class Inquiry:
             confirmed = not suspect.is_chance and await self.confirmer.confirm(suspect)
         finally:  # the end of the time takes nothing away that was shown by then
             self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
+        if self.confirmer.is_gone:
+            self.losses.give_up()
         return confirmed
 
     def may_race(self, suspect: Suspect) -> bool:
@@ -234,10 +236,12 @@ class Inquiry:
         violation = Violation(known.property, known.rule, known.text)
         kind = violation.kind(seen)._replace(cause=known.cause)
         suspect = Suspect(Sighting(violation, replace(seen, example=known.example)), kind, 1)
-        suspect.shrunk, suspect.known = True, rate_told(known.expect)
-        shows = await self.confirmer.still_shows(suspect)
+        never = known.expect == NEVER_RUN_AGAIN
+        suspect.shrunk, suspect.known = True, rate_of(1, 1) if never else rate_told(known.expect)
+        is_over = await self.confirmer.died_for_good(suspect)
+        shows = is_over or await self.confirmer.still_shows(suspect)
         self.suspects.settle(suspect, confirmed=shows is True)
-        return shows is True or (shows is False and known.expect != NEVER_RUN_AGAIN)
+        return shows is True or (shows is False and not never)
 
     def learn(self, letters: Alphabet) -> None:
         """There is more to draw than was known."""

@@ -7,6 +7,7 @@ beside it when it was harmed are driven meanwhile; of these, fewer and fewer, un
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -39,6 +40,9 @@ NEAREST = 4
 _JUST_BEFORE_NS = 500_000_000
 """How long before a connection was ended another one may have done what ended it."""
 
+MOST_KEPT, MOST_LADDERS = 4096, 256
+"""So many connections are known at most, and the ladders of so many examples: the last ones."""
+
 _TRIES, _ALONE = 2, 6
 _WAIT = (Step(Verb.AWAIT, event=Awaited.END, wait=MEANWHILE),)
 
@@ -58,14 +62,17 @@ class Company:
     """Which connections did something when; ``latest`` is the last of each with its ladder."""
 
     def __init__(self) -> None:
-        self._every: list[_Ran] = []
+        self._every: deque[_Ran] = deque(maxlen=MOST_KEPT)
         self.latest: dict[Example, Observation] = {}
 
     def add(self, seen: Observation) -> None:
         """One more was driven."""
         self._every.append(_Ran(seen.example, seen.acts_ns))
         if seen.ladder:
+            self.latest.pop(seen.example, None)
             self.latest[seen.example] = seen
+            if len(self.latest) > MOST_LADDERS:
+                del self.latest[next(iter(self.latest))]
 
     def beside(self, seen: Observation) -> tuple[Example, ...]:
         """What did something just before the server ended this one, the last of it first."""

@@ -47,8 +47,9 @@ class Observation:
     many connections of ours were open at once, ``over_before`` how many of its last groups met a
     connection that the server had ended already. ``late_s`` is how late a packet of ours was on
     the wire, at most, and ``took_s`` how long after our last words the server ended it. ``slow``:
-    what failed had only not come in time. ``acts_ns`` is when packets of ours were on the wire that
-    said or ended something, ``ended_ns`` when the first packet was with which the server ended it.
+    what failed had only not come in time; ``unanswered``: its handshake had. ``acts_ns`` is when
+    packets of ours were on the wire that said or ended something, ``ended_ns`` when the first
+    packet was with which the server ended it.
     """
 
     example: Example
@@ -65,6 +66,7 @@ class Observation:
     over_before: int = 0
     late_s: float = 0.0
     slow: bool = False
+    unanswered: bool = False
     took_s: float = 0.0
     acts_ns: tuple[int, ...] = ()
     ended_ns: int = 0

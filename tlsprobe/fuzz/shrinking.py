@@ -72,7 +72,8 @@ class Shrinker:
     async def try_several(self, suspect: Suspect) -> None:
         """Find out how many together it takes to bring a server down that one does not."""
         suspect.shortest = suspect.found
-        for crowd in (replace(suspect.found, together=number) for number in CROWDS[1:]):
+        numbers = sorted({*CROWDS[1:], suspect.found.together} - {1})
+        for crowd in (replace(suspect.found, together=number) for number in numbers):
             for _ in range(_SURE):
                 suspect.tried += 1
                 if not self.bounds.may(1) or not await self.shows(suspect, crowd):

@@ -2,7 +2,8 @@
 
 First a few that are as unlike each other as short closes can be: each way to end, on each state
 that a server may be in, and behind odd phrases. Then every one of one step and of two, a few by
-many connections at the same time, and each way to end beside a connection that goes on; then those
+many connections at the same time, and each way to end beside a connection that goes on; before
+these a few that are driven many in a row, which is what uses servers up. Then those
 behind each kind of request, and the named sequences. Where a chapter is asked for, its own come
 right behind the first few.
 Of each of these parts, every close is tried in one TLS version before any is tried in another one:
@@ -18,6 +19,7 @@ from itertools import product
 from tlsprobe.catalogue import catalogue, default_sequences, lacks
 from tlsprobe.errors import SequenceError
 from tlsprobe.fuzz.alphabet import CROWDS
+from tlsprobe.fuzz.exhaustion import FLOOD, FLOODS
 from tlsprobe.language import format_bytes, format_groups, format_wait, parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Limit, Sequence
@@ -93,6 +95,7 @@ def first_examples(
         (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
         (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
         (_of_chapters(chapters), 1),
+        (_parsed(FLOODS), FLOOD),
         (_short(), 1),
         (_parsed(_TOGETHER), CROWDS[-1]),
         (_longer(offered, idle, has_goodbye=has_goodbye), 1),
@@ -105,7 +108,7 @@ def first_examples(
                 version = versions[number % len(versions)]
                 if sequence.fits(version):
                     made[Example(sequence, version, together)] = None
-        if together > 1:
+        if together == CROWDS[-1]:
             made |= dict.fromkeys(_beside(able(_parsed(_HARMING)), versions))
     return tuple(made)
 

@@ -95,6 +95,7 @@ def observation_of(
     drive = trace.drive
     judgement = judge(trace, knowledge or replace(alone(fact), offered=example.tls))
     known = judgement.signature in shown
+    is_over = any(event.kind in _THEIR_END for event in drive.events)
     return Observation(
         example,
         judgement,
@@ -109,7 +110,8 @@ def observation_of(
         beside=max(fact.load.at_start, fact.load.at_end),
         over_before=_over_before(drive),
         took_s=_took_s(trace),
-        slow=drive.stage is Stage.SEQUENCE and not any(e.kind in _THEIR_END for e in drive.events),
+        slow=drive.stage is Stage.SEQUENCE and not is_over,
+        unanswered=drive.stage is Stage.HANDSHAKE and not is_over,
         late_s=max(judgement.timing_us.get("step_late", 0.0) / 1e6, _begun_late_s(example, trace)),
         acts_ns=_acts_ns(trace),
         ended_ns=_ended_ns(trace) or 0,

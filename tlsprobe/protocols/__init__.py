@@ -42,6 +42,9 @@ _ALL = (HTTP1, HTTP2, WEBSOCKET, MYSQL, LDAP, MQTT, AMQP, CHAT, FTPS_DATA, POSTG
 PROTOCOLS: Mapping[str, Protocol[Any]] = {protocol.name: protocol for protocol in _ALL}
 """The registry: every protocol by the name of its adapter."""
 
+NO_TEXT = (b"\xff", b"\x00")
+"""Bytes that no text has."""
+
 MOST_OF_A_PHRASE = 512
 """Bytes of the longest phrase: it is printed as a part of a sequence."""
 
@@ -89,14 +92,17 @@ def offers(converse: Conversations) -> frozenset[Form]:
 def phrases(converse: Conversations) -> tuple[bytes, ...]:
     """Short phrases of the protocol's own words that a client has no reason to say like this.
 
-    Half of a goodbye; the end of a request by itself; and where one request is like another, two of
-    them, or one and the goodbye, in one record.
+    Half of a goodbye; the end of a request by itself; where one request is like another, two of
+    them, or one and the goodbye, in one record; and bytes that are no text, by themselves and in a
+    request, since parsers trip over them.
     """
     one = converse()
     request, another, goodbye = one.request(), one.request(), converse().goodbye() or b""
     made = [goodbye[: len(goodbye) // 2], request[-1:]]
     if request == another:
         made += [request * 2, request + goodbye]
+    half = len(request) // 2
+    made += [*NO_TEXT, request[:half] + NO_TEXT[0] + request[half:]]
     others = {b"", request, goodbye}
     return tuple(dict.fromkeys(m for m in made if m not in others and len(m) <= MOST_OF_A_PHRASE))
 

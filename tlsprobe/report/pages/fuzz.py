@@ -24,6 +24,9 @@ FEW = 8
 
 _DIFFERS = "The other, which it differs from"
 
+MOST_AT_ONCE = 16
+"""More connections than these were driven one lot behind the other."""
+
 SUSPECTS = 8
 """So many of the sequences before a failure are shown."""
 
@@ -124,7 +127,9 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
     if failure.waived:
         yield Field("waived", failure.waived)
     if failure.together > 1:
-        yield Field("together", f"only with {failure.together} connections at the same time")
+        many = failure.together > MOST_AT_ONCE
+        text = "behind {} such connections" if many else "with {} connections at the same time"
+        yield Field("together", f"only {text.format(failure.together)}")
     if failure.beside:
         other = (Code(failure.beside), f" in TLS {failure.beside_tls}, and not without it")
         yield Field("beside", ("only beside another connection that does ", *other))
