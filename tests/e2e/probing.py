@@ -28,7 +28,12 @@ PATIENCE = GENEROUS_S * 5
 """Seconds that a whole command may take: a campaign on a busy machine is no hang."""
 
 
-SPOILED = frozenset({Doubt.LATE, Doubt.BUSY, Doubt.OVERTAKEN, Doubt.ENDED_EARLY, Doubt.NOT_REACHED})
+SPOILED = frozenset(
+    {
+        *(Doubt.LATE, Doubt.BUSY, Doubt.OVERTAKEN, Doubt.ENDED_EARLY, Doubt.NOT_REACHED),
+        Doubt.WITH_RESPONSE,
+    }
+)
 """What may be said of a trial because the machine was slow: how it came out is no promise."""
 
 SLOW_US, STALLED_NS = 1000.0, 5_000_000

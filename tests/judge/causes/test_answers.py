@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.judge.causes.test_passive import bystander
-from tests.judge.playbook import ALERT, MESSAGE, C, Line, S, crossing, play
+from tests.judge.playbook import ALERT, MESSAGE, Act, C, Line, S, crossing, play
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Reset
@@ -111,6 +111,27 @@ def test_a_client_that_closes_with_more_than_its_response(
 def test_a_client_that_closes_while_more_of_the_response_comes() -> None:
     lines = (C.request(), S.data(), crossing(C.rst(active=True), S.data()))
     assert left_unread(why(bystander(*lines)), MESSAGE)
+
+
+@pytest.mark.parametrize(
+    ("ended", "cause"),
+    [
+        ((S.notify() + S.fin(),), Cause.UNREAD_AFTER_FIN),
+        ((S.fin(),), Cause.UNREAD_AFTER_FIN),
+        ((S.notify(),), Cause.UNREAD_AT_CLOSE),
+    ],
+)
+def test_a_goodbye_to_who_had_ended_already_is_not_its_reason(
+    ended: tuple[Act, ...], cause: Cause
+) -> None:
+    """An idle timer fired: nginx was said to have read our GOAWAY, and to reset for no reason."""
+    late = why(play(*ended, C.goodbye(), S.rst(active=True)))
+    assert late.cause is cause
+    assert f"{MESSAGE} bytes" in " ".join(late.evidence)
+    in_time = play(crossing(*ended, C.goodbye()), S.rst(active=True))
+    assert why(in_time).cause is cause, "it crossed the end"
+    before = play(C.goodbye(), *ended, S.rst(active=True))
+    assert why(before).cause is Cause.DELIBERATE
 
 
 def test_a_goodbye_that_crosses_an_announced_end_is_not_its_reason() -> None:

@@ -6,6 +6,7 @@ owed before a close_notify and goes out behind it leaves open whether the close_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from tlsprobe.model.protocols import ASKED_ELSEWHERE
@@ -76,15 +77,16 @@ def _begun_to(drive: Drive, own: list[Segment]) -> int:
 def acted_on(drive: Drive, own: list[Segment]) -> int:
     """The offset of what asked for an end and got one; 0 if nothing did.
 
-    A goodbye asks for an end and no answer; a second one, or one behind our close_notify, need
-    not have been read. Without one, a close_notify that the server sent when it had ours is its
-    answer, unless it had something else to say first, or had announced the end by itself: a goodbye
-    that crosses the end of an earlier response is not its reason.
+    A goodbye asks for an end and no answer; a second one, one behind our close_notify, or one that
+    came when the server had ended already, need not have been read. Without one, a close_notify
+    that the server sent when it had ours is its answer, unless it had something else to say first,
+    or had announced the end by itself: a goodbye that crosses the end of an earlier response is not
+    its reason.
     """
     ours = [r for r in drive.records if r.side is Side.CLIENT]
     first = next((r for r in ours if r.kind is RecordKind.GOODBYE or notifies(r)), None)
     if first is not None and not notifies(first):
-        return 0 if _was_ending(drive, first) else first.end
+        return 0 if _was_ending(drive, first) or _had_ended(drive, first, own) else first.end
     theirs = next((r for r in drive.records if r.side is Side.SERVER and notifies(r)), None)
     if first is None or theirs is None or drive.remarks or _spoke_unasked(drive, theirs):
         return 0
@@ -95,6 +97,14 @@ def _was_ending(drive: Drive, goodbye: Record) -> bool:
     """Whether a response before the goodbye had said that it ends the connection."""
     said = any(remark.kind in CLOSING_REMARKS for remark in drive.remarks)
     return said and drive.answered_to <= goodbye.start
+
+
+def _had_ended(drive: Drive, goodbye: Record, own: list[Segment]) -> bool:
+    """Whether the server had ended TLS, or TCP, before it had the goodbye: for another reason."""
+    notice = next((r for r in drive.records if r.side is Side.SERVER and notifies(r)), None)
+    told = math.inf if notice is None else notice.end
+    end = next((s for s in own if s.ends or (s.length and s.end >= told)), None)
+    return end is not None and (end.ack or 0) < goodbye.end
 
 
 def _spoke_unasked(drive: Drive, notice: Record) -> bool:
