@@ -217,6 +217,26 @@ def test_what_cannot_be_vouched_for_is_counted_with_its_reason(gap: Gap | None, 
     assert found.reason == f"in 2 of 3 trials: {why}"
 
 
+def test_an_end_of_which_nobody_knows_whose_it_was_is_no_answer() -> None:
+    """A run of idle connections alone, of a server that is elsewhere, had "nothing to report"."""
+    proxys = play(C.fin(), S.fin())
+    found = cell(proxys, CLEAN)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    why = "nothing says that the server closed it, and no proxy before it"
+    assert found.reason == f"in 1 of 2 trials: {why}"
+    assert cell(proxys, proxys).reason == why
+    assert {f.result for f in found.findings} >= {Result.INFO}
+    known = Knowledge(near=True)
+    for knowledge, verdict in ((known, Verdict.FAIL), (NOTHING_KNOWN, Verdict.INCONCLUSIVE)):
+        ours = judged(proxys, 0, knowledge)
+        assert cell_of(MeasuredCell(plan(), (ours,))).verdict is verdict
+
+
+def test_what_is_amiss_whoever_ended_it_is_an_answer() -> None:
+    found = cell(play(C.fin(), S.fin()), play(C.notify(), S.fin()))
+    assert found.verdict is Verdict.FAIL
+
+
 def test_an_early_end_is_a_reason_of_its_own() -> None:
     early = play(S.notify(), S.fin(), ended_early=True)
     found = cell(early, CLEAN)

@@ -145,7 +145,8 @@ def _verdict(
 ) -> Verdict:
     """The worst finding, unless there is no evidence to stand on.
 
-    Where nothing wrong was seen, nor anything that answers, it is no pass.
+    Where nothing wrong was seen, nor anything that answers, it is no pass; nor is it where nobody
+    knows whether what was seen was the server's.
     """
     results = {finding.result for finding in findings}
     if Result.ERROR in results or any(map(_is_error, _with_room(said))):
@@ -155,6 +156,8 @@ def _verdict(
         return Verdict.INCONCLUSIVE
     worst = (result for result in (Result.FAIL, Result.WARN, Result.INFO) if result in results)
     silent = all(j.doubt is not None for j in said)
+    if not results & {Result.FAIL, Result.WARN} and any(j.unsettled for j in said):
+        return Verdict.INCONCLUSIVE
     return Verdict(next(worst, Verdict.INCONCLUSIVE if silent else Verdict.PASS))
 
 
@@ -188,7 +191,7 @@ def _reason(measured: MeasuredCell, verdict: Verdict, findings: tuple[Finding, .
 def _is_silent(trial: JudgedTrial) -> bool:
     """Whether it was seen for certain, and answers nothing."""
     doubt = trial.judgement.doubt
-    return doubt is not None and not doubt.spoils
+    return bool(trial.judgement.unsettled) if doubt is None else not doubt.spoils
 
 
 def _doubts(judged: tuple[JudgedTrial, ...]) -> list[tuple[str, int]]:
@@ -196,10 +199,11 @@ def _doubts(judged: tuple[JudgedTrial, ...]) -> list[tuple[str, int]]:
     said: dict[Doubt | str, str] = {}
     counts: Counter[Doubt | str] = Counter()
     for trial in judged:
-        doubt = trial.judgement.doubt
+        doubt, words = trial.judgement.doubt, trial.judgement.unsettled
         if doubt is not None:
             words = _doubted(trial, doubt)
-            reason = doubt if _is_silent(trial) else words
+        if words:
+            reason = doubt if doubt is not None and _is_silent(trial) else words
             said.setdefault(reason, words)
             counts[reason] += 1
     return [(said[reason], count) for reason, count in counts.most_common()]

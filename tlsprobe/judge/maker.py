@@ -117,6 +117,19 @@ _UNSETTLED = {
 }
 
 
+_UNKNOWN = {
+    Maker.UNSETTLED: "nothing but the RST itself says that it was the server that reset",
+    Maker.PERHAPS_A_PROXY: "nothing says that the server closed it, and no proxy before it",
+}
+
+
+def unknown_maker(results: Iterable[RuleResult], maker: Maker) -> str:
+    """Why it cannot be told whether the server keeps a MUST or SHOULD; empty if it can."""
+    if any(r.result is Result.INFO and r.level is not Level.INTEROP for r in results):
+        return _UNKNOWN.get(maker, "")
+    return ""
+
+
 def as_far_as_settled(
     result: RuleResult, maker: Maker, *, of_server: bool, is_apart: bool
 ) -> RuleResult | None:

@@ -28,6 +28,7 @@ from tlsprobe.judge.lateness import (
     vain_ns,
     within_patience,
 )
+from tlsprobe.judge.maker import unknown_maker
 from tlsprobe.judge.path import CutOff, as_delivered, cut_off
 from tlsprobe.judge.provocation import with_provocation
 from tlsprobe.judge.race import attempt_of
@@ -90,6 +91,7 @@ def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
         timing_us=timing_of(came, closing) | _waited(came, closing) | timed.timing_us,
         notes=(*_notes(given), *([_AT_ITS_TIMER] if expired else ())),
         met=expiry_outcome(given) if any(r.rule == IDLE_RACE for r in results) else None,
+        unsettled=unknown_maker(results, given.maker),
     )
 
 

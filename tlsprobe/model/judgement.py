@@ -320,7 +320,7 @@ class Judgement:
     """Everything that is said of one trial.
 
     ``words`` are what went over the wire, in order; ``met`` is there where a request met the idle
-    expiry.
+    expiry. ``unsettled`` says why nobody knows whose the end was that broke a rule, if so.
     """
 
     outcome: Outcome
@@ -332,6 +332,7 @@ class Judgement:
     timing_us: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     met: ExpiryOutcome | None = None
+    unsettled: str = ""
 
     @property
     def conclusive(self) -> bool:
