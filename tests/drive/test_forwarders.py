@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tlsprobe.drive.forwarders import ENDED, Process, Seen, forwarder
+from tlsprobe.drive.forwarders import ENDED, Process, Seen, forwarder, sockets_at
 from tlsprobe.drive.sockets import TcpSocket
 
 CLIENT, SERVER = ("127.0.0.1", 50_000), ("127.0.0.1", 443)
@@ -75,6 +75,20 @@ def test_of_processes_that_we_may_not_look_at_their_user_tells() -> None:
 )
 def test_a_connection_that_had_ended_tells_nothing_and_says_so(seen: tuple[TcpSocket, ...]) -> None:
     assert told(*seen, i2=NGINX) == ENDED
+
+
+def test_nobody_is_asked_about_a_server_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def tcp_sockets() -> tuple[TcpSocket, ...]:
+        asked.append("asked")
+        return ()
+
+    monkeypatch.setattr("tlsprobe.drive.forwarders.tcp_sockets", tcp_sockets)
+    assert sockets_at(("192.0.2.1", 443)) == Seen((), {})
+    assert not asked
+    assert sockets_at(("127.0.0.1", 443)) == Seen((), {})
+    assert asked
 
 
 @pytest.mark.parametrize("seen", [(), (OURS,), (LISTENER,)])

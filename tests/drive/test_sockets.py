@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tlsprobe.drive.sockets import TcpSocket, read_sockets, tcp_sockets
+from tlsprobe.drive.sockets import TcpSocket, is_own, read_sockets, tcp_sockets
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_both_ends_of_a_connection_are_found(
 @pytest.mark.parametrize("junk", [b"", b"x" * 15, bytes(16), b"\x14\0\0\0\x02\0\0\0" + bytes(12)])
 def test_what_is_no_message_holds_no_socket(junk: bytes) -> None:
     assert read_sockets(junk)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("192.0.2.1", False), ("2001:db8::1", False)],
+)
+def test_which_addresses_are_our_own(address: str, own: bool) -> None:
+    assert is_own(address) is own

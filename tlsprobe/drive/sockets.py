@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 
@@ -44,6 +45,15 @@ class TcpSocket:
     inode: int
     received: int = 0
     open: bool = True
+
+
+def is_own(address: str) -> bool:
+    """Whether this is an address of this thread's network namespace."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as one, suppress(OSError):
+        one.bind((address, 0))
+        return True
+    return False
 
 
 def tcp_sockets() -> tuple[TcpSocket, ...]:
