@@ -18,7 +18,6 @@ from tlsprobe.errors import UsageError
 from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.folder import example_of_failure, read_corpus, read_replay
 from tlsprobe.fuzz.rates import rate_of
-from tlsprobe.fuzz.run import _known
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import (
     Example,
@@ -156,9 +155,10 @@ def test_failures_that_are_broken_alike_are_told_as_one_kind() -> None:
     jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
 
 
-def test_a_failure_beside_another_close_is_not_the_known_one() -> None:
-    assert _known(HARMED, (HARMED,)).known
-    assert not _known(HARMED, (FAILURE,)).known
+def test_the_page_says_which_failures_are_known() -> None:
+    page = on_terminal(fuzz_page(replace(RUN, failures=(replace(FAILURE, known=True), HARMED))))
+    assert "(1 known)" in page
+    assert page.count("the baseline has it") == 1
 
 
 def test_what_is_remembered_and_kept_has_its_other_connection(tmp_path: Path) -> None:

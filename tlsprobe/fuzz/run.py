@@ -13,6 +13,7 @@ from tlsprobe.campaign.pace import interruptible
 from tlsprobe.errors import plain_errors
 from tlsprobe.fuzz.campaign import fuzz
 from tlsprobe.fuzz.database import Database
+from tlsprobe.fuzz.expecting import is_known, not_found
 from tlsprobe.fuzz.folder import FuzzFolder, example_of_failure, fuzz_folder
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.rejudging import example_line
@@ -63,6 +64,7 @@ async def fuzz_into_folder(job: FuzzJob, progress: FuzzProgress) -> FuzzRun:
         settings = within(job.settings, perf_counter() - job.begun)
         database = _database(job)
         before = database.read() if database is not None else ()
+        before = (*before, *map(example_of_failure, job.expect))
         settings = replace(settings, run=own, known=(*before, *settings.known))
         watcher = _watcher(folder, progress, save)
         parts = job.target, job.converse, settings, watcher
@@ -111,16 +113,6 @@ def _watcher(
     return FuzzWatcher(tried, progress.progressed, folder.keep, failed, warned)
 
 
-def _known(failure: FuzzFailure, expect: tuple[FuzzFailure, ...]) -> FuzzFailure:
-    """The failure, marked if a baseline has it: the same broken by the same close."""
-    return replace(failure, known=any(_is_same(failure, known) for known in expect))
-
-
-def _is_same(one: FuzzFailure, other: FuzzFailure) -> bool:
-    mine, theirs = ((f.property, f.rule, f.steps, f.kind_of_reset, f.beside) for f in (one, other))
-    return mine == theirs
-
-
 def _accepted(failure: FuzzFailure, job: FuzzJob, today: date) -> FuzzFailure:
     """The failure, with the reason why somebody accepts it."""
     waiver = waiver_of_failure(failure, job.target, job.waivers, today)
@@ -141,7 +133,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         examples=fuzzed.examples,
         connections=fuzzed.connections,
         failures=tuple(
-            _accepted(_known(failure, job.expect), job, started.date())
+            _accepted(replace(failure, known=is_known(failure, job.expect)), job, started.date())
             for failure in fuzzed.failures
         ),
         coverage=fuzzed.coverage,
@@ -152,6 +144,10 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         against=job.against.target if job.against else None,
         unmeasured=fuzzed.unmeasured,
         interrupted=fuzzed.interrupted,
-        notes=(*where_reached(job.target, fuzzed.address), *fuzzed.notes),
+        notes=(
+            *where_reached(job.target, fuzzed.address),
+            *fuzzed.notes,
+            *not_found(fuzzed.failures, job.expect),
+        ),
         command=job.command,
     )

@@ -52,6 +52,8 @@ def headline(run: FuzzRun) -> str:
     found = counted(len(run.failures), "failure") if run.failures else "no failure"
     kinds = sum(not failure.like for failure in run.failures)
     found += f" of {counted(kinds, 'kind')}" if kinds < len(run.failures) else ""
+    known = sum(failure.known for failure in run.failures)
+    found += f" ({known} known)" if known else ""
     against = f" against {run.against.name}" if run.against else ""
     examples, connections = counted(run.examples, "example"), counted(run.connections, "connection")
     tried = f"{examples}{against}, {connections}"
@@ -124,6 +126,8 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
     yield Field("confirmed", describe_confirmation(failure))
     if failure.like:
         yield Field("alike", f"as failure {failure.like}: the same is broken, by another close")
+    if failure.known:
+        yield Field("known", "the baseline has it (--expect), so it does not count")
     if failure.waived:
         yield Field("waived", failure.waived)
     if failure.together > 1:
