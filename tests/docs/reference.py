@@ -117,8 +117,7 @@ def _operand(option: Any) -> str:
     """What stands behind an option: its metavar, its choices, or what its type is written as."""
     if option.metavar:
         return str(option.metavar)
-    kind = re.sub(r"^<|>.*$", "", str(option.display_type(None)))
-    kind = re.sub(r"^list\[(.*)\]$", r"\1", kind).removesuffix(" range")
+    kind = re.sub(r"^<|>.*$", "", str(option.make_metavar(None))).removesuffix(" range")
     return _OPERANDS.get(kind, kind)
 
 

@@ -31,7 +31,7 @@ from tlsprobe.report.render_terminal import print_page
 def demo(  # noqa: PLR0917 - the options of the command line are its arguments
     servers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SERVER", help="Names of servers; default: all."),
+        typer.Argument(metavar="SERVER...", help="Names of servers; default: all."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Connections per cell.")] = 3,
     out_dir: Annotated[

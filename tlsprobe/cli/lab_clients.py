@@ -31,7 +31,7 @@ class ClientsOptions:
 
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SCENARIO", help="curl-idle, psql-done, ... Default: all."),
+        typer.Argument(metavar="SCENARIO...", help="curl-idle, psql-done, ... Default: all."),
     ] = None
     trials: Annotated[int, typer.Option(min=1, help="Runs of each client.")] = 5
     install: Annotated[

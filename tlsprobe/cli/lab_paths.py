@@ -41,7 +41,7 @@ class PathsOptions:
 
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="Names (see '--list'). Default: all."),
+        typer.Argument(metavar="PATH...", help="Names (see '--list'). Default: all."),
     ] = None
     vendor: Annotated[
         list[str] | None,

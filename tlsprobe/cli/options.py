@@ -51,7 +51,7 @@ PatienceOption = Annotated[
 VendorsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="VENDOR",
+        metavar="VENDOR...",
         help="Names or paths of profiles. Default: all.",
         autocompletion=profile_names,
     ),
