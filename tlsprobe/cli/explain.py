@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +231,8 @@ def _explained(options: ExplainOptions) -> list[Explanation]:
     file = _file(options.words or [], options.interface)
     # What is made of packets has no cycles: to look for them again and again takes a tenth.
     gc.set_threshold(_FEW_COLLECTIONS)
+    # Numpy's threads would compute what is never asked for, and wait for it busily.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     view = ReadingView(file)
     captures = Captures(file, view.watch)
     found = explain_all(captures, wanted, key_logs, view.clear)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Reset
-from tlsprobe.model.trace import Segment, Trace
+from tlsprobe.model.trace import Flag, Segment, Trace
+
+_FIN = int(Flag.FIN)
 
 OVER = Remedy("Nobody: both sides had ended the connection before, and read to its end.", ())
 """Whom such a reset hurts, and what helps."""
@@ -20,4 +22,5 @@ def is_over(trace: Trace, reset: Reset) -> bool:
 
 
 def _fin(before: list[Segment], reset: Reset, *, own: bool) -> Segment | None:
-    return next((s for s in before if s.fin and (s.side is reset.side) is own), None)
+    fins = (s for s in before if s.flags & _FIN)
+    return next((s for s in fins if (s.side is reset.side) is own), None)

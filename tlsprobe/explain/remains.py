@@ -34,7 +34,8 @@ def remains_of(  # noqa: PLR0917 - a connection, and all that is known beside it
     tls = frozenset(side for side, walk in walks.items() if walk.speaks_tls)
     owed = {}
     for side, walk in walks.items():
-        reached = max((s.end for s in trace.segments if s.side is side and s.length), default=0)
+        ends = [s.start + s.length for s in trace.segments if s.length and s.side is side]
+        reached = max(ends, default=0)
         if not walk.speaks_tls:
             what = plain_http.owed(connection, ways[side], reached)
         elif walk.reached != reached:

@@ -22,6 +22,7 @@ from tlsprobe.model.alerts import CLOSE_NOTIFY
 from tlsprobe.model.trace import (
     ALERTS,
     Drive,
+    Flag,
     Mark,
     Record,
     RecordKind,
@@ -60,6 +61,9 @@ _SEALED_ALERT = 31
 _HELLO_BYTES = 100
 _FLIGHT = 6
 _TICKET_BYTES = 100
+_SYN, _FIN_RST = int(Flag.SYN), int(Flag.FIN | Flag.RST)
+_new = tuple.__new__  # the constructor takes longer than all the rest
+
 _VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", TLS13: "1.3"}
 
 KeyLog = Mapping[bytes, Secrets]
@@ -324,13 +328,17 @@ def _by_size(
 
     What a text calls the contents of a segment goes before what its size looks like.
     """
-    loaded = [s for s in segments if s.side is side and s.length and not s.syn]
-    reach = -(1 << 40)
+    loaded = [s for s in segments if s.length and s.side is side and not s.flags & _SYN]
+    reach, latest = -(1 << 40), loaded[-1] if loaded else None
     for segment in loaded:
-        if segment.end <= reach:
+        start, end = segment.start, segment.start + segment.length
+        if end <= reach:
             continue
-        reach = segment.end
-        is_last = segment is loaded[-1]
+        reach = end
+        is_last = segment is latest
+        if not carried and not is_last:
+            yield _new(Record, (side, start, end, RecordKind.DATA, segment.time_ns, None))
+            continue
         told = carried.get(segment.number)
         if told is not None and told.kind is not RecordKind.DATA:
             yield from _called(segment, told, is_last=is_last)
@@ -341,7 +349,7 @@ def _by_size(
             kind = RecordKind.CLOSE_NOTIFY
         elif infer and is_last and _may_be_plain_alert(segment, segments):
             kind = RecordKind.ALERT
-        yield Record(side, segment.start, segment.end, kind, segment.time_ns)
+        yield Record(side, start, end, kind, segment.time_ns)
 
 
 def _called(segment: Segment, told: Carried, *, is_last: bool) -> Iterator[Record]:
@@ -381,7 +389,7 @@ def _mark(trace: Trace) -> Mark:
 
     Without such data, behind the handshake; without that, at the first packet.
     """
-    ends = [s.time_ns for s in trace.segments if s.fin or s.rst]
+    ends = [s.time_ns for s in trace.segments if s.flags & _FIN_RST]
     ends += [r.time_ns for r in trace.drive.records if r.kind in ALERTS]
     until = min(ends, default=1 << 80)
     said = [
@@ -390,9 +398,11 @@ def _mark(trace: Trace) -> Mark:
         if r.side is Side.SERVER and r.kind is RecordKind.DATA and r.time_ns <= until
     ]
     for record in reversed(said):
+        end = record.end
         for segment in trace.segments:
-            if segment.side is Side.SERVER and segment.start < record.end <= segment.end:
-                return Mark(segment.time_ns, segment.ack or 0, record.end)
+            begins = segment.start < end and segment.side is Side.SERVER
+            if begins and end <= segment.start + segment.length:
+                return Mark(segment.time_ns, segment.ack or 0, end)
     shaken = [_opened_to(trace, side, until) for side in (Side.CLIENT, Side.SERVER)]
     return Mark(_first_ns(trace), *shaken)
 

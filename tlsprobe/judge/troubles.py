@@ -72,7 +72,7 @@ def troubles_of(trace: Trace, remains: Remains) -> tuple[Trouble, ...]:
     """What is amiss, the worst first."""
     segments = tuple(sorted(trace.segments, key=_when))
     ends = {side: _Direction.of(segments, side) for side in Side}
-    resets = tuple(segment for segment in segments if segment.rst)
+    resets = tuple([segment for segment in segments if segment.flags & _RST])
     found = [*_cut_short(ends, resets, remains), *_repeated(ends, resets)]
     if not resets:
         found += _unanswered(segments)
@@ -120,7 +120,7 @@ class _Direction:
             side=side,
             sent=tuple(sent),
             heard=tuple(heard),
-            reached=max([s.end + s.fin + s.syn for s in sent], default=0),
+            reached=max([s.behind for s in sent], default=0),
             acked=acked,
             fins=tuple([s for s in sent if s.flags & _FIN]),
         )

@@ -8,14 +8,16 @@ proxy makes such RSTs of a server's: it leaves their numbers as they were.
 
 from __future__ import annotations
 
-from tlsprobe.model.trace import EventKind, Segment, Side, Trace
+from tlsprobe.model.trace import EventKind, Flag, Segment, Side, Trace
+
+_SYN, _ENDS = int(Flag.SYN), int(Flag.FIN | Flag.RST)
 
 
 def unheeded_ends(trace: Trace) -> frozenset[int]:
     """The numbers of the packets whose FIN or RST ended nothing."""
     segments = trace.segments
-    opened = {segment.side: at for at, segment in enumerate(segments) if segment.syn}
-    ends = [(at, segment) for at, segment in enumerate(segments) if segment.ends]
+    opened = {segment.side: at for at, segment in enumerate(segments) if segment.flags & _SYN}
+    ends = [(at, segment) for at, segment in enumerate(segments) if segment.flags & _ENDS]
     return frozenset(
         [
             segment.number
@@ -35,14 +37,14 @@ def _went_on(rst: Segment, prior: tuple[Segment, ...], later: tuple[Segment, ...
     if not later:
         return False
     own = (s for s in prior if s.side is rst.side and not s.rst)
-    known = max((_behind(segment) for segment in own), default=-1)
+    known = max((segment.behind for segment in own), default=-1)
     sent = None
     for segment in later:
         if segment.rst:
             continue
         if segment.side is rst.side:
-            if sent is None and _behind(segment) > known:
-                sent = _behind(segment)
+            if sent is None and segment.behind > known:
+                sent = segment.behind
         elif sent is not None and segment.ack is not None and segment.ack >= sent:
             return True
     return False
@@ -70,8 +72,3 @@ def _is_ignored_by_us(rst: Segment, trace: Trace, at: int) -> bool:
     if not any(event.kind in _TOLD for event in events):
         times += [e.time_ns for e in events if e.kind is EventKind.GAVE_UP]
     return any(time - rst.time_ns > _CROSSED_NS for time in times)
-
-
-def _behind(segment: Segment) -> int:
-    """The offset behind all that it brings, SYN and FIN included."""
-    return segment.end + segment.syn + segment.fin

@@ -42,6 +42,7 @@ RST_TEXT = 256
 """Bytes that are kept of what an RST carries."""
 
 _FIN, _SYN, _RST = int(Flag.FIN), int(Flag.SYN), int(Flag.RST)  # IntFlag's & costs a microsecond
+_SYN_FIN = _SYN | _FIN
 
 
 class Segment(NamedTuple):
@@ -78,6 +79,12 @@ class Segment(NamedTuple):
     def end(self) -> int:
         """The offset behind its last byte; a FIN occupies the offset ``end``."""
         return self.start + self.length
+
+    @property
+    def behind(self) -> int:
+        """The offset behind all that it brings, SYN and FIN included."""
+        end = self.start + self.length
+        return end + self.syn + self.fin if self.flags & _SYN_FIN else end
 
     @property
     def fin(self) -> bool:

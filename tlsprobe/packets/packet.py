@@ -17,6 +17,7 @@ _NAME = b"name:"
 """No address begins like this: 6e61::/16 is in a part of IPv6 that nobody was given."""
 
 _IPV4_KEY, _IPV6_KEY = 12, 36
+_IPV4_BYTES, _IPV6_BYTES = 4, 16
 _NAMES_KEY = struct.Struct("!cHHHH")
 _NAMES_MARK = b"N"
 
@@ -99,9 +100,11 @@ def text(endpoint: Endpoint) -> str:
 
 def host_text(address: bytes) -> str:
     """The address, or the name, alone."""
+    if len(address) == _IPV4_BYTES:
+        return ".".join(map(str, address))  # ipaddress takes several times as long
     if address.startswith(_NAME):
         return address[len(_NAME) :].decode("utf-8", "replace")
-    return str(ip_address(address)) if len(address) in (4, 16) else address.hex()
+    return str(ip_address(address)) if len(address) == _IPV6_BYTES else address.hex()
 
 
 def flow_key(src: Endpoint, dst: Endpoint) -> bytes:

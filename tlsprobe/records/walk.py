@@ -151,7 +151,10 @@ class RecordWalk:
             else:
                 self._wait(start, payload, length, time_ns, number)
                 return
-        self._take(start, payload, length, time_ns, number)
+        if start == self._reached and payload and len(payload) == length:
+            self._walk(payload, time_ns, number)  # as most do
+        else:
+            self._take(start, payload, length, time_ns, number)
         while self._waiting:
             start = min(self._waiting)
             if start > self._reached:
@@ -224,7 +227,7 @@ class RecordWalk:
     # --- walking ---------------------------------------------------------------------------------
 
     def _walk(self, data: bytes, time_ns: int, number: int) -> None:
-        if self._needs_hello and not self._scrap and data[0] not in _OPENINGS and not self._walking:
+        if not self._walking and data[0] not in _OPENINGS and not self._scrap and self._needs_hello:
             # No hello begins here: most of what is no TLS is told by its first byte.
             self._reached += len(data)
             self.plain_to = self._reached

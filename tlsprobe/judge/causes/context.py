@@ -14,12 +14,16 @@ from tlsprobe.model.trace import (
     Coverage,
     Drive,
     EventKind,
+    Flag,
     Record,
     RecordKind,
     Segment,
     Side,
     Trace,
 )
+
+_FIN, _SYN, _RST = int(Flag.FIN), int(Flag.SYN), int(Flag.RST)
+_UNSEALED = frozenset({RecordKind.PLAIN, RecordKind.DATA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ class ResetContext:
     def syn(self) -> Segment | None:
         """The peer's last SYN: each retried one has its own answer."""
         peer = self.sender.peer
-        return next((s for s in reversed(self.prior) if s.side is peer and s.syn), None)
+        syns = (s for s in reversed(self.prior) if s.flags & _SYN)
+        return next((s for s in syns if s.side is peer), None)
 
     @property
     def acknowledged(self) -> int:
@@ -151,8 +156,9 @@ class ResetContext:
     @property
     def may_notify(self) -> bool:
         """Whether anything says that TLS is spoken: what has no TLS has no close_notify."""
-        sealed = any(r.kind not in {RecordKind.PLAIN, RecordKind.DATA} for r in self.records)
-        return self.driven or self.drive.tls is not None or sealed
+        if self.driven or self.drive.tls is not None:
+            return True
+        return any(r.kind not in _UNSEALED for r in self.records)
 
     @property
     def is_quiet(self) -> bool:
@@ -195,10 +201,10 @@ def context_of(
         rst=rst,
         prior=prior,
         later=trace.segments[index + 1 :],
-        next_byte=max((s.end + s.fin + s.syn for s in own if not s.rst), default=0),
-        peer_sent=max((s.end for s in theirs if s.length and not s.rst), default=0),
+        next_byte=max([s.behind for s in own if not s.flags & _RST], default=0),
+        peer_sent=max([s.end for s in theirs if s.length and not s.flags & _RST], default=0),
         peer_unseen=not theirs,
-        fin=next((s for s in own if s.fin), None),
+        fin=next((s for s in own if s.flags & _FIN), None),
         trigger=trigger_of(rst, prior, own, theirs) if rst.ack is None else None,
         repeats_an_ack=rst.ack is None and any(s.ack == rst.start for s in theirs),
         earlier=next((r for r in earlier if r.side is rst.side), None),
@@ -213,7 +219,9 @@ def context_of(
         asked_to=_asked_to(trace.drive),
         rewritten=rewritten,
         forged=forged(trace.drive, rst) is not None,
-        ended_by_path=next((s for s in theirs if s.rst and is_exact(trace.drive, s)), None),
+        ended_by_path=next(
+            (s for s in theirs if s.flags & _RST and is_exact(trace.drive, s)), None
+        ),
     )
 
 

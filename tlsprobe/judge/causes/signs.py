@@ -8,7 +8,7 @@ from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.headers import id_jumps, soon_behind, stamps
 from tlsprobe.model.causes import Cause
-from tlsprobe.model.trace import Coverage, Record, Segment
+from tlsprobe.model.trace import Coverage, Flag, Record, Segment
 
 KNOWN_TIMERS = {
     60: "AWS ALB's and many proxies' default",
@@ -18,6 +18,7 @@ KNOWN_TIMERS = {
 }
 """Idle timers of things in between, in seconds, by the documentation of each."""
 
+_RST = int(Flag.RST)
 _TIMER_TOLERANCE = 0.03
 _FAR_NS = 1_000_000
 _LAST_WORDS = 64
@@ -27,7 +28,7 @@ _LAST_WORDS = 64
 def foreign_signs(context: ResetContext) -> Iterator[str]:
     """What speaks for an RST that the sender's own stack did not make."""
     rst = context.rst
-    own = [s for s in context.prior if s.side is rst.side and not s.rst]
+    own = [s for s in context.prior if s.side is rst.side and not s.flags & _RST]
     others = [*own, *_soon(context)]
     ttls = {s.ttl for s in others if s.ttl is not None}
     if ttls and rst.ttl is not None and rst.ttl not in ttls:
@@ -122,7 +123,8 @@ def _unseen_before(context: ResetContext) -> bool:
 def _other_active(context: ResetContext) -> Segment | None:
     """A second RST with ACK that says something else: a socket gives up only once."""
     rst = context.rst
-    active = (s for s in (*context.prior, *context.later) if s.rst and s.side is rst.side)
+    resets = (s for s in (*context.prior, *context.later) if s.flags & _RST)
+    active = (s for s in resets if s.side is rst.side)
     said = (rst.start, rst.ack)
     return next((s for s in active if s.ack is not None and (s.start, s.ack) != said), None)
 
