@@ -9,11 +9,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tlsprobe.captures.log_kinds import LOG_KINDS, LogKind
+from tlsprobe.captures.wireshark_statistics import STATISTICS
+
+KINDS = (*STATISTICS, *LOG_KINDS)
+"""The first that matches a line is the one that is counted."""
 
 _LIKE_LETTERS = str.maketrans({"\u0130": "i", "\u0131": "i", "\u017f": "s", "\u212a": "k"})
 """What else a pattern takes for a letter where it does not mind the case."""
 
-_BITS = {kind.name: 1 << place for place, kind in enumerate(LOG_KINDS)}
+_BITS = {kind.name: 1 << place for place, kind in enumerate(KINDS)}
 _PARTS = (
     *("reset", "tcp", "eof", "clos", "conn", "ssl", "err", "fail", "skb", "sy", "100", "wait"),
     *("sig", "curl", "serv", "head", "rst", "read", "abort", "client", "e("),
@@ -21,9 +25,9 @@ _PARTS = (
 """Without one of these, most words cannot be there."""
 
 _OF_PART: dict[str, list[tuple[str, int]]] = {}
-for _word in sorted({word for kind in LOG_KINDS for word in kind.words}):
+for _word in sorted({word for kind in KINDS for word in kind.words}):
     _part = next((part for part in _PARTS if part in _word), _word)
-    _bits = sum(_BITS[kind.name] for kind in LOG_KINDS if _word in kind.words)
+    _bits = sum(_BITS[kind.name] for kind in KINDS if _word in kind.words)
     _OF_PART.setdefault(_part, []).append((_word, _bits))
 _WORDS_OF_PARTS = tuple(_OF_PART.items())
 
@@ -42,4 +46,4 @@ def possible_kinds(line: str) -> tuple[LogKind, ...]:
 
 @lru_cache(maxsize=4096)
 def _kinds(bits: int) -> tuple[LogKind, ...]:
-    return tuple(kind for kind in LOG_KINDS if bits & _BITS[kind.name])
+    return tuple(kind for kind in KINDS if bits & _BITS[kind.name])

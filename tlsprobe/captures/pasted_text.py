@@ -28,6 +28,7 @@ from tlsprobe.captures.rejoining import Rejoining
 from tlsprobe.captures.text_learning import FLAGS_OF_TCPDUMP, LearnedLists, Table
 from tlsprobe.captures.text_lines import Line, TextLines
 from tlsprobe.captures.wireshark_line import Row
+from tlsprobe.captures.wireshark_statistics import is_flow_graph
 
 _WINDOW = 1 << 17
 _HELD_BACK = 4096
@@ -136,7 +137,7 @@ class PastedText:
             told = self._table.read(line)
         except Unreadable as why:
             refused = str(why)
-        if told is None and not refused:
+        if told is None and (not refused or is_flow_graph(line.text)):
             return None
         if isinstance(told, Row) and not self.packet_list.has(told):
             return None

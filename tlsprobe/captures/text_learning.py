@@ -20,6 +20,7 @@ from tlsprobe.captures.printed_packet import STAMP, TOKEN, Printed, Unreadable
 from tlsprobe.captures.rejoining import Rejoining, Wrapping, wrapping_of
 from tlsprobe.captures.text_lines import Line, TextLines
 from tlsprobe.captures.wireshark_line import Row, read_row
+from tlsprobe.captures.wireshark_statistics import is_flow_graph
 from tlsprobe.captures.wireshark_text import PacketList
 
 FLAGS_OF_TCPDUMP = "Flags ["
@@ -156,6 +157,9 @@ def _saw(learned: LearnedLists, table: Table, line: Line) -> None:
     try:
         told = table.read(line)
     except Unreadable:
+        if is_flow_graph(line.text):
+            learned.logs.saw(line.number, line.tabbed)
+            return
         learned.lists_any = True  # it looks like a row, and is to be counted
         return
     learned.lists_any |= table.is_named
