@@ -12,12 +12,19 @@ import trio.testing
 from tests.campaign.test_again import planned
 from tests.judge.playbook import C, S, play, silence, step
 from tlsprobe.campaign.judging import RunInJudgement
-from tlsprobe.campaign.presence import GRACE_S, IN_A_ROW, LONGEST_S, STALLS_S, Presence
-from tlsprobe.model.facts import Fact, GoneFact, PlanFact, TrialFact
+from tlsprobe.campaign.presence import (
+    GRACE_S,
+    IN_A_ROW,
+    LONGEST_S,
+    MOST_SHUT,
+    STALLS_S,
+    Presence,
+)
+from tlsprobe.model.facts import Fact, GoneFact, PathFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.load import Load
 from tlsprobe.model.run import CutShort, Left, Trial
-from tlsprobe.model.trace import Drive, EventKind, Stage, Trace
+from tlsprobe.model.trace import Drive, DriverEvent, EventKind, Stage, Trace
 
 TAKEN = play(S.notify() + S.fin()).drive
 REFUSED = replace(TAKEN, stage=Stage.CONNECT, failure="connection refused", refused=True, events=())
@@ -203,7 +210,7 @@ def test_what_its_death_may_have_ended_breaks_no_rule() -> None:
     assert [t.judgement.doubt for t in answer.trials] == [Doubt.SERVER_GONE] * 2
     assert (cell.verdict, cell.findings) == (Verdict.INCONCLUSIVE, ())
     assert cell.reason is not None
-    assert "its death may have ended it" in cell.reason
+    assert "may have ended it" in cell.reason
     alive = judged(WAITED, since_ns=died + 10**9).answer()
     assert alive.trials[0].judgement.doubt is None
     assert alive.cells[0].findings
@@ -225,3 +232,61 @@ def test_a_run_whose_trials_were_all_driven_later_is_not_cut_short() -> None:
 def test_what_was_not_driven_says_why() -> None:
     answer = judged(CLEAN, since_ns=0).answer()
     assert answer.cells[1].reason == "the server refuses connections"
+
+
+# --- a server that bans us ------------------------------------------------------------------------
+
+SHUT = replace(
+    HUNG, failure="the server reset the connection during the handshake", records=(), refused=False
+)
+SHUT = replace(SHUT, events=(*HUNG.events, DriverEvent(0, EventKind.RESET, "")))
+
+
+def at(drive: Drive, time_ns: int) -> Drive:
+    return replace(drive, events=tuple(one._replace(time_ns=time_ns) for one in drive.events))
+
+
+def shunned(*drives: Drive) -> int | None:
+    """Since when a server shuns us that these connections met."""
+    server = Server(())
+
+    async def see() -> None:
+        for found in drives:
+            await server.presence.saw(found)
+
+    trio.run(see)
+    return server.presence.shuns_ns
+
+
+def test_a_server_that_ends_each_connection_without_a_word_shuns_us() -> None:
+    """Mumble bans whoever opens ten in two minutes; each close that followed was blamed for it."""
+    shut = [at(SHUT, 1_000 + n) for n in range(MOST_SHUT)]
+    assert shunned(*reversed(shut)) == 1_000
+    assert shunned(*shut[1:]) is None
+    assert shunned(*shut, at(TAKEN, 2_000)) is None
+    assert shunned(*shut, at(TAKEN, 500)) == 1_000  # it was open since before
+    spoke = replace(SHUT, records=TAKEN.records)
+    assert shunned(*[at(spoke, n) for n in range(MOST_SHUT)]) is None
+    assert shunned(*[at(HUNG, n) for n in range(MOST_SHUT)]) is None
+
+
+def test_what_a_ban_met_is_blamed_on_no_close() -> None:
+    banned = play(C.notify(), S.rst(active=True))
+    facts: list[Fact] = [PlanFact((planned("close-notify-only"), planned("terminate")))]
+    facts += [TrialFact(Trial("close-notify-only", "1.3", 0), CLEAN, Load(1, 1))]
+    facts += [PathFact("close-notify-only", "1.3", False)]
+    facts += [TrialFact(Trial("terminate", "1.3", 0), banned, Load(1, 1))]
+    facts += [PathFact("terminate", "1.3", False)]
+
+    def verdicts(*more: Fact) -> list[Verdict]:
+        judging = RunInJudgement()
+        for fact in (*facts, *more):
+            judging.learn(fact)
+        judging.catch_up(lambda: facts)
+        return [cell.verdict for cell in judging.answer().cells]
+
+    assert verdicts() == [Verdict.WARN, Verdict.WARN]
+    later = GoneFact(banned.drive.events[-1].time_ns + 1, "it bans us", shuns=True)
+    assert verdicts(later)[0] is Verdict.PASS  # what it did before stands, but for the path
+    at_once = replace(later, since_ns=banned.drive.events[0].time_ns)
+    assert verdicts(at_once) == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]

@@ -279,6 +279,8 @@ class RunInJudgement:
         self._cells.clear()
         if fact.since_ns is None:
             return
+        if fact.shuns:  # of the path this says nothing
+            self._paths = {name: alive for name, alive in self._paths.items() if alive}
         for place, known in enumerate(self._known):
             if known.while_open.stop > fact.since_ns:
                 told = replace(known.alone, gone_ns=fact.since_ns)

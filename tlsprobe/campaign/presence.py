@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from tlsprobe.model.trace import Drive, EventKind, Stage
+from tlsprobe.model.trace import Drive, EventKind, Side, Stage
 
 IN_A_ROW = 5
 """So many connections that the server does not take, one after the other, are no accident."""
@@ -23,6 +23,9 @@ EVERY_S = 1.0
 
 GRACE_S = 15.0
 """Seconds that a server has to be started again."""
+
+MOST_SHUT = 20
+"""So many connections in a row that the server ends without a word are no work of our closes."""
 
 LONGEST_S = 90.0
 """Seconds that a full server has to take connections again, while some of ours are open."""
@@ -48,12 +51,24 @@ def is_unserved(found: Drive, took_s: float, patience_s: float) -> bool:
     return waited and found.stage is not Stage.CONNECT
 
 
+def is_shut_out(found: Drive) -> bool:
+    """Whether the server took a connection and ended it without a word, though TLS was to begin."""
+    spoke = any(record.side is Side.SERVER for record in found.records)
+    return (
+        found.stage is Stage.HANDSHAKE
+        and found.failure is not None
+        and not (spoke or found.only_late)
+    )
+
+
 class Presence:
     """Sees each driven connection, and holds the next ones back while the server is away.
 
     ``knock`` opens one connection, ``count_open`` says how many of ours are open. ``gone`` is why
     the server was given up, None as long as it was not; ``seen_ns`` is when it last served a
-    connection. ``leave`` is called where it is given up, ``tell`` with a note where it came back.
+    connection. ``shuns_ns`` is since when it has taken each connection and ended it without a word,
+    as one does that bans whoever opens many; None if it does not. ``leave`` is called where it is
+    given up, ``tell`` with a note where it came back.
     ``patience_s`` is how long a connection waits for what every server does first, ``every_s`` the
     time between two knocks.
     """
@@ -76,6 +91,12 @@ class Presence:
         self._there.set()
         self.gone: str | None = None
         self.seen_ns = 0
+        self._shut = self._shut_ns = 0
+
+    @property
+    def shuns_ns(self) -> int | None:
+        """When the series began in which the server ended each connection without a word."""
+        return self._shut_ns if self._shut >= MOST_SHUT else None
 
     @property
     def is_there(self) -> bool:
@@ -91,6 +112,7 @@ class Presence:
 
         The connection took ``took_s`` seconds.
         """
+        self._count_shut(found)
         if not is_turned_away(found) and not is_unserved(found, took_s, self._patience_s):
             self._failed = 0
             taken = found.did(EventKind.CONNECTED)
@@ -99,6 +121,16 @@ class Presence:
         self._failed += 1
         if self._failed >= self._most and self.is_there:
             await self._look_for_it(takes=not is_turned_away(found))
+
+    def _count_shut(self, found: Drive) -> None:
+        taken = found.did(EventKind.CONNECTED)
+        if taken is None:
+            return
+        if is_shut_out(found):
+            self._shut_ns = min(self._shut_ns, taken.time_ns) if self._shut else taken.time_ns
+            self._shut += 1
+        elif found.did(EventKind.HANDSHAKEN) is not None and taken.time_ns >= self._shut_ns:
+            self._shut = 0  # what was open before says nothing of now
 
     async def _look_for_it(self, *, takes: bool) -> None:
         """Knock until it is there again, or given up; ``takes``: it took what it did not serve."""

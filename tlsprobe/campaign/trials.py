@@ -103,6 +103,12 @@ BEHIND = "the server is blamed for an end only where more than the end itself sa
 """What is told of a run whose connections a program on this machine passes on, or may."""
 
 
+SHUNS = (
+    "from some time on the server ended each connection without a word, as one that bans us does"
+)
+"""Why there is no answer where a server shuts out whoever opened many connections."""
+
+
 class _Campaign:
     """The state of one target's campaign while it runs."""
 
@@ -198,12 +204,12 @@ class _Campaign:
             left_s -= COUNTS_S
         self.while_there.cancel()
 
-    def is_left(self, why: str, since_ns: int | None = None) -> None:
+    def is_left(self, why: str, since_ns: int | None = None, *, shuns: bool = False) -> None:
         """Write down, and say, why the server was left in the midst of the campaign.
 
-        It was away from ``since_ns`` on, if it was.
+        It was away from ``since_ns`` on, if it was; or it ``shuns`` us from then on.
         """
-        self.note(GoneFact(since_ns, why))
+        self.note(GoneFact(since_ns, why, shuns))
         left = sum(len(self.missing(cell)) for cell in self.judgement.plans)
         self.warn(f"{why}: {counted(left, 'trial')} not driven" if left else why)
 

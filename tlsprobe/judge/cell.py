@@ -50,8 +50,8 @@ _DOUBTS = {
     Doubt.OVERTAKEN: "the server began to end the connection before our sequence did anything",
     Doubt.NO_LIMIT: "not reached: the server let us go on, and no limit of its was met",
     Doubt.CROWDED: "our own connections filled the server",
-    Doubt.SERVER_GONE: "the server took no more connections from then on: its death may have"
-    " ended it",
+    Doubt.SERVER_GONE: "the server served no more connections from then on: its death, or a ban of"
+    " ours, may have ended it",
 }
 
 

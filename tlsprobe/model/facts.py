@@ -100,11 +100,13 @@ class GoneFact:
 
     It took no more connections, and the last one at ``since_ns``: what ended behind that may have
     ended because the server died. Trials that are driven later, when the run is gone on with, count
-    as ever. None: it was there, and its time was over; whatever was driven counts.
+    as ever. None: it was there, and its time was over; whatever was driven counts. ``shuns``: it
+    was there, and ended each connection without a word from then on, whatever came before.
     """
 
     since_ns: int | None
     because: str
+    shuns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

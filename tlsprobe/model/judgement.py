@@ -279,8 +279,8 @@ class Doubt(StrEnum):
     LATE: a step of ours came at another time than it was meant for, and may have met another server
     for it. BUSY: what we waited for in vain may have been on its way, so slow was everything just
     then. CROWDED: our own connections filled the server. NO_LIMIT: the server let us go on as long
-    as we did: no limit of its was met. SERVER_GONE: the server took no more connections from then
-    on, so that its death may have ended it.
+    as we did: no limit of its was met. SERVER_GONE: the server served no more connections from then
+    on, so that its death, or a ban of ours, may have ended it.
     """
 
     ENDED_EARLY = "ended-before-start"
