@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tlsprobe.fuzz.expecting import is_known, not_found
-from tlsprobe.model.fuzz import FuzzFailure
+from tlsprobe.model.fuzz import FuzzFailure, Unrepeated
 
 KNOWN = FuzzFailure(
     property="notify-before-fin",
@@ -49,6 +49,12 @@ def test_another_seed_finds_the_same_another_way(same: FuzzFailure) -> None:
 def test_another_fault_is_new_and_the_known_one_did_not_show(other: FuzzFailure) -> None:
     assert not is_known(other, [KNOWN])
     assert len(list(not_found([other], [KNOWN]))) == 1
+
+
+def test_what_showed_and_was_not_confirmed_did_show() -> None:
+    what = "notify-before-fin", "TLS12-NOTIFY", KNOWN.steps, "1.2", "F f", "no alert", 4, 0
+    assert not list(not_found([], [KNOWN], [Unrepeated(*what)]))
+    assert len(list(not_found([], [KNOWN], [Unrepeated(*what, "elsewhere:443")]))) == 1
 
 
 def test_what_takes_less_than_before_is_new_and_shows_what_was_known() -> None:

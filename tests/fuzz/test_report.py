@@ -235,6 +235,15 @@ def test_a_starved_run_is_an_error_for_a_build_server() -> None:
     assert fuzz_exit(starved, "warn") == 3
 
 
+def test_what_is_known_already_is_no_comfort_to_a_starved_run() -> None:
+    known = replace(RUN, failures=(replace(FAILURE, known=True),), starved=True, ended_by="time")
+    (suite,) = ET.fromstring(render_fuzz_junit(known, "warn"))
+    assert suite.get("errors") == suite.get("tests")
+    assert fuzz_exit(known, "warn") == 3
+    assert "too little was tried" in " ".join(on_terminal(fuzz_page(known)).split())
+    assert fuzz_exit(replace(known, failures=(FAILURE,)), "warn") == 1
+
+
 def test_a_forge_gets_a_line_for_each_failure() -> None:
     evil = replace(FAILURE, text="100 %\n::error::no")
     (line,) = github_lines(notices_of_fuzz(replace(RUN, failures=(evil,)), "warn"))

@@ -53,7 +53,7 @@ from tlsprobe.profiles import FILE as PROFILE_FILE
 from tlsprobe.profiles import load_profile
 from tlsprobe.protocols import Conversations, has_goodbye, make_conversation, offers
 from tlsprobe.report.ci.notice import Place
-from tlsprobe.report.ci.of_fuzz import counting
+from tlsprobe.report.ci.of_fuzz import counting, is_starved
 from tlsprobe.report.fuzz_document import encode_fuzz_line, read_fuzz
 from tlsprobe.report.pages.fuzz import fuzz_page
 from tlsprobe.report.render_terminal import print_page
@@ -351,8 +351,8 @@ def fuzz_exit(run: FuzzRun, fail_on: str) -> int:
         return 130
     if counting(run, fail_on):
         return 1
-    nothing = run.starved or run.examples == run.unmeasured
-    return 3 if nothing and not run.failures else 0
+    nothing = run.examples == run.unmeasured and not run.failures
+    return 3 if nothing or is_starved(run) else 0
 
 
 def _text_of(profile: str | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tlsprobe.fuzz.alike import holds
 from tlsprobe.fuzz.folder import example_of_failure
-from tlsprobe.model.fuzz import FuzzFailure
+from tlsprobe.model.fuzz import FuzzFailure, Unrepeated
 
 
 def is_known(failure: FuzzFailure, expect: Iterable[FuzzFailure]) -> bool:
@@ -17,10 +17,17 @@ def is_known(failure: FuzzFailure, expect: Iterable[FuzzFailure]) -> bool:
     return any(_is_same(failure, known) for known in expect)
 
 
-def not_found(failures: Iterable[FuzzFailure], expect: Iterable[FuzzFailure]) -> Iterator[str]:
-    """In a line each, what a baseline has and this run did not find, though it tried it first."""
-    found = tuple(failures)
+def not_found(
+    failures: Iterable[FuzzFailure], expect: Iterable[FuzzFailure], seen: Iterable[Unrepeated] = ()
+) -> Iterator[str]:
+    """In a line each, what a baseline has and this run did not find, though it tried it first.
+
+    ``seen`` is what showed and was not confirmed: nobody says of that that it did not show.
+    """
+    found, shown = tuple(failures), {(one.property, _plain(one.rule), one.target) for one in seen}
     for known in expect:
+        if (known.property, _plain(known.rule), known.target) in shown:
+            continue
         if not any(_is_same(failure, known) or _is_same(known, failure) for failure in found):
             rule = f"{known.property} ({known.rule}), TLS {' and '.join(_versions(known))}"
             yield f"the baseline has {rule}: {known.steps}; it did not show this time"
@@ -39,8 +46,12 @@ def _is_same(failure: FuzzFailure, known: FuzzFailure) -> bool:
 
 def _what(failure: FuzzFailure) -> tuple[str, str, str, str]:
     """What is broken and how, in any TLS version."""
-    rule = failure.rule.removeprefix("TLS12-").removeprefix("TLS13-")
-    return failure.property, rule, failure.kind_of_reset, failure.target
+    return failure.property, _plain(failure.rule), failure.kind_of_reset, failure.target
+
+
+def _plain(rule: str) -> str:
+    """A rule without its TLS version."""
+    return rule.removeprefix("TLS12-").removeprefix("TLS13-")
 
 
 def _versions(failure: FuzzFailure) -> tuple[str, ...]:

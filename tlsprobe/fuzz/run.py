@@ -147,7 +147,7 @@ def _document(job: FuzzJob, fuzzed: Fuzzed, started: datetime) -> FuzzRun:
         notes=(
             *where_reached(job.target, fuzzed.address),
             *fuzzed.notes,
-            *not_found(fuzzed.failures, job.expect),
+            *not_found(fuzzed.failures, job.expect, fuzzed.unrepeated),
         ),
         command=job.command,
     )

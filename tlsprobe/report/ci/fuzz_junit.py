@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from tlsprobe.model.fuzz import FuzzRun
-from tlsprobe.report.ci.of_fuzz import counting, describe_failure
+from tlsprobe.report.ci.of_fuzz import counting, describe_failure, is_starved
 from tlsprobe.report.escape import printable
 from tlsprobe.report.ladder import aligned, rungs_of
 
@@ -15,7 +15,7 @@ def render_fuzz_junit(run: FuzzRun, fail_on: str) -> bytes:
     """The document: a suite for the target, a case for each property that was asked."""
     failures = counting(run, fail_on)
     root = ET.Element("testsuites", name="tlsprobe fuzz")
-    starved = run.starved and not run.failures
+    starved = is_starved(run)
     suite = ET.SubElement(
         root,
         "testsuite",

@@ -14,9 +14,19 @@ from tlsprobe.report.pages.fuzz import describe_confirmation
 from tlsprobe.report.rulebook import rule_url
 
 
+def is_news(failure: FuzzFailure) -> bool:
+    """Whether nobody knew of it, or accepts it."""
+    return not failure.known and not failure.waived
+
+
+def is_starved(run: FuzzRun) -> bool:
+    """Whether too little was tried for a silence about new failures to mean anything."""
+    return run.starved and not any(map(is_news, run.failures))
+
+
 def counting(run: FuzzRun, fail_on: str) -> tuple[FuzzFailure, ...]:
     """The failures that count: not known before, not waived, as grave as ``--fail-on`` asks for."""
-    new = (failure for failure in run.failures if not failure.known and not failure.waived)
+    new = filter(is_news, run.failures)
     if fail_on == "never":
         return ()
     return tuple(f for f in new if fail_on == "warn" or f.level == Level.MUST)
@@ -26,7 +36,7 @@ def notices_of_fuzz(run: FuzzRun, fail_on: str, place: Place | None = None) -> l
     """What there is to say of a fuzz run, the gravest first. ``fail_on`` as on the command line."""
     counts = counting(run, fail_on)
     found = [_failure(one, run, one in counts, place) for one in run.failures]
-    if run.starved and not run.failures:
+    if is_starved(run):
         target, why = run.target.name, f"too little was tried: {run.ended_by}"
         title = f"{target}: {UNMEASURED_ABOUT.title}"
         found.append(

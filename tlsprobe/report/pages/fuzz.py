@@ -60,6 +60,7 @@ def headline(run: FuzzRun) -> str:
     ended = ", interrupted" if run.interrupted else ""
     if run.starved and not run.failures:
         return f"too little was tried to say anything: {tried}, ended by {run.ended_by}"
+    ended += "; too little was tried to say more" if run.starved else ""
     return f"{found} in {tried}, seed {run.seed}{ended}"
 
 
