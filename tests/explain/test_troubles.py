@@ -23,14 +23,17 @@ from tests.explain.talk import (
     Given,
     Talk,
     explained,
+    record,
     sealed,
+    server_hello,
     tls12,
     tls13,
 )
 from tlsprobe.explain import Filter, choice, explain
+from tlsprobe.model.alerts import DESCRIPTIONS
 from tlsprobe.model.explanation import Explanation, Trouble, TroubleKind
 from tlsprobe.model.trace import Side
-from tlsprobe.report.troubles import trouble_sentences
+from tlsprobe.report.troubles import trouble_sentence, trouble_sentences
 
 OTHER = (CLIENT[0], 49999)
 
@@ -99,6 +102,48 @@ def test_a_fin_without_close_notify(opening: Callable[[], Talk], sure: bool) -> 
 
 def test_a_fatal_alert_announces_the_end_too() -> None:
     assert said(tls12().s(PSH | ACK | FIN, ALERT_12).c(ACK | FIN).s()) == []
+
+
+def refused(alert: bytes, side: str = "server") -> Talk:
+    """A handshake that a side ends with an alert in the open."""
+    talk = Talk().open().c(PSH | ACK, CLIENT_HELLO)
+    if side == "server":
+        return talk.s(PSH | ACK | FIN, record(21, alert)).c(ACK | FIN).s()
+    talk.s(PSH | ACK, server_hello(0x0303, 0xC030) + record(22, bytes(900)))
+    return talk.c(PSH | ACK | FIN, record(21, alert)).s(ACK | FIN).c()
+
+
+@pytest.mark.parametrize(
+    ("alert", "side", "name", "sentence"),
+    [
+        (b"\x02\x28", "server", "handshake_failure", "nothing suits it of what the client offers"),
+        (b"\x02\x46", "server", "protocol_version", "no version of TLS in common"),
+        (b"\x02\x30", "client", "unknown_ca", "does not know who signed the server's certificate"),
+        (b"\x02\x50", "server", "internal_error", "tells the client what is wrong"),
+    ],
+)
+def test_a_fatal_alert_in_the_open(alert: bytes, side: str, name: str, sentence: str) -> None:
+    assert said(refused(alert, side)) == [("fatal-alert", side, name)]
+    (told,) = trouble_sentences(found(refused(alert, side)))
+    assert f"the {side} refused to go on: its alert {name} (packet " in told
+    assert sentence in told
+
+
+@pytest.mark.parametrize("alert", [b"\x01\x00", b"\x01\x5a", b"\x01\x70"])
+def test_an_alert_that_ends_nothing_or_says_goodbye_is_none(alert: bytes) -> None:
+    assert said(refused(alert)) == []
+
+
+def test_of_a_connection_that_is_reset_the_reset_is_told() -> None:
+    assert said(refused(b"\x02\x28").c(RST)) == []
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_each_alert_has_a_sentence(name: str) -> None:
+    trouble = Trouble(TroubleKind.FATAL_ALERT, Side.CLIENT, (7,), 1, what=name)
+    told = trouble_sentence(trouble)
+    assert f"its alert {name} (packet 7) tells the server " in told
+    assert "{" not in told
 
 
 def test_what_may_be_an_alert_by_its_size_is_one() -> None:

@@ -43,6 +43,7 @@ class TroubleKind(StrEnum):
     """What can go wrong at the end of a connection that nobody resets, the worst first."""
 
     CUT_SHORT = "cut-short"
+    FATAL_ALERT = "fatal-alert"
     VANISHED = "peer-vanished"
     UNANSWERED = "no-answer"
     ZERO_WINDOW = "zero-window"
@@ -58,7 +59,8 @@ class Trouble:
 
     ``seconds`` is how long it took, ``octets`` how many bytes are owed (None: not known),
     ``stream`` which one of HTTP/2 was not ended, ``what`` tells kinds of one kind apart: what was
-    cut short, what was repeated. ``sure`` says that it was read, and not inferred from sizes.
+    cut short, what was repeated, what the alert says. ``sure`` says that it was read, and not
+    inferred from sizes.
     """
 
     kind: TroubleKind

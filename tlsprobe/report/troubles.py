@@ -43,12 +43,15 @@ def trouble_sentence(trouble: Trouble) -> str:
         took=_took(trouble),
         octets=counted(trouble.octets or 0, "byte"),
         stream=trouble.stream,
+        what=trouble.what,
         how="" if trouble.sure else ", by the sizes of its records",
     )
 
 
 _VANISHED = "the {side} vanished: the {peer} sent "
 _ZERO = "the {side}'s window was 0 for {took} ({packets}): the {peer} could "
+_ALERT = "the {side} refused to go on: its alert {what} ({packets}) tells the {peer} "
+_CERTIFICATE = "that it does not accept the {peer}'s certificate"
 _SENTENCES = {
     (TroubleKind.CUT_SHORT, "record"): (
         "the {side} ended ({packets}) in the middle of a TLS record: at least {octets} of it are"
@@ -67,6 +70,29 @@ _SENTENCES = {
     (TroubleKind.CUT_SHORT, "goaway"): (
         "the {side} ended ({packets}) without a response on stream {stream} of HTTP/2, which its"
         " GOAWAY had not refused"
+    ),
+    (TroubleKind.FATAL_ALERT, ""): f"{_ALERT}what is wrong",
+    (TroubleKind.FATAL_ALERT, "handshake_failure"): (
+        f"{_ALERT}that nothing suits it of what the {{peer}} offers: ciphers, groups, signatures or"
+        " a certificate"
+    ),
+    (TroubleKind.FATAL_ALERT, "protocol_version"): (
+        f"{_ALERT}that they have no version of TLS in common"
+    ),
+    (TroubleKind.FATAL_ALERT, "unknown_ca"): (
+        f"{_ALERT}that it does not know who signed the {{peer}}'s certificate"
+    ),
+    (TroubleKind.FATAL_ALERT, "certificate_expired"): (
+        f"{_ALERT}that the {{peer}}'s certificate is not valid now, by its clock"
+    ),
+    (TroubleKind.FATAL_ALERT, "bad_certificate"): f"{_ALERT}{_CERTIFICATE}",
+    (TroubleKind.FATAL_ALERT, "certificate_unknown"): f"{_ALERT}{_CERTIFICATE}",
+    (TroubleKind.FATAL_ALERT, "certificate_required"): f"{_ALERT}that the {{peer}} sent none",
+    (TroubleKind.FATAL_ALERT, "unrecognized_name"): (
+        f"{_ALERT}that it serves no such name as the {{peer}} asked for (SNI)"
+    ),
+    (TroubleKind.FATAL_ALERT, "no_application_protocol"): (
+        f"{_ALERT}that they have no protocol in common (ALPN)"
     ),
     (TroubleKind.VANISHED, "data"): (
         f"{_VANISHED}the same bytes again for {{took}} ({{packets}}) and heard nothing more"
