@@ -40,7 +40,8 @@ class SmallServer:
     """Answers each line with one.
 
     Of more than ``slots`` connections it refuses the rest, or gives all a tenth of ``idle_s``
-    from their next word on, or all that come later. ``most`` is how many it has had at once.
+    from their next word on, or all that come later. ``most`` is how many it has had at once. Behind
+    so many connections as ``patience`` it ends each without a word.
     """
 
     slots: int = 1000
@@ -50,16 +51,19 @@ class SmallServer:
     open: int = 0
     most: int = 0
     refused: int = 0
+    patience: int = 1_000_000
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection to its end."""
         with self._lock:
             self.open += 1
+            self.patience -= 1
             self.most = max(self.most, self.open)
             hurried = self.most > self.slots and self.when_full is WhenFull.HURRIES_FOR_GOOD
         try:
-            if self.open > self.slots and self.when_full is WhenFull.REFUSES:
+            full = self.open > self.slots and self.when_full is WhenFull.REFUSES
+            if full or self.patience < 0:
                 self.refused += 1
                 connection.close()
                 return

@@ -24,14 +24,14 @@ IDLE = "idle-then-request"
 IDLE_LIMIT_S = 2.5
 
 
-def run(server: SmallServer, folder: Path, *sequences: str) -> Measured:
+def run(server: SmallServer, folder: Path, *sequences: str, trials: int = 3) -> Measured:
     profile = load_profile("reference")
 
     async def measured(port: int) -> Measured:
         target = Target("small", "127.0.0.1", port, profile.name, profile.protocol)
         converse = make_conversation(profile, target.host, Login(), port)
         chosen = [found for name in sequences for found in find_sequences(name)]
-        settings = Settings(trials=3, patience=Patience(1.0, IDLE_LIMIT_S, 0.01, GENEROUS_S))
+        settings = Settings(trials=trials, patience=Patience(1.0, IDLE_LIMIT_S, 0.01, GENEROUS_S))
         return await campaign.measure(target, converse, chosen, settings, Watcher(), trio.Event())
 
     with running(server, folder) as port:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
 from tests.campaign.test_again import planned
+from tests.campaign.test_idle_silent import blamed, run
 from tests.judge.playbook import C, S, play, silence, step
+from tests.small_servers import SmallServer
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.presence import (
     GRACE_S,
@@ -290,3 +293,12 @@ def test_what_a_ban_met_is_blamed_on_no_close() -> None:
     assert verdicts(later)[0] is Verdict.PASS  # what it did before stands, but for the path
     at_once = replace(later, since_ns=banned.drive.events[0].time_ns)
     assert verdicts(at_once) == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
+
+
+@pytest.mark.packet_socket
+def test_a_run_that_was_banned_says_so_and_blames_nobody(tmp_path: Path) -> None:
+    names = "close-notify-fin", "fin-only", "fin-after-hello", "terminate"
+    found = run(SmallServer(patience=10), tmp_path, *names, trials=6)
+    assert not blamed(found)
+    assert any("as one that bans us does" in note for note in found.notes)
+    assert {Verdict.INCONCLUSIVE} >= {cell.verdict for cell in found.cells[1:]} - {Verdict.PASS}

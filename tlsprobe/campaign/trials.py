@@ -185,6 +185,8 @@ class _Campaign:
         self.driver.gauge.close()
         if self.driver.presence.gone is not None:
             self.is_left(self.driver.presence.gone, self.driver.presence.seen_ns)
+        elif self.driver.presence.shuns_ns is not None:
+            self.is_left(SHUNS, self.driver.presence.shuns_ns, shuns=True)
         elif self.while_there.cancelled_caught:
             took_s = trio.current_time() - self.begun
             self.is_left(f"this target's time was over: {took_s:.0f} s")
