@@ -15,7 +15,7 @@ from tests.judge.playbook import ALERT, MESSAGE, Act, C, Line, S, crossing, play
 from tlsprobe.judge.causes import resets_of
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Reset
-from tlsprobe.model.trace import EventKind, Remark, RemarkKind, Side, Trace
+from tlsprobe.model.trace import EventKind, Mark, Remark, RemarkKind, Side, Trace
 
 MEDIUM = Confidence.MEDIUM
 GIVE_UP = S.rst(active=True)
@@ -143,3 +143,37 @@ def test_a_goodbye_that_crosses_an_announced_end_is_not_its_reason() -> None:
     assert left_unread(why(crossed), MESSAGE)
     answers = replace(crossed.drive, answered_to=crossed.drive.records[-2].end)
     assert why(replace(crossed, drive=answers)).cause is Cause.DELIBERATE
+
+
+# --- a handshake that the server refuses when we are done with it --------------------------------
+
+REFUSED = 116
+"""certificate_required (RFC 8446, section 6)."""
+
+
+def flight(*lines: Line) -> Trace:
+    """Our flight, and what comes of it: the playbook's ends with the server's."""
+    trace = play(C.handshake(110), *lines, asked=False)
+    mark = Mark(0, 410, 300)  # our side is done with the handshake, and begins
+    return replace(trace, drive=replace(trace.drive, begun=mark, mark=mark))
+
+
+def test_a_server_that_refuses_our_flight_has_not_read_all_of_it() -> None:
+    """radsecproxy wants a certificate: 38 resets were called deliberate, against its kernel."""
+    refused = why(flight(S.alert(REFUSED), S.fin(), GIVE_UP))
+    assert (refused.cause, refused.confidence) == (Cause.UNREAD_AFTER_FIN, MEDIUM)
+    assert refused.alternatives[0] is Cause.DELIBERATE
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (S.ticket(), S.alert(REFUSED)),  # it had taken our flight
+        (S.notify(),),  # it ends, and refuses nothing
+        (C.unknown(), C.data(), S.alert(10)),  # it refuses what came later
+    ],
+)
+def test_what_else_a_server_says_refuses_no_flight(lines: tuple[Line, ...]) -> None:
+    found = why(flight(*lines, S.fin(), GIVE_UP))
+    assert "410 bytes" not in " ".join(found.evidence)
+    assert "110 bytes" not in " ".join(found.evidence)

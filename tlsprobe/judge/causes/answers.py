@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import takewhile
 
+from tlsprobe.model.alerts import FATAL
 from tlsprobe.model.protocols import ASKED_ELSEWHERE
 from tlsprobe.model.trace import (
     ALERTS,
@@ -38,7 +40,7 @@ def read_to(trace: Trace, rst: Segment, own: list[Segment], later: Iterable[Segm
     shaken = not drive.events or any(e.kind is EventKind.HANDSHAKEN for e in drive.events)
     if drive.events and rst.side is Side.SERVER and drive.mark is not None:
         begun = 0 if trace.protocol in ASKED_ELSEWHERE else _begun_to(drive, own)
-        answered = max(drive.answered_to, _opened_to(drive), begun)
+        answered = max(drive.answered_to, _opened_to(drive, own), begun)
         if shaken:
             return max(answered, acted_on(drive, own))
         return max(answered, _answered_to(drive, rst.side, own, notices=False))
@@ -57,12 +59,33 @@ def _read_by_us(drive: Drive) -> int:
     return max((r.end for r in drive.records if r.side is Side.SERVER), default=0)
 
 
-def _opened_to(drive: Drive) -> int:
+def _opened_to(drive: Drive, own: list[Segment]) -> int:
     """The offset up to which the server must have read to get where the judged part begins."""
+    hello = _refused_behind(drive, own)
+    if hello is not None:
+        return hello
     if drive.mark is not None and (drive.answered or not drive.owed):
         return drive.mark.client
     shaken = (r.end for r in drive.records if r.kind in _OPENS and r.side is Side.CLIENT)
     return max(shaken, default=0) if drive.begun is None else max(drive.begun.client, *shaken, 0)
+
+
+def _refused_behind(drive: Drive, own: list[Segment]) -> int | None:
+    """The end of our hello, where a fatal alert was all that the server said to what followed.
+
+    In TLS 1.3 our side is done with the handshake by then. The server refuses a record of ours, a
+    certificate mostly, and may leave unread what came behind that. None: it refused nothing so.
+    """
+    theirs = [r for r in drive.records if r.side is Side.SERVER]
+    flight = list(takewhile(lambda r: r.kind is RecordKind.HANDSHAKE, theirs))
+    behind = theirs[len(flight) :]
+    if not flight or len(behind) != 1 or (behind[0].alert or (0, 0))[0] != FATAL:
+        return None
+    told = next((s.ack or 0 for s in own if s.length and s.end >= behind[0].end), 0)
+    ours = [r for r in drive.records if r.side is Side.CLIENT and r.end <= told]
+    if any(r.kind is not RecordKind.HANDSHAKE for r in ours):
+        return None
+    return max((r.end for r in ours if r.time_ns <= flight[-1].time_ns), default=0)
 
 
 def _begun_to(drive: Drive, own: list[Segment]) -> int:

@@ -196,7 +196,9 @@ def _unread_after_fin(context: ResetContext) -> Diagnosis | None:
     if fin is None or not context.gave_up_behind_its_fin or not context.unanswered:
         return None
     evidence = wording.shut_down(context, fin), wording.closed_with_unread(context)
-    if context.driven:
+    begun = context.drive.begun
+    refused = begun is not None and context.answered_to < begun.client  # how far it read is unknown
+    if context.driven and not refused:
         return Diagnosis(Cause.UNREAD_AFTER_FIN, Confidence.HIGH, evidence)
     if _may_be_an_answer(context, fin):
         left = (Cause.DATA_AFTER_CLOSE, Cause.DELIBERATE)
