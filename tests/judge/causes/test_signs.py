@@ -56,6 +56,15 @@ def test_one_sign_leaves_a_middlebox_open(sign: str) -> None:
     assert Cause.MIDDLEBOX in reset.alternatives
 
 
+@pytest.mark.parametrize("length", [0, 10])
+def test_bytes_in_an_rst_leave_a_middlebox_open_though_print_shows_none_of_them(
+    length: int,
+) -> None:
+    """A kernel sends none; of a text their number is all that is known."""
+    reset = first(stranger(play(C.data(), S.fin(), S.rst(active=True).but(length=length))))
+    assert (Cause.MIDDLEBOX in reset.alternatives) is bool(length)
+
+
 @pytest.mark.parametrize("sign", ONE_SIGN)
 def test_one_sign_does_not_change_what_the_rst_is_put_down_to(sign: str) -> None:
     causes = {

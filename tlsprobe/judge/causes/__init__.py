@@ -180,7 +180,7 @@ def _looks_foreign(found: Diagnosis, context: ResetContext) -> bool:
         return False
     if found.cause is Cause.MIDDLEBOX or (context.own_end is not None and not context.passive):
         return False
-    return bool(context.rst.payload) or any(foreign_signs(context))
+    return bool(context.rst.payload or context.rst.length) or any(foreign_signs(context))
 
 
 def _may_be_foreign(found: Diagnosis, context: ResetContext) -> bool:
