@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from tests.fuzz.test_properties import ALL, seen
 from tests.fuzz.test_suspects import confirmed, noted, reset
 from tlsprobe.fuzz.failures import failures_of
+from tlsprobe.fuzz.properties import violations
+from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
 
 
 def test_what_is_broken_in_the_same_way_by_another_close_is_like_the_first() -> None:
@@ -30,3 +37,25 @@ def test_at_another_target_it_is_another_kind() -> None:
         confirmed(suspects)
     found = failures_of([(each[0], "old"), (each[1], "new")])
     assert [one.like for one in found] == [0, 0]
+
+
+@pytest.mark.parametrize("fine", [True, False])
+def test_a_fault_that_came_with_the_time_says_so(*, fine: bool) -> None:
+    """The replay on a server that was just started does not show it."""
+    shown, before = seen("fin; drain", "INTEROP-RESET-BEFORE-FIN"), seen("fin; drain")
+    suspects = Suspects(ALL, lambda: 1, lambda _: (1, 1, 1, [], []), lambda: None)
+    (violation, *_) = violations(shown, ALL)
+    suspect = Suspect(Sighting(violation, shown), violation.kind(shown), 1)
+    suspect.compare_with_first(replace(before if fine else shown, number=7), ALL)
+    suspects.settle(suspect, confirmed=True)
+    (failure,) = failures_of([(suspects, "")])
+    assert ("ended well in connection 7" in failure.text) is fine
+
+
+def test_a_race_ends_well_at_times() -> None:
+    shown = seen("fin; drain", "INTEROP-RESET-BEFORE-FIN")
+    (violation, *_) = violations(shown, ALL)
+    suspect = Suspect(Sighting(violation, shown), violation.kind(shown), 1)
+    suspect.runs, suspect.broke = 50, 10
+    suspect.compare_with_first(seen("fin; drain"), ALL)
+    assert suspect.well is None

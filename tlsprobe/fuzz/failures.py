@@ -66,7 +66,7 @@ def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
         confirmed=f"{suspect.broke}/{suspect.runs}",
         file="",
         cluster=f"{what}: {observed.judgement.signature}",
-        text=violation.text,
+        text=f"{violation.text}{_since(suspect)}",
         cause=_cause(reset) if reset is not None else None,
         also=tuple(dict.fromkeys(_also(suspect))),
         found=suspect.found.steps,
@@ -87,6 +87,14 @@ def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
         other=suspect.other.ladder if suspect.other is not None else (),
         target="" if PROPERTIES[violation.name].needs is Needs.TARGETS else target,
     )
+
+
+def _since(suspect: Suspect) -> str:
+    """That it was not so from the start: a server that was just started may not show it."""
+    if suspect.well is None:
+        return ""
+    before = f"the same close ended well in connection {suspect.well.number} of this run"
+    return f"; {before}: it may take what the server met since, which a replay does not drive"
 
 
 def _also(suspect: Suspect) -> Iterator[str]:

@@ -141,6 +141,7 @@ class Inquiry:
             confirmed = not suspect.is_chance and await self.confirmer.confirm(suspect)
         finally:  # the end of the time takes nothing away that was shown by then
             self.suspects.settle(suspect, confirmed=confirmed or suspect.is_shown)
+        suspect.compare_with_first(self.prober.memory.get(suspect.shortest), self.asked)
         if self.confirmer.is_gone:
             self.losses.give_up()
         return confirmed

@@ -25,6 +25,7 @@ from tlsprobe.fuzz.properties import (
     Property,
     Violation,
     excused,
+    shows_like,
     violations,
 )
 from tlsprobe.model.fuzz import Example, Rate
@@ -72,7 +73,8 @@ class Suspect:
     ``must_repeat``: others of its kind are races already, so that this one has to show twice before
     more is spent on it; ``is_chance``: it did not. ``is_shown``: its confirming runs say that it is
     a failure, and only more about it is still asked. ``known``: how often it showed when it was
-    found, if an earlier run found it.
+    found, if an earlier run found it. ``well`` is how the same close ended when it was tried first,
+    if that was well.
     """
 
     sighting: Sighting
@@ -94,6 +96,7 @@ class Suspect:
     is_chance: bool = False
     is_shown: bool = False
     known: Rate | None = None
+    well: Observation | None = None
     ends: Counter[str] = field(default_factory=Counter)
     shown: Counter[Kind] = field(default_factory=Counter)
     kinds: set[Kind] = field(default_factory=set)
@@ -126,6 +129,13 @@ class Suspect:
         self.ends[end] += 1
         if broke:
             self.shown.update(set(kinds))
+
+    def compare_with_first(self, first: Observation | None, asked: Iterable[Property]) -> None:
+        """Remember if the close that shows it every time now had ended well before."""
+        if first is None or not (first.counts and first.is_in_time) or self.broke < self.runs:
+            return
+        if PROPERTIES[self.violation.name].needs is Needs.ONE:
+            self.well = None if shows_like(first, self.kind, asked) else first
 
     def explains(self, kind: Kind, example: Example) -> bool:
         """Whether what was seen on this example is this fault.
