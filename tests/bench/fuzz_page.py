@@ -135,7 +135,9 @@ def _has(found: list[Found], name: str) -> bool:
 
 def _row(runs: list[Found]) -> str:
     one = runs[0]
-    reported = sorted({run.steps for run in runs if run.steps}, key=len)
+    reported = sorted(
+        {run.steps for run in runs if run.steps}, key=lambda steps: (len(steps), steps)
+    )
     cells = (
         *(f"`{one.fault}`", one.about, _share(runs, lambda run: run.confirmed is not None)),
         _median(run.connections for run in runs),
