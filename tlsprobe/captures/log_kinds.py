@@ -485,6 +485,14 @@ LOG_KINDS = (
         "which cell is which",
     ),
     _kind(
+        "TLS alert in a log",
+        ("alert",),
+        r"[<>]{3} \S{3,8} ?1\.\d, Alert \[length|\b(?:sen[dt]|sending|received|got) (?:a )?"
+        r"(?:fatal |TLS )?alert\b|\bfatal alert:|\bSSL alert number \d",
+        "an alert, which tells why its sender ends; behind a fatal one comes a FIN, or an RST",
+        "whether an RST came, nor who sent it",
+    ),
+    _kind(
         "a program's log",
         ("connection reset by peer", "econnreset", "errno 104"),
         r"connection reset by peer|\bECONNRESET\b|errno 104\b",
