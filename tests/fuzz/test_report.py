@@ -155,6 +155,21 @@ def test_failures_that_are_broken_alike_are_told_as_one_kind() -> None:
     jsonschema.validate(msgspec.json.decode(encode_fuzz(run)), closed(fuzz_schema()))
 
 
+@pytest.mark.parametrize(
+    ("together", "confirmed", "said"),
+    [
+        (16, "5/5", "only with 16 connections at the same time"),
+        (32, "1/1", "only behind 32 such connections"),
+        (6, "0/0", "6 such connections came before"),
+    ],
+)
+def test_the_page_claims_of_a_crowd_only_what_was_tried(
+    together: int, confirmed: str, said: str
+) -> None:
+    failure = replace(FAILURE, together=together, confirmed=confirmed)
+    assert said in words(on_terminal(fuzz_page(replace(RUN, failures=(failure,)))))
+
+
 def test_the_page_says_which_failures_are_known() -> None:
     page = on_terminal(fuzz_page(replace(RUN, failures=(replace(FAILURE, known=True), HARMED))))
     assert "(1 known)" in page

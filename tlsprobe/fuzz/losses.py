@@ -182,9 +182,8 @@ class Losses:
         """The failure that cannot be tried again; ``shows``: once is known to be enough."""
         sighting = Sighting(what, seen)
         suspect = Suspect(sighting, what.kind(seen), self.suspects.tried())
-        suspect.suspects = suspects
+        suspect.suspects, suspect.shrunk = suspects, True
         if shows:
-            suspect.shrunk = True
             suspect.tally("dead", broke=True)
         self.suspects.note(sighting)
         self.suspects.settle(suspect, confirmed=True)

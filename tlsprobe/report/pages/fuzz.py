@@ -27,6 +27,9 @@ _DIFFERS = "The other, which it differs from"
 MOST_AT_ONCE = 16
 """More connections than these were driven one lot behind the other."""
 
+NEVER = "0/0"
+"""How often a failure was run again that could not be."""
+
 SUSPECTS = 8
 """So many of the sequences before a failure are shown."""
 
@@ -66,7 +69,7 @@ def headline(run: FuzzRun) -> str:
 
 def describe_confirmation(failure: FuzzFailure) -> str:
     """How often it happened again: ``5/5``, or the rate of a race."""
-    if failure.confirmed == "0/0":
+    if failure.confirmed == NEVER:
         return "it cannot be run again"
     if failure.rate is None:
         return failure.confirmed
@@ -132,9 +135,7 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
     if failure.waived:
         yield Field("waived", failure.waived)
     if failure.together > 1:
-        many = failure.together > MOST_AT_ONCE
-        text = "behind {} such connections" if many else "with {} connections at the same time"
-        yield Field("together", f"only {text.format(failure.together)}")
+        yield Field("together", _together(failure))
     if failure.beside:
         other = (Code(failure.beside), f" in TLS {failure.beside_tls}, and not without it")
         yield Field("beside", ("only beside another connection that does ", *other))
@@ -159,6 +160,15 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
         yield Field("suspects", which, failure.suspects[:SUSPECTS])
     if failure.file:
         yield Field("file", failure.file)
+
+
+def _together(failure: FuzzFailure) -> str:
+    """How many connections it takes, or how many came before it, where nobody could ask."""
+    if failure.confirmed == NEVER:
+        return f"{failure.together} such connections came before"
+    if failure.together > MOST_AT_ONCE:
+        return f"only behind {failure.together} such connections"
+    return f"only with {failure.together} connections at the same time"
 
 
 def _seen(run: FuzzRun) -> Iterator[Field]:
