@@ -103,7 +103,8 @@ def timed(name: str, command: list[str]) -> float:
     compiled = {key: value for key, value in os.environ.items() if key != NEVER_COMPILED}
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=compiled)
-    _, _, used = os.wait4(process.pid, 0)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # it is waited for, not by Popen
     wall = time.perf_counter() - began
     cpu = used.ru_utime + used.ru_stime
     print(f"{name:8} {wall:6.2f} s wall, {cpu:6.2f} s cpu, {used.ru_maxrss / 1024:6.0f} MiB")
