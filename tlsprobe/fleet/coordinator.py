@@ -79,6 +79,10 @@ class _Turn:
     addresses: frozenset[str]
 
 
+_LookedUp = tuple[TargetSettings, tuple[str, ...]]
+"""How a target is probed, and at which addresses its name is found."""
+
+
 class Coordinator:
     """A fleet while it is measured."""
 
@@ -102,7 +106,7 @@ class Coordinator:
         self.done = self.failed = 0
         self._bounds = Bounds()
         self._ready: dict[int, _Ready] = {}
-        self._looked_up: dict[int, tuple[str, ...] | TlsprobeError] = {}
+        self._looked_up: dict[int, _LookedUp | TlsprobeError] = {}
         self._busy: set[str] = set()
         self._lost: set[int] = set()
         self._changed = trio.Event()
@@ -224,12 +228,12 @@ class Coordinator:
         """How a target is probed, and where it is. Raises TlsprobeError if it must not be."""
         known = self._ready.get(number)
         if known is None:
-            settings = target_settings(self.targets[number], self.asked)
             if number not in self._looked_up:
                 await self.look_up(number)
-            addresses = self._looked_up.pop(number)
-            if isinstance(addresses, TlsprobeError):
-                raise addresses
+            found = self._looked_up.pop(number)
+            if isinstance(found, TlsprobeError):
+                raise found
+            settings, addresses = found
             if refused := why_not(addresses, self.asked):
                 raise UsageError(f"not probed: {refused}", "")
             rate = rate_of(addresses, self.asked)
@@ -255,7 +259,7 @@ class Coordinator:
         except TlsprobeError as error:
             self._looked_up[number] = error
         else:
-            self._looked_up[number] = found
+            self._looked_up[number] = settings, found
 
     async def begin(self, number: int, because: str, ready: _Ready) -> None:
         """Write the claim down, then have the target probed."""
