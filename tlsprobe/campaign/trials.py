@@ -484,9 +484,8 @@ class _Campaign:
 
     def answer(self, interrupted: bool) -> Measured:
         """The campaign's answer, as far as it has come."""
-        notes = list(self.notes)
-        if self.capture.broken:
-            notes.append(f"the capture ended early: {self.capture.broken}")
+        capture = self.capture.facts()
+        notes = (*self.notes, *([capture.note] if capture.note else ()))
         address = endpoint(*numeric(self.reached.address))
         judged = self.judgement.answer()
         spent = Plan(
@@ -494,9 +493,7 @@ class _Campaign:
             self.driver.gauge.most,
             round(trio.current_time() - self.begun, 1),
         )
-        return Measured(
-            judged, self.capture.facts(), address, interrupted, tuple(notes), self.told, spent
-        )
+        return Measured(judged, capture, address, interrupted, notes, self.told, spent)
 
 
 def _planned(cell: CellPlan) -> PlannedCell:

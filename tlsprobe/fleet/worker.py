@@ -116,10 +116,9 @@ class _Worker:
             job = replace(job, settings=replace(job.settings, within=left))
         job = replace(job, sequences=in_fleets(job.sequences, order.settings))
         run = await probe(replace(job, capture_with=self.captured, pages=False), progress, stop)
-        if run.capture.ended:
+        if blind := run.capture.note:
             shutil.rmtree(order.folder, ignore_errors=True)
-            why = f"the capture ended early: {run.capture.ended}"
-            raise (NoRoom if run.capture.unwritable else _Blind)(why)
+            raise (NoRoom if run.capture.unwritable else _Blind)(blind)
         await progress.told()
 
     def settings(self, order: Order) -> TargetSettings:

@@ -131,6 +131,11 @@ class CaptureFacts:
     ended: str = ""
     unwritable: bool = False
 
+    @property
+    def note(self) -> str:
+        """That not all was captured, and why; empty if all was."""
+        return f"the capture ended early: {self.ended}" if self.ended else ""
+
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
