@@ -22,7 +22,7 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.fuzz.alphabet import CROWDS, Alphabet, alphabet
 from tlsprobe.fuzz.bounds import Bounds
 from tlsprobe.fuzz.failures import excused_of, failures_of, unrepeated_of
-from tlsprobe.fuzz.inquiry import NEVER_RUN_AGAIN, Inquiry
+from tlsprobe.fuzz.inquiry import Inquiry
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Needs, broken_by
 from tlsprobe.fuzz.settings import Against, Fuzzed, FuzzSettings, FuzzWatcher
@@ -32,7 +32,7 @@ from tlsprobe.fuzz.starting import first_examples
 from tlsprobe.fuzz.strategies import homeless
 from tlsprobe.fuzz.suspects import MANY
 from tlsprobe.fuzz.trying import Counts, Prober
-from tlsprobe.model.fuzz import Example
+from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Example
 from tlsprobe.model.sequence import Awaited
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.model.verbs import Verb

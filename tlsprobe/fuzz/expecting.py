@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tlsprobe.fuzz.alike import holds
 from tlsprobe.fuzz.folder import example_of_failure
+from tlsprobe.fuzz.properties import plain_rule
 from tlsprobe.model.fuzz import FuzzFailure, Unrepeated
 
 
@@ -24,9 +25,12 @@ def not_found(
 
     ``seen`` is what showed and was not confirmed: nobody says of that that it did not show.
     """
-    found, shown = tuple(failures), {(one.property, _plain(one.rule), one.target) for one in seen}
+    found, shown = (
+        tuple(failures),
+        {(one.property, plain_rule(one.rule), one.target) for one in seen},
+    )
     for known in expect:
-        if (known.property, _plain(known.rule), known.target) in shown:
+        if (known.property, plain_rule(known.rule), known.target) in shown:
             continue
         if not any(_is_same(failure, known) or _is_same(known, failure) for failure in found):
             rule = f"{known.property} ({known.rule}), TLS {' and '.join(_versions(known))}"
@@ -46,12 +50,7 @@ def _is_same(failure: FuzzFailure, known: FuzzFailure) -> bool:
 
 def _what(failure: FuzzFailure) -> tuple[str, str, str, str]:
     """What is broken and how, in any TLS version."""
-    return failure.property, _plain(failure.rule), failure.kind_of_reset, failure.target
-
-
-def _plain(rule: str) -> str:
-    """A rule without its TLS version."""
-    return rule.removeprefix("TLS12-").removeprefix("TLS13-")
+    return failure.property, plain_rule(failure.rule), failure.kind_of_reset, failure.target
 
 
 def _versions(failure: FuzzFailure) -> tuple[str, ...]:

@@ -26,10 +26,7 @@ from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
-from tlsprobe.model.fuzz import Example, Replay
-
-NEVER_RUN_AGAIN = "0/0"
-"""How often a failure showed that could not be run again: the server was gone."""
+from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Example, Replay
 
 EARLY = 1 / 4
 """The part of a run's time in which races are run as soon as one is seen that shows by itself."""

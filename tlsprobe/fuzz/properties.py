@@ -71,6 +71,11 @@ class Needs(StrEnum):
     PATH = "the next connection"
 
 
+def plain_rule(rule: str) -> str:
+    """A rule without its TLS version."""
+    return rule.removeprefix("TLS12-").removeprefix("TLS13-")
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """A property broken: the rule that says so, and what was seen.
@@ -85,7 +90,7 @@ class Violation:
 
     def kind(self, seen: Observation) -> Kind:
         """What this is, seen on that connection."""
-        rule = self.rule.removeprefix("TLS12-").removeprefix("TLS13-")
+        rule = plain_rule(self.rule)
         if self.name in _ABOUT_MORE:
             return Kind(self.name, rule, self.ends, "", "", "", "")
         what = seen.cause, seen.provoked, seen.phase, seen.shape, seen.example.tls

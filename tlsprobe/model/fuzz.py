@@ -32,6 +32,10 @@ class Example:
         return self.sequence.name
 
 
+NEVER_RUN_AGAIN = "0/0"
+"""How often a failure showed that could not be run again: the server was gone."""
+
+
 class Rate(NamedTuple):
     """How often something happens: counted, and the interval that holds it (95 %), as parts."""
 

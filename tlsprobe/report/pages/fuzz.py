@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.model.fuzz import Excused, FuzzFailure, FuzzRun, Unrepeated
+from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Excused, FuzzFailure, FuzzRun, Unrepeated
 from tlsprobe.report.blocks import (
     Block,
     Code,
@@ -26,9 +26,6 @@ _DIFFERS = "The other, which it differs from"
 
 MOST_AT_ONCE = 16
 """More connections than these were driven one lot behind the other."""
-
-NEVER = "0/0"
-"""How often a failure was run again that could not be."""
 
 SUSPECTS = 8
 """So many of the sequences before a failure are shown."""
@@ -69,7 +66,7 @@ def headline(run: FuzzRun) -> str:
 
 def describe_confirmation(failure: FuzzFailure) -> str:
     """How often it happened again: ``5/5``, or the rate of a race."""
-    if failure.confirmed == NEVER:
+    if failure.confirmed == NEVER_RUN_AGAIN:
         return "it cannot be run again"
     if failure.rate is None:
         return failure.confirmed
@@ -164,7 +161,7 @@ def _facts(failure: FuzzFailure) -> Iterator[Field]:
 
 def _together(failure: FuzzFailure) -> str:
     """How many connections it takes, or how many came before it, where nobody could ask."""
-    if failure.confirmed == NEVER:
+    if failure.confirmed == NEVER_RUN_AGAIN:
         return f"{failure.together} such connections came before"
     if failure.together > MOST_AT_ONCE:
         return f"only behind {failure.together} such connections"
