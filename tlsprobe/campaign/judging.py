@@ -9,11 +9,10 @@ been learned about it since, it is judged again from its facts.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import ge
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import alert_alone, control_of
@@ -380,7 +379,11 @@ class RunInJudgement:
 
     def _aborts_after(self, tls: str) -> bool:
         """Whether the server resets behind its own FIN with nothing unread."""
-        return any(tally.aborts_after for name, tally in self._by_cell.items() if name[1] == tls)
+        return any(tally.aborts_after for tally in self._tallies(tls))
+
+    def _tallies(self, tls: str) -> Iterator[Tally]:
+        """What the cells of a TLS version came to."""
+        return (tally for name, tally in self._by_cell.items() if name[1] == tls)
 
     def _is_its_way(self, tls: str, digest: Digest) -> bool:
         """Whether an end without an alert is as the server makes them, and not a proxy's.
@@ -394,18 +397,16 @@ class RunInJudgement:
             return self._is_wordless(tls)
         if digest.silence is None and self._is_heard_out(tls):
             return True
-        tallies = [tally for name, tally in self._by_cell.items() if name[1] == tls]
-        return sum(t.led for t in tallies) >= CAUGHT and not any(t.worded for t in tallies)
+        led = sum(tally.led for tally in self._tallies(tls))
+        return led >= CAUGHT and not any(tally.worded for tally in self._tallies(tls))
 
     def _is_wordless(self, tls: str) -> bool:
         """Whether the server closes without an alert where no proxy before it would close."""
-        cells = (tally for name, tally in self._by_cell.items() if name[1] == tls)
-        return sum(tally.unasked for tally in cells) >= CAUGHT
+        return sum(tally.unasked for tally in self._tallies(tls)) >= CAUGHT
 
     def _is_heard_out(self, tls: str) -> bool:
         """Whether responses come behind a FIN of ours, at which no proxy on the way closes then."""
-        cells = (tally for name, tally in self._by_cell.items() if name[1] == tls)
-        return sum(tally.heard_out for tally in cells) >= CAUGHT
+        return sum(tally.heard_out for tally in self._tallies(tls)) >= CAUGHT
 
     def _far_side(self, known: _Known) -> FarFact | None:
         """What was seen of a trial's connection on the far side of a router, if anything."""
@@ -537,9 +538,9 @@ class RunInJudgement:
 
     def _cut_short(self) -> CutShort | None:
         """Why the server was left, where trials were not driven for that, not even later."""
-        wanted = [plan for plan in self._plans.values() if plan.tls not in self._refused]
-        driven = (len(self._places[plan.sequence.name, plan.tls]) for plan in wanted)
-        if self._gone is None or all(map(ge, driven, [plan.trials for plan in wanted])):
+        wanted = (item for item in self._plans.items() if item[1].tls not in self._refused)
+        lacks = any(len(self._places[name]) < plan.trials for name, plan in wanted)
+        if self._gone is None or not lacks:
             return None
         by = Left.TIME_OVER if self._gone.since_ns is None else Left.SERVER_GONE
         return CutShort(by, self._gone.because)

@@ -56,13 +56,16 @@ class Reached:
 
 def rate_to(reached: Iterable[Reached], settings: Settings) -> float | None:
     """New connections a second to these servers together, None for as many as come."""
-    near = all(one.is_near for one in reached)
-    return settings.rate or (None if near else RATE_ELSEWHERE)
+    return _rate(settings, near=all(one.is_near for one in reached))
 
 
 def _rate_at_first(addresses: Iterable[Address], settings: Settings) -> float | None:
     """The same before any of them took a connection, which may be this machine's own."""
     near = all(is_loopback(numeric(address)[0]) for address in addresses)
+    return _rate(settings, near=near)
+
+
+def _rate(settings: Settings, *, near: bool) -> float | None:
     return settings.rate or (None if near else RATE_ELSEWHERE)
 
 
