@@ -18,7 +18,7 @@ from OpenSSL._util import lib as _lib
 from tests.drive.test_control import PING, TLS13, WAITS, context, said
 from tests.patient_servers import patient_servers
 from tests.servers import GENEROUS_S
-from tlsprobe.drive.early import NO_TICKET
+from tlsprobe.drive.early import NO_TICKET, TOO_LITTLE
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.language import parse
 from tlsprobe.model.trace import Drive, EventKind, RecordKind, Side
@@ -32,12 +32,12 @@ _MOST = 16384
 
 
 @contextmanager
-def early_server(folder: Path, *, takes: bool) -> Iterator[int]:
+def early_server(folder: Path, *, takes: bool, most: int = _MOST) -> Iterator[int]:
     """A server whose tickets allow early data; one that does not take it lets it be sent again."""
     pem = folder / "server.pem"
     pem.write_bytes(self_signed())
     tls = server_context(pem).context
-    _lib.SSL_CTX_set_max_early_data(tls._context, _MOST)
+    _lib.SSL_CTX_set_max_early_data(tls._context, most)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def serve() -> None:
@@ -110,6 +110,15 @@ def test_early_data_that_is_refused_is_sent_again(tmp_path: Path) -> None:
     assert (found.owed, found.answered) == (1, 1)
     assert said(found, Side.CLIENT) == [D, N]
     assert [r.kind for r in found.records if r.side is Side.CLIENT] == [H, D, H, D, N]
+
+
+def test_a_ticket_that_allows_less_is_told_from_one_that_allows_none(tmp_path: Path) -> None:
+    with early_server(tmp_path, takes=True, most=4) as port:
+        found = driven("early; await response; close_notify; fin; drain", port)
+    event = found.did(EventKind.EARLY_REFUSED)
+    assert event is not None
+    assert event.detail == TOO_LITTLE.format(limit=4)
+    assert (found.owed, found.answered) == (1, 1)
 
 
 @pytest.mark.slow

@@ -104,6 +104,18 @@ def test_lingering_close_cures_the_reset(nginx_factory: NginxFactory, tmp_path: 
     assert causes_in(ran.timely("server-close-reply")) == {}
 
 
+def test_a_request_in_the_first_flight_is_taken(
+    nginx_factory: NginxFactory, tmp_path: Path
+) -> None:
+    server = nginx_factory(ssl_early_data="on")
+    names = ("early-request-close-notify", "early-close-notify", "early-fin")
+    asked = [word for name in names for word in ("--sequence", name)]
+    ran = probe(at("127.0.0.1", server.port), "--profile", "nginx", *asked, cwd=tmp_path)
+    timely = [trial for name in names for trial in ran.timely(name)]
+    assert set(results_in(timely, "TLS13-EARLY")) <= {Result.PASS}
+    assert set(results_in(timely, "INTEROP-DATA-LOST")) <= {Result.PASS}
+
+
 @pytest.mark.kernel_truth
 def test_the_kernel_agrees_about_every_reset(nginx: Nginx, tmp_path: Path) -> None:
     with kernel_reasons.watch_resets() as watch:

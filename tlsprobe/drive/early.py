@@ -25,6 +25,9 @@ _TICKET_PATIENCE = 1.0
 NO_TICKET = "the server gave no ticket that allows early data"
 """Why early data was not even offered."""
 
+TOO_LITTLE = "the server's tickets allow less early data than this: at most {limit} bytes"
+"""The same, of a server that would take early data, but not so much."""
+
 SPEAKS_FIRST = "the protocol has the server speak first: there is nothing to send early"
 """The same, of protocols with a greeting."""
 
@@ -64,7 +67,8 @@ async def ask_early(connection: Connection, step: Step, deadline: float) -> Mark
     request = _request(connection, step) if conversation.phase is Phase.READY else b""
     asks = conversation.phase is Phase.OWED
     early = opening + request
-    fits = 0 < len(early) <= tls.early_limit
+    limit = tls.early_limit
+    fits = 0 < len(early) <= limit
     records = records_in(tls.early(early)) if fits else [tls.handshake()]
     hello = b"".join(record for record in records if record[0] != APPLICATION_DATA)
     data = b"".join(record for record in records if record[0] == APPLICATION_DATA)
@@ -74,8 +78,7 @@ async def ask_early(connection: Connection, step: Step, deadline: float) -> Mark
     await await_handshake(connection, deadline)
     begun = begun._replace(server=_shaken(connection))
     if not tls.took_early:
-        why = "" if fits else NO_TICKET if early else SPEAKS_FIRST
-        connection.note(EventKind.EARLY_REFUSED, why)
+        connection.note(EventKind.EARLY_REFUSED, "" if fits else _why_not(early, limit))
         connection.forget_requests()
         begun = Mark(time.time_ns(), connection.sent, connection.received)
         again = Piece(RecordKind.DATA, tls.send(early), asks) if early else None
@@ -89,6 +92,13 @@ async def ask_early(connection: Connection, step: Step, deadline: float) -> Mark
         asks = conversation.phase is Phase.OWED
         await connection.write_pieces([Piece(RecordKind.DATA, tls.send(request), asks)])
     return begun._replace(time_ns=time.time_ns())
+
+
+def _why_not(early: bytes, limit: int) -> str:
+    """Why these bytes were not offered as early data."""
+    if not early:
+        return SPEAKS_FIRST
+    return TOO_LITTLE.format(limit=limit) if limit else NO_TICKET
 
 
 def _shaken(connection: Connection) -> int:
