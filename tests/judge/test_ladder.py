@@ -74,6 +74,19 @@ def test_a_retransmission_says_so() -> None:
     assert lines[1].letters == ""
 
 
+def test_what_comes_out_of_order_is_no_retransmission() -> None:
+    """Our FIN came first, and carries nothing; the alert before it comes for the first time."""
+    trace = play(C.notify(), C.fin(), C.again(FIRST))
+    notify, fin, again = trace.segments[-3:]
+    swapped = fin._replace(time_ns=notify.time_ns), notify._replace(time_ns=fin.time_ns)
+    lines = ladder(replace(trace, segments=(*trace.segments[:-3], *swapped, again)))
+    assert [line.text for line in lines] == [
+        "FIN",
+        f"close_notify, {ALERT} bytes",
+        f"retransmission, {ALERT} bytes",
+    ]
+
+
 def test_an_rst_tells_its_form_and_cause() -> None:
     bare = ladder(play(S.fin(), C.notify(), S.rst()))[-1]
     assert "no ACK" in bare.text

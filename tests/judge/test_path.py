@@ -25,6 +25,7 @@ from tests.judge.playbook import (
 )
 from tests.judge.scenarios import PASS, driven, result, with_event
 from tlsprobe.judge.path import CutOff, as_delivered, cut_off
+from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.judge.verdict import judge
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence, Outcome, Reader, Result
@@ -222,6 +223,10 @@ def test_the_reader_got_what_came_first_through_the_path() -> None:
     assert judged.axes.reader is Reader.RESET
     assert judged.outcome is Outcome.RESET_AFTER_FIN
     assert bad(trace) == []
+    (reset,) = judged.resets
+    told = remedy_of(situation_of(reset, reader=judged.axes.reader)).hurts
+    assert "the reader got ECONNRESET" in told
+    assert "EOF came first" in remedy_of(situation_of(reset, reader=Reader.EOF)).hurts
 
 
 def in_vain(*before: Line, tls: str = "1.2", again: tuple[Line, ...] = ()) -> Trace:

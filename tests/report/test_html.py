@@ -14,6 +14,7 @@ from tests.report.explanations import EXPLANATIONS
 from tests.report.test_renderers import page_of
 from tlsprobe.model.behaviour import Harm
 from tlsprobe.model.explanation import Explanation
+from tlsprobe.model.judgement import LadderLine
 from tlsprobe.model.trace import Side
 from tlsprobe.report import render_html as module
 from tlsprobe.report.blocks import Heading, Ladder, Paragraph, Tag, Timeline
@@ -159,6 +160,12 @@ def test_rungs_go_down_from_side_to_side() -> None:
     for line, rung in zip(LADDER, drawn.rungs, strict=False):
         assert (rung.tail_x < rung.head_x) == (line.side is Side.CLIENT)
     assert any(rung.kind == "rst" for rung in drawn.rungs)
+
+
+def test_what_a_reader_got_is_not_read_off_packets_that_our_path_kept_back() -> None:
+    fin = LadderLine(1.0, Side.SERVER, "f", "FIN")
+    assert draw_ladder(Ladder((fin,))).reader == "EOF"
+    assert draw_ladder(Ladder((fin,), in_order=False)).reader == ""
 
 
 def test_bars_are_as_high_as_what_they_count() -> None:

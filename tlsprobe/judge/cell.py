@@ -325,7 +325,8 @@ def _why(measured: MeasuredCell, reached: list[Judgement]) -> list[CauseFacts]:
             if reset.provoked is not None:
                 provoked[kind][reset.provoked] = None
             if reset.side is Side.SERVER:
-                situation = situation_of(reset, measured.protocol, measured.family)
+                about = measured.protocol, measured.family, judgement.axes.reader
+                situation = situation_of(reset, *about)
                 remedies[kind][remedy_of(situation)] = None
     return [
         CauseFacts(

@@ -37,7 +37,7 @@ def _wire(
     mark = trace.drive.mark
     assert mark is not None
     floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
-    reach = dict.fromkeys(Side, 0)
+    seen: dict[Side, list[tuple[int, int]]] = {side: [] for side in Side}
     letters: defaultdict[int | None, str] = defaultdict(str)
     for wire_event in closing.wire_events:
         letters[wire_event.packet] += wire_event.letter
@@ -45,30 +45,42 @@ def _wire(
     for segment in trace.segments:
         loaded = segment.length and segment.end > floor[segment.side]
         speaks = not segment.syn and (segment.rst or segment.fin or loaded)
-        before = reach[segment.side]
-        if not segment.rst:
-            reach[segment.side] = max(before, segment.end)
+        fresh = _fresh(seen[segment.side], segment)
+        if segment.length and not segment.rst:
+            seen[segment.side].append((segment.start, segment.end))
         if not speaks and segment.number not in also:
             continue
         told = letters[segment.number]
         said = told.upper() if segment.side is Side.CLIENT else told
-        text = _text(trace, segment, before, causes.get(segment.number))
+        text = _text(trace, segment, fresh, causes.get(segment.number))
         time_us = (segment.time_ns - mark.time_ns) / 1000
         yield LadderLine(time_us, segment.side, said, text, segment.number)
 
 
-def _text(trace: Trace, segment: Segment, reach: int, reset: Reset | None) -> str:
+def _fresh(seen: list[tuple[int, int]], segment: Segment) -> int:
+    """The first offset of a segment that no packet before it brought; its end if all were there.
+
+    Packets come out of order, too: what is behind others in the stream may be new all the same.
+    """
+    offset = segment.start
+    for start, end in sorted(seen):
+        if start <= offset < end:
+            offset = end
+    return min(offset, segment.end)
+
+
+def _text(trace: Trace, segment: Segment, fresh: int, reset: Reset | None) -> str:
     if segment.rst:
         form = "RST, no ACK" if segment.ack is None else "RST with ACK"
         return f"{form}: {reset.cause}" if reset else form
     if segment.syn:
         return "SYN" if segment.ack is None else "SYN-ACK"
-    if segment.end <= reach and segment.length:
+    if segment.length and fresh == segment.end:
         return f"retransmission, {_size(segment)}" + (", FIN" if segment.fin else "")
     names = [
         _name(record)
         for record in trace.drive.records
-        if record.side is segment.side and record.end > reach and record.start < segment.end
+        if record.side is segment.side and record.end > fresh and record.start < segment.end
     ]
     parts = list(dict.fromkeys(names)) or ([_size(segment)] if segment.length else [])
     size = [_size(segment)] if names else []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tlsprobe.judge.families import Family
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
-from tlsprobe.model.judgement import Provoked, Reset
+from tlsprobe.model.judgement import Provoked, Reader, Reset
 from tlsprobe.model.protocols import may_be_http
 from tlsprobe.model.trace import Side
 
@@ -22,7 +22,8 @@ class Situation:
     """What a remedy depends on.
 
     ``protocol`` is the adapter's name, empty where nobody knows; ``family`` is the server's, None
-    where it does not name itself. ``heeded`` as in `Reset`.
+    where it does not name itself. ``heeded`` as in `Reset`. ``overtook``: our own path had kept the
+    server's FIN back, and the reader got this RST first.
     """
 
     cause: Cause
@@ -32,12 +33,19 @@ class Situation:
     protocol: str = ""
     family: Family | None = None
     heeded: bool = True
+    overtook: bool = False
 
 
-def situation_of(reset: Reset, protocol: str = "", family: Family | None = None) -> Situation:
-    """What the remedies of a reset depend on."""
+def situation_of(
+    reset: Reset,
+    protocol: str = "",
+    family: Family | None = None,
+    reader: Reader | None = None,
+) -> Situation:
+    """What the remedies of a reset depend on; ``reader`` is what the reader of its trial got."""
     about = reset.provoked, reset.after_idle, protocol, family, reset.heeded
-    return Situation(reset.cause, reset.side, *about)
+    overtook = reader is Reader.RESET and not reset.before_fin
+    return Situation(reset.cause, reset.side, *about, overtook)
 
 
 def remedy_of(situation: Situation) -> Remedy:
@@ -72,6 +80,11 @@ _IN_BETWEEN = (
 
 _WHO_CONNECTS = Advice(
     Party.ANYBODY, "Look who scans the port, or gives up while it still connects."
+)
+
+_OVERTOOK = (
+    "No reader where packets come in order, for EOF comes first. Here our path kept the FIN back,"
+    " as one that loses a packet does, and the reader got ECONNRESET."
 )
 
 _UNHEEDED = Remedy(
@@ -159,6 +172,8 @@ def _data_after_close(situation: Situation) -> Remedy | None:
     if situation.provoked is Provoked.DATA:
         advice = (*_against_lost_requests(situation), _lingering(situation))
         return Remedy(_never_done(situation), advice)
+    if situation.overtook:
+        return Remedy(_OVERTOOK, (_lingering(situation), _METRICS))
     if situation.provoked is Provoked.CLOSE_NOTIFY:
         hurts = (
             "No reader, for EOF came first; but the client's answering alert draws the reset, so"
@@ -176,6 +191,7 @@ def _unread_after_fin(situation: Situation) -> Remedy | None:
         advice = (*_against_lost_requests(situation), _lingering(situation))
         return Remedy(_never_done(situation), advice)
     hurts = "No reader, for EOF came first; firewalls and reset metrics count it."
+    hurts = _OVERTOOK if situation.overtook else hurts
     return Remedy(hurts, (_lingering(situation), _METRICS))
 
 

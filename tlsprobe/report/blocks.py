@@ -194,12 +194,17 @@ class Legend:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """A connection packet by packet, between two ends; ``caption`` says what was done in it."""
+    """A connection packet by packet, between two ends; ``caption`` says what was done in it.
+
+    ``in_order``: a reader got what came in the order of the packets. Our own path may have kept
+    some of them back.
+    """
 
     lines: tuple[LadderLine, ...]
     caption: Text = ""
     client: str = "client"
     server: str = "server"
+    in_order: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ def reader_of(ladder: Ladder) -> str:
 
     ARCHITECTURE.md, "What a reader gets".
     """
+    if not ladder.in_order:
+        return ""
     for line in ladder.lines:
         letters = line.letters.lower()
         if line.side is Side.CLIENT:
