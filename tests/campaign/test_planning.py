@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprobe.campaign.controls import CONTROL_TRIALS
-from tlsprobe.campaign.judging import FIN_VOUCHER, VOUCHER
+from tlsprobe.campaign.learned import FIN_VOUCHER, VOUCHER
 from tlsprobe.campaign.planning import Pacing, Room, bound_of, plan_of
 from tlsprobe.campaign.progress import cost_of
 from tlsprobe.campaign.repeats import PATH_TRIES

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from tlsprobe.campaign.judging import CONTROL, FIN_VOUCHER, VOUCHER
+from tlsprobe.campaign.judging import CONTROL
+from tlsprobe.campaign.learned import FIN_VOUCHER, VOUCHER
 from tlsprobe.catalogue import alert_alone, alert_only, catalogue, control_of
 from tlsprobe.judge.causes import is_doubtful, is_open
 from tlsprobe.judge.rules import wants_alert_alone

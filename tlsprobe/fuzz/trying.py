@@ -17,7 +17,7 @@ from itertools import pairwise
 import trio
 
 from tlsprobe.campaign.connections import Gauge
-from tlsprobe.campaign.judging import alone
+from tlsprobe.campaign.learned import alone
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK, Reached
 from tlsprobe.campaign.trace import forget, trace_of
