@@ -31,7 +31,9 @@ from tlsprobe.model.trace import Drive, DriverEvent, EventKind, Stage, Trace
 
 TAKEN = play(S.notify() + S.fin()).drive
 REFUSED = replace(TAKEN, stage=Stage.CONNECT, failure="connection refused", refused=True, events=())
-SILENT = replace(REFUSED, failure="no answer", refused=False)
+ASKED = DriverEvent(0, EventKind.CONNECT)
+SILENT = replace(REFUSED, failure="no answer", refused=False, events=(ASKED,))
+NOT_ASKED = replace(SILENT, failure="the shaper in the path has ended", events=())
 HANDSHAKE = replace(REFUSED, stage=Stage.HANDSHAKE, refused=False)
 PATIENCE_S = 5.0
 HUNG = replace(
@@ -99,6 +101,7 @@ def test_a_server_that_takes_no_more_connections_is_given_up(away: Drive, how: s
         [REFUSED] * (IN_A_ROW - 1),
         [REFUSED, REFUSED, TAKEN] * IN_A_ROW,
         [HANDSHAKE] * 2 * IN_A_ROW,
+        [NOT_ASKED] * 2 * IN_A_ROW,
     ],
 )
 def test_who_takes_a_connection_now_and_then_is_there(driven: list[Drive]) -> None:

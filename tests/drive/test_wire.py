@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +12,7 @@ import trio
 from tests.drive.test_verbs import route
 from tests.patient_servers import patient_servers
 from tests.servers import loopbacks
+from tlsprobe.campaign.presence import is_turned_away
 from tlsprobe.drive.route import Route
 from tlsprobe.drive.script import drive
 from tlsprobe.language import parse
@@ -137,3 +140,32 @@ def test_what_is_held_for_ever(driver: Driver) -> None:
     found = driver("request; hold close_notify; drain 50ms")
     assert did(found) == [PathDid.HELD]
     assert ends(found) == []
+
+
+@pytest.mark.parametrize("dies", ["before", "meanwhile"])
+def test_a_path_that_dies_is_no_doing_of_the_servers(ports: dict[str, int], dies: str) -> None:
+    """Nobody was asked for a connection, or nobody knows what became of our close."""
+    where: Route = route(ports["polite"])
+
+    async def through() -> Drive:
+        async with open_shaper(where.address[1]) as shaper:
+
+            def kill() -> None:
+                os.kill(shaper.pid, signal.SIGKILL)
+                os.waitid(os.P_PID, shaper.pid, os.WEXITED | os.WNOWAIT)
+
+            if dies == "before":
+                kill()
+            shaped = Route(
+                *(where.address, where.server, where.tls, where.converse, where.patience),
+                *(where.announce, where.tickets),
+                shaper=shaper,
+            )
+            steps = parse("request; close_notify; fin; drain 0.2s")
+            return await drive(shaped, steps, opened=kill if dies == "meanwhile" else lambda: None)
+
+    found = trio.run(through)
+    assert found.failure is not None
+    assert "has ended" in found.failure
+    assert not is_turned_away(found)
+    assert (found.did(EventKind.CONNECT) is None) == (dies == "before")

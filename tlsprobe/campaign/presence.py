@@ -38,8 +38,12 @@ While some are it may be full of them, for as long as they wait.
 
 
 def is_turned_away(found: Drive) -> bool:
-    """Whether the server did not take a connection at all."""
-    return found.stage is Stage.CONNECT and found.failure is not None
+    """Whether the server did not take a connection at all; not, that none went out to it.
+
+    A shaper of ours that has died keeps us from asking.
+    """
+    asked = found.refused or found.did(EventKind.CONNECT) is not None
+    return asked and found.stage is Stage.CONNECT and found.failure is not None
 
 
 def is_unserved(found: Drive, took_s: float, patience_s: float) -> bool:

@@ -188,13 +188,12 @@ class Connection:
         self.transport.go_to(port)
 
     async def connect(self) -> None:
-        """Connect, within the server's patience."""
-        self.note(EventKind.CONNECT)
-        begun = time.perf_counter()
+        """Connect, within the server's patience. What keeps us from trying is no end of its."""
         try:
             if self.route.shaper is not None:
                 self.lane = await self.route.shaper.open()
-                begun = time.perf_counter()
+            self.note(EventKind.CONNECT)
+            begun = time.perf_counter()
             client = self.transport.start(self.route.announce, self.lane)
             if not self.transport.is_connected():
                 await self._answer_to_syn()
@@ -476,9 +475,16 @@ class Connection:
         self.note(EventKind.SIGNALLED, f"{what} SIG{name}", at)
 
     async def leave_path(self) -> None:
-        """Ask the path what it has done to this connection, and give it up."""
-        if self.lane is not None:
+        """Ask the path what it has done to this connection, and give it up.
+
+        Of one that has died nobody knows what it kept from whom: the connection has failed then.
+        """
+        if self.lane is None:
+            return
+        try:
             self.shaped = await self.lane.leave()
+        except OSError as error:
+            self.failure = self.failure or str(error)
 
     def report(self) -> Drive:
         """What became of the connection."""

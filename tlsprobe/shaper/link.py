@@ -69,11 +69,11 @@ class Lane:
         await self.shaper.ask(Order(do, self.client[1], how, start, end, count))
 
     async def leave(self) -> tuple[Shaped, ...]:
-        """Give the way up; what was done on it. From here on its packets go nowhere."""
-        try:
-            answer, _ = await self.shaper.ask(Order(Do.FORGET, self.client[1]))
-        except OSError:
-            return ()
+        """Give the way up; what was done on it. From here on its packets go nowhere.
+
+        Raises OSError if nobody can tell any more.
+        """
+        answer, _ = await self.shaper.ask(Order(Do.FORGET, self.client[1]))
         return answer.shaped
 
 
