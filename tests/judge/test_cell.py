@@ -353,6 +353,13 @@ def test_the_example_shows_the_cell_best(traces: tuple[Trace, ...], chosen: int)
     assert example.ladder == ladder(traces[chosen])
 
 
+@pytest.mark.parametrize(("verb", "shaped"), [(Verb.MUTE, True), (Verb.FIN, False)])
+def test_an_example_says_that_our_own_path_treated_its_packets(verb: Verb, *, shaped: bool) -> None:
+    example = cell_of(MeasuredCell(plan(verb), trials(CLEAN))).example
+    assert example is not None
+    assert example.shaped is shaped
+
+
 def test_a_trial_without_a_ladder_is_no_example() -> None:
     first, second = trials(RESET, RESET)
     blank = replace(second, ladder=())

@@ -102,6 +102,15 @@ def test_extras_that_say_nothing_are_left_out() -> None:
     assert document["cells"][0]["causes"] == {}
 
 
+def test_that_our_path_treated_the_packets_of_an_example_is_written_where_it_did() -> None:
+    cell = postgres_reset()
+    assert cell.example is not None
+    run = make_run(cell, replace(cell, example=replace(cell.example, shaped=True)))
+    told = [written["example"].get("shaped") for written in json.loads(encode_run(run))["cells"]]
+    assert told == [None, True]
+    assert decode_run(encode_run(run), RUN_JSON) == run
+
+
 def test_how_many_were_judged_is_told_where_some_were_left_out() -> None:
     cell = postgres_reset()
     findings = tuple(replace(one, judged=13) for one in cell.findings)

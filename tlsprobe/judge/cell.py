@@ -117,7 +117,7 @@ def cell_of(measured: MeasuredCell, window: Spread | None = None) -> Cell:
         findings=findings,
         why=tuple(_why(measured, _shown_first(shown, reached))),
         timing_us=_timing(reached),
-        example=_example(shown),
+        example=_example(shown, shaped=plan.sequence.is_shaped),
         role=plan.role,
         race=race_of(judged, window) if plan.sequence.is_race else None,
         reason=_reason(measured, verdict, findings),
@@ -388,10 +388,10 @@ def _shown(judged: tuple[JudgedTrial, ...]) -> JudgedTrial | None:
     return max(told, key=telling, default=None)
 
 
-def _example(shown: JudgedTrial | None) -> Example | None:
+def _example(shown: JudgedTrial | None, *, shaped: bool) -> Example | None:
     if shown is None:
         return None
-    return Example(shown.trial.index, shown.judgement.signature, shown.ladder)
+    return Example(shown.trial.index, shown.judgement.signature, shown.ladder, shaped)
 
 
 def _shown_first(shown: JudgedTrial | None, reached: list[Judgement]) -> list[Judgement]:

@@ -256,11 +256,15 @@ class Race:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One trial told packet by packet, the one that shows the cell best."""
+    """One trial told packet by packet, the one that shows the cell best.
+
+    ``shaped``: our own path treated its packets, and may have given a reader less than they show.
+    """
 
     trial: int
     signature: str
     ladder: tuple[LadderLine, ...]
+    shaped: bool = False
 
 
 _ENDED_FIRST = (Doubt.WITH_RESPONSE, Doubt.OVERTAKEN, Doubt.ENDED_EARLY)

@@ -206,6 +206,8 @@ def _cell_document(cell: Document) -> Document:
     kept["findings"] = [_present(finding) for finding in cell["findings"]]
     if example := kept.get("example"):
         kept["example"] = {**example, "ladder": [_present(line) for line in example["ladder"]]}
+        if not example["shaped"]:
+            del kept["example"]["shaped"]
     if cell["role"] != "asked":
         kept["role"] = cell["role"]
     return kept

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.judge.families import family_of
-from tlsprobe.language import parse
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Ladder, Names, Paragraph
@@ -111,7 +109,7 @@ def example_blocks(cell: Cell, target: str = "") -> Iterator[Block]:
     if cell.example is not None:
         trial = f"{target}{cell.sequence}, TLS {cell.tls}, trial {cell.example.trial}: "
         yield Heading(3, (trial, Code(cell.example.signature)))
-        yield Ladder(cell.example.ladder, (Code(cell.steps),), in_order=not _is_shaped(cell.steps))
+        yield Ladder(cell.example.ladder, (Code(cell.steps),), in_order=not cell.example.shaped)
 
 
 def ladder_of(cell: Cell) -> Ladder | None:
@@ -121,10 +119,4 @@ def ladder_of(cell: Cell) -> Ladder | None:
         return None
     trial = f"{cell.sequence}, TLS {cell.tls}, trial {example.trial}: "
     caption = trial, Code(example.signature)
-    return Ladder(example.ladder, caption, in_order=not _is_shaped(cell.steps))
-
-
-@cache
-def _is_shaped(steps: str) -> bool:
-    """Whether our own path treats the packets of these steps."""
-    return parse(steps).is_shaped
+    return Ladder(example.ladder, caption, in_order=not example.shaped)
