@@ -45,6 +45,7 @@ class Point:
     x: int
 
 
+@pytest.mark.slow
 def test_threads_may_decode_into_a_type_that_nobody_has_decoded_into() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", AT_ONCE], check=False, capture_output=True, text=True

@@ -64,6 +64,7 @@ def test_the_keys_of_a_dataclass_are_those_that_its_fields_are_annotated_with() 
     assert keys_of(Made)["text"].check is a_text
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="latin-1")))
 def test_text_and_bytes_are_shown_as_a_file_has_them(text: str) -> None:
     assert tomllib.loads(f"x = {shown(text)}") == {"x": text}

@@ -132,6 +132,7 @@ def sequences(draw: st.DrawFn) -> tuple[Group, ...]:
     return (*groups, *draw(st.lists(steps_of(LAST).map(lambda step: (step,)), max_size=1)))
 
 
+@pytest.mark.slow
 @given(st.data())
 @pytest.mark.parametrize("verb", list(Verb))
 def test_every_step_that_the_table_allows_parses_back(verb: Verb, data: st.DataObject) -> None:
@@ -185,6 +186,7 @@ def test_payloads_are_printed_as_ascii_on_one_line(payload: bytes) -> None:
     assert parse(f"send {text}").steps == (Step(Verb.SEND, payload=payload),)
 
 
+@pytest.mark.slow
 @given(st.text() | st.text('requstndamiclof_ ;+"\\x0149.u\n') | sequences().map(format_groups))
 @example(f"sleep {HUGE}")
 @example("sleep ²ms")

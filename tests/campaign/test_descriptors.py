@@ -38,6 +38,7 @@ def test_a_limit_that_is_high_enough_stays() -> None:
     assert room(100, soft=300, hard=600) == (100, 300)
 
 
+@pytest.mark.slow
 def test_the_limit_is_raised_as_far_as_it_must_be() -> None:
     fit, limit = room(400, soft=300, hard=600)
     assert fit == 400
@@ -51,5 +52,6 @@ def test_the_limit_is_not_raised_beyond_what_is_allowed(connections: int) -> Non
     assert 600 - OTHERS - 20 < fit < 600 - OTHERS
 
 
+@pytest.mark.slow
 def test_where_there_is_no_room_none_is_promised() -> None:
     assert room(100, soft=OTHERS, hard=OTHERS) == (0, OTHERS)

@@ -278,6 +278,7 @@ FACTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(FACTS, st.data())
 def test_as_it_comes_in_or_at_once_is_the_same(facts: list[Fact], data: st.DataObject) -> None:

@@ -71,6 +71,7 @@ def test_of_limits_those_are_asked_that_the_server_has_in_the_protocol(tmp_path:
     assert "limit-age" not in asked["h1"]
 
 
+@pytest.mark.slow
 def test_the_limits_of_a_server_are_named_by_protocols_that_it_is_probed_in() -> None:
     for profile in shipped_columns().values():
         spoken = {column.profile.protocol for column in columns_of(profile)}

@@ -93,6 +93,7 @@ def test_a_rate_is_a_bound_for_both() -> None:
     assert plan.seconds == patient(plan) == plan.connections / 0.5
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from(sorted(catalogue())), min_size=1, unique=True),
     st.integers(1, 50),

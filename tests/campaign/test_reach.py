@@ -113,6 +113,7 @@ def test_the_rate_binds_the_preflight_too(tmp_path: Path, groups: bytes) -> None
     assert min(later - sooner for sooner, later in pairwise(begun)) > 0.08e9  # two clocks
 
 
+@pytest.mark.slow
 def test_a_small_key_share_is_tried_first(tmp_path: Path) -> None:
     with taking(b"X25519:" + HYBRID, tmp_path) as port:
         found = looked(port)
@@ -136,6 +137,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 """
 
 
+@pytest.mark.slow
 def test_a_server_behind_a_forwarder_on_this_machine_is_not_near(tmp_path: Path) -> None:
     """Its closes were laid to the server: socat's idle timeout was a broken MUST of PostgreSQL."""
     with taking(b"X25519", tmp_path) as port:

@@ -43,6 +43,7 @@ def kept(tmp_path: Path, run: Run) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_facts_alone_give_the_document(kept: Path, run: Run) -> None:
     assert {path.name for path in kept.iterdir()} == {FACTS_FILE, RUN_PAGE}
     assert read_results(kept) == read_results(kept / FACTS_FILE) == run
@@ -76,6 +77,7 @@ def test_the_same_facts_are_kept_as_the_same_bytes(kept: Path, run: Run) -> None
     assert (kept / FACTS_FILE).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_commands_read_what_is_kept(kept: Path) -> None:
     cwd = kept.parent
     assert "rude" in tlsprobe("matrix", ".", cwd=cwd).out

@@ -225,6 +225,7 @@ def test_a_seed_makes_the_order_reproducible(monkeypatch: pytest.MonkeyPatch) ->
 # --- going on ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = FactsInMemory()
     first = trio.run(measure_with, settings(trials=4), Watcher(), whole)
@@ -252,6 +253,7 @@ async def measure_with(
     return await measure(options, "terminate", "close-notify-fin", watcher=watcher, facts=facts)
 
 
+@pytest.mark.slow
 def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -279,6 +281,7 @@ def test_a_server_whose_time_is_over_is_left_and_what_was_measured_counts(
     assert found.judged.cut_short == CutShort(Left.TIME_OVER, why)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_slow_from_the_beginning_is_given_more_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -335,6 +338,7 @@ def test_a_preflight_that_hangs_is_part_of_a_targets_time(monkeypatch: pytest.Mo
         trio.run(measure_with, settings(trials=1, within=0.1), Watcher())
 
 
+@pytest.mark.slow
 def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -361,6 +365,7 @@ def test_a_server_that_had_no_room_for_us_perhaps_is_not_judged_when_its_time_is
     assert found.notes[-1] == campaign.ROOM_UNKNOWN
 
 
+@pytest.mark.slow
 def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = FactsInMemory()
     trio.run(measure_with, settings(trials=1), Watcher(), whole)
@@ -372,6 +377,7 @@ def test_a_path_that_died_stays_dead_in_the_continuation(monkeypatch: pytest.Mon
     assert [cell.verdict for cell in found.cells] == ["warn", "pass"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stalled_s", "alive"), [(0, False), (2, None)])
 def test_a_path_that_shook_hands_with_a_slow_client_is_not_called_dead(
     monkeypatch: pytest.MonkeyPatch, stalled_s: float, alive: bool | None
@@ -449,6 +455,7 @@ def test_a_path_that_was_late_beside_others_of_ours_is_looked_at_once_more_alone
     assert cell.path_alive is alive
 
 
+@pytest.mark.slow
 def test_the_load_on_the_server_is_written_down() -> None:
     facts = FactsInMemory()
     trio.run(measure_with, settings(trials=12, concurrency=3), Watcher(), facts)

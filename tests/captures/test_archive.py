@@ -113,6 +113,7 @@ def test_a_header_that_claims_to_be_huge() -> None:
             read_all(member.tobuf(tarfile.GNU_FORMAT) + bytes(5000))
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_damage_to_an_archive_is_borne(data: st.DataObject) -> None:
     whole = bytearray(tar({"a.pcap": pcap(CLOSED), "b.pcap": pcap(CLOSED)}))

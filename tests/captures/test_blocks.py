@@ -100,6 +100,7 @@ def test_frames_made_up(datas: list[bytes], order: str, fewest: int) -> None:
     agree(pcap(datas, order=order, link=frames.ETHERNET), fewest)
 
 
+@pytest.mark.slow
 @given(st.lists(cut, max_size=40), st.integers(1, 20))
 def test_in_blocks_of_any_size(datas: list[bytes], rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -107,6 +108,7 @@ def test_in_blocks_of_any_size(datas: list[bytes], rows: int) -> None:
         agree(pcap(datas, link=frames.ETHERNET))
 
 
+@pytest.mark.slow
 @given(st.lists(cut, min_size=2, max_size=40))
 def test_flows_that_are_mixed_alike(datas: list[bytes]) -> None:
     """As if somebody had found addresses that fall together."""

@@ -47,6 +47,7 @@ def both_passes(data: bytes) -> int:
 patches = st.lists(st.tuples(st.integers(0, 1500), st.binary(min_size=1, max_size=8)), max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=4 * settings().max_examples)
 @given(st.sampled_from(SEEDS), patches, st.integers(0, 1500), st.binary(max_size=40))
 def test_mutated_inputs(
@@ -65,6 +66,7 @@ def test_random_bytes(data: bytes, magic: bytes) -> None:
     both_passes(magic + data)
 
 
+@pytest.mark.slow
 @given(st.sampled_from([0, 1, 12, 13, 0x7FFFFFFF, 0xFFFFFFFC, 0xFFFFFFFF]), st.integers(0, 80))
 def test_absurd_lengths_everywhere(size: int, place: int) -> None:
     for seed in SEEDS:

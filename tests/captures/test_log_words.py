@@ -44,6 +44,7 @@ LETTERS = {"i": "\u0130", "I": "\u0131", "s": "\u017f", "k": "\u212a"}
 lines = st.tuples(st.sampled_from([row[1] for row in ROWS]), st.text(), st.booleans())
 
 
+@pytest.mark.slow
 @given(lines, st.sampled_from([str.upper, str.lower, str]), st.sampled_from(["", *LETTERS]))
 def test_what_matches_is_possible(
     line: tuple[str, str, bool], case: type[str], letter: str

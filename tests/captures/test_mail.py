@@ -116,6 +116,7 @@ def test_what_is_no_mail_is_left_as_it_is(text: str) -> None:
     assert not is_mail(text.encode())
 
 
+@pytest.mark.slow
 def test_a_mail_that_is_built_to_take_for_ever_is_read_as_it_is() -> None:
     nested = "".join(
         f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(5000)

@@ -84,6 +84,7 @@ def test_mangled_pastes(how: str) -> None:
 WIDTHS = range(36, 140)
 
 
+@pytest.mark.slow
 def test_wrapped_between_words() -> None:
     for width in WIDTHS:
         lines = [textwrap.fill(p, width, break_long_words=False) for p in PLAIN]
@@ -92,6 +93,7 @@ def test_wrapped_between_words() -> None:
         assert facts(found) == EXPECTED, width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quote", ["", "> ", "| "])
 def test_wrapped_in_the_middle_of_words(quote: str) -> None:
     for width in WIDTHS:

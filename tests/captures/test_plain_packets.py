@@ -85,6 +85,7 @@ sent_again = st.lists(cut, max_size=20).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(sent_again, st.sampled_from("<>"), st.booleans(), st.sampled_from([1, 200, 1 << 20]))
 def test_frames_made_up(datas: list[bytes], order: str, nano: bool, room: int) -> None:
     """Some of them twice, as a capture at two places has them; read in pieces of any size."""

@@ -66,6 +66,7 @@ def test_targets_and_options_come_from_the_file(ports: dict[str, int], tmp_path:
     assert "::error file=tlsprobe.toml,line=12,title=legacy%3A ends without" in ran.err
 
 
+@pytest.mark.slow
 def test_the_command_line_beats_the_file(ports: dict[str, int], tmp_path: Path) -> None:
     ran = run(tmp_path, FILE.format(**ports), "--target", "legacy", "--trials", "3", "--tls", "1.2")
     assert [(c.tls, c.trials) for c in ran.run.cells] == [("1.2", 3)]
@@ -86,6 +87,7 @@ HOLDS = (0, "waived (tlsprobe.toml:17): 1 finding of", WaiverState.USED)
 IS_OVER = (1, "expired on 2026-01-31", WaiverState.EXPIRED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("day", "expected"), [("9999-12-31", HOLDS), ("2026-01-31", IS_OVER)])
 def test_a_waiver_holds_for_its_time(
     ports: dict[str, int], tmp_path: Path, day: str, expected: tuple[int, str, WaiverState]
@@ -97,6 +99,7 @@ def test_a_waiver_holds_for_its_time(
     assert ran.run.waivers[0].state is state
 
 
+@pytest.mark.slow
 def test_a_file_elsewhere_is_named_and_its_paths_are_its_own(
     ports: dict[str, int], tmp_path: Path
 ) -> None:
@@ -189,6 +192,7 @@ def test_a_failure_is_replayed_with_the_options_of_its_target(
     assert read_fuzz(tmp_path / "again")[0].capture.backend == "none"
 
 
+@pytest.mark.slow
 def test_fuzz_asks_which_of_several_targets(ports: dict[str, int], tmp_path: Path) -> None:
     (tmp_path / "tlsprobe.toml").write_text(FILE.format(**ports), encoding="utf-8")
     ran = tlsprobe("fuzz", cwd=tmp_path)

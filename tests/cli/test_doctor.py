@@ -107,6 +107,7 @@ def test_a_program_that_is_missing_names_its_package() -> None:
     assert (check.there, check.hint) == (False, "apt-get install its-package")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["doctor", "rules", "sequences", "profiles"])
 def test_no_line_ends_in_blanks(verb: str, tmp_path: Path) -> None:
     ran = tlsprobe(verb, cwd=tmp_path)

@@ -68,6 +68,7 @@ def test_behaviours_are_told_anew(folder: Path) -> None:
     assert read_run(folder) == whole
 
 
+@pytest.mark.slow
 def test_writing_brings_the_documents_up_to_date(folder: Path) -> None:
     whole = read_run(folder), list(read_trials(folder))
     spoil(folder)

@@ -30,6 +30,7 @@ def test_a_sequence_is_shown_in_full() -> None:
     assert "decides" in shown
 
 
+@pytest.mark.slow
 def test_the_list_of_sequences_ends_with_the_language() -> None:
     listed = said("sequences").partition("\nthe language\n")[2]
     for written, meaning in grammar():
@@ -51,5 +52,6 @@ def test_the_value_of_a_key_is_shown_as_a_profile_has_it() -> None:
     )
 
 
+@pytest.mark.slow
 def test_all_chapters_hold_what_is_in_one() -> None:
     assert said("sequences", "race") in said("sequences")

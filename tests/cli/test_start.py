@@ -30,6 +30,7 @@ def imported(*arguments: str, status: int = 0) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
+@pytest.mark.slow
 def test_the_list_of_verbs_imports_none_of_what_they_need() -> None:
     assert not imported("--help") & (HEAVY | {"msgspec", "h2"})
 

@@ -57,6 +57,7 @@ def alerts(found: Drive, side: Side) -> list[tuple[int, int] | None]:
     return [record.alert for record in found.records if record.side is side and record.alert]
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(
     ("steps", "ours", "alert"),
@@ -155,6 +156,7 @@ def test_a_server_that_answers_a_fatal_alert(version: TlsVersion, ports: dict[st
     assert said(found, Side.SERVER) == [D]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sealed_is_said(ports: dict[str, int]) -> None:
     tls = context(TLS12)
     tls.context.set_cipher_list(b"ECDHE-ECDSA-AES256-SHA384")

@@ -53,6 +53,7 @@ OVERHEAD = {TlsVersion.TLS12: 29, TlsVersion.TLS13: 22}
 """What a record is longer than its plaintext."""
 
 
+@pytest.mark.slow
 @BOTH
 def test_half_a_request_is_owed_nothing(version: TlsVersion) -> None:
     found = driven("request; send part; close_notify; fin; drain", version)

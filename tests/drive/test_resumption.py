@@ -49,6 +49,7 @@ def outcome(found: Drive) -> tuple[EventKind, str]:
     return event.kind, event.detail
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("close", ["close-notify", "fin", "abort", "goodbye", "fatal-alert"])
 def test_a_ticket_resumes_whatever_the_end_was(
@@ -89,6 +90,7 @@ def test_a_server_that_gives_nothing_is_not_asked(pki: Pki, tmp_path: Path) -> N
     assert "nothing" in why
 
 
+@pytest.mark.slow
 def test_a_second_connection_that_fails_is_said(pki: Pki, tmp_path: Path) -> None:
     tls = server_context(certificate(pki, tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as listening:

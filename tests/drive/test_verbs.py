@@ -115,6 +115,7 @@ def told(found: Drive) -> list[str]:
 # --- one whole connection -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("host", loopbacks())
 def test_an_orderly_close(version: TlsVersion, host: str, ports: dict[str, int]) -> None:
@@ -360,6 +361,7 @@ def test_a_large_response(version: TlsVersion, driver: Driver) -> None:
     assert sum(r.end - r.start for r in data) > 3_000_000
 
 
+@pytest.mark.slow
 def test_no_descriptor_is_left_open(ports: dict[str, int]) -> None:
     endings = ["close_notify; fin; drain", "abort", "close", "terminate; drain", "drain 1ms"]
 
@@ -434,6 +436,7 @@ def own_server(name: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_signal_that_stops_the_server() -> None:
     with own_server("polite") as (port, process):
         sent: list[Signal] = []
@@ -461,6 +464,7 @@ def test_nobody_to_signal(driver: Driver) -> None:
     assert found.did(EventKind.SIGNALLED) is None
 
 
+@pytest.mark.slow
 def test_a_process_that_has_ended_cannot_be_signalled(ports: dict[str, int]) -> None:
     def tell(_: Signal) -> str:
         raise ProcessLookupError(errno.ESRCH, "No such process")

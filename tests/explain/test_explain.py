@@ -507,6 +507,7 @@ def test_a_capture_without_a_packet_shows_nothing() -> None:
         explain(Given([], "pcap", ()))
 
 
+@pytest.mark.slow
 @given(st.lists(packets, min_size=1, max_size=25), st.sampled_from(["pcap", "text"]))
 @settings(deadline=None)
 def test_whatever_comes_is_explained(found: list[Packet], kind: str) -> None:

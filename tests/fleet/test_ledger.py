@@ -81,6 +81,7 @@ def test_attempts_are_counted_and_never_forgotten(ledger: Ledger) -> None:
     assert unanswered(ledger, [3]) == []
 
 
+@pytest.mark.slow
 def test_a_claim_survives_a_kill(tmp_path: Path) -> None:
     """The process ends without closing anything, as after SIGKILL."""
     Ledger.create(tmp_path, FACTS, TARGETS).close()

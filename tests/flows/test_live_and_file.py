@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -228,6 +229,7 @@ def damage(line: Line, server: Endpoint, draw: st.DrawFn) -> None:
             seen[at] = time_ns, len(fragment), fragment
 
 
+@pytest.mark.slow
 @given(damaged_lines())
 @settings(max_examples=2 * settings().max_examples)
 def test_whatever_happens_to_it_both_tell_the_same(drawn: tuple[Line, Endpoint]) -> None:

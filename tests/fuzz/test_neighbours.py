@@ -171,6 +171,7 @@ def test_a_connection_waits_where_it_can(steps: str, waits: list[str]) -> None:
     assert made == ["await end 0.5s; fin; drain", *waits]
 
 
+@pytest.mark.slow
 def test_company_keeps_the_last_connections_only() -> None:
     company = Company()
     early = did("abort", 990)

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.fuzz.test_properties import seen
@@ -27,6 +28,7 @@ def first(*, has_goodbye: bool = True) -> tuple[Example, ...]:
     return first_examples(VERSIONS, frozenset({Form.LARGE}), 3.0, has_goodbye=has_goodbye)
 
 
+@pytest.mark.slow
 def test_every_close_of_one_step_and_of_two_comes_first_in_both_versions() -> None:
     alone = [example for example in first() if example.together == 1 and not example.beside]
     made = {(example.steps, example.tls) for example in alone}
@@ -51,6 +53,7 @@ def test_each_way_to_end_is_tried_beside_a_connection_that_goes_on() -> None:
     assert all(example.sequence.uses(Verb.SEND) for example in beside)
 
 
+@pytest.mark.slow
 def test_the_sequences_of_a_chapter_come_early_and_only_where_it_is_asked_for() -> None:
     asked = frozenset({"control", "wire"})
     made = first_examples(VERSIONS, frozenset({Form.LARGE}), 3.0, has_goodbye=True, chapters=asked)
@@ -73,6 +76,7 @@ def test_a_mutant_has_only_what_its_version_has() -> None:
     assert all(example.sequence.fits(example.tls) for example in made)
 
 
+@pytest.mark.slow
 def test_a_mutant_is_valid_and_never_its_parent() -> None:
     chance = random.Random(1)
     parents = list(first())
@@ -82,6 +86,7 @@ def test_a_mutant_is_valid_and_never_its_parent() -> None:
         assert made.sequence.steps[-1].verb is Verb.DRAIN
 
 
+@pytest.mark.slow
 def test_what_is_new_has_offspring_and_what_came_too_late_none() -> None:
     async def given() -> None:
         sources = Sources(LETTERS, first()[:1], (), 7)

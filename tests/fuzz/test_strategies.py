@@ -90,6 +90,7 @@ def test_shrinking_keeps_what_it_has_when_it_is_ended() -> None:
     assert all(leaves_unread(example) for example in told)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shrunk_further_is_left_as_it_is() -> None:
     simplest = next(example for example in drawn(1) if example.steps == "fin; drain")
     told: list[Example] = []

@@ -91,6 +91,7 @@ def has(pid: int, mark: bytes) -> bool:
 # --- What goes well -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_server_is_started_named_and_stopped(tmp_path: Path, here: Workspace) -> None:
     lab = r"""
     idle = 7
@@ -107,6 +108,7 @@ def test_a_server_is_started_named_and_stopped(tmp_path: Path, here: Workspace) 
     assert found.port < 32768 and found.spare < 32768
 
 
+@pytest.mark.slow
 def test_what_is_no_placeholder_stays_in_a_template(tmp_path: Path, here: Workspace) -> None:
     _, said = started(server(tmp_path), here)
     assert said.endswith(" @extra@\n")
@@ -116,6 +118,7 @@ def test_a_line_of_its_log_may_say_that_it_is_ready(tmp_path: Path, here: Worksp
     started(server(tmp_path, "ready = 'log ^listening, and'\n"), here)
 
 
+@pytest.mark.slow
 def test_what_is_prepared_is_there_when_it_starts(tmp_path: Path, here: Workspace) -> None:
     lab = 'prepare = [["sh", "-c", "echo prepared > @folder@/note"]]\n'
     source = SERVER.replace('"@extra@"', 'open("note").read().strip()')
@@ -129,6 +132,7 @@ def test_it_sees_its_own_environment(tmp_path: Path, here: Workspace) -> None:
     assert said.endswith(f" {found.spare}\n")
 
 
+@pytest.mark.slow
 def test_the_server_behind_is_started_first(tmp_path: Path, here: Workspace) -> None:
     server(tmp_path, name="back")
     source = SERVER.replace("@extra@", "before @behind_host@:@behind_port@")
@@ -149,6 +153,7 @@ def test_a_server_that_refuses_root_gets_a_folder_of_its_own(
     assert not said.endswith(" 0\n")
 
 
+@pytest.mark.slow
 def test_a_prefix_comes_before_the_server(tmp_path: Path, here: Workspace) -> None:
     async def start() -> bytes:
         async with running(server(tmp_path), here, prefix=("env", "PREFIXED=1")) as found:
@@ -240,6 +245,7 @@ def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path, here: Works
     assert folders and left_of(folders[0]) == []
 
 
+@pytest.mark.slow
 def test_an_error_in_the_block_leaves_nothing(tmp_path: Path, here: Workspace) -> None:
     folders: list[Path] = []
 
@@ -290,6 +296,7 @@ def until(condition: Callable[[], bool], seconds: float = GENEROUS_S) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_server_that_was_told_to_stop_is_started_again(tmp_path: Path, here: Workspace) -> None:
     """At the same address, as often as is asked for; its words are those of the new one."""
     lab = 'ready = "log ^listening"\n'

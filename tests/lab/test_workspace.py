@@ -21,6 +21,7 @@ with new_workspace() as workspace:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_lab_s_folder_goes_with_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,7 @@ heads = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     status=st.sampled_from(
         [

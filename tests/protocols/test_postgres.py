@@ -381,6 +381,7 @@ def test_the_goodbye_owes_nothing() -> None:
     assert state(session) == (Phase.READY, 0, 0, False, None)
 
 
+@pytest.mark.slow
 def test_a_large_response_is_skipped_not_held() -> None:
     session = ready()
     session.request()

@@ -246,6 +246,7 @@ def test_truncating_stops_in_the_middle(version: str, ports: dict[str, int]) -> 
 # --- other occasions ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("end", ["notify", "fin", "both"])
 def test_polite_answers_our_end_with_its_own(end: str, version: str, ports: dict[str, int]) -> None:

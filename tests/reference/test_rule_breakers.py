@@ -34,6 +34,7 @@ def test_the_demo_keeps_its_nine() -> None:
     ) == DEMO
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTENING)
 def test_every_server_answers_and_ends(name: str, ports: dict[str, int]) -> None:
     """In TLS 1.3: a forged record is decrypted by OpenSSL like its own, and read the same way."""
@@ -108,6 +109,7 @@ def test_premature_ends_behind_the_handshake(version: str, ports: dict[str, int]
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_premature_reset_resets_behind_the_handshake(version: str, ports: dict[str, int]) -> None:
     """The handshake may be whole by then or not."""

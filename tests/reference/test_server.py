@@ -88,6 +88,7 @@ def test_all_servers_listen_on_every_loopback_until_standard_input_ends() -> Non
     assert all(refuses(port) for port in ports.values())
 
 
+@pytest.mark.slow
 def test_running_lasts_as_long_as_its_block() -> None:
     async def block() -> int:
         async with running(("polite", "rude")) as ports:
@@ -98,6 +99,7 @@ def test_running_lasts_as_long_as_its_block() -> None:
     assert refuses(trio.run(block))
 
 
+@pytest.mark.slow
 def test_an_exception_leaves_the_block_as_it_is() -> None:
     async def block() -> None:
         async with running(("polite",)):
@@ -146,6 +148,7 @@ def polite() -> Iterator[int]:
         assert server.stderr.read() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_instead_of_a_handshake(garbage: bytes, reset: bool, polite: int) -> None:
@@ -168,6 +171,7 @@ def test_garbage_behind_a_handshake(garbage: bytes, polite: int) -> None:
     assert pings(polite)
 
 
+@pytest.mark.slow
 def test_a_line_without_end(polite: int) -> None:
     with (
         socket.create_connection(("127.0.0.1", polite), timeout=GENEROUS_S) as sock,

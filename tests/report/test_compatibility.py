@@ -155,6 +155,7 @@ def test_nasty_fields_stay_in_their_places() -> None:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_transposed", [False, True])
 def test_the_document_keeps_its_schema(is_transposed: bool) -> None:
     schema = closed(matrix_schema())

@@ -32,6 +32,7 @@ from tlsprobe.report.explain_document import encode_explanation
 from tlsprobe.report.schema import closed, explain_schema
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explanation", EXPLANATIONS.values(), ids=EXPLANATIONS)
 def test_documents_keep_to_the_schema(explanation: Explanation) -> None:
     schema = explain_schema()

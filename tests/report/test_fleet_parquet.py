@@ -19,6 +19,7 @@ def asked(file: Path, what: str, where: str = "true") -> list[tuple[object, ...]
         return found.fetchall()
 
 
+@pytest.mark.slow
 def test_every_cell_is_a_row_and_a_target_without_any_is_one(tmp_path: Path) -> None:
     file = tmp_path / "it's.parquet"
     write_parquet(ANSWERS, file)

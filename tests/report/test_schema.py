@@ -43,6 +43,7 @@ def written(run: Run) -> Document:
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_is_one_and_says_what_it_is_of(name: str) -> None:
     schema = SCHEMAS[name]()
@@ -54,6 +55,7 @@ def test_every_schema_is_one_and_says_what_it_is_of(name: str) -> None:
     assert all(one["description"] for one in schema["$defs"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_can_be_closed(name: str) -> None:
     schema = closed(SCHEMAS[name]())
@@ -61,11 +63,13 @@ def test_every_schema_can_be_closed(name: str) -> None:
     validator(schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_nothing_is_written_that_is_not_declared(run: Run) -> None:
     of_runs(is_closed=True).validate(written(run))
 
 
+@pytest.mark.slow
 def test_what_is_not_declared_is_no_damage_to_a_reader() -> None:
     document = written(postgres_run())
     document["later"] = document["cells"][0]["later"] = {"x": 1}

@@ -254,6 +254,7 @@ def test_a_key_log_is_continued(serving: TlsContext, tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) > 4
 
 
+@pytest.mark.slow
 def test_a_context_that_is_forgotten_leaves_no_file_open(
     serving: TlsContext, tmp_path: Path
 ) -> None:

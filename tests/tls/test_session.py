@@ -115,6 +115,7 @@ def test_the_handshake_and_its_records(version: TlsVersion, at_once: int, pem: P
     assert sum(one.length for one in ends.to_client) == ends.octets
 
 
+@pytest.mark.slow
 @BOTH
 @FIXTURES_ARE_FIXED
 @given(cuts=st.sets(st.integers(1, 200)))

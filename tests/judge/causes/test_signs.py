@@ -255,6 +255,7 @@ records = st.builds(
 marks = st.none() | st.builds(Mark, st.just(0), st.integers(0, 300), st.integers(0, 300))
 
 
+@pytest.mark.slow
 @given(
     st.lists(segments, max_size=12), st.lists(records, max_size=4), marks, st.sampled_from(Coverage)
 )

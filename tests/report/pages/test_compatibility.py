@@ -118,6 +118,7 @@ def test_the_summary_comes_first_and_the_versions_last() -> None:
     )
 
 
+@pytest.mark.slow
 def test_of_few_servers_the_findings_are_shown_of_many_where_they_are() -> None:
     assert "Findings" in shown(many(MOST_EXPLAINED))
     assert "see the matrix.md of each" in words(shown(many(MOST_EXPLAINED + 1)))
@@ -175,6 +176,7 @@ def test_the_summary_can_stand_elsewhere() -> None:
     assert "**close_notify, RST**" in alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_transposed", [False, True])
 def test_many_columns_come_in_blocks(is_transposed: bool) -> None:
     vendors = [vendor(f"server-{number}", CLOSED) for number in range(45)]

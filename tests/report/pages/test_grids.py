@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.report.builders import nasty_run, nginx_run, postgres_run
 from tests.report.drawn import on_terminal
 from tests.report.vendors import five
@@ -83,6 +85,7 @@ def test_versions_that_went_apart_are_told_apart() -> None:
     assert len(headings) == 2
 
 
+@pytest.mark.slow
 def test_sequences_of_nobody_s_have_safe_names() -> None:
     grid = grid_of(nasty_run())
     assert [drawer.name for drawer in grid.drawers()] == ["d-0", "d-1"]

@@ -330,6 +330,7 @@ def test_a_long_run_fits_little_more_than_a_screen_and_counts_the_rest() -> None
     assert re.search(r"\d+ sequences more with --verbose", words(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 @pytest.mark.parametrize("width", [40, 80, 132])
 def test_no_line_is_too_wide(width: int, encoding: str) -> None:
@@ -346,6 +347,7 @@ def test_no_line_ends_in_blanks(width: int) -> None:
         assert with_blanks(shown(runs, width=width, colour=True)) == []
 
 
+@pytest.mark.slow
 def test_nor_does_one_of_many_targets_or_in_markdown() -> None:
     assert with_blanks(shown(nine_targets(), colour=True)) == []
     for runs in ([postgres_run()], [nasty_run()], [postgres_run(), nginx_run()], nine_targets()):
