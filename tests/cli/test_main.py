@@ -21,7 +21,7 @@ def test_a_file_that_this_user_may_not_read_is_named_without_a_traceback(
         raise error
 
     monkeypatch.setattr(cli, "app", fails)
-    monkeypatch.setattr(cli, "let_readers_leave", lambda: None)
+    monkeypatch.setattr(cli, "settle_streams", lambda: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
@@ -48,6 +48,6 @@ def test_an_error_of_ours_that_names_no_file_keeps_its_traceback(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(cli, "app", fails)
-    monkeypatch.setattr(cli, "let_readers_leave", lambda: None)
+    monkeypatch.setattr(cli, "settle_streams", lambda: None)
     with pytest.raises(PermissionError):
         cli.main()

@@ -8,7 +8,8 @@ import sys
 import typer
 
 from tlsprobe.campaign.garbage import COLLECT_EVERY
-from tlsprobe.cli.console import complain, let_readers_leave, version_line
+from tlsprobe.cli.console import complain, version_line
+from tlsprobe.cli.streams import settle_streams
 from tlsprobe.cli.verbs import CONTEXT, LazyGroup, list_verbs
 from tlsprobe.errors import TlsprobeError, UsageError, plain_errors
 
@@ -42,7 +43,7 @@ def _main(
 def main() -> None:
     """Do what the command line says. Raises KeyboardInterrupt."""
     gc.set_threshold(COLLECT_EVERY)
-    let_readers_leave()
+    settle_streams()
     try:
         with plain_errors():
             app()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -16,46 +14,6 @@ from rich.text import Text
 from tlsprobe.errors import TlsprobeError
 from tlsprobe.report.escape import printable
 from tlsprobe.version import VERSION
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
-
-class _Outlet(io.FileIO):
-    """Standard output or error whose reader may leave: the rest goes nowhere, and is no error."""
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        """Write, or throw away what nobody reads."""
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
-            return super().write(data)
-
-
-def let_readers_leave() -> None:
-    """Keep a pipe that is closed early (``tlsprobe run ... | head``) from changing the exit code.
-
-    Whoever writes to standard output or error goes on as if somebody read it.
-    """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
-            stream.flush()
-            setattr(sys, name, _like(stream, _Outlet(stream.fileno(), "wb", closefd=False)))
-
-
-def _like(stream: io.TextIOWrapper, outlet: _Outlet) -> io.TextIOWrapper:
-    return io.TextIOWrapper(
-        io.BufferedWriter(outlet),
-        encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
-    )
-
 
 PAPER_WIDTH = 80
 """Columns of a report that does not go to a terminal."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlsprobe.cli.panels import OUTPUT_PANEL
+from tlsprobe.cli.streams import in_actions, write_commands
 from tlsprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from tlsprobe.report.blocks import Page
     from tlsprobe.report.ci.notice import Notice
 
-IN_ACTIONS = "GITHUB_ACTIONS"
 SUMMARY = "GITHUB_STEP_SUMMARY"
-"""What GitHub Actions sets: that we are in it, and the file that takes the step summary."""
+"""What GitHub Actions sets: the file that takes the step summary."""
 
 JunitOption = Annotated[
     Path | None,
@@ -93,16 +92,14 @@ class MachineOptions:
 
 def wants_github(asked: bool | None) -> bool:
     """Whether GitHub Actions is to be told: as asked, or because we are in it."""
-    return os.environ.get(IN_ACTIONS) == "true" if asked is None else asked
+    return in_actions() if asked is None else asked
 
 
 def annotate(notices: Sequence[Notice], page: Page) -> None:
     """Annotations on standard error, where GitHub reads them too, and the step summary."""
     from tlsprobe.report.ci.github import github_lines
 
-    for line in github_lines(notices):
-        sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    write_commands(github_lines(notices))
     if summary := os.environ.get(SUMMARY):
         _append_summary(Path(summary), page)
 
