@@ -154,7 +154,11 @@ def folded(run: Run, chapter: Callable[[str], str], most: int) -> Folded:
     heads = tuple(f"TLS {version}" for version in versions)
     asked = [cell for cell in run.cells if cell.sequence in shown]
     hidden = (name for key, names in groups.items() if key not in kept for name in names)
-    return Folded(_matrix(heads, rows, asked, versions), tuple(hidden))
+    matrix = _matrix(heads, rows, asked, versions)
+    if any(len(groups[key]) > 1 for key in kept):
+        entries = (*matrix.legend.entries, (Code("(+N)"), "N more that went alike"))
+        matrix = Matrix(matrix.table, Legend(entries))
+    return Folded(matrix, tuple(hidden))
 
 
 def _rank(row: Sequence[object]) -> int:
@@ -171,7 +175,7 @@ def in_a_line(legend: Legend) -> tuple[Inline, ...]:
     """What the marks mean, each in its first words, for where there is little room."""
     said: list[Inline] = []
     for what, meaning in legend.entries:
-        said += [" · " if said else "", what, " " + re.split("[:;]", meaning)[0]]
+        said += [", " if said else "", what, " " + re.split("[:;]", meaning)[0]]
     return tuple(said)
 
 

@@ -257,6 +257,15 @@ def test_a_brief_page_has_the_verdict_first_and_last() -> None:
     assert any(line.startswith("  results  results/here") for line in lines)
 
 
+def test_a_server_that_tells_its_version_alone_is_called_by_its_name() -> None:
+    run = replace(postgres_run(), server_says="server_version 15.18 (Debian 15.18-0+deb12u1)")
+    lines = on_terminal(brief_page(run), width=132).splitlines()
+    said = "PostgreSQL 15.18 (Debian 15.18-0+deb12u1) at 127.0.0.1:5432: 1 behaviour to know, "
+    assert lines[0].startswith(said)
+    other = replace(run, server_says="server_version")
+    assert on_terminal(brief_page(other), width=132).startswith("server_version at ")
+
+
 def test_a_brief_page_counts_what_was_not_measured() -> None:
     gone = replace(clean(), verdict=Verdict.INCONCLUSIVE, reason="the capture had ended by then")
     text = words(on_terminal(brief_page(make_run(gone)), width=80))
@@ -317,6 +326,9 @@ def test_sequences_that_went_alike_share_a_row() -> None:
     text = on_terminal(brief_page(run), width=80)
     assert f"{first[0]} (+4)" in text
     assert f"{goodbyes[0]} (+{len(goodbyes) - 1})" in text
+    assert "✓ pass, ok clean, (+N) N more that went alike\n" in text
+    alone = on_terminal(brief_page(make_run(clean(first[0]), clean(goodbyes[0]))), width=80)
+    assert "(+N)" not in alone
 
 
 def test_a_long_run_fits_little_more_than_a_screen_and_counts_the_rest() -> None:

@@ -124,8 +124,14 @@ def server_name(run: Run) -> str:
         version = f" {run.server.version}" if run.server.version else ""
         return f"{run.server.title}{version} at {run.target}"
     if run.server_says:
-        return f"{run.server_says} at {run.target}"
+        return f"{_called(run.server_says)} at {run.target}"
     return target_title(run)
+
+
+def _called(says: str) -> str:
+    """What a server calls itself, for readers: PostgreSQL tells its version alone, as a setting."""
+    key, _, version = says.partition(" ")
+    return f"PostgreSQL {version}" if key == "server_version" and version else says
 
 
 def behaviours_section(
