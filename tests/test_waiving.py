@@ -115,6 +115,19 @@ def test_build_servers_are_told_that_it_is_waived() -> None:
     }
 
 
+def test_a_case_that_fails_says_what_fails_it_and_which_finding_is_waived() -> None:
+    bare = Finding("TLS13-NOTIFY", Level.MUST, Result.FAIL, 20, "no close_notify before the end")
+    reset = postgres_reset()
+    cell = replace(reset, verdict=Verdict.FAIL, findings=(bare, *reset.findings[1:]))
+    run = with_waiver(make_run(cell), Waiver("known", rule="TLS13-NOTIFY"))
+    (failure,) = ET.fromstring(render_junit([run], "warn")).iter("failure")
+    assert failure.get("message", "").startswith("warn INTEROP-RESET-BEFORE-FIN: ")
+    said = [line.endswith("; waived: known") for line in (failure.text or "").splitlines()]
+    assert said.count(True) == 1
+    (skipped,) = ET.fromstring(render_junit([run], "fail")).iter("skipped")
+    assert skipped.get("message") == "waived: known"
+
+
 def test_pages_say_that_it_is_waived_by_whom_and_why() -> None:
     waiver = replace(RESETS, until="2027-01-01", by="the platform team")
     run = with_waiver(postgres_run(), waiver)

@@ -17,7 +17,7 @@ import trio
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from tlsprobe.campaign.reach import Reached, _resolve, look
+from tlsprobe.campaign.reach import Reached, _resolve, look, reach
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.target import Login, Target, TlsVersion
@@ -179,3 +179,39 @@ def test_a_name_that_has_moved_since_it_was_allowed_is_left_alone() -> None:
     assert where[0] == "::ffff:127.0.0.1"
     with pytest.raises(CannotMeasure, match="moved"):
         trio.run(_resolve, target, ("192.0.2.1",))
+
+
+@contextmanager
+def hanging_up() -> Iterator[int]:
+    """The port of a server that ends each connection at its first bytes, as PostgreSQL at TLS."""
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            with raw:
+                raw.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("raw", "name that with --profile"), ("https", "openssl s_client")]
+)
+def test_where_nobody_knows_the_protocol_a_handshake_that_fails_may_be_its_fault(
+    name: str, hint: str
+) -> None:
+    profile = load_profile(name)
+    with hanging_up() as port:
+        target = Target("x", "127.0.0.1", port, profile.name, profile.protocol)
+        converse = make_conversation(profile, "x", Login(), port)
+        with pytest.raises(CannotMeasure, match="during the handshake") as failed:
+            trio.run(reach, target, converse, Settings(tls=tuple(TlsVersion)))
+    assert hint in (failed.value.hint or "")

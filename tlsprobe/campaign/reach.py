@@ -17,6 +17,7 @@ from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.tcp import Address, SocketAddress
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
+from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Target, TlsVersion, goes_to, is_loopback
 from tlsprobe.model.trace import Drive, RecordKind, Side, Stage
 from tlsprobe.protocols import Conversations
@@ -216,7 +217,8 @@ def _cannot(target: Target, failures: tuple[Drive, ...]) -> CannotMeasure:
     order = list(Stage)
     furthest = max(failures, key=lambda found: order.index(found.stage))
     failure = furthest.failure or "the server did not answer the request"
-    hint = furthest.hint or _HINTS[furthest.stage]
+    hints = _HINTS_OF_UNKNOWN if target.profile == UNKNOWN else {}
+    hint = furthest.hint or hints.get(furthest.stage) or _HINTS[furthest.stage]
     verb = "reach" if furthest.stage is Stage.CONNECT else "probe"
     return CannotMeasure(f"cannot {verb} {target}: {failure}", hint)
 
@@ -226,4 +228,9 @@ _HINTS = {
     Stage.HANDSHAKE: "try 'openssl s_client -connect' with the same names to see the handshake",
     Stage.GREETING: "check --profile, --user and --database",
     Stage.SEQUENCE: "check the profile's request, or wait longer with --patience",
+}
+
+_HINTS_OF_UNKNOWN = {
+    Stage.HANDSHAKE: "it was taken for a server that speaks TLS from the first byte; if it speaks"
+    " PostgreSQL, MySQL, SMTP or the like, name that with --profile ('tlsprobe profiles')",
 }

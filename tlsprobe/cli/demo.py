@@ -24,6 +24,7 @@ from tlsprobe.reference.behaviours import BEHAVIOURS, DEMO
 from tlsprobe.reference.known import differences
 from tlsprobe.report.blocks import Field, Fields, Heading, Note, Page
 from tlsprobe.report.document import encode_run_line
+from tlsprobe.report.formats import HTML_PAGE
 from tlsprobe.report.pages.run import run_page
 from tlsprobe.report.render_terminal import print_page
 
@@ -85,7 +86,7 @@ def _page(names: Sequence[str], runs: Sequence[Run], folder: Path) -> Page:
         Heading(1, "The built-in servers, and what each is known to do"),
         Fields(tuple(Field(name, BEHAVIOURS[name].does) for name in names)),
         *run_page(runs, ladders=1),
-        Note(f"More about each in {folder}/<server>/matrix.md"),
+        Note(f"More about each, with its packets, in {folder}/<server>/{HTML_PAGE}"),
     )
 
 

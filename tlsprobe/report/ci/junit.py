@@ -83,13 +83,13 @@ def _case(run: Run, cell: Cell, fail_on: str, found: Sequence[Behaviour]) -> ET.
     happened = "" if kind in {None, "skipped"} else _happened(cell, change, found)
     case = _element(run, cell.sequence, cell.tls, happened)
     if kind is not None:
-        message = _describe_change(change[0]) if change else _message(run, cell)
+        message = _describe_change(change[0]) if change else _message(run, cell, kind)
         said = ET.SubElement(case, kind, message=printable(message))
         if kind != "skipped":
             said.set("type", str(change[0].change if change else cell.verdict))
-            said.text = _text(_lines(cell))
+            said.text = _text(_lines(run, cell))
     packets = [] if cell.example is None else list(ladder_lines(cell))
-    shown = [*(_lines(cell) if kind is None else ()), *packets]
+    shown = [*(_lines(run, cell) if kind is None else ()), *packets]
     if shown:
         ET.SubElement(case, "system-out").text = _text(shown)
     return case
@@ -142,27 +142,30 @@ def _kind(run: Run, cell: Cell, fail_on: str) -> str | None:
     return "skipped" if cell.verdict in FAIL_ON[fail_on] else None
 
 
-def _waivers(run: Run, cell: Cell) -> str:
-    """Why what a cell shows is accepted."""
-    found = (waiver_of(run, cell, finding) for finding in cell.findings)
-    return "; ".join(dict.fromkeys(waiver.because for waiver in found if waiver))
+def _because(run: Run, cell: Cell, finding: Finding) -> str:
+    """Why a finding is accepted; empty where it counts."""
+    waiver = waiver_of(run, cell, finding)
+    return waiver.because if waiver else ""
 
 
-def _message(run: Run, cell: Cell) -> str:
-    """The verdict in a line: why it is waived, the worst finding, or why there is none."""
-    if cell.verdict not in {Verdict.UNSUPPORTED, *UNMEASURED} and (why := _waivers(run, cell)):
-        return f"waived: {why}"
-    finding = next(iter(_worst_first(cell)), None)
-    if cell.verdict in {Verdict.UNSUPPORTED, *UNMEASURED} or finding is None:
+def _message(run: Run, cell: Cell, kind: str) -> str:
+    """The verdict in a line: the worst finding that counts, why all are waived, or why none is."""
+    if cell.verdict in {Verdict.UNSUPPORTED, *UNMEASURED}:
         return f"{cell.verdict}: {cell.reason or describe_outcomes(cell)}"
-    return f"{finding.result} {finding.rule}: {finding.text}"
+    found = [(finding, _because(run, cell, finding)) for finding in _worst_first(cell)]
+    for finding, because in found:
+        if not because and kind != "skipped":
+            return f"{finding.result} {finding.rule}: {finding.text}"
+    if accepted := dict.fromkeys(because for _, because in found if because):
+        return f"waived: {'; '.join(accepted)}"
+    return f"{cell.verdict}: {cell.reason or describe_outcomes(cell)}"
 
 
 def _text(lines: Iterable[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _lines(cell: Cell) -> Iterator[str]:
+def _lines(run: Run, cell: Cell) -> Iterator[str]:
     """What a build log needs to show: steps, ending, findings and causes."""
     yield f"steps: {cell.steps}"
     yield f"outcome: {describe_outcomes(cell)}"
@@ -170,7 +173,9 @@ def _lines(cell: Cell) -> Iterator[str]:
         yield f"on the wire: {wire}"
     for finding in _worst_first(cell):
         often = in_short(finding.count, finding.asked(cell.trials), cell.trials)
-        yield f"{finding.result} {finding.rule} ({finding.level}, {often}): {finding.text}"
+        because = _because(run, cell, finding)
+        aside = f"; waived: {because}" if because else ""
+        yield f"{finding.result} {finding.rule} ({finding.level}, {often}): {finding.text}{aside}"
     for why in cell.why:
         often = counted(why.count, "trial")
         yield f"cause of the {why.side}'s RST: {why.cause} ({why.confidence}, {often})"
