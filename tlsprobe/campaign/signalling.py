@@ -6,6 +6,7 @@ ended with it. After each trial the server is started again, by the lab or by wh
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -39,8 +40,8 @@ class Driving(Protocol):
     async def path_works(self, cell: CellPlan) -> bool | None:
         """Whether one more connection works; None: nobody can tell."""
 
-    def warn(self, note: str) -> None:
-        """Tell whoever watches, and the report."""
+    def is_left(self, why: str, since_ns: int | None = None) -> None:
+        """Write down, and say, why the server was left, and since when it was away."""
 
     def tell(self) -> None:
         """Hand on everything so far."""
@@ -49,7 +50,7 @@ class Driving(Protocol):
 async def signalled(run: Driving, cells: Iterable[CellPlan], process: Signalled) -> None:
     """Drive the cells that signal ``process``; those that leave it running come first.
 
-    If no server comes back, the rest stays unmeasured, with a note that says so.
+    If no server comes back, the rest stays unmeasured, and says why.
     """
     left = [(cell, t) for cell in sorted(cells, key=_stops) for t in run.missing(cell)]
     while left:
@@ -60,8 +61,7 @@ async def signalled(run: Driving, cells: Iterable[CellPlan], process: Signalled)
             await _served(run, cell)
         except CannotMeasure as error:
             if left:
-                said = "1 trial was" if len(left) == 1 else f"{len(left)} trials were"
-                run.warn(f"{error.message}: {said} not driven")
+                run.is_left(error.message, time.time_ns())
             break
         if not left or left[0][0] is not cell:
             run.tell()
