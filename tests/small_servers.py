@@ -7,7 +7,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -24,6 +24,7 @@ class WhenFull(Enum):
     REFUSES = "refuses"
     HURRIES = "hurries"
     HURRIES_FOR_GOOD = "hurries for good"
+    WAITS = "leaves them waiting"
 
 
 class WhenIdle(Enum):
@@ -39,9 +40,10 @@ class WhenIdle(Enum):
 class SmallServer:
     """Answers each line with one.
 
-    Of more than ``slots`` connections it refuses the rest, or gives all a tenth of ``idle_s``
-    from their next word on, or all that come later. ``most`` is how many it has had at once. Behind
-    so many connections as ``patience`` it ends each without a word.
+    Of more than ``slots`` connections it refuses the rest, or leaves them waiting until others have
+    ended, or gives all a tenth of ``idle_s`` from their next word on, or all that come later.
+    ``most`` is how many it has had at once. Behind so many connections as ``patience`` it ends each
+    without a word.
     """
 
     slots: int = 1000
@@ -54,8 +56,15 @@ class SmallServer:
     patience: int = 1_000_000
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self._room = threading.Semaphore(self.slots)
+
     def serve(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection to its end."""
+        with self._room if self.when_full is WhenFull.WAITS else nullcontext():
+            self._serve(connection, context)
+
+    def _serve(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         with self._lock:
             self.open += 1
             self.patience -= 1

@@ -130,6 +130,22 @@ def test_connections_that_a_full_server_refuses_are_measured_again(tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_connections_that_a_full_server_leaves_waiting_are_measured_again(tmp_path: Path) -> None:
+    """As one does that accepts no more than it serves: the kernel takes the rest, and is silent."""
+    server = SmallServer(slots=3, when_full=WhenFull.WAITS, idle_s=3.0)
+    patience = Patience(1.0, 5.0, 0.01)
+    names = ("idle-expiry", "idle-before-request", "terminate")
+    found, was_slow = run(server, tmp_path, *names, trials=6, patience=patience)
+    if was_slow:
+        return
+    assert found.judged.crowding is not None
+    assert "leaves connections waiting" in found.judged.crowding.because
+    assert found.judged.crowding.most_open < 4
+    assert not any(cell.outcomes.get("error") for cell in found.cells)
+    assert {cell.verdict for cell in found.cells} <= NOTHING_WRONG
+
+
+@pytest.mark.slow
 def test_a_server_with_room_is_not_said_to_be_crowded(tmp_path: Path) -> None:
     found, was_slow = run(SmallServer(), tmp_path, "idle-expiry", "terminate", trials=6)
     assert found.judged.crowding is None
@@ -161,6 +177,7 @@ LATE = play(
     *(C.goodbye(), step("terminate"), silence(0.01), S.notify() + S.fin()),
     *(silence(0.02), C.notify(), S.rst()),
 )
+UNSERVED = play(silence(5), failure="not in time", stage=Stage.HANDSHAKE)
 REFUSED = play(S.rst(active=True), failure="reset", stage=Stage.HANDSHAKE)
 NAME = "terminate-close-notify"
 ALONE = Load(1, 1)
@@ -192,6 +209,14 @@ def test_only_beside_others_can_a_connection_be_turned_away_for_want_of_room() -
     assert away.judged.trial.index == 1
     assert room_unseen(driven(IN_TIME, REFUSED, load=Load(9, 3)), 60.0) == 1
     assert room_unseen(driven(IN_TIME, REFUSED), 60.0) is None
+
+
+def test_many_that_wait_beside_others_may_have_no_room_and_one_may_just_hang() -> None:
+    beside = Load(9, 3)
+    assert turned_away(driven(IN_TIME, *[UNSERVED] * 2, load=beside)) == []
+    away = turned_away(driven(IN_TIME, *[UNSERVED] * 3, load=beside))
+    assert [one.judged.trial.index for one in away] == [1, 2, 3]
+    assert turned_away(driven(IN_TIME, *[UNSERVED] * 3)) == []
 
 
 def test_on_a_busy_machine_nobody_is_said_to_turn_connections_away() -> None:

@@ -1,10 +1,10 @@
 """Measures again what a busy machine spoiled, or a server that our own connections filled.
 
 Both are found when everything has been measured once. A server that is full turns connections
-away, or shortens its idle timeout: one connection alone tells whether it does so to everybody. If
-not, the run steps down to fewer connections, until alone and together agree, and measures again
-what had more. What came late, or met a machine that was too slow, is driven once more with little
-beside it.
+away, leaves them waiting, or shortens its idle timeout: one connection alone tells whether it does
+so to everybody. If not, the run steps down to fewer connections, until alone and together agree,
+and measures again what had more. What came late, or met a machine that was too slow, is driven once
+more with little beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tlsprobe.campaign.spoiled import (
     outlasts,
     spoiled,
     turned_away,
+    was_unserved,
 )
 from tlsprobe.model.facts import CrowdedFact, Fact
 from tlsprobe.model.run import CellPlan
@@ -47,7 +48,7 @@ IDLE_TRIALS = 2
 TIMES_ALONE = 3
 """How often a timeout must be longer alone: a busy machine delays timers, but not thrice alike."""
 
-LOOKS_ALONE = 1 + TIMES_ALONE
+LOOKS_ALONE = 2 + TIMES_ALONE
 """Connections that one look at whether a server has room for us takes, at most."""
 
 
@@ -132,9 +133,11 @@ async def _crowded(
 ) -> Crowd | None:
     """What shows that the server has no room for all our connections; None if nothing does."""
     seen = [one for one in run.seen(cells) if one.most <= most]
-    away = turned_away(seen)
-    if away and better(away[0].judged, (await run.alone(away[0])).judged):
-        return Crowd(f"the server turns connections away while {away[0].most} of ours are open")
+    first_of = {was_unserved(one.judged): one for one in reversed(turned_away(seen))}
+    for unserved, away in first_of.items():
+        if better(away.judged, (await run.alone(away)).judged):
+            does = "leaves connections waiting" if unserved else "turns connections away"
+            return Crowd(f"the server {does} while {away.most} of ours are open")
     hasty = hasty_timer(seen, expected_s)
     if hasty is None or hasty.idle_s is None:
         return None

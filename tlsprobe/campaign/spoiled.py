@@ -31,6 +31,9 @@ TIMES_LAG = 4
 OFTEN_SLOW = 0.1
 """The share of slow trials from which on the machine is too busy to tell who has no room."""
 
+FEW_UNSERVED = 3
+"""So many trials have to be left unserved before our others may be why: one may just hang."""
+
 _SLACK_S = 1.0
 """Many servers look for idle clients once a second, or when something else wakes them."""
 
@@ -82,22 +85,24 @@ def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
     judgement = judged.judgement
     if judgement.doubt is not None:
         return judgement.doubt.may_pass or judgement.doubt in rare
-    waited = judgement.axes.tcp is TcpEnd.OPEN and judgement.outcome is not Outcome.REFUSED
-    return judgement.outcome.failed and waited
+    return was_unserved(judged)
 
 
 def turned_away(driven: Iterable[Driven]) -> list[Driven]:
-    """Trials that the server ended or refused before they began, with others of ours open.
+    """Trials that the server ended, refused or left waiting before they began, beside others.
 
-    If we were slow ourselves, its idle timer may have ended them; where much of a run was slow, the
-    server was too, and nothing is concluded from any. Who refuses an upload turns that away, and no
-    connection.
+    One that has no more room may refuse the next connection, and may as well leave it to the kernel
+    that accepts it, and say nothing until another has ended. If we were slow ourselves, its idle
+    timer may have ended them; where much of a run was slow, the server was too, and nothing is
+    concluded from any. Who refuses an upload turns that away, and no connection.
     """
     seen = list(driven)
     if sum(one.is_slow for one in seen) > OFTEN_SLOW * len(seen):
         return []
-    beside = (o for o in seen if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads)
-    return [one for one in beside if _was_turned_away(one.judged)]
+    beside = [o for o in seen if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads]
+    away = [one for one in beside if _was_turned_away(one.judged)]
+    unserved = [one for one in beside if was_unserved(one.judged)]
+    return away + (unserved if len(unserved) >= FEW_UNSERVED else [])
 
 
 def _was_turned_away(judged: JudgedTrial) -> bool:
@@ -105,6 +110,13 @@ def _was_turned_away(judged: JudgedTrial) -> bool:
     if judgement.doubt is Doubt.ENDED_EARLY or judgement.outcome is Outcome.REFUSED:
         return True
     return judgement.outcome.failed and judgement.axes.tcp in {TcpEnd.FIN, TcpEnd.RESET}
+
+
+def was_unserved(judged: JudgedTrial) -> bool:
+    """Whether the server kept a connection and never brought it to where its sequence begins."""
+    judgement = judged.judgement
+    kept = judgement.axes.tcp is TcpEnd.OPEN and judgement.outcome is not Outcome.REFUSED
+    return judgement.outcome.failed and kept
 
 
 def was_timed_out(check: Drive, load: Load) -> bool:
@@ -194,4 +206,5 @@ def _least(usual_s: float) -> float:
 
 def better(before: JudgedTrial, after: JudgedTrial) -> bool:
     """Whether a trial that was turned away came to its sequence when it was alone."""
-    return _was_turned_away(before) and after.judgement.outcome.reached
+    kept_out = _was_turned_away(before) or was_unserved(before)
+    return kept_out and after.judgement.outcome.reached
