@@ -14,15 +14,18 @@ from tests.campaign.test_again import planned
 from tests.campaign.test_idle_silent import blamed, run
 from tests.judge.playbook import C, S, play, silence, step
 from tests.small_servers import SmallServer
+from tlsprobe.campaign import presence
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.presence import (
+    BANS_S,
     GRACE_S,
-    IN_A_ROW,
     LONGEST_S,
     MOST_SHUT,
+    SLOWED,
     STALLS_S,
     Presence,
 )
+from tlsprobe.campaign.shutting import IN_A_ROW
 from tlsprobe.model.facts import Fact, GoneFact, PathFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.load import Load
@@ -252,28 +255,59 @@ def at(drive: Drive, time_ns: int) -> Drive:
     return replace(drive, events=tuple(one._replace(time_ns=time_ns) for one in drive.events))
 
 
-def shunned(*drives: Drive) -> int | None:
+def moved(trace: Trace, seconds: int) -> Trace:
+    """The same, with all that our driver saw at one time."""
+    return replace(trace, drive=at(trace.drive, seconds * 10**9))
+
+
+def shunned(*drives: Drive, knocks: Iterable[Drive] = ()) -> int | None:
     """Since when a server shuns us that these connections met."""
-    server = Server(())
-
-    async def see() -> None:
-        for found in drives:
-            await server.presence.saw(found)
-
-    trio.run(see)
-    return server.presence.shuns_ns
+    return Server(knocks).sees(*drives).presence.shuns_ns
 
 
 def test_a_server_that_ends_each_connection_without_a_word_shuns_us() -> None:
     """Mumble bans whoever opens ten in two minutes; each close that followed was blamed for it."""
     shut = [at(SHUT, 1_000 + n) for n in range(MOST_SHUT)]
     assert shunned(*reversed(shut)) == 1_000
-    assert shunned(*shut[1:]) is None
-    assert shunned(*shut, at(TAKEN, 2_000)) is None
+    assert shunned(*shut[: IN_A_ROW - 1]) is None
+    assert shunned(*shut, knocks=[TAKEN] * MOST_SHUT) is None
+    assert shunned(*shut[:3], at(TAKEN, 2_000), *shut[:3]) is None
     assert shunned(*shut, at(TAKEN, 500)) == 1_000  # it was open since before
     spoke = replace(SHUT, records=TAKEN.records)
     assert shunned(*[at(spoke, n) for n in range(MOST_SHUT)]) is None
     assert shunned(*[at(HUNG, n) for n in range(MOST_SHUT)]) is None
+
+
+def test_a_server_that_shuts_us_out_is_left_alone_until_it_serves_again() -> None:
+    """Each connection that a ban meets may make it longer."""
+    slowed: list[float] = []
+    server = Server([at(SHUT, 1)] * 3 + [TAKEN])
+    server.presence = Presence(
+        *(server.knock, server.count_open, server.leave, server.told.append),
+        slow=lambda: slowed.append(trio.current_time() - server.begun),
+    )
+    server.sees(*[at(SHUT, n) for n in range(IN_A_ROW)])
+    assert slowed == [pytest.approx(1 + 2 + 4 + 8)]
+    assert server.told == [SLOWED]
+    assert (server.left_at, server.presence.shuns_ns) == (None, None)
+
+
+def test_one_that_bans_us_for_good_is_left() -> None:
+    server = Server([at(SHUT, 1)] * 99).sees(*[at(SHUT, n) for n in range(IN_A_ROW)])
+    assert server.left_at == pytest.approx(BANS_S, abs=BANS_S / 4)
+    assert server.presence.shuns_ns == 0
+
+
+def test_one_that_may_be_full_of_ours_is_not_waited_for_until_they_end() -> None:
+    server = Server([at(SHUT, 1)] * 99, open_for_s=1000)
+    server.sees(*[at(SHUT, n) for n in range(IN_A_ROW)])
+    assert (server.left_at, server.presence.is_there) == (None, True)
+
+
+def test_one_that_is_away_again_and_again_is_told_of_now_and_then() -> None:
+    server = Server([REFUSED, TAKEN] * 20).sees(*[REFUSED] * IN_A_ROW * 12)
+    assert len(server.told) == 3
+    assert "took no connections 10 times, together for 20 s" in server.told[-1]
 
 
 def test_what_a_ban_met_is_blamed_on_no_close() -> None:
@@ -298,8 +332,80 @@ def test_what_a_ban_met_is_blamed_on_no_close() -> None:
     assert verdicts(at_once) == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
 
 
+IN_VAIN = replace(CLEAN, drive=HUNG)
+EARLY = replace(CLEAN, drive=replace(CLEAN.drive, ended_early=True))
+
+
+@pytest.mark.parametrize(
+    ("unserved", "silent"),
+    [
+        (IN_VAIN, play(C.request(), C.fin(), silence(5))),
+        (EARLY, play(C.request(), S.notify() + S.fin())),
+    ],
+)
+def test_who_is_not_answered_by_a_limit_is_not_said_to_lose_data(
+    unserved: Trace, silent: Trace
+) -> None:
+    """HAProxy's silent-drop, nginx's 444: what asks for the first time in its sequence met them."""
+    ends = EventKind.GAVE_UP, EventKind.EOF
+    events = (*silent.drive.events, *(DriverEvent(0, kind) for kind in ends))
+    silent = replace(silent, drive=replace(silent.drive, events=events, owed=1, answered=0))
+    facts: list[Fact] = [PlanFact((planned("terminate"), planned("abort"), planned("fin-only")))]
+    facts += [TrialFact(Trial("terminate", "1.3", 0), moved(CLEAN, 1), Load(1, 1))]
+    facts += [TrialFact(Trial("fin-only", "1.3", 0), moved(silent, 8), Load(1, 1))]
+    facts += [TrialFact(Trial("terminate", "1.3", 1), moved(CLEAN, 12), Load(1, 1))]
+
+    def doubt(more: list[Fact]) -> Doubt | None:
+        judging = RunInJudgement()
+        for fact in (*facts, *more):
+            judging.learn(fact)
+        judging.catch_up(lambda: (*facts, *more))
+        return next(
+            t.judgement.doubt for t in judging.answer().trials if t.trial.sequence == "fin-only"
+        )
+
+    limit: list[Fact] = [
+        TrialFact(Trial("abort", "1.3", n), moved(unserved, 3 + n), Load(1, 1))
+        for n in range(IN_A_ROW)
+    ]
+    assert doubt(limit) is Doubt.SHUT_OUT
+    assert doubt(limit[1:]) is not Doubt.SHUT_OUT
+
+
+def test_what_met_a_limit_on_connections_is_blamed_on_no_close() -> None:
+    """The server shut out whoever came at the wrong time, and served the others."""
+    early = play(C.notify(), S.rst(active=True))
+    met = replace(SHUT, failure=None, mark=early.drive.mark, stage=Stage.SEQUENCE)
+    early = replace(early, drive=met)
+    shut = play(S.rst(active=True), failure="reset", stage=Stage.HANDSHAKE)
+    shut = replace(shut, drive=replace(SHUT, failure="reset", mark=None))
+    quiet: list[Fact] = [PlanFact((planned("terminate"), planned("abort"), planned("fin-only")))]
+    quiet += [TrialFact(Trial("terminate", "1.3", 0), moved(CLEAN, 1), Load(1, 1))]
+    quiet += [PathFact("terminate", "1.3", False)]
+    limited = list(quiet)
+    for n in range(IN_A_ROW):
+        limited += [TrialFact(Trial("abort", "1.3", n), moved(shut, 2 + n), Load(1, 1))]
+    limited += [TrialFact(Trial("fin-only", "1.3", 0), moved(early, 8), Load(1, 1))]
+    limited += [PathFact("fin-only", "1.3", False)]
+    limited += [TrialFact(Trial("terminate", "1.3", 1), moved(CLEAN, 9), Load(1, 1))]
+
+    def verdicts(facts: list[Fact]) -> list[Verdict]:
+        judging = RunInJudgement()
+        for fact in facts:
+            judging.learn(fact)
+        judging.catch_up(lambda: facts)
+        return [cell.verdict for cell in judging.answer().cells]
+
+    assert verdicts(quiet)[0] is Verdict.WARN
+    assert verdicts(limited)[1:] == [Verdict.INCONCLUSIVE] * 2
+    assert verdicts(limited)[0] is not Verdict.WARN
+
+
 @pytest.mark.packet_socket
-def test_a_run_that_was_banned_says_so_and_blames_nobody(tmp_path: Path) -> None:
+def test_a_run_that_was_banned_says_so_and_blames_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "BANS_S", 2.0)
     names = "close-notify-fin", "fin-only", "fin-after-hello", "terminate"
     found = run(SmallServer(patience=10), tmp_path, *names, trials=6)
     assert not blamed(found)

@@ -47,6 +47,10 @@ Opened together they would all be ended together, and most of our answers would 
 """
 
 
+SLOWED, SLOWEST = 10.0, 1.0
+"""Connections a second to a server that shut us out: at first, and however often it does so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A driven connection, its packets not yet looked at.
@@ -101,11 +105,18 @@ class Driver:
             tell,
             patience_s=waits_s,
             every_s=every_s,
+            slow=self._slow,
         )
 
     def through(self, shaper: Shaper | None) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
         self._shaper = shaper
+
+    def _slow(self) -> None:
+        """Open half as many a second: the server limits them, and shut us out."""
+        halved = SLOWED if self.rate is None else self.rate / 2
+        self.rate = halved if self.rate is None else min(self.rate, max(SLOWEST, halved))
+        self._pace.slow_to(self.rate)
 
     def is_spoken(self, cell: CellPlan) -> bool:
         """Whether the server speaks the cell's TLS version, so that it can be driven at all."""
@@ -193,6 +204,7 @@ class Driver:
                 await self._turn()
                 check, load = await self.gauge.driving(lambda: drive(route, CHECK))
             await self._forget(check)
+            await self.presence.heard(check)
             late = was_timed_out(check, load)
             if check.worked or not (check.only_late or late):
                 return check.worked

@@ -149,7 +149,7 @@ class RunInJudgement:
                     self._forget(earlier)
             case PathFact():
                 name = fact.sequence, fact.tls
-                self._paths[name] = fact.alive and self._paths.get(name, True)
+                self._paths[name] = fact.alive and self._path(name) is not False
                 self._cells.pop(name, None)
             case PlanFact():
                 for cell in fact.cells:
@@ -249,7 +249,15 @@ class RunInJudgement:
 
     def is_path_known(self, plan: CellPlan) -> bool:
         """Whether somebody tried if connections still work after the trials of a cell."""
-        return (plan.sequence.name, plan.tls) in self._paths
+        return self._path((plan.sequence.name, plan.tls)) is not None
+
+    def _path(self, name: Name) -> bool | None:
+        """Whether connections worked after a cell, None if nobody knows.
+
+        That one did not says nothing where the server shuts out some of them by chance.
+        """
+        alive = self._paths.get(name)
+        return None if alive is False and self._learned.shuts_out else alive
 
     def vouchers_wanted(self, plan: CellPlan) -> tuple[str, ...]:
         """Closes that tell whose a cell's ends without an alert are, if they may be a proxy's."""
@@ -274,7 +282,7 @@ class RunInJudgement:
             name: MeasuredCell(
                 plan,
                 tuple(self.trials(plan)),
-                self._paths.get(name),
+                self._path(name),
                 self._refused.get(plan.tls),
                 self._protocol,
                 family,
@@ -285,7 +293,7 @@ class RunInJudgement:
         }
         windows = windows_of(measured.values())
         for name, cell in measured.items():
-            if name not in self._cells or cell.plan.sequence.is_race:
+            if name not in self._cells or cell.plan.sequence.is_race or self._learned.shuts_out:
                 self._cells[name] = cell_of(cell, windows.get(cell.plan.tls))
         cells = tuple(self._cells[plan.sequence.name, plan.tls] for plan in self.plans)
         trials = tuple(self._judged[place][1] for place in sorted(self._judged))

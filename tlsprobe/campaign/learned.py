@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from tlsprobe.campaign.shutting import ShutOuts, is_unheard
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.digest import Tally, digest_of
 from tlsprobe.judge.idle import CLEAR_S, CLEARLY
@@ -57,7 +58,8 @@ def alone(fact: TrialFact) -> Knowledge:
 class KnownTrial:
     """What is kept of a trial when its trace is on disk.
 
-    ``while_open``: from the first event of its connection to the last, in ns.
+    ``while_open``: from the first event of its connection to the last, in ns. ``unheard``: the
+    server said nothing to it.
     """
 
     trial: Trial
@@ -65,6 +67,7 @@ class KnownTrial:
     while_open: range
     digest: Digest
     alone: Knowledge
+    unheard: bool = False
 
     @property
     def name(self) -> Name:
@@ -99,6 +102,12 @@ class Learned:
         self._timers: tuple[Timer, ...] | None = ()
         self._took: defaultdict[str, int] = defaultdict(int)  # by sequence, in either version
         self._foreign: Counter[str] = Counter()  # by sequence
+        self._shut_outs = ShutOuts()
+
+    @property
+    def shuts_out(self) -> bool:
+        """Whether the server ended connections without a word at times, and served others."""
+        return self._shut_outs.at_times
 
     def place_of(self, trial: Trial) -> int | None:
         """Where a trial stands, of one that was driven once more the last; None before it came."""
@@ -133,7 +142,10 @@ class Learned:
         name = trial.sequence, trial.tls
         knowledge = replace(alone(fact), waits_idle=name in self._waiting, offered=trial.tls)
         digest = digest_of(fact.trace)
-        known = KnownTrial(trial, client, range(times[0], times[-1] + 1), digest, knowledge)
+        while_open = range(times[0], times[-1] + 1)
+        known = KnownTrial(trial, client, while_open, digest, knowledge, is_unheard(drive))
+        if name not in self.plans or not self.plans[name].sequence.uploads:
+            self._shut_outs.see(drive)
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)
@@ -221,6 +233,8 @@ class Learned:
             alone = replace(alone, gave_up=True)
         if (room := self._room_for(known)) is not None:
             alone = replace(alone, room=room)
+        if known.unheard and self._shut_outs.may_have_met(known.while_open.start):
+            alone = replace(alone, shut_out=True)
         if digest.spoke and name in self.plans:
             alone = replace(alone, alert_alone=self._alert_alone(name))
         if digest.wordless and self._is_its_way(tls, digest):

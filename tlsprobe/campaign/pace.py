@@ -26,6 +26,10 @@ class Pace:
         self._gate = trio.Lock()
         self._next_start = last + self._gap
 
+    def slow_to(self, rate: float) -> None:
+        """Let no more start a second from now on."""
+        self._gap = max(self._gap, 1 / rate)
+
     async def turn(self) -> None:
         """Wait for one's turn. Whoever comes late makes all behind it later: no bunching."""
         if self._gap:

@@ -13,10 +13,8 @@ from math import inf
 
 import trio
 
-from tlsprobe.model.trace import Drive, EventKind, Side, Stage
-
-IN_A_ROW = 5
-"""So many connections that the server does not take, one after the other, are no accident."""
+from tlsprobe.campaign.shutting import IN_A_ROW, is_shut_out
+from tlsprobe.model.trace import Drive, EventKind, Stage
 
 EVERY_S = 1.0
 """Seconds between two attempts to find it again."""
@@ -26,6 +24,18 @@ GRACE_S = 15.0
 
 MOST_SHUT = 20
 """So many connections in a row that the server ends without a word are no work of our closes."""
+
+BANS_S = 60.0
+"""Seconds that a server which ends each so has to serve again, while none of ours is open."""
+
+SLOWED = (
+    "the server ended connections without a word for some time, as one does that limits how many"
+    " are opened, or that is full: opening fewer a second from then on"
+)
+"""What is said of a server that shut us out, and served us again."""
+
+_TOLD_TIMES = frozenset({1, 3, 10, 30, 100})
+"""How often a server came back when that is told: one that limits us may do so all the time."""
 
 LONGEST_S = 90.0
 """Seconds that a full server has to take connections again, while some of ours are open."""
@@ -55,16 +65,6 @@ def is_unserved(found: Drive, took_s: float, patience_s: float) -> bool:
     return waited and found.stage is not Stage.CONNECT
 
 
-def is_shut_out(found: Drive) -> bool:
-    """Whether the server took a connection and ended it without a word, though TLS was to begin."""
-    spoke = any(record.side is Side.SERVER for record in found.records)
-    return (
-        found.stage is Stage.HANDSHAKE
-        and found.failure is not None
-        and not (spoke or found.only_late)
-    )
-
-
 class Presence:
     """Sees each driven connection, and holds the next ones back while the server is away.
 
@@ -72,7 +72,8 @@ class Presence:
     the server was given up, None as long as it was not; ``seen_ns`` is when it last served a
     connection. ``shuns_ns`` is since when it has taken each connection and ended it without a word,
     as one does that bans whoever opens many; None if it does not. ``leave`` is called where it is
-    given up, ``tell`` with a note where it came back.
+    given up, ``tell`` with a note where it came back, ``slow`` where it serves again behind such
+    ends: fewer are to be opened from then on.
     ``patience_s`` is how long a connection waits for what every server does first, ``every_s`` the
     time between two knocks.
     """
@@ -84,6 +85,7 @@ class Presence:
         leave: Callable[[], None],
         tell: Callable[[str], None],
         *,
+        slow: Callable[[], None] = lambda: None,
         patience_s: float = inf,
         every_s: float = EVERY_S,
     ) -> None:
@@ -91,16 +93,19 @@ class Presence:
         self._leave, self._tell = leave, tell
         self._patience_s, self._every_s = patience_s, every_s
         self._failed, self._most = 0, IN_A_ROW
+        self._times, self._away_s = 0, 0.0
         self._there = trio.Event()
         self._there.set()
         self.gone: str | None = None
         self.seen_ns = 0
+        self._slow = slow
         self._shut = self._shut_ns = 0
+        self._most_shut, self._is_slowed, self._bans = IN_A_ROW, False, False
 
     @property
     def shuns_ns(self) -> int | None:
         """When the series began in which the server ended each connection without a word."""
-        return self._shut_ns if self._shut >= MOST_SHUT else None
+        return self._shut_ns if self._bans or self._shut >= MOST_SHUT else None
 
     @property
     def is_there(self) -> bool:
@@ -116,7 +121,7 @@ class Presence:
 
         The connection took ``took_s`` seconds.
         """
-        self._count_shut(found)
+        await self.heard(found)
         if not is_turned_away(found) and not is_unserved(found, took_s, self._patience_s):
             self._failed = 0
             taken = found.did(EventKind.CONNECTED)
@@ -125,6 +130,40 @@ class Presence:
         self._failed += 1
         if self._failed >= self._most and self.is_there:
             await self._look_for_it(takes=not is_turned_away(found))
+
+    async def heard(self, found: Drive) -> None:
+        """Take a connection to account only for how it was ended; wait where all are shut out."""
+        self._count_shut(found)
+        if is_shut_out(found) and self._shut >= self._most_shut and self.is_there:
+            await self._wait_out()
+
+    async def _wait_out(self) -> None:
+        """Open nothing until one connection is served again: each may make a ban longer."""
+        self._there = trio.Event()
+        begun = lonely = trio.current_time()
+        pause_s = self._every_s
+        while True:
+            await trio.sleep(pause_s)
+            found = await self._knock()
+            now = trio.current_time()
+            if self._count_open():
+                lonely = now
+            if found.did(EventKind.HANDSHAKEN) is not None:
+                break
+            if now - lonely >= BANS_S:
+                self._bans = True
+                self._leave()
+                return
+            if now - begun >= LONGEST_S and self._count_open():
+                self._most_shut *= 2  # it may be full of those that wait: they are not waited for
+                break
+            pause_s = min(2 * pause_s, BANS_S / 4)
+        self._shut = 0
+        self._there.set()
+        self._slow()
+        if not self._is_slowed:
+            self._is_slowed = True
+            self._tell(SLOWED)
 
     def _count_shut(self, found: Drive) -> None:
         taken = found.did(EventKind.CONNECTED)
@@ -162,8 +201,14 @@ class Presence:
         if takes and is_first:
             self._most *= 2  # it serves whoever knocks, and not what is measured
             return
-        what = "served no connections" if takes else "took no connections"
-        self._tell(f"the server {what} for {trio.current_time() - begun:.0f} s during the run")
+        self._times += 1
+        self._away_s += trio.current_time() - begun
+        if self._times > 1:
+            self._slow()
+        if self._times in _TOLD_TIMES:
+            what = "served no connections" if takes else "took no connections"
+            often = "" if self._times == 1 else f" {self._times} times, together"
+            self._tell(f"the server {what}{often} for {self._away_s:.0f} s during the run")
 
     def _is_over(self, away_s: float, lonely_s: float, *, takes: bool) -> bool:
         if takes:

@@ -52,6 +52,8 @@ _DOUBTS = {
     Doubt.CROWDED: "our own connections filled the server",
     Doubt.SERVER_GONE: "the server served no more connections from then on: its death, or a ban of"
     " ours, may have ended it",
+    Doubt.SHUT_OUT: "the server left connections without a word just then, as one does that limits"
+    " how many are opened",
 }
 
 
@@ -137,7 +139,7 @@ def _with_room(said: Iterable[Judgement]) -> list[Judgement]:
     return [judgement for judgement in said if judgement.doubt not in _NOT_ITS_WAY]
 
 
-_NOT_ITS_WAY = frozenset({Doubt.CROWDED, Doubt.SERVER_GONE})
+_NOT_ITS_WAY = frozenset({Doubt.CROWDED, Doubt.SERVER_GONE, Doubt.SHUT_OUT})
 
 
 def _verdict(

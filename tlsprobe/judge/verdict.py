@@ -171,7 +171,7 @@ def _strain(
 _BAD = frozenset({Result.FAIL, Result.WARN})
 
 
-_TELLS_NOTHING = frozenset({Doubt.BUSY, Doubt.CROWDED, Doubt.SERVER_GONE})
+_TELLS_NOTHING = frozenset({Doubt.BUSY, Doubt.CROWDED, Doubt.SERVER_GONE, Doubt.SHUT_OUT})
 
 
 def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[RuleResult, ...]:
@@ -204,15 +204,22 @@ def ladder_for(trace: Trace, judgement: Judgement) -> tuple[LadderLine, ...]:
 def _doubt(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None:
     if trace.coverage is Coverage.HOLES:
         return _GAPS[trace.gap]
-    if knowledge.room is not None:
-        return Doubt.CROWDED
-    if knowledge.gone_ns is not None and _may_have_died(trace, closing, knowledge.gone_ns):
-        return Doubt.SERVER_GONE
+    if (unserved := _unserved(trace, closing, knowledge)) is not None:
+        return unserved
     if trace.drive.ended_early:
         return Doubt.ENDED_EARLY
     if trace.drive.failure is not None:
         return Doubt.BUSY if is_starved(trace, knowledge.load) else None
     return doubt_of(trace, closing, knowledge)
+
+
+def _unserved(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | None:
+    """A doubt where the server did not serve all of our connections just then."""
+    if knowledge.room is not None:
+        return Doubt.CROWDED
+    if knowledge.gone_ns is not None and _may_have_died(trace, closing, knowledge.gone_ns):
+        return Doubt.SERVER_GONE
+    return Doubt.SHUT_OUT if knowledge.shut_out else None
 
 
 def _may_have_died(trace: Trace, closing: Closing, since_ns: int) -> bool:

@@ -280,7 +280,8 @@ class Doubt(StrEnum):
     for it. BUSY: what we waited for in vain may have been on its way, so slow was everything just
     then. CROWDED: our own connections filled the server. NO_LIMIT: the server let us go on as long
     as we did: no limit of its was met. SERVER_GONE: the server served no more connections from then
-    on, so that its death, or a ban of ours, may have ended it.
+    on, so that its death, or a ban of ours, may have ended it. SHUT_OUT: it said nothing, at a
+    time when it did not serve others either, as one that limits how many we open.
     """
 
     ENDED_EARLY = "ended-before-start"
@@ -295,6 +296,7 @@ class Doubt(StrEnum):
     CROWDED = "crowded"
     NO_LIMIT = "no-limit"
     SERVER_GONE = "server-gone"
+    SHUT_OUT = "shut-out"
 
     @property
     def spoils(self) -> bool:
@@ -307,8 +309,18 @@ class Doubt(StrEnum):
     @property
     def may_pass(self) -> bool:
         """Whether the same trial may come out better at a calmer time."""
-        return self in {Doubt.LATE, Doubt.BUSY, Doubt.PACKETS_DROPPED, Doubt.PACKETS_MISSING}
+        return self in _PASSING
 
+
+_PASSING = frozenset(
+    {
+        Doubt.LATE,
+        Doubt.BUSY,
+        Doubt.PACKETS_DROPPED,
+        Doubt.PACKETS_MISSING,
+        Doubt.SHUT_OUT,
+    }
+)
 
 _SPOILING = frozenset(
     {Doubt.ENDED_EARLY, Doubt.CAPTURE_ENDED, Doubt.PACKETS_DROPPED, Doubt.PACKETS_MISSING}

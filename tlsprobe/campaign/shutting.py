@@ -1,0 +1,83 @@
+"""A server that shuts us out for a while and serves again, as one that limits connections does.
+
+A limit on new connections or requests (fail2ban, HAProxy's rates, MaxStartups, nginx's limit_req)
+ends what comes above it without a word, or leaves it waiting. Which of ours it hits is chance: no
+close of before is why, and what a connection met that had said nothing yet is no answer to what we
+did.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from tlsprobe.model.trace import ALERTS, Drive, EventKind, Side, Stage
+
+IN_A_ROW = 5
+"""So many connections that are ended alike, one after the other or in a run, are no accident."""
+
+
+def is_shut_out(found: Drive) -> bool:
+    """Whether the server took a connection and ended it without a word, though TLS was to begin."""
+    spoke = any(record.side is Side.SERVER for record in found.records)
+    return (
+        found.stage is Stage.HANDSHAKE
+        and found.failure is not None
+        and not (spoke or found.only_late)
+    )
+
+
+def is_unheard(found: Drive) -> bool:
+    """Whether the server said nothing behind the opening, and ended it or let us give up.
+
+    An alert is no answer: who turns us away politely ends TLS, too.
+    """
+    start = 0 if found.mark is None else found.mark.server
+    ends = EventKind.EOF, EventKind.RESET, EventKind.GAVE_UP
+    over = any(found.did(kind) is not None for kind in ends)
+    theirs = (r for r in found.records if r.side is Side.SERVER and r.end > start)
+    return over and all(record.kind in ALERTS for record in theirs)
+
+
+class ShutOuts:
+    """When a server shut us out, by the connections of a run: each is shown with its own time."""
+
+    def __init__(self) -> None:
+        self._ended: list[int] = []
+        self._waiting: list[int] = []
+        self._served: list[int] = []
+
+    def see(self, found: Drive) -> None:
+        """Take one more connection into account."""
+        taken = found.did(EventKind.CONNECTED)
+        if taken is None:
+            return
+        if is_shut_out(found) or found.ended_early:
+            self._ended.append(taken.time_ns)
+        elif found.failure is not None:
+            if found.only_late:
+                self._waiting.append(taken.time_ns)
+        elif found.did(EventKind.HANDSHAKEN) is not None and (found.answered or not found.owed):
+            self._served.append(taken.time_ns)
+
+    @property
+    def at_times(self) -> bool:
+        """Whether it ended too many for an accident, and served others behind the first."""
+        return self._are_some(self._ended)
+
+    def may_have_met(self, taken_ns: int) -> bool:
+        """Whether a connection that was taken then came while it may not have been served.
+
+        That is from the last one that was served before to the first one that was again.
+        """
+        return any(
+            self._are_some(unserved) and self._is_among(unserved, taken_ns)
+            for unserved in (self._ended, self._waiting)
+        )
+
+    def _are_some(self, unserved: list[int]) -> bool:
+        return len(unserved) >= IN_A_ROW and max(self._served, default=0) > min(unserved)
+
+    def _is_among(self, unserved: list[int], taken_ns: int) -> bool:
+        before = max((one for one in self._served if one < min(unserved)), default=0)
+        behind = min((one for one in self._served if one > max(unserved)), default=inf)
+        return before < taken_ns < behind
