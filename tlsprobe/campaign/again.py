@@ -16,6 +16,7 @@ from typing import Protocol
 import trio
 
 from tlsprobe.campaign.spoiled import (
+    FEW_UNSERVED,
     Driven,
     better,
     hasty_timer,
@@ -93,8 +94,9 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
 
     ``expected_s`` is the idle timeout that is documented, or as long as we wait.
     """
+    few = FEW_UNSERVED
     while most > 1:
-        crowd = await _crowded(run, cells, most, expected_s)
+        crowd = await _crowded(run, cells, most, expected_s, few)
         if crowd is None:
             return
         if crowd.for_good:
@@ -105,7 +107,7 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
                 f" --connections {fewer}"
             )
             return
-        most = max(1, most // STEP_DOWN)
+        most, few = max(1, most // STEP_DOWN), 1
         run.limit(most)
         run.note(CrowdedFact(most, crowd.because))
         run.warn(f"{crowd.because}: measuring again with at most {most} open")
@@ -129,11 +131,11 @@ def room_unseen(seen: list[Driven], expected_s: float) -> int | None:
 
 
 async def _crowded(
-    run: Measuring, cells: list[CellPlan], most: int, expected_s: float
+    run: Measuring, cells: list[CellPlan], most: int, expected_s: float, few: int
 ) -> Crowd | None:
     """What shows that the server has no room for all our connections; None if nothing does."""
     seen = [one for one in run.seen(cells) if one.most <= most]
-    first_of = {was_unserved(one.judged): one for one in reversed(turned_away(seen))}
+    first_of = {was_unserved(one.judged): one for one in reversed(turned_away(seen, few))}
     for unserved, away in first_of.items():
         if better(away.judged, (await run.alone(away)).judged):
             does = "leaves connections waiting" if unserved else "turns connections away"

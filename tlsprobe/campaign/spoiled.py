@@ -88,13 +88,14 @@ def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
     return was_unserved(judged)
 
 
-def turned_away(driven: Iterable[Driven]) -> list[Driven]:
+def turned_away(driven: Iterable[Driven], few: int = FEW_UNSERVED) -> list[Driven]:
     """Trials that the server ended, refused or left waiting before they began, beside others.
 
     One that has no more room may refuse the next connection, and may as well leave it to the kernel
     that accepts it, and say nothing until another has ended. If we were slow ourselves, its idle
     timer may have ended them; where much of a run was slow, the server was too, and nothing is
-    concluded from any. Who refuses an upload turns that away, and no connection.
+    concluded from any. Who refuses an upload turns that away, and no connection. Fewer than ``few``
+    that are left waiting may just hang.
     """
     seen = list(driven)
     if sum(one.is_slow for one in seen) > OFTEN_SLOW * len(seen):
@@ -102,7 +103,7 @@ def turned_away(driven: Iterable[Driven]) -> list[Driven]:
     beside = [o for o in seen if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads]
     away = [one for one in beside if _was_turned_away(one.judged)]
     unserved = [one for one in beside if was_unserved(one.judged)]
-    return away + (unserved if len(unserved) >= FEW_UNSERVED else [])
+    return away + (unserved if len(unserved) >= few else [])
 
 
 def _was_turned_away(judged: JudgedTrial) -> bool:
