@@ -251,6 +251,11 @@ class RunInJudgement:
         """Whether somebody tried if connections still work after the trials of a cell."""
         return self._path((plan.sequence.name, plan.tls)) is not None
 
+    @property
+    def limits_us(self) -> bool:
+        """Whether some trials may have met a limit of the server's, and not what they tried."""
+        return self._learned.limits_us
+
     def _path(self, name: Name) -> bool | None:
         """Whether connections worked after a cell, None if nobody knows.
 

@@ -109,6 +109,11 @@ class Learned:
         """Whether the server ended connections without a word at times, and served others."""
         return self._shut_outs.at_times
 
+    @property
+    def limits_us(self) -> bool:
+        """Whether some trials may have met a limit of the server's, and not what they tried."""
+        return self._shut_outs.were_seen
+
     def place_of(self, trial: Trial) -> int | None:
         """Where a trial stands, of one that was driven once more the last; None before it came."""
         return self._latest.get(trial)

@@ -64,6 +64,11 @@ class ShutOuts:
         """Whether it ended too many for an accident, and served others behind the first."""
         return self._are_some(self._ended)
 
+    @property
+    def were_seen(self) -> bool:
+        """Whether it ended, or left waiting, too many for an accident, and served others."""
+        return self.at_times or self._are_some(self._waiting)
+
     def may_have_met(self, taken_ns: int) -> bool:
         """Whether a connection that was taken then came while it may not have been served.
 

@@ -175,7 +175,8 @@ class _Campaign:
                 await self.all_cells(in_order(others, self.settings.seed))
                 await uncrowd(self, others, self.driver.limits.most, self.settings.expected_idle)
                 self.has_room = True
-                self.judgement.catch_up(self.facts.read)
+                if self.judgement.limits_us:
+                    self.judgement.catch_up(self.facts.read)
                 await calm(self, others)
                 await self.paths_alone(others)
                 await self.controls()
