@@ -36,15 +36,29 @@ def results_in(place: Path) -> list[tuple[Path, Run]]:
 
     Raises UsageError where there is none.
     """
-    if not place.is_dir():
-        return [(place.parent, read_results(place))]
-    if holds_results(place):
-        return [(place, read_results(place))]
-    below = [folder for folder in _folders(place) if holds_results(folder)]
-    if not below:
+    found = places_in(place)
+    return [(one if one.is_dir() else one.parent, read_results(one)) for one in found]
+
+
+def places_in(place: Path) -> list[Path]:
+    """What `read_results` is to read for a place: itself, or the results folders below it.
+
+    Raises UsageError where there is none.
+    """
+    found = results_at(place)
+    if not found and (place / FACTS_FILE).exists():
+        raise _untold(place / FACTS_FILE)
+    if not found:
         hint = "give folders that 'tlsprobe run', 'demo' or 'lab' wrote"
         raise UsageError(f"{place} holds no {RUN_FILE} and no facts, nor does a folder in it", hint)
-    return [(folder, read_results(folder)) for folder in below]
+    return found
+
+
+def results_at(place: Path) -> list[Path]:
+    """The same, none where there is none."""
+    if not place.is_dir() or holds_results(place):
+        return [place]
+    return [folder for folder in _folders(place) if holds_results(folder)]
 
 
 def runs_in(folder: Path) -> dict[str, Run]:
@@ -70,8 +84,7 @@ def judged_from(facts: RecordedFacts) -> tuple[Run, JudgedRun]:
     """The run that facts tell of, judged with the rules of today. Raises UsageError."""
     said = facts.how_measured()
     if said is None:
-        hint = f"they belong to a run whose {RUN_FILE} is missing, or to something else"
-        raise UsageError(f"{facts.path} does not say how it was measured", hint)
+        raise _untold(facts.path)
     run = _unjudged(facts.header, said)
     judged = judged_run(facts.read, run.vendor)
     return with_judgement(run, judged), judged
@@ -100,6 +113,11 @@ def typed_of(folder: Path) -> str:
     facts = folder / FACTS_FILE
     said = RecordedFacts(facts).how_measured() if facts.exists() else None
     return said.typed if said else ""
+
+
+def _untold(facts: Path) -> UsageError:
+    hint = f"they belong to a run whose {RUN_FILE} is missing, or to something else"
+    return UsageError(f"{facts} does not say how it was measured", hint)
 
 
 def _unjudged(header: FactsHeader, said: RunFact) -> Run:

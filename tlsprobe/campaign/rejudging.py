@@ -63,10 +63,13 @@ def _document_again(folder: Path, facts: RecordedFacts, typed: str, *, write: bo
 
 
 def _page_again(folder: Path, facts: RecordedFacts, said: RunFact, *, write: bool) -> Rejudged:
-    """A run of which facts and page are kept: whether the page still says what they say."""
+    """A run of which facts and page are kept: whether the page still says what they say.
+
+    Where facts alone are kept nothing was said that could have changed.
+    """
     run, judged = judged_from(facts)
     page, kept = page_of(run, said.typed), folder / RUN_PAGE
-    is_same = kept.exists() and kept.read_bytes() == page
+    is_same = kept.read_bytes() == page if kept.exists() else not write
     changes = () if is_same else (CellChange("", "", (Difference(RUN_PAGE, "", ""),)),)
     if changes and write:
         replace_file(kept, page)

@@ -61,6 +61,11 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(_seen(text), style), soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """A line on standard error, which data on standard output is not mixed with."""
+    say(err(), text)
+
+
 def version_line() -> str:
     """``tlsprobe 0.1.0 (Python 3.11.7, OpenSSL ...)``."""
     from tlsprobe.tls import OPENSSL_VERSION

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tlsprobe.campaign.reading import AUTOMATIC, results_in
-from tlsprobe.cli.console import one_of, out
+from tlsprobe.campaign.reading import AUTOMATIC
+from tlsprobe.campaign.reading_many import results_below
+from tlsprobe.cli.console import note, one_of, out
 from tlsprobe.cli.machines import SarifOption, seen_from_here, write_report
 from tlsprobe.cli.typed import command_line
 from tlsprobe.errors import UsageError
@@ -80,7 +81,7 @@ def matrix(  # noqa: PLR0917 - the options of the command line are its arguments
     if json and form != TERMINAL:
         hint = "--format json prints one document for all; --json prints one per run"
         raise UsageError("--json and --format exclude each other", hint)
-    found = [pair for folder in folders for pair in results_in(folder)]
+    found = [pair for below in results_below(folders, note) for pair in below]
     if sarif is not None:
         write_report("--sarif", sarif, _sarif(found))
     if json:

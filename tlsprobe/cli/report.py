@@ -10,8 +10,10 @@ import typer
 
 from tlsprobe.campaign.beside import pages_beside
 from tlsprobe.campaign.lab_columns import shipped_columns
-from tlsprobe.campaign.reading import results_in, typed_of
+from tlsprobe.campaign.reading import typed_of
+from tlsprobe.campaign.reading_many import results_below
 from tlsprobe.campaign.results import replace_file, writing
+from tlsprobe.cli.console import note
 from tlsprobe.cli.typed import command_line
 from tlsprobe.report.blocks import Page
 from tlsprobe.report.compatibility import vendors_of
@@ -54,27 +56,27 @@ def report(
     if site is not None:
         typer.echo(_write_site(folders, site))
         return
-    for folder, page in [pair for place in folders for pair in _pages(place)]:
+    for folder, page in list(_pages(folders)):
         file = folder / HTML_PAGE
         replace_file(file, page_to_share(page).encode())
         typer.echo(file)
 
 
-def _pages(place: Path) -> Iterator[tuple[Path, Page]]:
+def _pages(places: list[Path]) -> Iterator[tuple[Path, Page]]:
     """Each folder that gets a page, and the page."""
-    if (place / FUZZ_FILE).exists():
-        yield place, fuzz_page(read_fuzz(place)[0])
-        return
-    found = results_in(place)
-    yield from ((folder, run_page([run])) for folder, run in found)
-    if len(found) > 1:
-        vendors = vendors_of([run for _, run in found], absent_in(place))
-        yield place, comparison_page(vendors, command_line())
+    fuzzed = [place for place in places if (place / FUZZ_FILE).exists()]
+    yield from ((place, fuzz_page(read_fuzz(place)[0])) for place in fuzzed)
+    others = [place for place in places if place not in fuzzed]
+    for place, found in zip(others, results_below(others, note), strict=True):
+        yield from ((folder, run_page([run])) for folder, run in found)
+        if len(found) > 1:
+            vendors = vendors_of([run for _, run in found], absent_in(place))
+            yield place, comparison_page(vendors, command_line())
 
 
 def _write_site(folders: list[Path], site: Path) -> Path:
     """The index of the site, written."""
-    found = [pair for place in folders for pair in results_in(place)]
+    found = [pair for below in results_below(folders, note) for pair in below]
     notes = [notes for place in folders if (notes := read_lab_notes(place)) is not None]
     files = site_of(
         [(run, typed_of(folder)) for folder, run in found],
