@@ -292,6 +292,16 @@ def test_a_server_that_shuts_us_out_is_left_alone_until_it_serves_again() -> Non
     assert (server.left_at, server.presence.shuns_ns) == (None, None)
 
 
+def test_a_connection_that_was_reset_before_we_had_a_look_was_taken_and_shut_out() -> None:
+    """HAProxy's `tcp-request connection reject`: the path was said to be dead in five cells."""
+    events = DriverEvent(7, EventKind.CONNECT), DriverEvent(9, EventKind.RESET)
+    reset = replace(SHUT, stage=Stage.CONNECT, failure="connection reset by peer", events=events)
+    server = Server([reset, TAKEN]).sees(*[reset] * IN_A_ROW)
+    assert server.told == [SLOWED]
+    refused = replace(reset, events=events[:1], refused=True)
+    assert shunned(*[refused] * IN_A_ROW) is None
+
+
 def test_one_that_bans_us_for_good_is_left() -> None:
     server = Server([at(SHUT, 1)] * 99).sees(*[at(SHUT, n) for n in range(IN_A_ROW)])
     assert server.left_at == pytest.approx(BANS_S, abs=BANS_S / 4)

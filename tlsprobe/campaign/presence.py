@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from tlsprobe.campaign.shutting import IN_A_ROW, is_shut_out
+from tlsprobe.campaign.shutting import IN_A_ROW, is_shut_out, taken_ns
 from tlsprobe.model.trace import Drive, EventKind, Stage
 
 EVERY_S = 1.0
@@ -53,7 +53,8 @@ def is_turned_away(found: Drive) -> bool:
     A shaper of ours that has died keeps us from asking.
     """
     asked = found.refused or found.did(EventKind.CONNECT) is not None
-    return asked and found.stage is Stage.CONNECT and found.failure is not None
+    untaken = found.stage is Stage.CONNECT and taken_ns(found) is None
+    return asked and untaken and found.failure is not None
 
 
 def is_unserved(found: Drive, took_s: float, patience_s: float) -> bool:
@@ -106,6 +107,11 @@ class Presence:
     def shuns_ns(self) -> int | None:
         """When the series began in which the server ended each connection without a word."""
         return self._shut_ns if self._bans or self._shut >= MOST_SHUT else None
+
+    @property
+    def limits(self) -> bool:
+        """Whether it shut us out and served again, so that an end without a word tells little."""
+        return self._is_slowed
 
     @property
     def is_there(self) -> bool:
@@ -166,13 +172,13 @@ class Presence:
             self._tell(SLOWED)
 
     def _count_shut(self, found: Drive) -> None:
-        taken = found.did(EventKind.CONNECTED)
+        taken = taken_ns(found)
         if taken is None:
             return
         if is_shut_out(found):
-            self._shut_ns = min(self._shut_ns, taken.time_ns) if self._shut else taken.time_ns
+            self._shut_ns = min(self._shut_ns, taken) if self._shut else taken
             self._shut += 1
-        elif found.did(EventKind.HANDSHAKEN) is not None and taken.time_ns >= self._shut_ns:
+        elif found.did(EventKind.HANDSHAKEN) is not None and taken >= self._shut_ns:
             self._shut = 0  # what was open before says nothing of now
 
     async def _look_for_it(self, *, takes: bool) -> None:

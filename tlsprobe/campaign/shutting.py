@@ -16,11 +16,22 @@ IN_A_ROW = 5
 """So many connections that are ended alike, one after the other or in a run, are no accident."""
 
 
+def taken_ns(found: Drive) -> int | None:
+    """When the server, or its kernel, took a connection; None if it did not.
+
+    One that was reset before we had a look was taken, too.
+    """
+    reset = found.did(EventKind.RESET) is not None
+    taken = found.did(EventKind.CONNECTED) or (found.did(EventKind.CONNECT) if reset else None)
+    return None if taken is None else taken.time_ns
+
+
 def is_shut_out(found: Drive) -> bool:
     """Whether the server took a connection and ended it without a word, though TLS was to begin."""
     spoke = any(record.side is Side.SERVER for record in found.records)
     return (
-        found.stage is Stage.HANDSHAKE
+        found.stage in {Stage.CONNECT, Stage.HANDSHAKE}
+        and taken_ns(found) is not None
         and found.failure is not None
         and not (spoke or found.only_late)
     )
@@ -48,16 +59,16 @@ class ShutOuts:
 
     def see(self, found: Drive) -> None:
         """Take one more connection into account."""
-        taken = found.did(EventKind.CONNECTED)
+        taken = taken_ns(found)
         if taken is None:
             return
         if is_shut_out(found) or found.ended_early:
-            self._ended.append(taken.time_ns)
+            self._ended.append(taken)
         elif found.failure is not None:
             if found.only_late:
-                self._waiting.append(taken.time_ns)
+                self._waiting.append(taken)
         elif found.did(EventKind.HANDSHAKEN) is not None and (found.answered or not found.owed):
-            self._served.append(taken.time_ns)
+            self._served.append(taken)
 
     @property
     def at_times(self) -> bool:

@@ -199,6 +199,8 @@ class Connection:
                 await self._answer_to_syn()
         except OSError as error:
             self.refused = isinstance(error, ConnectionRefusedError)
+            if isinstance(error, ConnectionResetError):  # taken, and ended before we had a look
+                self.note(EventKind.RESET)
             self.give_up((error.strerror or str(error)).lower())
         self.client = client
         self.rtt = time.perf_counter() - begun
