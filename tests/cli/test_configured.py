@@ -122,6 +122,8 @@ def test_a_file_elsewhere_is_named_and_its_paths_are_its_own(
         ("trials = 0", "tlsprobe.toml:1: trials: write a whole number of at least 1"),
         ("concurrency = 600", "concurrency: write a whole number of at least 1 and at most 512"),
         ("rate = true", "rate: write a number, without quotes"),
+        ("rate = nan", "rate: write a number of at least 0.01"),
+        ("patience = inf", "patience: write a number of at least 0.1"),
         ("tls = 1.1", 'tls: write "1.2" or "1.3"'),
         ('fail-on = "always"', "fail-on: 'always' is not one of fail, warn, never"),
         ('resume = "x"', "resume: unknown key"),

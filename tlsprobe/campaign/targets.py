@@ -17,9 +17,9 @@ def parse_target(text: str, profile: Profile, name: str = "") -> Target:
     Raises UsageError.
     """
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?", text)
-    if match is None:
+    if match is None or not text.isprintable() or len(text.split()) > 1:
         hint = "write HOST:PORT, with an IPv6 address in brackets: [::1]:5432"
-        raise UsageError(f"cannot read the target '{text}'", hint)
+        raise UsageError(f"cannot read the target {text!r}", hint)
     host = match["v6"] or match["host"]
     port = int(match["port"] or profile.port)
     if not 0 < port < 2**16:

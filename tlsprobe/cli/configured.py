@@ -7,6 +7,7 @@ first: other commands take from it what is about servers and not about where rep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,7 +276,8 @@ def _number(value: object, kind: type[Any], least: float | None, most: float | N
     what = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         raise ValueError(f"write {what}, without quotes")
-    if not (least is None or value >= least) or not (most is None or value <= most):
+    fits = (least is None or value >= least) and (most is None or value <= most)
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
         from_ = "" if least is None else f" of at least {least:g}"
         raise ValueError(f"write {what}{from_}{'' if most is None else f' and at most {most:g}'}")
     return kind(value)

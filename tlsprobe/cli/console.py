@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -41,6 +42,13 @@ def one_of(words: tuple[str, ...]) -> Callable[[str | None], str | None]:
         return word
 
     return checked
+
+
+def finite(number: float | None) -> float | None:
+    """A check of an option that is a length of time or a rate: no bound keeps NaN out."""
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a number that one can count to.")
+    return number
 
 
 def complain(error: TlsprobeError) -> None:

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from tlsprobe.campaign.results import dated_folder, replace_file, unused, writing
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.cli.configured import configured_waivers
-from tlsprobe.cli.console import err, one_of, out
+from tlsprobe.cli.console import err, finite, one_of, out
 from tlsprobe.cli.exit_codes import print_waivers
 from tlsprobe.cli.fleet_reading import report, status
 from tlsprobe.cli.options import (
@@ -143,7 +143,7 @@ class FleetOptions:
     patience: PatienceOption = 5.0
     idle_limit: Annotated[
         float | None,
-        typer.Option(min=0.1, help="How long idle sequences wait, in seconds."),
+        typer.Option(min=0.1, callback=finite, help="How long idle sequences wait, in seconds."),
     ] = None
     connections: ConnectionsOption = None
     most: Annotated[
@@ -157,12 +157,18 @@ class FleetOptions:
     ] = None
     rate: Annotated[
         float | None,
-        typer.Option(min=0.01, help="New connections per second, of all targets together."),
+        typer.Option(
+            min=0.01,
+            callback=finite,
+            help="New connections per second, of all targets together.",
+        ),
     ] = None
     host_rate: Annotated[
         float,
         typer.Option(
-            min=0.01, help="New connections per second to one host; on loopback there is no limit."
+            min=0.01,
+            callback=finite,
+            help="New connections per second to one host; on loopback there is no limit.",
         ),
     ] = HOST_RATE
     allow: Annotated[

@@ -19,7 +19,7 @@ from tlsprobe.campaign.settings import Settings
 from tlsprobe.campaign.targets import guess_profile, parse_target
 from tlsprobe.catalogue import OPT_IN, lacks
 from tlsprobe.cli.configured import Asked, configured_fuzz
-from tlsprobe.cli.console import err, out
+from tlsprobe.cli.console import err, finite, out
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
     CaptureOptions,
@@ -110,7 +110,10 @@ class FuzzOptions:
         int, typer.Option(min=1, help="Maximum number of sequences, shrinking included.")
     ] = 1000
     time: Annotated[
-        float, typer.Option(min=1, help="Maximum run time in seconds, shrinking included.")
+        float,
+        typer.Option(
+            min=1, callback=finite, help="Maximum run time in seconds, shrinking included."
+        ),
     ] = 60.0
     seed: Annotated[
         int | None, typer.Option(help="Repeat the sequences of an earlier run, in the same order.")
@@ -132,6 +135,7 @@ class FuzzOptions:
         float | None,
         typer.Option(
             min=0.1,
+            callback=finite,
             help="The server's idle timeout in seconds, so that some pauses reach it. Default: from"
             " the profile, if --time allows for twenty of them.",
         ),

@@ -16,7 +16,7 @@ from tlsprobe.campaign.lab import VendorsMeasured, measure_vendors
 from tlsprobe.campaign.results import dated_folder
 from tlsprobe.campaign.settings import LabSettings
 from tlsprobe.cli.configured import configured_lab
-from tlsprobe.cli.console import err, out
+from tlsprobe.cli.console import err, finite, out
 from tlsprobe.cli.exit_codes import print_waivers
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
@@ -63,6 +63,7 @@ class LabOptions:
         float | None,
         typer.Option(
             min=0.1,
+            callback=finite,
             help="How long to wait for a server to end a connection, in seconds. Default: below its"
             " idle timeout.",
         ),
@@ -71,6 +72,7 @@ class LabOptions:
         float | None,
         typer.Option(
             min=0.1,
+            callback=finite,
             help="How long idle sequences wait, in seconds. Default: from the idle timeout.",
         ),
     ] = None

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from tlsprobe.cli.completing import profile_names
+from tlsprobe.cli.console import finite
 from tlsprobe.cli.panels import CAPTURE_PANEL, OUTPUT_PANEL, TARGET_PANEL, TLS_PANEL
 from tlsprobe.errors import UsageError
 from tlsprobe.model.target import Login, TlsIdentity, TlsVersion
@@ -34,6 +35,7 @@ RateOption = Annotated[
     float | None,
     typer.Option(
         min=0.01,
+        callback=finite,
         help="Maximum number of new connections per second. Default: 20, on loopback no limit.",
     ),
 ]
@@ -44,6 +46,7 @@ PatienceOption = Annotated[
     float,
     typer.Option(
         min=0.1,
+        callback=finite,
         help="How long to wait for the server to respond or to end a connection, in seconds.",
     ),
 ]

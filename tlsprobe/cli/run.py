@@ -19,7 +19,7 @@ from tlsprobe.campaign.settings import RunSettings, Settings, TargetSettings
 from tlsprobe.campaign.targets import guess_profile, parse_target
 from tlsprobe.cli.completing import sequence_names
 from tlsprobe.cli.configured import Asked, Configured, configured
-from tlsprobe.cli.console import complain, err, out
+from tlsprobe.cli.console import complain, err, finite, out
 from tlsprobe.cli.exit_codes import print_unmeasured, print_waivers, verdict_exit
 from tlsprobe.cli.machines import MachineOptions, write_report
 from tlsprobe.cli.options import (
@@ -103,6 +103,7 @@ class RunOptions:
         float | None,
         typer.Option(
             min=0.1,
+            callback=finite,
             help="How long idle sequences wait, in seconds. Default: from the profile, plus 10 %.",
         ),
     ] = None

@@ -172,8 +172,6 @@ def _target(entry: Entry, mistakes: list[str]) -> FleetTarget | None:
     address = good.pop("address", "").strip()
     if _has_halves((address, *map(str, good.values()), *labels, *labels.values())):
         wrong.append("it holds halves of characters, which are no text")
-    elif not address.isprintable() or len(address.split()) > 1:
-        wrong.append(f"cannot read the target '{address}'")
     elif address:
         try:
             parse_target(address, load_profile(good.get("profile", UNKNOWN)))
