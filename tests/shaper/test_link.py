@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from tests.children import child
-from tests.servers import GENEROUS_S, loopbacks
+from tests.servers import GENEROUS_S, cannot, loopbacks
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.trace import PathDid
 from tlsprobe.model.verbs import Treatment
@@ -171,6 +171,34 @@ def test_it_has_no_rights_and_ends_with_a_parent_that_is_killed() -> None:
         parent.kill()
     assert select.select([ended], [], [], GENEROUS_S)[0]
     os.close(ended)
+
+
+_TRIES = "from tlsprobe.shaper.link import why_not; print(why_not())"
+_READS = "+dac_read_search"
+"""Whoever runs the tests may have an interpreter that others cannot read."""
+
+
+@pytest.mark.parametrize(
+    ("rights", "said"),
+    [
+        ((), "CAP_NET_RAW and CAP_NET_ADMIN"),
+        (("+net_raw",), "CAP_NET_RAW and CAP_NET_ADMIN"),
+        (("+net_raw", "+net_admin"), "None"),
+    ],
+)
+def test_it_works_with_the_rights_that_it_names(rights: tuple[str, ...], said: str) -> None:
+    """The namespace of its own is one of users, too, where it may make no other."""
+    words = ",".join(("-all", _READS, *rights))
+    only = [f"--{name}={words}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *only]
+    if subprocess.run([*nobody, "unshare", "--user", "--net", "true"]).returncode:
+        cannot("users may not make namespaces here")
+    tried = subprocess.run(
+        [*nobody, sys.executable, "-c", _TRIES], capture_output=True, text=True, check=True
+    )
+    if rights == ("+net_raw",) and tried.stdout == "None\n":
+        return  # a kernel that lets everybody filter a TCP socket
+    assert said in tried.stdout
 
 
 def test_an_order_for_nobody_is_refused() -> None:

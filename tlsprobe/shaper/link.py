@@ -30,7 +30,7 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.trace import Shaped
 from tlsprobe.model.verbs import Treatment
 from tlsprobe.netns import inside
-from tlsprobe.shaper.process import INSIDE
+from tlsprobe.shaper.process import INSIDE, NEEDS
 from tlsprobe.shaper.protocol import LARGEST, Answer, Do, Order, Setup, read_answer, written
 from tlsprobe.sniff import bpf, route
 
@@ -98,6 +98,17 @@ class Shaper:
         size = len(route.packed(self._ours[0]))
         return Lane(self, made, (self._ours[0], port), (INSIDE[size][1], 0))
 
+    def try_port(self) -> None:
+        """See whether a port can be held so that nobody answers on it. Raises CannotMeasure.
+
+        Some kernels (6.18 is one) let nobody without CAP_NET_ADMIN filter a TCP socket.
+        """
+        try:
+            self._hold_port()
+        except OSError as error:
+            refused = isinstance(error, PermissionError)
+            raise _cannot(NEEDS if refused else error.strerror or str(error)) from error
+
     def _hold_port(self) -> socket.socket:
         """A port of the host's that nobody answers on."""
         family = socket.AF_INET6 if ":" in self._ours[0] else socket.AF_INET
@@ -155,6 +166,7 @@ async def open_shaper(
         await _ready(link)
         shaper = Shaper(link, ours, namespace, pid)
         try:
+            shaper.try_port()
             yield shaper
         finally:
             shaper.close()
@@ -185,8 +197,12 @@ async def _ready(link: socket.socket) -> None:
         else:
             failure = answer.failure
     if failure:
-        message = f"packets cannot be shaped on this machine: {failure}"
-        raise CannotMeasure(message, "run tlsprobe with sudo, where /dev/net/tun is")
+        raise _cannot(failure)
+
+
+def _cannot(why: str) -> CannotMeasure:
+    message = f"packets cannot be shaped on this machine: {why}"
+    return CannotMeasure(message, "run tlsprobe with sudo, where /dev/net/tun is")
 
 
 def _setup(server: SocketAddress, namespace: str, *, any_port: bool) -> tuple[Setup, SocketAddress]:

@@ -52,6 +52,7 @@ INSIDE = {4: ("198.18.0.1", "198.18.0.2"), 16: ("fd74:6c73::1", "fd74:6c73::2")}
 _DEVICE = b"tlsprobe"
 _BUFFER = 8 * 1024 * 1024
 _LARGEST_PACKET = 1 << 17
+_CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x4000_0000
 _TUNSETIFF = 0x4004_54CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
@@ -61,6 +62,9 @@ _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFMTU = 0x8916, 0x891C, 0x8922
 _IFF_UP = 0x1
 _ETHERTYPES = {4: bpf.IPV4, 16: bpf.IPV6}
 _SO_RCVBUFFORCE = 33
+
+NEEDS = "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN where users may make namespaces"
+"""What to say to whom the kernel refuses something of all this."""
 
 _MOST_WAIT_S, _POLL_S = 10.0, 0.001
 """How long the kernel may take for an address of IPv6, and how often it is asked."""
@@ -222,10 +226,10 @@ def _packets_from(setup: Setup, server: bytes) -> socket.socket:
 def _client_network(mtu: int, size: int) -> int:
     """Move into a network of its own, with one device; what reads and writes its packets.
 
-    Raises OSError.
+    Who may make none has one in a user namespace, where that is allowed. Raises OSError.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET) != 0:
+    if libc.unshare(_CLONE_NEWNET) != 0 and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"no network namespace can be made: {os.strerror(error)}")
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -298,7 +302,7 @@ def _explained(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no /dev/net/tun"
     if isinstance(error, PermissionError):
-        return "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN with a network namespace"
+        return NEEDS
     return error.strerror or str(error)
 
 
