@@ -191,7 +191,7 @@ def test_it_works_with_the_rights_that_it_names(rights: tuple[str, ...], said: s
     words = ",".join(("-all", _READS, *rights))
     only = [f"--{name}={words}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *only]
-    if subprocess.run([*nobody, "unshare", "--user", "--net", "true"]).returncode:
+    if subprocess.run([*nobody, "unshare", "--user", "--net", "true"], check=False).returncode:
         cannot("users may not make namespaces here")
     tried = subprocess.run(
         [*nobody, sys.executable, "-c", _TRIES], capture_output=True, text=True, check=True
