@@ -27,7 +27,7 @@ def deviations_section(run: Run) -> Iterator[Block]:
     if run.deviations is None:
         return
     compared = [one for one in run.deviations if one.change not in LACKING]
-    certain = [one for one in compared if one.certain]
+    certain = _certain(run)
     doubtful = [one for one in compared if not one.certain]
     yield Heading(2, f"{run.target.name}: {_headline(certain)}")
     if compared:
@@ -36,6 +36,15 @@ def deviations_section(run: Run) -> Iterator[Block]:
         cells = [_cell(one) for one in run.deviations if one.change is change]
         if cells:
             yield Paragraph(f"{what}: {'; '.join(cells)}")
+
+
+def changes_line(run: Run) -> str:
+    """How much changed since the baseline, in a sentence; empty without one."""
+    return "" if run.deviations is None else f"{_headline(_certain(run)).capitalize()}."
+
+
+def _certain(run: Run) -> list[Deviation]:
+    return [one for one in run.deviations or () if one.change not in LACKING and one.certain]
 
 
 def _headline(certain: Sequence[Deviation]) -> str:

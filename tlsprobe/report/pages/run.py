@@ -37,7 +37,7 @@ from tlsprobe.report.pages.behaviours import (
     verdict_section,
     verdicts_section,
 )
-from tlsprobe.report.pages.deviations import deviations_section
+from tlsprobe.report.pages.deviations import changes_line, deviations_section
 from tlsprobe.report.pages.findings import (
     example_blocks,
     examples_section,
@@ -134,7 +134,7 @@ def brief_page(run: Run, page: str = "") -> Page:
         *_brief_matrix(run),
         *deviations_section(run),
         *_last_lines(run, page),
-        Paragraph((Strong(verdict_of(run, found)),)),
+        Paragraph((Strong(" ".join(filter(None, (verdict_of(run, found), changes_line(run))))),)),
     )
 
 
