@@ -34,6 +34,7 @@ from tlsprobe.model.run import CaptureFacts, HostFacts, Tool
 from tlsprobe.model.target import Target
 from tlsprobe.model.trace import Side
 from tlsprobe.model.waiver import Waiver
+from tlsprobe.report.blocks import Ladder
 from tlsprobe.report.ci.fuzz_junit import render_fuzz_junit
 from tlsprobe.report.ci.github import github_lines
 from tlsprobe.report.ci.of_fuzz import counting, notices_of_fuzz
@@ -168,6 +169,18 @@ def test_the_page_claims_of_a_crowd_only_what_was_tried(
 ) -> None:
     failure = replace(FAILURE, together=together, confirmed=confirmed)
     assert said in words(on_terminal(fuzz_page(replace(RUN, failures=(failure,)))))
+
+
+def test_no_page_says_what_a_reader_got_where_our_own_path_kept_packets_back() -> None:
+    def drawn(failure: FuzzFailure) -> list[bool]:
+        blocks = fuzz_page(replace(RUN, failures=(failure,)))
+        return [block.in_order for block in blocks if isinstance(block, Ladder)]
+
+    shaped = replace(FAILURE, shaped=True)
+    assert (drawn(FAILURE), drawn(shaped)) == ([True], [False])
+    document = msgspec.json.decode(encode_fuzz(replace(RUN, failures=(shaped, FAILURE))))
+    assert [one.get("shaped") for one in document["failures"]] == [True, None]
+    jsonschema.validate(document, closed(fuzz_schema()))
 
 
 def test_the_page_says_which_failures_are_known() -> None:

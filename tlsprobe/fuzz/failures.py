@@ -84,6 +84,7 @@ def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
         kind_of_reset=suspect.kind.cause,
         level=str(RULES[violation.rule].level) if violation.rule in RULES else "",
         ladder=observed.ladder,
+        shaped=suspect.shortest.sequence.is_shaped,
         other=suspect.other.ladder if suspect.other is not None else (),
         target="" if PROPERTIES[violation.name].needs is Needs.TARGETS else target,
     )

@@ -72,9 +72,10 @@ class FuzzFailure:
     say of it. ``level`` is how binding the rule is, ``known``: a baseline has it. ``ends`` counts
     how its runs ended where they did not all end alike; ``other`` is the ladder of the one that it
     differs from. ``like`` is the number of an earlier failure that breaks the same rule in the same
-    way by another close, 0 if there is none. ``target`` says whose failure it is where two targets
-    were tried; empty where there is one, or it is a difference of the two. ``waived`` is the reason
-    why somebody accepts it, empty for none.
+    way by another close, 0 if there is none. ``shaped``: our own path treated its packets, and may
+    have given a reader less than the ladder shows. ``target`` says whose failure it is where two
+    targets were tried; empty where there is one, or it is a difference of the two. ``waived`` is
+    the reason why somebody accepts it, empty for none.
     """
 
     property: str
@@ -108,6 +109,7 @@ class FuzzFailure:
     target: str = ""
     waived: str = ""
     like: int = 0
+    shaped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,7 @@ def _failure(failure: dict[str, Any]) -> dict[str, Any]:
     kept |= {key: failure[key] for key in _MORE if failure[key] not in (None, [], {}, "")}
     if not failure["like"]:
         del kept["like"]
-    if failure["known"]:
-        kept["known"] = True
+    kept |= {name: True for name in ("known", "shaped") if failure[name]}
     for name in ("ladder", "other"):
         lines = [{k: v for k, v in line.items() if v is not None} for line in failure[name]]
         kept |= {name: lines} if lines or name == "ladder" else {}

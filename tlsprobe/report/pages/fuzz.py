@@ -113,11 +113,11 @@ def _failure(number: int, failure: FuzzFailure) -> Iterator[Block]:
     yield CodeBlock((failure.steps,))
     yield Fields(tuple(_facts(failure)))
     if failure.ladder:
-        yield Ladder(failure.ladder)
+        yield Ladder(failure.ladder, in_order=not failure.shaped)
     if failure.other:
         whose = "The other, whose close harms it" if failure.beside else _DIFFERS
         yield Heading(3, whose)
-        yield Ladder(failure.other)
+        yield Ladder(failure.other, in_order=not failure.shaped)
 
 
 def _facts(failure: FuzzFailure) -> Iterator[Field]:
