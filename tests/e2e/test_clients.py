@@ -81,7 +81,7 @@ def test_what_was_watched_is_recorded_and_judged_again(tmp_path: Path) -> None:
 
 # --- words ----------------------------------------------------------------------------------------
 
-FIN, RST, ACK = int(Flag.FIN), int(Flag.RST), int(Flag.ACK)
+FIN, RST, ACK = Flag.FIN, Flag.RST, Flag.ACK
 
 
 def segment(side: Side, flags: int, length: int = 0, start: int = 0) -> Segment:

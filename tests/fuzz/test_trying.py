@@ -27,7 +27,7 @@ from tlsprobe.model.trace import (
 from tlsprobe.model.trace import Trace as Seen
 
 
-def segment(start: int, length: int, flags: Flag = Flag.ACK) -> Segment:
+def segment(start: int, length: int, flags: int = Flag.ACK) -> Segment:
     return Segment(1, 1, Side.SERVER, int(flags), start, length, 0, 100, 64, 1, False)
 
 

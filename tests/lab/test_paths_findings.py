@@ -15,7 +15,7 @@ CLIENT: Endpoint = (bytes([10, 77, 1, 2]), 40_000)
 ROUTER: Endpoint = (bytes([10, 77, 2, 1]), 51_000)
 RENAMED: Endpoint = (bytes([10, 77, 2, 1]), 9_000)
 SERVER: Endpoint = (bytes([10, 77, 2, 2]), 5432)
-SYN, RST, ACK = int(Flag.SYN), int(Flag.RST), int(Flag.ACK)
+SYN, RST, ACK = Flag.SYN, Flag.RST, Flag.ACK
 CLIENT_NAME = "10.77.1.2:40000"
 
 Sent = tuple[Endpoint, Endpoint, int, int, int, int]

@@ -10,7 +10,7 @@ CLIENT: Endpoint = (bytes([10, 77, 1, 2]), 40_000)
 ROUTER: Endpoint = (bytes([10, 77, 2, 1]), 51_000)
 RENAMED: Endpoint = (bytes([10, 77, 2, 1]), 9_000)
 SERVER: Endpoint = (bytes([10, 77, 2, 2]), 443)
-SYN, RST, ACK = int(Flag.SYN), int(Flag.RST), int(Flag.ACK)
+SYN, RST, ACK = Flag.SYN, Flag.RST, Flag.ACK
 
 
 def packet(  # noqa: PLR0917 - the fields of a header, in its order

@@ -19,7 +19,7 @@ from tlsprobe.packets.packet import Endpoint, endpoints, receiver, reverse, text
 if TYPE_CHECKING:
     from tlsprobe.captures.columns import Columns
 
-_SYN, _ACK, _RST = int(Flag.SYN), int(Flag.ACK), int(Flag.RST)
+_SYN, _ACK, _RST = Flag.SYN, Flag.ACK, Flag.RST
 
 MOST_QUIET = 1_000
 """So many connections without a reset are listed, if they are asked for."""

@@ -6,7 +6,7 @@ from tlsprobe.model.causes import Remedy
 from tlsprobe.model.judgement import Reset
 from tlsprobe.model.trace import Flag, Segment, Trace
 
-_FIN = int(Flag.FIN)
+_FIN = Flag.FIN
 
 OVER = Remedy("Nobody: both sides had ended the connection before, and read to its end.", ())
 """Whom such a reset hurts, and what helps."""

@@ -61,7 +61,7 @@ _SEALED_ALERT = 31
 _HELLO_BYTES = 100
 _FLIGHT = 6
 _TICKET_BYTES = 100
-_SYN, _FIN_RST = int(Flag.SYN), int(Flag.FIN | Flag.RST)
+_SYN, _FIN_RST = Flag.SYN, Flag.FIN | Flag.RST
 _new = tuple.__new__  # the constructor takes longer than all the rest
 
 _VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", TLS13: "1.3"}

@@ -19,7 +19,7 @@ from tlsprobe.model.trace import RST_TEXT, Coverage, Flag, Segment, Side
 from tlsprobe.packets.packet import Endpoint, Packet, endpoints
 from tlsprobe.records.walk import RecordWalk
 
-_FIN, _SYN, _RST, _ACK = (int(flag) for flag in (Flag.FIN, Flag.SYN, Flag.RST, Flag.ACK))
+_FIN, _SYN, _RST, _ACK = Flag.FIN, Flag.SYN, Flag.RST, Flag.ACK
 _FIN_RST, _SYN_FIN = _FIN | _RST, _SYN | _FIN
 _SIDES = tuple(Side)
 _new = tuple.__new__

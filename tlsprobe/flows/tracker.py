@@ -17,7 +17,7 @@ from tlsprobe.flows.connection import Connection
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.packet import Packet, reverse
 
-_SYN = int(Flag.SYN)
+_SYN = Flag.SYN
 
 HELD = 200_000
 """So many segments are held over all connections; beyond, the longest silent are let go.

@@ -19,7 +19,7 @@ from tlsprobe.model.explanation import Trouble, TroubleKind
 from tlsprobe.model.trace import ALERTS, Flag, Record, RecordKind, Segment, Side, Trace
 
 _S = 10**9
-_FIN, _RST = int(Flag.FIN), int(Flag.RST)
+_FIN, _RST = Flag.FIN, Flag.RST
 
 TRIES = 3
 """So often the same thing must have been sent before it says that nothing answered."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from tlsprobe.model.trace import EventKind, Flag, Segment, Side, Trace
 
-_SYN, _ENDS = int(Flag.SYN), int(Flag.FIN | Flag.RST)
+_SYN, _ENDS = Flag.SYN, Flag.FIN | Flag.RST
 
 
 def unheeded_ends(trace: Trace) -> frozenset[int]:

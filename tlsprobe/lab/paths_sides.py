@@ -16,7 +16,7 @@ from tlsprobe.model.knowledge import NatEntry
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.packet import Endpoint, Packet, text
 
-_SYN, _RST, _FIN, _ACK = (int(flag) for flag in (Flag.SYN, Flag.RST, Flag.FIN, Flag.ACK))
+_SYN, _RST, _FIN, _ACK = Flag.SYN, Flag.RST, Flag.FIN, Flag.ACK
 _MASK = 0xFFFF_FFFF
 
 

@@ -22,7 +22,7 @@ from tlsprobe.model.trace import (
     Trace,
 )
 
-_FIN, _SYN, _RST = int(Flag.FIN), int(Flag.SYN), int(Flag.RST)
+_FIN, _SYN, _RST = Flag.FIN, Flag.SYN, Flag.RST
 _UNSEALED = frozenset({RecordKind.PLAIN, RecordKind.DATA})
 
 

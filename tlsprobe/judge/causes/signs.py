@@ -18,7 +18,7 @@ KNOWN_TIMERS = {
 }
 """Idle timers of things in between, in seconds, by the documentation of each."""
 
-_RST = int(Flag.RST)
+_RST = Flag.RST
 _TIMER_TOLERANCE = 0.03
 _FAR_NS = 1_000_000
 _LAST_WORDS = 64
