@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.campaign.test_again import planned
+from tests.campaign.test_again import IN_TIME, planned
 from tests.campaign.test_idle_silent import blamed, run
 from tests.judge.playbook import C, S, play, silence, step
 from tests.small_servers import SmallServer
@@ -25,7 +25,7 @@ from tlsprobe.campaign.presence import (
     STALLS_S,
     Presence,
 )
-from tlsprobe.campaign.shutting import IN_A_ROW
+from tlsprobe.campaign.shutting import IN_A_ROW, is_declined
 from tlsprobe.model.facts import Fact, GoneFact, PathFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.load import Load
@@ -300,6 +300,16 @@ def test_a_connection_that_was_reset_before_we_had_a_look_was_taken_and_shut_out
     assert server.told == [SLOWED]
     refused = replace(reset, events=events[:1], refused=True)
     assert shunned(*[refused] * IN_A_ROW) is None
+
+
+def test_who_says_that_there_are_too_many_is_asked_more_seldom() -> None:
+    """Postfix says 421 to whoever opens too many: the path was said to be dead in 13 cells."""
+    said = replace(TAKEN, stage=Stage.GREETING, failure="421 too many connections", mark=None)
+    said = replace(said, records=IN_TIME.drive.records)
+    server = Server([said, said, TAKEN]).sees(*[said] * IN_A_ROW)
+    assert server.told == [SLOWED]
+    assert is_declined(said)
+    assert not is_declined(TAKEN)
 
 
 def test_one_that_bans_us_for_good_is_left() -> None:

@@ -20,7 +20,7 @@ from tlsprobe.campaign.presence import EVERY_S, Presence
 from tlsprobe.campaign.reach import CHECK, Reached, rate_to
 from tlsprobe.campaign.repeats import PATH_TRIES
 from tlsprobe.campaign.settings import Settings, delay_of
-from tlsprobe.campaign.shutting import is_shut_out
+from tlsprobe.campaign.shutting import is_declined, is_shut_out
 from tlsprobe.campaign.spoiled import was_timed_out
 from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
@@ -196,7 +196,8 @@ class Driver:
 
         One that only took too long may have had a slow machine against it, and is tried again. Or
         others of ours: a server that shakes hands where it accepts serves nobody while one of our
-        connections that say nothing is next. One that a limit shut out is tried again, too.
+        connections that say nothing is next. One that a limit shut out is tried again, too; where
+        the server says that it declines, the path to it works.
         """
         alive: bool | None = False
         route = self._routes[TlsVersion(cell.tls)]
@@ -206,6 +207,9 @@ class Driver:
                 check, load = await self.gauge.driving(lambda: drive(route, CHECK))
             await self._forget(check)
             await self.presence.heard(check)
+            if is_declined(check):
+                alive = None
+                continue
             if is_shut_out(check) and self.presence.limits:
                 continue
             late = was_timed_out(check, load)

@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from tlsprobe.campaign.shutting import IN_A_ROW, is_shut_out, taken_ns
+from tlsprobe.campaign.shutting import IN_A_ROW, is_declined, is_shut_out, taken_ns
 from tlsprobe.model.trace import Drive, EventKind, Stage
 
 EVERY_S = 1.0
@@ -29,7 +29,7 @@ BANS_S = 60.0
 """Seconds that a server which ends each so has to serve again, while none of ours is open."""
 
 SLOWED = (
-    "the server ended connections without a word for some time, as one does that limits how many"
+    "the server ended connections before they began for some time, as one does that limits how many"
     " are opened, or that is full: opening fewer a second from then on"
 )
 """What is said of a server that shut us out, and served us again."""
@@ -140,7 +140,8 @@ class Presence:
     async def heard(self, found: Drive) -> None:
         """Take a connection to account only for how it was ended; wait where all are shut out."""
         self._count_shut(found)
-        if is_shut_out(found) and self._shut >= self._most_shut and self.is_there:
+        is_out = is_shut_out(found) or is_declined(found)
+        if is_out and self._shut >= self._most_shut and self.is_there:
             await self._wait_out()
 
     async def _wait_out(self) -> None:
@@ -154,7 +155,7 @@ class Presence:
             now = trio.current_time()
             if self._count_open():
                 lonely = now
-            if found.did(EventKind.HANDSHAKEN) is not None:
+            if found.did(EventKind.HANDSHAKEN) is not None and not is_declined(found):
                 break
             if now - lonely >= BANS_S:
                 self._bans = True
@@ -175,7 +176,7 @@ class Presence:
         taken = taken_ns(found)
         if taken is None:
             return
-        if is_shut_out(found):
+        if is_shut_out(found) or is_declined(found):
             self._shut_ns = min(self._shut_ns, taken) if self._shut else taken
             self._shut += 1
         elif found.did(EventKind.HANDSHAKEN) is not None and taken >= self._shut_ns:

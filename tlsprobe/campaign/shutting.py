@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import inf
 
-from tlsprobe.model.trace import ALERTS, Drive, EventKind, Side, Stage
+from tlsprobe.model.trace import ALERTS, MESSAGES, Drive, EventKind, Side, Stage
 
 IN_A_ROW = 5
 """So many connections that are ended alike, one after the other or in a run, are no accident."""
@@ -35,6 +35,15 @@ def is_shut_out(found: Drive) -> bool:
         and found.failure is not None
         and not (spoke or found.only_late)
     )
+
+
+def is_declined(found: Drive) -> bool:
+    """Whether the server said that it does not serve a connection, as SMTP does with 421.
+
+    The path to it works: it was heard.
+    """
+    said = (r for r in found.records if r.side is Side.SERVER and r.kind in MESSAGES)
+    return found.stage is Stage.GREETING and found.failure is not None and any(said)
 
 
 def is_unheard(found: Drive) -> bool:

@@ -104,7 +104,7 @@ BEHIND = "the server is blamed for an end only where more than the end itself sa
 
 
 SHUNS = (
-    "from some time on the server ended each connection without a word, as one that bans us does"
+    "from some time on the server ended each connection before it began, as one that bans us does"
 )
 """Why there is no answer where a server shuts out whoever opened many connections."""
 
