@@ -5,6 +5,7 @@ from __future__ import annotations
 from tlsprobe.judge.behind_alert import unasked
 from tlsprobe.judge.closing import FIN, RST, before
 from tlsprobe.judge.rules.rule import Answer, Rule, RuleInput, kind_of
+from tlsprobe.judge.unsent import may_have_dropped
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.judgement import DataEnd, Level, Result, TlsEnd
 from tlsprobe.model.knowledge import AlertAlone
@@ -12,6 +13,10 @@ from tlsprobe.model.trace import CLOSING_REMARKS, RecordKind, Side
 
 _WARNING = 1
 _USER_CANCELED = 90
+_DROPPED = (
+    "the server's side ended with an RST and no alert; bytes of its were not acknowledged then, so"
+    " that its kernel may have held an alert back and dropped it"
+)
 
 
 def _notify(given: RuleInput) -> Answer:
@@ -26,6 +31,8 @@ def _notify(given: RuleInput) -> Answer:
         return Result.PASS, "the server sent close_notify before it ended its write side"
     if given.axes.tls is TlsEnd.ALERT and given.sent_error_alert:
         return Result.PASS, "the server sent an error alert before it ended its write side"
+    if may_have_dropped(given.trace, end):
+        return Result.INFO, _DROPPED
     what = "no alert" if given.axes.tls is TlsEnd.SILENT else "a warning alert only"
     if not given.finished:
         return (
@@ -52,9 +59,7 @@ def _tls12_answer(given: RuleInput) -> Answer:
     end = given.closing.server_end
     warned = given.axes.tls is TlsEnd.ALERT and not given.sent_error_alert
     if given.axes.tls is TlsEnd.SILENT or warned:
-        how = f"with {kind_of(end)} alone" if end else "with nothing at all"
-        behind = " behind a warning" if warned else ""
-        return Result.FAIL, f"our close_notify was answered {how}{behind}, not with a close_notify"
+        return _unanswered(given, " behind a warning" if warned else "")
     if end is None and any(said.kind in CLOSING_REMARKS for said in given.trace.drive.remarks):
         # Its response ended the connection. Whoever begins a close need not end it at once.
         return Result.INFO, "the server's close_notify may belong to its response, not answer ours"
@@ -63,6 +68,15 @@ def _tls12_answer(given: RuleInput) -> Answer:
     if given.axes.tls is TlsEnd.ALERT:
         return Result.PASS, "our close_notify was answered with an error alert and the end"
     return Result.PASS, "our close_notify was answered with a close_notify and the end"
+
+
+def _unanswered(given: RuleInput, behind: str) -> Answer:
+    """Our close_notify without one of the server's; ``behind`` which of its words that was."""
+    end = given.closing.server_end
+    if may_have_dropped(given.trace, end):
+        return Result.INFO, _DROPPED
+    how = f"with {kind_of(end)} alone" if end else "with nothing at all"
+    return Result.FAIL, f"our close_notify was answered {how}{behind}, not with a close_notify"
 
 
 def _tls13_notify(given: RuleInput) -> Answer:
