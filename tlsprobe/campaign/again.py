@@ -82,10 +82,12 @@ class Measuring(Protocol):
 class Crowd:
     """That the server has no room for all our connections, and what shows it.
 
-    ``for_good``: it goes on as if they were still there.
+    ``beside``: how many were open where it showed. ``for_good``: it goes on as if they were still
+    there.
     """
 
     because: str
+    beside: int
     for_good: bool = False
 
 
@@ -107,7 +109,7 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
                 f" --connections {fewer}"
             )
             return
-        most, few = max(1, most // STEP_DOWN), 1
+        most, few = max(1, min(most // STEP_DOWN, crowd.beside - 1)), 1
         run.limit(most)
         run.note(CrowdedFact(most, crowd.because))
         run.warn(f"{crowd.because}: measuring again with at most {most} open")
@@ -139,7 +141,8 @@ async def _crowded(
     for unserved, away in first_of.items():
         if better(away.judged, (await run.alone(away)).judged):
             does = "leaves connections waiting" if unserved else "turns connections away"
-            return Crowd(f"the server {does} while {away.most} of ours are open")
+            because = f"the server {does} while {away.most} of ours are open"
+            return Crowd(because, away.most)
     hasty = hasty_timer(seen, expected_s)
     if hasty is None or hasty.idle_s is None:
         return None
@@ -158,11 +161,13 @@ async def _crowded(
     if recovers:
         return Crowd(
             f"the server's idle timeout is {hasty.idle_s:.2f} s while {hasty.most} connections of"
-            f" ours are open, alone {_idle(alone[-1], 'it is', 'it waits longer than we do')}"
+            f" ours are open, alone {_idle(alone[-1], 'it is', 'it waits longer than we do')}",
+            hasty.most,
         )
     return Crowd(
         "the server's idle timeout stays short once there were many connections of ours, also for"
         f" one alone: {_idle(alone[-1])}, where the first {_idle(first, 'had', 'outwaited us')}",
+        hasty.most,
         for_good=True,
     )
 
