@@ -263,7 +263,7 @@ class _Parser:
             hint = f"{_list(TREATABLE, 'or')} can be"
             self.fail(f"the path cannot {treatment} '{step.verb}'", token, hint)
         if step.verb is Verb.FIN and treatment not in FIN_TREATMENTS:
-            self.fail(f"a FIN is no bytes: the path cannot {treatment} it", first)
+            self.fail(f"a FIN has no bytes: '{treatment}' is nothing to do to it", first)
         return replace(step, treatment=treatment, count=count)
 
     def treatment(self) -> tuple[Treatment | None, int]:
