@@ -82,7 +82,7 @@ def shown(
         bar.judged(sum(waits.values()))
 
     def warned(text: str) -> None:
-        progress.note(f"warning: {text}")
+        progress.note(f"{name}: warning: {text}")
 
     return Watcher(plans.append, planned, judged, progressed, warned)
 
