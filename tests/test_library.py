@@ -120,6 +120,8 @@ def test_awaited_in_another_loop_it_says_what_to_call() -> None:
     [
         ({"trials": 0}, "trials is 0"),
         ({"patience": 0}, "patience is 0"),
+        ({"patience": float("inf")}, "patience is inf"),
+        ({"rate": float("nan")}, "rate is nan"),
         ({"tls": ["1.1"]}, "tls '1.1' is not one of 1.2, 1.3"),
         ({"capture": "x"}, "capture 'x' is not one of"),
         ({"profile": "nope"}, "there is no profile 'nope'"),

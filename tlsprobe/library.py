@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import wraps
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, ParamSpec, TypeVar
@@ -176,7 +177,7 @@ def _at_least(name: str, value: int, least: int) -> int:
 
 
 def _more_than_0(name: str, value: float) -> float:
-    if not value > 0:
+    if not 0 < value < inf:
         raise UsageError(f"{name} is {value}", "give a number greater than 0")
     return value
 
