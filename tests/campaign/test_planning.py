@@ -105,7 +105,7 @@ def test_patience_never_shortens_a_run(names: list[str], trials: int, idle: floa
     assert 0 < plan.seconds <= patient(plan)
 
 
-LOOKS = 4 + 3
+LOOKS = 5 + 3
 """Whether the server has room for us, and whether the path is alive with nothing else open."""
 
 
@@ -114,7 +114,7 @@ def test_what_may_come_on_top_is_bounded() -> None:
     plan = planned("abort")
     assert plan.connections == 2 + 3 + 1
     assert plan.with_repeats == plan.connections + 2 * 3 + 2 + LOOKS
-    assert plan.if_crowded == plan.with_repeats + 3 * (3 + 3 + 4)  # with 8, 2, 1 open
+    assert plan.if_crowded == plan.with_repeats + 3 * (3 + 3 + 5)  # with 8, 2, 1 open
 
 
 def test_each_control_that_may_be_wanted_is_counted_once() -> None:

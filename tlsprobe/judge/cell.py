@@ -18,6 +18,7 @@ from tlsprobe.model.judgement import (
     Confidence,
     Doubt,
     Judgement,
+    Outcome,
     Provoked,
     Reader,
     Reset,
@@ -41,6 +42,9 @@ from tlsprobe.model.trace import Side
 _SEVERITY = (Result.ERROR, Result.FAIL, Result.WARN, Result.INFO, Result.PASS)
 _NOT_MEASURED = "interrupted before the first trial had ended"
 _DIED = "right afterwards no connection worked: a server that is down breaks no rule of closing"
+_KEPT_OPEN = (
+    "the server kept the connection open as long as we waited, and did nothing that a rule is about"
+)
 _DOUBTS = {
     Doubt.CAPTURE_ENDED: "the capture had ended by then",
     Doubt.PACKETS_DROPPED: "the capture dropped packets",
@@ -160,7 +164,15 @@ def _verdict(
     silent = all(j.doubt is not None for j in said)
     if not results & {Result.FAIL, Result.WARN} and any(j.unsettled for j in said):
         return Verdict.INCONCLUSIVE
+    if _is_unanswered(said, findings):
+        return Verdict.INCONCLUSIVE
     return Verdict(next(worst, Verdict.INCONCLUSIVE if silent else Verdict.PASS))
+
+
+def _is_unanswered(said: list[Judgement], findings: tuple[Finding, ...]) -> bool:
+    """Whether we waited in vain for anything that the server does: waiting is not passing."""
+    told = any(RULES[finding.rule].of_server for finding in findings)
+    return not told and all(judgement.outcome is Outcome.OPEN for judgement in said)
 
 
 def _is_error(judgement: Judgement) -> bool:
@@ -182,7 +194,8 @@ def _reason(measured: MeasuredCell, verdict: Verdict, findings: tuple[Finding, .
     else:
         found = _doubts(judged)
     if not found:
-        return _DIED
+        said = [trial.judgement for trial in judged]
+        return _KEPT_OPEN if _is_unanswered(said, findings) else _DIED
     ((why, count),) = found[:1]
     alike = count == len(judged) and (
         verdict is Verdict.ERROR or all(_is_silent(t) for t in judged)
