@@ -74,6 +74,7 @@ def ran(command: str, *, cwd: Path, **more: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_behind_standard_output_is_an_error_in_a_line(tmp_path: Path) -> None:
     done = ran("tlsprobe rules > /dev/full", cwd=tmp_path)
     said = "error: cannot write to standard output: No space left on device"
@@ -82,17 +83,20 @@ def test_a_full_disk_behind_standard_output_is_an_error_in_a_line(tmp_path: Path
     assert "ignored" not in done.stderr
 
 
+@pytest.mark.slow
 def test_notes_that_nobody_can_take_are_lost_alone(tmp_path: Path) -> None:
     done = ran("tlsprobe explain nowhere.pcap 2> /dev/full", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_leads_nowhere(closed: str, tmp_path: Path) -> None:
     done = ran(f"tlsprobe rules {closed}", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_closed_stream_gives_its_number_to_no_file_of_ours(tmp_path: Path) -> None:
     held = Path(__file__).parents[1] / "data" / "judged" / "rude"
     done = ran(f"tlsprobe matrix --out m.txt {held} >&- 2>&-", cwd=tmp_path)
@@ -100,6 +104,7 @@ def test_a_closed_stream_gives_its_number_to_no_file_of_ours(tmp_path: Path) -> 
     assert (tmp_path / "m.txt").read_text().startswith("How ")
 
 
+@pytest.mark.slow
 def test_in_github_actions_a_file_cannot_give_the_runner_commands(tmp_path: Path) -> None:
     name = "x\n::error::pwned"
     done = ran(f"tlsprobe explain '{name}'", cwd=tmp_path, GITHUB_ACTIONS="true")

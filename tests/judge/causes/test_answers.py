@@ -55,6 +55,17 @@ def test_nor_does_it_in_somebody_elses_capture(lines: tuple[Line, ...]) -> None:
     assert left_unread(why(bystander(*lines, GIVE_UP)), ALERT)
 
 
+@pytest.mark.parametrize("alert", [C.notify(), C.alert(42), C.data(ALERT)])
+def test_what_a_bystander_saw_behind_what_may_be_an_alert_is_not_taken_for_a_goodbye(
+    alert: Act,
+) -> None:
+    """In TLS 1.3 an alert shows by its size alone; behind one nobody reads on."""
+    reset = why(bystander(C.request(), S.response(), alert, C.data(), S.notify(), GIVE_UP))
+    assert left_unread(reset, MESSAGE)
+    told = bystander(C.request(), S.response(), C.data(), alert, S.notify(), GIVE_UP)
+    assert left_unread(why(told), ALERT)  # the message before it asked for the end
+
+
 def test_a_response_in_part_answers_its_own_request_alone() -> None:
     lines = (C.goodbye(asks=True) + C.request(), S.partial(), GIVE_UP)
     assert left_unread(why(play(*lines)), MESSAGE)

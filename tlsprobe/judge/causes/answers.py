@@ -199,16 +199,22 @@ def _ended_to(notice: Record, own: list[Segment], peers: list[Record], answered:
     """How far a stranger's close_notify answers, when its last data answered up to ``answered``.
 
     To a close_notify alone it is the answer. With a message before that, the message asked for
-    the end (the protocol's goodbye), and what came behind it need not have been read.
+    the end (the protocol's goodbye), and what came behind it need not have been read: nobody reads
+    on behind an alert that ends TLS, and any of the peer's may be one.
     """
     known = next((s.ack or 0 for s in own if s.end >= notice.end), 0)
     heard = [r for r in peers if answered < r.end <= known]
-    messages = [r.end for r in heard if not notifies(r)]
+    messages = list(takewhile(lambda r: not _may_be_alert(r), heard))
     if messages:
-        return max(messages)
+        return messages[-1].end
     if heard and _answers(notice, heard[0].end, own):
         return heard[0].end
     return answered
+
+
+def _may_be_alert(record: Record) -> bool:
+    """Whether it is an alert, or what has the size of one, whose type nobody sees in TLS 1.3."""
+    return record.kind in ALERTS or record.end - record.start in ALERT_SIZES
 
 
 def notifies(record: Record) -> bool:
