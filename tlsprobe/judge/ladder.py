@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
+from operator import itemgetter
+from typing import TypeVar
 
 from tlsprobe.judge.closing import LETTERS, Closing
 from tlsprobe.model.judgement import LadderLine, Reset
@@ -24,11 +27,19 @@ def ladder_of(
     mark = trace.drive.mark
     if mark is None:
         return ()
-    wire = _wire(trace, closing, resets, also)
-    lines = tuple(wire if trace.segments else _told(trace, closing))
-    if len(lines) > MAX_LINES:
-        return lines[: MAX_LINES // 2] + lines[-MAX_LINES // 2 :]
-    return lines
+    if trace.segments:
+        return tuple(_wire(trace, closing, resets, also))
+    return tuple(_ends_of(tuple(_told(trace, closing))))
+
+
+_T = TypeVar("_T")
+
+
+def _ends_of(lines: Sequence[_T]) -> Sequence[_T]:
+    """As many as a ladder has, from both ends."""
+    if len(lines) <= MAX_LINES:
+        return lines
+    return [*lines[: MAX_LINES // 2], *lines[-MAX_LINES // 2 :]]
 
 
 def _wire(
@@ -37,35 +48,46 @@ def _wire(
     mark = trace.drive.mark
     assert mark is not None
     floor = {Side.CLIENT: mark.client, Side.SERVER: mark.server}
+    told = [
+        at
+        for at, s in enumerate(trace.segments)
+        if s.number in also
+        or (not s.syn and (s.rst or s.fin or (s.length and s.end > floor[s.side])))
+    ]
+    shown = frozenset(_ends_of(told))
     seen: dict[Side, list[tuple[int, int]]] = {side: [] for side in Side}
     letters: defaultdict[int | None, str] = defaultdict(str)
     for wire_event in closing.wire_events:
         letters[wire_event.packet] += wire_event.letter
     causes = {reset.packet: reset for reset in resets}
-    for segment in trace.segments:
-        loaded = segment.length and segment.end > floor[segment.side]
-        speaks = not segment.syn and (segment.rst or segment.fin or loaded)
-        fresh = _fresh(seen[segment.side], segment)
+    for at, segment in enumerate(trace.segments):
+        runs = seen[segment.side]
+        if at in shown:
+            letter = letters[segment.number]
+            said = letter.upper() if segment.side is Side.CLIENT else letter
+            text = _text(trace, segment, _fresh(runs, segment), causes.get(segment.number))
+            time_us = (segment.time_ns - mark.time_ns) / 1000
+            yield LadderLine(time_us, segment.side, said, text, segment.number)
         if segment.length and not segment.rst:
-            seen[segment.side].append((segment.start, segment.end))
-        if not speaks and segment.number not in also:
-            continue
-        told = letters[segment.number]
-        said = told.upper() if segment.side is Side.CLIENT else told
-        text = _text(trace, segment, fresh, causes.get(segment.number))
-        time_us = (segment.time_ns - mark.time_ns) / 1000
-        yield LadderLine(time_us, segment.side, said, text, segment.number)
+            _bring(runs, segment.start, segment.end)
 
 
-def _fresh(seen: list[tuple[int, int]], segment: Segment) -> int:
+def _bring(runs: list[tuple[int, int]], start: int, end: int) -> None:
+    """Add offsets to those that were brought: runs in their order, with a gap between each two."""
+    first = bisect_left(runs, start, key=itemgetter(1))
+    behind = bisect_right(runs, end, key=itemgetter(0))
+    if first < behind:
+        start, end = min(start, runs[first][0]), max(end, runs[behind - 1][1])
+    runs[first:behind] = [(start, end)]
+
+
+def _fresh(runs: list[tuple[int, int]], segment: Segment) -> int:
     """The first offset of a segment that no packet before it brought; its end if all were there.
 
     Packets come out of order, too: what is behind others in the stream may be new all the same.
     """
-    offset = segment.start
-    for start, end in sorted(seen):
-        if start <= offset < end:
-            offset = end
+    at = bisect_right(runs, segment.start, key=itemgetter(0)) - 1
+    offset = max(segment.start, runs[at][1]) if at >= 0 else segment.start
     return min(offset, segment.end)
 
 
