@@ -15,7 +15,6 @@ from tlsprobe.campaign.reading import (
     fact_of,
     holds_results,
     read_results,
-    results_in,
     runs_in,
 )
 from tlsprobe.campaign.reading_many import results_below
@@ -44,6 +43,11 @@ def kept(tmp_path: Path, run: Run) -> Path:
     facts.close()
     keep_summary(folder, folder, run, TYPED)
     return folder
+
+
+def results_in(place: Path) -> list[tuple[Path, Run]]:
+    (found,) = results_below([place], lambda _: None)
+    return found
 
 
 @pytest.mark.slow

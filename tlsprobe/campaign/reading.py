@@ -31,34 +31,19 @@ def read_results(place: Path) -> Run:
     return read_run(place.parent if place.name == FACTS_FILE else place)
 
 
-def results_in(place: Path) -> list[tuple[Path, Run]]:
-    """The run in a folder, or the runs in the folders below it, each with its own folder.
-
-    Raises UsageError where there is none.
-    """
-    found = places_in(place)
-    return [(one if one.is_dir() else one.parent, read_results(one)) for one in found]
-
-
-def places_in(place: Path) -> list[Path]:
-    """What `read_results` is to read for a place: itself, or the results folders below it.
-
-    Raises UsageError where there is none.
-    """
-    found = results_at(place)
-    if not found and (place / FACTS_FILE).exists():
-        raise _untold(place / FACTS_FILE)
-    if not found:
-        hint = "give folders that 'tlsprobe run', 'demo' or 'lab' wrote"
-        raise UsageError(f"{place} holds no {RUN_FILE} and no facts, nor does a folder in it", hint)
-    return found
-
-
 def results_at(place: Path) -> list[Path]:
-    """The same, none where there is none."""
+    """What `read_results` is to read for a place: itself, or the results folders below it."""
     if not place.is_dir() or holds_results(place):
         return [place]
     return [folder for folder in _folders(place) if holds_results(folder)]
+
+
+def nothing_at(place: Path) -> UsageError:
+    """What is missing where there are no results."""
+    if (place / FACTS_FILE).exists():
+        return _untold(place / FACTS_FILE)
+    hint = "give folders that 'tlsprobe run', 'demo' or 'lab' wrote"
+    return UsageError(f"{place} holds no {RUN_FILE} and no facts, nor does a folder in it", hint)
 
 
 def runs_in(folder: Path) -> dict[str, Run]:

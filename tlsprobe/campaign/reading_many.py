@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
-from tlsprobe.campaign.reading import places_in, read_results, results_at
+from tlsprobe.campaign.reading import nothing_at, read_results, results_at
 from tlsprobe.model.run import Run
 from tlsprobe.report.document import RUN_FILE
 from tlsprobe.report.plurals import counted
@@ -36,7 +36,7 @@ def results_below(
     """
     found = [results_at(place) for place in places]
     if places and not any(found):
-        places_in(places[0])  # which says what is missing
+        raise nothing_at(places[0])
     for place in (place for place, below in zip(places, found, strict=True) if not below):
         tell(f"warning: {place} holds no results, and is left out")
     runs = iter(_read([one for below in found for one in below], tell))
