@@ -115,8 +115,8 @@ class Driver:
 
     def _slow(self) -> None:
         """Open half as many a second: the server limits them, and shut us out."""
-        halved = SLOWED if self.rate is None else self.rate / 2
-        self.rate = halved if self.rate is None else min(self.rate, max(SLOWEST, halved))
+        rate = self.rate
+        self.rate = SLOWED if rate is None else min(rate, max(SLOWEST, rate / 2))
         self._pace.slow_to(self.rate)
 
     def is_spoken(self, cell: CellPlan) -> bool:

@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from tlsprobe.campaign.shutting import IN_A_ROW, is_declined, is_shut_out, taken_ns
+from tlsprobe.campaign.shutting import IN_A_ROW, is_declined, is_kept_out, taken_ns
 from tlsprobe.model.trace import Drive, EventKind, Stage
 
 EVERY_S = 1.0
@@ -140,8 +140,7 @@ class Presence:
     async def heard(self, found: Drive) -> None:
         """Take a connection to account only for how it was ended; wait where all are shut out."""
         self._count_shut(found)
-        is_out = is_shut_out(found) or is_declined(found)
-        if is_out and self._shut >= self._most_shut and self.is_there:
+        if is_kept_out(found) and self._shut >= self._most_shut and self.is_there:
             await self._wait_out()
 
     async def _wait_out(self) -> None:
@@ -176,7 +175,7 @@ class Presence:
         taken = taken_ns(found)
         if taken is None:
             return
-        if is_shut_out(found) or is_declined(found):
+        if is_kept_out(found):
             self._shut_ns = min(self._shut_ns, taken) if self._shut else taken
             self._shut += 1
         elif found.did(EventKind.HANDSHAKEN) is not None and taken >= self._shut_ns:

@@ -46,6 +46,11 @@ def is_declined(found: Drive) -> bool:
     return found.stage is Stage.GREETING and found.failure is not None and any(said)
 
 
+def is_kept_out(found: Drive) -> bool:
+    """Whether a connection was one too many for the server, with or without a word."""
+    return is_shut_out(found) or is_declined(found)
+
+
 def is_unheard(found: Drive) -> bool:
     """Whether the server said nothing behind the opening, and ended it or let us give up.
 
@@ -58,19 +63,29 @@ def is_unheard(found: Drive) -> bool:
     return over and all(record.kind in ALERTS for record in theirs)
 
 
+_Span = tuple[float, float]
+
+
 class ShutOuts:
-    """When a server shut us out, by the connections of a run: each is shown with its own time."""
+    """When a server shut us out, by the connections of a run: each is shown with its own time.
+
+    Many trials are asked about between two that are shown, so that the spans in which it served
+    nobody are kept, each without its ends: of those that it ended, and of those that it left
+    waiting. None where these are too few for an accident, or it served no others behind the first.
+    """
 
     def __init__(self) -> None:
         self._ended: list[int] = []
         self._waiting: list[int] = []
         self._served: list[int] = []
+        self._spans: tuple[_Span | None, _Span | None] | None = None
 
     def see(self, found: Drive) -> None:
         """Take one more connection into account."""
         taken = taken_ns(found)
         if taken is None:
             return
+        self._spans = None
         if is_shut_out(found) or found.ended_early:
             self._ended.append(taken)
         elif found.failure is not None:
@@ -82,27 +97,32 @@ class ShutOuts:
     @property
     def at_times(self) -> bool:
         """Whether it ended too many for an accident, and served others behind the first."""
-        return self._are_some(self._ended)
+        return self._unserved()[0] is not None
 
     @property
     def were_seen(self) -> bool:
         """Whether it ended, or left waiting, too many for an accident, and served others."""
-        return self.at_times or self._are_some(self._waiting)
+        return any(self._unserved())
 
-    def may_have_met(self, taken_ns: int) -> bool:
+    def may_have_met(self, time_ns: int) -> bool:
         """Whether a connection that was taken then came while it may not have been served.
 
         That is from the last one that was served before to the first one that was again.
         """
-        return any(
-            self._are_some(unserved) and self._is_among(unserved, taken_ns)
-            for unserved in (self._ended, self._waiting)
-        )
+        return any(span[0] < time_ns < span[1] for span in self._unserved() if span)
 
-    def _are_some(self, unserved: list[int]) -> bool:
-        return len(unserved) >= IN_A_ROW and max(self._served, default=0) > min(unserved)
+    def _unserved(self) -> tuple[_Span | None, _Span | None]:
+        if self._spans is None:
+            self._spans = self._span(self._ended), self._span(self._waiting)
+        return self._spans
 
-    def _is_among(self, unserved: list[int], taken_ns: int) -> bool:
-        before = max((one for one in self._served if one < min(unserved)), default=0)
-        behind = min((one for one in self._served if one > max(unserved)), default=inf)
-        return before < taken_ns < behind
+    def _span(self, unserved: list[int]) -> _Span | None:
+        """From the last that was served before these to the first that was again."""
+        if len(unserved) < IN_A_ROW:
+            return None
+        first, last = min(unserved), max(unserved)
+        if max(self._served, default=0) <= first:
+            return None
+        before = max((one for one in self._served if one < first), default=0)
+        behind = min((one for one in self._served if one > last), default=inf)
+        return before, behind

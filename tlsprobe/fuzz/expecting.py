@@ -25,10 +25,8 @@ def not_found(
 
     ``seen`` is what showed and was not confirmed: nobody says of that that it did not show.
     """
-    found, shown = (
-        tuple(failures),
-        {(one.property, plain_rule(one.rule), one.target) for one in seen},
-    )
+    found = tuple(failures)
+    shown = {(one.property, plain_rule(one.rule), one.target) for one in seen}
     for known in expect:
         if (known.property, plain_rule(known.rule), known.target) in shown:
             continue
