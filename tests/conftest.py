@@ -63,6 +63,7 @@ HERE = Path(__file__).parent
 LONG = (
     HERE / "report" / "test_committed_results.py",
     HERE / "e2e" / "test_reference.py",
+    HERE / "e2e" / "test_demo.py",
     *(HERE / name for name in ("e2e", "campaign", "docs")),
 )
 """What takes longest, and so comes first: whoever is done with it takes what is short."""
