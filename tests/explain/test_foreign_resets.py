@@ -418,3 +418,49 @@ def test_the_kernel_tells_what_a_capture_at_one_end_does_not(
     assert told.capture is not None
     assert ("in between" not in told.capture) is is_near
     assert "tcp_send_reset" in told.capture
+
+
+# --- before the connection, and no answer to its SYN ----------------------------------------------
+
+
+def missed(ack: int | None, talk: Talk | None = None) -> Talk:
+    """An RST that comes to a SYN and does not acknowledge it."""
+    flags = RST if ack is None else RST | ACK
+    return (talk or Talk().c(SYN)).s(flags, seq=0, ack=ack, window=0, ip_id=0)
+
+
+@pytest.mark.parametrize("ack", [77_777, 1000, 1002, None])
+def test_a_client_that_connects_takes_no_rst_that_does_not_acknowledge_its_syn(
+    ack: int | None,
+) -> None:
+    """It was called a deliberate abort, with ECONNRESET for the reader."""
+    flow = flow_of(missed(ack))
+    told = only(flow)
+    assert (told.reset.cause, told.reset.confidence, told.harm) == (
+        Cause.UNKNOWN,
+        LOW,
+        Harm.UNCLEAR,
+    )
+    assert (told.trigger, told.reset.provoked) == (1, Provoked.SYN)
+    assert (flow.reader, reader_of(flow)) == (
+        Reader.TIMEOUT,
+        "nothing: no connection had come about",
+    )
+    assert "nothing of the client follows" in " ".join(told.reset.evidence)
+    assert "deliberate" not in render_markdown(explain_page(explained(missed(ack))))
+
+
+def test_one_that_sends_its_syn_again_was_not_hurt() -> None:
+    talk = missed(77_777)
+    talk.seqs[0] -= 1
+    told = only(flow_of(talk.wait(1).c(SYN)))
+    assert (told.reset.cause, told.reset.heeded, told.harm) == (Cause.UNKNOWN, False, Harm.NOBODY)
+    assert "SYN again after 1.0 s (packet 3)" in " ".join(told.reset.evidence)
+    assert told.remedy is not None and "went on trying" in told.remedy.hurts
+
+
+@pytest.mark.parametrize("ack", [1001, 1006])
+def test_a_syn_with_data_is_refused_by_an_rst_that_acknowledges_any_of_it(ack: int) -> None:
+    """TCP Fast Open: what covers the SYN is taken, with or without its data."""
+    told = only(flow_of(missed(ack, Talk().c(SYN, b"hello"))))
+    assert (told.reset.cause, told.reset.heeded, told.trigger) == (Cause.REFUSED, True, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tlsprobe.judge.unheeded import unheeded_ends
+from tlsprobe.judge.unheeded import is_asked_again, missed_syn, unheeded_ends
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.judgement import Provoked, Reset
 from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Trace
@@ -38,10 +38,17 @@ def with_provocation(trace: Trace, resets: tuple[Reset, ...]) -> tuple[Reset, ..
             reset,
             provoked=_provoked(trace, by_number.get(reset.trigger or 0)),
             after_idle=_after_idle(trace, reset),
-            heeded=reset.packet not in unheeded,
+            heeded=reset.packet not in unheeded or _may_have_ended(trace, by_number[reset.packet]),
         )
         for reset in resets
     )
+
+
+def _may_have_ended(trace: Trace, rst: Segment) -> bool:
+    """Whether it met a SYN that need not heed it, and nothing shows that its sender went on."""
+    prior = [s for s in trace.segments if s.number < rst.number]
+    syn = missed_syn(rst, prior)
+    return syn is not None and not is_asked_again(rst, syn, trace.segments)
 
 
 def _provoked(trace: Trace, trigger: Segment | None) -> Provoked | None:

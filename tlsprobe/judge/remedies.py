@@ -51,7 +51,7 @@ def situation_of(
 def remedy_of(situation: Situation) -> Remedy:
     """Whom such a reset hurts, and what helps."""
     if not situation.heeded:
-        return _UNHEEDED
+        return _MISSED_SYN if _met_a_syn(situation) else _UNHEEDED
     choose = _ROWS.get((situation.cause, situation.side))
     chosen = None if choose is None else choose(situation)
     return chosen or situation.cause.remedy(situation.side)
@@ -87,15 +87,22 @@ _OVERTOOK = (
     " as one that loses a packet does, and the reader got ECONNRESET."
 )
 
-_UNHEEDED = Remedy(
-    "Nobody: its receiver went on, and the connection with it.",
-    (
-        Advice(
-            Party.PATH,
-            "look for what injects packets: capture on both sides of each hop, and see where this"
-            " RST, or the packet that it answers, is born.",
-        ),
-    ),
+_INJECTED = Advice(
+    Party.PATH,
+    "look for what injects packets: capture on both sides of each hop, and see where this RST, or"
+    " the packet that it answers, is born.",
+)
+
+_UNHEEDED = Remedy("Nobody: its receiver went on, and the connection with it.", (_INJECTED,))
+
+_MISSED_SYN = Remedy(
+    "Nobody: who still connects drops such an RST, and this one went on trying.", (_INJECTED,)
+)
+
+_MAY_HAVE_MISSED_SYN = Remedy(
+    "Unclear: who still connects is to drop such an RST and go on, and the capture does not show"
+    " whether it did.",
+    (_INJECTED,),
 )
 
 _BEHIND_RESET = Remedy(
@@ -255,6 +262,14 @@ def _no_state(situation: Situation) -> Remedy | None:
     return Remedy(hurts, general.advice)
 
 
+def _met_a_syn(situation: Situation) -> bool:
+    return situation.cause is Cause.UNKNOWN and situation.provoked is Provoked.SYN
+
+
+def _unknown(situation: Situation) -> Remedy | None:
+    return _MAY_HAVE_MISSED_SYN if _met_a_syn(situation) else None
+
+
 # --- the client's resets --------------------------------------------------------------------------
 
 
@@ -314,6 +329,7 @@ _ROWS: dict[tuple[Cause, Side], Callable[[Situation], Remedy | None]] = {
     (Cause.DELIBERATE, Side.SERVER): _deliberate,
     (Cause.NO_STATE, Side.SERVER): _no_state,
     (Cause.NO_STATE, Side.CLIENT): _no_state,
+    (Cause.UNKNOWN, Side.SERVER): _unknown,
     (Cause.UNREAD_AT_CLOSE, Side.CLIENT): _clients_unread,
     (Cause.DATA_AFTER_CLOSE, Side.CLIENT): _clients_data_after_close,
 }

@@ -4,9 +4,14 @@ Somebody on the way may send one in the name of an end. Where its numbers do not
 drops it and goes on (RFC 9293 sections 3.5.3 and 3.10.7.4), which its later acknowledgements prove,
 or of our own side what it goes on to send: who was reset has no socket to send from. Linux's SYN
 proxy makes such RSTs of a server's: it leaves their numbers as they were.
+
+Who still waits for a SYN-ACK takes no RST but one that acknowledges its SYN (section 3.10.7.3), and
+drops any other whatever comes later.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 from tlsprobe.model.trace import EventKind, Flag, Segment, Side, Trace
 
@@ -24,12 +29,34 @@ def unheeded_ends(trace: Trace) -> frozenset[int]:
             for at, segment in ends
             if (
                 _went_on(segment, segments[:at], segments[at + 1 :])
+                or missed_syn(segment, segments[:at]) is not None
                 or _is_ignored_by_us(segment, trace, at)
                 if segment.rst
                 else at < opened.get(segment.side, at)  # who asks for it afterwards, or takes it
             )
         ]
     )
+
+
+def missed_syn(rst: Segment, prior: Sequence[Segment]) -> Segment | None:
+    """The SYN that waited for an answer while an RST came that does not acknowledge it."""
+    if any(s.syn and s.side is rst.side for s in prior):
+        return None
+    asked = [s for s in prior if s.side is rst.side.peer and not s.rst]
+    if not asked or not all(s.syn and s.ack is None for s in asked):
+        return None
+    syn = asked[-1]
+    return None if acknowledges_syn(rst, syn) else syn
+
+
+def acknowledges_syn(rst: Segment, syn: Segment) -> bool:
+    """Whether it acknowledges the SYN, with or without the data that this may bring."""
+    return rst.ack is not None and syn.start < rst.ack <= syn.behind
+
+
+def is_asked_again(rst: Segment, syn: Segment, later: Iterable[Segment]) -> bool:
+    """Whether who had sent the SYN sent it once more behind the RST, or had its connection."""
+    return any(s.side is syn.side and not s.rst and s.number > rst.number for s in later)
 
 
 def _went_on(rst: Segment, prior: tuple[Segment, ...], later: tuple[Segment, ...]) -> bool:

@@ -343,7 +343,7 @@ class Cause(StrEnum):
                 "Unclear: the packets do not show why it was sent.",
                 (Advice(Party.ANYBODY, "Capture nearer to the client."),),
             ),
-            alike=("middlebox", "deliberate-abort"),
+            alike=("middlebox", "deliberate-abort", "refused"),
         ),
     )
 

@@ -18,7 +18,7 @@ from tlsprobe.model.explanation import (
     InputFacts,
     Tally,
 )
-from tlsprobe.model.judgement import Provoked, Reader
+from tlsprobe.model.judgement import Provoked, Reader, Reset
 from tlsprobe.model.trace import Side
 
 _SERVERS = "the server's: "
@@ -37,10 +37,20 @@ def reader_of(flow: ExplainedFlow) -> str:
     first = flow.resets[0].reset if flow.resets else None
     if first is not None and first.cause is Cause.REFUSED:
         return "ECONNREFUSED: there was no connection to read from"
+    if first is not None and _missed_syn(first) and flow.signature == _LONE_RST:
+        return "nothing: no connection had come about"
     if first is None or first.side is Side.SERVER or flow.reader is Reader.EOF:
         return READERS[flow.reader]
     got = READERS[Reader.RESET if first.before_fin else Reader.EOF]
     return f"{_SERVERS}{got}{_CLIENT_GONE}"
+
+
+_LONE_RST = "r"
+
+
+def _missed_syn(reset: Reset) -> bool:
+    """Whether it is none that a SYN waits for: that connects on."""
+    return reset.cause is Cause.UNKNOWN and reset.provoked is Provoked.SYN
 
 
 HURTS_SHORT = {

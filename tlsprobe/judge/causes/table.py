@@ -14,6 +14,7 @@ from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.causes.signs import foreign_signs, goes_on_sending, idle_timer, inferred
 from tlsprobe.judge.causes.trigger import is_probe
+from tlsprobe.judge.unheeded import acknowledges_syn, missed_syn
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.trace import EventKind, Segment
@@ -69,7 +70,7 @@ def _refused(context: ResetContext) -> Diagnosis | None:
 
 def _answers(context: ResetContext, syn: Segment) -> bool:
     """Whether it is the first word to a SYN, and no SYN-ACK went before that the capture lacks."""
-    if context.passive or syn.ack is not None or context.rst.ack != syn.end + 1:
+    if syn.ack is not None or not acknowledges_syn(context.rst, syn):
         return False
     since = (s for s in context.prior if s.side is syn.side and s.number > syn.number)
     taken = any(s.ack is not None and not s.rst for s in since)
@@ -111,6 +112,16 @@ def _is_disowned(context: ResetContext) -> bool:
     Without a FIN, a bare RST may be that of another host to which a single packet strayed.
     """
     return goes_on_sending(context) and (not context.passive or context.fin is not None)
+
+
+def _missed_syn(context: ResetContext) -> Diagnosis | None:
+    """It came to a SYN and does not acknowledge it: no answer that a client takes, nor an abort."""
+    syn = missed_syn(context.rst, context.prior)
+    if syn is None:
+        return None
+    evidence = tuple(wording.missed_syn(context, syn))
+    left = Cause.MIDDLEBOX, Cause.REFUSED
+    return Diagnosis(Cause.UNKNOWN, Confidence.LOW, evidence, left)
 
 
 def _echo(context: ResetContext) -> Diagnosis | None:
@@ -527,6 +538,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _refused,
     _half_open,
     _middlebox,
+    _missed_syn,
     _again,
     _behind_our_forged_rst,
     _echo,

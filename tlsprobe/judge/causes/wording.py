@@ -75,6 +75,27 @@ def refused_and_accepted(context: ResetContext, syn: Segment, accepted: Segment)
     )
 
 
+def missed_syn(context: ResetContext, syn: Segment) -> Iterator[str]:
+    """It came to a SYN, whose sender has no use for it."""
+    rst = context.rst
+    lacks = "has no ACK flag" if rst.ack is None else "acknowledges something else"
+    yield (
+        f"packet {rst.number} follows the SYN in packet {syn.number} and {lacks}: who waits for a"
+        " SYN-ACK drops such an RST (RFC 9293 section 3.10.7.3)"
+    )
+    after = next((s for s in context.later if s.side is syn.side and not s.rst), None)
+    if after is None:
+        yield (
+            f"nothing of the {syn.side} follows: the capture does not show whether it waited on or"
+            " gave its SYN up"
+        )
+    elif after.syn:
+        waited = _seconds((after.time_ns - syn.time_ns) / 1e9)
+        yield f"the {syn.side} sends its SYN again after {waited} (packet {after.number})"
+    else:
+        yield f"the {syn.side} goes on (packet {after.number})"
+
+
 def half_open(context: ResetContext, trigger: Segment) -> str:
     """No socket wanted the SYN-ACK."""
     return (
