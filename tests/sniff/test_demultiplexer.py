@@ -299,3 +299,33 @@ def test_syn_of_another_number_is_another_connection_even_if_the_first_goes_on()
     demultiplexer.file(arrivals(*frames(talk)[:begun], syn, *frames(talk)[begun:]))
     flow = demultiplexer.take(CLIENT, 0, 1_000_000 + 1500)
     assert (facts(flow.segments), flow.coverage) == (said(talk), Coverage.WHOLE)
+
+
+def test_under_other_addresses_a_connection_is_known_by_our_port_where_nat_is_known() -> None:
+    # The server's packets have the socket's addresses and ours do not, as on loopback.
+    real = (HOST, SERVER[1] + 1)
+    whole_talk = whole()
+    seen = [
+        frame.replace(SERVER[1].to_bytes(2, "big"), real[1].to_bytes(2, "big"), 1)
+        if segment.side is C
+        else frame
+        for segment, frame in zip(whole_talk.sent, frames(whole_talk), strict=True)
+    ]
+    for translated in (True, False):
+        demultiplexer = Demultiplexer(SERVER, translated=translated)
+        demultiplexer.expect(CLIENT)
+        demultiplexer.file(arrivals(*seen))
+        flow = demultiplexer.take(CLIENT)
+        assert (flow.coverage is Coverage.WHOLE) is translated
+        assert (facts(flow.segments) == said(whole_talk)) is translated
+        assert demultiplexer.servers_met == ({real} if translated else set())
+
+
+def test_a_port_is_not_known_under_other_addresses_once_its_connection_was_taken() -> None:
+    demultiplexer = Demultiplexer((HOST, SERVER[1] + 1), translated=True)
+    demultiplexer.expect(CLIENT)
+    demultiplexer.file(arrivals(*frames(whole())))
+    assert demultiplexer.take(CLIENT).coverage is Coverage.WHOLE
+    demultiplexer.file(arrivals(*frames(whole())))
+    assert demultiplexer.take(CLIENT) == NOTHING
+    assert demultiplexer.others == len(frames(whole()))

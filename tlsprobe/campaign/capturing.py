@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tlsprobe.campaign.settings import Settings
@@ -25,6 +25,29 @@ async def capturing(
 
     Raises CannotMeasure and UsageError as `open_capture` does.
     """
+    async with _captured(settings, host, port, warned) as capture:
+        yield capture
+
+
+def following(led_to: Collection[str]) -> Capturing:
+    """The same where NAT on this machine takes the connections to servers at these addresses."""
+
+    def captured(
+        settings: Settings, host: str, port: int | None, warned: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[Capture]:
+        return _captured(settings, host, port, warned, led_to if port is not None else ())
+
+    return captured
+
+
+@asynccontextmanager
+async def _captured(
+    settings: Settings,
+    host: str,
+    port: int | None,
+    warned: Callable[[str], None],
+    led_to: Collection[str] = (),
+) -> AsyncIterator[Capture]:
     async with open_capture(
         settings.capture,
         host,
@@ -33,6 +56,8 @@ async def capturing(
         interface=settings.interface,
         pcapng=settings.pcapng,
         namespace=settings.namespace,
+        led_to=led_to,
+        ours=settings.ports,
     ) as capture:
         if capture.warning:
             warned(capture.warning)

@@ -14,12 +14,15 @@ from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.drive.forwarders import Seen, forwarder, sockets_at
 from tlsprobe.drive.script import Route, drive
+from tlsprobe.drive.sockets import Endpoint, is_own
 from tlsprobe.drive.tcp import Address, SocketAddress
+from tlsprobe.drive.translation import Translated, translation
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
 from tlsprobe.model.protocols import UNKNOWN
-from tlsprobe.model.target import Target, TlsVersion, goes_to, is_loopback
+from tlsprobe.model.target import Target, TlsVersion, endpoint, goes_to, is_loopback
 from tlsprobe.model.trace import Drive, RecordKind, Side, Stage
+from tlsprobe.netns import inside
 from tlsprobe.protocols import Conversations
 from tlsprobe.tls import TlsContext, client_context
 
@@ -37,7 +40,8 @@ class Reached:
     """An address that answers, a route for each version that works, a failure for each other.
 
     ``server_says`` is what the server calls itself, empty if nothing; ``checks`` are the
-    connections that it took. ``behind`` says which program on this machine passes them on, or may.
+    connections that it took. ``behind`` says which program on this machine passes them on, or may;
+    ``translated`` are the ends that its kernel's NAT gave them instead of ours, where it did.
     """
 
     address: Address
@@ -46,6 +50,18 @@ class Reached:
     server_says: str = ""
     checks: tuple[Drive, ...] = ()
     behind: str = ""
+    translated: tuple[Translated, ...] = ()
+
+    @property
+    def is_renumbered(self) -> bool:
+        """Whether that NAT changes our ports as well, by which connections would be known."""
+        ours = {check.client[1] for check in self.checks if check.client}
+        return any(one.client[1] not in ours for one in self.translated)
+
+    @property
+    def led_to(self) -> tuple[str, ...]:
+        """The addresses that NAT on this machine takes the connections to."""
+        return tuple(dict.fromkeys(one.server[0] for one in self.translated))
 
     @property
     def is_near(self) -> bool:
@@ -126,12 +142,12 @@ async def _try(
     reached = Reached(address, {}, {})
     for version, smallest in template.items():
         route = smallest
-        found, behind = await _check(route, pace)
-        reached = replace(reached, checks=(*reached.checks, found))
+        found, behind, led = await _check(route, pace)
+        reached = _noted(reached, found, led)
         if version is TlsVersion.TLS13 and _finds_nothing_in_common(found):
             route = replace(smallest, tls=with_large_shares(version))
-            found, behind = await _check(route, pace)
-            reached = replace(reached, checks=(*reached.checks, found))
+            found, behind, led = await _check(route, pace)
+            reached = _noted(reached, found, led)
         if not reached.server_says:
             reached = replace(reached, server_says=found.server_says)
         reached = replace(reached, behind=reached.behind or behind)
@@ -147,9 +163,16 @@ async def _try(
     return replace(reached, routes=routes)
 
 
-async def _check(route: Route, pace: Pace) -> tuple[Drive, str]:
-    """One orderly connection in its turn, and which program on this machine passed it on, if any.
+def _noted(reached: Reached, found: Drive, led: Translated | None) -> Reached:
+    """The same with one more connection."""
+    translated = reached.translated if led is None else (*reached.translated, led)
+    return replace(reached, checks=(*reached.checks, found), translated=translated)
 
+
+async def _check(route: Route, pace: Pace) -> tuple[Drive, str, Translated | None]:
+    """One orderly connection in its turn, and what on this machine passed it on, if anything.
+
+    That is a program, in words, or NAT in the kernel: the ends that it gave the connection.
     Whoever looks at sockets takes their time for it: the turn comes behind that.
     """
     before, after = sockets_at(route.server, route.namespace), Seen((), {})
@@ -160,8 +183,17 @@ async def _check(route: Route, pace: Pace) -> tuple[Drive, str]:
         after = sockets_at(route.server, route.namespace)
 
     found = await drive(route, CHECK, opened=opened)
-    behind = forwarder(before, after, found.client, found.server) if found.client else ""
-    return found, behind
+    if found.client is None:
+        return found, "", None
+    led = translation(found.client, found.server, route.namespace)
+    if led is not None and not _is_own(led.server, route.namespace):
+        return found, f"{endpoint(*led.server)} is not on this machine", led
+    return found, forwarder(before, after, found.client, found.server, led), led
+
+
+def _is_own(server: Endpoint, namespace: str) -> bool:
+    with inside(namespace):
+        return is_own(server[0])
 
 
 def _finds_nothing_in_common(found: Drive) -> bool:

@@ -9,14 +9,14 @@ and what an earlier run left unfinished is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import inf
 
 import trio
 
 from tlsprobe.campaign.again import calm, room_unseen, uncrowd
-from tlsprobe.campaign.capturing import Capturing, capturing
+from tlsprobe.campaign.capturing import Capturing, capturing, following
 from tlsprobe.campaign.controls import controls_for, vouchers
 from tlsprobe.campaign.driver import Driver, Ended
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
@@ -84,7 +84,8 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     )
     host, port = numeric(reached.address)
     captured = None if is_commanded(converse) else port
-    async with capture_with(settings, host, captured, watcher.warned) as capture:
+    opened = following(reached.led_to) if reached.led_to else capture_with
+    async with opened(settings, host, captured, watcher.warned) as capture:
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts
         campaign = _Campaign(
@@ -101,6 +102,20 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
 
 BEHIND = "the server is blamed for an end only where more than the end itself says that it made it"
 """What is told of a run whose connections a program on this machine passes on, or may."""
+
+
+def translation_note(reached: Reached) -> str:
+    """What NAT on this machine does to the connections, and whether they can be followed."""
+    servers = ", ".join(dict.fromkeys(endpoint(*one.server) for one in reached.translated))
+    told = f"NAT on this machine (a rule of nft or iptables) takes the connections to {servers}"
+    lost = ", from other ports of ours as well: what cannot be followed is inconclusive"
+    return told + (lost if reached.is_renumbered else "")
+
+
+def by_turns(servers: Collection[tuple[str, int]]) -> str:
+    """What is not known where NAT spreads the connections over several servers."""
+    names = ", ".join(endpoint(*server) for server in servers)
+    return f"the connections went to {names} by turns: what is said may hold for one of them alone"
 
 
 SHUNS = (
@@ -155,6 +170,8 @@ class _Campaign:
         address = endpoint(*numeric(self.reached.address))
         refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
         self.note(ReachedFact(address, refused, self.reached.server_says))
+        if self.reached.translated:
+            self.warn(translation_note(self.reached))
         if self.reached.behind:
             self.warn(f"{self.reached.behind}; {BEHIND}")
         self.note(PlanFact(tuple(map(_planned, plans))))
@@ -479,6 +496,8 @@ class _Campaign:
         """The campaign's last answer: every trial judged with all that is known by now."""
         for fact in self.watcher.witnessed():
             self.note(fact)
+        if len(self.capture.servers_met) > 1:
+            self.warn(by_turns(self.capture.servers_met))
         self.judgement.catch_up(self.facts.read)
         measured = self.answer(interrupted)
         self.note(EndFact(measured.capture, interrupted, measured.notes))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsprobe.drive.sockets import Endpoint, TcpSocket, is_own, tcp_sockets
+from tlsprobe.drive.translation import Translated
 from tlsprobe.model.target import endpoint
 from tlsprobe.netns import inside
 
@@ -80,16 +81,24 @@ def sockets_at(server: Endpoint, namespace: str = "") -> Seen:
             sockets = tcp_sockets() if is_own(server[0]) else ()
     except OSError:
         return Seen((), {})
-    taken = any(one.local == server and one.remote[1] for one in sockets)
+    taken = any(server in {one.local, one.remote} and one.remote[1] for one in sockets)
     return Seen(sockets, _holders({one.inode for one in sockets} - {0}) if taken else {})
 
 
-def forwarder(before: Seen, after: Seen, client: Endpoint, server: Endpoint) -> str:
+def forwarder(
+    before: Seen,
+    after: Seen,
+    client: Endpoint,
+    server: Endpoint,
+    led: Translated | None = None,
+) -> str:
     """Which program passes our connection on, and to where, in words; empty if none is known to.
 
     ``before`` was seen before the connection was opened, ``after`` when it had been answered.
+    ``led`` are the ends that the kernel's NAT gave it in place of ours.
     """
     ours = _between(after.sockets, client, server)
+    client, server = (led.client, led.server) if led else (client, server)
     theirs = _between(after.sockets, server, client)
     if ours is None:
         return ""

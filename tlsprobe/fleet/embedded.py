@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import trio
 
@@ -20,9 +19,7 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.fleet.guard import Guard
 from tlsprobe.fleet.orders import Ended, Lag, Lost, Order, Stop, Word, packed, words
 from tlsprobe.model.target import Ports
-
-_LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_USUAL_PORTS = Ports(32768, 60999)
+from tlsprobe.sniff.route import local_ports
 
 SOON_S = 0.05
 """Seconds between two looks at whether a process has come in the place of one that died."""
@@ -173,15 +170,6 @@ async def _ended(process: trio.Process) -> None:
         return
     process.kill()
     await process.wait()
-
-
-def local_ports() -> Ports:
-    """The ports that the kernel gives out by itself."""
-    try:
-        first, last = _LOCAL_PORTS.read_text().split()
-        return Ports(int(first), int(last))
-    except (OSError, ValueError):
-        return _USUAL_PORTS
 
 
 def split(ports: Ports, parts: int) -> list[Ports]:

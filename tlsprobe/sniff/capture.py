@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from tlsprobe.captures.pcapng_writer import Writer, put_secrets_first
 from tlsprobe.errors import CannotMeasure, UsageError, cannot_write
 from tlsprobe.flows.connection import NOTHING, Flow
 from tlsprobe.model.run import CaptureFacts
+from tlsprobe.model.target import Ports
 from tlsprobe.netns import inside
 from tlsprobe.packets.packet import Endpoint, host_text
 from tlsprobe.sniff import route
@@ -118,6 +119,12 @@ class Capture:
         """Why nothing is captured any more."""
         return self._backend.broken if self._backend else None
 
+    @property
+    def servers_met(self) -> tuple[tuple[str, int], ...]:
+        """Those that NAT on this machine took the connections to, so far."""
+        met = sorted(self._demultiplexer.servers_met)
+        return tuple((host_text(address), port) for address, port in met)
+
     def expect(self, client: tuple[str, int], port: int | None = None) -> None:
         """Keeps the packets of this client from now on. Call it before the next await.
 
@@ -202,6 +209,8 @@ async def open_capture(
     interface: str | None = None,
     pcapng: Path | None = None,
     namespace: str = "",
+    led_to: Collection[str] = (),
+    ours: Ports | None = None,
 ) -> AsyncIterator[Capture]:
     """Captures TCP between this machine and ``host`` (an address, as it will be connected to).
 
@@ -209,13 +218,18 @@ async def open_capture(
 
     ``namespace`` is the network namespace in which that happens, empty for our own.
 
+    ``led_to`` are the addresses of the servers that this machine's NAT takes the connections to,
+    if it does. They are followed there by our own ports, which are ``ours`` (None: any).
+
     ``choice`` is one of `CHOICES`; ``auto`` takes the first that works. With ``pcapng``, expected
     frames are also written there. Raises CannotMeasure when the chosen backend cannot be had,
     or none at all and ``require``; UsageError for an interface that does not exist.
     """
     candidates = candidates_for(choice)
-    demultiplexer = Demultiplexer((route.packed(host), port or 0))
+    demultiplexer = Demultiplexer((route.packed(host), port or 0), translated=bool(led_to))
     where, trouble = where_to(interface, host, port, namespace) if candidates else (None, None)
+    if where is not None and led_to:
+        where, trouble = behind_nat(where, interface, led_to, ours)
     backend: Backend | None = None
     reasons = [trouble] if trouble else []
     if where is not None:
@@ -248,6 +262,21 @@ def where_to(
         except OSError as error:
             return None, f"no route to {host} ({error.strerror or error})"
     return Where(found, address, port, namespace), None
+
+
+def behind_nat(
+    where: Where, interface: str | None, led_to: Collection[str], ours: Ports | None
+) -> tuple[Where | None, str | None]:
+    """The same where NAT takes the connections to these addresses: on the way to them."""
+    with inside(where.namespace):
+        found, ports = where.interface, ours or route.local_ports()
+        if interface is None:
+            try:
+                names = {route.interface_to(address) for address in led_to}
+                found = route.describe(names.pop() if len(names) == 1 else route.EVERY)
+            except OSError as error:
+                return None, f"no route to {', '.join(led_to)} ({error.strerror or error})"
+    return Where(found, None, None, where.namespace, ports), None
 
 
 def described(interface: str) -> Interface:

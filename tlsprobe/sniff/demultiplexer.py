@@ -109,12 +109,14 @@ class Demultiplexer:
     """All expected connections to one server.
 
     ``kept`` counts the frames filed, ``others`` those of connections nobody announced,
-    ``last_ns`` is the time of the latest frame seen.
+    ``last_ns`` is the time of the latest frame seen. ``translated``: NAT on this machine gives
+    packets other addresses than the sockets have; ``servers_met`` are those that they went to.
     """
 
-    def __init__(self, server: Endpoint, link: int = ETHERNET) -> None:
+    def __init__(self, server: Endpoint, link: int = ETHERNET, *, translated: bool = False) -> None:
         self.server = server
         self.link = link
+        self.servers_met: set[Endpoint] = set()
         self.writer: Writer | None = None
         self.kept = 0
         self.others = 0
@@ -124,6 +126,8 @@ class Demultiplexer:
         self._everyone = False
         self._ways: dict[bytes, tuple[_Port, int]] = {}
         self._former: dict[bytes, Pair] = {}
+        self._translated: dict[int, bytes] | None = {} if translated else None
+        self._seen_as: dict[bytes, list[bytes]] = {}
 
     def expect(self, client: Endpoint, port: int | None = None) -> None:
         """From now on packets of this port are kept, until `take` was called as often.
@@ -136,6 +140,8 @@ class Demultiplexer:
             pair = self._former.pop(there) if there in self._former else Pair(there)
             known = self._ways[there] = _Port(pair), 0
             self._ways[reverse(there)] = known[0], 1
+            if self._translated is not None:
+                self._translated[client[1]] = there
         known[0].expected += 1
 
     def expect_everyone(self) -> None:
@@ -168,6 +174,7 @@ class Demultiplexer:
         if ours.expected <= 0:
             del self._ways[there], self._ways[reverse(there)]
             self._remember(there, ours.pair)
+            self._forget_translation(there, client[1])
         return flow
 
     def take_everyone(self) -> list[tuple[Endpoint, Flow]]:
@@ -213,7 +220,9 @@ class Demultiplexer:
             writer.flush()
 
     def _met(self, key: bytes) -> tuple[_Port, int] | None:
-        """A port that nobody announced, where everyone is expected."""
+        """A port that nobody announced, where everyone is expected, or one by another name."""
+        if self._translated and key:
+            return self._under_other_addresses(key)
         if not self._everyone or not key:
             return None
         source, destination = endpoints(key)
@@ -221,3 +230,27 @@ class Demultiplexer:
             return None
         self.expect(source if destination == self.server else destination)
         return self._ways.get(key)
+
+    def _under_other_addresses(self, key: bytes) -> tuple[_Port, int] | None:
+        """The announced connection whose addresses NAT has changed: its port of ours has stayed.
+
+        Of the two directions one alone may have other addresses than the socket (on loopback).
+        """
+        assert self._translated is not None
+        source, destination = endpoints(key)
+        there, way, server = self._translated.get(source[1]), 0, destination
+        if there is None:
+            there, way, server = self._translated.get(destination[1]), 1, source
+        if there is None:
+            return None
+        if server != self.server:
+            self.servers_met.add(server)
+        known = self._ways[key] = self._ways[there][0], way
+        self._seen_as.setdefault(there, []).append(key)
+        return known
+
+    def _forget_translation(self, there: bytes, port: int) -> None:
+        if self._translated is not None:
+            self._translated.pop(port, None)
+            for key in self._seen_as.pop(there, ()):
+                self._ways.pop(key, None)

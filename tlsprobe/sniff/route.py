@@ -14,8 +14,10 @@ import os
 import socket
 import struct
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+from tlsprobe.model.target import Ports
 from tlsprobe.packets import frames
 from tlsprobe.sniff.bpf import LOOPBACK_INDEX
 
@@ -40,6 +42,9 @@ _LINK_TYPES = {
     65534: frames.RAW,  # ARPHRD_NONE: tun devices, WireGuard
 }
 
+
+_LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUAL_PORTS = Ports(32768, 60999)
 
 EVERY = "any"
 """Stands for all interfaces at once, as with tcpdump."""
@@ -81,6 +86,15 @@ def interface_to(address: str) -> str:
     if scope:
         return socket.if_indextoname(int(scope)) if scope.isdigit() else scope
     return socket.if_indextoname(_ask(packed(address)))
+
+
+def local_ports() -> Ports:
+    """The ports that the kernel gives out by itself, in this thread's namespace."""
+    try:
+        first, last = _LOCAL_PORTS.read_text(encoding="ascii").split()
+        return Ports(int(first), int(last))
+    except (OSError, ValueError):
+        return _USUAL_PORTS
 
 
 def describe(name: str) -> Interface:
