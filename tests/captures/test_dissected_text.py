@@ -123,6 +123,26 @@ def test_folded_protocols_alone_are_counted_as_unread() -> None:
     assert (len(packets), reading.total, reading.skipped) == (1, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("was", "is_", "lacks"),
+    [
+        ("", "", "tcp.flags"),
+        ("Src Port: 40000, Dst Port: 443", "Src Port: 40000 (40000), Dst Port: https (443)", None),
+        (", Len: 31", "", "tcp.len"),
+        ("Src: 192.0.2.7, Dst: 198.51.100.9", "", "addresses"),
+    ],
+)
+def test_what_folded_protocols_lack_is_said_and_nothing_else(
+    was: str, is_: str, lacks: str | None
+) -> None:
+    """The reason was that addresses or ports were not there, which stand in the folded lines."""
+    reading, _ = read(FOLDED.format(number=6).replace(was, is_) + VERBOSE)
+    assert reading.skipped == 1
+    assert reading.first_skipped is not None
+    assert (lacks or "tcp.flags") in reading.first_skipped
+    assert ("addresses" in reading.first_skipped) is (lacks == "addresses")
+
+
 def test_a_packet_in_full_may_stand_in_a_block_of_code() -> None:
     _, (packet,) = read("\n".join(f"    {line}" for line in VERBOSE.split("\n")))
     assert (text(packet.src), packet.flags, packet.length) == ("192.0.2.7:40000", PSH | ACK, 31)

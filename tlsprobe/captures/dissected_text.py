@@ -63,6 +63,15 @@ _VERBOSE = (
     ("icmp.type", re.compile(r"Internet Control Message Protocol(?: v6)?(\s*)$")),
 )
 
+_FOLDED = re.compile(
+    r"\s{0,40}Transmission Control Protocol, Src Port: (?P<srcport>[^,]{1,60}),"
+    r" Dst Port: (?P<dstport>[^,]{1,60}), Seq: (?P<seq>\d+)(?:, Ack: (?P<ack>\d+))?"
+    r"(?:, Len: (?P<len>\d+))?"
+)
+"""TCP's own line, which is all that is shown of it where it is folded."""
+_PORT = re.compile(r"(?:[^()]* \()?(\d{1,5})\)?")
+"""``443``, or ``https (443)``."""
+
 _FLAGS = dict(_VERBOSE)["tcp.flags"]
 _FLAG_NAMES = {"fin": 0x01, "syn": 0x02, "reset": 0x04, "push": 0x08, "ack": 0x10, "urg": 0x20}
 _FLAG_LETTERS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20}
@@ -165,6 +174,8 @@ def _fields_of(line: str) -> Iterator[tuple[str, str]]:
             known = _BY_ELASTIC.get(name.partition("_")[2]) or _BY_ELASTIC.get(name)
             for value in several.split(",") if several else (one or truth,):
                 yield (name if "." in name else known or name), value.strip().strip('"')
+    elif folded := _FOLDED.match(line):
+        yield from _told_in_short(folded)
     elif line[:1] in " I\t":
         for name, form in _VERBOSE:
             if found := form.match(line):
@@ -173,6 +184,14 @@ def _fields_of(line: str) -> Iterator[tuple[str, str]]:
                 else:
                     yield name, found[1]
                 return
+
+
+def _told_in_short(folded: re.Match[str]) -> Iterator[tuple[str, str]]:
+    """What TCP's own line tells of its fields."""
+    for name, value in folded.groupdict().items():
+        port = _PORT.fullmatch(value or "")
+        if port is not None:
+            yield f"tcp.{name}", port[1]
 
 
 def _printed(every: dict[str, list[str]]) -> Printed:
