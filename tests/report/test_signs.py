@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tests.report.builders import NASTY
 from tlsprobe.report.escape import markdown_cell_code, markdown_code, markdown_text, printable
@@ -46,10 +47,33 @@ def test_what_the_stream_lacks_is_spelled_out() -> None:
         ("12. item", r"12\. item"),
         ("60.02 s", "60.02 s"),
         ("line\nbreak", r"line\\nbreak"),
+        ("ask @octocat, (@org/team).", "ask `@octocat`, (`@org/team`)."),
+        ("220 mail ready; root@mail.example!", "220 mail ready; `root@mail.example`!"),
+        ("see HTTP://x.example/a_b?c=*d*.", "see `HTTP://x.example/a_b?c=*d*`."),
+        ("www.example.com", "`www.example.com`"),
+        ("#12 fixes a/b#34 and GH-5", "`#12` fixes `a/b#34` and `GH-5`"),
+        ("[2001:db8:100::1]:443 :tada:", r"\[`2001:db8:100::1]:443` `:tada:`"),
+        ("a`@b`|@c", r"a\``@b`\`\|`@c`"),
+        ("12:34:56.7 100% a @ b #", "12:34:56.7 100% a @ b #"),
     ],
 )
 def test_markdown_text_renders_as_itself(text: str, markdown: str) -> None:
     assert markdown_text(text) == markdown
+
+
+@pytest.mark.parametrize("word", ["@octocat", "a@b.example", "https://x.example", "a/b#1", ":+1:"])
+@pytest.mark.parametrize("text", ["{}", "*{}*", "({}) {}", "x|{}`{}`|", "- {}", "\\{}", "{}{}"])
+def test_what_a_forge_acts_upon_is_code(word: str, text: str) -> None:
+    """Mentions are looked for in what Markdown has made of the text: only in code they are none."""
+    said = text.replace("{}", word)
+    (inline,) = MarkdownIt("commonmark").parseInline(markdown_text(said))
+    children = inline.children or []
+    assert "".join(child.content for child in children) == said
+    assert not [child for child in children if child.type == "text" and word in child.content]
+
+
+def test_a_long_word_takes_time_in_proportion() -> None:
+    assert len(markdown_text("(" * 200_000 + "@a" + ")" * 200_000)) == 400_004
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,12 @@ _MARKDOWN_SIGNS = re.compile(r"([\\`*\[\]|~])")
 _OUTER_UNDERSCORE = re.compile(r"(?<!\w)_|_(?!\w)")
 _LEADING_SIGN = re.compile(r"^(\s*)([#>+=-]|\d+[.)])(?=\s|$)")
 
+_WORD = re.compile(r"[^\s`|]+")
+_LIVE = re.compile(r"@\w|://|\bwww\.|(?:#|GH-)\d|:(?:100|1234|[a-z+-][\w+-]*):", re.IGNORECASE)
+"""What a forge acts upon in running text, escaped or not: it tells somebody that he was named,
+makes a link of an address, notes in another ticket that it was mentioned, or draws a face."""
+_AROUND = ".,;:!?()[]{}<>'\""
+
 
 def printable(text: str, encoding: str = _ALL) -> str:
     """The text with everything unseen, and all that ``encoding`` lacks, as backslash escapes."""
@@ -30,11 +36,27 @@ def printable(text: str, encoding: str = _ALL) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """The text as Markdown that renders as itself, in running text, a list or a table cell."""
+    """The text as Markdown that renders as itself, in running text, a list or a table cell.
+
+    What a forge would act upon, such as ``@name``, is code: that alone it leaves alone.
+    """
+    parts: list[str] = []
+    done = 0
+    for word in _WORD.finditer(text) if _LIVE.search(text) else ():
+        if _LIVE.search(word[0]):
+            inner = word[0].strip(_AROUND)
+            inner = inner if _LIVE.search(inner) else word[0]
+            begin = text.index(inner, word.start())
+            parts += _plain(text[done:begin]), markdown_code(inner)
+            done = begin + len(inner)
+    return _LEADING_SIGN.sub(_quiet_sign, "".join([*parts, _plain(text[done:])]))
+
+
+def _plain(text: str) -> str:
+    """Words of which nothing is to become a sign of Markdown's."""
     safe = _MARKDOWN_SIGNS.sub(r"\\\1", printable(text))
     safe = safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    safe = _OUTER_UNDERSCORE.sub(r"\_", safe)
-    return _LEADING_SIGN.sub(_quiet_sign, safe)
+    return _OUTER_UNDERSCORE.sub(r"\_", safe)
 
 
 def markdown_code(text: str) -> str:
