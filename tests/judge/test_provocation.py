@@ -21,6 +21,7 @@ def reset_of(*lines: Line) -> Reset:
         ((S.fin(), C.goodbye(), S.rst()), Provoked.GOODBYE),
         ((C.notify(), C.data(), S.notify(), S.rst(active=True)), Provoked.BEHIND_END),
         ((C.goodbye() + C.request(), S.fin(), C.data(), S.rst()), Provoked.BEHIND_END),
+        ((C.notify(), S.notify(), C.goodbye(), S.rst(active=True)), Provoked.BEHIND_END),
         ((S.fin(), C.request() + C.goodbye(), S.rst()), Provoked.DATA),
         ((S.fin(), C.request() + C.notify(), S.rst()), Provoked.DATA),
         ((S.fin(), C.alert(80), S.rst()), Provoked.ALERT),
@@ -31,6 +32,24 @@ def reset_of(*lines: Line) -> Reset:
     ],
 )
 def test_what_the_trigger_carried(lines: tuple[Line, ...], provoked: Provoked) -> None:
+    assert reset_of(*lines).provoked is provoked
+
+
+@pytest.mark.parametrize(
+    ("lines", "provoked"),
+    [
+        ((C.notify(), S.notify(), C.notify(), S.rst(active=True)), Provoked.BEHIND_END),
+        ((C.notify() + C.notify(), S.notify(), S.rst(active=True)), Provoked.BEHIND_END),
+        ((C.notify(), S.notify() + S.fin(), C.notify(), S.rst()), Provoked.BEHIND_END),
+        ((C.goodbye() + C.notify(), S.notify(), S.rst(active=True)), Provoked.CLOSE_NOTIFY),
+        ((C.request(), C.notify(), S.rst(active=True)), Provoked.DATA),
+    ],
+    ids=["twice", "twice in one packet", "to a closed socket", "behind a goodbye", "a request too"],
+)
+def test_what_was_left_unread_is_neither_what_was_read_nor_its_last_packet_alone(
+    lines: tuple[Line, ...], provoked: Provoked
+) -> None:
+    """The client was told to leave out the goodbye's close_notify, and no request was lost."""
     assert reset_of(*lines).provoked is provoked
 
 

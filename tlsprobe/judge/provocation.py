@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlsprobe.judge.causes.answers import read_to
 from tlsprobe.judge.unheeded import is_asked_again, missed_syn, unheeded_ends
 from tlsprobe.judge.waiting import LONG_NS
+from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Provoked, Reset
 from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Trace
 
@@ -36,7 +38,7 @@ def with_provocation(trace: Trace, resets: tuple[Reset, ...]) -> tuple[Reset, ..
     return tuple(
         replace(
             reset,
-            provoked=_provoked(trace, by_number.get(reset.trigger or 0)),
+            provoked=_provoked(trace, reset, by_number),
             after_idle=_after_idle(trace, reset),
             heeded=reset.packet not in unheeded or _may_have_ended(trace, by_number[reset.packet]),
         )
@@ -51,8 +53,12 @@ def _may_have_ended(trace: Trace, rst: Segment) -> bool:
     return syn is not None and not is_asked_again(rst, syn, trace.segments)
 
 
-def _provoked(trace: Trace, trigger: Segment | None) -> Provoked | None:
-    """What the triggering segment carried: of several things the one that is missed most."""
+_UNREAD = frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN})
+
+
+def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Provoked | None:
+    """What the triggering segment carried, or what was left unread: what is missed most of it."""
+    trigger = by_number.get(reset.trigger or 0)
     if trigger is None:
         return None
     if trigger.syn:
@@ -61,21 +67,36 @@ def _provoked(trace: Trace, trigger: Segment | None) -> Provoked | None:
         return Provoked.BEHIND_RESET
     if not trigger.length:
         return Provoked.FIN if trigger.fin else Provoked.ACK
+    since = trigger.start
+    if reset.cause in _UNREAD:
+        since = _read_to(trace, by_number[reset.packet])
     theirs = [r for r in trace.drive.records if r.side is trigger.side]
-    inside = [r for r in theirs if r.end > trigger.start and r.start < trigger.end]
+    inside = [r for r in theirs if r.end > since and r.start < trigger.end]
     found = {_KINDS[record.kind] for record in inside}
     worst = next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
-    if worst is Provoked.DATA and inside and _is_behind_end(theirs, inside):
-        return Provoked.BEHIND_END
-    return worst
+    return Provoked.BEHIND_END if _is_behind_end(worst, theirs, inside) else worst
 
 
-def _is_behind_end(theirs: list[Record], inside: list[Record]) -> bool:
-    """Whether all the data among these records came after their sender had announced its end."""
-    ends = (RecordKind.CLOSE_NOTIFY, RecordKind.GOODBYE)
+def _read_to(trace: Trace, rst: Segment) -> int:
+    """Behind what its sender is known to have read of its peer."""
+    own = [s for s in trace.segments if s.side is rst.side and s.number < rst.number]
+    return read_to(trace, rst, own, [s for s in trace.segments if s.number > rst.number])
+
+
+_SAYS_THE_END = {
+    Provoked.DATA: frozenset({RecordKind.CLOSE_NOTIFY, RecordKind.GOODBYE}),
+    Provoked.GOODBYE: frozenset({RecordKind.CLOSE_NOTIFY}),
+    Provoked.CLOSE_NOTIFY: frozenset({RecordKind.CLOSE_NOTIFY}),
+}
+"""Behind which words of the same side nobody is to act on it: a goodbye may have a close_notify."""
+
+
+def _is_behind_end(worst: Provoked, theirs: list[Record], inside: list[Record]) -> bool:
+    """Whether all of this kind among these records came after their sender had told its end."""
+    ends = _SAYS_THE_END.get(worst, frozenset())
     end = next((record.end for record in theirs if record.kind in ends), None)
-    data = [record.start for record in inside if record.kind is RecordKind.DATA]
-    return end is not None and all(start >= end for start in data)
+    said = [record.start for record in inside if _KINDS[record.kind] is worst]
+    return end is not None and bool(said) and all(start >= end for start in said)
 
 
 def _after_idle(trace: Trace, reset: Reset) -> bool:

@@ -212,7 +212,7 @@ def _unread_at_close(situation: Situation) -> Remedy | None:
             advice = (_NOTHING_BEHIND, _read_first(situation), _FORWARDER)
         case Provoked.HANDSHAKE | Provoked.ALERT:
             hurts = (
-                "The client: the reset can erase the alert that says what was wrong, and it reports"
+                "The client: the reset can erase an alert that says what was wrong, and it reports"
                 " ECONNRESET in its place."
             )
             advice = (
