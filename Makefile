@@ -47,7 +47,7 @@ test: install  ## the whole test suite
 	$(PYTEST) $(SPREAD) auto -m "not alone"
 	$(PYTEST) $(CALMLY) -m alone tests/e2e
 
-explore: install  ## the property tests with new examples, and twenty times as many
+explore: install  ## the property tests with new examples, and fifty times as many
 	$(PYTEST) $(SPREAD) logical --hypothesis-profile explore -m "hypothesis and not ($(NEEDY))"
 
 lint: install  ## style, format and types
