@@ -51,7 +51,10 @@ CODES: dict[Outcome, tuple[str, str]] = {
     ),
     Outcome.OPEN: ("open", "open: not ended by the server while we waited"),
     Outcome.NO_CLOSE_NOTIFY: ("fin", "no-close-notify: bare FIN, no close_notify before it"),
-    Outcome.RESET_AFTER_FIN: ("rst", "reset-after-fin: RST after the FIN, readers saw EOF first"),
+    Outcome.RESET_AFTER_FIN: (
+        "rst",
+        "reset-after-fin: RST sent after the FIN: readers see EOF, unless the path held it back",
+    ),
     Outcome.CLIENT_RESET: ("cRST", "client-reset: our side sent the RST, not the server"),
     Outcome.REFUSED: ("ref", "refused: nothing accepts connections there"),
     Outcome.HANDSHAKE_FAILED: ("hs", "handshake-failed: no TLS connection came about"),
