@@ -229,7 +229,7 @@ def _worked_out(run: Run) -> tuple[Behaviour, ...]:
         if cell.role == "asked":
             for key, showing in _shown_by(cell, run.target.protocol):
                 groups.setdefault(key, []).append(showing)
-    family = family_of(run.server_says, run.vendor)
+    family = family_of(run.server_says, run.vendor, passed_on=run.passed_on)
     found = [
         _behaviour(key, shown, _Run(run, groups, family)) for key, shown in _joined(groups).items()
     ]

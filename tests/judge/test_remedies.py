@@ -133,3 +133,15 @@ def test_an_alert_that_a_reset_may_erase() -> None:
 def test_a_server_is_what_it_says(says: str, name: str | None) -> None:
     family = family_of(says)
     assert (family.name if family else None) == name
+
+
+def test_a_reset_on_a_connection_that_is_passed_on_is_for_the_forwarder_to_mend() -> None:
+    for family in (None, NGINX):
+        reset = Situation(Cause.UNREAD_AT_CLOSE, Side.SERVER, Provoked.DATA, family=family)
+        assert Party.SERVER in {one.party for one in remedy_of(reset).advice}
+    passed_on = family_of("nginx/1.22.1", passed_on=True)
+    for provoked in (None, *Provoked):
+        for cause in Cause:
+            said = remedy_of(Situation(cause, Side.SERVER, provoked, family=passed_on))
+            assert Party.SERVER not in {one.party for one in said.advice}
+            assert said.advice

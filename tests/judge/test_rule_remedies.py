@@ -42,3 +42,15 @@ def test_rules_name_no_setting_of_any_server(rule: str) -> None:
     remedy = RULES[rule].remedy
     words = " ".join(remedy.sentences) if remedy else ""
     assert not [setting for setting in SETTINGS if f"'{setting}'" in words]
+
+
+@pytest.mark.parametrize("rule", ["INTEROP-DATA-LOST", "INTEROP-LEAK", "INTEROP-IDLE-RACE"])
+def test_what_ends_of_tcp_ask_for_is_a_forwarders_where_one_has_the_connection(rule: str) -> None:
+    passed_on = family_of("nginx/1.22.1", passed_on=True)
+    said = advice_of(rule, passed_on)
+    assert "Forwarder: " in said
+    assert not any(word in said for word in ("Server: ", "nginx", *SETTINGS))
+
+
+def test_what_is_said_inside_tls_stays_the_servers() -> None:
+    assert advice_of("TLS13-NOTIFY", family_of("nginx", passed_on=True)).startswith("Server: ")

@@ -59,8 +59,8 @@ class JudgedRun:
     """What is said of a run: cells in the order of the plan, trials in that of the facts.
 
     ``truth`` holds the causes against the kernel's reasons, where the kernel was asked.
-    ``server_says`` is what the server calls itself. ``revised``: some trials were judged once more
-    after more had become known.
+    ``server_says`` is what the server calls itself, ``passed_on`` as in `Run`. ``revised``: some
+    trials were judged once more after more had become known.
     """
 
     cells: tuple[Cell, ...]
@@ -68,6 +68,7 @@ class JudgedRun:
     trials: tuple[JudgedTrial, ...]
     truth: Truth | None = None
     server_says: str = ""
+    passed_on: bool = False
     revised: bool = False
     crowding: Crowding | None = None
     cut_short: CutShort | None = None
@@ -105,6 +106,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
         summary=judged.summary,
         truth=judged.truth,
         server_says=judged.server_says,
+        passed_on=judged.passed_on,
         lateness=judged.lateness,
         crowding=judged.crowding,
         cut_short=judged.cut_short,
@@ -127,6 +129,7 @@ class RunInJudgement:
         self._address = ""
         self._refused: dict[str, str] = {}
         self._server_says = self._protocol = ""
+        self._passed_on = False
         self._gone: GoneFact | None = None
         self._kernel: list[KernelFact] = []
         self._unshown: set[int] = set()
@@ -158,6 +161,7 @@ class RunInJudgement:
                 self._address = fact.address
                 self._refused = dict(fact.refused)
                 self._server_says = fact.server_says or self._server_says
+                self._passed_on = fact.passed_on
                 self._cells.clear()
             case CrowdedFact():
                 self._paths.clear()  # a full server does not take the next connection either
@@ -282,7 +286,7 @@ class RunInJudgement:
 
     def answer(self) -> JudgedRun:
         """What is said of the run, as far as its trials have been judged."""
-        family = family_of(self._server_says, self._vendor)
+        family = family_of(self._server_says, self._vendor, passed_on=self._passed_on)
         measured = {
             name: MeasuredCell(
                 plan,
@@ -305,7 +309,8 @@ class RunInJudgement:
         idle, truth = idle_of(cells, self._words), self._truth(trials)
         return JudgedRun(
             *(cells, idle, trials, truth),
-            *(self._server_says, self._revised, self._learned.crowding, self._cut_short()),
+            *(self._server_says, self._passed_on, self._revised),
+            *(self._learned.crowding, self._cut_short()),
         )
 
     def _cut_short(self) -> CutShort | None:

@@ -6,13 +6,13 @@ import socket
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import trio
 
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Settings
-from tlsprobe.drive.forwarders import Seen, forwarder, sockets_at
+from tlsprobe.drive.forwarders import ENDED, Seen, forwarder, sockets_at
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.sockets import Endpoint, is_own
 from tlsprobe.drive.tcp import Address, SocketAddress
@@ -41,6 +41,7 @@ class Reached:
 
     ``server_says`` is what the server calls itself, empty if nothing; ``checks`` are the
     connections that it took. ``behind`` says which program on this machine passes them on, or may;
+    ``passed_on``: one does.
     ``translated`` are the ends that its kernel's NAT gave them instead of ours, where it did.
     """
 
@@ -50,6 +51,7 @@ class Reached:
     server_says: str = ""
     checks: tuple[Drive, ...] = ()
     behind: str = ""
+    passed_on: bool = False
     translated: tuple[Translated, ...] = ()
 
     @property
@@ -142,15 +144,14 @@ async def _try(
     reached = Reached(address, {}, {})
     for version, smallest in template.items():
         route = smallest
-        found, behind, led = await _check(route, pace)
-        reached = _noted(reached, found, led)
+        found, way = await _check(route, pace)
+        reached = _noted(reached, found, way)
         if version is TlsVersion.TLS13 and _finds_nothing_in_common(found):
             route = replace(smallest, tls=with_large_shares(version))
-            found, behind, led = await _check(route, pace)
-            reached = _noted(reached, found, led)
+            found, way = await _check(route, pace)
+            reached = _noted(reached, found, way)
         if not reached.server_says:
             reached = replace(reached, server_says=found.server_says)
-        reached = replace(reached, behind=reached.behind or behind)
         if found.worked:
             reached.routes[version] = replace(route, tickets=_tickets(found))
         elif found.stage is Stage.CONNECT and reached.routes:
@@ -163,16 +164,31 @@ async def _try(
     return replace(reached, routes=routes)
 
 
-def _noted(reached: Reached, found: Drive, led: Translated | None) -> Reached:
+class _Way(NamedTuple):
+    """Where a connection went behind our socket.
+
+    ``behind`` as in `Reached`, ``led`` are the ends that NAT gave it, if it did.
+    """
+
+    behind: str = ""
+    passed_on: bool = False
+    led: Translated | None = None
+
+
+def _noted(reached: Reached, found: Drive, way: _Way) -> Reached:
     """The same with one more connection."""
-    translated = reached.translated if led is None else (*reached.translated, led)
-    return replace(reached, checks=(*reached.checks, found), translated=translated)
+    return replace(
+        reached,
+        checks=(*reached.checks, found),
+        behind=reached.behind or way.behind,
+        passed_on=reached.passed_on or way.passed_on,
+        translated=reached.translated if way.led is None else (*reached.translated, way.led),
+    )
 
 
-async def _check(route: Route, pace: Pace) -> tuple[Drive, str, Translated | None]:
+async def _check(route: Route, pace: Pace) -> tuple[Drive, _Way]:
     """One orderly connection in its turn, and what on this machine passed it on, if anything.
 
-    That is a program, in words, or NAT in the kernel: the ends that it gave the connection.
     Whoever looks at sockets takes their time for it: the turn comes behind that.
     """
     before, after = sockets_at(route.server, route.namespace), Seen((), {})
@@ -184,11 +200,12 @@ async def _check(route: Route, pace: Pace) -> tuple[Drive, str, Translated | Non
 
     found = await drive(route, CHECK, opened=opened)
     if found.client is None:
-        return found, "", None
+        return found, _Way()
     led = translation(found.client, found.server, route.namespace)
     if led is not None and not _is_own(led.server, route.namespace):
-        return found, f"{endpoint(*led.server)} is not on this machine", led
-    return found, forwarder(before, after, found.client, found.server, led), led
+        return found, _Way(f"{endpoint(*led.server)} is not on this machine", led=led)
+    behind = forwarder(before, after, found.client, found.server, led)
+    return found, _Way(behind, behind not in {"", ENDED}, led)
 
 
 def _is_own(server: Endpoint, namespace: str) -> bool:

@@ -169,7 +169,8 @@ class _Campaign:
         self.take_up()
         address = endpoint(*numeric(self.reached.address))
         refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
-        self.note(ReachedFact(address, refused, self.reached.server_says))
+        told = self.reached.server_says, self.reached.passed_on
+        self.note(ReachedFact(address, refused, *told))
         if self.reached.translated:
             self.warn(translation_note(self.reached))
         if self.reached.behind:

@@ -15,6 +15,8 @@ class Family(NamedTuple):
     ``idle`` sets how long a connection may be idle, ``lingers`` has the server read on after its
     FIN, ``resets`` has it reset connections that time out, and ``heeds_abort`` has it answer a
     client that has ended its own direction. None where it has, or we know, no such thing.
+    ``passes_on``: it is a program that passes bytes on. The TCP connection is its own, and the TLS
+    inside another's.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Family(NamedTuple):
     lingers: str | None = None
     resets: str | None = None
     heeds_abort: str | None = None
+    passes_on: bool = False
 
 
 FAMILIES = (
@@ -53,12 +56,17 @@ _PASSING_ON = re.compile(
 """Profiles of servers behind which another one answers, and says what it is called itself."""
 
 
-def family_of(server_says: str, vendor: str = "") -> Family | None:
+FORWARDER = Family("forwarder", "", passes_on=True)
+
+
+def family_of(server_says: str, vendor: str = "", *, passed_on: bool = False) -> Family | None:
     """The family of a server that calls itself this; None if it is none of ours.
 
     Nor if the profile of its ``vendor`` is one of a proxy: what names itself then stands behind it,
-    and closes no connection of ours.
+    and closes no connection of ours. ``passed_on``: a program on this machine does that.
     """
+    if passed_on:
+        return FORWARDER
     if _PASSING_ON.match(vendor):
         return None
     said = server_says.strip().lower()

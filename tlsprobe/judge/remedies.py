@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tlsprobe.judge.families import Family
+from tlsprobe.judge.families import FORWARDER, Family
 from tlsprobe.model.causes import Advice, Cause, Party, Remedy
 from tlsprobe.model.judgement import Provoked, Reader, Reset
 from tlsprobe.model.protocols import may_be_http
@@ -54,7 +54,16 @@ def remedy_of(situation: Situation) -> Remedy:
         return _MISSED_SYN if _met_a_syn(situation) else _UNHEEDED
     choose = _ROWS.get((situation.cause, situation.side))
     chosen = None if choose is None else choose(situation)
-    return chosen or situation.cause.remedy(situation.side)
+    remedy = chosen or situation.cause.remedy(situation.side)
+    is_forwarders = situation.family is FORWARDER and situation.side is Side.SERVER
+    return by_forwarder(remedy) if is_forwarders else remedy
+
+
+def by_forwarder(remedy: Remedy) -> Remedy:
+    """The same where a program that passes the connection on does what it asks of the server."""
+    others = [one for one in remedy.advice if one.party not in {Party.SERVER, Party.FORWARDER}]
+    first = (_PASSED_ON,) if len(others) < len(remedy.advice) else ()
+    return Remedy(remedy.hurts, (*first, *others))
 
 
 # --- what is said more than once ------------------------------------------------------------------
@@ -65,6 +74,12 @@ _FORWARDER = Advice(
     Party.FORWARDER,
     "treat ECONNRESET after the server's last byte as the end of one connection, not of the"
     " tunnel.",
+)
+
+_PASSED_ON = Advice(
+    Party.FORWARDER,
+    "it has the TCP connection, not the server: pass each FIN on by itself, go on in the other"
+    " direction until that has ended too, and take a reset for the end of one connection alone.",
 )
 
 _IDLE_BELOW = Advice(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.judge.families import Family
+from tlsprobe.judge.families import FORWARDER, Family
+from tlsprobe.judge.remedies import by_forwarder
 from tlsprobe.judge.rules.rule import Rule
 from tlsprobe.model.causes import Advice, Party, Remedy
 from tlsprobe.model.protocols import HTTP
 
+_ENDS_TCP = frozenset(
+    {"INTEROP-DATA-LOST", "INTEROP-LEAK", "INTEROP-IDLE-RACE", "LIMIT-RACE", "HTTP-LINGER"}
+)
+"""The rules that whoever has the TCP connection keeps or breaks, whatever is said inside TLS."""
 _DELIVERS = frozenset({"INTEROP-DATA-LOST", "TLS13-HALF-CLOSE"})
 _LINGERS = frozenset({"HTTP-LINGER"})
 _IDLES = frozenset({"INTEROP-IDLE-RACE"})
@@ -20,8 +25,11 @@ def remedy_of_rule(
     """What helps against a breach of a rule, with the settings of the server at hand.
 
     A setting for clients that end their direction while they ask cures nothing where none did:
-    ``client_ended`` is False then.
+    ``client_ended`` is False then. Where a program passes the connections on, what ends of TCP ask
+    for is its to do.
     """
+    if rule.remedy is not None and family is FORWARDER:
+        return by_forwarder(rule.remedy) if rule.id in _ENDS_TCP else rule.remedy
     if rule.remedy is None or family is None or protocol not in HTTP:
         return rule.remedy
     also = tuple(_settings(rule.id, family, client_ended=client_ended))

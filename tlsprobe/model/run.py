@@ -488,7 +488,8 @@ class Run:
 
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
     where no baseline was given. ``server_says`` is what the server calls itself: a ``Server``
-    header, a greeting, a version. ``server`` and ``truth`` are there for what the lab started.
+    header, a greeting, a version. ``passed_on``: a program on this machine passes the connections
+    on, and makes each end of them. ``server`` and ``truth`` are there for what the lab started.
     ``behaviours`` is what the server does, each thing once, the most harmful first; ``waivers`` are
     those that speak of this target, with the findings that they let pass.
     ``plan`` is what was told before it started, ``spent`` what it came to; ``lateness`` is how late
@@ -513,6 +514,7 @@ class Run:
     server: ServerFacts | None = None
     truth: Truth | None = None
     server_says: str = ""
+    passed_on: bool = False
     plan: Plan | None = None
     spent: Plan | None = None
     lateness: Spread = Spread(0)

@@ -136,7 +136,7 @@ class Drawers:
             often = share(finding.count, finding.asked(cell.trials), cell.trials)
             said = f"{finding.rule} ({finding.level}): {finding.text} ({often})"
             yield Field(str(finding.result), said, verdict=verdict)
-            family = family_of(run.server_says, run.vendor)
+            family = family_of(run.server_says, run.vendor, passed_on=run.passed_on)
             fields = rule_fields(finding.rule, run.target.protocol, family, (cell.steps,))
             yield from (field for field in fields if not cell.why or field.label == "rule")
         for why in merged_causes(cell.why):

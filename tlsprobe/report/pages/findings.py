@@ -63,7 +63,7 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
     fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
     if run is not None:
         fields += _waived(entry, run)
-        family = family_of(run.server_says, run.vendor)
+        family = family_of(run.server_says, run.vendor, passed_on=run.passed_on)
         named = {place.sequence for place in entry.places}
         steps = (cell.steps for cell in run.cells if cell.sequence in named)
         fields += rule_fields(finding.rule, run.target.protocol, family, steps)
