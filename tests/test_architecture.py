@@ -92,6 +92,7 @@ FENCES: Final = {
         "captures.blocks",
         "captures.columns",
         "captures.plain_packets",
+        "captures.quick_walk",
         "explain.quick_screening",
     ),
     "duckdb": ("report.fleet_parquet",),

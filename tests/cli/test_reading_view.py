@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.captures.files import CLOSED, pcap
-from tlsprobe.captures.pieces import LARGE_CHUNK
+from tlsprobe.captures import frame_reading
 from tlsprobe.captures.reader import Captures
 from tlsprobe.cli import reading_view
 from tlsprobe.cli.reading_view import ReadingView
@@ -22,9 +22,10 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(reading_view, "LONG", 100)
+    monkeypatch.setattr(frame_reading, "LARGE_CHUNK", 1 << 20)
     file = tmp_path / "long.pcap"
     file.write_bytes(pcap(CLOSED * 8_000))
-    assert file.stat().st_size > 2 * LARGE_CHUNK
+    assert file.stat().st_size > 2 << 20
     return str(file)
 
 

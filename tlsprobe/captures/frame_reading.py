@@ -42,6 +42,7 @@ class FrameReading(Counts):
         self.kind = kind
         self._decoder = Decoder()
         self._summary: Summary | None = None
+        self._walker = Walker(name)
         self._pieces = array("I")
 
     def _begin(self) -> None:
@@ -66,8 +67,10 @@ class FrameReading(Counts):
                 del summary.owners[:]
             if blocks is None and max(self.total, self._places.expected) >= MANY:
                 from tlsprobe.captures.blocks import Blocks  # noqa: PLC0415 - brings numpy
+                from tlsprobe.captures.quick_walk import records  # noqa: PLC0415 - the same
 
                 blocks = Blocks(summary, self._look, self.total)
+                self._walker.records = records
             readable = batch.interface.link in frames.LINKS
             if not readable:
                 self._pass_over(batch)
@@ -153,7 +156,7 @@ class FrameReading(Counts):
     def _batches(self) -> Iterator[Batch]:
         """All packets; ``total`` counts those before the batch, and at the end all."""
         self._begin()
-        walker = Walker(self.name)
+        self._walker = walker = Walker(self.name)
         pieces = Pieces(self._file, packing=self._packing, size=LARGE_CHUNK, watch=self.watch)
         for size in pieces.into(walker.room):
             for batch in walker.filled(size):

@@ -47,10 +47,19 @@ PCAP_MAGICS = {
 }
 OFFSET = "Q"
 """The type of an array of offsets: those of a million packets are passed on at once."""
+MANY_BYTES = 1 << 20
+"""In so many bytes records may be looked for in another way than one after the other."""
 _ZEROS = bytes(SLACK)
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _WORD = 4
 _TIME_LIMIT = 2**64 - 1
+
+
+Records = Callable[[bytearray, int, int, str], "tuple[array[int], int] | None"]
+"""Finds in a buffer, from a place to another, in a byte order, where whole records begin.
+
+And where the one behind them would. None if it cannot tell.
+"""
 
 
 class CapturedFrame(NamedTuple):
@@ -115,7 +124,8 @@ class Walker:
     ``damage`` is what made it stop: no byte behind it can be trusted, and what is fed from then
     on is ignored. A packet that makes no sense in a sound block is left out and counted in
     ``skipped``. Both are errors that name the place. ``dropped`` has, by the interface's index,
-    its name and how many packets it lost, where the file tells.
+    its name and how many packets it lost, where the file tells. ``records`` may be set to what
+    finds those of a pcap file sooner.
     """
 
     def __init__(self, name: str = "the capture") -> None:
@@ -136,6 +146,7 @@ class Walker:
         self.first_skipped: UsageError | None = None
         self.secrets: list[bytes] = []
         self.dropped: dict[int, tuple[str, int]] = {}
+        self.records: Records | None = None
 
     @property
     def unread(self) -> int:
@@ -234,25 +245,11 @@ class Walker:
         return at + 24
 
     def _pcap_records(self, buffer: bytearray, at: int, end: int) -> int:
-        start = at
-        offsets: list[int] = []
-        found = offsets.append
-        last = end - RECORD_HEAD
-        if self._order == _NATIVE:
-            # As numbers of four bytes, of which a record may begin at any byte: it takes half as
-            # long as to unpack each.
-            whole = memoryview(buffer)[: end + SLACK]
-            words = [whole[by : by + (end & ~3)].cast("I") for by in range(_WORD)]
-            while at <= last:
-                found(at)
-                at += RECORD_HEAD + words[at & 3][(at >> 2) + 2]
-        else:
-            read = _word(self._order)
-            while at <= last:
-                found(at)
-                at += RECORD_HEAD + read(buffer, at + 8)[0]
-        if at > end:
-            at = offsets.pop()
+        start, last = at, end - RECORD_HEAD
+        found = None
+        if self.records is not None and end - at >= MANY_BYTES:
+            found = self.records(buffer, at, end, self._order)
+        offsets, at = found or _records(buffer, at, end, self._order)
         self.offset += at - start
         self._need = RECORD_HEAD
         if at <= last:
@@ -262,7 +259,7 @@ class Walker:
                 self._broken(f"a packet of {captured} bytes")
         if offsets:
             about = self._order, self.interfaces[0], _SECOND, self._tick_ns
-            self._batches.append(Batch(buffer, *about, array(OFFSET, offsets)))
+            self._batches.append(Batch(buffer, *about, offsets))
         return at
 
     # pcapng: blocks, each with its length at both ends.
@@ -466,6 +463,29 @@ class Reader:
 
 
 Unpack = Callable[[bytes | bytearray, int], tuple[int, ...]]
+
+
+def _records(buffer: bytearray, at: int, end: int, order: str) -> tuple[array[int], int]:
+    """Where whole records begin, and where the one behind them would."""
+    offsets: list[int] = []
+    found = offsets.append
+    last = end - RECORD_HEAD
+    if order == _NATIVE:
+        # As numbers of four bytes, of which a record may begin at any byte: it takes half as
+        # long as to unpack each.
+        whole = memoryview(buffer)[: end + SLACK]
+        words = [whole[by : by + (end & ~3)].cast("I") for by in range(_WORD)]
+        while at <= last:
+            found(at)
+            at += RECORD_HEAD + words[at & 3][(at >> 2) + 2]
+    else:
+        read = _word(order)
+        while at <= last:
+            found(at)
+            at += RECORD_HEAD + read(buffer, at + 8)[0]
+    if at > end:
+        at = offsets.pop()
+    return array(OFFSET, offsets), at
 
 
 @lru_cache

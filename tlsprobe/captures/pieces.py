@@ -10,7 +10,7 @@ from tlsprobe.captures.packing import Damaged, Packing, unpacked
 CHUNK = 1 << 18
 """What fits into a processor's cache, and what the C library takes from memory it has at hand."""
 
-LARGE_CHUNK = 1 << 20
+LARGE_CHUNK = 1 << 22
 """The same where something is done for each piece, however long, that takes a while."""
 
 Watch = Callable[[int], None]
