@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tlsprobe.captures.wireshark_info import Carried
+from tlsprobe.explain.farewells import says_farewell
 from tlsprobe.flows.connection import Connection
 from tlsprobe.judge.causes.answers import ALERT_SIZES
 from tlsprobe.judge.causes.trigger import PROMPT_NS
@@ -143,7 +144,9 @@ def _records(
             refuses = side is Side.SERVER and _answers_nothing(walks, shaken)
             found += _named(walks[side], side, session, known[side], shaken, refuses=refuses)
         else:
-            found += _by_size(segments, side, carried, infer=may_be_tls)
+            walk = walks.get(side)
+            farewell = walk.plain_to if walk and says_farewell(walk.plain_words) else None
+            found += _by_size(segments, side, carried, farewell, infer=may_be_tls)
     found.sort(key=lambda record: record.time_ns)
     if not tls and not carried and any(record.kind is RecordKind.ALERT for record in found):
         found = [_unsealed(record) for record in found]
@@ -322,11 +325,17 @@ def _alert_kind(record: FoundRecord, is_last: bool) -> tuple[RecordKind, tuple[i
 
 
 def _by_size(
-    segments: Sequence[Segment], side: Side, carried: Mapping[int, Carried], *, infer: bool
+    segments: Sequence[Segment],
+    side: Side,
+    carried: Mapping[int, Carried],
+    farewell: int | None,
+    *,
+    infer: bool,
 ) -> Iterator[Record]:
     """A direction without records to see: each segment is one, the last perhaps an alert.
 
-    What a text calls the contents of a segment goes before what its size looks like.
+    What a text calls the contents of a segment goes before what its size looks like. ``farewell``
+    is the offset behind its last words, if these are a goodbye.
     """
     loaded = [s for s in segments if s.length and s.side is side and not s.flags & _SYN]
     reach, latest = -(1 << 40), loaded[-1] if loaded else None
@@ -345,7 +354,9 @@ def _by_size(
             continue
         last = infer and is_last and len(loaded) > 1
         kind = RecordKind.DATA
-        if last and segment.length in ALERT_SIZES:
+        if is_last and end == farewell:
+            kind = RecordKind.GOODBYE
+        elif last and segment.length in ALERT_SIZES:
             kind = RecordKind.CLOSE_NOTIFY
         elif infer and is_last and _may_be_plain_alert(segment, segments):
             kind = RecordKind.ALERT

@@ -13,7 +13,7 @@ from tlsprobe.judge.unheeded import is_asked_again, missed_syn, unheeded_ends
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Provoked, Reset
-from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Trace
+from tlsprobe.model.trace import ALERTS, Record, RecordKind, Segment, Side, Trace
 
 _KINDS = {
     RecordKind.DATA: Provoked.DATA,
@@ -74,7 +74,20 @@ def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Prov
     inside = [r for r in theirs if r.end > since and r.start < trigger.end]
     found = {_KINDS[record.kind] for record in inside}
     worst = next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
+    if worst is Provoked.DATA and _answers_a_goodbye(trace, reset, trigger):
+        return Provoked.GOODBYE
     return Provoked.BEHIND_END if _is_behind_end(worst, theirs, inside) else worst
+
+
+def _answers_a_goodbye(trace: Trace, reset: Reset, trigger: Segment) -> bool:
+    """Whether a server said it to a client whose last word was a goodbye: that waits for nothing.
+
+    In a capture, that is: of our own connections the diary knows what a response is.
+    """
+    if reset.side is not Side.CLIENT or trace.drive.events:
+        return False
+    own = [r for r in trace.drive.records if r.side is Side.CLIENT]
+    return bool(own) and own[-1].kind is RecordKind.GOODBYE and own[-1].end <= (trigger.ack or 0)
 
 
 def _read_to(trace: Trace, rst: Segment) -> int:

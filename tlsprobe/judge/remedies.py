@@ -334,6 +334,7 @@ _LATE_WORDS: dict[Provoked | None, str] = {
     Provoked.CLOSE_NOTIFY: "the server's close_notify",
     Provoked.ALERT: "an alert of the server",
     Provoked.FIN: "the server's FIN",
+    Provoked.GOODBYE: "the server's farewell",
 }
 
 

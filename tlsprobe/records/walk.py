@@ -46,6 +46,9 @@ SMALL_BYTES = 128
 STREAM_BYTES = 1 << 20
 """So many bytes of a direction's application data are kept whole before that, for the same."""
 
+WORDS_BYTES = 128
+"""So many bytes of the last plain segment are kept: a goodbye is short."""
+
 _SEALED = re.compile(rb"[\x15\x17]\x03\x03[\x00-\x48]", re.DOTALL)
 """How a record that is sealed begins, in TLS 1.2 and 1.3."""
 
@@ -81,8 +84,9 @@ class RecordWalk:
     """The records of one direction. ``keep_bodies`` keeps ciphertexts, for who has the keys.
 
     ``first`` and ``latest`` hold the records, ``left_out`` counts those between them. ``plain_to``
-    is the offset up to which no TLS was found, ``lost`` that records may be missing, ``is_blind``
-    that a segment was captured with less than a record's header.
+    is the offset up to which no TLS was found, ``plain_words`` what came last before it, if that is
+    short, ``lost`` that records may be missing, ``is_blind`` that a segment was captured with less
+    than a record's header.
     ``waiting_bytes`` wait for a hole to be filled; with what is kept of bodies they are
     ``held_bytes``.
     """
@@ -92,6 +96,7 @@ class RecordWalk:
         self.latest: deque[FoundRecord] = deque()
         self.left_out = 0
         self.plain_to = 0
+        self.plain_words = b""
         self.lost = self.is_blind = False
         self._keep_data = SMALL_BYTES if keep_bodies else 0
         self._stream_bytes = STREAM_BYTES if keep_bodies else 0
@@ -231,6 +236,7 @@ class RecordWalk:
             # No hello begins here: most of what is no TLS is told by its first byte.
             self._reached += len(data)
             self.plain_to = self._reached
+            self.plain_words = data if len(data) <= WORDS_BYTES else b""
             return
         while data:
             if not self._walking:
@@ -276,6 +282,7 @@ class RecordWalk:
                 self._scrap = whole
             elif not self.first:
                 self.plain_to = self._reached
+                self.plain_words = data if len(data) <= WORDS_BYTES else b""
             return b""
         self._reached += len(data) - len(whole) + at
         if at and not self.first:

@@ -1,0 +1,85 @@
+"""Goodbyes in the open: what they are, and that nobody misses what answers them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.explain.talk import ACK, DATA, FIN, PSH, RST, Talk, flow_of
+from tests.explain.test_explain import only
+from tlsprobe.explain.farewells import says_farewell
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.explanation import Harm
+from tlsprobe.model.judgement import Provoked
+
+ASKED, SAID = b"MAIL FROM:<a@mail.example>\r\n", b"250 OK\r\n"
+QUIT, BYE = b"QUIT\r\n", b"221 2.0.0 Bye\r\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        QUIT,
+        BYE,
+        b"quit :gone home\r\n",
+        b"*1\r\n$4\r\nQUIT\r\n",
+        b"a001 LOGOUT\r\n",
+        b"* BYE logging out\r\n",
+        b"</stream:stream>",
+        b"\x88\x82\1\2\3\4\5\6",
+        b"\x88\x02\x03\xe8",
+        b"\0\0\x08\x07\0\0\0\0\0" + bytes(8),
+        b"X\0\0\0\x04",
+        b"\x01\0\0\0\x01",
+        b"\xe0\0",
+        b"0\x05\x02\x01\x03B\0",
+    ],
+)
+def test_a_goodbye_is_known_by_its_words(words: bytes) -> None:
+    assert says_farewell(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"QUITE\r\n",
+        b"NOOP\r\nQUIT\r\n",
+        b"GET /LOGOUT HTTP/1.1\r\n\r\n",
+        b"220 ready\r\n",
+        b"\x88\x82\1\2\3\4\5",
+        b"\x89\x00",
+        b"\0\0\x08\x07\0\0\0\0\1" + bytes(8),
+        b"\0\0\x08\x06\0\0\0\0\0" + bytes(8),
+        b"X\0\0\0\x05",
+    ],
+)
+def test_what_only_looks_like_one_is_none(words: bytes) -> None:
+    assert not says_farewell(words)
+
+
+def mail(last: bytes) -> Talk:
+    talk = Talk().open().s(PSH | ACK, b"220 ready\r\n").c(PSH | ACK, ASKED).s(PSH | ACK, SAID)
+    return talk.c(PSH | ACK, last)
+
+
+def test_nobody_misses_the_answer_to_a_goodbye() -> None:
+    """The client was said to lose it, as it does the response to anything else."""
+    told = only(flow_of(mail(QUIT).c(FIN | ACK).s(PSH | ACK, b"closing\r\n").bare_rst(way=0)))
+    assert (told.reset.cause, told.reset.provoked) == (Cause.DATA_AFTER_CLOSE, Provoked.GOODBYE)
+    assert told.harm is Harm.NOBODY
+    assert told.remedy is not None and "the server's farewell" in told.remedy.hurts
+    lost = only(flow_of(mail(ASKED).c(FIN | ACK).s(PSH | ACK, SAID).bare_rst(way=0)))
+    assert (lost.reset.provoked, lost.harm) == (Provoked.DATA, Harm.LOST)
+
+
+def test_a_goodbye_that_meets_a_closed_socket_is_no_lost_request() -> None:
+    talk = mail(ASKED).s(PSH | ACK, SAID).s(FIN | ACK)
+    met = only(flow_of(talk.c(PSH | ACK, QUIT).bare_rst()))
+    assert (met.reset.provoked, met.harm) == (Provoked.GOODBYE, Harm.NOBODY)
+
+
+def test_one_that_is_left_unread_is_none_either() -> None:
+    left = only(flow_of(mail(QUIT).s(RST | ACK)))
+    assert (left.reset.cause, left.harm) == (Cause.UNREAD_AT_CLOSE, Harm.ERROR)
+    asked = only(flow_of(mail(DATA).s(RST | ACK)))
+    assert (asked.reset.cause, asked.harm) == (Cause.UNREAD_AT_CLOSE, Harm.LOST)
