@@ -72,6 +72,8 @@ def test_a_syn_that_is_tried_again_and_taken_was_refused_before() -> None:
     told = only(flow_of(talk))
     assert (told.reset.cause, told.reset.confidence) == (Cause.REFUSED, MEDIUM)
     assert told.reset.alternatives == (Cause.MIDDLEBOX,)
+    assert "asks again in packet 3, and is let in" in " ".join(told.reset.evidence)
+    assert "ECONNREFUSED" not in render_markdown(explain_page(explained(talk)))
 
 
 def test_each_retried_syn_has_its_own_refusal() -> None:
@@ -104,6 +106,19 @@ def test_a_half_open_scan_is_no_middlebox_and_what_comes_later_another_connectio
     assert "half-open" in " ".join(client.reset.evidence)
     assert (server.reset.side, server.reset.cause) == (Side.SERVER, Cause.NO_STATE)
     assert "RST in packet 3" in " ".join(server.reset.evidence)
+
+
+def test_who_resets_the_answer_and_asks_again_is_no_scanner() -> None:
+    """A virtual address was translated, and its answer was not: nobody was said to be hurt."""
+    talk = Talk().c(SYN).s(SYN | ACK)
+    talk.bare_rst(way=0)
+    talk.seqs = [talk.seqs[0] - 1, talk.seqs[1] - 1]
+    talk.wait(1).c(SYN).s(SYN | ACK).bare_rst(way=0)
+    first, second = flow_of(talk).resets
+    assert (first.reset.cause, first.reset.provoked) == (Cause.NO_STATE, Provoked.WANTED_SYN)
+    assert (first.harm, second.harm) == (Harm.ERROR, Harm.NOBODY)
+    assert "packet 4 is the same SYN again" in " ".join(first.reset.evidence)
+    assert first.remedy is not None and "virtual IP" in " ".join(first.remedy.sentences)
 
 
 def test_signs_of_a_foreign_sender_come_from_later_packets_too() -> None:

@@ -53,6 +53,13 @@ def _may_have_ended(trace: Trace, rst: Segment) -> bool:
     return syn is not None and not is_asked_again(rst, syn, trace.segments)
 
 
+def _is_wanted(trace: Trace, answer: Segment, reset: Reset) -> bool:
+    """Whether who reset a SYN-ACK sends the SYN that it answers again: it still connects."""
+    own = (s for s in trace.segments if s.side is reset.side and s.syn and s.ack is None)
+    behind = answer.ack
+    return any(s.number > reset.packet and s.behind == behind for s in own)
+
+
 _UNREAD = frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN})
 
 
@@ -62,7 +69,7 @@ def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Prov
     if trigger is None:
         return None
     if trigger.syn:
-        return Provoked.SYN
+        return Provoked.WANTED_SYN if _is_wanted(trace, trigger, reset) else Provoked.SYN
     if any(s.rst and s.side is trigger.side and s.number < trigger.number for s in trace.segments):
         return Provoked.BEHIND_RESET
     if not trigger.length:

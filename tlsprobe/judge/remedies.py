@@ -120,6 +120,18 @@ _MAY_HAVE_MISSED_SYN = Remedy(
     (_INJECTED,),
 )
 
+_ANSWERED_ELSEWHERE = Remedy(
+    "The client: it still wants to connect, and takes no answer from that address.",
+    (
+        Advice(
+            Party.PATH,
+            "look for an address that is translated on the way there and not on the way back (a"
+            " virtual IP, a Service's address, DNAT to a host next to the client), for two ways"
+            " that differ, and for a firewall that rejects answers.",
+        ),
+    ),
+)
+
 _BEHIND_RESET = Remedy(
     "Nobody: the side that drew it had reset the connection itself before.",
     (
@@ -268,6 +280,8 @@ def _deliberate(situation: Situation) -> Remedy | None:
 def _no_state(situation: Situation) -> Remedy | None:
     if situation.provoked is Provoked.SYN:
         return Remedy("Nobody: no connection had come about.", (_WHO_CONNECTS,))
+    if situation.provoked is Provoked.WANTED_SYN:
+        return _ANSWERED_ELSEWHERE
     if situation.provoked is Provoked.BEHIND_RESET:
         return _BEHIND_RESET
     if situation.provoked is not Provoked.DATA:

@@ -133,6 +133,7 @@ class Provoked(StrEnum):
 
     BEHIND_END is data that was sent after its sender's own close_notify or goodbye: nobody is to
     act on it, and nobody misses it. BEHIND_RESET is what came after an RST of the same side.
+    WANTED_SYN is the answer to a SYN whose sender reset it and sends its SYN again.
     """
 
     DATA = "data"
@@ -144,6 +145,7 @@ class Provoked(StrEnum):
     FIN = "fin"
     ACK = "ack"
     SYN = "syn"
+    WANTED_SYN = "wanted-syn"
     BEHIND_RESET = "behind-reset"
 
 

@@ -35,7 +35,7 @@ READERS = {
 def reader_of(flow: ExplainedFlow) -> str:
     """What plain readers got: the server's, where the client was the first to reset."""
     first = flow.resets[0].reset if flow.resets else None
-    if first is not None and first.cause is Cause.REFUSED:
+    if first is not None and first.cause is Cause.REFUSED and first.heeded:
         return "ECONNREFUSED: there was no connection to read from"
     if first is not None and _missed_syn(first) and flow.signature == _LONE_RST:
         return "nothing: no connection had come about"

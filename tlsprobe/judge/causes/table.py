@@ -82,8 +82,17 @@ def _half_open(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if trigger is None or not trigger.syn or trigger.ack is None or not context.passive:
         return None
-    evidence = wording.passive_rst(context), wording.half_open(context, trigger)
-    return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
+    again = next((s for s in context.later if _asks_again(context, s, trigger)), None)
+    said = wording.half_open(context, trigger, again)
+    evidence = wording.passive_rst(context), said
+    left = (Cause.DELIBERATE,) if again is None else (Cause.MIDDLEBOX,)
+    return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, left)
+
+
+def _asks_again(context: ResetContext, later: Segment, answer: Segment) -> bool:
+    """Whether it is the SYN once more whose answer the sender reset."""
+    is_syn = later.syn and later.ack is None and later.side is context.sender
+    return is_syn and later.behind == answer.ack
 
 
 def _of_another_connection(context: ResetContext) -> Diagnosis | None:

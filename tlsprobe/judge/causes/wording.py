@@ -60,9 +60,14 @@ def against_kernel(cause: Cause) -> str:
 
 def refused(context: ResetContext, syn: Segment) -> str:
     """It answers a SYN."""
+    again = next((s for s in context.later if s.syn and s.side is syn.side), None)
+    taken = again and any(s.syn and s.side is context.sender for s in context.later)
+    gets = "the client gets ECONNREFUSED"
+    if again is not None and taken:
+        gets = f"the client asks again in packet {again.number}, and is let in"
     return (
         f"packet {context.rst.number} answers the SYN in packet {syn.number}: nothing listens, or a"
-        " firewall rejects it (REJECT with a reset looks the same); the client gets ECONNREFUSED"
+        f" firewall rejects it (REJECT with a reset looks the same); {gets}"
     )
 
 
@@ -96,8 +101,14 @@ def missed_syn(context: ResetContext, syn: Segment) -> Iterator[str]:
         yield f"the {syn.side} goes on (packet {after.number})"
 
 
-def half_open(context: ResetContext, trigger: Segment) -> str:
+def half_open(context: ResetContext, trigger: Segment, again: Segment | None) -> str:
     """No socket wanted the SYN-ACK."""
+    if again is not None:
+        return (
+            f"it answers the SYN-ACK in packet {trigger.number}, and packet {again.number} is the"
+            f" same SYN again: the {context.sender} still connects and does not take this answer."
+            " It may have asked another address, which was translated on the way"
+        )
     return (
         f"it answers the SYN-ACK in packet {trigger.number}: the {context.sender} has no socket for"
         " it, as in a half-open port scan, or when connect() was given up meanwhile"
