@@ -149,7 +149,7 @@ def ending_of(trace: Trace, closing: Closing) -> ServerEnd | None:
         return None
     if trace.drive.did(EventKind.MEETS) is not None and closing.first(Side.SERVER, RST) is None:
         return ServerEnd(event.time_ns - MEET_WITHIN_NS, None)
-    segment = next((s for s in trace.segments if s.number == event.packet), None)
+    segment = trace.segment(event.packet)
     owes = trace.drive.owed > trace.drive.answered
     stuck = stuck_behind(trace, event.time_ns) if owes else None
     return ServerEnd(event.time_ns, None if segment is None else segment.ack, stuck)

@@ -113,7 +113,7 @@ def late_step(
 
 def _is_among(drew: list[Segment], step: StepTime, trace: Trace) -> bool:
     """Whether a step drew a reset: its packet, another with part of its bytes, or a repetition."""
-    own = next((s for s in trace.segments if s.number == step.packet), None) if drew else None
+    own = trace.segment(step.packet) if drew else None
     if own is None:
         return False
     ours = (r for r in trace.drive.records if r.side is own.side and own.start < r.end <= own.end)
@@ -273,7 +273,7 @@ def _let_go_ns(trace: Trace, event: WireEvent, before_ns: int) -> int:
     A large upload goes on with each acknowledgement of what is on its way. A packet that follows
     one closely is as late as that was: TCP paces it, and not this machine.
     """
-    own = next((s for s in trace.segments if s.number == event.packet), None)
+    own = trace.segment(event.packet)
     until_ns = own.time_ns if own is not None and own.length else 0
     theirs = [s for s in trace.segments if s.side is Side.SERVER and s.time_ns <= until_ns]
     if own is None or not theirs:

@@ -97,8 +97,8 @@ def answers_our_fin(trace: Trace, closing: Closing, end: WireEvent) -> bool:
     ours = closing.first(Side.CLIENT, FIN)
     if ours is None or not before(ours, end):
         return False
-    fin = next((s for s in trace.segments if s.number == ours.packet), None)
-    answer = next((s for s in trace.segments if s.number == end.packet), None)
+    fin = trace.segment(ours.packet)
+    answer = trace.segment(end.packet)
     return fin is None or answer is None or (answer.ack or 0) > fin.end
 
 
@@ -107,7 +107,7 @@ def _answers_our_alert(trace: Trace, closing: Closing, end: WireEvent) -> bool:
     if not before(closing.first(Side.CLIENT, "n", "a"), end):
         return False
     ours = next(r for r in trace.drive.records if r.side is Side.CLIENT and r.kind in ALERTS)
-    answer = next((s for s in trace.segments if s.number == end.packet), None)
+    answer = trace.segment(end.packet)
     return answer is None or (answer.ack or 0) >= ours.end
 
 

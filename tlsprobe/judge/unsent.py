@@ -18,7 +18,7 @@ def may_have_dropped(trace: Trace, end: WireEvent | None) -> bool:
     """
     if end is None or end.letter != RST or end.packet is None:
         return False
-    rst = next((s for s in trace.segments if s.number == end.packet), None)
+    rst = trace.segment(end.packet)
     if rst is None or rst.ack is None:
         return False
     before = [s for s in trace.segments if s.number < rst.number]

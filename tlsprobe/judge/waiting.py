@@ -240,9 +240,9 @@ def _is_unaware(trace: Trace, acted: WireEvent, end: WireEvent) -> bool:
     Where there is no acknowledgement the order of the events tells.
     """
     mark = trace.drive.mark
-    for segment in trace.segments:
-        if segment.number == end.packet and segment.ack is not None:
-            return mark is not None and segment.ack <= mark.client
+    last = trace.segment(end.packet)
+    if last is not None and last.ack is not None:
+        return mark is not None and last.ack <= mark.client
     return end.place < acted.place
 
 

@@ -399,3 +399,7 @@ class Trace:
     protocol: str = UNKNOWN
     left_out: int = 0
     gap: Gap | None = None
+
+    def segment(self, packet: int | None) -> Segment | None:
+        """What a packet brought, by its number; None where it was not seen, or nothing is asked."""
+        return next((segment for segment in self.segments if segment.number == packet), None)
