@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.captures.pasting import EXPECTED, PLAIN, facts, read
+from tlsprobe.captures.device_log_kinds import DEVICE_KINDS
 from tlsprobe.captures.log_kinds import LOG_KINDS
 from tlsprobe.captures.reading import CaptureUnreadable
 
@@ -339,6 +340,47 @@ ROWS: list[tuple[str, str, str]] = [
         "1\t0.000000\t192.0.2.1\t192.0.2.9\t40000\t443\t0x0004",
         "",
     ),
+    (
+        "Cisco ASA, teardown",
+        "%ASA-6-302014: Teardown TCP connection 7 for outside:192.0.2.9/443 to inside:192.0.2.1/5"
+        " duration 0:00:10 bytes 1024 TCP Reset-O",
+        "host 192.0.2.9 and port 443",
+    ),
+    (
+        "Palo Alto, packet dump",
+        "TCP:    sport 443, dport 40000, seq 5001, ack 1101,",
+        "",
+    ),
+    (
+        "Azure, NSG flow log",
+        '{"flows":[{"flowTuples":["1542110402,192.0.2.1,192.0.2.9,5,443,T,I,D,B,,,,"]}]}',
+        "",
+    ),
+    (
+        "Windows, TCPIP trace",
+        "[1]0004.00B8::2021-03-04 10:00:01.223 [Microsoft-Windows-TCPIP]TCP: connection 0xFFFF8A0B"
+        " (local=192.0.2.1:5 remote=192.0.2.9:443): received RST (0x0C000020D).",
+        "host 192.0.2.9 and port 443",
+    ),
+    (
+        "Envoy, debug log",
+        "[2026-10-14 10:56:06.963][2][debug][connection] [connection_impl.cc:5] [C7] remote close",
+        "",
+    ),
+    (
+        "Envoy, debug log",
+        "[debug][router] [router.cc:1] [C5][S7] upstream reset: reset reason local reset",
+        "",
+    ),
+    ("Rust", 'Custom { kind: ConnectionAborted, error: "CloseNotify alert received" }', ""),
+    ("Rust", "error: Connection reset by peer (os error 104)", ""),
+    ("hex dump", "0000   45 00 00 28 00 00 40 00 40 06 66 d2 c0 00 02 01   E..(..@.@.f.....", ""),
+    ("hex dump", "0x0000:  4500 0028 0000 4000 4006 66d2 c000 0201", ""),
+    (
+        "hex dump",
+        "00000000  45 00 00 28 00 00 40 00  40 06 66 d2 c0 00 02 01  |E..(..@.@.f|",
+        "",
+    ),
     ("a program's log", "WARN conn 7 failed: Connection reset by peer", ""),
 ]
 
@@ -357,13 +399,20 @@ def test_each_kind(kind: str, line: str, asked: str) -> None:
 
 
 def test_every_kind_has_a_row() -> None:
-    assert {kind.name for kind in LOG_KINDS} == {row[0] for row in ROWS}
+    assert {kind.name for kind in (*DEVICE_KINDS, *LOG_KINDS)} == {row[0] for row in ROWS}
 
 
 def test_packets_between_are_judged_and_log_lines_counted() -> None:
     reading, found = read("\n".join([PLAIN[0], ROWS[-1][1], *PLAIN[1:], ROWS[-1][1]]))
     assert facts(found) == EXPECTED
     assert any("lines of logs, too: a program's log 2" in note for note in reading.notes)
+
+
+def test_the_bytes_of_packets_are_no_log_beside_them() -> None:
+    dump = "\t0x0000:  4500 0028 0000 4000 4006 66d2 c000 0201"
+    reading, found = read("\n".join([PLAIN[0], dump, *PLAIN[1:], dump]))
+    assert facts(found) == EXPECTED
+    assert not any("logs" in note for note in reading.notes)
 
 
 def test_what_a_line_says_is_escaped_and_names_no_command() -> None:

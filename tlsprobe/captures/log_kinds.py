@@ -16,7 +16,9 @@ from typing import NamedTuple
 _PEER = r"(?P<peer>\[[0-9a-fA-F:]{2,45}\]:\d{1,5}|[\w.-]{1,100}:\d{1,5})"
 _READER = "the program read ECONNRESET: an RST came from the other end, or from something between"
 _EITHER = "the program met the end of the connection before it had what it waited for"
-_RST_OR_FIN = "whether it was an RST or a FIN, nor who was the first to end"
+RST_OR_FIN = "whether it was an RST or a FIN, nor who was the first to end"
+"""What most lines hide that tell of an end."""
+
 _NOT_WHY = "nor what provoked it, nor whether a close_notify or a FIN came first"
 
 
@@ -34,34 +36,35 @@ class LogKind(NamedTuple):
     hides: str = _NOT_WHY
 
 
-def _kind(
+def log_kind(
     name: str, words: tuple[str, ...], pattern: str, shows: str, hides: str = _NOT_WHY
 ) -> LogKind:
+    """A kind whose pattern does not mind the case."""
     return LogKind(name, words, re.compile(pattern, re.IGNORECASE), shows, hides)
 
 
 LOG_KINDS = (
-    _kind(
+    log_kind(
         "strace, linger 0",
         ("so_linger, {",),
         r"setsockopt\(.{0,60}SO_LINGER, \{l?_?onoff=1, l?_?linger=0\}",
         "the traced program set SO_LINGER with a time of 0: its close() sends an RST on purpose",
         "which connections it closed so",
     ),
-    _kind(
+    log_kind(
         "strace, ECONNRESET",
         ("= -1 econnreset",),
         r"\b(?:recv|read|readv|recvfrom|recvmsg)\(.{0,300}= -1 ECONNRESET",
         "the traced program's read met an RST that the other end, or something between, had sent",
     ),
-    _kind(
+    log_kind(
         "strace, EPIPE",
         ("= -1 e", "--- sigpipe {si_signo=sigpipe"),
         r"\b(?:send|write|writev|sendto|sendmsg)\(.{0,300}= -1 (?:EPIPE|ECONNRESET)"
         r"|--- SIGPIPE \{si_signo=SIGPIPE",
         "the traced program wrote to a connection that had already been reset or closed",
     ),
-    _kind(
+    log_kind(
         "ltrace, system calls",
         ("sys_",),
         r"\bSYS_(?:recv|read|readv|recvfrom|recvmsg|send|write|writev|sendto|sendmsg)\(.{0,300}\)"
@@ -69,15 +72,15 @@ LOG_KINDS = (
         "a call of the traced program met a connection that had been reset (-104), or wrote to one"
         " that had already been reset or closed (-32)",
     ),
-    _kind(
+    log_kind(
         "ltrace",
         ("= ", "--- sigpipe (broken pipe) ---"),
         r"\b(?:recv|read|recvfrom|recvmsg|send|write|SSL_read|SSL_write|SSL_shutdown)(?:@\S{1,40})?"
         r"\(.{0,300}\) {1,40}= (?:-1|0xffffffff)\b|--- SIGPIPE \(Broken pipe\) ---",
         "a call of the traced program failed on a connection; ltrace does not print errno",
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "kernel stack, RST sent",
         ("send_active_reset", "_send_reset"),
         r"\b(?:tcp_send_active_reset|tcp_v[46]_send_reset)\+(?:0x)?[0-9a-f]",
@@ -85,13 +88,13 @@ LOG_KINDS = (
         " closed or given up here, tcp_v4_send_reset in answer to a segment",
         "which segment that was, nor what was unread",
     ),
-    _kind(
+    log_kind(
         "kernel stack, RST received",
         ("tcp_reset+",),
         r"\btcp_reset\+(?:0x)?[0-9a-f]",
         "this machine's kernel took an RST from the other end, or from something between",
     ),
-    _kind(
+    log_kind(
         "bpftrace or bcc, tcpdrop",
         ("tcp_drop", "tcpdrop", "kfree_skb", "skb_reason_drop", "skb_drop_reason_"),
         r"\b(?:tcp_drop(?:_reason)?|kfree_skb_reason|sk_skb_reason_drop)\+(?:0x)?[0-9a-f]"
@@ -99,7 +102,7 @@ LOG_KINDS = (
         "this machine's kernel threw a segment away, where the stack or the reason says",
         "whether an RST answered it",
     ),
-    _kind(
+    log_kind(
         "dmesg, TCP",
         ("tcp: ", "nf_conntrack: "),
         r"\bTCP: (?:request_sock_TCP: |out of memory|too many (?:of )?orphaned|.{0,60}SYN flooding"
@@ -108,14 +111,14 @@ LOG_KINDS = (
         " table of conntrack drops, and a full queue of a listener turns new connections away",
         "which connections were reset for it",
     ),
-    _kind(
+    log_kind(
         "firewall's log, RST",
         ("proto=tcp",),
         r"\bIN=\S{0,20} OUT=.{0,300}\bPROTO=TCP\b.{0,200}\bRST\b",
         "a rule of the firewall logged an RST that came in (IN=) or went out (OUT=) here",
         "what became of it, nor what provoked it",
     ),
-    _kind(
+    log_kind(
         "firewall's log, refused",
         ("proto=tcp",),
         r"\bREJECT(?:ED)?\b.{0,300}\bDST=(?P<host>\S{3,45}) .{0,200}\bPROTO=TCP\b"
@@ -124,14 +127,14 @@ LOG_KINDS = (
         " answers with an RST of its own",
         "whether it answered with an RST",
     ),
-    _kind(
+    log_kind(
         "kernel trace of tcp_send_reset",
         ("tcp_send_reset:",),
         r"\btcp_send_reset:.{0,300}",
         "this machine's kernel sent an RST; newer kernels print the reason (reason=...)",
         "the packets before it",
     ),
-    _kind(
+    log_kind(
         "kubectl port-forward",
         ("error copying from ", "error forwarding port ", "lost connection to pod"),
         r"error copying from (?:remote stream to local|local connection to remote)"
@@ -139,34 +142,34 @@ LOG_KINDS = (
         "a forwarded connection broke, at the local program's side (the line names the local"
         " connection) or at the pod's; some versions of kubectl end all others with it",
     ),
-    _kind(
+    log_kind(
         "nginx, client left",
         ("client request", "client prematurely closed connection"),
         r"client prematurely closed connection|\(104: .{0,60}?\) while .{0,40}?client request",
         "nginx's client ended the connection, and nginx then its connection to the upstream; 104 is"
         " an RST of the client, or of something between",
     ),
-    _kind(
+    log_kind(
         "nginx, upstream ended",
         ("upstream prematurely closed connection",),
         rf"upstream prematurely closed connection(?:.{{0,600}}?upstream: \"\w+://{_PEER})?",
         "the upstream sent a FIN before its response was whole",
         "why it did",
     ),
-    _kind(
+    log_kind(
         "nginx, upstream reset",
         ("(104: ",),
         r"\(104: .{0,60}?\) while .{0,60}?upstream"
         rf"(?:.{{0,600}}?upstream: \"\w+://{_PEER})?",
         "nginx read ECONNRESET from its upstream: the RST came from there, or from between",
     ),
-    _kind(
+    log_kind(
         "nginx, client or shutdown",
         ("(104: ", "() failed", ") failed"),
         r"\(104: .{0,60}?\) while|SSL_shutdown\(\) failed|SSL_(?:read|write)\(\) failed",
         "nginx met the end of a connection before it expected one",
     ),
-    _kind(
+    log_kind(
         "HAProxy",
         ("/",),
         r" (?:[SC][DHCRQL](?:[-A-Z]{2})?) \d{1,9}/\d{1,9}/\d{1,9}/\d{1,9}/\+?\d{1,9} ",
@@ -174,7 +177,7 @@ LOG_KINDS = (
         " when (D: in the data, H: before the headers, C: while connecting)",
         "whether it was an RST or a FIN",
     ),
-    _kind(
+    log_kind(
         "Envoy",
         ("upstream_reset_before_response_started{", "reset before headers. ", '" '),
         r"upstream_reset_before_response_started\{\w{1,60}|reset before headers\. reset reason: "
@@ -184,21 +187,21 @@ LOG_KINDS = (
         " DC the client ended it, UR a stream was reset",
         "whether it was an RST or a FIN",
     ),
-    _kind(
+    log_kind(
         "Apache httpd",
         ("reset by peer",),
         r"\bAH\d{5}: .{0,300}?reset by peer|\(104\)Connection reset by peer: ",
         "httpd read ECONNRESET: an RST came from its client or its backend; of AH01102 and AH01110"
         " it was the backend",
     ),
-    _kind(
+    log_kind(
         "Apache httpd, backend ended",
         (": error reading ",),
         r"\bAH011(?:02|10): error reading (?:status line|response)",
         "the backend ended the connection before its response was whole, with a FIN",
         "why it did",
     ),
-    _kind(
+    log_kind(
         "PostgreSQL",
         (
             "could not ",
@@ -212,14 +215,14 @@ LOG_KINDS = (
         r"|SSL SYSCALL error: |SSL connection has been closed unexpectedly",
         "PostgreSQL, or its client, met the end of the connection where more was expected",
     ),
-    _kind(
+    log_kind(
         "Java",
         ("socketexception: ", "closing inbound before receiving peer's close_notify"),
         r"closing inbound before receiving peer's close_notify"
         r"|SocketException: (?:Connection reset|Broken pipe)",
         "a Java program met a FIN without close_notify (the first), or an RST (SocketException)",
     ),
-    _kind(
+    log_kind(
         "Java, ended early",
         (
             "fixed content-length: ",
@@ -232,9 +235,9 @@ LOG_KINDS = (
         r"|fixed content-length: \d{1,15}, bytes received|Unexpected end of file from server"
         r"|Premature EOF",
         _EITHER,
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "Python",
         (
             "eof occurred in violation of protocol",
@@ -247,49 +250,49 @@ LOG_KINDS = (
         r"|SSLEOFError|BrokenPipeError",
         "a Python program met an RST (ConnectionResetError) or a FIN without close_notify (EOF)",
     ),
-    _kind(
+    log_kind(
         "Python, ended early",
         ("remotedisconnected", "remote end closed connection without response", "incompleteread("),
         r"RemoteDisconnected|Remote end closed connection without response|IncompleteRead\(",
         "a Python program met a FIN before the response was whole",
         "why the other end sent it",
     ),
-    _kind(
+    log_kind(
         "Ruby",
         ("errno::e",),
         r"Errno::(?:ECONNRESET|EPIPE)",
         "a Ruby program met an RST, or wrote to what was closed",
     ),
-    _kind("Node.js", ("read", "write"), r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b", _READER),
-    _kind(
+    log_kind("Node.js", ("read", "write"), r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b", _READER),
+    log_kind(
         "Node.js, ended early",
         ("client network socket disconnected", "socket hang up"),
         r"socket hang up|Client network socket disconnected",
         f"{_EITHER}; Node.js calls a FIN ECONNRESET here, too",
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "Go",
         ("connection reset by peer", "broken pipe"),
         rf"\b(?:read|write) tcp[46]? .{{1,100}}?->{_PEER}: (?:read|write): "
         r"(?:connection reset by peer|broken pipe)",
         _READER,
     ),
-    _kind(
+    log_kind(
         "Go, while connecting",
         (": connect: connection re",),
         rf"\bdial tcp[46]? {_PEER}: connect: connection (?:reset by peer|refused)",
         "connect() met an RST: nothing listens there, or something in between turned it away, or"
         " (reset) the connection was ended at once",
     ),
-    _kind(
+    log_kind(
         "OpenSSL or curl, no close_notify",
         ("unexpected eof while reading", "0a000126"),
         r"unexpected eof while reading|0A000126",
         "the other end sent a FIN without a close_notify: the data may be cut short",
         "who ended the connection first",
     ),
-    _kind(
+    log_kind(
         "curl or OpenSSL, reset",
         ("openssl ssl_", " failure: ", ":errno=", "read error at byte "),
         r"(?:Recv|Send) failure: (?:Connection reset|Broken pipe)"
@@ -297,7 +300,7 @@ LOG_KINDS = (
         r"|(?:read|write):errno=(?:104|32)|Read error at byte .{0,60}reset by peer",
         _READER,
     ),
-    _kind(
+    log_kind(
         "curl or wget, cut short",
         (
             "connection closed at byte ",
@@ -310,16 +313,16 @@ LOG_KINDS = (
         "the other end sent a FIN before the response was whole, or before there was any",
         "why it did",
     ),
-    _kind(
+    log_kind(
         "curl or OpenSSL, ended early",
         ("openssl ssl_", " failure: ", "gnutls recv error (-", "gnutls: ", "curl: ("),
         r"(?:Recv|Send) failure: |curl: \((?:35|55|56)\)|OpenSSL SSL_(?:read|write|connect): "
         r"|GnuTLS: (?:Error in the p|The TLS connection was non-properly)"
         r"|GnuTLS recv error \(-(?:54|110)\)",
         _EITHER,
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "Windows, reset",
         ("10054", "wsaeconnreset", "forcibly closed by the remote host"),
         r"forcibly closed by the remote host|\bWSAECONNRESET\b"
@@ -327,7 +330,7 @@ LOG_KINDS = (
         "a Windows program read WSAECONNRESET (10054): an RST came from the other end, or from"
         " something between",
     ),
-    _kind(
+    log_kind(
         "Windows, aborted here",
         ("aborted by the software in your host machine", "wsaeconnaborted", "10053"),
         r"aborted by the software in your host machine|\bWSAECONNABORTED\b"
@@ -335,7 +338,7 @@ LOG_KINDS = (
         "Windows itself gave the connection up (10053): nothing answered what it sent again, or a"
         " program on this machine (a scanner, a VPN) ended it",
     ),
-    _kind(
+    log_kind(
         "IIS, HTTPERR",
         ("connection_dropped", "connection_abandoned_by_", "client_reset", "timer_"),
         r" (?:Client_Reset|Connection_Dropped\w{0,20}|Connection_Abandoned_By_\w{1,20}"
@@ -344,7 +347,7 @@ LOG_KINDS = (
         " did; Timer_, a timeout of its own; Connection_Abandoned, the worker did",
         "whether it was an RST or a FIN",
     ),
-    _kind(
+    log_kind(
         "Zeek's conn.log",
         ('"conn_state":', "\ttcp\t"),
         r"^[0-9.]{5,20}\t\w{5,30}\t[0-9a-fA-F.:]{3,45}\t\d{1,5}\t(?P<host>[0-9a-fA-F.:]{3,45})\t"
@@ -353,14 +356,14 @@ LOG_KINDS = (
         "conn_state tells who sent the RST: RSTO the end that opened the connection, RSTR the other"
         " one, REJ: it was refused; the column history has R or r, in the order of the packets",
     ),
-    _kind(
+    log_kind(
         "Suricata's eve.json",
         ('"event_type":',),
         r"\"event_type\": ?\"flow\".{0,1200}\"rst\": ?true",
         "the flow had an RST; tcp_flags_ts are the flags that went to the server, tcp_flags_tc"
         " those to the client, and 04 is RST",
     ),
-    _kind(
+    log_kind(
         "AWS, flow log",
         ("eni-",),
         r"\beni-[0-9a-f]{8,17} .{0,200} (?:ACCEPT|REJECT)\b",
@@ -368,47 +371,47 @@ LOG_KINDS = (
         " and 1 is FIN, and REJECT is a security group or a network ACL",
         "in what order the flags came, which connection of several they are of",
     ),
-    _kind(
+    log_kind(
         "AWS, load balancer",
         (" app/",),
         r"^(?:https?|h2|wss?|grpcs?) \d{4}-\d\d-\d\dT\S{8,20} app/\S{1,100} \S{1,60} "
         r"(?P<peer>\S{1,50}:\d{1,5}|-) (?:-?[\d.]{1,12} ){3}(?:502|460|504) -",
         "502 with no status of the target: the target ended the connection, by an RST or a FIN,"
         " before its response was whole; 460: the client did",
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "Google Cloud, load balancer",
         ("client_disconnected_", "backend_connection_closed_"),
         r"\b(?:backend_connection_closed_\w{3,60}|client_disconnected_\w{3,60})\b",
         "backend_connection_closed: the backend ended the connection before its response was whole,"
         " often one that had been idle longer than the backend waits; client_disconnected: the"
         " client did",
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "Azure, Application Gateway",
         ("errorinfo_",),
         r"\bERRORINFO_(?:UPSTREAM_CLOSED_CONNECTION|CLIENT_CLOSED_REQUEST)\b",
         "UPSTREAM_CLOSED_CONNECTION: the backend ended the connection before its response was"
         " whole; CLIENT_CLOSED_REQUEST: the client did",
-        _RST_OR_FIN,
+        RST_OR_FIN,
     ),
-    _kind(
+    log_kind(
         "Cilium's Hubble, RST",
         ("(tcp flags: ",),
         r"\b[A-Z]{5,12} \(TCP Flags: [A-Z, ]{0,40}RST",
         "Cilium saw an RST of the sender on the left at this point of the datapath; one RST is"
         " listed at each of them (from-endpoint, to-stack, to-endpoint)",
     ),
-    _kind(
+    log_kind(
         "pwru, RST",
         ("(tcp:",),
         r"->\S{3,60}\(tcp:(?:[A-Z]{3}\|)*RST",
         "this machine's kernel had an RST of the sender on the left in its hands, in the function"
         " at the end of the line; one RST is listed for each of them",
     ),
-    _kind(
+    log_kind(
         "Microsoft's Network Monitor",
         ("flags=",),
         r"\bTCP: ?(?:\[[^\]]{1,80}\] ?)?Flags=[A-Z.]{6,9}, SrcPort=",
@@ -416,7 +419,7 @@ LOG_KINDS = (
         " that",
         "the capture",
     ),
-    _kind(
+    log_kind(
         "FortiGate's sniffer",
         (" -> ",),
         r"\d\.\d{1,5} -> (?P<host>(?:\d{1,3}\.){3}\d{1,3})\.(?P<port>\d{1,5}): "
@@ -424,7 +427,7 @@ LOG_KINDS = (
         "packets, but without lengths and windows; `diagnose sniffer packet IF FILTER 6` prints"
         " them whole, and Fortinet's fgt2eth makes a capture of that",
     ),
-    _kind(
+    log_kind(
         "conntrack",
         (" sport=",),
         r"\btcp {1,12}6 .{0,60}?\bsrc=\S{3,45} dst=(?P<host>\S{3,45}) sport=\d{1,5}"
@@ -432,7 +435,7 @@ LOG_KINDS = (
         "what the connection tracker of this machine knows; CLOSE: it saw an RST",
         "who sent the RST; a connection that it forgot is not in the list",
     ),
-    _kind(
+    log_kind(
         "ss or netstat, sockets",
         (
             "tcp",
@@ -451,7 +454,7 @@ LOG_KINDS = (
         " has closed and this program has not; FIN-WAIT-2: the other way round",
         "what happened to connections that are gone, as those that were reset are",
     ),
-    _kind(
+    log_kind(
         "counters of the kernel",
         (
             "estabresets",
@@ -468,7 +471,7 @@ LOG_KINDS = (
         " TCPAbortOnLinger an expired linger, OutRsts all that it sent, EstabResets connections",
         "which connections they belong to",
     ),
-    _kind(
+    log_kind(
         "ngrep, snoop or pktmon",
         ("tcp d=", "pktgroupid ", " -> "),
         r"^T .{3,60}:\d{1,5} -> .{3,60}:\d{1,5} \[[A-Z]{1,8}\]|\bTCP D=\d{1,5} S=\d{1,5} "
@@ -476,7 +479,7 @@ LOG_KINDS = (
         "packets, but without the numbers that tell what provoked an RST",
         "which segment an RST answers",
     ),
-    _kind(
+    log_kind(
         "tshark -T fields without names",
         (".",),
         r"^(?=[^g-wyz]{0,200}$)(?:[^\t,;|]{0,60}[\t,;|]){1,30}?(?:\d{1,3}\.){3}\d{1,3}[\t,;|]"
@@ -484,7 +487,7 @@ LOG_KINDS = (
         "cells whose columns nothing names: print them with `-E header=y`",
         "which cell is which",
     ),
-    _kind(
+    log_kind(
         "TLS alert in a log",
         ("alert",),
         r"[<>]{3} \S{3,8} ?1\.\d, Alert \[length|\b(?:sen[dt]|sending|received|got) (?:a )?"
@@ -492,7 +495,7 @@ LOG_KINDS = (
         "an alert, which tells why its sender ends; behind a fatal one comes a FIN, or an RST",
         "whether an RST came, nor who sent it",
     ),
-    _kind(
+    log_kind(
         "a program's log",
         ("connection reset by peer", "econnreset", "errno 104"),
         r"connection reset by peer|\bECONNRESET\b|errno 104\b",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tlsprobe.captures.device_log_kinds import HEX_DUMP
 from tlsprobe.captures.log_kinds import LogKind
 from tlsprobe.captures.log_words import possible_kinds
 
@@ -48,8 +49,12 @@ class Logs:
 
     @property
     def counted(self) -> str:
-        """How many lines of which kinds, for a note beside packets; empty if there are none."""
-        return ", ".join(f"{seen.kind.name} {seen.count}" for seen in self.seen.values())
+        """How many lines of which kinds, for a note beside packets; empty if there are none.
+
+        The bytes of those packets are no log.
+        """
+        told = (seen for seen in self.seen.values() if seen.kind is not HEX_DUMP)
+        return ", ".join(f"{seen.kind.name} {seen.count}" for seen in told)
 
     def answer(self) -> str:
         """What the lines show, and what they cannot, a line for each kind."""

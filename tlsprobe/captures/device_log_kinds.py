@@ -1,0 +1,77 @@
+"""What firewalls, clouds and tracers write of connections that were reset, and dumps of bytes.
+
+Source: Cisco's "ASA Syslog Messages", 302014; Palo Alto's `debug dataplane packet-diag`; Azure's
+"NSG flow logs"; the events of the provider Microsoft-Windows-TCPIP; Envoy's and Rustls's own words.
+"""
+
+from __future__ import annotations
+
+from tlsprobe.captures.log_kinds import RST_OR_FIN, LogKind, log_kind
+
+HEX_DUMP = log_kind(
+    "hex dump",
+    ("0000",),
+    r"^ {0,8}(?:0x)?(?:00000000|0000):? {1,4}(?:[0-9a-f]{2} {1,3}){8}"
+    r"|^ {0,8}0x0000: {1,3}(?:[0-9a-f]{4} ){4}",
+    "where the bytes of a packet begin: Wireshark's `text2pcap -l 101 DUMP trace.pcap` makes a"
+    " capture of IP packets, with `-l 1` of Ethernet frames",
+    "when they were captured, unless it says so",
+)
+
+DEVICE_KINDS: tuple[LogKind, ...] = (
+    log_kind(
+        "Cisco ASA, teardown",
+        ("-302014: ",),
+        r"%(?:ASA|FTD|PIX)-\d-302014: Teardown TCP connection .{0,40}? for"
+        r" [^ :]{1,60}:(?:(?P<host>[0-9a-fA-F.:]{3,45})/(?P<port>\d{1,5}))?",
+        "the firewall's reason stands at its end: TCP Reset-I or Reset-O, an RST that came from the"
+        " inside or the outside; TCP FINs, both ends closed; Idle Timeout and the like are its own",
+    ),
+    log_kind(
+        "Palo Alto, packet dump",
+        ("sport ",),
+        r"^TCP: {1,12}sport \d{1,5}, dport (?P<port>\d{1,5}), seq \d{1,10}, ack \d{1,10}",
+        "packets, over several lines each; `debug dataplane packet-diag set capture on` writes"
+        " captures, of what came in, went out and was dropped",
+        "what the other stages of the firewall did with it",
+    ),
+    log_kind(
+        "Azure, NSG flow log",
+        ("flowtuples",),
+        r"\"flowTuples\"",
+        "flows that a rule let in or kept out (A, D), and when they began and ended (B, C, E)",
+        "any flag of TCP: neither who ended a flow, nor how",
+    ),
+    log_kind(
+        "Windows, TCPIP trace",
+        ("tcp: connection 0x",),
+        r"\bTCP: connection 0x[0-9a-f]{4,16}[ :].{0,160}?"
+        r"(?:remote=(?P<peer>\[[0-9a-fA-F:]{2,45}\]:\d{1,5}|[\d.]{7,15}:\d{1,5}).{0,120}?)?"
+        r"(?:received RST|connection reset|attempt failed|abort)",
+        "what Windows's TCP did with a connection, and with which status; `etl2pcapng` makes a"
+        " capture of a trace that was started with capture=yes",
+    ),
+    log_kind(
+        "Envoy, debug log",
+        ("upstream reset: reset reason", "] remote close", "] remote early close"),
+        r"upstream reset: reset reason|\[C\d{1,12}\] remote close\b"
+        r"|\[C\d{1,12}\] remote early close\b",
+        "'remote close' is a FIN or an RST of the other end of the connection that is named"
+        " (C...), 'connection termination' that a request was open on it then",
+        RST_OR_FIN,
+    ),
+    log_kind(
+        "Rust",
+        (
+            "closenotify alert received",
+            "peer closed connection without sending tls close_notify",
+            "kind: connectionreset",
+            "os error 104",
+        ),
+        r"CloseNotify alert received|peer closed connection without sending TLS close_notify"
+        r"|kind: ConnectionReset|\bos error 104\b",
+        "a Rust program met an RST (104, ConnectionReset), a FIN without close_notify, or (old"
+        " Rustls) a close_notify, which is an orderly end",
+    ),
+    HEX_DUMP,
+)
