@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.explain.talk import ACK, DATA, FIN, PSH, RST, Talk, flow_of
+from tests.explain.talk import ACK, DATA, FIN, PSH, RST, Talk, flow_of, host
 from tests.explain.test_explain import only
 from tlsprobe.explain.farewells import says_farewell
 from tlsprobe.model.causes import Cause
@@ -32,6 +32,7 @@ QUIT, BYE = b"QUIT\r\n", b"221 2.0.0 Bye\r\n"
         b"\x01\0\0\0\x01",
         b"\xe0\0",
         b"0\x05\x02\x01\x03B\0",
+        b"0\x84\0\0\0\x06\x02\x02\0\xadB\0",
     ],
 )
 def test_a_goodbye_is_known_by_its_words(words: bytes) -> None:
@@ -83,3 +84,10 @@ def test_one_that_is_left_unread_is_none_either() -> None:
     assert (left.reset.cause, left.harm) == (Cause.UNREAD_AT_CLOSE, Harm.ERROR)
     asked = only(flow_of(mail(DATA).s(RST | ACK)))
     assert (asked.reset.cause, asked.harm) == (Cause.UNREAD_AT_CLOSE, Harm.LOST)
+
+
+@pytest.mark.parametrize(("port", "proxied"), [(443, True), (22, False), (445, False)])
+def test_no_proxy_of_http_answers_for_another_protocol(port: int, *, proxied: bool) -> None:
+    talk = Talk(server=(host("192.0.2.2"), port)).open().c(PSH | ACK, ASKED).s(RST | ACK)
+    told = only(flow_of(talk))
+    assert told.remedy is not None and ("502" in told.remedy.hurts) is proxied

@@ -17,7 +17,7 @@ from itertools import pairwise
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.model.causes import Cause, Remedy
 from tlsprobe.model.judgement import Confidence, Provoked, Reset, Word
-from tlsprobe.model.protocols import ASKS_FOR_TLS, GOODBYE_PORTS, HTTP, UNKNOWN
+from tlsprobe.model.protocols import ASKS_FOR_TLS, HTTP, NO_HTTP_PORTS, UNKNOWN
 from tlsprobe.model.trace import ALERTS, Coverage, RecordKind, Side, Trace
 
 _OPEN_PAIR = {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN, Cause.DELIBERATE}
@@ -31,11 +31,11 @@ _TARGET = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([1-9]\
 def help_for(reset: Reset, server: str) -> Remedy:
     """Whom it hurts and what helps; of the protocol, no more is known than the port."""
     port = server.rpartition(":")[2]
-    known = port.isdigit() and int(port) in GOODBYE_PORTS
+    known = port.isdigit() and int(port) in NO_HTTP_PORTS
     return remedy_of(situation_of(reset, _NO_HTTP if known else ""))
 
 
-_NO_HTTP = "a protocol with a goodbye"
+_NO_HTTP = "a protocol that is not HTTP"
 
 
 # --- a command line -------------------------------------------------------------------------------

@@ -15,8 +15,12 @@ _LINE = re.compile(
     rb"|(?:(?:205|221|421)[ -]|\* BYE)[^\r\n]{0,100})\s{0,2}",
     re.IGNORECASE,
 )
-_BINARY = re.compile(rb"X\0\0\0\x04|\x01\0\0\0\x01|\xe0\0|0\x05\x02\x01[\0-\x7f]\x42\0", re.DOTALL)
-"""Terminate, COM_QUIT, DISCONNECT, and an unbind request with a message id of one byte."""
+_BINARY = re.compile(
+    rb"X\0\0\0\x04|\x01\0\0\0\x01|\xe0\0"
+    rb"|0(?:\x84\0\0\0)?[\x05-\x08]\x02[\x01-\x04][\0-\x7f].{0,3}\x42\0",
+    re.DOTALL,
+)
+"""Terminate, COM_QUIT, DISCONNECT, and an unbind request, whose length Windows writes at length."""
 _CLOSE, _MASKED = 0x88, 0x80
 _CLOSE_HEAD, _MASK_BYTES = 2, 4
 _FRAME_HEAD, _GOAWAY_TYPE, _GOAWAY_BYTES = 9, 7, 8

@@ -24,6 +24,9 @@ ASKS_FOR_TLS = {"postgres": (8, 1)}
 GOODBYE_PORTS = frozenset({25, 110, 143, 389, 465, 587, 636, 993, 995, 1883, 3306, 5432})
 """Ports of protocols that are not HTTP and say goodbye before they end."""
 
+NO_HTTP_PORTS = GOODBYE_PORTS | {21, 22, 23, 88, 119, 139, 445, 1433, 1521, 1723, 3268, 3269, 3389}
+"""Those, and ports of others that no proxy of HTTP stands in front of."""
+
 
 def may_be_http(protocol: str) -> bool:
     """Whether it is HTTP, or nothing is known of it."""
