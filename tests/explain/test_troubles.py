@@ -177,6 +177,16 @@ def test_whose_peer_may_have_ended_unseen_misled_nobody() -> None:
     assert said(half) == []
 
 
+def test_who_had_ended_tls_for_both_is_misled_by_nothing() -> None:
+    """Before TLS 1.3 a close_notify does: what was still to come is dropped, unless it is said."""
+    last = tls12().c(PSH | ACK, ALERT_12).s(ACK | FIN).c(ACK | FIN).s()
+    assert said(last) == []
+    more = tls12().c(PSH | ACK, ALERT_12).s(PSH | ACK, DATA).s(ACK | FIN).c(ACK | FIN).s()
+    assert said(more) == [("no-close-notify", "server", "")]
+    half = tls13().c(PSH | ACK, ALERT_13).s(ACK | FIN).c(ACK | FIN).s()
+    assert said(half) == [("no-close-notify", "server", "")]
+
+
 def test_it_is_said_of_the_client_only_where_the_server_still_listens() -> None:
     gone = tls13().s(PSH | ACK | FIN, ALERT_13).c(ACK | FIN).s()
     assert said(gone) == []

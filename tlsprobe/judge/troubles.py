@@ -399,12 +399,27 @@ def _no_close_notify(trace: Trace, ends: _Ends, remains: Remains) -> Iterator[Tr
         is_whole = own.is_seen_to_its_end and max(r.end for r in records) == fin.end
         if announced or not is_whole or not _is_read_by(ends[side.peer], own, fin):
             continue
+        if _answers_the_end(trace, side, fin):
+            continue
         last = max(records, key=lambda r: r.end)
         kind = TroubleKind.NO_CLOSE_NOTIFY
         sure = trace.drive.tls not in {None, "1.3"}
         if not sure and any(_may_be_alert(r) for r in records):
             continue
         yield Trouble(kind, side, (fin.number,), last.time_ns, sure=sure)
+
+
+def _answers_the_end(trace: Trace, side: Side, fin: Segment) -> bool:
+    """Whether the peer had ended TLS for both, as a close_notify does before TLS 1.3.
+
+    What was still to be written is dropped then (RFC 5246 section 7.2.1). Where something was said
+    all the same, who reads it cannot tell whether it was all.
+    """
+    last = next((r for r in reversed(trace.drive.records) if r.side is side.peer), None)
+    if trace.drive.tls in {None, "1.3"} or last is None or last.end > (fin.ack or 0):
+        return False
+    said = (r.time_ns for r in trace.drive.records if r.side is side)
+    return last.kind is RecordKind.CLOSE_NOTIFY and max(said, default=0) <= last.time_ns
 
 
 def _may_be_alert(record: Record) -> bool:
