@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.captures.test_logs import ROWS
-from tlsprobe.captures.device_log_kinds import DEVICE_KINDS
-from tlsprobe.captures.log_kinds import LOG_KINDS, LogKind
-from tlsprobe.captures.log_words import possible_kinds
+from tlsprobe.captures.log_kinds import LogKind
+from tlsprobe.captures.log_words import LOGS, possible_kinds
 
 
 def needs(tree: Iterable[tuple[Any, Any]], words: tuple[str, ...]) -> bool:
@@ -35,7 +34,7 @@ def needs(tree: Iterable[tuple[Any, Any]], words: tuple[str, ...]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("kind", (*DEVICE_KINDS, *LOG_KINDS), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", LOGS, ids=lambda kind: kind.name)
 def test_its_pattern_matches_nothing_without_them(kind: LogKind) -> None:
     assert needs(parser.parse(kind.pattern.pattern, re.IGNORECASE), kind.words)
     assert not needs(parser.parse(kind.pattern.pattern, re.IGNORECASE), ("no such word",))
@@ -53,5 +52,5 @@ def test_what_matches_is_possible(
     """Also in other letters, and among others, as a pattern takes them."""
     text = case(line[0]) + line[1] if line[2] else line[1] + case(line[0])
     text = text.replace(letter, LETTERS[letter]) if letter else text
-    found = [kind.name for kind in (*DEVICE_KINDS, *LOG_KINDS) if kind.pattern.search(text)]
+    found = [kind.name for kind in LOGS if kind.pattern.search(text)]
     assert set(found) <= {kind.name for kind in possible_kinds(text)}

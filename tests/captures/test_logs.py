@@ -9,8 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.captures.pasting import EXPECTED, PLAIN, facts, read
-from tlsprobe.captures.device_log_kinds import DEVICE_KINDS
-from tlsprobe.captures.log_kinds import LOG_KINDS
+from tlsprobe.captures.log_words import LOGS
 from tlsprobe.captures.reading import CaptureUnreadable
 
 ROWS: list[tuple[str, str, str]] = [
@@ -374,6 +373,12 @@ ROWS: list[tuple[str, str, str]] = [
     ),
     ("Rust", 'Custom { kind: ConnectionAborted, error: "CloseNotify alert received" }', ""),
     ("Rust", "error: Connection reset by peer (os error 104)", ""),
+    ("browser, reset", "net::ERR_CONNECTION_RESET", ""),
+    ("browser, ended early", "Error code: PR_END_OF_FILE_ERROR", ""),
+    ("a program's log, reset", "javax.net.ssl.SSLException: Connection reset", ""),
+    ("a program's log, refused", "connect: Connection refused", ""),
+    ("a program's log, ended early", "SocketError: other side closed", ""),
+    ("a program's log, ended early", "dovecot: lost connection after STARTTLS from x", ""),
     ("hex dump", "0000   45 00 00 28 00 00 40 00 40 06 66 d2 c0 00 02 01   E..(..@.@.f.....", ""),
     ("hex dump", "0x0000:  4500 0028 0000 4000 4006 66d2 c000 0201", ""),
     (
@@ -399,13 +404,20 @@ def test_each_kind(kind: str, line: str, asked: str) -> None:
 
 
 def test_every_kind_has_a_row() -> None:
-    assert {kind.name for kind in (*DEVICE_KINDS, *LOG_KINDS)} == {row[0] for row in ROWS}
+    assert {kind.name for kind in LOGS} == {row[0] for row in ROWS}
 
 
 def test_packets_between_are_judged_and_log_lines_counted() -> None:
     reading, found = read("\n".join([PLAIN[0], ROWS[-1][1], *PLAIN[1:], ROWS[-1][1]]))
     assert facts(found) == EXPECTED
     assert any("lines of logs, too: a program's log 2" in note for note in reading.notes)
+
+
+def test_another_programs_library_is_not_nginx() -> None:
+    """Both name the function of OpenSSL that failed."""
+    with pytest.raises(CaptureUnreadable) as caught:
+        read("dovecot: imap-login: Disconnected: TLS: SSL_read() failed: error:0A000126:SSL\n")
+    assert "nginx" not in caught.value.message
 
 
 def test_the_bytes_of_packets_are_no_log_beside_them() -> None:

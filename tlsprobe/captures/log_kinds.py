@@ -14,8 +14,8 @@ import re
 from typing import NamedTuple
 
 _PEER = r"(?P<peer>\[[0-9a-fA-F:]{2,45}\]:\d{1,5}|[\w.-]{1,100}:\d{1,5})"
-_READER = "the program read ECONNRESET: an RST came from the other end, or from something between"
-_EITHER = "the program met the end of the connection before it had what it waited for"
+READER = "the program read ECONNRESET: an RST came from the other end, or from something between"
+EITHER = "the program met the end of the connection before it had what it waited for"
 RST_OR_FIN = "whether it was an RST or a FIN, nor who was the first to end"
 """What most lines hide that tell of an end."""
 
@@ -166,7 +166,7 @@ LOG_KINDS = (
     log_kind(
         "nginx, client or shutdown",
         ("(104: ", "() failed", ") failed"),
-        r"\(104: .{0,60}?\) while|SSL_shutdown\(\) failed|SSL_(?:read|write)\(\) failed",
+        r"\(104: .{0,60}?\) while|SSL_(?:shutdown|read|write)\(\) failed \(",
         "nginx met the end of a connection before it expected one",
     ),
     log_kind(
@@ -234,7 +234,7 @@ LOG_KINDS = (
         r"Remote host terminated the handshake|header parser received no bytes"
         r"|fixed content-length: \d{1,15}, bytes received|Unexpected end of file from server"
         r"|Premature EOF",
-        _EITHER,
+        EITHER,
         RST_OR_FIN,
     ),
     log_kind(
@@ -263,12 +263,12 @@ LOG_KINDS = (
         r"Errno::(?:ECONNRESET|EPIPE)",
         "a Ruby program met an RST, or wrote to what was closed",
     ),
-    log_kind("Node.js", ("read", "write"), r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b", _READER),
+    log_kind("Node.js", ("read", "write"), r"\b(?:read|write) (?:ECONNRESET|EPIPE)\b", READER),
     log_kind(
         "Node.js, ended early",
         ("client network socket disconnected", "socket hang up"),
         r"socket hang up|Client network socket disconnected",
-        f"{_EITHER}; Node.js calls a FIN ECONNRESET here, too",
+        f"{EITHER}; Node.js calls a FIN ECONNRESET here, too",
         RST_OR_FIN,
     ),
     log_kind(
@@ -276,7 +276,7 @@ LOG_KINDS = (
         ("connection reset by peer", "broken pipe"),
         rf"\b(?:read|write) tcp[46]? .{{1,100}}?->{_PEER}: (?:read|write): "
         r"(?:connection reset by peer|broken pipe)",
-        _READER,
+        READER,
     ),
     log_kind(
         "Go, while connecting",
@@ -298,7 +298,7 @@ LOG_KINDS = (
         r"(?:Recv|Send) failure: (?:Connection reset|Broken pipe)"
         r"|OpenSSL SSL_(?:read|write|connect): (?:Connection reset|Broken pipe)"
         r"|(?:read|write):errno=(?:104|32)|Read error at byte .{0,60}reset by peer",
-        _READER,
+        READER,
     ),
     log_kind(
         "curl or wget, cut short",
@@ -319,7 +319,7 @@ LOG_KINDS = (
         r"(?:Recv|Send) failure: |curl: \((?:35|55|56)\)|OpenSSL SSL_(?:read|write|connect): "
         r"|GnuTLS: (?:Error in the p|The TLS connection was non-properly)"
         r"|GnuTLS recv error \(-(?:54|110)\)",
-        _EITHER,
+        EITHER,
         RST_OR_FIN,
     ),
     log_kind(
@@ -499,6 +499,6 @@ LOG_KINDS = (
         "a program's log",
         ("connection reset by peer", "econnreset", "errno 104"),
         r"connection reset by peer|\bECONNRESET\b|errno 104\b",
-        _READER,
+        READER,
     ),
 )

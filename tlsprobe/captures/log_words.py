@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from tlsprobe.captures.client_log_kinds import CLIENT_KINDS
 from tlsprobe.captures.device_log_kinds import DEVICE_KINDS
 from tlsprobe.captures.log_kinds import LOG_KINDS, LogKind
 from tlsprobe.captures.wireshark_statistics import STATISTICS
 
-KINDS = (*STATISTICS, *DEVICE_KINDS, *LOG_KINDS)
+LOGS = (*DEVICE_KINDS, *LOG_KINDS, *CLIENT_KINDS)
+"""All kinds of logs."""
+
+KINDS = (*STATISTICS, *LOGS)
 """The first that matches a line is the one that is counted."""
 
 _LIKE_LETTERS = str.maketrans({"\u0130": "i", "\u0131": "i", "\u017f": "s", "\u212a": "k"})
