@@ -125,7 +125,9 @@ def in_tunnels() -> list[bytes]:
 def packed() -> list[bytes]:
     """Captures in all that they may be packed in."""
     whole = pcap("<", RAW, IPV4, IPV6)
-    zstd = importlib.import_module("backports.zstd")
+    zstd = importlib.import_module(
+        "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    )
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in ("a.pcap", "long" * 40):

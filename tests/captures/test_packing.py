@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import io
 import lzma
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -23,9 +25,9 @@ from tlsprobe.captures.reading import CaptureUnreadable
 
 
 def zstd(data: bytes) -> bytes:
-    from backports import zstd as library  # noqa: PLC0415 - the standard library's, from 3.14 on
-
-    return library.compress(data)
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    compressed: bytes = importlib.import_module(name).compress(data)
+    return compressed
 
 
 PACK: dict[str, Callable[[bytes], bytes]] = {

@@ -6,6 +6,7 @@ import random
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from inspect import cleandoc
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -286,8 +287,8 @@ def fuzz(options: FuzzOptions) -> None:
     raise typer.Exit(fuzz_exit(run, options.fail_on))
 
 
-fuzz.__doc__ = f"{fuzz.__doc__}\n\n    Properties:\n" + "".join(
-    f"\n    - {asked.name}{f' ({asked.rule})' if asked.rule else ''}: {asked.text}\n"
+fuzz.__doc__ = f"{cleandoc(fuzz.__doc__ or '')}\n\nProperties:\n" + "".join(
+    f"\n- {asked.name}{f' ({asked.rule})' if asked.rule else ''}: {asked.text}\n"
     for asked in PROPERTIES.values()
 )
 
