@@ -12,6 +12,7 @@ from tests.judge.playbook import C, S, play, silence, step
 from tests.small_servers import SmallServer, WhenFull, WhenIdle, running
 from tlsprobe.campaign import trials as campaign
 from tlsprobe.campaign.again import room_unseen
+from tlsprobe.campaign.driver import ONE_AT_A_TIME
 from tlsprobe.campaign.judging import RunInJudgement
 from tlsprobe.campaign.settings import Measured, Settings, Watcher
 from tlsprobe.campaign.spoiled import (
@@ -143,6 +144,21 @@ def test_connections_that_a_full_server_leaves_waiting_are_measured_again(tmp_pa
     assert found.judged.crowding.most_open < 32  # fewer; how many wait too long is the machine's
     assert not any(cell.outcomes.get("error") for cell in found.cells)
     assert {cell.verdict for cell in found.cells} <= NOTHING_WRONG
+
+
+@pytest.mark.slow
+def test_a_server_that_serves_one_at_a_time_is_measured_with_one_open(tmp_path: Path) -> None:
+    """As one does that shakes hands where it accepts: no close of ours is why others wait."""
+    server = SmallServer(slots=1, when_full=WhenFull.WAITS, idle_s=2.0)
+    patience = Patience(1.0, 4.0, 0.01)
+    names = ("idle-expiry", "idle-before-request", "terminate", "server-close-reply")
+    found, was_slow = run(server, tmp_path, *names, trials=6, patience=patience)
+    if was_slow:
+        return
+    assert found.judged.crowding is not None
+    assert found.judged.crowding.most_open == 1
+    assert found.judged.crowding.because == ONE_AT_A_TIME
+    assert {cell.verdict for cell in found.cells} <= {Verdict.PASS, Verdict.INFO}
 
 
 @pytest.mark.slow

@@ -97,6 +97,8 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
     ``expected_s`` is the idle timeout that is documented, or as long as we wait.
     """
     few = FEW_UNSERVED
+    if most == 1:  # seen while the run went on
+        await _again_beside(run, cells, most)
     while most > 1:
         crowd = await _crowded(run, cells, most, expected_s, few)
         if crowd is None:
@@ -113,13 +115,18 @@ async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: 
         run.limit(most)
         run.note(CrowdedFact(most, crowd.because))
         run.warn(f"{crowd.because}: measuring again with at most {most} open")
-        chosen = [one for one in run.seen(cells) if one.most > most]
-        quick = [one for one in chosen if not one.cell.sequence.is_idle]
-        await run.again(quick, max(1, most // 2))
-        slow = [one for one in chosen if one.cell.sequence.is_idle]
-        await run.again([o for o in slow if o.judged.trial.index < IDLE_TRIALS], most)
-        for cell in cells:
-            await run.path(cell)
+        await _again_beside(run, cells, most)
+
+
+async def _again_beside(run: Measuring, cells: list[CellPlan], most: int) -> None:
+    """Measure again what had more connections of ours beside it, and see whether paths work."""
+    chosen = [one for one in run.seen(cells) if one.most > most]
+    quick = [one for one in chosen if not one.cell.sequence.is_idle]
+    await run.again(quick, max(1, most // 2))
+    slow = [one for one in chosen if one.cell.sequence.is_idle]
+    await run.again([o for o in slow if o.judged.trial.index < IDLE_TRIALS], most)
+    for cell in cells:
+        await run.path(cell)
 
 
 def room_unseen(seen: list[Driven], expected_s: float) -> int | None:

@@ -26,14 +26,24 @@ from tlsprobe.campaign.trace import forget, trace_of
 from tlsprobe.drive.race import SPREAD, Round
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
+from tlsprobe.language import parse
 from tlsprobe.model.facts import TrialFact
 from tlsprobe.model.load import Load
 from tlsprobe.model.run import CellPlan, Trial
 from tlsprobe.model.target import TlsVersion
-from tlsprobe.model.trace import Drive
+from tlsprobe.model.trace import Drive, EventKind
 from tlsprobe.model.verbs import Verb
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
+
+HELD_S = 1.0
+"""Seconds that a connection is held open while another one is tried, if that waits for longer."""
+
+TIMES_ONE = 2
+"""How often a second connection must wait for the first to end: a busy machine is slow, too."""
+
+ONE_AT_A_TIME = "the server serves one connection at a time, and leaves others waiting"
+"""Why no more than one of ours is open from then on."""
 
 A_ROUND = 10
 """Connections that race the same expiry together."""
@@ -90,6 +100,7 @@ class Driver:
             for version, route in reached.routes.items()
         }
         self._shaper: Shaper | None = None
+        self._one_at_a_time: Callable[[str], None] = lambda _: None
         self.rate = rate_to((reached,), settings)
         most = settings.connections or (ON_LOOPBACK if reached.is_near else ELSEWHERE)
         self.limits = ConnectionLimits(most, settings.concurrency)
@@ -98,6 +109,7 @@ class Driver:
         self.gauge = Gauge()
         self.gauge.opened = settings.spent + len(reached.checks)
         waits_s = max(settings.patience.server, settings.patience.answer)
+        self._held_ms = int(1000 * min(HELD_S, waits_s / 3))
         every_s = max(EVERY_S, 1 / self.rate) if self.rate else EVERY_S
         self.presence = Presence(
             self._knock,
@@ -107,7 +119,12 @@ class Driver:
             patience_s=waits_s,
             every_s=every_s,
             slow=self._slow,
+            serves_one=self._serves_one,
         )
+
+    def when_alone(self, told: Callable[[str], None]) -> None:
+        """Whom to tell that the server serves one connection at a time, once that was seen."""
+        self._one_at_a_time = told
 
     def through(self, shaper: Shaper | None) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
@@ -230,6 +247,44 @@ class Driver:
         """What the connections of a cell have in common."""
         route = self._routes[TlsVersion(cell.tls)]
         return replace(route, shaper=self._shaper) if cell.sequence.is_shaped else route
+
+    async def _serves_one(self) -> bool:
+        """Whether the server serves a connection only when the one before has ended.
+
+        Then no more than one of ours is open from now on. None is when this is tried.
+        """
+        for _ in range(TIMES_ONE):
+            if not await self._waits_its_turn():
+                return False
+        self.limits.lower(1)
+        self._one_at_a_time(ONE_AT_A_TIME)
+        return True
+
+    async def _waits_its_turn(self) -> bool:
+        """Whether a connection is served no sooner than the one beside it has ended, and is then.
+
+        Both are seen by their own times: the first one's end is its FIN.
+        """
+        route = next(iter(self._routes.values()))
+        open_ = trio.Event()
+        driven: list[Drive] = []
+        steps = f"request; sleep {self._held_ms}ms; close_notify; fin; drain 200ms"
+        held = parse(steps, "held open")
+
+        async def hold() -> None:
+            driven.append(await drive(route, held, opened=open_.set))
+            open_.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hold)
+            await open_.wait()
+            second = await drive(route, CHECK)
+        self.gauge.opened += 2
+        for one in (first := driven[0], second):
+            await self._forget(one)
+        ended, served = first.did(EventKind.FIN_SENT), second.did(EventKind.HANDSHAKEN)
+        has_waited = ended is not None and served is not None and served.time_ns > ended.time_ns
+        return first.worked and has_waited
 
     async def _knock(self) -> Drive:
         """One connection that nobody judges, to see whether the server takes it."""

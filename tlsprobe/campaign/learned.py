@@ -131,6 +131,8 @@ class Learned:
                 self._address = fact.address
             case CrowdedFact():
                 self.crowding = Crowding(fact.most_open, fact.because)
+                if fact.most_open:
+                    self._shut_outs.has_room_for(fact.most_open)
             case GoneFact():
                 self._learn_gone(fact)
             case FarFact():
@@ -150,7 +152,7 @@ class Learned:
         while_open = range(times[0], times[-1] + 1)
         known = KnownTrial(trial, client, while_open, digest, knowledge, is_unheard(drive))
         if name not in self.plans or not self.plans[name].sequence.uploads:
-            self._shut_outs.see(drive)
+            self._shut_outs.see(drive, max(fact.load.at_start, fact.load.at_end))
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)

@@ -16,6 +16,9 @@ import trio
 from tlsprobe.campaign.shutting import IN_A_ROW, is_declined, is_kept_out, taken_ns
 from tlsprobe.model.trace import Drive, EventKind, Stage
 
+FEW = 2
+"""So many that were left waiting are enough to try whether it serves but one at a time."""
+
 EVERY_S = 1.0
 """Seconds between two attempts to find it again."""
 
@@ -75,6 +78,8 @@ class Presence:
     as one does that bans whoever opens many; None if it does not. ``leave`` is called where it is
     given up, ``tell`` with a note where it came back, ``slow`` where it serves again behind such
     ends: fewer are to be opened from then on.
+    ``serves_one`` tries whether it serves one connection at a time; it is asked once, when some
+    were left waiting.
     ``patience_s`` is how long a connection waits for what every server does first, ``every_s`` the
     time between two knocks.
     """
@@ -87,19 +92,20 @@ class Presence:
         tell: Callable[[str], None],
         *,
         slow: Callable[[], None] = lambda: None,
+        serves_one: Callable[[], Awaitable[bool]] | None = None,
         patience_s: float = inf,
         every_s: float = EVERY_S,
     ) -> None:
         self._knock, self._count_open = knock, count_open
         self._leave, self._tell = leave, tell
         self._patience_s, self._every_s = patience_s, every_s
-        self._failed, self._most = 0, IN_A_ROW
+        self._failed, self._most, self._unserved = 0, IN_A_ROW, 0
         self._times, self._away_s = 0, 0.0
         self._there = trio.Event()
         self._there.set()
         self.gone: str | None = None
         self.seen_ns = 0
-        self._slow = slow
+        self._slow, self._serves_one = slow, serves_one
         self._shut = self._shut_ns = 0
         self._most_shut, self._is_slowed, self._bans = IN_A_ROW, False, False
 
@@ -134,8 +140,24 @@ class Presence:
             self.seen_ns = max(self.seen_ns, 0 if taken is None else taken.time_ns)
             return
         self._failed += 1
+        self._unserved += not is_turned_away(found)
+        if self._serves_one is not None and self._unserved >= FEW:
+            await self._alone_for(self._serves_one)
+            return
         if self._failed >= self._most and self.is_there:
             await self._look_for_it(takes=not is_turned_away(found))
+
+    async def _alone_for(self, serves_one: Callable[[], Awaitable[bool]]) -> None:
+        """Try it once none of ours is open; what waits for the server's idle timer has its time."""
+        self._serves_one = None
+        if not self.is_there:
+            return
+        self._there = trio.Event()
+        with trio.move_on_after(LONGEST_S):
+            while self._count_open():
+                await trio.sleep(self._every_s / 4)
+            await serves_one()
+        self._there.set()
 
     async def heard(self, found: Drive) -> None:
         """Take a connection to account only for how it was ended; wait where all are shut out."""

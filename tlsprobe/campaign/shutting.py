@@ -76,12 +76,17 @@ class ShutOuts:
 
     def __init__(self) -> None:
         self._ended: list[int] = []
-        self._waiting: list[int] = []
+        self._waiting: list[tuple[int, int]] = []
+        self._room = inf
         self._served: list[int] = []
         self._spans: tuple[_Span | None, _Span | None] | None = None
 
-    def see(self, found: Drive) -> None:
-        """Take one more connection into account."""
+    def has_room_for(self, most: int) -> None:
+        """What waited beside more of ours than so many found the server full, and met no limit."""
+        self._room, self._spans = most, None
+
+    def see(self, found: Drive, most_open: int = 1) -> None:
+        """Take one more connection into account; ``most_open`` of ours were open meanwhile."""
         taken = taken_ns(found)
         if taken is None:
             return
@@ -90,7 +95,7 @@ class ShutOuts:
             self._ended.append(taken)
         elif found.failure is not None:
             if found.only_late:
-                self._waiting.append(taken)
+                self._waiting.append((taken, most_open))
         elif found.did(EventKind.HANDSHAKEN) is not None and (found.answered or not found.owed):
             self._served.append(taken)
 
@@ -113,7 +118,8 @@ class ShutOuts:
 
     def _unserved(self) -> tuple[_Span | None, _Span | None]:
         if self._spans is None:
-            self._spans = self._span(self._ended), self._span(self._waiting)
+            waiting = [taken for taken, beside in self._waiting if beside <= self._room]
+            self._spans = self._span(self._ended), self._span(waiting)
         return self._spans
 
     def _span(self, unserved: list[int]) -> _Span | None:

@@ -15,7 +15,7 @@ from math import inf
 
 import trio
 
-from tlsprobe.campaign.again import calm, room_unseen, uncrowd
+from tlsprobe.campaign.again import IDLE_TRIALS, calm, room_unseen, uncrowd
 from tlsprobe.campaign.capturing import Capturing, capturing, following
 from tlsprobe.campaign.controls import controls_for, vouchers
 from tlsprobe.campaign.driver import Driver, Ended
@@ -153,6 +153,7 @@ class _Campaign:
         self.while_there = trio.CancelScope()
         leave = self.while_there.cancel
         self.driver = Driver(protocol, reached, settings, capture, self.warn, leave)
+        self.driver.when_alone(self.one_at_a_time)
 
     def through(self, shaped: Shaping) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
@@ -164,6 +165,11 @@ class _Campaign:
         """Tell whoever watches, and the report."""
         self.notes.append(note)
         self.watcher.warned(note)
+
+    def one_at_a_time(self, because: str) -> None:
+        """The server serves one connection at a time: so many of ours are open from now on."""
+        self.note(CrowdedFact(1, because))
+        self.warn(f"{because}: from now on one of ours is open, which takes longer")
 
     async def run(self, plans: tuple[CellPlan, ...], stop: trio.Event) -> None:
         self.take_up()
@@ -377,6 +383,9 @@ class _Campaign:
 
             for trial in trials:
                 await self.driver.limits.wait_idle(trial)
+                if self.driver.limits.most == 1 and trial.index >= IDLE_TRIALS:
+                    self.driver.limits.waited(trial)
+                    break  # each waits by itself, and none tells more than the first
                 await self.opening.acquire_on_behalf_of(trial)
                 if trial is trials[0]:
                     await nursery.start(wait, trial)
