@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from tlsprobe.campaign.collapses import Collapses
 from tlsprobe.campaign.shutting import ShutOuts, is_unheard
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.digest import Tally, digest_of
@@ -59,7 +60,7 @@ class KnownTrial:
     """What is kept of a trial when its trace is on disk.
 
     ``while_open``: from the first event of its connection to the last, in ns. ``unheard``: the
-    server said nothing to it.
+    server said nothing to it. ``place``: its number among the trial facts.
     """
 
     trial: Trial
@@ -68,6 +69,7 @@ class KnownTrial:
     digest: Digest
     alone: Knowledge
     unheard: bool = False
+    place: int = 0
 
     @property
     def name(self) -> Name:
@@ -103,6 +105,7 @@ class Learned:
         self._took: defaultdict[str, int] = defaultdict(int)  # by sequence, in either version
         self._foreign: Counter[str] = Counter()  # by sequence
         self._shut_outs = ShutOuts()
+        self._collapses = Collapses()
 
     @property
     def shuts_out(self) -> bool:
@@ -112,7 +115,7 @@ class Learned:
     @property
     def limits_us(self) -> bool:
         """Whether some trials may have met a limit of the server's, and not what they tried."""
-        return self._shut_outs.were_seen
+        return self._shut_outs.were_seen or bool(self._collapses.fallen)
 
     def place_of(self, trial: Trial) -> int | None:
         """Where a trial stands, of one that was driven once more the last; None before it came."""
@@ -150,9 +153,11 @@ class Learned:
         knowledge = replace(alone(fact), waits_idle=name in self._waiting, offered=trial.tls)
         digest = digest_of(fact.trace)
         while_open = range(times[0], times[-1] + 1)
-        known = KnownTrial(trial, client, while_open, digest, knowledge, is_unheard(drive))
+        known = KnownTrial(trial, client, while_open, digest, knowledge, is_unheard(drive), place)
         if name not in self.plans or not self.plans[name].sequence.uploads:
             self._shut_outs.see(drive, max(fact.load.at_start, fact.load.at_end))
+        if name not in self.plans or not self.plans[name].sequence.signals:
+            self._collapses.see(place, trial.sequence, fact.trace)
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)
@@ -240,8 +245,7 @@ class Learned:
             alone = replace(alone, gave_up=True)
         if (room := self._room_for(known)) is not None:
             alone = replace(alone, room=room)
-        if known.unheard and self._shut_outs.may_have_met(known.while_open.start):
-            alone = replace(alone, shut_out=True)
+        alone = self._with_others(known, alone)
         if digest.spoke and name in self.plans:
             alone = replace(alone, alert_alone=self._alert_alone(name))
         if digest.wordless and self._is_its_way(tls, digest):
@@ -261,6 +265,12 @@ class Learned:
         control = self._control(name)
         own = self._by_cell[name].as_cell_ends(*name)
         return replace(alone, control=control, cell_ends=self._cell_ends, own=own)
+
+    def _with_others(self, known: KnownTrial, alone: Knowledge) -> Knowledge:
+        """The same with what befell others of ours at that time, and may have been why it ended."""
+        if known.unheard and self._shut_outs.may_have_met(known.while_open.start):
+            alone = replace(alone, shut_out=True)
+        return replace(alone, fell=True) if known.place in self._collapses.fallen else alone
 
     def _room_for(self, known: KnownTrial) -> int | None:
         """How many connections the server has room for, if a trial had more of ours open."""
@@ -344,8 +354,12 @@ class Learned:
     def _fired(self) -> tuple[Timer, ...]:
         """The idle timers that the run saw fire, worked out when one more did."""
         if self._timers is None:
-            fired = (seen.values() for seen in self._expiries.values() if seen)
-            self._timers = tuple(dict.fromkeys(map(timer_of, fired)))
+            fallen = self._collapses.fallen
+            fired = (
+                [one for place, one in seen.items() if place not in fallen]
+                for seen in self._expiries.values()
+            )
+            self._timers = tuple(dict.fromkeys(timer_of(seen) for seen in fired if seen))
         return self._timers
 
 

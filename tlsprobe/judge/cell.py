@@ -58,6 +58,8 @@ _DOUBTS = {
     " ours, may have ended it",
     Doubt.SHUT_OUT: "the server left connections without a word just then, as one does that limits"
     " how many are opened",
+    Doubt.FELL: "the server ended it together with others, however long they had been quiet, as one"
+    " does whose process crashes or is started again",
 }
 
 
@@ -143,7 +145,7 @@ def _with_room(said: Iterable[Judgement]) -> list[Judgement]:
     return [judgement for judgement in said if judgement.doubt not in _NOT_ITS_WAY]
 
 
-_NOT_ITS_WAY = frozenset({Doubt.CROWDED, Doubt.SERVER_GONE, Doubt.SHUT_OUT})
+_NOT_ITS_WAY = frozenset({Doubt.CROWDED, Doubt.SERVER_GONE, Doubt.SHUT_OUT, Doubt.FELL})
 
 
 def _verdict(

@@ -171,7 +171,9 @@ def _strain(
 _BAD = frozenset({Result.FAIL, Result.WARN})
 
 
-_TELLS_NOTHING = frozenset({Doubt.BUSY, Doubt.CROWDED, Doubt.SERVER_GONE, Doubt.SHUT_OUT})
+_TELLS_NOTHING = frozenset(
+    {Doubt.BUSY, Doubt.CROWDED, Doubt.SERVER_GONE, Doubt.SHUT_OUT, Doubt.FELL}
+)
 
 
 def _that_stand(results: tuple[RuleResult, ...], doubt: Doubt | None) -> tuple[RuleResult, ...]:
@@ -219,6 +221,8 @@ def _unserved(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | N
         return Doubt.CROWDED
     if knowledge.gone_ns is not None and _may_have_died(trace, closing, knowledge.gone_ns):
         return Doubt.SERVER_GONE
+    if knowledge.fell:
+        return Doubt.FELL
     return Doubt.SHUT_OUT if knowledge.shut_out else None
 
 

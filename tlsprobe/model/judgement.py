@@ -283,7 +283,8 @@ class Doubt(StrEnum):
     then. CROWDED: our own connections filled the server. NO_LIMIT: the server let us go on as long
     as we did: no limit of its was met. SERVER_GONE: the server served no more connections from then
     on, so that its death, or a ban of ours, may have ended it. SHUT_OUT: it said nothing, at a
-    time when it did not serve others either, as one that limits how many we open.
+    time when it did not serve others either, as one that limits how many we open. FELL: it was
+    ended together with others that had been quiet for other times, as where a process ends.
     """
 
     ENDED_EARLY = "ended-before-start"
@@ -299,6 +300,7 @@ class Doubt(StrEnum):
     NO_LIMIT = "no-limit"
     SERVER_GONE = "server-gone"
     SHUT_OUT = "shut-out"
+    FELL = "fell"
 
     @property
     def spoils(self) -> bool:
@@ -321,6 +323,7 @@ _PASSING = frozenset(
         Doubt.PACKETS_DROPPED,
         Doubt.PACKETS_MISSING,
         Doubt.SHUT_OUT,
+        Doubt.FELL,
     }
 )
 

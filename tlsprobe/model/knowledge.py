@@ -182,7 +182,8 @@ class Knowledge:
     ``room`` is there if the trial had more connections of ours open than the server has room for:
     how many it has room for. ``gone_ns`` is there if the server died while this trial went on, or
     before it: when it took its last connection. ``shut_out``: the server said nothing on
-    this connection, at a time when it did not serve others that it serves as a rule. ``kernel`` is
+    this connection, at a time when it did not serve others that it serves as a rule. ``fell``: the
+    server ended it together with others that had been quiet for other times. ``kernel`` is
     what the kernel that sent them says of RSTs, by their packets' numbers.
     """
 
@@ -204,6 +205,7 @@ class Knowledge:
     room: int | None = None
     gone_ns: int | None = None
     shut_out: bool = False
+    fell: bool = False
     offered: str | None = None
     alert_alone: AlertAlone | None = None
     kernel: Mapping[int, KernelReset] = field(default_factory=dict)

@@ -1,0 +1,75 @@
+"""Connections that a server ends together, as one does whose process dies, told from idle timers.
+
+ARCHITECTURE.md, "What we may not conclude".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.campaign.test_again import planned
+from tests.judge.playbook import S, play
+from tlsprobe.campaign.collapses import Collapses
+from tlsprobe.campaign.judging import judged_run
+from tlsprobe.model.facts import Fact, PlanFact, TrialFact
+from tlsprobe.model.judgement import Doubt, Verdict
+from tlsprobe.model.load import Load
+from tlsprobe.model.run import Trial
+from tlsprobe.model.trace import DriverEvent, EventKind, Trace
+
+MS = 1_000_000
+MADE = play(S.fin())
+START = 1_000_000_000_000
+CRASH = START + 10_000 * MS
+
+
+def quiet(ms: int, end_ns: int = CRASH, *, ended: bool = True) -> Trace:
+    """A connection on which nothing was said for so long, until the server ended it, or we did."""
+    last = EventKind.EOF if ended else EventKind.GAVE_UP
+    events = DriverEvent(end_ns - ms * MS, EventKind.CONNECTED), DriverEvent(end_ns, last)
+    return replace(MADE, drive=replace(MADE.drive, events=events, records=()), segments=())
+
+
+OUTLASTS = quiet(4000, ended=False)
+"""What the same sequence was given at another time."""
+
+
+def fallen(*traces: Trace) -> set[int]:
+    seen = Collapses()
+    for place, trace in enumerate((OUTLASTS, *traces)):
+        seen.see(place, "idle-expiry", trace)
+    return set(seen.fallen)
+
+
+def test_those_that_end_at_one_moment_though_quiet_for_other_times_fell_together() -> None:
+    assert fallen(quiet(100), quiet(300), quiet(900, CRASH + MS)) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "traces",
+    [
+        (quiet(100), quiet(300)),  # two may be an accident
+        (quiet(300), quiet(310), quiet(320)),  # a timer that was shortened for all
+        (quiet(2000), quiet(2500), quiet(3000)),  # a timer that is looked at at every tick
+        (quiet(100), quiet(300, CRASH + 20 * MS), quiet(900, CRASH + 40 * MS)),
+        (quiet(10), quiet(20), quiet(40)),  # answers to what was said just then
+    ],
+)
+def test_a_timer_and_an_accident_are_no_collapse(traces: tuple[Trace, ...]) -> None:
+    assert not fallen(*traces)
+
+
+def test_what_fell_with_others_tells_nothing_of_its_sequence_and_no_idle_timeout() -> None:
+    """A crash on one close ended all that waited: "an idle timeout of 0.14 s", and 20 fails."""
+    traces = OUTLASTS, quiet(100), quiet(300), quiet(900)
+    facts: list[Fact] = [PlanFact((planned("idle-expiry"),))]
+    facts += [
+        TrialFact(Trial("idle-expiry", "1.3", number), trace, Load(4, 4))
+        for number, trace in enumerate(traces)
+    ]
+    answer = judged_run(lambda: facts)
+    assert [one.judgement.doubt for one in answer.trials[1:]] == [Doubt.FELL] * 3
+    assert answer.idle is None or answer.idle.timeout_s is None
+    assert answer.cells[0].verdict is Verdict.INCONCLUSIVE

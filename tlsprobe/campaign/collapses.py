@@ -1,0 +1,98 @@
+"""A server that ends several of our connections at one moment, however long they had been idle.
+
+So does one whose process crashes, is started again or told to reload: whoever else is connected is
+ended, too. An idle timer ends each when its own time is over, and one that looks for idle clients
+at every tick ends those together that have waited for about as long. Here some have waited for a
+small part of what others of the same sequence were given.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from typing import NamedTuple
+
+from tlsprobe.model.trace import EventKind, Side, Trace
+
+TOGETHER_NS = 5_000_000
+"""How far apart the ends of one process's connections are, at most."""
+
+FEW = 3
+"""So many of ours that had said nothing just then are ended together by no accident."""
+
+QUIET_NS = 50_000_000
+"""Who had said something later than this before may have been answered."""
+
+PART = 3
+"""An idle timer is no such part of what others of the same sequence were given."""
+
+APART = 1.5
+"""How much longer one of them had been quiet than another, at least: no common timer ended them."""
+
+
+class _Quiet(NamedTuple):
+    """A quiet connection that the server ended: when, whose, and how long nothing was said."""
+
+    end_ns: int
+    quiet_ns: int
+    sequence: str
+    place: int
+
+
+class Collapses:
+    """The quiet connections of a run that the server ended together, by their places."""
+
+    def __init__(self) -> None:
+        self._ended: list[_Quiet] = []
+        self._longest: defaultdict[str, int] = defaultdict(int)
+        self._fallen: frozenset[int] | None = frozenset()
+
+    def see(self, place: int, sequence: str, trace: Trace) -> None:
+        """Take one more connection into account."""
+        times = [event.time_ns for event in trace.drive.events]
+        if trace.drive.did(EventKind.CONNECTED) is None or not times:
+            return
+        end_ns = _ended_ns(trace)
+        quiet_ns = (end_ns or times[-1]) - _heard_ns(trace, end_ns or times[-1])
+        if quiet_ns < QUIET_NS:
+            return
+        self._longest[sequence] = max(self._longest[sequence], quiet_ns)
+        self._fallen = None
+        if end_ns is not None:
+            self._ended.append(_Quiet(end_ns, quiet_ns, sequence, place))
+
+    @property
+    def fallen(self) -> frozenset[int]:
+        """The places of those that were ended together with others."""
+        if self._fallen is None:
+            early = sorted(
+                one for one in self._ended if one.quiet_ns * PART <= self._longest[one.sequence]
+            )
+            times = [one.end_ns for one in early]
+            fallen: set[int] = set()
+            for one in early:
+                first = bisect_left(times, one.end_ns)
+                together = early[first : bisect_right(times, one.end_ns + TOGETHER_NS)]
+                if _is_no_timer(together):
+                    fallen.update(other.place for other in together)
+            self._fallen = frozenset(fallen)
+        return self._fallen
+
+
+def _is_no_timer(together: list[_Quiet]) -> bool:
+    quiet = [one.quiet_ns for one in together]
+    return len(quiet) >= FEW and max(quiet) >= APART * min(quiet)
+
+
+def _ended_ns(trace: Trace) -> int | None:
+    """When the server ended its side, by the packets, or else by what our socket told us."""
+    packets = (s.time_ns for s in trace.segments if s.side is Side.SERVER and (s.fin or s.rst))
+    told = trace.drive.did(EventKind.EOF) or trace.drive.did(EventKind.RESET)
+    return next(packets, None if told is None else told.time_ns)
+
+
+def _heard_ns(trace: Trace, until_ns: int) -> int:
+    """When either side had last said something, before the server's last word or our wait's end."""
+    said = [r.time_ns for r in trace.drive.records if r.time_ns < until_ns - TOGETHER_NS]
+    begun = trace.drive.did(EventKind.CONNECTED)
+    return max(said, default=begun.time_ns if begun else until_ns)
