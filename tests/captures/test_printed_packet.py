@@ -101,3 +101,12 @@ def test_keys_of_names_and_addresses(hosts: list[str]) -> None:
 def test_times(time: str, expected: int) -> None:
     _, (packet,) = read(line(f"{A} > {B}", "Flags [.], ack 1, win 1", time))
     assert packet.time_ns == expected
+
+
+@pytest.mark.parametrize(("host", "is_name"), [("192-0-2-7", True), ("2026-01-02", False)])
+def test_a_machine_may_be_called_by_its_address_with_dashes(host: str, *, is_name: bool) -> None:
+    """A real trace of a database's client: none of its packets was read."""
+    answer = f"12:00:01 IP {A} > {B}: Flags [.], ack 1, win 1, length 0"
+    reading, found = read(f"{answer}\n12:00:01 IP {host}.40000 > {B}: Flags [R], seq 9, win 0")
+    assert (len(found), reading.skipped) == ((2, 0) if is_name else (1, 1))
+    assert not is_name or text(found[1].src) == f"{host}:40000"

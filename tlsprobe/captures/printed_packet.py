@@ -259,6 +259,10 @@ def _may_be_broken(before: str, start: int) -> bool:
     return not any(found.end() == start - 1 for found in _CLOCK.finditer(line))
 
 
+_IS_NAME = re.compile(r"[A-Za-z]|^\d{1,3}(?:-\d{1,3}){3}$")
+"""A name has letters, but for that of a machine which is called by its address, with dashes."""
+
+
 @lru_cache(maxsize=4096)
 def _endpoint(token: str, least: int = 1) -> Endpoint | None:
     """An address and a port; without a port where ``least`` is 0."""
@@ -271,7 +275,7 @@ def _endpoint(token: str, least: int = 1) -> Endpoint | None:
     if not least and (address := packed(token)) is not None:
         return address, 0
     found = _NAMED.fullmatch(token)
-    if found is None or not re.search("[A-Za-z]", found[1]):
+    if found is None or not _IS_NAME.search(found[1]):
         return None
     port = port_of(found[2])
     return (named(found[1]), port) if port is not None else (named(token), 0)
