@@ -181,3 +181,42 @@ def test_no_close_notify_is_missed_where_nobody_speaks_tls() -> None:
 def test_a_client_is_not_said_to_have_answered_a_response() -> None:
     assert "nothing shows that" in said_of(tls13().c().c(RST | ACK))
     assert "had been answered, so nothing of the client" in said_of(tls13().s(RST | ACK))
+
+
+# --- what a text leaves out -----------------------------------------------------------------------
+
+
+def evenly(*waits: float, ttl: int | None = None) -> Talk:
+    """Acknowledgements that nothing answers, and an RST behind them."""
+    talk = Talk().open().c(PSH | ACK, DATA).s(PSH | ACK, DATA).c()
+    for seconds in waits[:-1]:
+        talk.wait(seconds).c()
+    talk.wait(waits[-1]).c(RST | ACK)
+    talk.packets = [p._replace(ttl=ttl, ip_id=None, df=None) for p in talk.packets]
+    return talk
+
+
+def test_probes_whose_numbers_a_text_leaves_out() -> None:
+    """tcpdump prints no number of a segment without data: it was called a deliberate abort."""
+    told = reset_of(evenly(6, 2, 2, 2))
+    assert (told.reset.cause, told.reset.confidence) == (Cause.KEEPALIVE, MEDIUM)
+    assert (told.reset.alternatives, told.harm) == ((Cause.DELIBERATE,), Harm.NOBODY)
+    assert "at even intervals (packets 7 to 9)" in said_of(evenly(6, 2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [evenly(6, 2, 2, 5), evenly(2, 2), evenly(6, 0.1, 0.1, 0.1), evenly(6, 2, 2, 2, ttl=64)],
+    ids=["at another time", "too few", "too soon", "with numbers"],
+)
+def test_what_only_looks_like_probes(talk: Talk) -> None:
+    assert reset_of(talk).reset.cause is not Cause.KEEPALIVE
+
+
+def test_the_same_reset_once_more_hurts_whom_the_first_did() -> None:
+    """One was a scanner's, and harmless; its copy had lost every user his connection."""
+    talk = Talk().c(SYN).s(SYN | ACK)
+    talk.bare_rst(way=0, seq=talk.seqs[0]).bare_rst(way=0, seq=talk.seqs[0])
+    first, again = flow_of(talk).resets
+    assert (first.harm, again.harm) == (Harm.NOBODY, Harm.NOBODY)
+    assert first.trigger == again.trigger == 2

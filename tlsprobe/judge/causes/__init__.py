@@ -88,7 +88,7 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
         evidence=last.evidence,
         alternatives=last.alternatives,
         passive=context.passive,
-        trigger=_trigger(context, last.cause),
+        trigger=last.trigger if last.trigger is not None else _trigger(context, last.cause),
         control=control,
         text=wording.text_of(context.rst),
         vouched=vouched,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
@@ -30,12 +30,13 @@ _AT_ONCE_NS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A row's answer."""
+    """A row's answer; ``trigger`` is the packet that drew it, where the row knows which."""
 
     cause: Cause
     confidence: Confidence
     evidence: tuple[str, ...]
     alternatives: tuple[Cause, ...] = ()
+    trigger: int | None = None
 
 
 def diagnose(context: ResetContext) -> Diagnosis:
@@ -161,7 +162,8 @@ def _again(context: ResetContext) -> Diagnosis | None:
     if trigger is not None and (trigger.length or trigger.fin or trigger.number > first.number):
         return None  # data and a FIN draw one each, and so does what came since
     evidence = (wording.again(context, first),)
-    return Diagnosis(earlier.cause, earlier.confidence, evidence, earlier.alternatives)
+    drawn_by = trigger.number if trigger is not None else earlier.trigger
+    return Diagnosis(earlier.cause, earlier.confidence, evidence, earlier.alternatives, drawn_by)
 
 
 def _sent_again(context: ResetContext) -> Segment | None:
@@ -318,6 +320,34 @@ def _keepalive(context: ResetContext) -> Diagnosis | None:
     if interval >= _WAITS_NS and in_time and not context.peer_unseen:
         return Diagnosis(Cause.KEEPALIVE, Confidence.HIGH, evidence)
     return Diagnosis(Cause.KEEPALIVE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
+
+
+def _perhaps_keepalive(context: ResetContext) -> Diagnosis | None:
+    """The same in a text, which leaves out the number of a segment without data.
+
+    What tells a probe from an acknowledgement is missing; that they come evenly, and that the reset
+    does so when the next was due, is not.
+    """
+    decided = context.gave_up_at_next_byte or context.gave_up_behind_its_fin
+    in_print = context.rst.ttl is None and not context.driven
+    if not decided or not in_print or context.peer_unseen:
+        return None
+    alone = list(takewhile(lambda s: _is_bare_ack(s, context), reversed(context.prior)))[::-1]
+    times = [*(s.time_ns for s in alone), context.rst.time_ns]
+    waits = [late - early for early, late in pairwise(times)][-_TRIES:]
+    if len(waits) < _TRIES or min(waits) < _WAITS_NS:
+        return None
+    if max(waits) - min(waits) > max(min(waits) * _INTERVAL_TOLERANCE, _CLOCK_NS):
+        return None
+    probes = [s.number for s in alone[-_TRIES:]]
+    evidence = tuple(wording.perhaps_probes(context, probes))
+    return Diagnosis(Cause.KEEPALIVE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
+
+
+def _is_bare_ack(segment: Segment, context: ResetContext) -> bool:
+    """Whether the sender said nothing with it."""
+    bare = not (segment.length or segment.ends or segment.syn)
+    return bare and segment.side is context.sender and segment.ack == context.rst.ack
 
 
 def _lonely_probes(context: ResetContext) -> list[Segment]:
@@ -553,6 +583,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _echo,
     _data_after_close,
     _keepalive,
+    _perhaps_keepalive,
     _given_up,
     _unread_after_fin,
     _abort_after_fin,

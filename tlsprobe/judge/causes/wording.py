@@ -233,6 +233,16 @@ def probes_unanswered(context: ResetContext, probes: Sequence[int]) -> Iterator[
     yield f"its kernel then gave up the connection: packet {context.rst.number} is an RST with ACK"
 
 
+def perhaps_probes(context: ResetContext, probes: Sequence[int]) -> Iterator[str]:
+    """Its kernel may have given the connection up."""
+    yield (
+        f"the {context.sender} sent the same acknowledgement again and again at even intervals"
+        f" ({_packets(probes)}), and nothing answered: in a text that leaves out their numbers,"
+        " keepalive probes look like that"
+    )
+    yield f"packet {context.rst.number} is an RST with ACK, sent when the next was due"
+
+
 def tries_unanswered(context: ResetContext, tries: Sequence[Segment]) -> Iterator[str]:
     """It sent the same again until it gave up."""
     numbers = [s.number for s in tries]
