@@ -11,7 +11,7 @@ import pytest
 
 from tests.campaign.test_again import planned
 from tests.judge.playbook import S, play
-from tlsprobe.campaign.collapses import Collapses
+from tlsprobe.campaign.collapses import Absences, Collapses, Gone
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.model.facts import Fact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
@@ -31,6 +31,8 @@ def quiet(ms: int, end_ns: int = CRASH, *, ended: bool = True) -> Trace:
     events = DriverEvent(end_ns - ms * MS, EventKind.CONNECTED), DriverEvent(end_ns, last)
     return replace(MADE, drive=replace(MADE.drive, events=events, records=()), segments=())
 
+
+ALERTED = play(S.notify() + S.fin()).drive.records
 
 OUTLASTS = quiet(4000, ended=False)
 """What the same sequence was given at another time."""
@@ -73,3 +75,41 @@ def test_what_fell_with_others_tells_nothing_of_its_sequence_and_no_idle_timeout
     assert [one.judgement.doubt for one in answer.trials[1:]] == [Doubt.FELL] * 3
     assert answer.idle is None or answer.idle.timeout_s is None
     assert answer.cells[0].verdict is Verdict.INCONCLUSIVE
+
+
+def refused(at_ns: int) -> Trace:
+    events = (DriverEvent(at_ns, EventKind.CONNECT),)
+    return replace(MADE, drive=replace(MADE.drive, events=events, refused=True), segments=())
+
+
+def absences(*seen: tuple[str, Trace]) -> list[Gone]:
+    found = Absences()
+    for sequence, trace in seen:
+        found.see(sequence, trace)
+    return found.behind()
+
+
+def crash(n: int, name: str = "bad") -> list[tuple[str, Trace]]:
+    """A connection that ends at once, and one that meets nobody just behind it."""
+    end = CRASH + n * 1000 * MS
+    behind = [("next", refused(end + ms * MS)) for ms in (10, 99)]
+    return [(name, quiet(1, end)), *behind]
+
+
+def test_a_close_behind_which_nobody_listens_each_time_is_named() -> None:
+    assert absences(*crash(0), *crash(1)) == [Gone("bad", times=2, trials=2, of=2)]
+
+
+def test_a_single_absence_and_one_behind_other_closes_blame_none() -> None:
+    assert not absences(*crash(0))
+    assert not absences(*crash(0), *crash(1, "other"))
+    well = [("bad", quiet(1, CRASH + n * 7000 * MS)) for n in range(3, 6)]
+    assert not absences(*crash(0), *crash(1), *well)
+
+
+def test_who_spoke_an_alert_did_not_crash() -> None:
+    polite = replace(quiet(1), drive=replace(quiet(1).drive, records=ALERTED))
+    again = replace(quiet(1, CRASH + 1000 * MS), drive=polite.drive)
+    assert not absences(
+        ("bad", polite), ("n", refused(CRASH + MS)), ("bad", again), ("n", refused(CRASH + 2 * MS))
+    )

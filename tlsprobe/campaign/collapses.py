@@ -9,10 +9,11 @@ small part of what others of the same sequence were given.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from tlsprobe.model.trace import EventKind, Side, Trace
+from tlsprobe.model.trace import ALERTS, EventKind, Side, Trace
 
 TOGETHER_NS = 5_000_000
 """How far apart the ends of one process's connections are, at most."""
@@ -96,3 +97,72 @@ def _heard_ns(trace: Trace, until_ns: int) -> int:
     said = [r.time_ns for r in trace.drive.records if r.time_ns < until_ns - TOGETHER_NS]
     begun = trace.drive.did(EventKind.CONNECTED)
     return max(said, default=begun.time_ns if begun else until_ns)
+
+
+JUST_BEFORE_NS = 1_000_000_000
+"""A process that dies of a close does so no longer than this before nobody listens."""
+
+OFTEN = 0.5
+"""The share of a close's trials from which on it is no accident that the server was gone then."""
+
+
+class Gone(NamedTuple):
+    """A close behind which nobody listened for a moment: how often, in how many of its trials."""
+
+    sequence: str
+    times: int
+    trials: int
+    of: int
+
+
+class Absences:
+    """When nobody listened for a moment, and behind which close of ours.
+
+    A SYN that is refused met no listener: a server that is full leaves it unanswered, or takes it
+    and ends it. Blamed is a close only if it was the one whose trials the server had just ended
+    without an alert, more than once, in most of its trials.
+    """
+
+    def __init__(self) -> None:
+        self._refused: list[int] = []
+        self._taken: list[int] = []
+        self._ended: list[tuple[int, str]] = []
+        self._driven: Counter[str] = Counter()
+
+    def see(self, sequence: str, trace: Trace) -> None:
+        """Take one more connection into account."""
+        drive = trace.drive
+        begun, taken = drive.did(EventKind.CONNECT), drive.did(EventKind.CONNECTED)
+        if drive.refused and begun is not None:
+            self._refused.append(begun.time_ns)
+        if taken is None:
+            return
+        self._taken.append(taken.time_ns)
+        self._driven[sequence] += 1
+        end_ns = _ended_ns(trace)
+        if end_ns is None or end_ns - _heard_ns(trace, end_ns) > QUIET_NS:
+            return
+        if not any(r.side is Side.SERVER and r.kind in ALERTS for r in drive.records):
+            self._ended.append((end_ns, sequence))
+
+    def behind(self) -> list[Gone]:
+        """The closes behind which the server was gone, the surest first."""
+        times: Counter[str] = Counter()
+        trials: Counter[str] = Counter()
+        for first_ns in self._begun():
+            last = [s for end_ns, s in self._ended if 0 <= first_ns - end_ns <= JUST_BEFORE_NS]
+            if len(set(last)) == 1:
+                times[last[0]] += 1
+                trials[last[0]] += len(last)
+        found = [Gone(s, n, trials[s], self._driven[s]) for s, n in times.most_common()]
+        return [one for one in found if one.times > 1 and one.trials >= OFTEN * one.of]
+
+    def _begun(self) -> Iterator[int]:
+        """When each absence was first met: the first refusal behind a connection that was taken."""
+        taken = sorted(self._taken)
+        before = -1
+        for refused in sorted(self._refused):
+            here = bisect_left(taken, refused)
+            if here != before:
+                yield refused
+            before = here

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tlsprobe.behaviours import behaviours_of
+from tlsprobe.campaign.collapses import Gone
 from tlsprobe.campaign.learned import KnownTrial, Learned, Name
 from tlsprobe.judge.cell import MeasuredCell, cell_of, windows_of
 from tlsprobe.judge.families import family_of
@@ -254,6 +255,11 @@ class RunInJudgement:
     def is_path_known(self, plan: CellPlan) -> bool:
         """Whether somebody tried if connections still work after the trials of a cell."""
         return self._path((plan.sequence.name, plan.tls)) is not None
+
+    @property
+    def gone_behind(self) -> list[Gone]:
+        """The closes behind which nobody listened for a moment."""
+        return self._learned.absences.behind()
 
     @property
     def limits_us(self) -> bool:

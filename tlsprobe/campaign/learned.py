@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from tlsprobe.campaign.collapses import Collapses
+from tlsprobe.campaign.collapses import Absences, Collapses
 from tlsprobe.campaign.shutting import ShutOuts, is_unheard
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.digest import Tally, digest_of
@@ -106,6 +106,7 @@ class Learned:
         self._foreign: Counter[str] = Counter()  # by sequence
         self._shut_outs = ShutOuts()
         self._collapses = Collapses()
+        self.absences = Absences()
 
     @property
     def shuts_out(self) -> bool:
@@ -158,6 +159,7 @@ class Learned:
             self._shut_outs.see(drive, max(fact.load.at_start, fact.load.at_end))
         if name not in self.plans or not self.plans[name].sequence.signals:
             self._collapses.see(place, trial.sequence, fact.trace)
+            self.absences.see(trial.sequence, fact.trace)
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)

@@ -33,7 +33,7 @@ BANS_S = 60.0
 
 SLOWED = (
     "the server ended connections before they began for some time, as one does that limits how many"
-    " are opened, or that is full: opening fewer a second from then on"
+    " are opened, that is full, or whose worker had crashed: opening fewer a second from then on"
 )
 """What is said of a server that shut us out, and served us again."""
 

@@ -85,13 +85,14 @@ def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
     judgement = judged.judgement
     if judgement.doubt is not None:
         return judgement.doubt.may_pass or judgement.doubt in rare
-    return was_unserved(judged)
+    return was_unserved(judged) or judgement.outcome is Outcome.REFUSED
 
 
 def turned_away(driven: Iterable[Driven], few: int = FEW_UNSERVED) -> list[Driven]:
-    """Trials that the server ended, refused or left waiting before they began, beside others.
+    """Trials that the server ended or left waiting before they began, beside others.
 
-    One that has no more room may refuse the next connection, and may as well leave it to the kernel
+    Whose SYN was refused met nobody who listens: no server is full then, it is away. One that has
+    no more room may end the next connection, and may as well leave it to the kernel
     that accepts it, and say nothing until another has ended. If we were slow ourselves, its idle
     timer may have ended them; where much of a run was slow, the server was too, and nothing is
     concluded from any. Who refuses an upload turns that away, and no connection. Fewer than ``few``
@@ -108,7 +109,7 @@ def turned_away(driven: Iterable[Driven], few: int = FEW_UNSERVED) -> list[Drive
 
 def _was_turned_away(judged: JudgedTrial) -> bool:
     judgement = judged.judgement
-    if judgement.doubt is Doubt.ENDED_EARLY or judgement.outcome is Outcome.REFUSED:
+    if judgement.doubt is Doubt.ENDED_EARLY:
         return True
     return judgement.outcome.failed and judgement.axes.tcp in {TcpEnd.FIN, TcpEnd.RESET}
 

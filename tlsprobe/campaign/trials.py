@@ -506,6 +506,12 @@ class _Campaign:
         """The campaign's last answer: every trial judged with all that is known by now."""
         for fact in self.watcher.witnessed():
             self.note(fact)
+        for one in self.judgement.gone_behind:
+            self.warn(
+                f"behind {one.sequence} nobody listened for a moment, {one.times} times, in"
+                f" {one.trials} of its {one.of} trials: it looks as if a process of the server"
+                " crashed on that close, or was started again"
+            )
         if len(self.capture.servers_met) > 1:
             self.warn(by_turns(self.capture.servers_met))
         self.judgement.catch_up(self.facts.read)
