@@ -54,3 +54,10 @@ def test_what_ends_of_tcp_ask_for_is_a_forwarders_where_one_has_the_connection(r
 
 def test_what_is_said_inside_tls_stays_the_servers() -> None:
     assert advice_of("TLS13-NOTIFY", family_of("nginx", passed_on=True)).startswith("Server: ")
+
+
+def test_who_passes_on_may_drop_the_alert_and_that_is_said() -> None:
+    for rule in ("TLS12-NOTIFY", "TLS13-NOTIFY", "TLS12-ANSWER", "HTTP-TLS-ALERT"):
+        assert "probed past this program" in advice_of(rule, family_of("", passed_on=True))
+        assert "probed past this program" not in advice_of(rule, NGINX)
+    assert "Forwarder" not in advice_of("HTTP-CLOSE", family_of("", passed_on=True))

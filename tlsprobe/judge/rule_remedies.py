@@ -14,6 +14,15 @@ _ENDS_TCP = frozenset(
     {"INTEROP-DATA-LOST", "INTEROP-LEAK", "INTEROP-IDLE-RACE", "LIMIT-RACE", "HTTP-LINGER"}
 )
 """The rules that whoever has the TCP connection keeps or breaks, whatever is said inside TLS."""
+_NOTIFIES = frozenset(
+    {"TLS12-NOTIFY", "TLS13-NOTIFY", "TLS12-ANSWER", "HTTP-TLS-ALERT", "HTTP-IDLE-GRACEFUL"}
+)
+"""The rules that ask for an alert, which who passes it on may drop."""
+_MAY_DROP_ALERTS = Advice(
+    Party.FORWARDER,
+    "pass on every byte before the end. Where the server itself, probed past this program, says its"
+    " close_notify, the program drops it.",
+)
 _DELIVERS = frozenset({"INTEROP-DATA-LOST", "TLS13-HALF-CLOSE"})
 _LINGERS = frozenset({"HTTP-LINGER"})
 _IDLES = frozenset({"INTEROP-IDLE-RACE"})
@@ -29,7 +38,10 @@ def remedy_of_rule(
     for is its to do.
     """
     if rule.remedy is not None and family is FORWARDER:
-        return by_forwarder(rule.remedy) if rule.id in _ENDS_TCP else rule.remedy
+        if rule.id in _ENDS_TCP:
+            return by_forwarder(rule.remedy)
+        drops = (_MAY_DROP_ALERTS,) if rule.id in _NOTIFIES else ()
+        return Remedy(rule.remedy.hurts, (*rule.remedy.advice, *drops))
     if rule.remedy is None or family is None or protocol not in HTTP:
         return rule.remedy
     also = tuple(_settings(rule.id, family, client_ended=client_ended))
