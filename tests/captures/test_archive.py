@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import tarfile
+import weakref
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from tests.captures.files import CLOSED, EXPECTED, brief, pcap, pcapng
 from tests.captures.test_packing import PACK
 from tlsprobe.captures import archive as archive_module
+from tlsprobe.captures.pcap import Walker
 from tlsprobe.captures.reader import Captures, open_capture_file
 from tlsprobe.captures.reading import CaptureUnreadable
 
@@ -123,3 +126,17 @@ def test_any_damage_to_an_archive_is_borne(data: st.DataObject) -> None:
         read_all(bytes(whole[: data.draw(st.integers(512, len(whole)))]))
     except CaptureUnreadable as why:
         assert why.message
+
+
+@pytest.mark.parametrize("data", [pcap(CLOSED), pcapng(*CLOSED)], ids=["pcap", "pcapng"])
+def test_the_buffer_of_a_capture_goes_with_it(data: bytes) -> None:
+    """Six MiB stayed of each until a cycle was looked for: 600 small captures took 3.7 GB."""
+    walker = Walker()
+    kept = weakref.ref(walker)
+    gc.disable()
+    try:
+        assert walker.feed(data)
+        del walker
+        assert kept() is None
+    finally:
+        gc.enable()

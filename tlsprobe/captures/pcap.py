@@ -132,7 +132,8 @@ class Walker:
         self._name = name
         self._order = "<"
         self._tick_ns = 1
-        self._take: Callable[[bytearray, int, int], int] = self._recognise
+        # Of the class, not of this one: a cycle would keep the buffer until it is looked for.
+        self._take: Callable[[Walker, bytearray, int, int], int] = Walker._recognise
         self._buffer = bytearray(SLACK)
         self._taken = self._have = 0
         self._need = 4
@@ -179,7 +180,7 @@ class Walker:
         buffer[end : end + SLACK] = _ZEROS
         at = 0
         while True:
-            begin, at = at, self._take(buffer, at, end)
+            begin, at = at, self._take(self, buffer, at, end)
             if at == begin or self.damage is not None:
                 break
         self._taken = at
@@ -224,14 +225,14 @@ class Walker:
             return at
         magic = bytes(buffer[at : at + 4])
         if magic == _SECTION_MAGIC:
-            self._take = self._blocks
+            self._take = Walker._blocks
         elif magic in PCAP_MAGICS:
             self._order, self._tick_ns = PCAP_MAGICS[magic]
-            self._take = self._pcap_header
+            self._take = Walker._pcap_header
         else:
             self._broken("this is neither pcap nor pcapng")
             return at
-        return self._take(buffer, at, end)
+        return self._take(self, buffer, at, end)
 
     # pcap: a header of 24 bytes, then records.
 
@@ -240,7 +241,7 @@ class Walker:
             return at
         snap, link = struct.unpack_from(f"{self._order}II", buffer, at + 16)
         self.interfaces.append(CapturedInterface(link & 0xFFFF, snap=snap))
-        self._take = self._pcap_records
+        self._take = Walker._pcap_records
         self.offset += 24
         return at + 24
 
