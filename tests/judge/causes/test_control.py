@@ -92,6 +92,26 @@ def test_a_control_may_leave_our_alert_unread_where_the_server_ends_by_itself(
     assert Cause.DELIBERATE in {found.cause, *found.alternatives}
 
 
+@pytest.mark.parametrize(
+    ("ends_by_itself", "cause"), [(True, Cause.UNREAD_AT_CLOSE), (False, Cause.DELIBERATE)]
+)
+def test_a_control_may_leave_our_goodbye_unread_where_the_server_ends_by_itself(
+    ends_by_itself: bool, cause: Cause
+) -> None:
+    """tlslite-ng behind its response of HTTP/1.0: it reads no goodbye, that of the control neither.
+
+    The kernel said unread data of 20 resets that were called deliberate.
+    """
+    told = (C.goodbye(), step("terminate"), C.notify(), step("close_notify"))
+    trace = play(*told, S.notify(), S.rst(active=True))
+    implied = Remark(RemarkKind.CLOSE_IMPLIED, "HTTP/1.0")
+    remarks = (implied,) if ends_by_itself else ()
+    resets_too = Knowledge(control=Control("terminate", 3, 3))
+    (found,) = judge(driven(trace, remarks=remarks), resets_too).resets
+    assert found.cause is cause
+    assert Cause.DELIBERATE in {found.cause, *found.alternatives}
+
+
 def test_data_that_another_connection_asked_for_answers_nothing_of_ours() -> None:
     """Bytes of ours on a download are no request, though a response was begun behind them."""
     lines = (C.data(30), C.fin(), S.partial(), S.rst(active=True))

@@ -74,7 +74,7 @@ def _resets_anyway(
 
 
 def _may_be_unread_alone(context: ResetContext) -> bool:
-    """Whether the control sends our close_notify, and may leave it unread as well.
+    """Whether the control sends our close_notify or goodbye, and may leave it unread as well.
 
     It does where more came behind that (`catalogue.control_of`). A server that ends by itself, for
     its response does, has no need to read what asks it to.
@@ -84,8 +84,10 @@ def _may_be_unread_alone(context: ResetContext) -> bool:
     told = dropwhile(lambda verb: verb != Verb.CLOSE_NOTIFY, verbs)
     writes_on = any(verb in WRITES for verb in islice(told, 1, None))
     ends = any(remark.kind in CLOSING_REMARKS for remark in context.drive.remarks)
-    unread = RecordKind.CLOSE_NOTIFY in _unread_kinds(context)
-    return ends and unread and writes_on and Verb.TERMINATE not in verbs
+    unread = _unread_kinds(context)
+    if Verb.TERMINATE in verbs:
+        return ends and RecordKind.GOODBYE in unread
+    return ends and writes_on and RecordKind.CLOSE_NOTIFY in unread
 
 
 def _unread(found: Diagnosis, control: Control, *, proven: bool) -> _Told:
