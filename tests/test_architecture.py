@@ -94,6 +94,8 @@ FENCES: Final = {
         "captures.plain_packets",
         "captures.quick_walk",
         "explain.quick_screening",
+        "flows.going_on",
+        "packets.stretch",
     ),
     "duckdb": ("report.fleet_parquet",),
     "distributed": ("fleet.dask_engine", "fleet.dask_task"),

@@ -114,6 +114,9 @@ class Given:
             if wanted is None or wanted(packet.key):
                 yield packet
 
+    def stretches(self, wanted: Callable[[bytes], bool]) -> Iterator[Packet]:
+        return self.packets(wanted)
+
     def close(self) -> None:
         pass
 

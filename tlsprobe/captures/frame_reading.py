@@ -25,9 +25,13 @@ from tlsprobe.captures.summary import LISTED_LIMIT, Summary
 from tlsprobe.packets import frames
 from tlsprobe.packets.decode import CutOff, Decoder, FoundTransport, Malformed
 from tlsprobe.packets.packet import Packet
+from tlsprobe.packets.stretch import Stretch
 
 MANY = 50_000
 """Behind so many packets the first pass goes on with blocks of them, see `blocks`."""
+
+FEWEST = 48
+"""Of a large file so many packets of a connection, or more, come at once."""
 
 _LONGER = "inside tunnels headers lie deeper; capture again with `tcpdump -s 256`, or without -s"
 
@@ -87,10 +91,22 @@ class FrameReading(Counts):
 
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
-        if wanted is not None and self._summary is not None:
+        if wanted is None:
+            yield from self._all_segments(None)
+            return
+        for seen in self._chosen(wanted, None):
+            yield from seen.packets() if isinstance(seen, Stretch) else (seen,)
+
+    def stretches(self, wanted: Wanted) -> Iterator[Packet | Stretch]:
+        """The segments of wanted flows; those of a large file many at once, where it can be."""
+        return self._chosen(wanted, FEWEST)
+
+    def _chosen(self, wanted: Wanted, fewest: int | None) -> Iterator[Packet | Stretch]:
+        """The segments of wanted flows, ``fewest`` or more at once if at all."""
+        if self._summary is not None:
             listed = self._listed(self._summary, wanted)
             if listed is not None:
-                return self._listed_segments(listed, wanted)
+                return self._listed_segments(listed, wanted, fewest)
         return self._all_segments(wanted)
 
     def _listed(self, summary: Summary, wanted: Wanted) -> list[int] | None:
@@ -110,7 +126,9 @@ class FrameReading(Counts):
             else:
                 self._pass_over(batch)
 
-    def _listed_segments(self, listed: list[int], wanted: Wanted) -> Iterator[Packet]:
+    def _listed_segments(
+        self, listed: list[int], wanted: Wanted, fewest: int | None
+    ) -> Iterator[Packet | Stretch]:
         """From the frames of these numbers alone; the counts stay those of the first pass.
 
         Fragments are taken in again, since the packets that they are parts of may be wanted.
@@ -134,7 +152,7 @@ class FrameReading(Counts):
         if self.total >= MANY and places.link == frames.ETHERNET:
             from tlsprobe.captures.plain_packets import packets  # noqa: PLC0415 - brings numpy
 
-            return packets(places, numbers, self._decoder, decoded)
+            return packets(places, numbers, self._decoder, decoded, fewest)
         found = places.frames(numbers) if places.known else self._walked(numbers)
         return (packet for placed in found if (packet := decoded(placed)) is not None)
 

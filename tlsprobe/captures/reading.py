@@ -11,6 +11,7 @@ from tlsprobe.captures.summary import Summary
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.errors import UsageError
 from tlsprobe.packets.packet import Packet
+from tlsprobe.packets.stretch import Stretch
 
 Kind = Literal["pcap", "pcapng", "text"]
 Wanted = Callable[[bytes], bool]
@@ -61,6 +62,10 @@ class Reading(Protocol):
 
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
+        ...
+
+    def stretches(self, wanted: Wanted) -> Iterator[Packet | Stretch]:
+        """The same of wanted flows, where it can be many at once."""
         ...
 
     def close(self) -> None:

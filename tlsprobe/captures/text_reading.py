@@ -78,6 +78,10 @@ class TextReading(Counts):
             summary.note(packet.key, packet.number, packet.time_ns, packet.flags, numbers)
         return summary
 
+    def stretches(self, wanted: Wanted) -> Iterator[Packet]:
+        """The same of wanted flows."""
+        return self.packets(wanted)
+
     def packets(self, wanted: Wanted | None = None) -> Iterator[Packet]:
         """The segments, as they come; only those of wanted flows if asked so."""
         for packet in place(self._again(), self._learned):

@@ -53,7 +53,7 @@ def explain(
     plain_http, lossy = PlainHttp(), bool(reading.lost)
     explainer = Explainer(choice, wanted, key_log, reading.carried, plain_http, lossy=lossy)
     if choice.keys:
-        packets = plain_http.watch(reading.packets(choice.keys.__contains__))
+        packets = plain_http.watch(reading.stretches(choice.keys.__contains__))
         for connection in connections(packets, keep_bodies=bool(key_log)):
             if _is_meant(connection, wanted, choice.window, only):
                 explainer.take(connection)

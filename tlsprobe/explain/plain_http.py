@@ -17,6 +17,7 @@ from tlsprobe.flows.stream import MASK, offset
 from tlsprobe.judge.troubles import Owed
 from tlsprobe.model.trace import Side
 from tlsprobe.packets.packet import Packet, reverse
+from tlsprobe.packets.stretch import Stretch
 
 MOST_HEADS = 20_000
 """Of so many directions a head is remembered."""
@@ -64,10 +65,14 @@ class PlainHttp:
         self._heads: dict[bytes, _Message] = {}
         self._framed: dict[bytes, _Framed] = {}
 
-    def watch(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+    def watch(self, packets: Iterable[Packet | Stretch]) -> Iterator[Packet | Stretch]:
         """The same packets."""
         heads, framed = self._heads, self._framed
         for packet in packets:
+            if isinstance(packet, Stretch):
+                dull = self._says_nothing(packet)
+                yield from (packet,) if dull else self.watch(packet.packets())
+                continue
             payload = packet.payload
             if payload:
                 if framed and packet.key in framed:
@@ -80,6 +85,16 @@ class PlainHttp:
                     whole = len(payload) == packet.length
                     heads[packet.key].tail = payload[-len(END) :] if whole else b""
             yield packet
+
+    def _says_nothing(self, stretch: Stretch) -> bool:
+        """Whether no message begins in it, nor goes on."""
+        keys = stretch.key, reverse(stretch.key)
+        if any(key in known for key in keys for known in (self._heads, self._framed)):
+            return False
+        return not any(
+            payload and payload[0] in _FIRST_LETTERS and _begins(payload)
+            for payload in stretch.payloads
+        )
 
     def _begin(self, packet: Packet) -> None:
         if packet.key not in self._heads and len(self._heads) >= MOST_HEADS:
@@ -127,3 +142,7 @@ class PlainHttp:
         if start < 0 or got < 0 or (method is None and not got):  # it may have answered a HEAD
             return None
         return head.owed_behind(got, response.tail)
+
+
+def _begins(payload: bytes) -> bool:
+    return payload.startswith(PREFACE) or begins_message(payload)

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlsprobe.flows.stream import MASK, Stream, offset
 from tlsprobe.model.trace import RST_TEXT, Coverage, Flag, Segment, Side
 from tlsprobe.packets.packet import Endpoint, Packet, endpoints
 from tlsprobe.records.walk import RecordWalk
+
+if TYPE_CHECKING:
+    from tlsprobe.flows.going_on import Kept
+    from tlsprobe.packets.stretch import Stretch
 
 _FIN, _SYN, _RST, _ACK = Flag.FIN, Flag.SYN, Flag.RST, Flag.ACK
 _FIN_RST, _SYN_FIN = _FIN | _RST, _SYN | _FIN
@@ -73,6 +77,7 @@ class Connection:
         "_most",
         "_only_syns",
         "_opening",
+        "_pending",
         "_printed",
         "copies",
         "doubtful",
@@ -129,6 +134,7 @@ class Connection:
         self._most = latest
         self._opening: list[Segment] = []
         self._latest: deque[Segment] | None = None
+        self._pending: list[Kept] = []
 
     @property
     def ends(self) -> tuple[Endpoint, Endpoint]:
@@ -227,6 +233,8 @@ class Connection:
         ))  # fmt: skip
         if self.released:
             return
+        if self._pending:
+            self._make_pending()
         latest = self._latest
         if latest is not None and len(latest) == self._most:
             latest.append(segment)
@@ -239,6 +247,45 @@ class Connection:
         else:
             self._latest = deque((segment,), self._most)
         self.held += 1
+
+    def go_on(self, stretch: Stretch, way: int) -> bool:
+        """Many more packets at once, of which ``way`` sent the first.
+
+        False if they are to be added one by one: nothing was done then.
+        """
+        from tlsprobe.flows.going_on import followed  # noqa: PLC0415 - brings numpy
+
+        times = stretch.fields.time_ns
+        if len(self._opening) < OPENING or self.released or times[0] < self.last_ns:
+            return False
+        kept = followed(self.streams, self.walks, stretch, way)
+        if kept is None:
+            return False
+        self._only_syns = False
+        self.last_ns = int(times[-1])
+        had = self._count_latest()
+        self._pending.append(kept)
+        while sum(one.size for one in self._pending[1:]) >= self._most:
+            del self._pending[0]
+            self._latest = None
+        added = self._count_latest() - had
+        self.held += added
+        self.left_out += kept.size - added
+        return True
+
+    def _count_latest(self) -> int:
+        """How many of the latest segments are kept."""
+        count = len(self._latest or ()) + sum(one.size for one in self._pending)
+        return min(count, self._most)
+
+    def _make_pending(self) -> None:
+        """Makes segments of what was taken at once."""
+        latest = self._latest = self._latest or deque(maxlen=self._most)
+        behind = sum(kept.size for kept in self._pending)
+        for kept in self._pending:
+            behind -= kept.size
+            latest.extend(kept.segments(self._most - behind))
+        self._pending.clear()
 
     def _opens(self, packet: Packet, way: int) -> None:
         grown = self.streams[way].opens((packet.seq + 1) & MASK)
@@ -255,6 +302,8 @@ class Connection:
     def _move(self, way: int, grown: int) -> None:
         """Where the stream begins is known only now: give what was kept its right offsets."""
         side = _SIDES[way]
+        if self._pending:
+            self._make_pending()
         for kept in (self._opening, self._latest or []):
             for at, s in enumerate(kept):
                 if s.side is not side:
@@ -291,6 +340,8 @@ class Connection:
     # --- what it is, in the end -------------------------------------------------------------------
 
     def _kept(self) -> list[Segment]:
+        if self._pending:
+            self._make_pending()
         return [*self._opening, *(self._latest or ())]
 
     def segments(self, client: int) -> tuple[Segment, ...]:
@@ -323,7 +374,7 @@ class Connection:
         """Hands the segments over. What may still come is told apart, and not kept."""
         flow = Flow(self.segments(client), self.coverage)
         self.released = True
-        self._opening, self._latest = [], None
+        self._opening, self._latest, self._pending = [], None, []
         return flow
 
     def number(self, way: int, start: int) -> int | None:

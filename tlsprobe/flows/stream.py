@@ -77,6 +77,16 @@ class Stream:
             self._holed = True
             runs[:2] = [[runs[0][0], runs[1][1]]]
 
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether what follows the last byte follows a piece that was seen."""
+        return bool(self._runs) and self._runs[-1][0] <= self.reached <= self._runs[-1][1]
+
+    def grow(self, size: int) -> None:
+        """So many bytes followed the last one, of a stream that `is_open_ended`."""
+        self.reached += size
+        self._runs[-1][1] = max(self._runs[-1][1], self.reached)
+
     def is_whole(self) -> bool:
         """Whether its SYN was seen and all that the peer acknowledged; silence misses nothing."""
         if self._holed or (self.spoke and not self.opened):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tlsprobe.flows.connection import Connection
 from tlsprobe.model.trace import Flag
 from tlsprobe.packets.packet import Packet, reverse
+from tlsprobe.packets.stretch import Stretch
 
 _SYN = Flag.SYN
 
@@ -69,7 +70,11 @@ class Pair:
 
 
 def connections(
-    packets: Iterable[Packet], *, text: bool = False, keep_bodies: bool = False, held: int = HELD
+    packets: Iterable[Packet | Stretch],
+    *,
+    text: bool = False,
+    keep_bodies: bool = False,
+    held: int = HELD,
 ) -> Iterator[Connection]:
     """The connections of a capture, each given back once nothing more can belong to it.
 
@@ -102,11 +107,10 @@ class Tracker:
             if way == 0:
                 yield from pair.connections()
 
-    def follow(self, packets: Iterable[Packet]) -> Iterator[Connection]:
+    def follow(self, packets: Iterable[Packet | Stretch]) -> Iterator[Connection]:
         """Takes more packets; gives back what nothing more can belong to, or has to make room."""
         ways, text, keep_bodies, held = self._ways, self._text, self._keep_bodies, self._most
-        total = self._held
-        for seen in packets:
+        for seen in self._singly(packets):
             packet = seen
             if packet.copy:
                 _note_copy(ways, packet)
@@ -129,16 +133,32 @@ class Tracker:
                 )
                 gone = pair.begin(found)
                 if gone is not None:
-                    total -= gone.held
+                    self._held -= gone.held
                     yield gone
             found.add(packet, way)
-            total += found.held - had
-            if total > held:
+            self._held += found.held - had
+            if self._held > held:
                 for done in _longest_silent(ways):
-                    total -= done.held
+                    self._held -= done.held
                     self.forgotten += not done.ended
                     yield done
-        self._held = total
+
+    def _singly(self, packets: Iterable[Packet | Stretch]) -> Iterator[Packet]:
+        """Those that are to be looked at one by one; the others are added."""
+        for seen in packets:
+            if not isinstance(seen, Stretch):
+                yield seen
+            elif not self._goes_on(seen):
+                yield from seen.packets()
+
+    def _goes_on(self, stretch: Stretch) -> bool:
+        pair, way = self._ways.get(stretch.key, (None, 0))
+        if pair is None or pair.now is None or pair.before is not None:
+            return False
+        had = pair.now.held
+        is_taken = pair.now.go_on(stretch, way)
+        self._held += pair.now.held - had
+        return is_taken
 
     def drop(self, unwanted: Callable[[Connection], bool]) -> list[Connection]:
         """Stops to follow these, and returns them."""

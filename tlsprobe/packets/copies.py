@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from itertools import repeat
 
 _GENERATION = 2048
 _PLACES = 64
@@ -44,6 +45,23 @@ class Copies:
             elif packet in self._elder:
                 known = self._elder[packet]
         return known is not now and self._is_copy(packet, known, now, bool(ip_id))
+
+    def are_new(self, packets: Sequence[Hashable], times_ns: Sequence[int], place: int) -> bool:
+        """Whether none of these was ever seen, at any place; only then they are remembered."""
+        fresh = frozenset(packets)
+        known = self._younger.keys(), self._elder.keys()
+        if len(fresh) < len(packets) or not all(keys.isdisjoint(fresh) for keys in known):
+            return False
+        at = 0
+        while at < len(packets):
+            part = slice(at, at + _GENERATION + 1 - len(self._younger))
+            self._younger.update(
+                zip(packets[part], zip(times_ns[part], repeat(place), strict=False), strict=True)
+            )
+            if len(self._younger) > _GENERATION:
+                self._elder, self._younger, self._doubled = self._younger, {}, 0
+            at = part.stop
+        return True
 
     def _is_copy(
         self, packet: Hashable, known: _Sighting | _Counts, now: _Sighting, has_id: bool

@@ -88,7 +88,8 @@ class Decoder:
     def __init__(self) -> None:
         self.fragments = Fragments()
         self.closed: Counter[str] = Counter()
-        self.is_copy = Copies().has
+        copies = Copies()
+        self.is_copy, self.are_new = copies.has, copies.are_new
         self._places: dict[tuple[object, ...], int] = {}
         self._names: dict[tuple[str, str, bytes], str] = {}
 

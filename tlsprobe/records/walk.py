@@ -14,7 +14,11 @@ random bytes pass once in about 10**9 segments.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+from struct import Struct
 from typing import NamedTuple
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
@@ -23,6 +27,8 @@ ALERT_SIZE = 2
 """Bytes of an alert: level and description."""
 
 _HEARTBEAT = 24
+_HEAD = Struct(">BBBH")
+_read_head = _HEAD.unpack_from
 _HEADER = 5
 _MAX_BODY = 2**14 + 2048
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2
@@ -170,6 +176,80 @@ class RecordWalk:
         """No more will come: what waits for a hole to be filled is read behind the hole."""
         while self._waiting:
             self._leap()
+
+    # --- very much at once -----------------------------------------------------------------------
+
+    def data_ends(self, start: int, payloads: Sequence[bytes]) -> list[int] | None:
+        """Where records of application data end in whole segments that follow from ``start`` on.
+
+        None where anything else may be in them, or anything is to be kept of the data; none end in
+        what is no TLS yet.
+        """
+        if start != self._reached or self._waiting or self._keep_data or self._doubted is not None:
+            return None
+        if not self._walking:
+            is_plain = self._needs_hello and not self._scrap
+            is_plain = is_plain and not any(data[0] in _OPENINGS for data in payloads)
+            return [] if is_plain else None
+        at = 0
+        if self._head:
+            if len(self._head) < _HEADER or self._head[0] != APPLICATION_DATA:
+                return None
+            at = self._end - start
+        data = b"".join(payloads)
+        ends, last = [at] if self._head else [], len(data) - _HEADER
+        while at <= last:
+            kind, major, minor, size = _read_head(data, at)
+            if kind != APPLICATION_DATA or major != 3 or minor > 4 or not 0 < size <= _MAX_BODY:
+                return None
+            at += _HEADER + size
+            ends.append(at)
+        return ends if at >= len(data) else None
+
+    def take_data(
+        self,
+        payloads: Sequence[bytes],
+        ends: Sequence[int],
+        times_ns: Sequence[int],
+        numbers: Sequence[int],
+    ) -> None:
+        """The same segments, with what `data_ends` gave of them; the packets' times and numbers."""
+        start, reach = self._reached, list(accumulate(map(len, payloads)))
+        self._reached += reach[-1]
+        if not self._walking:
+            self.plain_to = self._reached
+            return
+        begins = [self._begin if self._head else start, *(start + end for end in ends[:-1])]
+        count = bisect_right(ends, reach[-1])
+        before = len(self.first) + len(self.latest) + self.left_out
+        room = FIRST - len(self.first)
+        for at in range(count):
+            if room <= at < count - LATEST:
+                continue
+            segment = bisect_left(reach, ends[at])
+            record = FoundRecord(
+                begins[at],
+                start + ends[at],
+                APPLICATION_DATA,
+                times_ns[segment],
+                numbers[segment],
+                b"",
+                whole=False,
+                place=before + at,
+            )
+            if at < room:
+                self.first.append(record)
+            else:
+                self.latest.append(record)
+        self.left_out = before + count - len(self.first) - min(len(self.latest), LATEST)
+        while len(self.latest) > LATEST:
+            self.latest.popleft()
+        if count:
+            self._head.clear()
+            self._body.clear()
+        if count < len(ends):
+            self._begin, self._end = begins[count], start + ends[count]
+            self._head[:] = _data_head(self._end - self._begin)
 
     # --- putting bytes in order ------------------------------------------------------------------
 
@@ -375,6 +455,11 @@ class RecordWalk:
         if behind >= len(data):
             return data[1:3] == b"\x03\x03" or data[0] == HANDSHAKE
         return _plausible(data[behind:]) or len(data) - behind < _HEADER
+
+
+def _data_head(size: int) -> bytes:
+    """The header of a record of application data that has so many bytes with it."""
+    return _HEAD.pack(APPLICATION_DATA, 3, 3, size - _HEADER)
 
 
 def _is_plain_alert(data: bytes) -> bool:
