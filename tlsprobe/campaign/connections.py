@@ -25,14 +25,15 @@ LEAST_LAG = 0.002
 class ConnectionLimits:
     """The places for open connections: so many in all, and a part of them for those that wait idle.
 
-    The rest is kept for the others, so that nobody stands in line behind an idle timer.
+    The rest is kept for the others, so that nobody stands in line behind an idle timer. Who waits
+    idle takes a place for that first, and then one of all: who has one of these waits for no other.
     """
 
     def __init__(self, most: int, concurrency: int) -> None:
         self.working = min(concurrency, max(1, most // 2))
         self._open = trio.CapacityLimiter(most)
         self._idle = trio.CapacityLimiter(max(1, most - self.working))
-        self._many = trio.Lock()
+        self._many_open, self._many_idle = trio.Lock(), trio.Lock()
 
     @property
     def most(self) -> int:
@@ -56,11 +57,11 @@ class ConnectionLimits:
 
     def open(self, count: int = 1) -> AbstractAsyncContextManager[None]:
         """Take the places of ``count`` connections while the block runs."""
-        return self._taken(self._open, min(count, self.most))
+        return self._taken(self._open, self._many_open, min(count, self.most))
 
     def waiting(self, count: int) -> AbstractAsyncContextManager[None]:
         """Take ``count`` of the places for connections that wait idle while the block runs."""
-        return self._taken(self._idle, min(count, self.idle))
+        return self._taken(self._idle, self._many_idle, min(count, self.idle))
 
     async def wait_idle(self, borrower: object) -> None:
         """Take a place for a connection that waits idle, until it is given back."""
@@ -71,7 +72,9 @@ class ConnectionLimits:
         self._idle.release_on_behalf_of(borrower)
 
     @asynccontextmanager
-    async def _taken(self, limiter: trio.CapacityLimiter, count: int) -> AsyncIterator[None]:
+    async def _taken(
+        self, limiter: trio.CapacityLimiter, many: trio.Lock, count: int
+    ) -> AsyncIterator[None]:
         borrowers = [object() for _ in range(count)]
         taken: list[object] = []
         try:
@@ -79,7 +82,7 @@ class ConnectionLimits:
                 await _acquire(limiter, borrowers[0])
                 taken.append(borrowers[0])
             else:  # two that each have half of what they need would wait for each other
-                async with self._many:
+                async with many:
                     for borrower in borrowers:
                         await limiter.acquire_on_behalf_of(borrower)
                         taken.append(borrower)
