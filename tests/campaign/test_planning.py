@@ -88,6 +88,11 @@ def test_rounds_of_races_follow_each_other() -> None:
     assert 2.5 * one.seconds < three.seconds < 3.5 * one.seconds
 
 
+def test_racers_are_open_beside_their_pacemaker() -> None:
+    assert planned("idle-expiry-race", trials=3).most_open == 4
+    assert planned("idle-expiry-race", trials=30).most_open == 11  # a round is of ten
+
+
 def test_a_rate_is_a_bound_for_both() -> None:
     plan = planned("abort", settings=replace(SETTINGS, rate=0.5))
     assert plan.seconds == patient(plan) == plan.connections / 0.5

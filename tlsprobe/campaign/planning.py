@@ -134,7 +134,8 @@ def plan_of(
         connections += 1  # the timeout once more, alone
     others = max((_at_once(c, n, working) for c, n in cells.items() if c not in idle), default=0)
     waiting = sum(_waiters(cell, count, rounds, settings) for cell, count in idle.items())
-    at_once = min(most, max(waiting + others, 1))
+    a_race = max((min(count, room.a_round) + 1 for count in races.values()), default=1)
+    at_once = min(most, max(waiting + others, a_race))
     spans = (
         _seconds(cells, rounds, settings, paced, most, working)
         for paced in (pacing, _patient(pacing, settings))
