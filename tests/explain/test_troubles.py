@@ -421,6 +421,13 @@ def test_a_capture_that_ends_too_soon_to_say_so() -> None:
     assert said(talk) == []
 
 
+def test_a_capture_of_several_times_says_nothing_of_what_lies_between() -> None:
+    """A server was said never to have closed in 2133 days."""
+    talk = tls13().s(PSH | ACK | FIN, ALERT_13).c()
+    assert said(talk, later(talk, 86_400)) == [("half-closed", "client", "")]
+    assert said(talk, later(talk, 30 * 86_400)) == []
+
+
 def test_a_half_close_that_is_in_use() -> None:
     talk = tls13().c(PSH | ACK | FIN, ALERT_13).s().wait(50).s(PSH | ACK, DATA).c()
     assert said(talk, later(talk, 30)) == []

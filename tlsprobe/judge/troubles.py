@@ -277,6 +277,10 @@ def _closes_behind(fin: Segment | None, opened: Segment) -> bool:
 # --- one side has closed, and the other has not ---------------------------------------------------
 
 
+_LONGEST_NS = 14 * 86_400 * _S
+"""No capture waits so long for a FIN: it was put together of several, or a clock was wrong."""
+
+
 def _half_closed(ends: _Ends, remains: Remains) -> Iterator[Trouble]:
     for side, own in ends.items():
         peer = ends[side.peer]
@@ -286,7 +290,7 @@ def _half_closed(ends: _Ends, remains: Remains) -> Iterator[Trouble]:
             continue
         loaded = [s.time_ns for s in peer.sent if s.length and s.time_ns > own.fin.time_ns]
         quiet_ns = remains.until_ns - max(own.fin.time_ns, *loaded, 0)
-        if quiet_ns >= LEAK_NS:
+        if LEAK_NS <= quiet_ns <= _LONGEST_NS:
             yield Trouble(
                 TroubleKind.HALF_CLOSED,
                 side.peer,
