@@ -191,6 +191,15 @@ def test_any_bytes_are_walked(pieces: list[tuple[int, bytes, int]], from_start: 
     assert all(r.start < r.end for r in walk.found)
 
 
+def test_a_draft_of_tls_13_is_that() -> None:
+    """Its alerts were taken for data, and what met a closed socket for a lost request."""
+    late = read_hello(server_hello(0x7F17)[5:])
+    early = read_hello(b"\x02\x00\x00\x26\x7f\x13" + bytes(32) + b"\x13\x02\x00\x00")
+    assert late is not None and early is not None
+    assert (late.version, late.cipher) == (0x0304, 0x1302)
+    assert (early.version, early.cipher) == (0x0304, 0x1302)
+
+
 @given(st.binary(max_size=300))
 def test_any_hello_is_read(body: bytes) -> None:
     read_hello(b"\x02" + body)

@@ -491,6 +491,9 @@ _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2
 
 _SUPPORTED_VERSIONS = 43
 
+_DRAFTS = frozenset({0x7F, 0xFB})
+"""How the versions of TLS 1.3 began before it was one: its drafts', and those of trials."""
+
 
 def read_hello(body: bytes) -> Hello | None:
     """A ClientHello or ServerHello at the start of a handshake record; None if it is neither."""
@@ -499,6 +502,8 @@ def read_hello(body: bytes) -> Hello | None:
     version, random = int.from_bytes(body[4:6], "big"), body[6:38]
     if body[0] == _CLIENT_HELLO:
         return Hello(version, random, None)
+    if version >> 8 in _DRAFTS:  # until draft 21, without a session id
+        return Hello(TLS13, random, int.from_bytes(body[38:40], "big"))
     at = 39 + body[38]
     cipher = int.from_bytes(body[at : at + 2], "big")
     at += 3
@@ -509,5 +514,6 @@ def read_hello(body: bytes) -> Hello | None:
         size = int.from_bytes(body[at + 2 : at + 4], "big")
         if kind == _SUPPORTED_VERSIONS and size == 2:
             version = int.from_bytes(body[at + 4 : at + 6], "big")
+            version = TLS13 if version >> 8 in _DRAFTS else version
         at += 4 + size
     return Hello(version, random, cipher, random == _RETRY)
