@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.explain.talk import ACK, DATA, FIN, PSH, RST, Talk, flow_of, host
+from tests.explain.talk import (
+    ACK,
+    ALERT_13,
+    DATA,
+    FIN,
+    PSH,
+    RST,
+    Talk,
+    flow_of,
+    host,
+    sealed,
+    tls13,
+)
 from tests.explain.test_explain import only
 from tlsprobe.explain.farewells import says_farewell
 from tlsprobe.model.causes import Cause
@@ -91,3 +103,30 @@ def test_no_proxy_of_http_answers_for_another_protocol(port: int, *, proxied: bo
     talk = Talk(server=(host("192.0.2.2"), port)).open().c(PSH | ACK, ASKED).s(RST | ACK)
     told = only(flow_of(talk))
     assert told.remedy is not None and ("502" in told.remedy.hurts) is proxied
+
+
+def closing(size: int, *, answered: bool = True) -> Talk:
+    """A client that ends TLS and closes, and is sent more."""
+    talk = tls13()
+    if not answered:
+        talk.c(PSH | ACK, DATA)
+    talk.c(PSH | ACK, ALERT_13).c(FIN | ACK)
+    return talk.s(PSH | ACK, sealed(size), ack=talk.seqs[0] - 1).bare_rst(0, seq=talk.seqs[0] - 1)
+
+
+@pytest.mark.parametrize(
+    ("talk", "provoked", "harm"),
+    [
+        (closing(34), Provoked.LATE, Harm.UNCLEAR),
+        (closing(900), Provoked.DATA, Harm.LOST),
+        (closing(34, answered=False), Provoked.DATA, Harm.LOST),
+    ],
+    ids=["a little", "more", "the answer"],
+)
+def test_a_little_behind_the_end_of_tls_may_be_a_farewell(
+    talk: Talk, provoked: Provoked, harm: Harm
+) -> None:
+    """HTTP/2's servers answer a close_notify with GOAWAY: it was a lost response."""
+    told = only(flow_of(talk))
+    assert (told.reset.cause, told.reset.provoked) == (Cause.DATA_AFTER_CLOSE, provoked)
+    assert told.harm is harm

@@ -33,6 +33,9 @@ _LOSES_DATA = frozenset({
 })  # fmt: skip
 """Who, for which cause, loses what the peer had sent, if that was data."""
 
+_MAY_MISS_IT = (Cause.DATA_AFTER_CLOSE, Side.CLIENT)
+"""Whose last bytes of the peer may have been wanted, or not."""
+
 _NO_CONNECTION = frozenset({Provoked.SYN, Provoked.BEHIND_RESET})
 """What reached a sender without the connection when there was none yet, or none any more."""
 
@@ -41,6 +44,8 @@ def harm_of(reset: Reset) -> Harm:
     """The worst that it does."""
     if not reset.heeded:
         return Harm.NOBODY  # its receiver went on
+    if reset.provoked is Provoked.LATE and (reset.cause, reset.side) == _MAY_MISS_IT:
+        return Harm.UNCLEAR
     if reset.provoked is Provoked.DATA and (reset.cause, reset.side) in _LOSES_DATA:
         return Harm.LOST
     if reset.cause is Cause.NO_STATE and reset.provoked in _NO_CONNECTION:

@@ -81,9 +81,16 @@ def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Prov
     inside = [r for r in theirs if r.end > since and r.start < trigger.end]
     found = {_KINDS[record.kind] for record in inside}
     worst = next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
-    if worst is Provoked.DATA and _answers_a_goodbye(trace, reset, trigger):
+    if _is_behind_end(worst, theirs, inside):
+        return Provoked.BEHIND_END
+    return _data_that_came_late(trace, reset, trigger) if worst is Provoked.DATA else worst
+
+
+def _data_that_came_late(trace: Trace, reset: Reset, trigger: Segment) -> Provoked:
+    """What a server's data is to a client that may want no more."""
+    if _answers_a_goodbye(trace, reset, trigger):
         return Provoked.GOODBYE
-    return Provoked.BEHIND_END if _is_behind_end(worst, theirs, inside) else worst
+    return Provoked.LATE if _is_late(trace, reset, trigger) else Provoked.DATA
 
 
 def _answers_a_goodbye(trace: Trace, reset: Reset, trigger: Segment) -> bool:
@@ -95,6 +102,28 @@ def _answers_a_goodbye(trace: Trace, reset: Reset, trigger: Segment) -> bool:
         return False
     own = [r for r in trace.drive.records if r.side is Side.CLIENT]
     return bool(own) and own[-1].kind is RecordKind.GOODBYE and own[-1].end <= (trigger.ack or 0)
+
+
+_LITTLE_BYTES = 100
+"""HTTP/2's GOAWAY takes 39 to 46 in its record, and a response hardly less than this."""
+
+
+def _is_late(trace: Trace, reset: Reset, trigger: Segment) -> bool:
+    """Whether it is a little data for a client that had its answers and had ended TLS.
+
+    In a capture, that is: of our own connections the diary knows what a response is.
+    """
+    of_client = reset.cause is Cause.DATA_AFTER_CLOSE and reset.side is Side.CLIENT
+    own = [r for r in trace.drive.records if r.side is Side.CLIENT]
+    if not of_client or trace.drive.events or not own:
+        return False
+    notice, asked = own[-1], [r for r in own if r.kind is RecordKind.DATA]
+    ended = notice.kind is RecordKind.CLOSE_NOTIFY and notice.end <= (trigger.ack or 0)
+    said = [r for r in trace.drive.records if r.side is Side.SERVER and r.kind is RecordKind.DATA]
+    more = sum(r.end - r.start for r in said if r.end > trigger.start)
+    if not ended or not asked or more > _LITTLE_BYTES:
+        return False
+    return any(asked[-1].time_ns < r.time_ns <= notice.time_ns for r in said)
 
 
 def _read_to(trace: Trace, rst: Segment) -> int:

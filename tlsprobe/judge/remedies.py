@@ -331,6 +331,12 @@ def _clients_data_after_close(situation: Situation) -> Remedy | None:
             Advice(Party.CLIENT, "read the whole response before it closes."),
         )
         return Remedy(hurts, advice)
+    if situation.provoked is Provoked.LATE:
+        hurts = (
+            "Unclear: the client had its answers and had ended TLS when a little more came, a"
+            " farewell (GOAWAY) or the end of a response, which is lost to it."
+        )
+        return Remedy(hurts, (Advice(Party.CLIENT, "read the whole response before it closes."),))
     what = _LATE_WORDS.get(situation.provoked, "what the server sent last")
     hurts = (
         f"Nobody: {what} came after the client had closed, and was of no use to it any more. Reset"

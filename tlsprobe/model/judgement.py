@@ -133,7 +133,8 @@ class Provoked(StrEnum):
 
     BEHIND_END is data that was sent after its sender's own close_notify or goodbye: nobody is to
     act on it, and nobody misses it. BEHIND_RESET is what came after an RST of the same side.
-    WANTED_SYN is the answer to a SYN whose sender reset it and sends its SYN again.
+    WANTED_SYN is the answer to a SYN whose sender reset it and sends its SYN again. LATE is little
+    data for a client that had its answers and had ended TLS: a farewell, or the rest of a response.
     """
 
     DATA = "data"
@@ -146,6 +147,7 @@ class Provoked(StrEnum):
     ACK = "ack"
     SYN = "syn"
     WANTED_SYN = "wanted-syn"
+    LATE = "late"
     BEHIND_RESET = "behind-reset"
 
 

@@ -68,6 +68,7 @@ _BYTES = {
     Provoked.HANDSHAKE: "handshake messages",
     Provoked.FIN: "a FIN",
     Provoked.SYN: "a SYN",
+    Provoked.LATE: "a little data behind the end",
     Provoked.WANTED_SYN: "the answer to a SYN that is sent again",
     Provoked.BEHIND_RESET: "what followed its peer's RST",
 }
