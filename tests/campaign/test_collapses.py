@@ -84,8 +84,8 @@ def refused(at_ns: int) -> Trace:
 
 def absences(*seen: tuple[str, Trace]) -> list[Gone]:
     found = Absences()
-    for sequence, trace in seen:
-        found.see(sequence, trace)
+    for place, (sequence, trace) in enumerate(seen):
+        found.see(place, sequence, trace)
     return found.behind()
 
 
@@ -113,3 +113,27 @@ def test_who_spoke_an_alert_did_not_crash() -> None:
     assert not absences(
         ("bad", polite), ("n", refused(CRASH + MS)), ("bad", again), ("n", refused(CRASH + 2 * MS))
     )
+
+
+def test_who_was_quiet_when_the_server_went_away_may_have_been_ended_by_that() -> None:
+    absences = Absences()
+    for place, (name, trace) in enumerate((("idle", quiet(3650)), *crash(0))):
+        absences.see(place, name, trace)
+    assert absences.fallen == {0}
+
+
+def test_who_was_ended_before_another_was_still_taken_was_not() -> None:
+    absences = Absences()
+    seen = ("idle", quiet(3000, CRASH - 400 * MS)), ("next", quiet(200)), *crash(0)
+    for place, (name, trace) in enumerate(seen):
+        absences.see(place, name, trace)
+    assert absences.fallen == {1}
+
+
+def test_those_that_ended_by_themselves_may_be_what_the_server_died_of() -> None:
+    """A port-forward that dies of the resets of one close, all of them a second late."""
+    absences = Absences()
+    for place in range(3):
+        absences.see(place, "terminate-close-notify", quiet(1000))
+    absences.see(3, "next", refused(CRASH + 10 * MS))
+    assert not absences.fallen

@@ -127,23 +127,52 @@ class Absences:
         self._refused: list[int] = []
         self._taken: list[int] = []
         self._ended: list[tuple[int, str]] = []
+        self._quiet: list[tuple[int, str, int]] = []
         self._driven: Counter[str] = Counter()
+        self._fallen: frozenset[int] | None = frozenset()
 
-    def see(self, sequence: str, trace: Trace) -> None:
+    def see(self, place: int, sequence: str, trace: Trace) -> None:
         """Take one more connection into account."""
         drive = trace.drive
         begun, taken = drive.did(EventKind.CONNECT), drive.did(EventKind.CONNECTED)
         if drive.refused and begun is not None:
             self._refused.append(begun.time_ns)
+        self._fallen = None
         if taken is None:
             return
         self._taken.append(taken.time_ns)
         self._driven[sequence] += 1
         end_ns = _ended_ns(trace)
-        if end_ns is None or end_ns - _heard_ns(trace, end_ns) > QUIET_NS:
+        if end_ns is None:
+            return
+        if end_ns - _heard_ns(trace, end_ns) > QUIET_NS:
+            self._quiet.append((end_ns, sequence, place))
             return
         if not any(r.side is Side.SERVER and r.kind in ALERTS for r in drive.records):
             self._ended.append((end_ns, sequence))
+
+    @property
+    def fallen(self) -> frozenset[int]:
+        """The places of quiet connections that ended right before nobody listened any more.
+
+        Together with one of another sequence: of those that ended by themselves, their own end may
+        be what the server died of.
+        """
+        if self._fallen is None:
+            taken = sorted(self._taken)
+            self._fallen = frozenset(
+                place
+                for first_ns in self._begun()
+                for end_ns, sequence, place in self._quiet
+                if 0 <= first_ns - end_ns <= JUST_BEFORE_NS
+                and bisect_left(taken, end_ns) == bisect_left(taken, first_ns)
+                and self._is_beside_others(end_ns, sequence)
+            )
+        return self._fallen
+
+    def _is_beside_others(self, end_ns: int, sequence: str) -> bool:
+        ends = (*self._ended, *((end, name) for end, name, _ in self._quiet))
+        return any(abs(end - end_ns) <= TOGETHER_NS and name != sequence for end, name in ends)
 
     def behind(self) -> list[Gone]:
         """The closes behind which the server was gone, the surest first."""

@@ -116,7 +116,7 @@ class Learned:
     @property
     def limits_us(self) -> bool:
         """Whether some trials may have met a limit of the server's, and not what they tried."""
-        return self._shut_outs.were_seen or bool(self._collapses.fallen)
+        return self._shut_outs.were_seen or bool(self._fallen)
 
     def place_of(self, trial: Trial) -> int | None:
         """Where a trial stands, of one that was driven once more the last; None before it came."""
@@ -159,7 +159,7 @@ class Learned:
             self._shut_outs.see(drive, max(fact.load.at_start, fact.load.at_end))
         if name not in self.plans or not self.plans[name].sequence.signals:
             self._collapses.see(place, trial.sequence, fact.trace)
-            self.absences.see(trial.sequence, fact.trace)
+            self.absences.see(place, trial.sequence, fact.trace)
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)
@@ -272,7 +272,12 @@ class Learned:
         """The same with what befell others of ours at that time, and may have been why it ended."""
         if known.unheard and self._shut_outs.may_have_met(known.while_open.start):
             alone = replace(alone, shut_out=True)
-        return replace(alone, fell=True) if known.place in self._collapses.fallen else alone
+        return replace(alone, fell=True) if known.place in self._fallen else alone
+
+    @property
+    def _fallen(self) -> frozenset[int]:
+        """The places of quiet connections that a process's death may have ended."""
+        return self._collapses.fallen | self.absences.fallen
 
     def _room_for(self, known: KnownTrial) -> int | None:
         """How many connections the server has room for, if a trial had more of ours open."""
@@ -356,7 +361,7 @@ class Learned:
     def _fired(self) -> tuple[Timer, ...]:
         """The idle timers that the run saw fire, worked out when one more did."""
         if self._timers is None:
-            fallen = self._collapses.fallen
+            fallen = self._fallen
             fired = (
                 [one for place, one in seen.items() if place not in fallen]
                 for seen in self._expiries.values()

@@ -506,11 +506,11 @@ class _Campaign:
         """The campaign's last answer: every trial judged with all that is known by now."""
         for fact in self.watcher.witnessed():
             self.note(fact)
-        for one in self.judgement.gone_behind:
+        if gone := self.judgement.gone_behind:
+            closes = ", ".join(f"{o.sequence} (in {o.trials} of {o.of} trials)" for o in gone)
             self.warn(
-                f"behind {one.sequence} nobody listened for a moment, {one.times} times, in"
-                f" {one.trials} of its {one.of} trials: it looks as if a process of the server"
-                " crashed on that close, or was started again"
+                "nobody listened any more for a moment, time and again, right behind these closes:"
+                f" {closes}; so does a server of which a process crashes on them"
             )
         if len(self.capture.servers_met) > 1:
             self.warn(by_turns(self.capture.servers_met))
