@@ -13,7 +13,7 @@ from tests.campaign.test_again import planned
 from tests.judge.playbook import S, play
 from tlsprobe.campaign.collapses import Absences, Collapses, Gone
 from tlsprobe.campaign.judging import judged_run
-from tlsprobe.model.facts import Fact, PlanFact, TrialFact
+from tlsprobe.model.facts import Fact, PathFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
 from tlsprobe.model.load import Load
 from tlsprobe.model.run import Trial
@@ -137,3 +137,13 @@ def test_those_that_ended_by_themselves_may_be_what_the_server_died_of() -> None
         absences.see(place, "terminate-close-notify", quiet(1000))
     absences.see(3, "next", refused(CRASH + 10 * MS))
     assert not absences.fallen
+
+
+def test_a_path_that_is_dead_behind_other_closes_says_nothing_of_this_one() -> None:
+    facts: list[Fact] = [PlanFact((planned("idle-expiry"), planned("terminate")))]
+    for number, (name, trace) in enumerate((*crash(0, "terminate"), *crash(1, "terminate"))):
+        facts.append(TrialFact(Trial(name, "1.3", number), trace, Load(1, 1)))
+    facts.append(TrialFact(Trial("idle-expiry", "1.3", 9), OUTLASTS, Load(1, 1)))
+    facts += [PathFact(name, "1.3", alive=False) for name in ("idle-expiry", "terminate")]
+    alive = {cell.sequence: cell.path_alive for cell in judged_run(lambda: facts).cells}
+    assert alive == {"idle-expiry": None, "terminate": False}

@@ -269,10 +269,15 @@ class RunInJudgement:
     def _path(self, name: Name) -> bool | None:
         """Whether connections worked after a cell, None if nobody knows.
 
-        That one did not says nothing where the server shuts out some of them by chance.
+        That one did not says nothing where the server shuts out some of them by chance, nor where
+        it goes away again and again behind other closes: they are driven beside this one.
         """
         alive = self._paths.get(name)
-        return None if alive is False and self._learned.shuts_out else alive
+        if alive is not False:
+            return alive
+        behind_others = {one.sequence for one in self.gone_behind}
+        is_others = bool(behind_others) and name[0] not in behind_others
+        return None if self._learned.shuts_out or is_others else alive
 
     def vouchers_wanted(self, plan: CellPlan) -> tuple[str, ...]:
         """Closes that tell whose a cell's ends without an alert are, if they may be a proxy's."""
@@ -307,8 +312,9 @@ class RunInJudgement:
             for name, plan in self._learned.plans.items()
         }
         windows = windows_of(measured.values())
+        again = self._learned.shuts_out or bool(self.gone_behind)
         for name, cell in measured.items():
-            if name not in self._cells or cell.plan.sequence.is_race or self._learned.shuts_out:
+            if name not in self._cells or cell.plan.sequence.is_race or again:
                 self._cells[name] = cell_of(cell, windows.get(cell.plan.tls))
         cells = tuple(self._cells[plan.sequence.name, plan.tls] for plan in self.plans)
         trials = tuple(self._judged[place][1] for place in sorted(self._judged))
