@@ -11,7 +11,7 @@ from tests.judge.playbook import C, S, crossing, play, silence, step
 from tlsprobe.campaign.controls import vouchers
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
 from tlsprobe.campaign.learned import FIN_VOUCHER, VOUCHER, alone, plan_of
-from tlsprobe.model.facts import Fact, PlanFact, TrialFact
+from tlsprobe.model.facts import Fact, PlanFact, ReachedFact, TrialFact
 from tlsprobe.model.judgement import Result
 from tlsprobe.model.trace import Trace
 
@@ -50,6 +50,10 @@ def test_a_server_that_closes_without_an_alert_unasked_does_so_at_our_fin_too() 
     assert said(*(between(fact, "127.0.0.1", "127.0.0.1") for fact in answered)) is Result.FAIL
     own = (between(fact, "192.0.2.2", "192.0.2.2") for fact in answered)
     assert said(*own) is Result.FAIL  # this machine's own address
+    # A program that is known to be in between may drop the alert of each.
+    passed_on = ReachedFact("192.0.2.2:443", {}, passed_on=True)
+    assert said(passed_on, *answered, *unasked) is Result.INFO
+    assert said(replace(passed_on, passed_on=False), *answered, *unasked) is Result.FAIL
 
 
 def test_a_silence_that_a_proxy_may_have_ended_is_no_servers_that_has_alerts() -> None:

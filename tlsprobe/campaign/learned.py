@@ -97,7 +97,7 @@ class Learned:
         self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
         self._by_version: defaultdict[str, Tally] = defaultdict(Tally)
         self._cell_ends: tuple[CellEnds, ...] | None = None
-        self._address = ""
+        self._address, self._passed_on = "", False
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._decisions = Decisions()
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
@@ -132,7 +132,7 @@ class Learned:
             case PlanFact():
                 self._learn_plan(fact)
             case ReachedFact():
-                self._address = fact.address
+                self._address, self._passed_on = fact.address, fact.passed_on
             case CrowdedFact():
                 self.crowding = Crowding(fact.most_open, fact.because)
                 if fact.most_open:
@@ -305,8 +305,10 @@ class Learned:
         A server may answer our alert without one and have one for idle connections, which a proxy
         with a shorter timer ends first, or have one for a FIN, at which a proxy may close. How it
         ends those by itself, its ends tell that nothing of ours called for but what was said inside
-        TLS.
+        TLS. A program that is known to pass the connections on may drop the alert of each.
         """
+        if self._passed_on:
+            return False
         if digest.silence is None and not digest.at_fin:
             return self._is_wordless(tls)
         if digest.silence is None and self._is_heard_out(tls):
