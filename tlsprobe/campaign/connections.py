@@ -22,6 +22,59 @@ LEAST_LAG = 0.002
 """Seconds below which lag is not worth a note: timers tick in whole milliseconds."""
 
 
+class Places:
+    """So many places, that may become fewer while some are taken; who came first is served first.
+
+    Several are taken together: two that had a part each would wait for the rest of each other's.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._taken = 0
+        self._line = trio.StrictFIFOLock()
+        self._changed = trio.Event()
+
+    async def take(self, count: int = 1) -> int:
+        """Take ``count`` places, or all, if there are no more; how many that is.
+
+        No other task has a turn in between if they are free.
+        """
+        if self._line.locked() or not self._has(count):
+            async with self._line:
+                while not self._has(count):
+                    self._changed = trio.Event()
+                    await self._changed.wait()
+                return self._take(count)
+        return self._take(count)
+
+    def give_back(self, count: int = 1) -> None:
+        """Give back as many as were taken."""
+        self._taken -= count
+        self._changed.set()
+
+    def resize(self, total: int) -> None:
+        """Have so many from now on; what is taken stays so until it is given back."""
+        self.total = total
+        self._changed.set()
+
+    @asynccontextmanager
+    async def taken(self, count: int) -> AsyncIterator[None]:
+        """Have ``count`` places, or all that there are, while the block runs."""
+        taken = await self.take(count)
+        try:
+            yield
+        finally:
+            self.give_back(taken)
+
+    def _has(self, count: int) -> bool:
+        return self._taken + min(count, self.total) <= self.total
+
+    def _take(self, count: int) -> int:
+        count = min(count, self.total)
+        self._taken += count
+        return count
+
+
 class ConnectionLimits:
     """The places for open connections: so many in all, and a part of them for those that wait idle.
 
@@ -31,73 +84,44 @@ class ConnectionLimits:
 
     def __init__(self, most: int, concurrency: int) -> None:
         self.working = min(concurrency, max(1, most // 2))
-        self._open = trio.CapacityLimiter(most)
-        self._idle = trio.CapacityLimiter(max(1, most - self.working))
-        self._many_open, self._many_idle = trio.Lock(), trio.Lock()
+        self._open = Places(most)
+        self._idle = Places(max(1, most - self.working))
 
     @property
     def most(self) -> int:
         """How many connections may be open at once."""
-        return int(self._open.total_tokens)
+        return self._open.total
 
     @property
     def idle(self) -> int:
         """How many of them may wait idle."""
-        return int(self._idle.total_tokens)
+        return self._idle.total
 
     def lower(self, most: int) -> None:
         """Allow no more than so many from now on."""
         self.working = min(self.working, max(1, most // 2))
-        self._open.total_tokens = most
-        self._idle.total_tokens = max(1, most - self.working)
+        self._open.resize(most)
+        self._idle.resize(max(1, most - self.working))
 
     def only_idle(self) -> None:
         """Nothing else is to come: leave one place to see whether the path is alive."""
-        self._idle.total_tokens = max(1, self.most - 1)
+        self._idle.resize(max(1, self.most - 1))
 
     def open(self, count: int = 1) -> AbstractAsyncContextManager[None]:
         """Take the places of ``count`` connections while the block runs."""
-        return self._taken(self._open, self._many_open, min(count, self.most))
+        return self._open.taken(count)
 
     def waiting(self, count: int) -> AbstractAsyncContextManager[None]:
         """Take ``count`` of the places for connections that wait idle while the block runs."""
-        return self._taken(self._idle, self._many_idle, min(count, self.idle))
+        return self._idle.taken(count)
 
-    async def wait_idle(self, borrower: object) -> None:
+    async def wait_idle(self) -> None:
         """Take a place for a connection that waits idle, until it is given back."""
-        await self._idle.acquire_on_behalf_of(borrower)
+        await self._idle.take()
 
-    def waited(self, borrower: object) -> None:
+    def waited(self) -> None:
         """Give such a place back."""
-        self._idle.release_on_behalf_of(borrower)
-
-    @asynccontextmanager
-    async def _taken(
-        self, limiter: trio.CapacityLimiter, many: trio.Lock, count: int
-    ) -> AsyncIterator[None]:
-        borrowers = [object() for _ in range(count)]
-        taken: list[object] = []
-        try:
-            if count == 1:
-                await _acquire(limiter, borrowers[0])
-                taken.append(borrowers[0])
-            else:  # two that each have half of what they need would wait for each other
-                async with many:
-                    for borrower in borrowers:
-                        await limiter.acquire_on_behalf_of(borrower)
-                        taken.append(borrower)
-            yield
-        finally:
-            for borrower in taken:
-                limiter.release_on_behalf_of(borrower)
-
-
-async def _acquire(limiter: trio.CapacityLimiter, borrower: object) -> None:
-    """Take a place; no other task has a turn in between if there is one."""
-    try:
-        limiter.acquire_on_behalf_of_nowait(borrower)
-    except trio.WouldBlock:
-        await limiter.acquire_on_behalf_of(borrower)
+        self._idle.give_back()
 
 
 class Gauge:

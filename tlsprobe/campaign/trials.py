@@ -378,13 +378,13 @@ class _Campaign:
                     ended = await self.driver.trial(cell, trial, opening.leave)
                 finally:
                     opening.leave()
-                    self.driver.limits.waited(trial)
+                    self.driver.limits.waited()
                 await self.judge(trial, ended)
 
             for trial in trials:
-                await self.driver.limits.wait_idle(trial)
+                await self.driver.limits.wait_idle()
                 if self.driver.limits.most == 1 and trial.index >= IDLE_TRIALS:
-                    self.driver.limits.waited(trial)
+                    self.driver.limits.waited()
                     break  # each waits by itself, and none tells more than the first
                 await self.opening.acquire_on_behalf_of(trial)
                 if trial is trials[0]:
