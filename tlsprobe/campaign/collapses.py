@@ -57,8 +57,10 @@ class Collapses:
         quiet_ns = (end_ns or times[-1]) - _heard_ns(trace, end_ns or times[-1])
         if quiet_ns < QUIET_NS:
             return
-        self._longest[sequence] = max(self._longest[sequence], quiet_ns)
-        self._fallen = None
+        longest = self._longest[sequence]
+        if quiet_ns > longest or quiet_ns * PART <= longest:
+            self._fallen = None  # seldom: thousands wait for the same timer
+        self._longest[sequence] = max(longest, quiet_ns)
         if end_ns is not None:
             self._ended.append(_Quiet(end_ns, quiet_ns, sequence, place))
 
@@ -158,6 +160,8 @@ class Absences:
         Together with one of another sequence: of those that ended by themselves, their own end may
         be what the server died of.
         """
+        if not self._refused:
+            return frozenset()
         if self._fallen is None:
             taken = sorted(self._taken)
             self._fallen = frozenset(
