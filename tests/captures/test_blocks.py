@@ -95,6 +95,7 @@ whole = st.one_of(
 cut = st.tuples(whole, st.one_of(st.just(NEVER), st.integers(0, 80))).map(lambda f: f[0][: f[1]])
 
 
+@pytest.mark.slow
 @given(st.lists(cut, max_size=40), st.sampled_from("<>"), st.integers(1, 30))
 def test_frames_made_up(datas: list[bytes], order: str, fewest: int) -> None:
     agree(pcap(datas, order=order, link=frames.ETHERNET), fewest)

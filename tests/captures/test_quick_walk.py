@@ -57,6 +57,7 @@ def test_bytes_that_are_no_records_at_all(data: bytes, at: int) -> None:
     assert quick is None or quick == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("sizes", [(66, 1514), (66,), (65_000, 66)])
 def test_usual_packets_are_found_so(sizes: tuple[int, ...], order: str) -> None:

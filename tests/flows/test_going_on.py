@@ -148,6 +148,7 @@ def both(data: bytes, fewest: int, room: int) -> Iterator[tuple[list[object], Ex
             yield sorted(found, key=str), told, sum(taken)
 
 
+@pytest.mark.slow
 @given(parts, st.integers(1, 30), st.sampled_from([1 << 24, 3000]))
 @example(LONG[2:], 24, 1 << 24)
 @example([LONG[2], ([(40000, True, "again")], 0), *LONG[2:]], 24, 1 << 24)
