@@ -33,6 +33,7 @@ SAID = {
     "inside": b"G" * 48,
     "alert": b"\x15\x03\x03\x00\x1a" + bytes(26),
     "hello": HELLO,
+    "quit": b"QUIT\r\n",
     "http": b"GET / HTTP/1.1\r\n\r\n",
     "odd": DATA + b"\x17\x03",
     "nothing": b"",
@@ -114,7 +115,8 @@ def state(one: Connection) -> object:
     walks = []
     for walk in one.walks:
         walk.finish()
-        walks.append((walk.found, walk.left_out, walk.plain_to, walk.lost, walk.reached, walk.owed))
+        plain = walk.plain_to, walk.plain_words
+        walks.append((walk.found, walk.left_out, plain, walk.lost, walk.reached, walk.owed))
     return (
         one.key, one.opener, one.first_ns, one.last_ns, one.ended, one.rsts, one.left_out, one.held,
         one.copies, one.doubtful, one.segments(0), one.coverage, streams, walks,
@@ -169,3 +171,14 @@ def test_most_of_a_long_connection_is_taken_at_once() -> None:
     (one_by_one, _, _), (at_once, _, some) = both(captured(LONG), 24, 1 << 24)
     assert at_once == one_by_one
     assert some > 2 * 550
+
+
+def test_what_is_no_tls_is_known_by_its_last_words() -> None:
+    """Which are a goodbye here, and come at once with what went before."""
+    talk = [(40000, True, "inside"), (40000, False, "nothing")]
+    goodbye = [(40000, True, "quit"), (40000, False, "nothing")]
+    data = captured([(OPEN, 0), (talk, 60), (goodbye, 0), ([(40000, False, "rst")], 0)])
+    (one_by_one, told, _), (at_once, quick, some) = both(data, 24, 1 << 24)
+    assert at_once == one_by_one
+    assert quick.flows == told.flows
+    assert some > 2 * 100

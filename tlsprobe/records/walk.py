@@ -217,7 +217,7 @@ class RecordWalk:
         start, reach = self._reached, list(accumulate(map(len, payloads)))
         self._reached += reach[-1]
         if not self._walking:
-            self.plain_to = self._reached
+            self._note_plain(payloads[-1])
             return
         begins = [self._begin if self._head else start, *(start + end for end in ends[:-1])]
         count = bisect_right(ends, reach[-1])
@@ -250,6 +250,11 @@ class RecordWalk:
         if count < len(ends):
             self._begin, self._end = begins[count], start + ends[count]
             self._head[:] = _data_head(self._end - self._begin)
+
+    def _note_plain(self, data: bytes) -> None:
+        """All so far is no TLS; ``data`` came last."""
+        self.plain_to = self._reached
+        self.plain_words = data if len(data) <= WORDS_BYTES else b""
 
     # --- putting bytes in order ------------------------------------------------------------------
 
@@ -315,8 +320,7 @@ class RecordWalk:
         if not self._walking and data[0] not in _OPENINGS and not self._scrap and self._needs_hello:
             # No hello begins here: most of what is no TLS is told by its first byte.
             self._reached += len(data)
-            self.plain_to = self._reached
-            self.plain_words = data if len(data) <= WORDS_BYTES else b""
+            self._note_plain(data)
             return
         while data:
             if not self._walking:
@@ -361,8 +365,7 @@ class RecordWalk:
             if len(whole) <= _HEADER and CHANGE_CIPHER_SPEC <= whole[0] <= _HEARTBEAT:
                 self._scrap = whole
             elif not self.first:
-                self.plain_to = self._reached
-                self.plain_words = data if len(data) <= WORDS_BYTES else b""
+                self._note_plain(data)
             return b""
         self._reached += len(data) - len(whole) + at
         if at and not self.first:
