@@ -15,8 +15,6 @@ class Family(NamedTuple):
     ``idle`` sets how long a connection may be idle, ``lingers`` has the server read on after its
     FIN, ``resets`` has it reset connections that time out, and ``heeds_abort`` has it answer a
     client that has ended its own direction. None where it has, or we know, no such thing.
-    ``passes_on``: it is a program that passes bytes on. The TCP connection is its own, and the TLS
-    inside another's.
     """
 
     name: str
@@ -25,7 +23,6 @@ class Family(NamedTuple):
     lingers: str | None = None
     resets: str | None = None
     heeds_abort: str | None = None
-    passes_on: bool = False
 
 
 FAMILIES = (
@@ -56,7 +53,8 @@ _PASSING_ON = re.compile(
 """Profiles of servers behind which another one answers, and says what it is called itself."""
 
 
-FORWARDER = Family("forwarder", "", passes_on=True)
+FORWARDER = Family("forwarder", "")
+"""A program that passes bytes on: the TCP connection is its own, and the TLS inside another's."""
 
 
 def family_of(server_says: str, vendor: str = "", *, passed_on: bool = False) -> Family | None:
