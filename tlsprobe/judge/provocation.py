@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlsprobe.judge.causes.answers import read_to
-from tlsprobe.judge.unheeded import is_asked_again, missed_syn, unheeded_ends
+from tlsprobe.judge.unheeded import is_asked_again, missed_syn, syn_again, unheeded_ends
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Provoked, Reset
@@ -53,13 +53,6 @@ def _may_have_ended(trace: Trace, rst: Segment) -> bool:
     return syn is not None and not is_asked_again(rst, syn, trace.segments)
 
 
-def _is_wanted(trace: Trace, answer: Segment, reset: Reset) -> bool:
-    """Whether who reset a SYN-ACK sends the SYN that it answers again: it still connects."""
-    own = (s for s in trace.segments if s.side is reset.side and s.syn and s.ack is None)
-    behind = answer.ack
-    return any(s.number > reset.packet and s.behind == behind for s in own)
-
-
 _UNREAD = frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN})
 
 
@@ -69,7 +62,8 @@ def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Prov
     if trigger is None:
         return None
     if trigger.syn:
-        return Provoked.WANTED_SYN if _is_wanted(trace, trigger, reset) else Provoked.SYN
+        later = (s for s in trace.segments if s.number > reset.packet)
+        return Provoked.WANTED_SYN if syn_again(trigger, later) else Provoked.SYN
     if any(s.rst and s.side is trigger.side and s.number < trigger.number for s in trace.segments):
         return Provoked.BEHIND_RESET
     if not trigger.length:

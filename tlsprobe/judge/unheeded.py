@@ -59,6 +59,12 @@ def is_asked_again(rst: Segment, syn: Segment, later: Iterable[Segment]) -> bool
     return any(s.side is syn.side and not s.rst and s.number > rst.number for s in later)
 
 
+def syn_again(answer: Segment, later: Iterable[Segment]) -> Segment | None:
+    """The SYN that a SYN-ACK answers, once more: its sender still connects, whatever it reset."""
+    own = (s for s in later if s.syn and s.ack is None and s.side is answer.side.peer)
+    return next((s for s in own if s.behind == answer.ack), None)
+
+
 def _went_on(rst: Segment, prior: tuple[Segment, ...], later: tuple[Segment, ...]) -> bool:
     """Whether its receiver acknowledged something new that came of its sender afterwards."""
     if not later:

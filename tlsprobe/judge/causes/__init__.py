@@ -27,7 +27,6 @@ from tlsprobe.judge.causes.context import ResetContext, context_of
 from tlsprobe.judge.causes.signs import carried, foreign_signs, notes
 from tlsprobe.judge.causes.table import Diagnosis, diagnose
 from tlsprobe.judge.causes.witnesses import is_vouched
-from tlsprobe.judge.unheeded import missed_syn
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.far_side import FarFact, ResetNumbers
@@ -217,8 +216,6 @@ def _trigger(context: ResetContext, cause: Cause) -> int | None:
     """The packet that provoked it: what it answers, or the last bytes that it left unread."""
     if cause is Cause.REFUSED:
         return context.syn.number if context.syn else None
-    if cause is Cause.UNKNOWN and (syn := missed_syn(context.rst, context.prior)) is not None:
-        return syn.number
     if context.passive:
         return context.trigger.number if context.trigger else None
     if cause in {Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN}:

@@ -14,7 +14,7 @@ from tlsprobe.judge.causes import wording
 from tlsprobe.judge.causes.context import ResetContext
 from tlsprobe.judge.causes.signs import foreign_signs, goes_on_sending, idle_timer, inferred
 from tlsprobe.judge.causes.trigger import is_probe
-from tlsprobe.judge.unheeded import acknowledges_syn, missed_syn
+from tlsprobe.judge.unheeded import acknowledges_syn, missed_syn, syn_again
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Confidence
 from tlsprobe.model.trace import EventKind, Segment
@@ -83,17 +83,11 @@ def _half_open(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if trigger is None or not trigger.syn or trigger.ack is None or not context.passive:
         return None
-    again = next((s for s in context.later if _asks_again(context, s, trigger)), None)
+    again = syn_again(trigger, context.later)
     said = wording.half_open(context, trigger, again)
     evidence = wording.passive_rst(context), said
     left = (Cause.DELIBERATE,) if again is None else (Cause.MIDDLEBOX,)
     return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, left)
-
-
-def _asks_again(context: ResetContext, later: Segment, answer: Segment) -> bool:
-    """Whether it is the SYN once more whose answer the sender reset."""
-    is_syn = later.syn and later.ack is None and later.side is context.sender
-    return is_syn and later.behind == answer.ack
 
 
 def _of_another_connection(context: ResetContext) -> Diagnosis | None:
@@ -131,7 +125,7 @@ def _missed_syn(context: ResetContext) -> Diagnosis | None:
         return None
     evidence = tuple(wording.missed_syn(context, syn))
     left = Cause.MIDDLEBOX, Cause.REFUSED
-    return Diagnosis(Cause.UNKNOWN, Confidence.LOW, evidence, left)
+    return Diagnosis(Cause.UNKNOWN, Confidence.LOW, evidence, left, syn.number)
 
 
 def _echo(context: ResetContext) -> Diagnosis | None:
