@@ -17,37 +17,19 @@ Capturing = Callable[
 
 @asynccontextmanager
 async def capturing(
-    settings: Settings, host: str, port: int | None, warned: Callable[[str], None]
-) -> AsyncIterator[Capture]:
-    """A capture of what this machine and ``host`` say; ``warned`` is told what it lacks.
-
-    ``port`` None: over all ports, where the server names a new one each time.
-
-    Raises CannotMeasure and UsageError as `open_capture` does.
-    """
-    async with _captured(settings, host, port, warned) as capture:
-        yield capture
-
-
-def following(led_to: Collection[str]) -> Capturing:
-    """The same where NAT on this machine takes the connections to servers at these addresses."""
-
-    def captured(
-        settings: Settings, host: str, port: int | None, warned: Callable[[str], None]
-    ) -> AbstractAsyncContextManager[Capture]:
-        return _captured(settings, host, port, warned, led_to if port is not None else ())
-
-    return captured
-
-
-@asynccontextmanager
-async def _captured(
     settings: Settings,
     host: str,
     port: int | None,
     warned: Callable[[str], None],
     led_to: Collection[str] = (),
 ) -> AsyncIterator[Capture]:
+    """A capture of what this machine and ``host`` say; ``warned`` is told what it lacks.
+
+    ``port`` None: over all ports, where the server names a new one each time. ``led_to`` are the
+    addresses of the servers that NAT on this machine takes the connections to.
+
+    Raises CannotMeasure and UsageError as `open_capture` does.
+    """
     async with open_capture(
         settings.capture,
         host,
@@ -56,7 +38,7 @@ async def _captured(
         interface=settings.interface,
         pcapng=settings.pcapng,
         namespace=settings.namespace,
-        led_to=led_to,
+        led_to=led_to if port is not None else (),
         ours=settings.ports,
     ) as capture:
         if capture.warning:

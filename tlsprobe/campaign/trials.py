@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from math import inf
 
 import trio
 
 from tlsprobe.campaign.again import IDLE_TRIALS, calm, room_unseen, uncrowd
-from tlsprobe.campaign.capturing import Capturing, capturing, following
+from tlsprobe.campaign.capturing import Capturing, capturing
 from tlsprobe.campaign.controls import controls_for, vouchers
 from tlsprobe.campaign.driver import Driver, Ended
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
@@ -84,7 +85,7 @@ async def measure(  # noqa: PLR0917 - the parts of a probe, in their order
     )
     host, port = numeric(reached.address)
     captured = None if is_commanded(converse) else port
-    opened = following(reached.led_to) if reached.led_to else capture_with
+    opened = partial(capturing, led_to=reached.led_to) if reached.led_to else capture_with
     async with opened(settings, host, captured, watcher.warned) as capture:
         capture.open_with(settings.identity.keylog)
         store = FactsInMemory() if facts is None else facts

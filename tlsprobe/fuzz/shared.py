@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import trio
 
-from tlsprobe.campaign.capturing import capturing, following
+from tlsprobe.campaign.capturing import capturing
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import Reached, numeric, rate_to
 from tlsprobe.campaign.shaping import shaper_to
@@ -53,9 +53,8 @@ class Shared:
         run, (host, port) = self.run, numeric(reached.address)
         route = next(iter(reached.routes.values()))
         captured = None if is_commanded(route.converse) else port
-        opened = following(reached.led_to) if reached.led_to else capturing
         capture = await captures.enter_async_context(
-            opened(run, host, captured, self.watcher.warned)
+            capturing(run, host, captured, self.watcher.warned, reached.led_to)
         )
         self.run = replace(run, pcapng=None)
         facts = self.facts(target)
