@@ -127,10 +127,8 @@ class RunInJudgement:
         self._vendor = vendor
         self._learned = Learned()
         self._paths: dict[Name, bool] = {}
-        self._address = ""
         self._refused: dict[str, str] = {}
         self._server_says = self._protocol = ""
-        self._passed_on = False
         self._gone: GoneFact | None = None
         self._kernel: list[KernelFact] = []
         self._unshown: set[int] = set()
@@ -159,10 +157,8 @@ class RunInJudgement:
                 for cell in fact.cells:
                     self._cells.pop((cell.sequence, cell.tls), None)
             case ReachedFact():
-                self._address = fact.address
                 self._refused = dict(fact.refused)
                 self._server_says = fact.server_says or self._server_says
-                self._passed_on = fact.passed_on
                 self._cells.clear()
             case CrowdedFact():
                 self._paths.clear()  # a full server does not take the next connection either
@@ -297,7 +293,7 @@ class RunInJudgement:
 
     def answer(self) -> JudgedRun:
         """What is said of the run, as far as its trials have been judged."""
-        family = family_of(self._server_says, self._vendor, passed_on=self._passed_on)
+        family = family_of(self._server_says, self._vendor, passed_on=self._learned.passed_on)
         measured = {
             name: MeasuredCell(
                 plan,
@@ -321,7 +317,7 @@ class RunInJudgement:
         idle, truth = idle_of(cells, self._words), self._truth(trials)
         return JudgedRun(
             *(cells, idle, trials, truth),
-            *(self._server_says, self._passed_on, self._revised),
+            *(self._server_says, self._learned.passed_on, self._revised),
             *(self._learned.crowding, self._cut_short()),
         )
 
@@ -336,11 +332,11 @@ class RunInJudgement:
 
     def _truth(self, trials: tuple[JudgedTrial, ...]) -> Truth | None:
         """The causes against the kernel's own reasons, of which no judgement knows."""
-        if not self._kernel or not self._address:
+        if not self._kernel or not self._learned.address:
             return None
         told = sorted((r for fact in self._kernel for r in fact.resets), key=lambda r: r.time_ns)
         lost = sum(fact.lost for fact in self._kernel)
-        return compare(trials, told, endpoint_of(self._address), lost)
+        return compare(trials, told, endpoint_of(self._learned.address), lost)
 
 
 def _judged_trial(

@@ -97,7 +97,7 @@ class Learned:
         self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
         self._by_version: defaultdict[str, Tally] = defaultdict(Tally)
         self._cell_ends: tuple[CellEnds, ...] | None = None
-        self._address, self._passed_on = "", False
+        self.address, self.passed_on = "", False
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._decisions = Decisions()
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
@@ -132,7 +132,7 @@ class Learned:
             case PlanFact():
                 self._learn_plan(fact)
             case ReachedFact():
-                self._address, self._passed_on = fact.address, fact.passed_on
+                self.address, self.passed_on = fact.address, fact.passed_on
             case CrowdedFact():
                 self.crowding = Crowding(fact.most_open, fact.because)
                 if fact.most_open:
@@ -294,9 +294,9 @@ class Learned:
 
         That the RST was made there is all that a judgement learns of it, and not why.
         """
-        if not known.client or not self._address:
+        if not known.client or not self.address:
             return False
-        ends = endpoint_of(self._address), endpoint_of(known.client)
+        ends = endpoint_of(self.address), endpoint_of(known.client)
         return self._decisions.has(*ends, known.while_open)
 
     def _is_its_way(self, tls: str, digest: Digest) -> bool:
@@ -307,7 +307,7 @@ class Learned:
         ends those by itself, its ends tell that nothing of ours called for but what was said inside
         TLS. A program that is known to pass the connections on may drop the alert of each.
         """
-        if self._passed_on:
+        if self.passed_on:
             return False
         if digest.silence is None and not digest.at_fin:
             return self._is_wordless(tls)
