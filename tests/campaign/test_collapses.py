@@ -11,7 +11,7 @@ import pytest
 
 from tests.campaign.test_again import planned
 from tests.judge.playbook import S, play
-from tlsprobe.campaign.collapses import Absences, Collapses, Gone
+from tlsprobe.campaign.collapses import Absences, Collapses, Gone, close_of
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.model.facts import Fact, PathFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
@@ -41,7 +41,7 @@ OUTLASTS = quiet(4000, ended=False)
 def fallen(*traces: Trace) -> set[int]:
     seen = Collapses()
     for place, trace in enumerate((OUTLASTS, *traces)):
-        seen.see(place, "idle-expiry", trace)
+        seen.see(close_of(place, "idle-expiry", trace))
     return set(seen.fallen)
 
 
@@ -85,7 +85,7 @@ def refused(at_ns: int) -> Trace:
 def absences(*seen: tuple[str, Trace]) -> list[Gone]:
     found = Absences()
     for place, (sequence, trace) in enumerate(seen):
-        found.see(place, sequence, trace)
+        found.see(close_of(place, sequence, trace))
     return found.behind()
 
 
@@ -118,7 +118,7 @@ def test_who_spoke_an_alert_did_not_crash() -> None:
 def test_who_was_quiet_when_the_server_went_away_may_have_been_ended_by_that() -> None:
     absences = Absences()
     for place, (name, trace) in enumerate((("idle", quiet(3650)), *crash(0))):
-        absences.see(place, name, trace)
+        absences.see(close_of(place, name, trace))
     assert absences.fallen == {0}
 
 
@@ -126,7 +126,7 @@ def test_who_was_ended_before_another_was_still_taken_was_not() -> None:
     absences = Absences()
     seen = ("idle", quiet(3000, CRASH - 400 * MS)), ("next", quiet(200)), *crash(0)
     for place, (name, trace) in enumerate(seen):
-        absences.see(place, name, trace)
+        absences.see(close_of(place, name, trace))
     assert absences.fallen == {1}
 
 
@@ -134,8 +134,8 @@ def test_those_that_ended_by_themselves_may_be_what_the_server_died_of() -> None
     """A port-forward that dies of the resets of one close, all of them a second late."""
     absences = Absences()
     for place in range(3):
-        absences.see(place, "terminate-close-notify", quiet(1000))
-    absences.see(3, "next", refused(CRASH + 10 * MS))
+        absences.see(close_of(place, "terminate-close-notify", quiet(1000)))
+    absences.see(close_of(3, "next", refused(CRASH + 10 * MS)))
     assert not absences.fallen
 
 

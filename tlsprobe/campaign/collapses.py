@@ -31,6 +31,44 @@ APART = 1.5
 """How much longer one of them had been quiet than another, at least: no common timer ended them."""
 
 
+class Close(NamedTuple):
+    """How one of our connections ended, and what it waited for: times in ns, None if it never was.
+
+    ``quiet_ns`` is how long nothing had been said before the server ended it, or our wait did;
+    ``alerted``: the server sent an alert.
+    """
+
+    place: int
+    sequence: str
+    refused_ns: int | None
+    taken_ns: int | None
+    end_ns: int | None
+    quiet_ns: int
+    alerted: bool
+
+
+def close_of(place: int, sequence: str, trace: Trace) -> Close:
+    """What is to be known of a trial, by its place among the trial facts."""
+    drive = trace.drive
+    begun, taken = drive.did(EventKind.CONNECT), drive.did(EventKind.CONNECTED)
+    refused_ns = begun.time_ns if drive.refused and begun is not None else None
+    if taken is None:
+        return Close(place, sequence, refused_ns, None, None, 0, alerted=False)
+    end_ns = _ended_ns(trace)
+    until_ns = end_ns or drive.events[-1].time_ns
+    said = (r.time_ns for r in drive.records if r.time_ns < until_ns - TOGETHER_NS)
+    quiet_ns = until_ns - max(said, default=taken.time_ns)
+    alerted = any(r.side is Side.SERVER and r.kind in ALERTS for r in drive.records)
+    return Close(place, sequence, refused_ns, taken.time_ns, end_ns, quiet_ns, alerted)
+
+
+def _ended_ns(trace: Trace) -> int | None:
+    """When the server ended its side, by the packets, or else by what our socket told us."""
+    packets = (s.time_ns for s in trace.segments if s.side is Side.SERVER and (s.fin or s.rst))
+    told = trace.drive.did(EventKind.EOF) or trace.drive.did(EventKind.RESET)
+    return next(packets, None if told is None else told.time_ns)
+
+
 class _Quiet(NamedTuple):
     """A quiet connection that the server ended: when, whose, and how long nothing was said."""
 
@@ -48,21 +86,17 @@ class Collapses:
         self._longest: defaultdict[str, int] = defaultdict(int)
         self._fallen: frozenset[int] | None = frozenset()
 
-    def see(self, place: int, sequence: str, trace: Trace) -> None:
+    def see(self, close: Close) -> None:
         """Take one more connection into account."""
-        times = [event.time_ns for event in trace.drive.events]
-        if trace.drive.did(EventKind.CONNECTED) is None or not times:
-            return
-        end_ns = _ended_ns(trace)
-        quiet_ns = (end_ns or times[-1]) - _heard_ns(trace, end_ns or times[-1])
-        if quiet_ns < QUIET_NS:
+        sequence, quiet_ns = close.sequence, close.quiet_ns
+        if close.taken_ns is None or quiet_ns < QUIET_NS:
             return
         longest = self._longest[sequence]
         if quiet_ns > longest or quiet_ns * PART <= longest:
             self._fallen = None  # seldom: thousands wait for the same timer
         self._longest[sequence] = max(longest, quiet_ns)
-        if end_ns is not None:
-            self._ended.append(_Quiet(end_ns, quiet_ns, sequence, place))
+        if close.end_ns is not None:
+            self._ended.append(_Quiet(close.end_ns, quiet_ns, sequence, close.place))
 
     @property
     def fallen(self) -> frozenset[int]:
@@ -85,20 +119,6 @@ class Collapses:
 def _is_no_timer(together: list[_Quiet]) -> bool:
     quiet = [one.quiet_ns for one in together]
     return len(quiet) >= FEW and max(quiet) >= APART * min(quiet)
-
-
-def _ended_ns(trace: Trace) -> int | None:
-    """When the server ended its side, by the packets, or else by what our socket told us."""
-    packets = (s.time_ns for s in trace.segments if s.side is Side.SERVER and (s.fin or s.rst))
-    told = trace.drive.did(EventKind.EOF) or trace.drive.did(EventKind.RESET)
-    return next(packets, None if told is None else told.time_ns)
-
-
-def _heard_ns(trace: Trace, until_ns: int) -> int:
-    """When either side had last said something, before the server's last word or our wait's end."""
-    said = [r.time_ns for r in trace.drive.records if r.time_ns < until_ns - TOGETHER_NS]
-    begun = trace.drive.did(EventKind.CONNECTED)
-    return max(said, default=begun.time_ns if begun else until_ns)
 
 
 JUST_BEFORE_NS = 1_000_000_000
@@ -133,25 +153,21 @@ class Absences:
         self._driven: Counter[str] = Counter()
         self._fallen: frozenset[int] | None = frozenset()
 
-    def see(self, place: int, sequence: str, trace: Trace) -> None:
+    def see(self, close: Close) -> None:
         """Take one more connection into account."""
-        drive = trace.drive
-        begun, taken = drive.did(EventKind.CONNECT), drive.did(EventKind.CONNECTED)
-        if drive.refused and begun is not None:
-            self._refused.append(begun.time_ns)
+        if close.refused_ns is not None:
+            self._refused.append(close.refused_ns)
         self._fallen = None
-        if taken is None:
+        if close.taken_ns is None:
             return
-        self._taken.append(taken.time_ns)
-        self._driven[sequence] += 1
-        end_ns = _ended_ns(trace)
-        if end_ns is None:
+        self._taken.append(close.taken_ns)
+        self._driven[close.sequence] += 1
+        if close.end_ns is None:
             return
-        if end_ns - _heard_ns(trace, end_ns) > QUIET_NS:
-            self._quiet.append((end_ns, sequence, place))
-            return
-        if not any(r.side is Side.SERVER and r.kind in ALERTS for r in drive.records):
-            self._ended.append((end_ns, sequence))
+        if close.quiet_ns > QUIET_NS:
+            self._quiet.append((close.end_ns, close.sequence, close.place))
+        elif not close.alerted:
+            self._ended.append((close.end_ns, close.sequence))
 
     @property
     def fallen(self) -> frozenset[int]:

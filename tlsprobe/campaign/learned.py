@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from tlsprobe.campaign.collapses import Absences, Collapses
+from tlsprobe.campaign.collapses import Absences, Collapses, close_of
 from tlsprobe.campaign.shutting import ShutOuts, is_unheard
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.digest import Tally, digest_of
@@ -158,8 +158,9 @@ class Learned:
         if name not in self.plans or not self.plans[name].sequence.uploads:
             self._shut_outs.see(drive, max(fact.load.at_start, fact.load.at_end))
         if name not in self.plans or not self.plans[name].sequence.signals:
-            self._collapses.see(place, trial.sequence, fact.trace)
-            self.absences.see(place, trial.sequence, fact.trace)
+            close = close_of(place, trial.sequence, fact.trace)
+            self._collapses.see(close)
+            self.absences.see(close)
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)
