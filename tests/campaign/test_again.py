@@ -169,6 +169,15 @@ def test_a_server_with_room_is_not_said_to_be_crowded(tmp_path: Path) -> None:
     assert verdicts == {Verdict.PASS} or (was_slow and verdicts <= NOTHING_WRONG)
 
 
+@pytest.mark.slow
+def test_who_wants_one_connection_open_gets_no_more_of_them_for_it(tmp_path: Path) -> None:
+    """It is not that the server has no room."""
+    names = ("terminate", "close-notify-fin")
+    found, was_slow = run(SmallServer(), tmp_path, *names, trials=2, connections=1)
+    assert found.plan is not None and found.spent is not None
+    assert was_slow or found.spent.connections == found.plan.connections
+
+
 @pytest.mark.packet_socket
 def test_an_idle_timer_that_resets_gets_a_control(tmp_path: Path) -> None:
     """What the half request left unread had no part in it: a whole one is reset as well."""

@@ -91,13 +91,16 @@ class Crowd:
     for_good: bool = False
 
 
-async def uncrowd(run: Measuring, cells: list[CellPlan], most: int, expected_s: float) -> None:
+async def uncrowd(
+    run: Measuring, cells: list[CellPlan], most: int, expected_s: float, *, is_known: bool
+) -> None:
     """Step down until the server has room for us; ``most`` connections could be open so far.
 
-    ``expected_s`` is the idle timeout that is documented, or as long as we wait.
+    ``expected_s`` is the idle timeout that is documented, or as long as we wait. ``is_known``: the
+    server has no room for more than that, as was seen while the run went on.
     """
     few = FEW_UNSERVED
-    if most == 1:  # seen while the run went on
+    if is_known:
         await _again_beside(run, cells, most)
     while most > 1:
         crowd = await _crowded(run, cells, most, expected_s, few)

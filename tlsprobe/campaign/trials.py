@@ -155,6 +155,7 @@ class _Campaign:
         leave = self.while_there.cancel
         self.driver = Driver(protocol, reached, settings, capture, self.warn, leave)
         self.driver.when_alone(self.one_at_a_time)
+        self.serves_one = False
 
     def through(self, shaped: Shaping) -> None:
         """Have the connections of cells that ask for it go through a shaper."""
@@ -169,6 +170,7 @@ class _Campaign:
 
     def one_at_a_time(self, because: str) -> None:
         """The server serves one connection at a time: so many of ours are open from now on."""
+        self.serves_one = True
         self.note(CrowdedFact(1, because))
         self.warn(f"{because}: from now on one of ours is open, which takes longer")
 
@@ -198,7 +200,8 @@ class _Campaign:
             others = [cell for cell in plans if not cell.sequence.signals]
             with self.while_there:
                 await self.all_cells(in_order(others, self.settings.seed))
-                await uncrowd(self, others, self.driver.limits.most, self.settings.expected_idle)
+                most, expected_s = self.driver.limits.most, self.settings.expected_idle
+                await uncrowd(self, others, most, expected_s, is_known=self.serves_one)
                 self.has_room = True
                 if self.judgement.limits_us:
                     self.judgement.catch_up(self.facts.read)
