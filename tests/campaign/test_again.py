@@ -244,6 +244,13 @@ def test_many_that_wait_beside_others_may_have_no_room_and_one_may_just_hang() -
     assert turned_away(driven(IN_TIME, *[UNSERVED] * 3)) == []
 
 
+def test_a_response_without_end_is_no_connection_left_waiting() -> None:
+    """Each such trial was driven twice more, and took some 256 MiB of a server each time."""
+    flood = play(C.request(), S.data(9000), silence(5), S.data(9000), failure="too much")
+    waits = play(C.request(), silence(5), failure="not in time")
+    assert [one.judged.trial.index for one in spoiled(driven(flood, waits))] == [1]
+
+
 def test_on_a_busy_machine_nobody_is_said_to_turn_connections_away() -> None:
     """One that was refused in a quick moment made a polite server a crowded one."""
     slow = Load(9, 3, 10 * SLOW_NS)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from tlsprobe.judge.idle import KINDS
 from tlsprobe.judge.waiting import LONG_NS
-from tlsprobe.model.judgement import Doubt, Outcome, TcpEnd
+from tlsprobe.model.judgement import Doubt, Judgement, Outcome, TcpEnd
 from tlsprobe.model.load import Load
 from tlsprobe.model.run import CellPlan, JudgedTrial
-from tlsprobe.model.trace import Drive, EventKind
+from tlsprobe.model.trace import Drive, EventKind, Side
 
 TIMED = "idle-expiry"
 """The sequence whose timeout is looked at."""
@@ -115,10 +115,19 @@ def _was_turned_away(judged: JudgedTrial) -> bool:
 
 
 def was_unserved(judged: JudgedTrial) -> bool:
-    """Whether the server kept a connection and never brought it to where its sequence begins."""
+    """Whether the server kept a connection and never brought it to where its sequence begins.
+
+    One that answers what we asked, be it without end, serves us.
+    """
     judgement = judged.judgement
     kept = judgement.axes.tcp is TcpEnd.OPEN and judgement.outcome is not Outcome.REFUSED
-    return judgement.outcome.failed and kept
+    return judgement.outcome.failed and kept and not _is_answering(judgement)
+
+
+def _is_answering(judgement: Judgement) -> bool:
+    """Whether the last that was seen of a connection were data of the server's, behind ours."""
+    said = [word.side for word in judgement.words if "d" in word.letters]
+    return Side.CLIENT in said and said[-1] is Side.SERVER
 
 
 def was_timed_out(check: Drive, load: Load) -> bool:
