@@ -19,7 +19,7 @@ FORWARDERS = port-forward-0.22 port-forward-0.24 port-forward-newest
 NEEDY = root or packet_socket or kernel_truth or server
 
 .DEFAULT_GOAL := help
-.PHONY: help install test-deps compiled demo check test explore lint format bench docs clean
+.PHONY: help install test-deps compiled demo check test results explore lint format bench docs clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -34,18 +34,21 @@ demo: install  ## probe the built-in reference servers on loopback
 	@.venv/bin/tlsprobe demo
 
 check: lint  ## style, types, and the tests that need neither root nor servers: in a minute
-	$(PYTEST) $(SPREAD) logical --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow)"
+	$(PYTEST) $(SPREAD) logical --hypothesis-profile quick --ignore=tests/e2e -m "not ($(NEEDY) or slow or results)"
 
 # Each process would rewrite the asserts of all test files for itself, if nobody had done it before;
 # one can, while the servers are fetched. What cannot be collected is told by the tests themselves.
 compiled: install
 	-@$(PYTEST) --collect-only --quiet --quiet >/dev/null
 
-test: install  ## the whole test suite
+test: install  ## all tests, but for those of `make results`
 	@$(MAKE) --no-print-directory --jobs 2 test-deps compiled
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
-	$(PYTEST) $(SPREAD) auto -m "not alone"
+	$(PYTEST) $(SPREAD) auto -m "not (alone or results)"
 	$(PYTEST) $(CALMLY) -m alone tests/e2e
+
+results: install  ## whether the pages in results/ are what the facts in it give
+	$(PYTEST) -m results tests/report
 
 explore: install  ## the property tests with new examples, and fifty times as many
 	$(PYTEST) $(SPREAD) logical --hypothesis-profile explore -m "hypothesis and not ($(NEEDY))"

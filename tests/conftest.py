@@ -65,35 +65,33 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # --- Many processes -------------------------------------------------------------------------------
 
 HERE = Path(__file__).parent
-LONG = (
-    HERE / "report" / "test_committed_results.py",
-    HERE / "e2e" / "test_reference.py",
-    HERE / "e2e" / "test_demo.py",
-    *(HERE / name for name in ("e2e", "campaign", "docs")),
-)
-"""What takes longest, and so comes first: whoever is done with it takes what is short."""
+WAITING = tuple(HERE / name for name in ("campaign", "e2e", "docs"))
+"""Where tests are that wait more than they work, and take longest; the longest first."""
+
+WORKING_BESIDE = 3
+"""So many files of the others come after each of those: there is work while they wait."""
 
 CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 """Where a container reads how much of its processors it may use: cgroup v2, and v1."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first; otherwise as they were collected."""
-
-    def rank(file: Path) -> int:
-        return next((n for n, place in enumerate(LONG) if file.is_relative_to(place)), len(LONG))
-
-    ranks = {file: rank(file) for file in {item.path for item in items}}
-    items.sort(key=lambda item: ranks[item.path])
+    """The files that wait early, with others between them, which work."""
+    files = list(dict.fromkeys(item.path for item in items))
+    waiting = [file for place in WAITING for file in files if file.is_relative_to(place)]
+    others = [file for file in files if file not in set(waiting)]
+    turns = {file: turn * (1 + WORKING_BESIDE) for turn, file in enumerate(waiting)}
+    turns |= {file: turn + turn // WORKING_BESIDE + 1 for turn, file in enumerate(others)}
+    items.sort(key=lambda item: turns[item.path])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes for each processor that we may use, since many tests only wait; else one.
+    """Three processes for each processor that we may use, since many tests only wait; else one.
 
     A container may see sixty-four and be stopped for most of the time when it uses them.
     """
-    each = 1 if config.option.numprocesses == "logical" else 2
+    each = 1 if config.option.numprocesses == "logical" else 3
     return each * min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
 
 

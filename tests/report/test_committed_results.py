@@ -1,7 +1,7 @@
 """The committed pages and README's copy of the summary are what the committed facts give.
 
 Mend them with ``python -m tests.report.committed``; measure anew with ``tlsprobe lab run``. Judging
-all that is committed takes a while: `make check` leaves it out.
+all that is committed takes minutes: `make results` does it, and CI, which also runs the tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tlsprobe.report.document import encode_run_line
 from tlsprobe.report.schema import matrix_schema, run_schema
 from tlsprobe.report.series import compared, series_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.results
 
 DERIVED = ("run.json", "trials.jsonl", MATRIX_FILE, "truth.json")
 """What follows from facts, and is not committed."""
