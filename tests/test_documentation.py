@@ -54,6 +54,7 @@ def is_there(path: str) -> bool:
     return any(known.endswith(f"/{path}") for known in files())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=name)
 def test_every_path_is_there(page: Path) -> None:
     """ARCHITECTURE.md, "Where a wrong verdict is mended", names rooms that exist."""

@@ -59,6 +59,7 @@ def test_mutated_inputs(
     both_passes(bytes(data[: max(4, len(data) - cut)] + tail))
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=400), st.sampled_from([b"", b"\x0a\x0d\x0d\x0a", b"\x1f\x8b\x08", b"IP "])
 )

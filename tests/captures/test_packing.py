@@ -115,6 +115,7 @@ def test_what_the_programs_pack(command: list[str]) -> None:
     assert brief(read(done.stdout)[1]) == EXPECTED
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(PACK)), st.binary(max_size=300), st.data())
 def test_any_damage_is_told(name: str, data: bytes, draw: st.DataObject) -> None:
     packed = bytearray(PACK[name](data))

@@ -58,6 +58,7 @@ def test_what_is_said_otherwise_is_shown_cell_by_cell(folder: Path) -> None:
     assert (folder / RUN_FILE).read_bytes() != before
 
 
+@pytest.mark.slow
 def test_behaviours_are_told_anew(folder: Path) -> None:
     whole = read_run(folder)
     spoil(folder, old='"sentence": "RST in place of a FIN"', new='"sentence": "something else"')

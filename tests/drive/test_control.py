@@ -149,6 +149,7 @@ def test_a_key_update(steps: str, server: str, answers: bool, ports: dict[str, i
     assert (K in said(found, Side.SERVER)) == answers
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_server_that_answers_a_fatal_alert(version: TlsVersion, ports: dict[str, int]) -> None:
     steps = "request; alert fatal internal_error; drain"

@@ -80,6 +80,7 @@ def test_a_session_is_resumed_while_its_connection_lives(ports: dict[str, int]) 
     assert outcome(found) == (EventKind.RESUMED, By.TICKET)
 
 
+@pytest.mark.slow
 def test_a_server_that_gives_nothing_is_not_asked(pki: Pki, tmp_path: Path) -> None:
     tls = server_context(certificate(pki, tmp_path))
     tls.context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

@@ -458,6 +458,7 @@ def test_a_signal_that_stops_the_server() -> None:
     assert kinds(found, Side.SERVER) == []
 
 
+@pytest.mark.slow
 def test_nobody_to_signal(driver: Driver) -> None:
     found = driver("polite", "request; signal stop; drain")
     assert found.failure == "this sequence needs the server's process"

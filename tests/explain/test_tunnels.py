@@ -57,6 +57,7 @@ def without_tunnels(flows: tuple[ExplainedFlow, ...]) -> list[ExplainedFlow]:
     return [replace(flow, tunnels=()) for flow in flows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_in_any_tunnel_the_diagnosis_is_the_same(name: str) -> None:
     for path in CAPTURES[:: max(1, len(CAPTURES) // 12)]:

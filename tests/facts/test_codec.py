@@ -36,6 +36,7 @@ def line_of(trace: Trace) -> dict[str, object]:
     return line
 
 
+@pytest.mark.slow
 @given(FACTS)
 def test_every_fact_comes_back_as_it_was(fact: Fact) -> None:
     line = encode_fact(fact)

@@ -175,6 +175,7 @@ def facts(segments: tuple[Segment, ...]) -> list[tuple[object, ...]]:
     return [(s.number, s.side, s.flags, s.start, s.length, s.ack) for s in segments]
 
 
+@pytest.mark.slow
 @given(lines())
 def test_what_was_sent_is_told_by_both(drawn: tuple[Line, Endpoint]) -> None:
     line, server = drawn

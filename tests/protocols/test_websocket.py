@@ -132,6 +132,7 @@ def test_an_end_in_place_of_the_upgrade_is_said() -> None:
     assert "instead of answering the upgrade" in str(session.failure)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 60), max_size=12))
 def test_it_does_not_matter_how_the_bytes_are_cut(cuts: list[int]) -> None:
     session = new()

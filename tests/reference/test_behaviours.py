@@ -234,6 +234,7 @@ def test_mute_never_answers_an_end(end: str, version: str, ports: dict[str, int]
             client.read()
 
 
+@pytest.mark.slow
 @BOTH
 def test_truncating_stops_in_the_middle(version: str, ports: dict[str, int]) -> None:
     with connected(ports["truncating"], version) as client:

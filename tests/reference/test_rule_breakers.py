@@ -101,6 +101,7 @@ def test_an_alert_is_made_by_hand_in_tls_1_2_too(ports: dict[str, int]) -> None:
         assert client.read() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_premature_ends_behind_the_handshake(version: str, ports: dict[str, int]) -> None:
     with connected(ports["premature"], version) as client:

@@ -159,6 +159,7 @@ def test_garbage_instead_of_a_handshake(garbage: bytes, reset: bool, polite: int
     assert pings(polite)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_behind_a_handshake(garbage: bytes, polite: int) -> None:
     with socket.create_connection(("127.0.0.1", polite), timeout=GENEROUS_S) as sock:

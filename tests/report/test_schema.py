@@ -86,6 +86,7 @@ def test_the_schema_knows_every_word_of_the_model() -> None:
     assert cell["causes"]["propertyNames"]["enum"] == list(Cause)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value"),
     [

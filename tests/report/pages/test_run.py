@@ -292,6 +292,7 @@ def test_a_version_that_is_not_spoken_is_a_line() -> None:
     assert "- na" in alone
 
 
+@pytest.mark.slow
 def test_no_number_stands_where_none_is_meant() -> None:
     too_soon = Idle(0.2, 0.01, "fin", 0.0, "no client should keep one")
     by_age = Idle(60.0, 0.01, "fin", 54.0, "use it for 54 s", counted_from=CountedFrom.ACCEPT)
@@ -352,6 +353,7 @@ def test_no_line_is_too_wide(width: int, encoding: str) -> None:
         assert with_blanks(text) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 80, 132])
 def test_no_line_ends_in_blanks(width: int) -> None:
     assert with_blanks(shown([nasty_run()], width=width)) == []
