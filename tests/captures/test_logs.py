@@ -14,6 +14,12 @@ from tlsprobe.captures.reading import CaptureUnreadable
 
 ROWS: list[tuple[str, str, str]] = [
     (
+        "F5 BIG-IP, RST",
+        "Nov 20 10:00:00 lb err tmm1[77]: 01230140:3: RST sent from 192.0.2.9:443 to 192.0.2.1:51,"
+        " [0x273e3e7:998] reassembly timeout",
+        "host 192.0.2.9 and port 443",
+    ),
+    (
         "strace, linger 0",
         "setsockopt(3, SOL_SOCKET, SO_LINGER, {l_onoff=1, l_linger=0}, 8) = 0",
         "",

@@ -198,3 +198,14 @@ def test_a_packet_without_endpoints_is_counted_and_prose_is_not() -> None:
     lines = "12:00:00.2 IP 3 Flags [Z] x\nand then comes Flags [R] from the server"
     with pytest.raises(CaptureUnreadable, match="no two endpoints stand"):
         read(lines)
+
+
+def test_what_a_load_balancer_prints_of_its_rst_is_kept() -> None:
+    """F5's tcpdump puts it behind the packet: no bytes of the stream, and none of the next line."""
+    why = "[0x2c0e7ce:1100] TCP RST from remote system"
+    lines = [f"{line} out slot1/tmm0 lis=/Common/x" for line in PLAIN]
+    lines[-1] += f' rst_cause="{why}"'
+    found = read("\n".join([*lines, *PLAIN]))[1]
+    assert [packet.payload for packet in found if packet.payload] == [why.encode()]
+    assert found[3].payload
+    assert facts(found[:4]) == EXPECTED

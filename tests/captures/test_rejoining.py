@@ -38,6 +38,23 @@ def test_a_wrapped_list(width: int, hard: bool) -> None:
         assert len(carried) == 1
 
 
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_list_wrapped_at_each_arrow_alone(behind: bool) -> None:
+    """Which of the blanks around it were there does not matter: either reading is the same."""
+    joint = (" > ", " >\n") if behind else (" > ", "\n> ")
+    reading, found = read("\n".join(line.replace(*joint) for line in LIST))
+    assert (reading.skipped, facts(found)) == (0, EXPECTED)
+
+
+def test_cells_between_semicolons_have_decimal_commas() -> None:
+    rows = []
+    for line in LIST:
+        *cells, info = line.split(" ", 6)
+        rows.append(";".join([cells[0], cells[1].replace(".", ","), *cells[2:], info]))
+    reading, found = read("\n".join(rows))
+    assert (reading.skipped, facts(found)) == (0, EXPECTED)
+
+
 def test_prose_behind_a_row_is_not_its_rest() -> None:
     reading, found = read("\n".join([*LIST, "and what does that mean? Ack=5 is odd"]))
     assert (reading.skipped, facts(found)) == (0, EXPECTED)

@@ -1,7 +1,8 @@
 """What firewalls, clouds and tracers write of connections that were reset, and dumps of bytes.
 
-Source: Cisco's "ASA Syslog Messages", 302014; Palo Alto's `debug dataplane packet-diag`; Azure's
-"NSG flow logs"; the events of the provider Microsoft-Windows-TCPIP; Envoy's and Rustls's own words.
+Source: F5's K13223, on logging TCP RST packets; Cisco's "ASA Syslog Messages", 302014; Palo Alto's
+`debug dataplane packet-diag`; Azure's "NSG flow logs"; the events of the provider
+Microsoft-Windows-TCPIP; Envoy's and Rustls's own words.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ DEVICE_KINDS: tuple[LogKind, ...] = (
         r" [^ :]{1,60}:(?:(?P<host>[0-9a-fA-F.:]{3,45})/(?P<port>\d{1,5}))?",
         "the firewall's reason stands at its end: TCP Reset-I or Reset-O, an RST that came from the"
         " inside or the outside; TCP FINs, both ends closed; Idle Timeout and the like are its own",
+    ),
+    log_kind(
+        "F5 BIG-IP, RST",
+        ("rst sent from ",),
+        r"\bRST sent from (?P<peer>\[?[0-9a-fA-F.:]{3,45}\]?:\d{1,5}) to .{3,80}\[0x[0-9a-f]{1,16}"
+        r":\d{1,6}\]",
+        "the load balancer sent an RST from the first address to the second, and why, behind its"
+        " brackets: 'TCP RST from remote system' passes on one that the other side had sent,"
+        " 'No local listener', 'No flow found' and timeouts are its own",
+        "what the connection on its other side did: `tcpdump -nni 0.0:nnnp --f5` captures both, and"
+        " the cause of each RST",
     ),
     log_kind(
         "Palo Alto, packet dump",

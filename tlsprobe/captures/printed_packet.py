@@ -60,6 +60,8 @@ _OLD = re.compile(
     r"(?:ack\s+(?P<ack>\d+)\s*)?(?:win\s+(?P<win>\d+))?"
     r"(?:\s*urg\s+\d+)?(?:\s*<(?P<options>[^>]{0,800})>)?"
 )
+_RST_CAUSE = re.compile(r"[^\n]{0,400}?\brst_cause=[\"']([^\"'\n]{1,200})[\"']")
+"""What F5's tcpdump prints behind an RST that its machine sent: why it did."""
 _REST = re.compile(r"[\s.,\u2026\[\]\"']*(?:\n|$)")
 _QUIET = re.compile(r"tcp\s+\d+")
 _CLOCK = re.compile(
@@ -91,7 +93,8 @@ class Printed(NamedTuple):
     from: "epoch", "day" (midnight, or the packet before), "start" (the first packet, or the one
     before) or None. ``interface`` is the device and direction that ``-i any`` prints. ``carries``
     is what the text calls the contents, where it does. ``lacking`` says that it is an RST of which
-    the text leaves out what tells one kind from another.
+    the text leaves out what tells one kind from another. ``says`` is why an RST was sent, in the
+    words of the machine that sent it.
     """
 
     number: int
@@ -112,6 +115,7 @@ class Printed(NamedTuple):
     interface: str
     carries: Carried | None = None
     lacking: bool = False
+    says: str = ""
 
 
 class Look(NamedTuple):
@@ -171,8 +175,12 @@ def with_flags(text: str, anchor: re.Match[str], done: int, end: int) -> Look:
         raise Unreadable("the flags cannot be read")
     bits = _bits(flags[1])
     _check(numbers, bits, text[flags.end() + numbers.behind : end])
+    behind = flags.end() + numbers.behind
     packet = _printed(header, bits, numbers)
-    return Look(packet, flags.end() + numbers.behind, cut=not numbers.whole)
+    if cause := _RST_CAUSE.match(text, behind, end):
+        packet = packet._replace(says=cause[1])
+        behind = cause.end()
+    return Look(packet, behind, cut=not numbers.whole)
 
 
 def without_flags(text: str, anchor: re.Match[str], done: int) -> Look:

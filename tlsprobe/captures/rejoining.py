@@ -47,7 +47,7 @@ class Wrapping(NamedTuple):
         hard = piece.ljust(self.width) + rest
         soft = f"{piece.rstrip()} {rest.lstrip()}"
         if self.hard is None:
-            return soft if _row(hard) == _row(soft) != None else None  # noqa: E711
+            return soft if _says_the_same(_row(hard), _row(soft)) else None
         return hard if self.hard else soft
 
 
@@ -75,6 +75,17 @@ def _row(line: str) -> Row | None:
         return read_row(line)
     except Unreadable:
         return None
+
+
+def _says_the_same(one: Row | None, other: Row | None) -> bool:
+    """Whether both are rows that differ in blanks at most, as around an arrow."""
+    if one is None or other is None:
+        return False
+    return one._replace(info="") == other._replace(info="") and _bare(one) == _bare(other)
+
+
+def _bare(row: Row) -> str:
+    return row.info.replace(" ", "") if row.tcp is not None else row.info
 
 
 def _is_whole(line: str) -> bool:

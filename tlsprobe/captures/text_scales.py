@@ -267,7 +267,7 @@ def place(printed: Iterable[Printed], learned: Learned) -> Iterator[Packet]:
             flags=one.flags,
             window=one.window,
             length=one.length,
-            payload=b"",
+            payload=one.says.encode(),
             ttl=one.ttl,
             ip_id=one.ip_id,
             df=one.df,

@@ -46,8 +46,13 @@ _STREAM = re.compile(r"\d{1,7} {1,20}")
 _WORDS = re.compile(r"\[[^\]]{0,80}\]|\S+")
 _NUMBER_OR_REMARK = re.compile(r"[A-Za-z_]{2,12}=\w+|SACK_PERM|\[[^\]]{0,80}\]")
 _QUOTED_CELLS = ('","', '";"')
-_PLAIN_CELLS = re.compile(r" {0,8}\d{1,10}([;,])(?:[^;,]{1,100}\1){4}(?:\d{1,6}\1)?")
-"""The first cells of a line of CSV without quotation marks: number, time, both ends, protocol."""
+_PLAIN_CELLS = re.compile(
+    r" {0,8}\d{1,10}(?:,(?:[^;,]{1,100},){4}(?:\d{1,6},)?|;(?:[^;]{1,100};){4}(?:\d{1,6};)?)"
+)
+"""The first cells of a line of CSV without quotation marks: number, time, both ends, protocol.
+
+Who has a comma in decimals has a semicolon between cells.
+"""
 _BLANKS = re.compile(r" {0,20}")
 _MOST_TIMES = 4
 _HOST = r"[\w.:%\[\]-]{1,100}"
@@ -231,7 +236,7 @@ def _joined(line: str) -> str:
             cells = next(csv.reader([line.strip()], delimiter=mark[1]), [])
             return "  ".join(cell.strip() for cell in cells)
     if plain := _PLAIN_CELLS.match(line):
-        return "  ".join([*plain[0].split(plain[1])[:-1], line[plain.end() :]])
+        return "  ".join([*plain[0].split(plain[0][-1])[:-1], line[plain.end() :]])
     return line.replace("|", " ") if line.count("|") >= 3 else line
 
 

@@ -35,7 +35,7 @@ class Packet(NamedTuple):
         flags: The flags byte of the TCP header.
         window: As in the header, unscaled.
         length: Payload bytes by the IP header; may be more than was captured.
-        payload: What was captured of them; empty for text.
+        payload: What was captured of them; empty for text, but for what an RST says of itself.
         ttl: The hop limit.
         ip_id: None in IPv6.
         timestamps: Whether the TCP timestamps option is there (RFC 7323), or may be: options were

@@ -65,6 +65,15 @@ def test_bytes_in_an_rst_leave_a_middlebox_open_though_print_shows_none_of_them(
     assert (Cause.MIDDLEBOX in reset.alternatives) is bool(length)
 
 
+def test_a_machine_that_says_beside_its_rst_why_it_made_it_is_one_in_between() -> None:
+    """As a load balancer's own tcpdump prints: no bytes of the stream."""
+    why = b"[0x2c0e7ce:1100] TCP RST from remote system"
+    reset = first(stranger(play(C.data(), S.rst(active=True).but(payload=why))))
+    assert (reset.cause, reset.confidence) == (Cause.MIDDLEBOX, Confidence.MEDIUM)
+    assert Cause.UNREAD_AT_CLOSE in reset.alternatives
+    assert any(why.decode() in line and "says why" in line for line in reset.evidence)
+
+
 @pytest.mark.parametrize("sign", ONE_SIGN)
 def test_one_sign_does_not_change_what_the_rst_is_put_down_to(sign: str) -> None:
     causes = {

@@ -67,7 +67,8 @@ def looks_foreign(reset: Reset) -> bool:
 
 
 def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
-    found = _with_holes(diagnose(context), context, near=knowledge.near)
+    found = _as_it_says(diagnose(context), context)
+    found = _with_holes(found, context, near=knowledge.near)
     proved = _by_far_side(found, context, knowledge.far)
     told, control = (None if proved else by_run(found, context, knowledge)) or (found, None)
     vouched = is_vouched(told, context, knowledge)
@@ -92,6 +93,20 @@ def _reset(context: ResetContext, knowledge: Knowledge) -> Reset:
         text=wording.text_of(context.rst),
         vouched=vouched,
         odd=found.cause is Cause.MIDDLEBOX or Cause.MIDDLEBOX in found.alternatives,
+    )
+
+
+def _as_it_says(found: Diagnosis, context: ResetContext) -> Diagnosis:
+    """The answer where a text tells beside an RST why its machine sent it: load balancers do that.
+
+    It has connections on either side, and its reasons are not those of a kernel.
+    """
+    if context.rst.length or not context.rst.payload or found.cause not in ALIKE:
+        return found
+    left = dict.fromkeys((found.cause, *found.alternatives))
+    left.pop(Cause.MIDDLEBOX, None)
+    return replace(
+        found, cause=Cause.MIDDLEBOX, confidence=Confidence.MEDIUM, alternatives=tuple(left)
     )
 
 

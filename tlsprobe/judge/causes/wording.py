@@ -470,6 +470,8 @@ def carries(rst: Segment) -> str:
         return (
             f"packet {rst.number} carries {_bytes(rst.length)}, which do not belong to the stream"
         )
+    if not rst.length:
+        return f'the machine that made packet {rst.number} says why: "{text}"'
     cut = "..." if rst.length > len(rst.payload) else ""
     return f'packet {rst.number} carries a text that does not belong to the stream: "{text}{cut}"'
 
