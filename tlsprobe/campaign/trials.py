@@ -113,6 +113,14 @@ def translation_note(reached: Reached) -> str:
     return told + (lost if reached.is_renumbered else "")
 
 
+def path_notes(reached: Reached) -> Iterator[str]:
+    """What lies between us and the server on this machine, as far as is known."""
+    if reached.translated:
+        yield translation_note(reached)
+    if reached.behind:
+        yield f"{reached.behind}; {BEHIND}"
+
+
 def by_turns(servers: Collection[tuple[str, int]]) -> str:
     """What is not known where NAT spreads the connections over several servers."""
     names = ", ".join(endpoint(*server) for server in servers)
@@ -180,10 +188,8 @@ class _Campaign:
         refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
         told = self.reached.server_says, self.reached.passed_on
         self.note(ReachedFact(address, refused, *told))
-        if self.reached.translated:
-            self.warn(translation_note(self.reached))
-        if self.reached.behind:
-            self.warn(f"{self.reached.behind}; {BEHIND}")
+        for note in path_notes(self.reached):
+            self.warn(note)
         self.note(PlanFact(tuple(map(_planned, plans))))
         missing = {cell: len(self.missing(cell)) for cell in plans}
         self.told = self.plan_of(missing)

@@ -16,7 +16,7 @@ from typing import Literal, assert_never
 from tlsprobe.fuzz.chapters import moves_of
 from tlsprobe.fuzz.move import Move
 from tlsprobe.language import format_groups
-from tlsprobe.model.fuzz import Example
+from tlsprobe.model.fuzz import MOST_AT_ONCE, Example
 from tlsprobe.model.sequence import Awaited, Group, Sequence, Step
 from tlsprobe.model.verbs import (
     ANNOUNCES,
@@ -59,7 +59,7 @@ NotDrawn = Literal[
 Simplicity = tuple[int, int, int, list[int], list[int]]
 """What examples are sorted by: steps, connections, TLS version, kinds of step, choices."""
 
-CROWDS = (1, 2, 4, 8, 16)
+CROWDS = (1, 2, 4, 8, MOST_AT_ONCE)
 """How many connections may do the same at the same time."""
 
 _CROWDED = (*(0 for _ in range(27)), 1, 2, 2, 3, 4)

@@ -19,9 +19,9 @@ from tlsprobe.campaign.pace import cancel_at, unless_stopped
 from tlsprobe.campaign.reach import Reached, reach
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
-from tlsprobe.fuzz.alphabet import CROWDS, Alphabet, alphabet
+from tlsprobe.fuzz.alphabet import Alphabet, alphabet
 from tlsprobe.fuzz.bounds import Bounds
-from tlsprobe.fuzz.failures import excused_of, failures_of, unrepeated_of
+from tlsprobe.fuzz.failures import Whose, excused_of, failures_of, unrepeated_of
 from tlsprobe.fuzz.inquiry import Inquiry
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Needs, broken_by
@@ -32,7 +32,7 @@ from tlsprobe.fuzz.starting import first_examples
 from tlsprobe.fuzz.strategies import homeless
 from tlsprobe.fuzz.suspects import MANY
 from tlsprobe.fuzz.trying import Counts, Prober
-from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Example
+from tlsprobe.model.fuzz import MOST_AT_ONCE, NEVER_RUN_AGAIN, Example
 from tlsprobe.model.sequence import Awaited
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.model.verbs import Verb
@@ -243,7 +243,7 @@ class _Campaign:
             try:
                 example = await self.sources.next()
                 self.taken += 1
-                if example.together > CROWDS[-1]:
+                if example.together > MOST_AT_ONCE:
                     self.floods.append(example)
                     self.hold()
                 elif example not in self.first.prober.memory and not self.sources.is_dead(example):
@@ -338,7 +338,17 @@ class _Campaign:
             notes.append(f"the capture ended early: {capture.broken}")
         address = next(iter(self.first.prober.routes.values())).server
         several = len(self.inquiries) > 1
-        whose = [(i.suspects, str(i.prober.target) if several else "") for i in self.inquiries]
+        probers = [inquiry.prober for inquiry in self.inquiries]
+        names = [str(prober.target) if several else "" for prober in probers]
+        whose = [
+            Whose(inquiry.suspects, name, prober.protocol, prober.family)
+            for inquiry, prober, name in zip(self.inquiries, probers, names, strict=True)
+        ]
+        notes += [
+            f"{name}: {note}" if name else note
+            for prober, name in zip(probers, names, strict=True)
+            for note in prober.path_notes
+        ]
         return Fuzzed(
             failures_of(whose),
             unrepeated_of(whose),

@@ -34,7 +34,7 @@ from tlsprobe.fuzz.trying import Prober
 from tlsprobe.judge.causes import is_open
 from tlsprobe.judge.digest import Tally
 from tlsprobe.language import format_groups
-from tlsprobe.model.fuzz import Example
+from tlsprobe.model.fuzz import MOST_AT_ONCE, Example
 from tlsprobe.model.sequence import Sequence
 
 CONTROLS = 3
@@ -140,9 +140,9 @@ class Confirmer:
         for _ in self.tries(suspect):
             if await self.is_race(suspect, needs):
                 return await self.is_its_own(suspect)
-        if needs is Needs.RUNS or suspect.broke or suspect.observed.beside < CROWDS[-1] / 2:
+        if needs is Needs.RUNS or suspect.broke or suspect.observed.beside < MOST_AT_ONCE / 2:
             return False  # it shows without others, or they were few
-        suspect.shortest = replace(suspect.found, together=CROWDS[-1])
+        suspect.shortest = replace(suspect.found, together=MOST_AT_ONCE)
         return await self.is_race_in_crowd(suspect) and await self.is_its_own(suspect)
 
     async def run_few(self, suspect: Suspect, needs: Needs) -> None:
@@ -222,7 +222,7 @@ class Confirmer:
         So it is where a connection ends another one.
         """
         alone = suspect.shortest
-        suspect.shortest = replace(suspect.found, together=CROWDS[-1])
+        suspect.shortest = replace(suspect.found, together=MOST_AT_ONCE)
         if await self.is_race_in_crowd(suspect):
             return await self.is_its_own(suspect)
         suspect.shortest = alone

@@ -4,38 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
+from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs
 from tlsprobe.fuzz.suspects import Suspect, Suspects, severity
+from tlsprobe.judge.families import Family
 from tlsprobe.judge.remedies import remedy_of, situation_of
 from tlsprobe.judge.rules import RULES
 from tlsprobe.model.fuzz import Excused, FuzzCause, FuzzFailure, Unrepeated
 from tlsprobe.model.judgement import Reset
 
-Whose = Iterable[tuple[Suspects, str]]
-"""What was seen of each target, and which one that is; the name is empty if there is but one."""
+
+class Whose(NamedTuple):
+    """What was seen of a target, and which one that is; the name is empty if there is but one.
+
+    What helps against a reset depends on its ``protocol`` and ``family``.
+    """
+
+    suspects: Suspects
+    name: str = ""
+    protocol: str = ""
+    family: Family | None = None
 
 
-def failures_of(whose: Whose) -> tuple[FuzzFailure, ...]:
+def failures_of(whose: Iterable[Whose]) -> tuple[FuzzFailure, ...]:
     """The failures of all targets, the gravest first."""
-    every = [(suspect, seen, name) for seen, name in whose for suspect in seen.every()]
+    every = [(suspect, one) for one in whose for suspect in one.suspects.every()]
     every.sort(key=lambda one: severity(one[0].kind))
     first = dict[tuple[Kind, str], int]()
     found = []
-    for number, (suspect, seen, name) in enumerate(every, 1):
-        like = first.setdefault((suspect.kind.in_any_version, name), number)
-        found.append(replace(_failure(seen, suspect, name), like=like if like < number else 0))
+    for number, (suspect, one) in enumerate(every, 1):
+        like = first.setdefault((suspect.kind.in_any_version, one.name), number)
+        found.append(replace(_failure(one, suspect), like=like if like < number else 0))
     return tuple(found)
 
 
-def unrepeated_of(whose: Whose) -> tuple[Unrepeated, ...]:
+def unrepeated_of(whose: Iterable[Whose]) -> tuple[Unrepeated, ...]:
     """What was seen and is no failure: it did not show again, or there was no time to ask."""
-    return tuple(one for seen, name in whose for one in _unrepeated(seen, name))
+    return tuple(one for each in whose for one in _unrepeated(each.suspects, each.name))
 
 
-def excused_of(whose: Whose) -> tuple[Excused, ...]:
+def excused_of(whose: Iterable[Whose]) -> tuple[Excused, ...]:
     """What was broken by connections in which we ourselves had left what a server must bear."""
-    return tuple(one for seen, name in whose for one in _excused(seen, name))
+    return tuple(one for each in whose for one in _excused(each.suspects, each.name))
 
 
 def _excused(suspects: Suspects, target: str) -> Iterator[Excused]:
@@ -53,7 +65,7 @@ def _unrepeated(suspects: Suspects, target: str) -> Iterator[Unrepeated]:
         yield Unrepeated(*what, violation.text, count, tried, target)
 
 
-def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
+def _failure(whose: Whose, suspect: Suspect) -> FuzzFailure:
     violation, observed = suspect.violation, suspect.observed
     reset, beside = observed.reset, suspect.shortest.beside
     what = str(reset.cause) if reset is not None else violation.name
@@ -67,11 +79,11 @@ def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
         file="",
         cluster=f"{what}: {observed.judgement.signature}",
         text=f"{violation.text}{_since(suspect)}",
-        cause=_cause(reset) if reset is not None else None,
+        cause=_cause(reset, whose, observed) if reset is not None else None,
         also=tuple(dict.fromkeys(_also(suspect))),
         found=suspect.found.steps,
         examples=suspect.examples,
-        seen=max(1, suspects.seen(suspect)),
+        seen=max(1, whose.suspects.seen(suspect)),
         shrunk=suspect.shrunk,
         ends=dict(suspect.ends.most_common()) if len(suspect.ends) > 1 else {},
         suspects=suspect.suspects,
@@ -86,7 +98,7 @@ def _failure(suspects: Suspects, suspect: Suspect, target: str) -> FuzzFailure:
         ladder=observed.ladder,
         shaped=suspect.shortest.sequence.is_shaped,
         other=suspect.other.ladder if suspect.other is not None else (),
-        target="" if PROPERTIES[violation.name].needs is Needs.TARGETS else target,
+        target="" if PROPERTIES[violation.name].needs is Needs.TARGETS else whose.name,
     )
 
 
@@ -105,6 +117,7 @@ def _also(suspect: Suspect) -> Iterator[str]:
             yield f"{kind.name} ({kind.rule})"
 
 
-def _cause(reset: Reset) -> FuzzCause:
-    remedies = remedy_of(situation_of(reset)).sentences
+def _cause(reset: Reset, whose: Whose, observed: Observation) -> FuzzCause:
+    about = whose.protocol, whose.family, observed.judgement.axes.reader
+    remedies = remedy_of(situation_of(reset, *about)).sentences
     return FuzzCause(str(reset.cause), reset.confidence, reset.evidence, remedies)

@@ -7,14 +7,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.fuzz.death import DEATH, GONE, comes_back, culprit
 from tlsprobe.fuzz.exhaustion import FLOODED, left_unfinished, used_up
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import Violation
 from tlsprobe.fuzz.suspects import Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
-from tlsprobe.model.fuzz import Example
+from tlsprobe.model.fuzz import MOST_AT_ONCE, Example
 
 DEAF = 8
 """So many connections in a row get no answer before exploring stops at once."""
@@ -99,8 +98,8 @@ class Losses:
         if not (self.is_asked and await self.prober.works()):
             return
         self.prober.counts.examples.add(example)
-        for driven in range(CROWDS[-1], example.together + 1, CROWDS[-1]):
-            each = await self.prober.each(replace(example, together=CROWDS[-1]), "explore")
+        for driven in range(MOST_AT_ONCE, example.together + 1, MOST_AT_ONCE):
+            each = await self.prober.each(replace(example, together=MOST_AT_ONCE), "explore")
             if not await self.prober.works(attempts=1):
                 await self.find_flooded(replace(example, together=driven), each[0])
                 return

@@ -58,7 +58,9 @@ class Shared:
         )
         self.run = replace(run, pcapng=None)
         facts = self.facts(target)
-        facts.append(ReachedFact(endpoint(host, port), {}))
+        refused = {str(v): found.failure or "" for v, found in reached.refused.items()}
+        told = reached.server_says, reached.passed_on
+        facts.append(ReachedFact(endpoint(host, port), refused, *told))
         number = len(self.told)
         self.told.append(lambda _seen, _why: None)
 

@@ -18,10 +18,9 @@ from itertools import product
 
 from tlsprobe.catalogue import catalogue, default_sequences, lacks
 from tlsprobe.errors import SequenceError
-from tlsprobe.fuzz.alphabet import CROWDS
 from tlsprobe.fuzz.exhaustion import FLOOD, FLOODS
 from tlsprobe.language import format_bytes, format_groups, format_wait, parse
-from tlsprobe.model.fuzz import Example
+from tlsprobe.model.fuzz import MOST_AT_ONCE, Example
 from tlsprobe.model.sequence import Limit, Sequence
 from tlsprobe.model.verbs import Form
 
@@ -97,7 +96,7 @@ def first_examples(
         (_of_chapters(chapters), 1),
         (_parsed(FLOODS), FLOOD),
         (_short(), 1),
-        (_parsed(_TOGETHER), CROWDS[-1]),
+        (_parsed(_TOGETHER), MOST_AT_ONCE),
         (_longer(offered, idle, has_goodbye=has_goodbye), 1),
     )
     made: dict[Example, None] = {}
@@ -108,7 +107,7 @@ def first_examples(
                 version = versions[number % len(versions)]
                 if sequence.fits(version):
                     made[Example(sequence, version, together)] = None
-        if together == CROWDS[-1]:
+        if together == MOST_AT_ONCE:
             made |= dict.fromkeys(_beside(able(_parsed(_HARMING)), versions))
     return tuple(made)
 

@@ -21,12 +21,14 @@ from tlsprobe.campaign.learned import alone
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.reach import CHECK, Reached
 from tlsprobe.campaign.trace import forget, trace_of
+from tlsprobe.campaign.trials import path_notes
 from tlsprobe.drive.race import Round
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.facts.bounds import bounded
 from tlsprobe.facts.file import FactsStore
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.judge.digest import Tally, digest_of
+from tlsprobe.judge.families import family_of
 from tlsprobe.judge.verdict import judge, ladder_for
 from tlsprobe.language import format_groups
 from tlsprobe.model.facts import TrialFact
@@ -202,6 +204,8 @@ class Prober:
         self.target = target
         self.shaper = shaper
         self.protocol = spoken(target)
+        self.family = family_of(reached.server_says, passed_on=reached.passed_on)
+        self.path_notes = tuple(path_notes(reached))
         self.routes = {
             version: replace(route, announce=capture.expect)
             for version, route in reached.routes.items()

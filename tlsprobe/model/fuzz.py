@@ -32,6 +32,9 @@ class Example:
         return self.sequence.name
 
 
+MOST_AT_ONCE = 16
+"""So many connections do the same at the same time at most; more come one lot behind the other."""
+
 NEVER_RUN_AGAIN = "0/0"
 """How often a failure showed that could not be run again: the server was gone."""
 

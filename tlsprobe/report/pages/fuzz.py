@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Excused, FuzzFailure, FuzzRun, Unrepeated
+from tlsprobe.model.fuzz import (
+    MOST_AT_ONCE,
+    NEVER_RUN_AGAIN,
+    Excused,
+    FuzzFailure,
+    FuzzRun,
+    Unrepeated,
+)
 from tlsprobe.report.blocks import (
     Block,
     Code,
@@ -23,9 +30,6 @@ FEW = 8
 """So many verbs, pairs and signatures are named where there is little room; fuzz.json has all."""
 
 _DIFFERS = "The other, which it differs from"
-
-MOST_AT_ONCE = 16
-"""More connections than these were driven one lot behind the other."""
 
 SUSPECTS = 8
 """So many of the sequences before a failure are shown."""
