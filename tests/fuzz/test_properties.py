@@ -15,6 +15,7 @@ from tlsprobe.fuzz.properties import (
     excused,
     is_comparable,
     violations,
+    without_echoes,
 )
 from tlsprobe.judge.rules import RULES
 from tlsprobe.language import parse
@@ -28,6 +29,7 @@ from tlsprobe.model.judgement import (
     Judgement,
     Level,
     Outcome,
+    Provoked,
     Reader,
     Reset,
     Result,
@@ -53,10 +55,13 @@ def seen(
     cause: Cause | None = None,
     signature: str = "N n f",
     result: Result = Result.WARN,
+    vouched: bool = True,
+    provoked: Provoked | None = None,
 ) -> Observation:
     resets: tuple[Reset, ...] = ()
     if cause is not None:
-        resets = (Reset(Side.SERVER, 1, 1, tcp is TcpEnd.RESET, cause, Confidence.HIGH, ()),)
+        before, how = tcp is TcpEnd.RESET, (cause, Confidence.HIGH, ())
+        resets = (Reset(Side.SERVER, 1, 1, before, *how, vouched=vouched, provoked=provoked),)
     judgement = Judgement(
         outcome=Outcome.CLEAN,
         axes=Axes(TlsEnd.NOTIFIED, tcp, DataEnd.NONE, Reader.EOF),
@@ -186,6 +191,20 @@ def test_an_abort_is_deliberate_only_where_nothing_can_be_unread() -> None:
     assert names(seen("fin; drain", **abort)) == ["no-deliberate-abort"]  # type: ignore[arg-type]
     for steps in ("terminate; close_notify; drain", "close_notify; request; drain"):
         assert names(seen(steps, **abort)) == []  # type: ignore[arg-type]
+    assert names(seen("fin; drain", **abort, vouched=False)) == []  # type: ignore[arg-type]
+
+
+def test_what_a_reset_means_anyway_is_no_fault_of_its_own() -> None:
+    resets, silent = "INTEROP-RESET-BEFORE-FIN", ("TLS12-ANSWER", "HTTP-TLS-ALERT")
+    abort = seen("fin; drain", resets, *silent, tcp=TcpEnd.RESET, cause=Cause.DELIBERATE)
+    assert len(violations(abort, ALL)) == 4
+    assert [one.rule for one in without_echoes(violations(abort, ALL))] == [resets]
+    lost = seen("fin; drain", resets, "INTEROP-DATA-LOST", "HTTP-CLOSE", *silent)
+    assert {one.rule for one in without_echoes(violations(lost, ALL))} == {
+        *(resets, "INTEROP-DATA-LOST", "HTTP-CLOSE")
+    }
+    fin = violations(seen("fin; drain", *silent), ALL)
+    assert without_echoes(fin) == fin
 
 
 def test_a_reset_after_the_fin_is_a_property_that_has_to_be_asked_for() -> None:

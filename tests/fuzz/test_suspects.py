@@ -11,7 +11,7 @@ from tlsprobe.fuzz.suspects import MOST_TRIES, TRIES, Sighting, Suspect, Suspect
 from tlsprobe.language import parse
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.fuzz import Example
-from tlsprobe.model.judgement import TcpEnd
+from tlsprobe.model.judgement import Provoked, TcpEnd
 
 ALL = tuple(PROPERTIES.values())
 RESET = Violation("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN", "it reset")
@@ -78,6 +78,24 @@ def test_what_does_not_hold_the_failure_s_close_is_not_counted_as_it() -> None:
     second = suspects.next()
     assert second is not None
     assert second.found.steps == "terminate; send; drain"
+
+
+def test_who_resets_with_nothing_unread_does_so_with_something_unread() -> None:
+    """Each thing that may lie unread had been a fault of its own, and took its own runs."""
+    how = {"tcp": TcpEnd.RESET, "signature": "N r"}
+    unread = seen(
+        "close_notify; send; drain",
+        "INTEROP-RESET-BEFORE-FIN",
+        cause=Cause.UNREAD_AT_CLOSE,
+        provoked=Provoked.BEHIND_END,
+        **how,  # type: ignore[arg-type]
+    )
+    for cause, is_news in ((Cause.DELIBERATE, False), (Cause.UNREAD_AT_CLOSE, True)):
+        first = seen("close_notify; drain", "INTEROP-RESET-BEFORE-FIN", cause=cause, **how)  # type: ignore[arg-type]
+        suspects = noted(first)
+        confirmed(suspects)
+        suspects.note_all(unread)
+        assert (suspects.next() is not None) is is_news
 
 
 def test_the_other_tls_version_is_explained_only_where_it_was_confirmed() -> None:

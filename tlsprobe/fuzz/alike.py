@@ -7,12 +7,16 @@ from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Limit, Step
 from tlsprobe.model.verbs import TAKES_TIME, Form, Verb
 
+_ALSO = {Form.SPLIT: {Form.WHOLE}, Form.LARGE: {Form.WHOLE}}
+"""What a step of this form is besides."""
+
 
 def holds(example: Example, shorter: Example) -> bool:
     """Whether all steps of the shorter one come in this one, in their order.
 
-    A wait is held by one that is as long; a request that is awaited is also one that is sent, what
-    is sent in two segments is sent, and where a few bytes do it, whatever is sent has some. What
+    A wait is held by one that is as long; a request that is awaited is also one that is sent, one
+    with a large response is also a request, what is sent in two segments is sent, and where a few
+    bytes do it, whatever is sent has some. What
     takes the close of another connection is held only where there is another.
     """
     if shorter.beside is not None and example.beside is None:
@@ -28,12 +32,12 @@ def _said(example: Example) -> tuple[Step, ...]:
 
 
 def _is(step: Step, wanted: Step) -> bool:
+    forms = {step.form, *_ALSO.get(step.form, ())}
     if wanted.verb is Verb.SEND and step.verb in {Verb.SEND, Verb.REQUEST}:
         anything = wanted.payload == FEW
-        return anything or (step.form, step.payload) == (wanted.form, wanted.payload)
+        return anything or (wanted.form in forms and step.payload == wanted.payload)
     if wanted.verb in TAKES_TIME and wanted.verb is not Verb.REQUEST:
         return step.verb in TAKES_TIME and _seconds(step) >= _seconds(wanted)
-    forms = {step.form, Form.WHOLE} if step.form is Form.SPLIT else {step.form}
     return step.verb is wanted.verb and wanted.form in forms and step.payload == wanted.payload
 
 

@@ -126,6 +126,12 @@ class Observation:
         return "" if reset is None else "active" if reset.cause in _ACTIVE else str(reset.cause)
 
     @property
+    def aborts(self) -> bool:
+        """Whether the server reset on purpose, and not for what it had left unread."""
+        reset = self.reset
+        return reset is not None and reset.cause is Cause.DELIBERATE and reset.provoked is None
+
+    @property
     def provoked(self) -> str:
         """What drew the server's first RST, or was left unread by it.
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tlsprobe.fuzz.observation import Observation
+from tlsprobe.judge.rule_remedies import NOTIFIES
 from tlsprobe.judge.rules import IGNORE_AFTER, RULES
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.judgement import Doubt, Result, TcpEnd
@@ -29,6 +30,9 @@ _END_NOW = (
 
 ANSWERS_BEHIND_ALERT = "no-answer-after-alert"
 """The property that a control has to confirm: our alert alone may draw the same answer."""
+
+RESETS = "no-reset-before-fin"
+_ABORTS = "no-deliberate-abort"
 
 _ABOUT_MORE = {"runs-alike", "versions-alike", "targets-alike", "next-connection"}
 """Properties that no single connection breaks."""
@@ -55,6 +59,11 @@ class Kind(NamedTuple):
     def in_any_version(self) -> Kind:
         """The same fault in whatever TLS version."""
         return self._replace(tls="")
+
+    @property
+    def whatever_provoked(self) -> Kind:
+        """The same fault, whatever was left unread by it."""
+        return self._replace(provoked="")
 
     def is_like(self, other: Kind) -> bool:
         """Whether these are one fault to somebody who confirms it: in the same words, anywhere."""
@@ -130,6 +139,16 @@ def excused(seen: Observation, properties: Iterable[Property]) -> tuple[tuple[st
     excuse = _excuse(seen)
     broken = _seen_broken(seen, properties)
     return tuple((excuse.why, found) for found in broken if excuse.covers(found))
+
+
+def without_echoes(broken: tuple[Violation, ...]) -> tuple[Violation, ...]:
+    """The same without what a reset means anyway: that no alert came, and that it was an abort.
+
+    A server that resets a connection for one reason has one fault, and would have three.
+    """
+    if all(found.name != RESETS for found in broken):
+        return broken
+    return tuple(f for f in broken if f.name != _ABORTS and f.rule not in NOTIFIES)
 
 
 class _Excuse(NamedTuple):
@@ -279,14 +298,18 @@ def _notifies(seen: Observation) -> Iterable[Violation]:
 
 
 def _deliberate(seen: Observation) -> Iterable[Violation]:
-    """Only where nothing can have been unread: our last word is what the server acted upon."""
+    """Only where nothing can have been unread: our last word is what the server acted upon.
+
+    And only of the server: what passes its connections on, or forges packets, has read nothing.
+    """
     words = [step.verb for step in seen.example.sequence.steps if step.verb in SPEAKS]
     if not _is_plain(seen) or any(verb in ANNOUNCES for verb in words[:-1]):
         return
     reset = seen.reset
-    if reset is not None and reset.cause is Cause.DELIBERATE and not seen.we_reset:
+    is_its_own = reset is not None and reset.cause is Cause.DELIBERATE and reset.vouched
+    if is_its_own and not seen.we_reset:
         text = "the server reset though it had read everything"
-        yield Violation("no-deliberate-abort", "INTEROP-RESET-BEFORE-FIN", text)
+        yield Violation(_ABORTS, "INTEROP-RESET-BEFORE-FIN", text)
 
 
 def _reset_after_fin(seen: Observation) -> Iterable[Violation]:
@@ -309,10 +332,10 @@ def _other_rules(seen: Observation) -> Iterable[Violation]:
 
 _ALL = (
     Property(
-        "no-reset-before-fin",
+        RESETS,
         "INTEROP-RESET-BEFORE-FIN",
         "The server does not reset before its FIN: a reader gets EOF, not ECONNRESET.",
-        check=_broken("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN"),
+        check=_broken(RESETS, "INTEROP-RESET-BEFORE-FIN"),
         reads=False,
     ),
     Property(
@@ -341,7 +364,7 @@ _ALL = (
         check=_answers_behind_alert,
     ),
     Property(
-        "no-deliberate-abort",
+        _ABORTS,
         "INTEROP-RESET-BEFORE-FIN",
         "The server does not reset when it has nothing left unread.",
         check=_deliberate,

@@ -27,6 +27,7 @@ from tlsprobe.fuzz.properties import (
     excused,
     shows_like,
     violations,
+    without_echoes,
 )
 from tlsprobe.model.fuzz import Example, Rate
 
@@ -145,11 +146,20 @@ class Suspect:
         mine, theirs = self.shortest.beside, example.beside
         if mine is not None and theirs is not None and holds(theirs, mine):
             return kind.name in {own.name for own in self.kinds}
-        if kind not in self.kinds:
-            both = kind.tls in self.versions and len(self.versions) > 1
-            if not both or kind.in_any_version not in {own.in_any_version for own in self.kinds}:
-                return False
-        return example in self.held or holds(example, self.shortest)
+        return self._is_of_a_kind(kind) and (example in self.held or holds(example, self.shortest))
+
+    def _is_of_a_kind(self, kind: Kind) -> bool:
+        """Whether it is what this one showed, in its TLS version or another one that shows it.
+
+        Who resets with nothing unread does so whatever else is there.
+        """
+        kinds = self.kinds
+        if self.observed.aborts:
+            kind, kinds = kind.whatever_provoked, {own.whatever_provoked for own in kinds}
+        if kind in kinds:
+            return True
+        both = kind.tls in self.versions and len(self.versions) > 1
+        return both and kind.in_any_version in {own.in_any_version for own in kinds}
 
 
 class Suspects:
@@ -210,7 +220,7 @@ class Suspects:
         for why, violation in excused(seen, self.asked):
             known = self.excused[why, violation.kind(seen).in_any_version]
             known.setdefault(seen.example, Sighting(violation, seen))
-        broken = violations(seen, self.asked)
+        broken = without_echoes(violations(seen, self.asked))
         if seen.is_doubtful or (broken and not seen.is_in_time):
             if seen.example not in self._calmed:
                 self._doubt(seen)

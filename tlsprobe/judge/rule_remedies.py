@@ -14,7 +14,7 @@ _ENDS_TCP = frozenset(
     {"INTEROP-DATA-LOST", "INTEROP-LEAK", "INTEROP-IDLE-RACE", "LIMIT-RACE", "HTTP-LINGER"}
 )
 """The rules that whoever has the TCP connection keeps or breaks, whatever is said inside TLS."""
-_NOTIFIES = frozenset(
+NOTIFIES = frozenset(
     {"TLS12-NOTIFY", "TLS13-NOTIFY", "TLS12-ANSWER", "HTTP-TLS-ALERT", "HTTP-IDLE-GRACEFUL"}
 )
 """The rules that ask for an alert, which who passes it on may drop."""
@@ -40,7 +40,7 @@ def remedy_of_rule(
     if rule.remedy is not None and family is FORWARDER:
         if rule.id in _ENDS_TCP:
             return by_forwarder(rule.remedy)
-        drops = (_MAY_DROP_ALERTS,) if rule.id in _NOTIFIES else ()
+        drops = (_MAY_DROP_ALERTS,) if rule.id in NOTIFIES else ()
         return Remedy(rule.remedy.hurts, (*rule.remedy.advice, *drops))
     if rule.remedy is None or family is None or protocol not in HTTP:
         return rule.remedy
