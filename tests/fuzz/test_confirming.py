@@ -186,3 +186,23 @@ def test_what_shows_now_and_then_by_itself_takes_no_company() -> None:
     assert not found
     assert one.shortest.together == 1
     assert one.shows_alone
+
+
+@pytest.mark.parametrize("in_peace", [False, True])
+def test_what_connections_do_to_each_other_is_no_race_of_one(*, in_peace: bool) -> None:
+    """Runs side by side reset each other, and the report said that it shows by itself."""
+    open_at_once = 0
+
+    class Harming(Scripted):
+        async def once(self, _: Example, __: str, **___: object) -> Observation:
+            nonlocal open_at_once
+            open_at_once += 1
+            await trio.lowlevel.checkpoint()
+            seen_now = BROKEN if open_at_once > 1 else FINE
+            open_at_once -= 1
+            return seen_now
+
+    one, prober = suspect(), cast("Prober", Harming())
+    confirmer = Confirmer(prober, cast("Comparer", None), ALL, 5, lambda: True)
+    confirmer.in_peace = in_peace
+    assert trio.run(confirmer.is_race, one, Needs.ONE) is not in_peace

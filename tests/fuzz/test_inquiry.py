@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import cast
@@ -10,9 +11,12 @@ from typing import cast
 import trio
 
 from tests.fuzz.test_confirming import suspect
-from tests.fuzz.test_properties import seen
+from tests.fuzz.test_properties import ALL, seen
 from tlsprobe.fuzz.inquiry import EARLY, Inquiry
+from tlsprobe.fuzz.observation import Observation
+from tlsprobe.fuzz.properties import shows_like
 from tlsprobe.fuzz.suspects import TRIES, Suspect
+from tlsprobe.model.fuzz import Example, Replay
 from tlsprobe.model.judgement import TcpEnd
 
 
@@ -100,3 +104,50 @@ def test_a_race_that_takes_long_waits() -> None:
     one = suspect()
     one.observed = seen("fin; drain", "INTEROP-LEAK", tcp=TcpEnd.OPEN)
     assert settled(one, alone=1) == ["waits"]
+
+
+def replayed(*, shows_after: int, since: int) -> tuple[bool, int]:
+    """Whether a replay is settled, and how many connections it took, at most 16 at a time."""
+    driven = 0
+
+    class Worn:
+        async def once(self, example: Example, *_: object, **__: object) -> Observation:
+            nonlocal driven
+            await trio.lowlevel.checkpoint()
+            driven += 1
+            breaks = ["INTEROP-RESET-BEFORE-FIN"] if driven > shows_after else []
+            return replace(seen("fin; drain", *breaks), example=example)
+
+        observe = once
+
+    async def still_shows(one: Suspect) -> bool:
+        now = await prober.once(one.shortest)
+        return shows_like(now, one.kind, ALL)
+
+    prober = Worn()
+    confirmer = SimpleNamespace(died_for_good=is_none, still_shows=still_shows)
+    stub = SimpleNamespace(
+        prober=prober,
+        confirmer=confirmer,
+        asked=ALL,
+        bounds=SimpleNamespace(may_finish=True),
+        settings=SimpleNamespace(run=SimpleNamespace(concurrency=16)),
+        suspects=SimpleNamespace(settle=lambda *_, **__: None),
+    )
+    stub.wear = partial(Inquiry.wear, cast("Inquiry", stub))
+    known = Replay(
+        seen("fin; drain").example,
+        *("no-reset-before-fin", "INTEROP-RESET-BEFORE-FIN"),
+        expect="5/5",
+        since=since,
+    )
+    return trio.run(Inquiry.replay, cast("Inquiry", stub), known), driven
+
+
+def test_what_came_only_after_others_is_driven_as_often_before_it_is_asked() -> None:
+    """A flaw that takes 120 connections before was said to be cured: exit 0."""
+    assert replayed(shows_after=120, since=130) == (True, 1 + 128 + 1)
+    settled, driven = replayed(shows_after=10**6, since=130)
+    assert not settled  # it may take what else the server had met
+    assert driven == 1 + 130 + 1
+    assert replayed(shows_after=10**6, since=0) == (True, 2)

@@ -204,7 +204,18 @@ def test_what_a_reset_means_anyway_is_no_fault_of_its_own() -> None:
         *(resets, "INTEROP-DATA-LOST", "HTTP-CLOSE")
     }
     fin = violations(seen("fin; drain", *silent), ALL)
-    assert without_echoes(fin) == fin
+    assert [one.rule for one in without_echoes(fin)] == ["TLS12-ANSWER"]
+    http = violations(seen("fin; drain", "HTTP-TLS-ALERT"), ALL)
+    assert without_echoes(http) == http
+
+
+def test_a_server_that_is_silent_in_both_versions_has_one_fault() -> None:
+    kinds = set()
+    for rule, tls in (("TLS12-ANSWER", "1.2"), ("TLS13-NOTIFY", "1.3")):
+        silent = seen("close_notify; drain", rule)
+        silent = replace(silent, example=replace(silent.example, tls=tls))
+        kinds |= {one.kind(silent).in_any_version for one in violations(silent, ALL)}
+    assert len(kinds) == 1
 
 
 def test_a_reset_after_the_fin_is_a_property_that_has_to_be_asked_for() -> None:

@@ -263,3 +263,12 @@ def test_what_looks_into_a_suspect_is_no_sighting_of_its_own() -> None:
     suspects.note_all(replace(again, example=replace(again.example, beside=beside)))
     suspects.settle(suspect, confirmed=False)
     assert suspects.next() is None
+
+
+def test_it_is_known_that_connections_harm_each_other_once_a_crowd_has_shown_it() -> None:
+    suspects = noted(SHORT)
+    failure = confirmed(suspects)
+    assert not suspects.takes_company(failure.kind)
+    failure.shortest = replace(failure.shortest, together=4)
+    assert suspects.takes_company(failure.kind)
+    assert not suspects.takes_company(failure.kind._replace(name="ends"))

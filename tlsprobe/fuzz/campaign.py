@@ -49,6 +49,11 @@ _UNCOMPARED = 64
 
 _NOT_ALONE = "the server lived on: this sequence was the last one before it was gone"
 
+_NOT_SINCE = (
+    "its runs, none of which showed it: it did only after other connections, so that this need not"
+    " be a cure (start the server anew, and fuzz with the same seed)"
+)
+
 _LEAST_IDLE = 0.2
 """Seconds of silence that may be a server's idle timeout."""
 
@@ -201,8 +206,10 @@ class _Campaign:
             return "the server was gone"
         if not self.is_settled:
             known = self.settings.replay
-            never = known is not None and known.expect == NEVER_RUN_AGAIN
-            return _NOT_ALONE if never else "runs that were too late to count"
+            if known is not None and known.expect == NEVER_RUN_AGAIN:
+                return _NOT_ALONE
+            after = known is not None and known.since
+            return _NOT_SINCE if after else "runs that were too late to count"
         if len(self.counts.examples) >= self.settings.examples:
             return "examples"
         return "time" if not self.bounds.may(1) else "nothing new to try"

@@ -94,7 +94,8 @@ class Confirmer:
     """Runs the shortest of a fault so many ``times`` again; ``asked`` are the properties.
 
     ``may_go_on`` says whether there is time for more. ``is_gone``: the server died of a run, and
-    did not come back.
+    did not come back. ``in_peace``: connections are known to harm each other, so that one at a time
+    is run of what is to show by itself.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Confirmer:
         self.may_go_on = may_go_on
         self.races = False
         self.is_gone = False
+        self.in_peace = False
 
     async def confirm(self, suspect: Suspect) -> bool:
         """Whether the shortest shows the fault again, or else what was found; as a race at last."""
@@ -327,7 +329,8 @@ class Confirmer:
             for _ in range(_ATTEMPTS):
                 before, left = suspect.runs, repeats - suspect.runs
                 if left > 0 and self.may_go_on():
-                    await self.run_again(suspect, needs, left, _AT_ONCE)
+                    at_once = _IN_PEACE if self.in_peace else _AT_ONCE
+                    await self.run_again(suspect, needs, left, at_once)
                     if suspect.runs - before < _WORTH_IT * left:
                         break
             if needs is Needs.RUNS:

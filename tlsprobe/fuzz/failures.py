@@ -97,6 +97,7 @@ def _failure(whose: Whose, suspect: Suspect) -> FuzzFailure:
         level=str(RULES[violation.rule].level) if violation.rule in RULES else "",
         ladder=observed.ladder,
         shaped=suspect.shortest.sequence.is_shaped,
+        since=0 if suspect.well is None else max(0, suspect.sighting.seen.number - 1),
         other=suspect.other.ladder if suspect.other is not None else (),
         target="" if PROPERTIES[violation.name].needs is Needs.TARGETS else whose.name,
     )
@@ -107,7 +108,7 @@ def _since(suspect: Suspect) -> str:
     if suspect.well is None:
         return ""
     before = f"the same close ended well in connection {suspect.well.number} of this run"
-    return f"; {before}: it may take what the server met since, which a replay does not drive"
+    return f"; {before}: it may take what the server met since, which a replay need not drive"
 
 
 def _also(suspect: Suspect) -> Iterator[str]:

@@ -126,6 +126,7 @@ class FuzzFolder:
             patience=self.patience,
             seed=seed,
             expect=failure.confirmed,
+            since=failure.since,
         )
 
     def close(self) -> None:
@@ -174,6 +175,7 @@ def read_replay(file: Path) -> Replay | None:
             **{key: str(table.get(key, "")) for key in texts},
             patience=float(table.get("patience", 5.0)),
             seed=int(table.get("seed", 0)),
+            since=int(table.get("since", 0)),
         )
     except (TypeError, ValueError) as error:
         raise UsageError(

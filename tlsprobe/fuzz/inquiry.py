@@ -20,7 +20,15 @@ from tlsprobe.fuzz.death import DEATH
 from tlsprobe.fuzz.losses import Losses
 from tlsprobe.fuzz.neighbours import Company, Neighbours
 from tlsprobe.fuzz.observation import Observation
-from tlsprobe.fuzz.properties import PROPERTIES, Kind, Needs, Property, Violation, violations
+from tlsprobe.fuzz.properties import (
+    PROPERTIES,
+    Kind,
+    Needs,
+    Property,
+    Violation,
+    shows_like,
+    violations,
+)
 from tlsprobe.fuzz.rates import rate_of, rate_told
 from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
@@ -134,6 +142,7 @@ class Inquiry:
             self.suspects.current = None
             return False  # the server died meanwhile, which comes first
         confirmed = False
+        self.confirmer.in_peace = self.suspects.takes_company(suspect.kind)
         try:
             confirmed = not suspect.is_chance and await self.confirmer.confirm(suspect)
         finally:  # the end of the time takes nothing away that was shown by then
@@ -228,7 +237,8 @@ class Inquiry:
     async def replay(self, known: Replay) -> bool:
         """Look whether a failure that is known still shows; False: that could not be settled.
 
-        What could not be run again when it was found may take more than its last sequence.
+        What could not be run again when it was found may take more than its last sequence. So may
+        what only showed after a while: as many such connections are driven first.
         """
         seen = await self.prober.observe(known.example, "replay")
         violation = Violation(known.property, known.rule, known.text)
@@ -236,10 +246,27 @@ class Inquiry:
         suspect = Suspect(Sighting(violation, replace(seen, example=known.example)), kind, 1)
         never = known.expect == NEVER_RUN_AGAIN
         suspect.shrunk, suspect.known = True, rate_of(1, 1) if never else rate_told(known.expect)
+        await self.wear(suspect, known.since)
         is_over = await self.confirmer.died_for_good(suspect)
         shows = is_over or await self.confirmer.still_shows(suspect)
         self.suspects.settle(suspect, confirmed=shows is True)
-        return shows is True or (shows is False and not never)
+        return shows is True or (shows is False and not (never or known.since))
+
+    async def wear(self, suspect: Suspect, times: int) -> None:
+        """Let the server meet so many of these connections, until one shows what they may."""
+        at_once, seen = self.settings.run.concurrency, list[Observation]()
+
+        async def once() -> None:
+            seen.append(await self.prober.once(suspect.shortest, "replay"))
+
+        for left in range(times, 0, -at_once):
+            if not self.bounds.may_finish or any(
+                shows_like(one, suspect.kind, self.asked) for one in seen
+            ):
+                return
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(left, at_once)):
+                    nursery.start_soon(once)
 
     def learn(self, letters: Alphabet) -> None:
         """There is more to draw than was known."""

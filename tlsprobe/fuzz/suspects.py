@@ -268,6 +268,14 @@ class Suspects:
         """Whether a failure accounts for this."""
         return any(failure.explains(kind, example) for failure in self.failures)
 
+    def takes_company(self, kind: Kind) -> bool:
+        """Whether a failure breaks the same property where there are other connections only."""
+        return any(
+            failure.kind.name == kind.name
+            and (failure.shortest.together > 1 or failure.shortest.beside is not None)
+            for failure in self.failures
+        )
+
     # --- looking into it ----------------------------------------------------------------------
 
     def to_make_sure(self) -> list[tuple[Example, bool]]:

@@ -78,7 +78,8 @@ class FuzzFailure:
     way by another close, 0 if there is none. ``shaped``: our own path treated its packets, and may
     have given a reader less than the ladder shows. ``target`` says whose failure it is where two
     targets were tried; empty where there is one, or it is a difference of the two. ``waived`` is
-    the reason why somebody accepts it, empty for none.
+    the reason why somebody accepts it, empty for none. ``since`` is how many connections the server
+    had met when it was first seen, where the same close had ended well before; 0: it had not.
     """
 
     property: str
@@ -113,6 +114,7 @@ class FuzzFailure:
     waived: str = ""
     like: int = 0
     shaped: bool = False
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ class Replay:
 
     ``cause`` is what the server's first RST was, empty for none. ``target`` is where it was found,
     ``profile`` the name of the profile and ``profile_text`` the profile itself, unless it comes
-    with tlsprobe. ``patience`` is in seconds, ``expect`` says how often it showed.
+    with tlsprobe. ``patience`` is in seconds, ``expect`` says how often it showed, ``since`` as in
+    a failure.
     """
 
     example: Example
@@ -135,6 +138,7 @@ class Replay:
     patience: float = 5.0
     seed: int = 0
     expect: str = ""
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _ANSWER = ("unrepeated", "excused", "ended_by", "starved", "coverage")
 _MORE = (
     *("cause", "also", "found", "examples", "seen", "shrunk", "ends", "suspects"),
     *("rate", "versions", "together", "beside", "beside_tls", "provoked", "kind_of_reset"),
-    *("level", "other", "target", "waived", "like"),
+    *("level", "other", "target", "waived", "like", "since"),
 )
 
 _encoder = msgspec.json.Encoder()
@@ -98,6 +98,7 @@ def failure_toml(failure: FuzzFailure, name: str, replay: Replay) -> str:
         "profile_text": replay.profile_text,
         "patience": replay.patience,
         "seed": replay.seed,
+        "since": replay.since or None,
     }
     said = {key: value for key, value in values.items() if value not in {"", None}}
     how = [_entry(key, value) for key, value in said.items()]
