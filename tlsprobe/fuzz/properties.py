@@ -145,15 +145,20 @@ def excused(seen: Observation, properties: Iterable[Property]) -> tuple[tuple[st
     return tuple((excuse.why, found) for found in broken if excuse.covers(found))
 
 
+_OF_A_RESET = NOTIFIES | {"HTTP-TLS-INCOMPLETE"}
+"""Rules that a reset breaks whatever it was for."""
+
+
 def without_echoes(broken: tuple[Violation, ...]) -> tuple[Violation, ...]:
     """The same without what another of them means anyway.
 
-    Where a server resets, no alert came and it was an abort; where no alert came, HTTP misses it
-    as well. A server that does so for one reason has one fault, and would have three.
+    Where a server resets, no alert came, it was an abort, and a client that closes without waiting
+    meets an error; where no alert came, HTTP misses it as well. A server that does so for one
+    reason has one fault, and would have three.
     """
     names = {found.name for found in broken}
     if RESETS in names:
-        return tuple(f for f in broken if f.name != _ABORTS and f.rule not in NOTIFIES)
+        return tuple(f for f in broken if f.name != _ABORTS and f.rule not in _OF_A_RESET)
     if _SILENCE in names:
         return tuple(f for f in broken if f.name == _SILENCE or f.rule not in NOTIFIES)
     return broken
