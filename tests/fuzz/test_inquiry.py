@@ -16,7 +16,7 @@ from tlsprobe.fuzz.inquiry import EARLY, Inquiry
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.properties import shows_like
 from tlsprobe.fuzz.suspects import TRIES, Suspect
-from tlsprobe.model.fuzz import Example, Replay
+from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Example, Replay
 from tlsprobe.model.judgement import TcpEnd
 
 
@@ -104,6 +104,35 @@ def test_a_race_that_takes_long_waits() -> None:
     one = suspect()
     one.observed = seen("fin; drain", "INTEROP-LEAK", tcp=TcpEnd.OPEN)
     assert settled(one, alone=1) == ["waits"]
+
+
+async def is_so(_: Suspect) -> bool:
+    await trio.lowlevel.checkpoint()
+    return True
+
+
+def test_a_server_that_dies_of_what_is_replayed_died_of_nothing_else() -> None:
+    """The connection that found it dead was a second failure."""
+    given_up = list[bool]()
+
+    async def observe(example: Example, _: str) -> Observation:
+        await trio.lowlevel.checkpoint()
+        return replace(seen("fin; drain"), example=example)
+
+    async def wears_nothing(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    stub = SimpleNamespace(
+        prober=SimpleNamespace(observe=observe),
+        wear=wears_nothing,
+        confirmer=SimpleNamespace(died_for_good=is_so),
+        losses=SimpleNamespace(give_up=lambda: given_up.append(True)),
+        suspects=SimpleNamespace(settle=lambda *_, **__: None),
+    )
+    what = "next-connection", "INTEROP-PATH"
+    known = Replay(seen("fin; drain").example, *what, expect=NEVER_RUN_AGAIN)
+    assert trio.run(Inquiry.replay, cast("Inquiry", stub), known)
+    assert given_up == [True]
 
 
 def replayed(*, shows_after: int, since: int) -> tuple[bool, int]:

@@ -248,6 +248,8 @@ class Inquiry:
         suspect.shrunk, suspect.known = True, rate_of(1, 1) if never else rate_told(known.expect)
         await self.wear(suspect, known.since)
         is_over = await self.confirmer.died_for_good(suspect)
+        if is_over:
+            self.losses.give_up()  # by this one: nobody needs to look for another
         shows = is_over or await self.confirmer.still_shows(suspect)
         self.suspects.settle(suspect, confirmed=shows is True)
         return shows is True or (shows is False and not (never or known.since))
