@@ -153,6 +153,9 @@ def test_only_what_makes_sense_is_compared() -> None:
     assert is_comparable(seen("close_notify; fin; drain"))
     assert not is_comparable(seen('send "x"; fin; drain'))
     assert not is_comparable(seen("send part; fin; drain"))
+    assert is_comparable(seen("send part; fin; drain"), Needs.TARGETS)
+    assert not is_comparable(seen("send part; terminate; fin; drain"), Needs.TARGETS)
+    assert not is_comparable(seen("send upload; fin; drain"), Needs.TARGETS)
 
 
 @pytest.mark.parametrize(

@@ -55,17 +55,17 @@ class Comparer:
         """
         first = self.prober.once if is_fresh else self.prober.observe
         one = await first(example, "compare")
-        if not is_comparable(one) or self.is_known(needs, one):
+        if not is_comparable(one, needs) or self.is_known(needs, one):
             return None
         if needs is Needs.VERSIONS and example.sequence.is_handshake:
             return None  # which the two versions do not do alike
         other = await self.counterpart(example, needs)
-        if other is None or not differ(one, other) or self.is_known(needs, other):
+        if other is None or not differ(one, other, needs) or self.is_known(needs, other):
             return None
         if one.is_open != other.is_open:  # or one of them was only slower
             one = await self.prober.patiently(example, "compare", was_open=one.is_open)
             other = await self.counterpart(example, needs, patient=True)
-        if other is None or not differ(one, other) or self.is_known(needs, one, other):
+        if other is None or not differ(one, other, needs) or self.is_known(needs, one, other):
             return None
         if needs is not Needs.RUNS and await self.is_race(example, one, other, needs):
             return None  # which is another property's
@@ -86,7 +86,7 @@ class Comparer:
         """Whether either of two that differ differs from itself as well."""
         again = await self.prober.once(example, "compare", patient=True)
         once_more = await self.counterpart(example, needs, patient=True)
-        return differ(one, again) or once_more is None or differ(other, once_more)
+        return differ(one, again, needs) or once_more is None or differ(other, once_more, needs)
 
     async def counterpart(
         self,

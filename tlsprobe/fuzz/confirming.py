@@ -377,7 +377,7 @@ class Confirmer:
         if needs is Needs.ONE:
             broke = any(kind.is_like(suspect.kind) for kind in kinds)
         else:
-            broke = other is not None and differ(seen, other)
+            broke = other is not None and differ(seen, other, needs)
         suspect.tally(seen.end, broke=broke, kinds=kinds)
         if broke:
             suspect.observed, suspect.other = seen, other

@@ -194,22 +194,26 @@ def broken_by(seen: Observation, properties: Iterable[Property]) -> tuple[str, .
     return tuple(dict.fromkeys(found.name for found in violations(seen, properties)))
 
 
-def differ(one: Observation, other: Observation) -> bool:
+def differ(one: Observation, other: Observation, needs: Needs = Needs.RUNS) -> bool:
     """Whether two connections, both of which can be judged, ended unlike."""
-    return is_comparable(one) and is_comparable(other) and one.end != other.end
+    both = is_comparable(one, needs) and is_comparable(other, needs)
+    return both and one.end != other.end
 
 
-def is_comparable(seen: Observation) -> bool:
+def is_comparable(seen: Observation, needs: Needs = Needs.RUNS) -> bool:
     """Whether how it ended is the server's own doing: no junk, no crowd or race of ours, all read.
 
-    Which of two things that cross on the way comes first is nobody's habit.
+    Which of two things that cross on the way comes first is nobody's habit. How two servers take
+    half a message is a matter of the servers, as long as it is not excused.
     """
     in_company = seen.example.together > 1 or seen.example.beside is not None
     if not seen.counts or seen.we_reset or seen.blind or in_company:
         return False
     if seen.judgement.doubt in _ENDED_FIRST and not _waits_for_the_end(seen):
         return False
-    return _is_plain(seen) and not seen.example.sequence.uploads
+    if seen.example.sequence.uploads or seen.example.sequence.is_shaped:
+        return False
+    return _is_plain(seen) or (needs is Needs.TARGETS and not _excuse(seen).why)
 
 
 _ENDED_FIRST = frozenset({Doubt.OVERTAKEN, Doubt.WITH_RESPONSE})
