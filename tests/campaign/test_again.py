@@ -285,6 +285,16 @@ def test_which_timeouts_are_looked_at_alone(
     assert room_unseen(found, expected_s) == (0 if hasty else None)
 
 
+def test_what_a_crash_ended_is_no_timeout_that_our_connections_shortened() -> None:
+    """It was said to be 0.35 s while 17 of ours are open, and alone 5 s."""
+    stories = [play(step("await"), silence(s), S.notify(), S.fin(), C.fin()) for s in (0.3, 5.0)]
+    early, late = driven(*stories, name="idle-expiry", load=Load(20, 20))
+    judged = early.judged
+    fell = replace(judged, judgement=replace(judged.judgement, doubt=Doubt.FELL))
+    assert hasty_timer([early, late], 5.0) is early
+    assert hasty_timer([early._replace(judged=fell), late], 5.0) is late
+
+
 def test_a_connection_that_failed_has_no_timeout_to_outlast() -> None:
     waited = play(step("await"), silence(9))
     quick = play(step("await"), silence(0.2), S.notify(), S.fin(), C.fin())

@@ -6,12 +6,14 @@ ARCHITECTURE.md, "What we may not conclude".
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.campaign.test_again import planned
 from tests.judge.playbook import S, play
-from tlsprobe.campaign.collapses import Absences, Collapses, Gone, close_of
+from tlsprobe.campaign.collapses import Absences, Close, Collapses, Gone, close_of
+from tlsprobe.campaign.crashes import Crashes
 from tlsprobe.campaign.judging import judged_run
 from tlsprobe.model.facts import Fact, PathFact, PlanFact, TrialFact
 from tlsprobe.model.judgement import Doubt, Verdict
@@ -75,6 +77,108 @@ def test_what_fell_with_others_tells_nothing_of_its_sequence_and_no_idle_timeout
     assert [one.judgement.doubt for one in answer.trials[1:]] == [Doubt.FELL] * 3
     assert answer.idle is None or answer.idle.timeout_s is None
     assert answer.cells[0].verdict is Verdict.INCONCLUSIVE
+
+
+def settled(*traces: Trace) -> set[int]:
+    seen = Collapses()
+    for place, trace in enumerate(traces):
+        seen.see(close_of(place, "idle-expiry", trace))
+    seen.settle()
+    return set(seen.fallen)
+
+
+DUE = tuple(quiet(3000 + n, CRASH + n * 100 * MS) for n in range(1, 5))
+"""What a timer of three seconds ended, each at its own time."""
+
+
+def test_what_a_reload_ends_shortly_before_its_timer_fell_with_the_others() -> None:
+    """nginx, reloaded each few seconds, was said to have a timeout of 2.2 s, where 3 is true."""
+    assert settled(quiet(1700), quiet(1900), quiet(2600), *DUE) == {0, 1, 2}
+
+
+def test_with_those_one_that_ended_early_may_have_ended_by_itself() -> None:
+    alone = quiet(2600, CRASH - 900 * MS)
+    assert settled(quiet(1700), quiet(1900), quiet(2600), *DUE, alone) == {0, 1, 2, 7}
+    assert not settled(*DUE, alone)
+
+
+def test_where_no_sharp_timer_is_known_the_times_of_those_that_end_together_tell() -> None:
+    fell = [quiet(ms) for ms in (500, 900, 1200, 1500, 1900)]
+    assert settled(*fell, quiet(2500, CRASH + 9 * MS)) == {*range(5)}
+    assert not settled(*fell[:3], quiet(2500, CRASH + 9 * MS))  # an accident may be of so many
+
+
+def test_those_that_ended_with_one_whose_time_was_over_may_have_ended_at_a_tick() -> None:
+    """mosquitto's, which counts from elsewhere for some."""
+    ticked = [quiet(ms) for ms in (500, 900, 1200, 1500, 1900, 2490)]
+    assert not settled(*ticked, quiet(2500, CRASH + 9 * MS))
+
+
+@pytest.mark.parametrize("tick_ms", [1000, 3000])
+def test_a_timer_that_is_looked_at_at_every_tick_is_no_reload(tick_ms: int) -> None:
+    """Three seconds, or up to a tick more."""
+    ends = [CRASH + n * tick_ms * MS for n in range(4)]
+    times = [3000 + tick_ms * part // 4 for part in range(4)]
+    assert not settled(*(quiet(ms, end) for end in ends for ms in times))
+
+
+def died_of(name: str, end_ns: int, *, alerted: bool = False, quiet_ms: int = 20) -> Close:
+    started, said = end_ns - 500 * MS, end_ns - quiet_ms * MS
+    return Close(0, name, None, started, end_ns, 0, alerted, end_ns, said)
+
+
+def waiting(place: int, ms: int, end_ns: int, *, ended: bool = True) -> Close:
+    end = end_ns if ended else None
+    return Close(
+        place, "idle-expiry", None, end_ns - ms * MS, end, ms * MS, False, end_ns, 0, waits=True
+    )
+
+
+def crashes(*closes: Close) -> tuple[list[Gone], set[int]]:
+    found = Crashes()
+    for close in closes:
+        found.see(close)
+    return found.behind(), set(found.fallen)
+
+
+LATER = CRASH + 2_000 * MS
+BESIDE = waiting(1, 9000, LATER + 3_000 * MS, ended=False)
+"""One that the same process did not serve, or that nothing ended."""
+
+
+def test_a_close_that_others_end_with_each_time_is_named_and_they_fell() -> None:
+    """A worker behind a parent that goes on listening: no connection is refused."""
+    first = died_of("upload", CRASH), waiting(2, 900, CRASH)
+    second = died_of("upload", LATER), waiting(3, 300, LATER + MS)
+    named = Gone("upload", times=2, trials=2, of=2)
+    assert crashes(BESIDE, *first, *second) == ([named], {2, 3})
+    assert crashes(BESIDE, *first) == ([], set())  # once may be an accident
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [died_of("upload", CRASH + n * 7_00 * MS) for n in range(3, 6)],  # which ended none
+        [died_of("terminate", CRASH), died_of("terminate", LATER)],  # either may be why
+    ],
+)
+def test_a_close_that_others_end_with_by_chance_is_not_named(others: list[Close]) -> None:
+    first = died_of("upload", CRASH), waiting(2, 900, CRASH)
+    second = died_of("upload", LATER), waiting(3, 300, LATER + MS)
+    assert crashes(BESIDE, *first, *second, *others) == ([], set())
+
+
+@pytest.mark.parametrize("how", [{"alerted": True}, {"quiet_ms": 2000}])
+def test_who_said_goodbye_or_was_left_open_until_a_reload_killed_nobody(how: Any) -> None:
+    first = died_of("upload", CRASH, **how), waiting(2, 900, CRASH)
+    second = died_of("upload", LATER, **how), waiting(3, 300, LATER + MS)
+    assert crashes(BESIDE, *first, *second) == ([], set())
+
+
+def test_a_timer_that_fires_just_then_fell_with_nobody() -> None:
+    first = died_of("upload", CRASH), waiting(2, 8900, CRASH)
+    second = died_of("upload", LATER), waiting(3, 9000, LATER + MS)
+    assert crashes(BESIDE, *first, *second) == ([], set())
 
 
 def refused(at_ns: int) -> Trace:

@@ -104,6 +104,31 @@ def test_a_server_that_dies_behind_the_first_connection_refused_no_version(tmp_p
     assert found.refused == {}
 
 
+def test_a_server_that_is_away_for_the_second_connection_refused_no_version(tmp_path: Path) -> None:
+    """PostgreSQL did, of which a process had crashed: "TLS 1.3 is not in the matrix"."""
+    (tmp_path / "server.pem").write_bytes(self_signed())
+    context = server_context(tmp_path / "server.pem").context
+
+    def serve() -> None:
+        for number in range(3):
+            raw, _ = listener.accept()
+            tls = SSL.Connection(context, raw)
+            tls.set_accept_state()
+            with raw, suppress(SSL.Error):
+                while number != 1 and tls.recv(100):
+                    tls.sendall(b"pong\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        found = looked(int(listener.getsockname()[1]))
+        thread.join()
+    assert set(found.routes) == {TlsVersion.TLS12, TlsVersion.TLS13}
+    assert found.refused == {}
+    assert len(found.checks) == 3
+
+
 @pytest.mark.parametrize("groups", [b"X25519", HYBRID])
 def test_the_rate_binds_the_preflight_too(tmp_path: Path, groups: bytes) -> None:
     with taking(groups, tmp_path) as port:

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tlsprobe.judge.idle import KINDS
 from tlsprobe.model.trace import ALERTS, EventKind, Side, Trace
 
 TOGETHER_NS = 5_000_000
@@ -30,12 +31,28 @@ PART = 3
 APART = 1.5
 """How much longer one of them had been quiet than another, at least: no common timer ended them."""
 
+SHARP, MOST = 0.95, 0.66
+"""A timer is sharp if this share of it is reached by this share of those that it ends alone."""
+
+EARLY = 0.92
+"""Below this share of a sharp timer it was not that timer."""
+
+IDLE = "idle-"
+"""How sequences are called that wait for an idle timer first."""
+
+MANY = 5
+"""So many that no timer ended, of whatever kind, are no accident where no timer is known."""
+
+WIDE = 1.1
+"""How much longer one had been quiet than another where the server is known to end them so."""
+
 
 class Close(NamedTuple):
     """How one of our connections ended, and what it waited for: times in ns, None if it never was.
 
     ``quiet_ns`` is how long nothing had been said before the server ended it, or our wait did;
-    ``alerted``: the server sent an alert.
+    ``alerted``: the server sent an alert. ``until_ns`` is when it was over for either side,
+    ``acted_ns`` when we had done something last before. ``waits``: for an idle timer.
     """
 
     place: int
@@ -45,10 +62,13 @@ class Close(NamedTuple):
     end_ns: int | None
     quiet_ns: int
     alerted: bool
+    until_ns: int = 0
+    acted_ns: int = 0
+    waits: bool = False
 
 
-def close_of(place: int, sequence: str, trace: Trace) -> Close:
-    """What is to be known of a trial, by its place among the trial facts."""
+def close_of(place: int, sequence: str, trace: Trace, *, waits: bool = False) -> Close:
+    """What is to be known of a trial, by its place among the trial facts; ``waits`` as there."""
     drive = trace.drive
     begun, taken = drive.did(EventKind.CONNECT), drive.did(EventKind.CONNECTED)
     refused_ns = begun.time_ns if drive.refused and begun is not None else None
@@ -59,7 +79,19 @@ def close_of(place: int, sequence: str, trace: Trace) -> Close:
     said = (r.time_ns for r in drive.records if r.time_ns < until_ns - TOGETHER_NS)
     quiet_ns = until_ns - max(said, default=taken.time_ns)
     alerted = any(r.side is Side.SERVER and r.kind in ALERTS for r in drive.records)
-    return Close(place, sequence, refused_ns, taken.time_ns, end_ns, quiet_ns, alerted)
+    return Close(
+        *(place, sequence, refused_ns, taken.time_ns, end_ns, quiet_ns, alerted),
+        *(until_ns, _acted_ns(trace, until_ns), waits),
+    )
+
+
+def _acted_ns(trace: Trace, until_ns: int) -> int:
+    """When our side had said something last, or ended its stream, before then."""
+    said = (r.time_ns for r in trace.drive.records if r.side is Side.CLIENT)
+    sent = (s.time_ns for s in trace.segments if s.side is Side.CLIENT and (s.length or s.fin))
+    fin = trace.drive.did(EventKind.FIN_SENT)
+    acts = (*said, *sent, *(() if fin is None else (fin.time_ns,)))
+    return max((act for act in acts if act < until_ns), default=0)
 
 
 def _ended_ns(trace: Trace) -> int | None:
@@ -85,6 +117,8 @@ class Collapses:
         self._ended: list[_Quiet] = []
         self._longest: defaultdict[str, int] = defaultdict(int)
         self._fallen: frozenset[int] | None = frozenset()
+        self._early: frozenset[int] = frozenset()
+        self._settled = 0
 
     def see(self, close: Close) -> None:
         """Take one more connection into account."""
@@ -106,14 +140,89 @@ class Collapses:
                 one for one in self._ended if one.quiet_ns * PART <= self._longest[one.sequence]
             )
             times = [one.end_ns for one in early]
-            fallen: set[int] = set()
+            moments: list[int] = []
             for one in early:
                 first = bisect_left(times, one.end_ns)
                 together = early[first : bisect_right(times, one.end_ns + TOGETHER_NS)]
                 if _is_no_timer(together):
-                    fallen.update(other.place for other in together)
-            self._fallen = frozenset(fallen)
-        return self._fallen
+                    moments.append(one.end_ns)
+            self._fallen = frozenset(self._ended_then(moments))
+        return self._fallen | self._early if self._early else self._fallen
+
+    def settle(self) -> None:
+        """Look for those as well that ended not much before a timer would have.
+
+        That takes all that were seen, so that it is not done for each. Some ended together, of
+        which one had been quiet for a small part of the time of another; or a little before a timer
+        that is sharp otherwise. In a run in which that was seen, others that ended early did so.
+        """
+        if self._settled == len(self._ended):
+            return
+        self._settled = len(self._ended)
+        ended = sorted(one for one in self._ended if one.sequence.startswith(IDLE))
+        solitary = [group[0] for group in _together(ended) if len(group) == 1]
+        longest, due = _longest(ended), _sharp(solitary)
+        too_early = [one for one in ended if one.quiet_ns < EARLY * due.get(_kind_of(one), 0)]
+        groups = [
+            group
+            for group in _together(ended)
+            if len(group) >= FEW
+            and all(one.quiet_ns < EARLY * longest[_kind_of(one)] for one in group)
+        ]
+        apart = any(len(group) >= MANY and _widest(group) >= PART for group in groups)
+        if apart or self.fallen or any(_is_no_timer(group) for group in _together(too_early)):
+            fallen = {one.place for one in too_early}
+            fallen |= {one.place for group in groups if _widest(group) >= WIDE for one in group}
+            self._early = frozenset(fallen)
+
+    def _ended_then(self, moments: list[int]) -> Iterator[int]:
+        """All that ended in these moments, those as well that had waited for long."""
+        for one in self._ended if moments else ():
+            near = bisect_right(moments, one.end_ns + TOGETHER_NS) - 1
+            if near >= 0 and moments[near] >= one.end_ns - TOGETHER_NS:
+                yield one.place
+
+
+def _kind_of(one: _Quiet) -> str:
+    """Which idle timer a sequence waits for, by the sequence that measures it."""
+    return next((kind for kind in KINDS if one.sequence.startswith(kind)), one.sequence)
+
+
+def _longest(ended: list[_Quiet]) -> dict[str, int]:
+    longest: defaultdict[str, int] = defaultdict(int)
+    for one in ended:
+        longest[_kind_of(one)] = max(longest[_kind_of(one)], one.quiet_ns)
+    return longest
+
+
+def _widest(group: list[_Quiet]) -> float:
+    """How often the shortest time of these goes into the longest."""
+    quiet = [one.quiet_ns for one in group]
+    return max(quiet) / min(quiet)
+
+
+def _together(ended: list[_Quiet]) -> list[list[_Quiet]]:
+    """Those that ended at one moment, moment by moment; they are in the order of their ends."""
+    groups: list[list[_Quiet]] = []
+    for one in ended:
+        if groups and one.end_ns - groups[-1][0].end_ns <= TOGETHER_NS:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups
+
+
+def _sharp(solitary: list[_Quiet]) -> dict[str, int]:
+    """Of timers that nearly always fired after the same time, for one alone: that time."""
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for one in solitary:
+        times[_kind_of(one)].append(one.quiet_ns)
+    due: dict[str, int] = {}
+    for kind, quiet in times.items():
+        near = sum(one >= SHARP * max(quiet) for one in quiet)
+        if near >= FEW and near >= MOST * len(quiet):
+            due[kind] = max(quiet)
+    return due
 
 
 def _is_no_timer(together: list[_Quiet]) -> bool:

@@ -201,6 +201,7 @@ class RunInJudgement:
 
     def catch_up(self, facts: Callable[[], Iterable[Fact]]) -> None:
         """Judge every trial about which more is known than when it was judged."""
+        self._learned.settle()
         stale = {
             place
             for place, known in enumerate(self._learned.trials)
@@ -258,8 +259,20 @@ class RunInJudgement:
         return self._learned.absences.behind()
 
     @property
+    def ended_with(self) -> list[Gone]:
+        """The closes that other connections ended with, time and again."""
+        return self._learned.crashes.behind()
+
+    @property
+    def fell(self) -> int:
+        """How many connections the server ended together with others, those of before included."""
+        self._learned.settle()
+        return self._learned.fell
+
+    @property
     def limits_us(self) -> bool:
         """Whether some trials may have met a limit of the server's, and not what they tried."""
+        self._learned.settle()
         return self._learned.limits_us
 
     def _path(self, name: Name) -> bool | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tlsprobe.campaign.collapses import Absences, Collapses, close_of
+from tlsprobe.campaign.crashes import Crashes
 from tlsprobe.campaign.shutting import ShutOuts, is_unheard
 from tlsprobe.catalogue import alert_alone, control_of
 from tlsprobe.judge.digest import Tally, digest_of
@@ -106,7 +107,7 @@ class Learned:
         self._foreign: Counter[str] = Counter()  # by sequence
         self._shut_outs = ShutOuts()
         self._collapses = Collapses()
-        self.absences = Absences()
+        self.absences, self.crashes = Absences(), Crashes()
 
     @property
     def shuts_out(self) -> bool:
@@ -118,9 +119,21 @@ class Learned:
         """Whether some trials may have met a limit of the server's, and not what they tried."""
         return self._shut_outs.were_seen or bool(self._fallen)
 
+    @property
+    def fell(self) -> int:
+        """How many connections the server ended together with others, for whatever reason."""
+        return len(self._fallen)
+
     def place_of(self, trial: Trial) -> int | None:
         """Where a trial stands, of one that was driven once more the last; None before it came."""
         return self._latest.get(trial)
+
+    def settle(self) -> None:
+        """Find what takes all that was learned so far, and is not looked for with each fact."""
+        fallen = self._fallen
+        self._collapses.settle()
+        if self._fallen != fallen:
+            self._timers = None
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -158,9 +171,9 @@ class Learned:
         if name not in self.plans or not self.plans[name].sequence.uploads:
             self._shut_outs.see(drive, max(fact.load.at_start, fact.load.at_end))
         if name not in self.plans or not self.plans[name].sequence.signals:
-            close = close_of(place, trial.sequence, fact.trace)
-            self._collapses.see(close)
-            self.absences.see(close)
+            close = close_of(place, trial.sequence, fact.trace, waits=name in self._waiting)
+            for seeing in (self._collapses, self.absences, self.crashes):
+                seeing.see(close)
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)
@@ -278,7 +291,7 @@ class Learned:
     @property
     def _fallen(self) -> frozenset[int]:
         """The places of quiet connections that a process's death may have ended."""
-        return self._collapses.fallen | self.absences.fallen
+        return self._collapses.fallen | self.absences.fallen | self.crashes.fallen
 
     def _room_for(self, known: KnownTrial) -> int | None:
         """How many connections the server has room for, if a trial had more of ours open."""

@@ -21,13 +21,16 @@ from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
 from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Target, TlsVersion, endpoint, goes_to, is_loopback
-from tlsprobe.model.trace import Drive, RecordKind, Side, Stage
+from tlsprobe.model.trace import ALERTS, Drive, RecordKind, Side, Stage
 from tlsprobe.netns import inside
 from tlsprobe.protocols import Conversations
 from tlsprobe.tls import TlsContext, client_context
 
 CHECK = parse("request; close_notify; fin; drain 200ms", "path check")
 """One whole, orderly connection: the preflight, and the proof that a path is alive."""
+
+TIMES_AGAIN, AGAIN_S = 3, 1.0
+"""How often a version is asked for again that was not taken at first, and seconds before that."""
 
 _HANDSHAKE_FAILURE = 40  # RFC 8446, section 4.1.1
 
@@ -160,8 +163,39 @@ async def _try(
             reached.refused[version] = found
         if found.stage is Stage.CONNECT:
             break  # nothing answers here: the other version would not either
+    reached = await _asked_again(reached, template, pace)
     routes = {v: replace(route, behind=reached.behind) for v, route in reached.routes.items()}
     return replace(reached, routes=routes)
+
+
+async def _asked_again(reached: Reached, template: dict[TlsVersion, Route], pace: Pace) -> Reached:
+    """The same where a version was not taken just then: the server may be starting, or recover.
+
+    A fatal alert in the handshake refuses a version for good, and one that works alone tells that
+    the server works at all.
+    """
+    doubtful = [v for v, found in reached.refused.items() if reached.routes and _may_pass(found)]
+    for version in doubtful:
+        for _ in range(TIMES_AGAIN):
+            await trio.sleep(AGAIN_S)
+            found, way = await _check(template[version], pace)
+            reached = _noted(reached, found, way)
+            if found.worked:
+                del reached.refused[version]
+                reached.routes[version] = replace(template[version], tickets=_tickets(found))
+                break
+            reached.refused[version] = found
+            if not _may_pass(found):
+                break
+    return reached
+
+
+def _may_pass(found: Drive) -> bool:
+    """Whether a server that shook hands went no further, or ended the handshake without a word."""
+    if found.stage is Stage.CONNECT or found.only_late:
+        return False
+    spoke = any(r.side is Side.SERVER and r.kind in ALERTS for r in found.records)
+    return found.stage is not Stage.HANDSHAKE or not spoke
 
 
 class _Way(NamedTuple):

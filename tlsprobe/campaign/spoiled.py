@@ -155,7 +155,8 @@ def hasty_timer(driven: Iterable[Driven], expected_s: float) -> Driven | None:
     """
     timed: defaultdict[tuple[str, str], list[Driven]] = defaultdict(list)
     for one in driven:
-        if one.cell.sequence.name in KINDS and one.idle_s is not None and one.most > 1:
+        fell = one.judged.judgement.doubt is Doubt.FELL  # of which no timer is the reason
+        if one.cell.sequence.name in KINDS and one.idle_s is not None and one.most > 1 and not fell:
             timed[one.cell.sequence.name, one.cell.tls].append(one)
     shortest = {cell: min(trials, key=_idle_s) for cell, trials in timed.items()}
     for cell, trials in timed.items():

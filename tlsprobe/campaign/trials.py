@@ -18,6 +18,7 @@ import trio
 
 from tlsprobe.campaign.again import IDLE_TRIALS, calm, room_unseen, uncrowd
 from tlsprobe.campaign.capturing import Capturing, capturing
+from tlsprobe.campaign.collapses import Gone
 from tlsprobe.campaign.controls import controls_for, vouchers
 from tlsprobe.campaign.driver import Driver, Ended
 from tlsprobe.campaign.judging import CONTROL, RunInJudgement
@@ -132,6 +133,14 @@ SHUNS = (
 )
 """Why there is no answer where a server shuts out whoever opened many connections."""
 
+GONE = "nobody listened any more for a moment, time and again, right behind these closes"
+ENDED_WITH = "other connections ended together with these closes, time and again"
+FELL = (
+    "together with others, however long they had been quiet, as one does that is told to reload, is"
+    " started again or crashes: its idle timeouts may be longer than those that were measured"
+)
+CRASHES = "so does a server of which a process crashes on them"
+
 
 class _Campaign:
     """The state of one target's campaign while it runs."""
@@ -206,11 +215,11 @@ class _Campaign:
             others = [cell for cell in plans if not cell.sequence.signals]
             with self.while_there:
                 await self.all_cells(in_order(others, self.settings.seed))
+                self.learn_limits()
                 most, expected_s = self.driver.limits.most, self.settings.expected_idle
                 await uncrowd(self, others, most, expected_s, is_known=self.serves_one)
                 self.has_room = True
-                if self.judgement.limits_us:
-                    self.judgement.catch_up(self.facts.read)
+                self.learn_limits()
                 await calm(self, others)
                 await self.paths_alone(others)
                 await self.controls()
@@ -230,6 +239,11 @@ class _Campaign:
             if room is not None and not self.has_room:
                 self.note(CrowdedFact(room, ROOM_UNKNOWN))
                 self.warn(ROOM_UNKNOWN)
+
+    def learn_limits(self) -> None:
+        """Have all judged anew where what some trials met is only known by what came later."""
+        if self.judgement.limits_us:
+            self.judgement.catch_up(self.facts.read)
 
     async def leave_in_time(self) -> None:
         """Leave the server when its time is over, whatever it does: its trials may never end.
@@ -517,11 +531,11 @@ class _Campaign:
         for fact in self.watcher.witnessed():
             self.note(fact)
         if gone := self.judgement.gone_behind:
-            closes = ", ".join(f"{o.sequence} (in {o.trials} of {o.of} trials)" for o in gone)
-            self.warn(
-                "nobody listened any more for a moment, time and again, right behind these closes:"
-                f" {closes}; so does a server of which a process crashes on them"
-            )
+            self.warn(f"{GONE}: {_listed(gone)}; {CRASHES}")
+        if ended := self.judgement.ended_with:
+            self.warn(f"{ENDED_WITH}: {_listed(ended)}; {CRASHES}")
+        elif fell := self.judgement.fell:
+            self.warn(f"the server ended {counted(fell, 'connection')} {FELL}")
         if len(self.capture.servers_met) > 1:
             self.warn(by_turns(self.capture.servers_met))
         self.judgement.catch_up(self.facts.read)
@@ -541,6 +555,10 @@ class _Campaign:
             round(trio.current_time() - self.begun, 1),
         )
         return Measured(judged, capture, address, interrupted, notes, self.told, spent)
+
+
+def _listed(closes: Iterable[Gone]) -> str:
+    return ", ".join(f"{one.sequence} (in {one.trials} of {one.of} trials)" for one in closes)
 
 
 def _planned(cell: CellPlan) -> PlannedCell:
