@@ -13,6 +13,8 @@ from tlsprobe.campaign.judging import CONTROL, RunInJudgement
 from tlsprobe.campaign.learned import FIN_VOUCHER, VOUCHER, alone, plan_of
 from tlsprobe.model.facts import Fact, PlanFact, ReachedFact, TrialFact
 from tlsprobe.model.judgement import Result
+from tlsprobe.model.load import Load
+from tlsprobe.model.run import Trial
 from tlsprobe.model.trace import Trace
 
 SILENT = "TLS13-NOTIFY"
@@ -114,3 +116,31 @@ def test_a_connection_tells_by_itself_that_it_never_left_the_machine(
     """A fuzz run has no more: here no proxy ends a connection for its server."""
     told = between(trial("fin-only", 0, play(C.fin(), S.fin())), client, server)
     assert alone(told).near is near
+
+
+def named(number: int, name: str, sequence: str = "terminate", protocol: str = "http1") -> Fact:
+    trace = play(C.goodbye(), S.notify() + S.fin())
+    drive = replace(trace.drive, server_says=name)
+    trace = replace(trace, drive=drive, protocol=protocol)
+    return TrialFact(Trial(sequence, "1.3", number), trace, Load(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("facts", "names"),
+    [
+        ([named(0, "nginx"), named(1, "h2o"), named(2, "nginx")], ("nginx", "h2o")),
+        ([named(0, "nginx"), named(1, "nginx"), named(2, "")], ()),
+        # a proxy's own answer, and what it passes on
+        ([named(0, "nginx"), named(0, "gunicorn", "data-after-close-notify")], ()),
+        # a greeting with the time of the day
+        ([named(0, "220 5:32", protocol="chat"), named(1, "220 5:33", protocol="chat")], ()),
+    ],
+)
+def test_another_server_in_the_midst_of_a_run_is_known_by_its_name(
+    facts: list[Fact], names: tuple[str, ...]
+) -> None:
+    judging = RunInJudgement()
+    judging.learn(PlanFact((planned("terminate"), planned("data-after-close-notify"))))
+    for fact in facts:
+        judging.learn(fact)
+    assert judging.names == names

@@ -264,6 +264,11 @@ class RunInJudgement:
         return self._learned.crashes.behind()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the server called itself, if that changed."""
+        return self._learned.names
+
+    @property
     def fell(self) -> int:
         """How many connections the server ended together with others, those of before included."""
         self._learned.settle()

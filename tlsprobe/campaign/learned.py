@@ -33,6 +33,7 @@ from tlsprobe.model.facts import (
 from tlsprobe.model.far_side import FarFact
 from tlsprobe.model.judgement import Control
 from tlsprobe.model.knowledge import AlertAlone, CellEnds, Digest, Knowledge, Silence, Timer
+from tlsprobe.model.protocols import HTTP
 from tlsprobe.model.run import CellPlan, Crowding, Trial
 from tlsprobe.model.sequence import Group, Sequence
 from tlsprobe.model.target import endpoint
@@ -107,6 +108,7 @@ class Learned:
         self._foreign: Counter[str] = Counter()  # by sequence
         self._shut_outs = ShutOuts()
         self._collapses = Collapses()
+        self._names: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by sequence
         self.absences, self.crashes = Absences(), Crashes()
 
     @property
@@ -127,6 +129,15 @@ class Learned:
     def place_of(self, trial: Trial) -> int | None:
         """Where a trial stands, of one that was driven once more the last; None before it came."""
         return self._latest.get(trial)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the server called itself where the same steps met several names, as they came.
+
+        Other steps may be answered by another program of the same server: a proxy's own errors are.
+        """
+        several = (names for names in self._names.values() if len(names) > 1)
+        return tuple(dict.fromkeys(name for names in several for name in names))
 
     def settle(self) -> None:
         """Find what takes all that was learned so far, and is not looked for with each fact."""
@@ -174,6 +185,8 @@ class Learned:
             close = close_of(place, trial.sequence, fact.trace, waits=name in self._waiting)
             for seeing in (self._collapses, self.absences, self.crashes):
                 seeing.see(close)
+        if drive.server_says and fact.trace.protocol in HTTP:  # greetings of others tell the time
+            self._names[trial.sequence][drive.server_says] = None
         earlier = self._latest.get(trial)
         if earlier is not None:
             self._forget(earlier)

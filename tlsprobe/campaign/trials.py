@@ -128,6 +128,12 @@ def by_turns(servers: Collection[tuple[str, int]]) -> str:
     return f"the connections went to {names} by turns: what is said may hold for one of them alone"
 
 
+def other_servers(names: Collection[str]) -> str:
+    """What is not known where another server answered in the midst of a run."""
+    told = ", then ".join(names)
+    return f"the server called itself {told}: what is said may hold for one of them alone"
+
+
 SHUNS = (
     "from some time on the server ended each connection before it began, as one that bans us does"
 )
@@ -538,6 +544,8 @@ class _Campaign:
             self.warn(f"the server ended {counted(fell, 'connection')} {FELL}")
         if len(self.capture.servers_met) > 1:
             self.warn(by_turns(self.capture.servers_met))
+        if names := self.judgement.names:
+            self.warn(other_servers(names))
         self.judgement.catch_up(self.facts.read)
         measured = self.answer(interrupted)
         self.note(EndFact(measured.capture, interrupted, measured.notes))
