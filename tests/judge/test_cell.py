@@ -341,6 +341,7 @@ def test_durations_are_of_the_trials_that_had_them() -> None:
     [
         pytest.param((CLEAN, RESET, CLEAN), 1, id="a reset"),
         pytest.param((AFTER_FIN, RESET), 1, id="a reset before the FIN rather than after"),
+        pytest.param((AFTER_FIN, BARE_FIN), 1, id="what it fails for rather than a reset"),
         pytest.param((CLEAN_SLOWLY, CLEAN, CLEAN), 1, id="else the commonest"),
         pytest.param((CLEAN, CLEAN), 0, id="of equals the first"),
     ],

@@ -395,12 +395,17 @@ def _timing(reached: list[Judgement]) -> dict[str, Spread]:
 
 
 def _shown(judged: tuple[JudgedTrial, ...]) -> JudgedTrial | None:
-    """The trial that shows the cell best: one with a reset, or else of the commonest signature."""
+    """The trial that shows the cell best.
+
+    What the cell is warned of or fails for, if that can be seen; a reset, or else the commonest
+    signature.
+    """
     told = [trial for trial in judged if trial.ladder]
     common = Counter(trial.judgement.signature for trial in judged)
 
-    def telling(trial: JudgedTrial) -> tuple[int, int]:
-        return _interest(trial.judgement), common[trial.judgement.signature]
+    def telling(trial: JudgedTrial) -> tuple[int, int, int]:
+        judgement = trial.judgement
+        return _worst(judgement), _interest(judgement), common[judgement.signature]
 
     return max(told, key=telling, default=None)
 
@@ -419,6 +424,16 @@ def _shown_first(shown: JudgedTrial | None, reached: list[Judgement]) -> list[Ju
 
 def _interest(judgement: Judgement) -> int:
     return sum(2 if reset.before_fin else 1 for reset in judgement.resets[:1])
+
+
+def _worst(judgement: Judgement) -> int:
+    """How bad the worst is that the rules say of a trial which tells something."""
+    if judgement.doubt is not None:
+        return 0
+    return max((_GRAVE.get(result.result, 0) for result in judgement.results), default=0)
+
+
+_GRAVE = {Result.WARN: 1, Result.FAIL: 2}
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

@@ -362,11 +362,12 @@ INTEROP_RULES = (
         "After this close, the next connection through the same path works.",
         lambda _: None,  # decided over a whole cell, by a connection of its own
         remedy=Remedy(
-            "Everybody behind the same forwarder loses the connection.",
+            "Everybody behind the same forwarder, or all clients if the server died of it.",
             (
                 Advice(
                     Party.ANYBODY,
-                    "Restart the forwarder automatically, or avoid the close that kills it.",
+                    "Restart the forwarder, or the server, automatically, or avoid the close that"
+                    " kills it.",
                 ),
             ),
         ),
