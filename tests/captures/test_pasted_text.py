@@ -209,3 +209,14 @@ def test_what_a_load_balancer_prints_of_its_rst_is_kept() -> None:
     assert [packet.payload for packet in found if packet.payload] == [why.encode()]
     assert found[3].payload
     assert facts(found[:4]) == EXPECTED
+
+
+def test_options_that_are_cut_off_at_the_end_tell_nothing_new() -> None:
+    reading, found = read("\n".join(PLAIN).removesuffix(" ecr 2518407610], length 0"))
+    assert (reading.skipped, facts(found)) == (0, EXPECTED)
+
+
+def test_what_stands_before_the_first_time_is_not_hours_older() -> None:
+    rest = PLAIN[0].partition(" IP ")[2]
+    found = read("\n".join([rest.join(["IP ", ""]), *PLAIN[1:]]))[1]
+    assert found[0].time_ns == found[1].time_ns

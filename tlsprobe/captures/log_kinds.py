@@ -171,8 +171,9 @@ LOG_KINDS = (
     ),
     log_kind(
         "HAProxy",
-        ("/",),
-        r" (?:[SC][DHCRQL](?:[-A-Z]{2})?) \d{1,9}/\d{1,9}/\d{1,9}/\d{1,9}/\+?\d{1,9} ",
+        ("/", "termination_state"),
+        r" (?:[SC][DHCRQL](?:[-A-Z]{2})?) \d{1,9}/\d{1,9}/\d{1,9}/\d{1,9}/\+?\d{1,9} "
+        r"|\btermination_state\W{1,8}[SC][DHCRQL](?:[-A-Z]{2})?\b",
         "the first of the four flags tells who ended it (S: the server, C: the client), the second"
         " when (D: in the data, H: before the headers, C: while connecting)",
         "whether it was an RST or a FIN",
@@ -489,8 +490,9 @@ LOG_KINDS = (
     ),
     log_kind(
         "TLS alert in a log",
-        ("alert",),
-        r"[<>]{3} \S{3,8} ?1\.\d, Alert \[length|\b(?:sen[dt]|sending|received|got) (?:a )?"
+        ("alert", "remote error: tls: "),
+        r"\bremote error: tls: |\b(?:sslv3|tlsv1(?:\.\d)?) alert \w|\balert (?:read|write):"
+        r"|[<>]{3} \S{3,8} ?1\.\d, Alert \[length|\b(?:sen[dt]|sending|received|got) (?:a )?"
         r"(?:fatal |TLS )?alert\b|\bfatal alert:|\bSSL alert number \d",
         "an alert, which tells why its sender ends; behind a fatal one comes a FIN, or an RST",
         "whether an RST came, nor who sent it",

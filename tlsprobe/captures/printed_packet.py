@@ -62,7 +62,7 @@ _OLD = re.compile(
 )
 _RST_CAUSE = re.compile(r"[^\n]{0,400}?\brst_cause=[\"']([^\"'\n]{1,200})[\"']")
 """What F5's tcpdump prints behind an RST that its machine sent: why it did."""
-_REST = re.compile(r"[\s.,\u2026\[\]\"']*(?:\n|$)")
+_REST = re.compile(r"[\s.,\u2026\[\]\"']*(?:\n|$)|,\s{0,3}options? \[[^\]\n]{0,400}(?:\n|$)")
 _QUIET = re.compile(r"tcp\s+\d+")
 _CLOCK = re.compile(
     r"(?P<date>(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[ T]{1,2})?"

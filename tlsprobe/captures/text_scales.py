@@ -172,6 +172,7 @@ class Learned:
         self._relative: set[tuple[_Pair, int]] = set()
         self._clocks: dict[str | None, int] = {}
         self._first_ns: int | None = None
+        self.began_ns = 0
         self._before_ns = 0
         self._decreases = 0
         self.differences = False
@@ -180,6 +181,8 @@ class Learned:
     def saw(self, packet: Printed) -> None:
         """One packet, in the order of the text."""
         self._clocks[packet.clock] = self._clocks.get(packet.clock, 0) + 1
+        if packet.clock is not None and len(self._clocks) - (None in self._clocks) == 1:
+            self.began_ns = self.began_ns or packet.time_ns
         if packet.clock in {"day", "start"}:
             self._saw_time(packet.time_ns)
         pair = _pair(packet)
@@ -247,7 +250,7 @@ class Learned:
 def place(printed: Iterable[Printed], learned: Learned) -> Iterator[Packet]:
     """The packets with numbers and times that compare, as far as the text allows."""
     tracker = _Tracker()
-    clock = _Clock(learned.differences)
+    clock = _Clock(learned.differences, learned.began_ns)
     copies = Copies()
     devices: dict[str, int] = {}
     for one in printed:
@@ -285,14 +288,14 @@ def place(printed: Iterable[Printed], learned: Learned) -> Iterator[Packet]:
 class _Clock:
     """Times that go on after midnight, and sums where only differences were printed."""
 
-    def __init__(self, differences: bool) -> None:
+    def __init__(self, differences: bool, began_ns: int) -> None:
         self._differences = differences
         self._days_ns = 0
         self._before_ns = 0
-        self._latest_ns = 0
+        self._latest_ns = 0 if differences else began_ns
 
     def time(self, packet: Printed) -> int:
-        """Nanoseconds; a packet without a time has that of the one before."""
+        """Nanoseconds; a packet without a time has that of the one before, or of the first."""
         if packet.clock is None:
             return self._latest_ns
         if packet.clock in {"day", "start"} and self._differences:
