@@ -118,15 +118,46 @@ def closing(size: int, *, answered: bool = True) -> Talk:
     ("talk", "provoked", "harm"),
     [
         (closing(34), Provoked.LATE, Harm.UNCLEAR),
-        (closing(900), Provoked.DATA, Harm.LOST),
+        (closing(900), Provoked.LATE, Harm.UNCLEAR),
         (closing(34, answered=False), Provoked.DATA, Harm.LOST),
     ],
     ids=["a little", "more", "the answer"],
 )
-def test_a_little_behind_the_end_of_tls_may_be_a_farewell(
+def test_what_comes_behind_the_end_of_tls_may_be_a_farewell(
     talk: Talk, provoked: Provoked, harm: Harm
 ) -> None:
     """HTTP/2's servers answer a close_notify with GOAWAY: it was a lost response."""
     told = only(flow_of(talk))
     assert (told.reset.cause, told.reset.provoked) == (Cause.DATA_AFTER_CLOSE, provoked)
     assert told.harm is harm
+
+
+@pytest.mark.parametrize(
+    ("talk", "provoked", "harm"),
+    [
+        (tls13().c(PSH | ACK, sealed(30) + ALERT_13).s(RST | ACK), Provoked.LATE, Harm.ERROR),
+        (
+            tls13().c(PSH | ACK, sealed(30)).c(PSH | ACK, ALERT_13).s(RST | ACK),
+            Provoked.LATE,
+            Harm.ERROR,
+        ),
+        (
+            tls13().c(PSH | ACK, sealed(30)).s().c(PSH | ACK, ALERT_13).s(RST | ACK),
+            Provoked.DATA,
+            Harm.LOST,
+        ),
+        (tls13().c(PSH | ACK, sealed(30)).s(RST | ACK), Provoked.DATA, Harm.LOST),
+        (
+            tls13().s(FIN | ACK).c(PSH | ACK, sealed(30) + ALERT_13).bare_rst(),
+            Provoked.LATE,
+            Harm.UNCLEAR,
+        ),
+    ],
+    ids=["at once", "in the same flight", "after a while", "alone", "at a closed socket"],
+)
+def test_who_ends_tls_right_behind_his_data_may_wait_for_nothing(
+    talk: Talk, provoked: Provoked, harm: Harm
+) -> None:
+    """HTTP/2's clients say GOAWAY in front of a close_notify: its answer was lost."""
+    told = only(flow_of(talk))
+    assert (told.reset.provoked, told.harm) == (provoked, harm)

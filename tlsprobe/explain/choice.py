@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,18 +34,36 @@ MOST_KNOWN = 50_000
 """Of so many connections of a text it is remembered where they stand."""
 
 
+class Asking(NamedTuple):
+    """A SYN that nobody answered where it went; an answer would acknowledge ``number``."""
+
+    client: Endpoint
+    number: int
+    server: Endpoint
+
+
 class Others:
     """What is remembered of connections that are not kept themselves."""
 
     def __init__(self) -> None:
         self.nat_entries: list[NatEntry] = []
         self.peers: Counter[Endpoint] = Counter()
+        self.askings: list[Asking] = []
 
     def note(self, connection: Connection) -> None:
         """One more connection."""
         if len(self.nat_entries) < MOST_KNOWN:
             self.peers.update(connection.ends)
             self.nat_entries += self.nat_entries_of(connection)
+            self.askings += self.askings_of(connection)
+
+    @staticmethod
+    def askings_of(connection: Connection) -> Iterable[Asking]:
+        """Whom it asked for a connection, if nobody answered."""
+        way = connection.opener
+        number = None if way is None else connection.number(way, 0)
+        if way is not None and number is not None and not connection.streams[1 - way].spoke:
+            yield Asking(connection.ends[way], number, connection.ends[1 - way])
 
     @staticmethod
     def nat_entries_of(connection: Connection) -> Iterable[NatEntry]:
@@ -82,6 +100,18 @@ class Choice:
             if other is not None and (entry := _nat_entry(half, other)) is not None:
                 yield entry
         yield from self.others.nat_entries
+
+    def asked(self) -> Mapping[tuple[Endpoint, int], Endpoint]:
+        """Whom a client asked in vain, by its end and the number that an answer acknowledges."""
+        asked = {(one.client, one.number): one.server for one in self.others.askings}
+        for half in self.summary.halves.values():
+            if not half.flags & _SYN or (half.other and half.other.flags & _SYN):
+                continue
+            src, dst = endpoints(half.key)
+            for mark in half.marks:
+                if mark.flags & (_SYN | _ACK) == _SYN:
+                    asked.setdefault((src, (mark.seq + 1) % (1 << 32)), dst)
+        return asked
 
     def peers(self) -> Counter[Endpoint]:
         """With how many others each endpoint talks."""

@@ -41,6 +41,11 @@ MOST_FLOWS = 10_000
 MOST_KINDS = 1_000
 """So many kinds of resets are told apart among those that are only counted."""
 
+_EPHEMERAL = 32768
+"""From here on most clients have their ports."""
+_SEVERAL = 3
+"""So many endpoints talk with a server; an address that is translated makes two of one."""
+
 MOST_RESETS = 20
 """So many RSTs of one connection are told: behind the first few come echoes."""
 
@@ -101,6 +106,7 @@ class Explainer:
         self._tallies: dict[object, Tally] = {}
         self._nat_index: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
+        self._asked: Mapping[tuple[Endpoint, int], Endpoint] | None = None
 
     def goes_on(self, choice: Choice) -> None:
         """What there is besides has changed: from now on this is it, and as many may be looked at.
@@ -108,7 +114,7 @@ class Explainer:
         Of ``choice`` the counts do not matter any more.
         """
         self._choice = choice
-        self._nat_index = self._peers = None
+        self._nat_index = self._peers = self._asked = None
         self._looked = 0
 
     def take(self, connection: Connection) -> None:
@@ -184,8 +190,10 @@ class Explainer:
         seen = self._see(connection)
         kernel = self._kernel(seen.trace)
         rewritten, near = self._rewritten(seen), _is_on_one_host(connection)
-        knowledge = Knowledge(rewritten=rewritten, kernel=kernel, near=near)
-        resets = with_provocation(seen.trace, resets_of(seen.trace, knowledge))
+        elsewhere = self._asked_elsewhere(seen)
+        knowledge = Knowledge(rewritten=rewritten, kernel=kernel, near=near, elsewhere=elsewhere)
+        found = resets_of(seen.trace, knowledge)
+        resets = with_provocation(seen.trace, found, is_asked_elsewhere=elsewhere is not None)
         window = self._choice.window
         if not any(takes_reset(self._wanted, window, reset) for reset in resets):
             self.passed += 1
@@ -265,9 +273,24 @@ class Explainer:
         if self._peers is None:
             self._peers = self._choice.peers()
         first, second = (self._peers[end] for end in connection.ends)
-        if first != second:
+        ports = [port for _, port in connection.ends]
+        is_told = min(ports) < _EPHEMERAL <= max(ports)
+        if first != second and not (is_told and max(first, second) < _SEVERAL):
             return int(first > second), "it talks with more endpoints"
         return int(connection.ends[0][1] < connection.ends[1][1]), "its port is the lower one"
+
+    def _asked_elsewhere(self, seen: _Seen) -> str | None:
+        """Whom the client had asked in vain, if a SYN-ACK of this one answers that very SYN."""
+        way = seen.way
+        if not any(s.syn and s.side is Side.SERVER for s in seen.trace.segments):
+            return None
+        number = seen.connection.number(way, 0)
+        if number is None:
+            return None
+        if self._asked is None:
+            self._asked = self._choice.asked()
+        asked = self._asked.get((seen.connection.ends[way], number))
+        return None if asked is None or asked == seen.connection.ends[1 - way] else text(asked)
 
     def _rewritten(self, seen: _Seen) -> Rewritten | None:
         """Whose connection this one goes on with, if it never shook hands itself."""

@@ -33,8 +33,12 @@ _LOSES_DATA = frozenset({
 })  # fmt: skip
 """Who, for which cause, loses what the peer had sent, if that was data."""
 
-_MAY_MISS_IT = (Cause.DATA_AFTER_CLOSE, Side.CLIENT)
-"""Whose last bytes of the peer may have been wanted, or not."""
+_MAY_MISS_IT = frozenset({
+    (Cause.DATA_AFTER_CLOSE, Side.CLIENT),
+    (Cause.DATA_AFTER_CLOSE, Side.SERVER),
+    (Cause.UNREAD_AFTER_FIN, Side.SERVER),
+})  # fmt: skip
+"""Where the last bytes of the peer may have been wanted, or not, and nothing else is lost."""
 
 _NO_CONNECTION = frozenset({Provoked.SYN, Provoked.BEHIND_RESET})
 """What reached a sender without the connection when there was none yet, or none any more."""
@@ -44,10 +48,12 @@ def harm_of(reset: Reset) -> Harm:
     """The worst that it does."""
     if not reset.heeded:
         return Harm.NOBODY  # its receiver went on
-    if reset.provoked is Provoked.LATE and (reset.cause, reset.side) == _MAY_MISS_IT:
+    if reset.provoked is Provoked.LATE and (reset.cause, reset.side) in _MAY_MISS_IT:
         return Harm.UNCLEAR
     if reset.provoked is Provoked.DATA and (reset.cause, reset.side) in _LOSES_DATA:
         return Harm.LOST
-    if reset.cause is Cause.NO_STATE and reset.provoked in _NO_CONNECTION:
+    if reset.provoked is Provoked.BEHIND_RESET or (
+        reset.cause is Cause.NO_STATE and reset.provoked in _NO_CONNECTION
+    ):
         return Harm.NOBODY
     return _HARM[reset.cause]

@@ -29,21 +29,33 @@ _KINDS = {
 _WORST_FIRST = tuple(dict.fromkeys(_KINDS.values()))
 
 
-def with_provocation(trace: Trace, resets: tuple[Reset, ...]) -> tuple[Reset, ...]:
-    """The resets, each with what drew it."""
+def with_provocation(
+    trace: Trace, resets: tuple[Reset, ...], *, is_asked_elsewhere: bool = False
+) -> tuple[Reset, ...]:
+    """The resets, each with what drew it.
+
+    ``is_asked_elsewhere``: the client asks another address for this very connection.
+    """
     if not resets:
         return resets
     by_number = {segment.number: segment for segment in trace.segments}
+    own_ends = {r.side: r.packet for r in reversed(resets) if not r.odd}
     unheeded = unheeded_ends(trace)
-    return tuple(
+    told = tuple(
         replace(
             reset,
-            provoked=_provoked(trace, reset, by_number),
+            provoked=_provoked(trace, reset, by_number, own_ends.get(reset.side.peer)),
             after_idle=_after_idle(trace, reset),
             heeded=reset.packet not in unheeded or _may_have_ended(trace, by_number[reset.packet]),
         )
         for reset in resets
     )
+    return tuple(map(_still_wanted, told)) if is_asked_elsewhere else told
+
+
+def _still_wanted(reset: Reset) -> Reset:
+    met_answer = reset.provoked is Provoked.SYN and reset.side is Side.CLIENT
+    return replace(reset, provoked=Provoked.WANTED_SYN) if met_answer else reset
 
 
 def _may_have_ended(trace: Trace, rst: Segment) -> bool:
@@ -56,18 +68,32 @@ def _may_have_ended(trace: Trace, rst: Segment) -> bool:
 _UNREAD = frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN})
 
 
-def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Provoked | None:
-    """What the triggering segment carried, or what was left unread: what is missed most of it."""
+def _provoked(
+    trace: Trace, reset: Reset, by_number: dict[int, Segment], peers_end: int | None
+) -> Provoked | None:
+    """What the triggering segment carried, or what was left unread: what is missed most of it.
+
+    ``peers_end`` is the first RST that its receiver had sent itself, by all that is seen of it.
+    """
     trigger = by_number.get(reset.trigger or 0)
+    if peers_end is not None and reset.packet > peers_end and reset.cause is Cause.MIDDLEBOX:
+        return Provoked.BEHIND_RESET
     if trigger is None:
         return None
     if trigger.syn:
         later = (s for s in trace.segments if s.number > reset.packet)
         return Provoked.WANTED_SYN if syn_again(trigger, later) else Provoked.SYN
-    if any(s.rst and s.side is trigger.side and s.number < trigger.number for s in trace.segments):
+    if peers_end is not None and peers_end < trigger.number:
         return Provoked.BEHIND_RESET
     if not trigger.length:
         return Provoked.FIN if trigger.fin else Provoked.ACK
+    return _by_records(trace, reset, trigger, by_number)
+
+
+def _by_records(
+    trace: Trace, reset: Reset, trigger: Segment, by_number: dict[int, Segment]
+) -> Provoked:
+    """What the worst of its bytes was."""
     since = trigger.start
     if reset.cause in _UNREAD:
         since = _read_to(trace, by_number[reset.packet])
@@ -77,14 +103,15 @@ def _provoked(trace: Trace, reset: Reset, by_number: dict[int, Segment]) -> Prov
     worst = next((kind for kind in _WORST_FIRST if kind in found), Provoked.DATA)
     if _is_behind_end(worst, theirs, inside):
         return Provoked.BEHIND_END
-    return _data_that_came_late(trace, reset, trigger) if worst is Provoked.DATA else worst
+    return _as_wanted(trace, reset, trigger, inside) if worst is Provoked.DATA else worst
 
 
-def _data_that_came_late(trace: Trace, reset: Reset, trigger: Segment) -> Provoked:
-    """What a server's data is to a client that may want no more."""
+def _as_wanted(trace: Trace, reset: Reset, trigger: Segment, inside: list[Record]) -> Provoked:
+    """What data is that perhaps nobody misses."""
     if _answers_a_goodbye(trace, reset, trigger):
         return Provoked.GOODBYE
-    return Provoked.LATE if _is_late(trace, reset, trigger) else Provoked.DATA
+    is_late = _is_late(trace, reset, trigger) or _is_last_word(trace, reset, inside)
+    return Provoked.LATE if is_late else Provoked.DATA
 
 
 def _answers_a_goodbye(trace: Trace, reset: Reset, trigger: Segment) -> bool:
@@ -98,12 +125,8 @@ def _answers_a_goodbye(trace: Trace, reset: Reset, trigger: Segment) -> bool:
     return bool(own) and own[-1].kind is RecordKind.GOODBYE and own[-1].end <= (trigger.ack or 0)
 
 
-_LITTLE_BYTES = 100
-"""HTTP/2's GOAWAY takes 39 to 46 in its record, and a response hardly less than this."""
-
-
 def _is_late(trace: Trace, reset: Reset, trigger: Segment) -> bool:
-    """Whether it is a little data for a client that had its answers and had ended TLS.
+    """Whether it is data for a client that had some of its answers and had ended TLS.
 
     In a capture, that is: of our own connections the diary knows what a response is.
     """
@@ -112,12 +135,33 @@ def _is_late(trace: Trace, reset: Reset, trigger: Segment) -> bool:
     if not of_client or trace.drive.events or not own:
         return False
     notice, asked = own[-1], [r for r in own if r.kind is RecordKind.DATA]
-    ended = notice.kind is RecordKind.CLOSE_NOTIFY and notice.end <= (trigger.ack or 0)
-    said = [r for r in trace.drive.records if r.side is Side.SERVER and r.kind is RecordKind.DATA]
-    more = sum(r.end - r.start for r in said if r.end > trigger.start)
-    if not ended or not asked or more > _LITTLE_BYTES:
+    if notice.kind is not RecordKind.CLOSE_NOTIFY or notice.end > (trigger.ack or 0) or not asked:
         return False
+    said = [r for r in trace.drive.records if r.side is Side.SERVER and r.kind is RecordKind.DATA]
     return any(asked[-1].time_ns < r.time_ns <= notice.time_ns for r in said)
+
+
+def _is_last_word(trace: Trace, reset: Reset, inside: list[Record]) -> bool:
+    """Whether a client had ended TLS behind this data before anything could answer it.
+
+    Who does so mostly waits for nothing: it said a farewell. In a capture, that is.
+    """
+    if reset.side is not Side.SERVER or trace.drive.events:
+        return False
+    own = [r for r in trace.drive.records if r.side is Side.CLIENT]
+    notice = own[-1] if own else None
+    if notice is None or notice.kind is not RecordKind.CLOSE_NOTIFY:
+        return False
+    data = [r for r in inside if r.kind is RecordKind.DATA]
+    before = [r for r in own if r.end <= notice.start]
+    if not data or len(data) > 1 or before[-1:] != data:
+        return False
+    bringing = (s for s in trace.segments if s.side is Side.CLIENT and s.length)
+    sent = next((s for s in bringing if s.start < notice.end <= s.end), None)
+    told = (s for s in trace.segments if s.side is Side.SERVER and s.ack is not None)
+    return sent is not None and not any(
+        (s.ack or 0) > data[0].start for s in told if s.number < sent.number
+    )
 
 
 def _read_to(trace: Trace, rst: Segment) -> int:

@@ -52,6 +52,8 @@ def remedy_of(situation: Situation) -> Remedy:
     """Whom such a reset hurts, and what helps."""
     if not situation.heeded:
         return _MISSED_SYN if _met_a_syn(situation) else _UNHEEDED
+    if situation.provoked is Provoked.BEHIND_RESET:
+        return _BEHIND_RESET
     choose = _ROWS.get((situation.cause, situation.side))
     chosen = None if choose is None else choose(situation)
     remedy = chosen or situation.cause.remedy(situation.side)
@@ -133,7 +135,7 @@ _ANSWERED_ELSEWHERE = Remedy(
 )
 
 _BEHIND_RESET = Remedy(
-    "Nobody: the side that drew it had reset the connection itself before.",
+    "Nobody: the side that it reached had reset the connection itself before.",
     (
         Advice(
             Party.ANYBODY,
@@ -141,6 +143,11 @@ _BEHIND_RESET = Remedy(
             " look what else sends from those ports, such as a scanner.",
         ),
     ),
+)
+
+_LAST_WORD = (
+    "Unclear: the client ended TLS right behind what it said last, so that this may have been a"
+    " farewell, which asks for nothing; a request would be lost."
 )
 
 _NOTHING_BEHIND = Advice(
@@ -206,6 +213,8 @@ def _data_after_close(situation: Situation) -> Remedy | None:
     if situation.provoked is Provoked.DATA:
         advice = (*_against_lost_requests(situation), _lingering(situation))
         return Remedy(_never_done(situation), advice)
+    if situation.provoked is Provoked.LATE:
+        return Remedy(_LAST_WORD, (_lingering(situation),))
     if situation.overtook:
         return Remedy(_OVERTOOK, (_lingering(situation), _METRICS))
     if situation.provoked is Provoked.CLOSE_NOTIFY:
@@ -224,6 +233,8 @@ def _unread_after_fin(situation: Situation) -> Remedy | None:
     if situation.provoked is Provoked.DATA:
         advice = (*_against_lost_requests(situation), _lingering(situation))
         return Remedy(_never_done(situation), advice)
+    if situation.provoked is Provoked.LATE:
+        return Remedy(_LAST_WORD, (_lingering(situation),))
     hurts = "No reader, for EOF came first; firewalls and reset metrics count it."
     hurts = _OVERTOOK if situation.overtook else hurts
     return Remedy(hurts, (_lingering(situation), _METRICS))
@@ -234,6 +245,9 @@ def _unread_at_close(situation: Situation) -> Remedy | None:
         case Provoked.DATA:
             hurts = f"{_lost_request(situation)} And {_IN_BETWEEN}."
             advice = (*_against_lost_requests(situation), _read_first(situation), _FORWARDER)
+        case Provoked.LATE:
+            hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}. {_LAST_WORD}"
+            advice = (_read_first(situation), _FORWARDER)
         case Provoked.BEHIND_END:
             hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}."
             advice = (_NOTHING_BEHIND, _read_first(situation), _FORWARDER)
@@ -282,12 +296,13 @@ def _no_state(situation: Situation) -> Remedy | None:
         return Remedy("Nobody: no connection had come about.", (_WHO_CONNECTS,))
     if situation.provoked is Provoked.WANTED_SYN:
         return _ANSWERED_ELSEWHERE
-    if situation.provoked is Provoked.BEHIND_RESET:
-        return _BEHIND_RESET
     if situation.provoked is not Provoked.DATA:
         return None
     general = situation.cause.remedy(situation.side)
-    hurts = f"{general.hurts} {_lost_request(situation)}"
+    lost = _lost_request(situation)
+    if situation.side is Side.CLIENT:
+        lost = "What the server had sent is lost to the client, if it still wanted it."
+    hurts = f"{general.hurts} {lost}"
     return Remedy(hurts, general.advice)
 
 
@@ -333,8 +348,8 @@ def _clients_data_after_close(situation: Situation) -> Remedy | None:
         return Remedy(hurts, advice)
     if situation.provoked is Provoked.LATE:
         hurts = (
-            "Unclear: the client had its answers and had ended TLS when a little more came, a"
-            " farewell (GOAWAY) or the end of a response, which is lost to it."
+            "Unclear: the client had answers and had ended TLS when more came, a farewell (GOAWAY)"
+            " or the rest of a response, which is lost to it."
         )
         return Remedy(hurts, (Advice(Party.CLIENT, "read the whole response before it closes."),))
     what = _LATE_WORDS.get(situation.provoked, "what the server sent last")

@@ -305,7 +305,13 @@ class Cause(StrEnum):
             ),
             alike=(
                 *("unread-data-at-close", "unread-data-after-fin", "no-connection-state"),
-                *("closed-already", "data-after-close", "refused", "middlebox"),
+                *(
+                    "closed-already",
+                    "data-after-close",
+                    "refused",
+                    "keepalive-timeout",
+                    "middlebox",
+                ),
             ),
         ),
     )

@@ -133,8 +133,9 @@ class Provoked(StrEnum):
 
     BEHIND_END is data that was sent after its sender's own close_notify or goodbye: nobody is to
     act on it, and nobody misses it. BEHIND_RESET is what came after an RST of the same side.
-    WANTED_SYN is the answer to a SYN whose sender reset it and sends its SYN again. LATE is little
-    data for a client that had its answers and had ended TLS: a farewell, or the rest of a response.
+    WANTED_SYN is the answer to a SYN whose sender reset it and sends its SYN again. LATE is
+    data that perhaps nobody misses: for a client that had answers and had ended TLS, a farewell or
+    the rest of a response; of a client that ended TLS right behind it, a farewell or a request.
     """
 
     DATA = "data"

@@ -183,7 +183,8 @@ class Knowledge:
     how many it has room for. ``gone_ns`` is there if the server died while this trial went on, or
     before it: when it took its last connection. ``shut_out``: the server said nothing on
     this connection, at a time when it did not serve others that it serves as a rule. ``fell``: the
-    server ended it together with others that had been quiet for other times. ``kernel`` is
+    server ended it together with others that had been quiet for other times. ``elsewhere``
+    is whom the client had asked, where the answer came from another address. ``kernel`` is
     what the kernel that sent them says of RSTs, by their packets' numbers.
     """
 
@@ -194,6 +195,7 @@ class Knowledge:
     aborts_after: bool = False
     load: Load | None = None
     rewritten: Rewritten | None = None
+    elsewhere: str | None = None
     waits_idle: bool = False
     timers: tuple[Timer, ...] = ()
     took_ns: int = 0

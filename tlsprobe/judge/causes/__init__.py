@@ -40,7 +40,7 @@ def resets_of(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> tuple[Reset
     resets: list[Reset] = []
     for index, segment in enumerate(trace.segments):
         if segment.rst:
-            context = context_of(trace, index, resets, knowledge.rewritten)
+            context = context_of(trace, index, resets, knowledge)
             resets.append(_reset(context, knowledge))
     return tuple(resets)
 

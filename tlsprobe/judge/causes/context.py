@@ -8,7 +8,7 @@ from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, notifies, read_to
 from tlsprobe.judge.causes.trigger import prompt_ns, trigger_of
 from tlsprobe.judge.path import forged, is_exact
 from tlsprobe.model.judgement import Reset
-from tlsprobe.model.knowledge import Rewritten
+from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge, Rewritten
 from tlsprobe.model.trace import (
     ALERTS,
     Coverage,
@@ -63,6 +63,7 @@ class ResetContext:
     coverage: Coverage = Coverage.WHOLE
     asked_to: int = 0
     rewritten: Rewritten | None = None
+    elsewhere: str | None = None
     forged: bool = False
     unasked: bool = False
     ended_by_path: Segment | None = None
@@ -190,7 +191,7 @@ class ResetContext:
 
 
 def context_of(
-    trace: Trace, index: int, earlier: list[Reset], rewritten: Rewritten | None = None
+    trace: Trace, index: int, earlier: list[Reset], knowledge: Knowledge = NOTHING_KNOWN
 ) -> ResetContext:
     """The context of the RST that is the trace's segment ``index``; ``earlier`` went before it."""
     rst = trace.segments[index]
@@ -217,7 +218,8 @@ def context_of(
         drive=trace.drive,
         coverage=trace.coverage,
         asked_to=_asked_to(trace.drive),
-        rewritten=rewritten,
+        rewritten=knowledge.rewritten,
+        elsewhere=knowledge.elsewhere,
         forged=forged(trace.drive, rst) is not None,
         ended_by_path=next(
             (s for s in theirs if s.flags & _RST and is_exact(trace.drive, s)), None

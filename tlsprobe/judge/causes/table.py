@@ -86,7 +86,8 @@ def _half_open(context: ResetContext) -> Diagnosis | None:
     again = syn_again(trigger, context.later)
     said = wording.half_open(context, trigger, again)
     evidence = wording.passive_rst(context), said
-    left = (Cause.DELIBERATE,) if again is None else (Cause.MIDDLEBOX,)
+    wanted = again is not None or context.elsewhere is not None
+    left = (Cause.MIDDLEBOX,) if wanted else (Cause.DELIBERATE,)
     return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, evidence, left)
 
 
@@ -279,6 +280,17 @@ def _unread_at_close(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
 
 
+def _with_shut_window(context: ResetContext) -> Diagnosis | None:
+    """Its window was shut, so that its buffer was full of what it had not read."""
+    if not context.gave_up_at_next_byte:
+        return None
+    own = [s for s in context.prior if s.side is context.sender and not s.rst]
+    if not own or own[-1].window or own[-1].syn:
+        return None
+    evidence = wording.in_place_of_fin(context), wording.window_was_shut(context, own[-1])
+    return Diagnosis(Cause.UNREAD_AT_CLOSE, Confidence.MEDIUM, evidence, (Cause.DELIBERATE,))
+
+
 def _deliberate(context: ResetContext) -> Diagnosis | None:
     if not context.gave_up_at_next_byte:
         return None
@@ -293,6 +305,10 @@ def _deliberate(context: ResetContext) -> Diagnosis | None:
     left: tuple[Cause, ...] = (Cause.UNREAD_AT_CLOSE,)
     if context.peer_unseen and not context.rst.window and not context.next_byte:
         left = (*left, Cause.REFUSED)  # the SYN that it answers was not captured, perhaps
+    probes = _answered_probes(context)
+    if probes:
+        evidence.append(wording.answers_may_be_lost(context, probes))
+        left = (*left, Cause.KEEPALIVE)
     return Diagnosis(Cause.DELIBERATE, Confidence.MEDIUM, tuple(evidence), left)
 
 
@@ -342,6 +358,23 @@ def _is_bare_ack(segment: Segment, context: ResetContext) -> bool:
     """Whether the sender said nothing with it."""
     bare = not (segment.length or segment.ends or segment.syn)
     return bare and segment.side is context.sender and segment.ack == context.rst.ack
+
+
+def _answered_probes(context: ResetContext) -> list[int]:
+    """The sender's last even probes, all answered here, if it reset when the next was due.
+
+    The answers may have been lost on the rest of their way.
+    """
+    last = reversed(context.prior)
+    quiet = takewhile(lambda s: not (s.length > 1 or s.ends or s.syn), last)
+    own = [s for s in quiet if s.side is context.sender]
+    probes = list(takewhile(lambda s: is_probe(s, context.next_byte), own))[::-1]
+    times = [*(s.time_ns for s in probes), context.rst.time_ns]
+    waits = [late - early for early, late in pairwise(times)][-2:]
+    if len(waits) < 2 or min(waits) < _WAITS_NS:
+        return []
+    even = max(waits) - min(waits) <= max(min(waits) * _INTERVAL_TOLERANCE, _CLOCK_NS)
+    return [s.number for s in probes] if even else []
 
 
 def _lonely_probes(context: ResetContext) -> list[Segment]:
@@ -454,6 +487,8 @@ def _closed_while_sending(context: ResetContext) -> Diagnosis | None:
     trigger = context.trigger
     if context.fin is not None or not context.passive or trigger is None or not trigger.length:
         return None
+    if _peer_reset(context, trigger) is not None:
+        return None  # what it had under way was thrown away with its connection
     under_way = context.next_byte - context.rst.start
     theirs = [s.window for s in context.prior if s.side is trigger.side and not s.syn]
     widest = max(theirs, default=0)
@@ -582,6 +617,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _unread_after_fin,
     _abort_after_fin,
     _unread_at_close,
+    _with_shut_window,
     _deliberate,
     _linger2,
     _closed_already,

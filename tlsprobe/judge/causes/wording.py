@@ -103,6 +103,12 @@ def missed_syn(context: ResetContext, syn: Segment) -> Iterator[str]:
 
 def half_open(context: ResetContext, trigger: Segment, again: Segment | None) -> str:
     """No socket wanted the SYN-ACK."""
+    if context.elsewhere is not None:
+        return (
+            f"it answers the SYN-ACK in packet {trigger.number}, and the {context.sender} had asked"
+            f" {context.elsewhere} with that very number: the address was translated on the way,"
+            " and was not on the way back"
+        )
     if again is not None:
         return (
             f"it answers the SYN-ACK in packet {trigger.number}, and packet {again.number} is the"
@@ -231,6 +237,22 @@ def probes_unanswered(context: ResetContext, probes: Sequence[int]) -> Iterator[
     """Its kernel gave the connection up."""
     yield f"keepalive probes of the {context.sender} ({_packets(probes)}) were not answered"
     yield f"its kernel then gave up the connection: packet {context.rst.number} is an RST with ACK"
+
+
+def answers_may_be_lost(context: ResetContext, probes: Sequence[int]) -> str:
+    """Where the capture saw probes answered, and their sender perhaps did not."""
+    return (
+        f"keepalive probes of the {context.sender} ({_packets(probes)}) were answered here, and it"
+        " reset when the next was due: if the answers were lost behind this point, it gave up"
+    )
+
+
+def window_was_shut(context: ResetContext, shut: Segment) -> str:
+    """Its buffer was full when it closed."""
+    return (
+        f"the {context.sender}'s window was shut (packet {shut.number}): its buffer was full of"
+        f" what it had not read of the {context.sender.peer}"
+    )
 
 
 def perhaps_probes(context: ResetContext, probes: Sequence[int]) -> Iterator[str]:
