@@ -5,6 +5,8 @@ The scenes were made with real kernels in three network namespaces, whose tracep
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.explain.talk import ACK, DATA, PSH, RST, SYN, Talk, explained, flow_of, host
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Harm
@@ -12,7 +14,7 @@ from tlsprobe.model.judgement import Confidence, Provoked
 from tlsprobe.model.trace import Side
 from tlsprobe.packets.packet import Endpoint
 
-BOX = {"ttl": 60, "timestamps": False, "ip_id": 0}
+BOX: dict[str, Any] = {"ttl": 60, "timestamps": False, "ip_id": 0}
 ASKED, SAID = b"question\n", b"answer\n"
 
 
