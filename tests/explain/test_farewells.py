@@ -142,7 +142,12 @@ def test_what_comes_behind_the_end_of_tls_may_be_a_farewell(
             Harm.ERROR,
         ),
         (
-            tls13().c(PSH | ACK, sealed(30)).s().c(PSH | ACK, ALERT_13).s(RST | ACK),
+            tls13().c(PSH | ACK, sealed(30)).wait(0.04).s().c(PSH | ACK, ALERT_13).s(RST | ACK),
+            Provoked.LATE,
+            Harm.ERROR,
+        ),
+        (
+            tls13().c(PSH | ACK, sealed(30)).s().wait(1).c(PSH | ACK, ALERT_13).s(RST | ACK),
             Provoked.DATA,
             Harm.LOST,
         ),
@@ -153,7 +158,14 @@ def test_what_comes_behind_the_end_of_tls_may_be_a_farewell(
             Harm.UNCLEAR,
         ),
     ],
-    ids=["at once", "in the same flight", "after a while", "alone", "at a closed socket"],
+    ids=[
+        "at once",
+        "in the same flight",
+        "held back",
+        "after a while",
+        "alone",
+        "at a closed socket",
+    ],
 )
 def test_who_ends_tls_right_behind_his_data_may_wait_for_nothing(
     talk: Talk, provoked: Provoked, harm: Harm

@@ -118,3 +118,29 @@ def test_who_talks_with_a_server_under_two_addresses_is_no_server() -> None:
     flow = next(flow for flow in explained(one, two).flows if flow.resets)
     assert flow.server == "192.0.2.77:6013"
     assert flow.resets[0].reset.side is Side.SERVER
+
+
+def test_one_response_need_not_answer_two_requests() -> None:
+    """A server that ends with its first response leaves the second request unread."""
+    talk = Talk().open().c(PSH | ACK, ASKED).c(PSH | ACK, ASKED).s(PSH | ACK, SAID).s(RST | ACK)
+    (told,) = resets(flow_of(talk))
+    assert Cause.UNREAD_AT_CLOSE in {told.reset.cause, *told.reset.alternatives}
+    assert not any("nothing of the client was left unread" in line for line in told.reset.evidence)
+    assert any("packets 4 to 5" in line for line in told.reset.evidence)
+    one = Talk().open().c(ACK, ASKED).c(PSH | ACK, ASKED).s(PSH | ACK, SAID).s(RST | ACK)
+    (other,) = resets(flow_of(one))
+    assert any("nothing of the client was left unread" in line for line in other.reset.evidence)
+
+
+def test_a_syn_on_the_ports_of_a_connection_tells_that_its_client_forgot_it() -> None:
+    """As after a crash: the server acknowledges the old one, and is told that there is none."""
+    old = asked()
+    new = Talk(now=old.now + 2 * 10**8, seqs=[900_000, 800_000]).c(SYN)
+    old.now = new.now
+    old.s().bare_rst(way=0)
+    new.now = old.now
+    new.c(SYN, seq=900_000).s(SYN | ACK).c().c(PSH | ACK, ASKED).s(PSH | ACK, SAID)
+    (told,) = [told for flow in explained(old, new).flows for told in flow.resets]
+    assert (told.reset.cause, told.reset.confidence) == (Cause.CLOSED_ALREADY, Confidence.HIGH)
+    assert any("packet 8" in line and "same ports" in line for line in told.reset.evidence)
+    assert told.harm is Harm.NOBODY

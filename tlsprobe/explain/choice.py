@@ -101,6 +101,13 @@ class Choice:
                 yield entry
         yield from self.others.nat_entries
 
+    def syns(self, key: bytes) -> Iterator[int]:
+        """The packets with which whoever this is of began connections, by their numbers."""
+        half = self.summary.halves.get(key)
+        for mark in half.marks if half is not None else ():
+            if mark.flags & (_SYN | _ACK) == _SYN:
+                yield mark.number
+
     def asked(self) -> Mapping[tuple[Endpoint, int], Endpoint]:
         """Whom a client asked in vain, by its end and the number that an answer acknowledges."""
         asked = {(one.client, one.number): one.server for one in self.others.askings}

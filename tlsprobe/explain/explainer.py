@@ -31,7 +31,7 @@ from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
 from tlsprobe.model.target import is_on_one_host
 from tlsprobe.model.trace import Coverage, Side, Trace
-from tlsprobe.packets.packet import Endpoint, text
+from tlsprobe.packets.packet import Endpoint, flow_key, text
 from tlsprobe.records.server_name import server_name
 from tlsprobe.records.walk import ALERT, ALERT_SIZE
 
@@ -191,7 +191,13 @@ class Explainer:
         kernel = self._kernel(seen.trace)
         rewritten, near = self._rewritten(seen), _is_on_one_host(connection)
         elsewhere = self._asked_elsewhere(seen)
-        knowledge = Knowledge(rewritten=rewritten, kernel=kernel, near=near, elsewhere=elsewhere)
+        knowledge = Knowledge(
+            rewritten=rewritten,
+            kernel=kernel,
+            near=near,
+            elsewhere=elsewhere,
+            begun_anew=self._begun_anew(seen),
+        )
         found = resets_of(seen.trace, knowledge)
         resets = with_provocation(seen.trace, found, is_asked_elsewhere=elsewhere is not None)
         window = self._choice.window
@@ -291,6 +297,15 @@ class Explainer:
             self._asked = self._choice.asked()
         asked = self._asked.get((seen.connection.ends[way], number))
         return None if asked is None or asked == seen.connection.ends[1 - way] else text(asked)
+
+    def _begun_anew(self, seen: _Seen) -> tuple[int, ...]:
+        """The SYNs of its client, on the same ports, that are of other connections."""
+        if seen.trace.segments[-1].side is not Side.CLIENT:
+            return ()
+        own = {segment.number for segment in seen.trace.segments}
+        ends = seen.connection.ends
+        key = flow_key(ends[seen.way], ends[1 - seen.way])
+        return tuple(number for number in self._choice.syns(key) if number not in own)
 
     def _rewritten(self, seen: _Seen) -> Rewritten | None:
         """Whose connection this one goes on with, if it never shook hands itself."""

@@ -6,9 +6,11 @@ the metrics if it was a close_notify, and a lost request if it was one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tlsprobe.judge.causes.answers import read_to
+from tlsprobe.judge.causes.trigger import round_trip_ns
 from tlsprobe.judge.unheeded import is_asked_again, missed_syn, syn_again, unheeded_ends
 from tlsprobe.judge.waiting import LONG_NS
 from tlsprobe.model.causes import Cause
@@ -64,6 +66,9 @@ def _may_have_ended(trace: Trace, rst: Segment) -> bool:
     syn = missed_syn(rst, prior)
     return syn is not None and not is_asked_again(rst, syn, trace.segments)
 
+
+_AT_ONCE_NS = 5_000_000
+"""So long a program that waits for nothing needs at most to go on."""
 
 _UNREAD = frozenset({Cause.UNREAD_AT_CLOSE, Cause.UNREAD_AFTER_FIN})
 
@@ -158,10 +163,20 @@ def _is_last_word(trace: Trace, reset: Reset, inside: list[Record]) -> bool:
         return False
     bringing = (s for s in trace.segments if s.side is Side.CLIENT and s.length)
     sent = next((s for s in bringing if s.start < notice.end <= s.end), None)
-    told = (s for s in trace.segments if s.side is Side.SERVER and s.ack is not None)
-    return sent is not None and not any(
-        (s.ack or 0) > data[0].start for s in told if s.number < sent.number
-    )
+    return sent is not None and _waited_for_nothing(trace.segments, data[0].start, sent)
+
+
+def _waited_for_nothing(segments: Sequence[Segment], asked: int, sent: Segment) -> bool:
+    """Whether nothing, or a mere acknowledgement, came between the two, and no time passed.
+
+    A small segment waits until the one before it is acknowledged (Nagle, RFC 9293 section 3.7.4).
+    """
+    told = [s for s in segments if s.side is Side.SERVER and s.number < sent.number]
+    heard = [s for s in told if (s.ack or 0) > asked]
+    if any(s.length or s.ends for s in heard):
+        return False
+    within = _AT_ONCE_NS + round_trip_ns(segments)
+    return not heard or sent.time_ns - heard[0].time_ns <= within
 
 
 def _read_to(trace: Trace, rst: Segment) -> int:

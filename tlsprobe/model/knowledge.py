@@ -184,8 +184,9 @@ class Knowledge:
     before it: when it took its last connection. ``shut_out``: the server said nothing on
     this connection, at a time when it did not serve others that it serves as a rule. ``fell``: the
     server ended it together with others that had been quiet for other times. ``elsewhere``
-    is whom the client had asked, where the answer came from another address. ``kernel`` is
-    what the kernel that sent them says of RSTs, by their packets' numbers.
+    is whom the client had asked, where the answer came from another address. ``begun_anew`` are
+    the client's SYNs for other connections on the same ports, by their packets' numbers.
+    ``kernel`` is what the kernel that sent them says of RSTs, by their packets' numbers.
     """
 
     control: Control | None = None
@@ -196,6 +197,7 @@ class Knowledge:
     load: Load | None = None
     rewritten: Rewritten | None = None
     elsewhere: str | None = None
+    begun_anew: tuple[int, ...] = ()
     waits_idle: bool = False
     timers: tuple[Timer, ...] = ()
     took_ns: int = 0

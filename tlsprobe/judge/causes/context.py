@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from tlsprobe.judge.causes.answers import GIVING_UP, acted_on, notifies, read_to
 from tlsprobe.judge.causes.trigger import prompt_ns, trigger_of
@@ -64,6 +65,7 @@ class ResetContext:
     asked_to: int = 0
     rewritten: Rewritten | None = None
     elsewhere: str | None = None
+    begun_anew: int | None = None
     forged: bool = False
     unasked: bool = False
     ended_by_path: Segment | None = None
@@ -122,6 +124,27 @@ class ResetContext:
             and s.end > self.answered_to
             and s.start < (self.rst.ack or 0)
         ]
+
+    @property
+    def asked_together(self) -> list[int]:
+        """The packets with which the messages of the peer end that the sender's last words follow.
+
+        In a capture nobody knows whether one response answers them all, or the first. A stack
+        pushes the last segment of what a program wrote at once.
+        """
+        loaded = [s for s in self.prior if s.length and not s.syn and not s.rst]
+        while loaded and loaded[-1].side is not self.sender:
+            loaded.pop()
+        while loaded and loaded[-1].side is self.sender:
+            loaded.pop()
+        asked = list(takewhile(lambda s: s.side is not self.sender, reversed(loaded)))[::-1]
+        ends = {s.end: s.number for s in asked if s.flags & Flag.PSH and self._is_said_in(s)}
+        return [] if self.driven else list(ends.values())
+
+    def _is_said_in(self, segment: Segment) -> bool:
+        """Whether it brings more than a handshake or an alert."""
+        inside = [r for r in self.records if r.side is segment.side and r.end > segment.start]
+        return not inside or any(r.kind in _UNSEALED and r.start < segment.end for r in inside)
 
     @property
     def syn(self) -> Segment | None:
@@ -220,11 +243,20 @@ def context_of(
         asked_to=_asked_to(trace.drive),
         rewritten=knowledge.rewritten,
         elsewhere=knowledge.elsewhere,
+        begun_anew=_begun_anew(rst, own, knowledge),
         forged=forged(trace.drive, rst) is not None,
         ended_by_path=next(
             (s for s in theirs if s.flags & _RST and is_exact(trace.drive, s)), None
         ),
     )
+
+
+def _begun_anew(rst: Segment, own: list[Segment], knowledge: Knowledge) -> int | None:
+    """The SYN with which its sender had begun another connection on these ports meanwhile."""
+    if rst.side is not Side.CLIENT:
+        return None
+    last = max((s.number for s in own), default=0)
+    return next((syn for syn in knowledge.begun_anew if last < syn < rst.number), None)
 
 
 def _notified(drive: Drive, rst: Segment) -> bool:

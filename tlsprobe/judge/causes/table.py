@@ -499,6 +499,15 @@ def _closed_while_sending(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, evidence, (Cause.NO_STATE,))
 
 
+def _begun_anew(context: ResetContext) -> Diagnosis | None:
+    """Its sender had begun another connection on these ports, and met what was left of this one."""
+    trigger, syn = context.trigger, context.begun_anew
+    if not context.passive or trigger is None or syn is None or trigger.number < syn:
+        return None
+    evidence = wording.passive_rst(context), wording.begun_anew(context, syn, trigger)
+    return Diagnosis(Cause.CLOSED_ALREADY, Confidence.HIGH, evidence)
+
+
 def _perhaps_no_state(context: ResetContext) -> Diagnosis | None:
     """The same form where the sender may have had its state, or not yet."""
     trigger = context.trigger
@@ -622,6 +631,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _linger2,
     _closed_already,
     _closed_while_sending,
+    _begun_anew,
     _perhaps_no_state,
     _no_state,
     _half_seen,

@@ -42,7 +42,7 @@ def trigger_of(
 
 def prompt_ns(prior: Sequence[Segment]) -> int:
     """How long an answer may take on this connection."""
-    return max(PROMPT_NS, _ROUND_TRIPS * _round_trip_ns(prior))
+    return max(PROMPT_NS, _ROUND_TRIPS * round_trip_ns(prior))
 
 
 def is_probe(segment: Segment, reach: int) -> bool:
@@ -86,7 +86,7 @@ def _went_on(last: Segment, own: list[Segment], theirs: list[Segment]) -> bool:
     return first is not None and acked >= first
 
 
-def _round_trip_ns(prior: Sequence[Segment]) -> int:
+def round_trip_ns(prior: Sequence[Segment]) -> int:
     """From the SYN to what completes the handshake, wherever the capture was made; 0: not seen."""
     syn = next((s for s in prior if s.syn and s.ack is None), None)
     if syn is None:

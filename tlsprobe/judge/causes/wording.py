@@ -218,6 +218,12 @@ def all_answered(context: ResetContext) -> str:
             "what it acknowledges last is a response, or had been answered: nothing shows that"
             " anything of the server was left unread"
         )
+    asked = context.asked_together
+    if len(asked) > 1:
+        return (
+            f"something was said behind all that it acknowledges; whether that answers each of"
+            f" {_packets(asked)}, or only the first, is not told"
+        )
     return (
         f"everything that it acknowledges had been answered, so nothing of the"
         f" {context.sender.peer} was left unread"
@@ -324,6 +330,14 @@ def over(context: ResetContext, fin: Segment, trigger: Segment) -> str:
 def peer_had_reset(context: ResetContext, ended: Segment) -> str:
     """The peer had ended it."""
     return f"the {context.sender.peer}'s RST in packet {ended.number} had ended the connection"
+
+
+def begun_anew(context: ResetContext, syn: int, trigger: Segment) -> str:
+    """The old connection is of no use to its client any more."""
+    return (
+        f"the {context.sender} had begun another connection on the same ports (packet {syn}), and"
+        f" knew this one no more; packet {trigger.number} still speaks of this one"
+    )
 
 
 def just_heard(context: ResetContext, trigger: Segment) -> str:
