@@ -64,3 +64,15 @@ def test_a_long_line_of_blanks_takes_no_time_to_speak_of() -> None:
     """Steps of the reader grow with the length of a line, not with its square."""
     reading, found = read(" " * 60_000 + "\n" + "\n".join(LIST))
     assert (reading.skipped, facts(found)) == (0, EXPECTED)
+
+
+@pytest.mark.parametrize("titled", [True, False])
+@pytest.mark.parametrize("rest", [S, f"{S} {C[:5]}"])
+def test_a_line_that_ends_with_its_hosts_is_counted_as_unread(rest: str, titled: bool) -> None:
+    """How a paste ends; it was a packet of another protocol, or none."""
+    title = "No. Time Source Destination Protocol Length Info".replace(" ", "\t")
+    rows = ["\t".join(line.split(" ", 6)) for line in LIST] if titled else LIST
+    last = f"7 0.006 {rest}".replace(" ", "\t" if titled else " ")
+    reading, found = read("\n".join([*([title] if titled else []), *rows, last]))
+    assert (reading.skipped, reading.other, facts(found)) == (1, 0, EXPECTED)
+    assert "cut off" in (reading.first_skipped or "")

@@ -115,7 +115,7 @@ CLIENT_KINDS: tuple[LogKind, ...] = (
             *("nodedisconnectedexception", "java.io.eofexception", "ssl_connect syscall"),
             *("socket closed", "can't contact ldap server", "failure reading network stream"),
             *(": connection closed", "tcp_miss_aborted", "was not closed cleanly"),
-            *("tls handshake timeout", "mongonetworkerror"),
+            *("tls handshake timeout", "mongonetworkerror", "unable to accept tls connection"),
         ),
         EITHER,
         RST_OR_FIN,

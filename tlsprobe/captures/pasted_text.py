@@ -25,9 +25,9 @@ from tlsprobe.captures.printed_packet import (
     without_flags,
 )
 from tlsprobe.captures.rejoining import Rejoining
-from tlsprobe.captures.text_learning import FLAGS_OF_TCPDUMP, LearnedLists, Table
+from tlsprobe.captures.text_learning import FLAGS_OF_TCPDUMP, LearnedLists, NoTcp, Table
 from tlsprobe.captures.text_lines import Line, TextLines
-from tlsprobe.captures.wireshark_line import Row
+from tlsprobe.captures.wireshark_line import Row, is_cut_off
 from tlsprobe.captures.wireshark_statistics import is_flow_graph
 
 _WINDOW = 1 << 17
@@ -137,6 +137,9 @@ class PastedText:
             told = self._table.read(line)
         except Unreadable as why:
             refused = str(why)
+        is_torn_off = told in {None, NoTcp.ROW} and not refused and is_cut_off(line.text)
+        if is_torn_off:
+            refused, told = "it is cut off before its protocol", None
         if told is None and (not refused or is_flow_graph(line.text)):
             return None
         if isinstance(told, Row) and not self.packet_list.has(told):

@@ -55,6 +55,7 @@ Who has a comma in decimals has a semicolon between cells.
 """
 _BLANKS = re.compile(r" {0,20}")
 _MOST_TIMES = 4
+_BOTH_HOSTS = 2
 _HOST = r"[\w.:%\[\]-]{1,100}"
 _ENDS = re.compile(
     rf"(?P<src>{_HOST}) {{1,40}}(?:(?P<sport>\d{{1,5}}) {{1,40}})?(?:-?> {{1,40}})?"
@@ -198,6 +199,14 @@ def begins_row(line: str) -> bool:
     if source is None or (front.number is None and front.clock is None):
         return False
     return source[1] not in _OF_TCPDUMP
+
+
+def is_cut_off(line: str) -> bool:
+    """Whether a line has a packet's number and time, and ends with its hosts or before them."""
+    front = _told(*_before_ends(line))
+    if front.number is None or front.clock is None:
+        return False
+    return 1 <= len(line[front.end :].split(maxsplit=3)) <= _BOTH_HOSTS
 
 
 def is_clean(line: str, until: int) -> bool:
