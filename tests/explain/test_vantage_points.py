@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.explain.talk import ACK, DATA, PSH, RST, SYN, Talk, explained, flow_of, host
+from tests.explain.talk import (
+    ACK,
+    CLIENT_HELLO,
+    DATA,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    Talk,
+    explained,
+    flow_of,
+    host,
+    tls13,
+)
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.explanation import ExplainedFlow, ExplainedReset, Harm
 from tlsprobe.model.judgement import Confidence, Provoked
@@ -144,3 +157,13 @@ def test_a_syn_on_the_ports_of_a_connection_tells_that_its_client_forgot_it() ->
     assert (told.reset.cause, told.reset.confidence) == (Cause.CLOSED_ALREADY, Confidence.HIGH)
     assert any("packet 8" in line and "same ports" in line for line in told.reset.evidence)
     assert told.harm is Harm.NOBODY
+
+
+def test_a_client_of_tls_at_a_port_for_plain_text_is_told_so() -> None:
+    """Its library reads five bytes of what comes, and leaves the rest unread."""
+    asks = Talk().open().c(PSH | ACK, CLIENT_HELLO)
+    answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+    flow = flow_of(asks.s(PSH | ACK, answer).s(FIN | ACK).c(RST | ACK))
+    assert any("packet 5" in note and "plain text" in note for note in flow.notes)
+    in_tls = flow_of(tls13().c(RST | ACK))
+    assert not any("plain text" in note for note in in_tls.notes)

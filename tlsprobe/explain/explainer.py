@@ -30,7 +30,7 @@ from tlsprobe.model.judgement import Reset, Word, signature
 from tlsprobe.model.kernel import KernelReset
 from tlsprobe.model.knowledge import Knowledge, Rewritten
 from tlsprobe.model.target import is_on_one_host
-from tlsprobe.model.trace import Coverage, Side, Trace
+from tlsprobe.model.trace import Coverage, RecordKind, Side, Trace
 from tlsprobe.packets.packet import Endpoint, flow_key, text
 from tlsprobe.records.server_name import server_name
 from tlsprobe.records.walk import ALERT, ALERT_SIZE
@@ -249,7 +249,10 @@ class Explainer:
                 for r in resets[:MOST_RESETS]
             ),
             tls=trace.drive.tls,
-            notes=tuple(_notes(seen.connection, seen.why, len(resets))),
+            notes=(
+                *_plain_answer(seen),
+                *_notes(seen.connection, seen.why, len(resets)),
+            ),
             sni=sni,
             troubles=troubles,
             tunnels=seen.connection.tunnels,
@@ -368,6 +371,21 @@ def _inferred(connection: Connection) -> str | None:
     sealed = any(r.kind == ALERT and r.size > ALERT_SIZE for w in walks for r in w.found)
     version = "TLS 1.2 or older" if sealed else "TLS 1.2 or 1.3"
     return f"{version}, from its records; the handshake is not in the capture"
+
+
+def _plain_answer(seen: _Seen) -> Iterator[str]:
+    """Whether a client began with TLS at a port where none is spoken."""
+    walks, trace = seen.connection.walks, seen.trace
+    first = next((s for s in trace.segments if s.side is Side.SERVER and s.length), None)
+    asked = next((r for r in trace.drive.records if r.side is Side.CLIENT), None)
+    if first is None or asked is None or not walks or trace.coverage is not Coverage.WHOLE:
+        return
+    begins = asked.kind is RecordKind.HANDSHAKE and asked.start == 0
+    if begins and walks[seen.way].speaks_tls and not walks[1 - seen.way].speaks_tls:
+        yield (
+            f"the client speaks TLS, and what the server answers (packet {first.number}) is none:"
+            " the port, or a proxy in between, is for plain text"
+        )
 
 
 def _notes(connection: Connection, why: str | None, resets: int) -> Iterator[str]:
