@@ -10,12 +10,14 @@ import trio
 
 from tests.fuzz.test_properties import seen as observed
 from tlsprobe.fuzz.observation import Observation
-from tlsprobe.fuzz.trying import Counts, Prober, _begun_late_s, _unread
+from tlsprobe.fuzz.trying import Counts, Prober, _begun_late_s, _is_blind, _unread
 from tlsprobe.language import parse
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.trace import (
     Coverage,
     Drive,
+    DriverEvent,
+    EventKind,
     Flag,
     Mark,
     Record,
@@ -53,6 +55,14 @@ FIN = Flag.ACK | Flag.FIN
 )
 def test_bytes_that_nobody_read(seen: Seen, unread: int) -> None:
     assert _unread(seen) == unread
+
+
+@pytest.mark.parametrize("kind", [EventKind.EOF, EventKind.RESET, EventKind.GAVE_UP])
+def test_who_got_eof_has_read_what_was_cut_in_the_middle_of_a_record(kind: EventKind) -> None:
+    """A server that lost the tail of each large response was blamed for nothing."""
+    cut = trace(100, segment(0, 124), segment(124, 0, FIN))
+    ended = replace(cut, drive=replace(cut.drive, events=(DriverEvent(1, kind),)))
+    assert _is_blind(ended) is (kind is not EventKind.EOF)
 
 
 @pytest.mark.parametrize(

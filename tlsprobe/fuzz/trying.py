@@ -103,7 +103,7 @@ def observation_of(
         judgement,
         drive.failure,
         late=judgement.axes.tcp is not TcpEnd.OPEN and not _knew_of_the_end(drive),
-        blind=_unread(trace) > 0,
+        blind=_is_blind(trace),
         patient=patient,
         spoke_ns=max((r.time_ns for r in drive.records if r.side is Side.CLIENT), default=0),
         number=fact.trial.index,
@@ -175,8 +175,16 @@ def _knew_of_the_end(found: Drive) -> bool:
     return any(event.kind in _ENDS for event in found.events)
 
 
+def _is_blind(trace: Trace) -> bool:
+    """Whether the server sent what our side never read; who got EOF has read all that there was.
+
+    Bytes at the end that make no whole record are no record of ours, and were read nonetheless.
+    """
+    return trace.drive.did(EventKind.EOF) is None and _unread(trace) > 0
+
+
 def _unread(trace: Trace) -> int:
-    """Bytes that the server sent and our side did not read."""
+    """Bytes that the server sent and that are in no record that our side read."""
     loaded = (s for s in trace.segments if s.side is Side.SERVER and s.length)
     sent = max((segment.end for segment in loaded), default=0)
     records = trace.drive.records
