@@ -206,3 +206,5 @@ def test_what_connections_do_to_each_other_is_no_race_of_one(*, in_peace: bool) 
     confirmer = Confirmer(prober, cast("Comparer", None), ALL, 5, lambda: True)
     confirmer.in_peace = in_peace
     assert trio.run(confirmer.is_race, one, Needs.ONE) is not in_peace
+    trio.run(confirmer.run_few, one, Needs.ONE)
+    assert (one.broke == 0) is in_peace

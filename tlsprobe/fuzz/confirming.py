@@ -153,7 +153,8 @@ class Confirmer:
         Where every run that counts shows it, it is worth some more.
         """
         suspect.begin()
-        one_by_one = suspect.shortest.together > 1 or suspect.shortest.beside is not None
+        takes_others = suspect.shortest.together > 1 or suspect.shortest.beside is not None
+        one_by_one = takes_others or self.in_peace
         side_by_side = _IN_PEACE if one_by_one else self.times
         for attempt, at_once in enumerate((side_by_side, *[_IN_PEACE] * _MORE_ATTEMPTS)):
             worth_more = 0 < suspect.runs == suspect.broke
