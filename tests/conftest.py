@@ -65,7 +65,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # --- Many processes -------------------------------------------------------------------------------
 
 HERE = Path(__file__).parent
-WAITING = tuple(HERE / name for name in ("campaign", "e2e", "docs"))
+WAITING = tuple(HERE / name for name in ("e2e/test_fuzz.py", "e2e", "campaign", "docs"))
 """Where tests are that wait more than they work, and take longest; the longest first."""
 
 WORKING_BESIDE = 3
@@ -78,7 +78,8 @@ CPU_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_q
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that wait early, with others between them, which work."""
     files = list(dict.fromkeys(item.path for item in items))
-    waiting = [file for place in WAITING for file in files if file.is_relative_to(place)]
+    found = (file for place in WAITING for file in files if file.is_relative_to(place))
+    waiting = list(dict.fromkeys(found))
     others = [file for file in files if file not in set(waiting)]
     turns = {file: turn * (1 + WORKING_BESIDE) for turn, file in enumerate(waiting)}
     turns |= {file: turn + turn // WORKING_BESIDE + 1 for turn, file in enumerate(others)}
