@@ -160,12 +160,13 @@ class Collapses:
             return
         self._settled = len(self._ended)
         ended = sorted(one for one in self._ended if one.sequence.startswith(IDLE))
-        solitary = [group[0] for group in _together(ended) if len(group) == 1]
+        moments = _together(ended)
+        solitary = [group[0] for group in moments if len(group) == 1]
         longest, due = _longest(ended), _sharp(solitary)
         too_early = [one for one in ended if one.quiet_ns < EARLY * due.get(_kind_of(one), 0)]
         groups = [
             group
-            for group in _together(ended)
+            for group in moments
             if len(group) >= FEW
             and all(one.quiet_ns < EARLY * longest[_kind_of(one)] for one in group)
         ]

@@ -19,6 +19,7 @@ from tlsprobe.drive.tcp import Address, SocketAddress
 from tlsprobe.drive.translation import Translated, translation
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.language import parse
+from tlsprobe.model.facts import ReachedFact
 from tlsprobe.model.protocols import UNKNOWN
 from tlsprobe.model.target import Target, TlsVersion, endpoint, goes_to, is_loopback
 from tlsprobe.model.trace import ALERTS, Drive, RecordKind, Side, Stage
@@ -56,6 +57,13 @@ class Reached:
     behind: str = ""
     passed_on: bool = False
     translated: tuple[Translated, ...] = ()
+
+    @property
+    def fact(self) -> ReachedFact:
+        """What of it is written down for whoever judges."""
+        refused = {str(version): found.failure or "" for version, found in self.refused.items()}
+        where = endpoint(*numeric(self.address))
+        return ReachedFact(where, refused, self.server_says, self.passed_on)
 
     @property
     def is_renumbered(self) -> bool:

@@ -38,7 +38,6 @@ from tlsprobe.model.facts import (
     PathFact,
     PlanFact,
     PlannedCell,
-    ReachedFact,
 )
 from tlsprobe.model.run import CellPlan, JudgedTrial, Plan, Trial
 from tlsprobe.model.sequence import Sequence
@@ -199,10 +198,7 @@ class _Campaign:
 
     async def run(self, plans: tuple[CellPlan, ...], stop: trio.Event) -> None:
         self.take_up()
-        address = endpoint(*numeric(self.reached.address))
-        refused = {str(v): found.failure or "" for v, found in self.reached.refused.items()}
-        told = self.reached.server_says, self.reached.passed_on
-        self.note(ReachedFact(address, refused, *told))
+        self.note(self.reached.fact)
         for note in path_notes(self.reached):
             self.warn(note)
         self.note(PlanFact(tuple(map(_planned, plans))))

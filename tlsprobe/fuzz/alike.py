@@ -16,8 +16,8 @@ def holds(example: Example, shorter: Example) -> bool:
 
     A wait is held by one that is as long; a request that is awaited is also one that is sent, one
     with a large response is also a request, what is sent in two segments is sent, and where a few
-    bytes do it, whatever is sent has some. What
-    takes the close of another connection is held only where there is another.
+    bytes do it, whatever is sent has some. What takes the close of another connection is held only
+    where there is another.
     """
     if shorter.beside is not None and example.beside is None:
         return False

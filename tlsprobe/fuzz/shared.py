@@ -16,8 +16,7 @@ from tlsprobe.facts.file import FactsInMemory, FactsStore
 from tlsprobe.fuzz.observation import Observation
 from tlsprobe.fuzz.settings import FuzzSettings, FuzzWatcher
 from tlsprobe.fuzz.trying import Counts, Prober, Tell
-from tlsprobe.model.facts import ReachedFact
-from tlsprobe.model.target import Target, endpoint
+from tlsprobe.model.target import Target
 from tlsprobe.protocols import is_commanded
 
 Stores = Callable[[Target], FactsStore]
@@ -58,9 +57,7 @@ class Shared:
         )
         self.run = replace(run, pcapng=None)
         facts = self.facts(target)
-        refused = {str(v): found.failure or "" for v, found in reached.refused.items()}
-        told = reached.server_says, reached.passed_on
-        facts.append(ReachedFact(endpoint(host, port), refused, *told))
+        facts.append(reached.fact)
         number = len(self.told)
         self.told.append(lambda _seen, _why: None)
 

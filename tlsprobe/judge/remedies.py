@@ -93,7 +93,7 @@ _IDLE_BELOW = Advice(
 _IN_BETWEEN = (
     "anyone who reads between client and server: the read fails with ECONNRESET where EOF belongs"
 )
-
+_READERS_IN_BETWEEN = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}"
 
 _WHO_CONNECTS = Advice(
     Party.ANYBODY, "Look who scans the port, or gives up while it still connects."
@@ -246,10 +246,10 @@ def _unread_at_close(situation: Situation) -> Remedy | None:
             hurts = f"{_lost_request(situation)} And {_IN_BETWEEN}."
             advice = (*_against_lost_requests(situation), _read_first(situation), _FORWARDER)
         case Provoked.LATE:
-            hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}. {_LAST_WORD}"
+            hurts = f"{_READERS_IN_BETWEEN}. {_LAST_WORD}"
             advice = (_read_first(situation), _FORWARDER)
         case Provoked.BEHIND_END:
-            hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}."
+            hurts = f"{_READERS_IN_BETWEEN}."
             advice = (_NOTHING_BEHIND, _read_first(situation), _FORWARDER)
         case Provoked.HANDSHAKE | Provoked.ALERT:
             hurts = (
@@ -268,7 +268,7 @@ def _unread_at_close(situation: Situation) -> Remedy | None:
                 ),
             )
         case Provoked.CLOSE_NOTIFY if situation.after_idle:
-            hurts = f"{_IN_BETWEEN[0].upper()}{_IN_BETWEEN[1:]}."
+            hurts = f"{_READERS_IN_BETWEEN}."
             advice = (_IDLE_BELOW, _read_first(situation), _FORWARDER)
         case _:
             return None
