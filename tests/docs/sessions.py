@@ -23,6 +23,8 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _LEFT_OUT = re.compile(r"^\s*\.\.\.$", re.MULTILINE)
+_REPEATED = re.compile(r"^.*──.*#\d+\s+retransmission, .*\n?", re.MULTILINE)
+"""A packet of a ladder that a kernel sent again: one that waits for a processor acknowledges late."""
 _NUMBER = re.compile(
     r"(?P<kept>TLS 1\.[23]\b)|\d+(?:\.\d+)?\s?(?P<unit>µs|ms|s|min)\b|\d+(?:[.:/]\d+)*"
 )
@@ -62,8 +64,8 @@ def session(block: Block) -> Iterator[Typed]:
 
 
 def comparable(text: str) -> str:
-    """Printed text without what differs from run to run: numbers, times, widths of columns."""
-    return " ".join(_NUMBER.sub(_without_number, text).split())
+    """Printed text without what differs from run to run: numbers, times, columns, repeats."""
+    return " ".join(_NUMBER.sub(_without_number, _REPEATED.sub("", text)).split())
 
 
 def _without_number(found: re.Match[str]) -> str:
