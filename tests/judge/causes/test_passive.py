@@ -133,6 +133,16 @@ def test_of_two_acknowledgements_of_a_fin_that_came_twice_the_first_was_taken() 
     assert why(once).cause is Cause.DELIBERATE
 
 
+def test_what_acknowledges_a_packet_that_came_late_is_no_copy_of_the_fins_acknowledgement() -> None:
+    """Two processors send: an old acknowledgement overtaken by the FIN drew another, and an RST."""
+    fin = play(C.fin(), S.fin()).segments[-1]
+    late = S.ack().but(start=fin.start)
+    trace = play(C.fin(), S.fin(), C.ack(), late, C.ack(), S.rst())
+    assert (why(trace).cause, why(trace).confidence) == (Cause.CLOSED_ALREADY, HIGH)
+    copied = play(C.fin(), S.fin(), C.ack(), C.ack(), S.rst())
+    assert why(copied).cause is Cause.DELIBERATE
+
+
 def test_the_acknowledgement_of_a_fin_that_is_reset_is_linger2() -> None:
     for trace in (play(S.fin(), C.ack(), S.rst()), play(S.fin(), C.fin(), S.rst())):
         reset = why(trace)

@@ -432,6 +432,9 @@ def _linger2(context: ResetContext) -> Diagnosis | None:
     fins = [s for s in context.prior if s.fin and s.side is context.sender]
     if len(acked) > 1 and not all(_is_copy(fin, s) for s in fins):
         return None  # it was sent again, and each has its acknowledgement: the first was taken
+    theirs = (s.number for s in context.prior if s.side is context.sender)
+    if any(acked[0].number < number < trigger.number for number in theirs):
+        return None  # nor is it a copy where it answers what came late: the first was taken
     if not context.promptly(fin, trigger):
         return None
     evidence = tuple(wording.fin_acknowledged(context, fin, trigger))
