@@ -24,7 +24,7 @@ _BLOCK = re.compile(
 )
 _LEFT_OUT = re.compile(r"^\s*\.\.\.$", re.MULTILINE)
 _REPEATED = re.compile(r"^.*──.*#\d+\s+retransmission, .*\n?", re.MULTILINE)
-"""A packet of a ladder that a kernel sent again: one that waits for a processor acknowledges late."""
+"""A packet of a ladder that a kernel sent again: who waits for a processor acknowledges late."""
 _NUMBER = re.compile(
     r"(?P<kept>TLS 1\.[23]\b)|\d+(?:\.\d+)?\s?(?P<unit>µs|ms|s|min)\b|\d+(?:[.:/]\d+)*"
 )
