@@ -196,7 +196,7 @@ def test_it_is_said_of_the_client_only_where_the_server_still_listens() -> None:
 
 def test_without_data_nothing_can_be_cut_off() -> None:
     talk = Talk().open().c(PSH | ACK, CLIENT_HELLO).s(ACK | FIN).c(ACK | FIN).s()
-    assert said(talk) == []
+    assert not {kind for kind, *_ in said(talk)} & {"cut-short", "no-close-notify"}
 
 
 def test_a_connection_caught_in_the_middle_is_judged_by_its_end() -> None:

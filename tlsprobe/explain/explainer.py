@@ -250,7 +250,7 @@ class Explainer:
             ),
             tls=trace.drive.tls,
             notes=(
-                *_plain_answer(seen),
+                *(_plain_answer(seen) if resets else ()),
                 *_notes(seen.connection, seen.why, len(resets)),
             ),
             sni=sni,

@@ -32,6 +32,9 @@ def remains_of(  # noqa: PLR0917 - a connection, and all that is known beside it
     ways = {Side.CLIENT: client_way, Side.SERVER: 1 - client_way}
     walks = {side: connection.walks[way] for side, way in ways.items()}
     tls = frozenset(side for side, walk in walks.items() if walk.speaks_tls)
+    plain = frozenset(
+        side for side, walk in walks.items() if walk.plain_to and not (walk.speaks_tls or walk.lost)
+    )
     owed = {}
     for side, walk in walks.items():
         ends = [s.start + s.length for s in trace.segments if s.length and s.side is side]
@@ -46,7 +49,7 @@ def remains_of(  # noqa: PLR0917 - a connection, and all that is known beside it
             what = _owed_inside(walks, known, trace.drive.tls) if side is Side.SERVER else None
         if what is not None:
             owed[side] = what
-    return Remains(until_ns, lossy or connection.doubtful, tls, owed)
+    return Remains(until_ns, lossy or connection.doubtful, tls, plain, owed)
 
 
 def _owed_inside(

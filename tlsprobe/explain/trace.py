@@ -141,7 +141,8 @@ def _records(
     may_be_tls = bool(tls) or all(walk.is_blind for walk in walks.values())
     for side in Side:
         if side in tls:
-            refuses = side is Side.SERVER and _answers_nothing(walks, shaken)
+            answers_nothing = side is Side.SERVER and _answers_nothing(walks, shaken)
+            refuses = answers_nothing or (side is Side.CLIENT and _gives_up(walks, session))
             found += _named(walks[side], side, session, known[side], shaken, refuses=refuses)
         else:
             walk = walks.get(side)
@@ -199,9 +200,23 @@ def _client_shaken(walks: Mapping[Side, RecordWalk], session: Session) -> FoundR
     """The client's Finished in TLS 1.3, known by its size among the first sealed records."""
     if Side.CLIENT not in walks or session.server is None or session.server.version != TLS13:
         return None
+    if _gives_up(walks, session):
+        return None
     sealed = [r for r in walks[Side.CLIENT].first if r.kind == APPLICATION_DATA][:_FLIGHT]
     finished = [r for r in sealed if r.size in _FINISHED_BODIES]
     return next(iter(finished or sealed), None)
+
+
+def _gives_up(walks: Mapping[Side, RecordWalk], session: Session) -> bool:
+    """Whether alerts are all that a client seals in TLS 1.3: each part of its handshake is longer.
+
+    That is what a refused certificate of the server's looks like.
+    """
+    walk, server = walks.get(Side.CLIENT), session.server
+    if walk is None or walk.lost or server is None or server.version != TLS13:
+        return False
+    sealed = [r for r in walk.found if r.kind == APPLICATION_DATA]
+    return bool(sealed) and all(r.size == _ALERT_BODY for r in sealed)
 
 
 def _answers_nothing(walks: Mapping[Side, RecordWalk], shaken: FoundRecord | None) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tlsprobe.model.alerts import alert_name, is_error
+from tlsprobe.judge.refusals import completing, other_language, refused
 from tlsprobe.model.explanation import Trouble, TroubleKind
 from tlsprobe.model.trace import ALERTS, Flag, Record, RecordKind, Segment, Side, Trace
 
@@ -66,6 +66,7 @@ class Remains:
     until_ns: int
     lossy: bool = False
     tls: frozenset[Side] = frozenset()
+    plain: frozenset[Side] = frozenset()
     owed: Mapping[Side, Owed] = field(default_factory=dict)
 
 
@@ -76,7 +77,8 @@ def troubles_of(trace: Trace, remains: Remains) -> tuple[Trouble, ...]:
     resets = tuple([segment for segment in segments if segment.flags & _RST])
     found = [*_cut_short(ends, resets, remains), *_repeated(ends, resets)]
     if not resets:
-        found += _refused(trace, segments)
+        found += refused(trace, segments)
+        found += other_language(trace, segments, remains.tls, remains.plain)
         found += _unanswered(segments)
         vanished = list(_vanished(ends))
         found += vanished
@@ -360,31 +362,9 @@ def _first_notice(trace: Trace, segments: Sequence[Segment]) -> tuple[Segment, R
     """The first close_notify, and the segment that completed it."""
     notices = [r for r in trace.drive.records if r.kind is RecordKind.CLOSE_NOTIFY]
     for record in sorted(notices, key=lambda r: r.time_ns):
-        if (segment := _completing(record, segments)) is not None:
+        if (segment := completing(record, segments)) is not None:
             return segment, record
     return None
-
-
-def _completing(record: Record, segments: Sequence[Segment]) -> Segment | None:
-    """The segment that brought the last byte of a record."""
-    own = (s for s in segments if s.side is record.side)
-    return next((s for s in own if s.start < record.end <= s.end), None)
-
-
-# --- what was refused -----------------------------------------------------------------------------
-
-
-def _refused(trace: Trace, segments: Sequence[Segment]) -> Iterator[Trouble]:
-    """The first alert of each side that can be read, and says what is wrong."""
-    tls = trace.drive.tls
-    for side in Side:
-        alerts = (r for r in trace.drive.records if r.side is side and r.alert is not None)
-        for record in alerts:
-            alert, segment = record.alert, _completing(record, segments)
-            if alert is not None and segment is not None and is_error(alert, tls):
-                kind, what = TroubleKind.FATAL_ALERT, alert_name(alert)
-                yield Trouble(kind, side, (segment.number,), segment.time_ns, what=what)
-                break
 
 
 # --- what was left unsaid -------------------------------------------------------------------------

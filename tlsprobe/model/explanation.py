@@ -44,6 +44,7 @@ class TroubleKind(StrEnum):
 
     CUT_SHORT = "cut-short"
     FATAL_ALERT = "fatal-alert"
+    NO_TLS = "no-tls"
     VANISHED = "peer-vanished"
     UNANSWERED = "no-answer"
     ZERO_WINDOW = "zero-window"

@@ -94,6 +94,31 @@ _SENTENCES = {
     (TroubleKind.FATAL_ALERT, "no_application_protocol"): (
         f"{_ALERT}that they have no protocol in common (ALPN)"
     ),
+    (TroubleKind.FATAL_ALERT, "sealed-client"): (
+        "the client refused to go on, probably ({packets}): an alert, by its size, is all that it"
+        " said to the server's handshake; most often it does not accept the certificate"
+    ),
+    (TroubleKind.FATAL_ALERT, "sealed-server"): (
+        "the server refused to go on, probably ({packets}): an alert, by its size, is all that it"
+        " said behind the handshake; it does not accept the client's certificate, misses one, or"
+        " has closed at once"
+    ),
+    (TroubleKind.NO_TLS, "plain-answer"): (
+        "the client speaks TLS, and what the server says ({packets}) is none: the port, or a proxy"
+        " in between, is for plain text"
+    ),
+    (TroubleKind.NO_TLS, "plain-silence"): (
+        "the server ended ({packets}) without a word on the client's TLS: the port may be for plain"
+        " text, or the server takes no such hello (SNI, version)"
+    ),
+    (TroubleKind.NO_TLS, "tls-answer"): (
+        "what the client says first is no TLS, and the server answers with an alert of TLS"
+        " ({packets}): the port is for TLS"
+    ),
+    (TroubleKind.NO_TLS, "tls-silence"): (
+        "the server ended ({packets}) without a word on what the client said, which is no TLS, as"
+        " this port usually asks for"
+    ),
     (TroubleKind.VANISHED, "data"): (
         f"{_VANISHED}the same bytes again for {{took}} ({{packets}}) and heard nothing more"
     ),

@@ -1,0 +1,125 @@
+"""Who refuses in a sealed alert, and ends of which one alone speaks TLS; beside each, none."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.explain.talk import (
+    ACK,
+    ALERT_13,
+    CCS,
+    CLIENT,
+    CLIENT_HELLO,
+    DATA,
+    FIN,
+    FINISHED_13,
+    PSH,
+    RST,
+    Talk,
+    explained,
+    record,
+    sealed,
+    server_hello,
+    tls13,
+)
+from tlsprobe.explain import Filter
+from tlsprobe.model.explanation import Trouble
+from tlsprobe.report.troubles import trouble_sentence
+
+GET = b"GET / HTTP/1.1\r\nHost: db.example\r\n\r\n"
+PLAIN = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+FLIGHT = server_hello() + CCS + sealed(50) + sealed(900) + FINISHED_13
+
+
+def troubles(talk: Talk) -> list[Trouble]:
+    return [one for flow in explained(talk, wanted=Filter()).flows for one in flow.troubles]
+
+
+def said(talk: Talk) -> list[tuple[str, str, str, bool]]:
+    return [(str(one.kind), str(one.side), one.what, one.sure) for one in troubles(talk)]
+
+
+def greeted(**fields: object) -> Talk:
+    return Talk(**fields).open().c(PSH | ACK, CLIENT_HELLO)  # type: ignore[arg-type]
+
+
+def test_a_client_whose_handshake_is_an_alert_refused_the_certificate() -> None:
+    talk = greeted().s(PSH | ACK, FLIGHT).c(PSH | ACK | FIN, CCS + ALERT_13).s(ACK | FIN).c()
+    assert said(talk) == [("fatal-alert", "client", "sealed-client", False)]
+    (one,) = troubles(talk)
+    assert one.packets == (6,)
+    assert "the client refused to go on, probably (packet 6)" in trouble_sentence(one)
+
+
+def test_who_finished_and_ended_refused_nothing() -> None:
+    """A health check shakes hands and says goodbye."""
+    talk = greeted().s(PSH | ACK, FLIGHT).c(PSH | ACK | FIN, CCS + FINISHED_13 + ALERT_13)
+    assert said(talk.s(PSH | ACK | FIN, ALERT_13).c()) == []
+
+
+def test_an_alert_behind_a_hole_may_follow_a_finished_that_was_not_captured() -> None:
+    talk = greeted().s(PSH | ACK, FLIGHT).c(PSH | ACK, CCS + FINISHED_13).c(PSH | ACK, ALERT_13)
+    del talk.packets[-2]
+    assert said(talk.c(ACK | FIN).s(ACK | FIN).c()) == []
+
+
+def test_a_server_that_says_no_more_than_an_alert_refused_the_client() -> None:
+    talk = greeted().s(PSH | ACK, FLIGHT)
+    talk.c(PSH | ACK, CCS + sealed(700) + FINISHED_13).s(PSH | ACK | FIN, ALERT_13)
+    talk.c(ACK | FIN).s()
+    assert said(talk) == [("fatal-alert", "server", "sealed-server", False)]
+    assert "misses one, or has closed at once" in trouble_sentence(troubles(talk)[0])
+
+
+@pytest.mark.parametrize("tail", [ALERT_13, ALERT_13 + ALERT_13])
+def test_an_alert_behind_data_is_a_goodbye(tail: bytes) -> None:
+    talk = tls13().s(PSH | ACK | FIN, tail).c(PSH | ACK | FIN, ALERT_13).s()
+    assert said(talk) == []
+
+
+def test_tls_to_a_port_of_plain_text() -> None:
+    talk = greeted().s(PSH | ACK | FIN, PLAIN).c(ACK | FIN).s()
+    assert said(talk) == [("no-tls", "server", "plain-answer", True)]
+    assert "is for plain text" in trouble_sentence(troubles(talk)[0])
+
+
+def test_plain_text_to_a_port_of_tls() -> None:
+    talk = Talk().open().c(PSH | ACK, GET).s(PSH | ACK | FIN, record(21, b"\x02\x32"))
+    talk.c(ACK | FIN).s()
+    assert ("no-tls", "client", "tls-answer", True) in said(talk)
+
+
+@pytest.mark.parametrize(("port", "expected"), [(443, True), (40_001, False)])
+def test_who_ends_without_a_word_on_plain_text_perhaps_wants_tls(
+    port: int, *, expected: bool
+) -> None:
+    talk = Talk(server=(CLIENT[0], port)).open().c(PSH | ACK, GET).s(ACK | FIN).c(ACK | FIN).s()
+    what = ("no-tls", "client", "tls-silence", False)
+    assert said(talk) == ([what] if expected else [])
+
+
+def test_who_ends_without_a_word_on_a_hello() -> None:
+    talk = greeted().s(ACK | FIN).c(ACK | FIN).s()
+    assert said(talk) == [("no-tls", "server", "plain-silence", False)]
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        Talk().open().c(PSH | ACK, GET).s(PSH | ACK | FIN, PLAIN).c(ACK | FIN).s(),
+        greeted().c(ACK | FIN).s(ACK | FIN).c(),
+        greeted().s(PSH | ACK, FLIGHT).c(ACK | FIN).s(ACK | FIN).c(),
+        Talk().open().s(PSH | ACK, b"220 hello\r\n").c(ACK | FIN).s(ACK | FIN).c(),
+        Talk().open().c(PSH | ACK, b"STARTTLS\r\n").s(PSH | ACK, b"220 go\r\n").c(FIN | ACK),
+        greeted().s(PSH | ACK, PLAIN).c(RST),
+    ],
+    ids=["plain", "client first", "in the handshake", "banner", "starttls", "reset"],
+)
+def test_who_understand_each_other_or_did_not_wait_are_no_trouble(talk: Talk) -> None:
+    assert said(talk) == []
+
+
+def test_a_hello_that_was_captured_in_part_tells_nothing() -> None:
+    talk = greeted().s(PSH | ACK, DATA).c(ACK | FIN).s(ACK | FIN)
+    del talk.packets[0]
+    assert not any(kind == "no-tls" for kind, *_ in said(talk))
