@@ -15,15 +15,19 @@ from tests.explain.talk import (
     FINISHED_13,
     PSH,
     RST,
+    SYN,
     Talk,
     explained,
+    flow_of,
     record,
     sealed,
     server_hello,
     tls13,
 )
 from tlsprobe.explain import Filter
-from tlsprobe.model.explanation import Trouble
+from tlsprobe.model.causes import Cause
+from tlsprobe.model.explanation import Harm, Trouble
+from tlsprobe.model.judgement import Provoked
 from tlsprobe.report.troubles import trouble_sentence
 
 GET = b"GET / HTTP/1.1\r\nHost: db.example\r\n\r\n"
@@ -123,3 +127,48 @@ def test_a_hello_that_was_captured_in_part_tells_nothing() -> None:
     talk = greeted().s(PSH | ACK, DATA).c(ACK | FIN).s(ACK | FIN)
     del talk.packets[0]
     assert not any(kind == "no-tls" for kind, *_ in said(talk))
+
+
+# --- what answers, and what was not captured ------------------------------------------------------
+
+
+def test_tickets_answer_the_handshake_and_not_the_request_that_came_with_it() -> None:
+    """stunnel, whose backend is gone, resets with the request unread (TCP_ABORT_ON_CLOSE)."""
+    talk = greeted().s(PSH | ACK, FLIGHT).c(PSH | ACK, CCS + FINISHED_13).c(PSH | ACK, DATA)
+    talk.s(PSH | ACK, sealed(250) + sealed(250)).c().s(RST | ACK)
+    (told,) = flow_of(talk).resets
+    assert told.reset.cause is Cause.UNREAD_AT_CLOSE
+    assert told.harm is Harm.LOST
+    assert any("200 bytes" in one or "205 bytes" in one for one in told.reset.evidence)
+    answered = greeted().s(PSH | ACK, FLIGHT).c(PSH | ACK, CCS + FINISHED_13).c(PSH | ACK, DATA)
+    answered.s(PSH | ACK, sealed(250) + sealed(250)).s(PSH | ACK, DATA).c().s(RST | ACK)
+    (told,) = flow_of(answered).resets
+    assert told.reset.cause is Cause.DELIBERATE
+
+
+def test_tickets_before_a_request_leave_the_handshake_read() -> None:
+    talk = greeted().s(PSH | ACK, FLIGHT).c(PSH | ACK, CCS + FINISHED_13)
+    talk.s(PSH | ACK, sealed(250) + sealed(250)).c().s(RST | ACK)
+    (told,) = flow_of(talk).resets
+    assert told.reset.cause is Cause.DELIBERATE
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_bare_rst_behind_a_fin_answers_what_was_left_out(*, relative: bool) -> None:
+    """Who shortens a trace leaves out the client's packets: it was the server's own abort."""
+    talk = Talk(relative=relative).open().c(PSH | ACK, GET).s(PSH | ACK | FIN, PLAIN)
+    talk.c(PSH | ACK, GET).bare_rst()
+    left_out = [p for p in talk.packets if p.flags & SYN or p.src == talk.server]
+    talk.packets[:] = left_out
+    (told,) = flow_of(talk).resets
+    assert (told.reset.cause, told.reset.provoked) == (Cause.DATA_AFTER_CLOSE, Provoked.UNSEEN)
+    assert Cause.CLOSED_ALREADY in told.reset.alternatives
+    assert told.harm is Harm.UNCLEAR
+    assert told.remedy is not None
+    assert told.remedy.hurts.startswith("Unclear")
+
+
+def test_with_all_of_the_clients_packets_there_is_nothing_to_answer() -> None:
+    talk = Talk().open().c(PSH | ACK, GET).s(PSH | ACK | FIN, PLAIN).c().wait(20).bare_rst()
+    (told,) = flow_of(talk).resets
+    assert told.reset.cause is Cause.DELIBERATE

@@ -368,6 +368,8 @@ def _inferred(connection: Connection) -> str | None:
     walks = [walk for walk in connection.walks if walk.speaks_tls]
     if not walks or any(walk.has_hello for walk in walks):
         return None
+    if all(r.kind == ALERT and r.size == ALERT_SIZE for walk in walks for r in walk.found):
+        return None  # what says that no handshake came
     sealed = any(r.kind == ALERT and r.size > ALERT_SIZE for w in walks for r in w.found)
     version = "TLS 1.2 or older" if sealed else "TLS 1.2 or 1.3"
     return f"{version}, from its records; the handshake is not in the capture"

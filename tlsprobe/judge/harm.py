@@ -48,6 +48,8 @@ def harm_of(reset: Reset) -> Harm:
     """The worst that it does."""
     if not reset.heeded:
         return Harm.NOBODY  # its receiver went on
+    if reset.provoked is Provoked.UNSEEN and reset.cause is Cause.DATA_AFTER_CLOSE:
+        return Harm.UNCLEAR
     if reset.provoked is Provoked.LATE and (reset.cause, reset.side) in _MAY_MISS_IT:
         return Harm.UNCLEAR
     if reset.provoked is Provoked.DATA and (reset.cause, reset.side) in _LOSES_DATA:

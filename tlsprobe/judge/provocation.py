@@ -84,7 +84,7 @@ def _provoked(
     if peers_end is not None and reset.packet > peers_end and reset.cause is Cause.MIDDLEBOX:
         return Provoked.BEHIND_RESET
     if trigger is None:
-        return None
+        return Provoked.UNSEEN if reset.cause is Cause.DATA_AFTER_CLOSE else None
     if trigger.syn:
         later = (s for s in trace.segments if s.number > reset.packet)
         return Provoked.WANTED_SYN if syn_again(trigger, later) else Provoked.SYN

@@ -62,9 +62,7 @@ def other_language(
     told = "answer" if sure else "silence"
     if Side.CLIENT in tls and _begins_with_tls(trace):
         if Side.SERVER in plain or not sure:
-            yield Trouble(
-                kind, Side.SERVER, number, shown.time_ns, what=f"plain-{told}", sure=sure
-            )
+            yield Trouble(kind, Side.SERVER, number, shown.time_ns, what=f"plain-{told}", sure=sure)
     elif Side.CLIENT in plain:
         alerts = (r for r in trace.drive.records if r.side is Side.SERVER)
         first = next(alerts, None)

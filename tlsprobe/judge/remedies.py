@@ -206,6 +206,11 @@ def _linger_setting(situation: Situation) -> str:
     return "" if situation.after_idle else _named(family, family.lingers if family else None)
 
 
+_UNSEEN = (
+    "Unclear: what came behind its FIN was not captured. A close_notify is missed by nobody; a"
+    " request, or the rest of a response, is lost."
+)
+
 # --- the server's resets --------------------------------------------------------------------------
 
 
@@ -215,6 +220,8 @@ def _data_after_close(situation: Situation) -> Remedy | None:
         return Remedy(_never_done(situation), advice)
     if situation.provoked is Provoked.LATE:
         return Remedy(_LAST_WORD, (_lingering(situation),))
+    if situation.provoked is Provoked.UNSEEN:
+        return Remedy(_UNSEEN, (_lingering(situation),))
     if situation.overtook:
         return Remedy(_OVERTOOK, (_lingering(situation), _METRICS))
     if situation.provoked is Provoked.CLOSE_NOTIFY:
@@ -352,6 +359,8 @@ def _clients_data_after_close(situation: Situation) -> Remedy | None:
             " or the rest of a response, which is lost to it."
         )
         return Remedy(hurts, (Advice(Party.CLIENT, "read the whole response before it closes."),))
+    if situation.provoked is Provoked.UNSEEN:
+        return Remedy(_UNSEEN, (Advice(Party.CLIENT, "read the whole response before it closes."),))
     what = _LATE_WORDS.get(situation.provoked, "what the server sent last")
     hurts = (
         f"Nobody: {what} came after the client had closed, and was of no use to it any more. Reset"

@@ -136,6 +136,7 @@ class Provoked(StrEnum):
     WANTED_SYN is the answer to a SYN whose sender reset it and sends its SYN again. LATE is
     data that perhaps nobody misses: for a client that had answers and had ended TLS, a farewell or
     the rest of a response; of a client that ended TLS right behind it, a farewell or a request.
+    UNSEEN is what was not captured.
     """
 
     DATA = "data"
@@ -150,6 +151,7 @@ class Provoked(StrEnum):
     WANTED_SYN = "wanted-syn"
     LATE = "late"
     BEHIND_RESET = "behind-reset"
+    UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)

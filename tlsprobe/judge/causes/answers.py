@@ -184,15 +184,25 @@ def _answered_to(drive: Drive, sender: Side, own: list[Segment], *, notices: boo
         if loaded and loaded[-1].length in ALERT_SIZES:
             loaded.pop()
         return (loaded[-1].ack or 0) if loaded else 0
-    reach = max((r.end for r in said if r.kind not in ALERTS), default=0)
-    known = max((s.ack or 0 for s in loaded if s.start < reach), default=0)
+    answers = (r.end for r in said if r.kind not in ALERTS and r.kind is not RecordKind.TICKET)
+    known = _heard_by(loaded, max(answers, default=0))
     peers = [r for r in drive.records if r.side is sender.peer]
     asked = (r.end for r in peers if r.kind not in ALERTS and r.end <= known)
     answered = max(asked, default=0 if peers else known)
+    # A ticket follows from the handshake; a request that came with that need not have been read.
+    tickets = max((r.end for r in said if r.kind is RecordKind.TICKET), default=0)
+    greeted = _heard_by(loaded, tickets)
+    shaken = (r.end for r in peers if r.kind in _OPENS and r.end <= greeted)
+    answered = max(answered, *shaken, 0)
     notice = next((r for r in said if notifies(r)), None)
     if notice is None or not notices:
         return answered
     return _ended_to(notice, own, peers, answered)
+
+
+def _heard_by(loaded: list[Segment], reach: int) -> int:
+    """How far the peer was acknowledged in the last of the segments up to ``reach``."""
+    return max((s.ack or 0 for s in loaded if s.start < reach), default=0)
 
 
 def _ended_to(notice: Record, own: list[Segment], peers: list[Record], answered: int) -> int:

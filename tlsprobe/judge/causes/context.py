@@ -160,6 +160,11 @@ class ResetContext:
         return max(acks, default=0)
 
     @property
+    def lacks_of_peer(self) -> bool:
+        """Whether the capture lacks bytes of the peer that the sender had acknowledged."""
+        return self.acknowledged > self.peer_sent + 1  # a FIN counts as one
+
+    @property
     def has_odd_ack(self) -> bool:
         """Whether it acknowledges more than was sent, or less than its sender had before."""
         ack = self.rst.ack

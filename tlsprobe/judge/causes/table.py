@@ -592,14 +592,20 @@ def _gave_up_bare(context: ResetContext) -> Diagnosis | None:
 
 
 def _half_seen(context: ResetContext) -> Diagnosis | None:
-    """Without the peer's direction, the form and the FIN are all there is."""
-    if not context.passive or not context.peer_unseen:
+    """Without the peer's direction, the form and the FIN are all there is.
+
+    So it is where the last of the peer's packets is missing, and the RST is right behind the FIN.
+    """
+    if not context.passive:
         return None
-    form = wording.passive_rst(context)
-    if context.fin is None:
+    form, fin = wording.passive_rst(context), context.fin
+    fits = fin is not None and context.rst.start == fin.end + 1 and context.trigger is None
+    if not context.peer_unseen and not (fits and context.lacks_of_peer):
+        return None
+    if fin is None:
         open_to = (Cause.DATA_AFTER_CLOSE,)
         return Diagnosis(Cause.NO_STATE, Confidence.MEDIUM, (form,), open_to)
-    evidence = form, wording.had_closed(context, context.fin)
+    evidence = form, wording.had_closed(context, fin), wording.provoked_unseen(context)
     left = Cause.CLOSED_ALREADY, Cause.NO_STATE
     return Diagnosis(Cause.DATA_AFTER_CLOSE, Confidence.MEDIUM, evidence, left)
 

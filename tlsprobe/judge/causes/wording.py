@@ -147,6 +147,11 @@ def had_closed(context: ResetContext, fin: Segment) -> str:
     return f"the {context.sender} had closed: its FIN is packet {fin.number}"
 
 
+def provoked_unseen(context: ResetContext) -> str:
+    """What a closed socket answers is among what is missing."""
+    return f"it answers something of the {context.sender.peer} that the capture does not hold"
+
+
 def data_to_closed(trigger: Segment, fin: Segment) -> str:
     """What the closed socket was sent."""
     when = "then" if trigger.number > fin.number else "crossed that FIN and"
@@ -437,7 +442,8 @@ def no_row(context: ResetContext) -> str:
 def missing(context: ResetContext) -> str:
     """What the capture lacks."""
     if context.peer_unseen:
-        lacks = f"the capture holds nothing of the {context.sender.peer}'s direction"
+        before = " before it" if any(s.side is not context.sender for s in context.later) else ""
+        lacks = f"the capture holds nothing of the {context.sender.peer}'s direction{before}"
     elif any(s.syn for s in context.prior):
         lacks = "the capture has holes"
     else:

@@ -70,6 +70,7 @@ _BYTES = {
     Provoked.SYN: "a SYN",
     Provoked.LATE: "a little data behind the end",
     Provoked.WANTED_SYN: "the answer to a SYN that is sent again",
+    Provoked.UNSEEN: "something that was not captured",
     Provoked.BEHIND_RESET: "what followed its peer's RST",
 }
 _VERDICTS = {
