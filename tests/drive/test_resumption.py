@@ -106,3 +106,35 @@ def test_a_second_connection_that_fails_is_said(pki: Pki, tmp_path: Path) -> Non
         found, _ = driven(parse("request; ticket; resume"), port, TLS13)
         thread.join(GENEROUS_S)
     assert outcome(found) == (EventKind.UNRESUMABLE, "connection refused")
+
+
+@BOTH
+def test_a_connection_comes_back_with_the_session_of_an_earlier_one(
+    version: TlsVersion, ports: dict[str, int]
+) -> None:
+    found, announced = driven(parse("resumed; request; fin; drain"), ports["polite"], version)
+    assert found.worked
+    assert outcome(found) == (EventKind.RESUMED, "")
+    assert (found.owed, found.answered) == (1, 1)
+    assert announced == 1  # the one that fetched the session is nobody's
+
+
+def test_where_there_is_no_session_the_handshake_is_a_whole_one(pki: Pki, tmp_path: Path) -> None:
+    tls = server_context(certificate(pki, tmp_path))
+    tls.context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    tls.context.set_options(SSL.OP_NO_TICKET)
+
+    act = tls_server(tls, pong_then(lambda sock, _: until_left(sock)))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def twice() -> None:
+            for _ in range(2):
+                serve(listening, act)
+
+        thread = threading.Thread(target=twice)
+        thread.start()
+        port = int(listening.getsockname()[1])
+        found, _ = driven(parse("resumed; request; fin; drain"), port, TLS12)
+        thread.join(GENEROUS_S)
+    assert outcome(found)[0] is EventKind.UNRESUMABLE
+    assert (found.owed, found.answered) == (1, 1)

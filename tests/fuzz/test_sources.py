@@ -11,7 +11,7 @@ import trio
 
 from tests.fuzz.test_properties import seen
 from tlsprobe.catalogue import catalogue
-from tlsprobe.fuzz.alphabet import alphabet
+from tlsprobe.fuzz.alphabet import alphabet, encode
 from tlsprobe.fuzz.database import Database
 from tlsprobe.fuzz.mutation import mutant
 from tlsprobe.fuzz.sources import Sources
@@ -109,3 +109,20 @@ def test_failures_are_remembered_by_profile(tmp_path: Path) -> None:
     Database(tmp_path, "postgres").add(example)
     assert Database(tmp_path, "postgres").read() == (example,)
     assert Database(tmp_path, "nginx").read() == ()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_sessions_of_earlier_connections_are_tried_where_another_connection_can_fetch_them(
+    comes_back: bool,
+) -> None:
+    offered = frozenset[Form]()
+    made = first_examples(VERSIONS, offered, 3.0, has_goodbye=True, comes_back=comes_back)
+    letters = alphabet(VERSIONS, offered, has_goodbye=True, comes_back=comes_back)
+    begins = {(example.sequence.steps[0].verb, example.tls) for example in made}
+    wanted = {(Verb.RESUMED, "1.2"), (Verb.RESUMED, "1.3"), (Verb.EARLY, "1.3")}
+    drawn = {move.steps[0].verb for move in letters.moves}
+    assert begins & wanted == (wanted if comes_back else set())
+    assert drawn & {Verb.RESUMED, Verb.EARLY} == {verb for verb, _ in begins & wanted}
+    assert (Verb.EARLY, "1.2") not in begins, "TLS 1.2 has none"
+    back = [example for example in made if example.sequence.comes_back]
+    assert all(encode(letters, example) is not None for example in back)

@@ -32,7 +32,6 @@ from tlsprobe.model.load import Load
 from tlsprobe.model.run import CellPlan, Trial
 from tlsprobe.model.target import TlsVersion
 from tlsprobe.model.trace import Drive, EventKind
-from tlsprobe.model.verbs import Verb
 from tlsprobe.shaper.link import Shaper
 from tlsprobe.sniff.capture import Capture
 
@@ -170,8 +169,8 @@ class Driver:
             drives = lambda: drive(route, cell.sequence, opened=opened)  # noqa: E731
             begun = trio.current_time()
             found, load = await self.gauge.driving(drives, count)
-        # Early data waits for a ticket on another connection first.
-        took_s = 0.0 if cell.sequence.uses(Verb.EARLY) else trio.current_time() - begun
+        # One that takes a session of another connection waits for that first.
+        took_s = 0.0 if cell.sequence.comes_back else trio.current_time() - begun
         await self.presence.saw(found, took_s)
         return Ended(found, load, dropped)
 

@@ -201,7 +201,7 @@ def _may_leave_unread(sequence: Sequence) -> bool:  # noqa: PLR0912 - one per ki
                     return True
             case Verb.REQUEST | Verb.EXHAUST | Verb.MEET | Verb.KEY_UPDATE | Verb.RENEGOTIATE:
                 pass  # what is awaited is read, and what TLS asks together with what follows
-            case Verb.CONNECT | Verb.EARLY | Verb.FIN | Verb.CLOSE:
+            case Verb.CONNECT | Verb.EARLY | Verb.RESUMED | Verb.FIN | Verb.CLOSE:
                 pass  # no bytes, or those of the handshake
             case Verb.TICKET | Verb.RESUME | Verb.SIGNAL:
                 pass  # not on this connection

@@ -34,7 +34,7 @@ class Command:
     async def give(self, sequence: Sequence) -> None:
         """Log in, ask for a port, and have the other connection begin there; or give it up."""
         connection, commanded = self.connection, self.commanded
-        if sequence.uses(Verb.RESUME) or sequence.uses(Verb.EARLY):
+        if sequence.connections > 1:
             commanded.give_up(_OF_ITS_OWN)
         try:
             await connection.connect()

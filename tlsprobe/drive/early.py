@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import time
 
-import trio
-
-from tlsprobe.drive.connection import Connection, GivenUp, Piece
-from tlsprobe.drive.greeting import await_handshake, await_readiness, begin_tls, shake_hands
-from tlsprobe.drive.route import Route
+from tlsprobe.drive.connection import Connection, Piece
+from tlsprobe.drive.greeting import await_handshake, await_readiness, begin_tls
 from tlsprobe.model.sequence import Step
 from tlsprobe.model.trace import EventKind, Mark, RecordKind, Side, Stage
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.records.sealing import records_in
 from tlsprobe.records.walk import APPLICATION_DATA
-
-_TICKET_PATIENCE = 1.0
-"""Seconds to wait for a ticket: servers send theirs with the end of the handshake."""
 
 NO_TICKET = "the server gave no ticket that allows early data"
 """Why early data was not even offered."""
@@ -30,28 +24,6 @@ TOO_LITTLE = "the server's tickets allow less early data than this: at most {lim
 
 SPEAKS_FIRST = "the protocol has the server speak first: there is nothing to send early"
 """The same, of protocols with a greeting."""
-
-
-async def early_session(route: Route) -> bytes:
-    """A session of the server's that allows early data, from a connection of its own; or nothing.
-
-    Whatever becomes of that connection, nothing is raised: the next one will meet the same.
-    """
-    scout = Connection(route.aside)
-    try:
-        await scout.connect()
-        tls = await shake_hands(scout, scout.answer_deadline())
-        due = trio.current_time() + _TICKET_PATIENCE
-        await scout.until(lambda: tls.resumable is not None, due)
-        session = tls.resumable if tls.early_limit else None
-        await scout.write(tls.close_notify(), RecordKind.CLOSE_NOTIFY)
-        scout.half_close()
-        await scout.until(lambda: scout.ended, scout.end_deadline())
-    except GivenUp:
-        return b""
-    finally:
-        scout.leave()
-    return b"" if session is None else session.data
 
 
 async def ask_early(connection: Connection, step: Step, deadline: float) -> Mark:

@@ -16,9 +16,9 @@ import trio
 
 from tlsprobe.drive.command import Command, commanding
 from tlsprobe.drive.connection import Connection, GivenUp
-from tlsprobe.drive.early import ask_early, early_session
+from tlsprobe.drive.early import ask_early
 from tlsprobe.drive.greeting import begin_tls, cannot_greet, greet, refused_certificate
-from tlsprobe.drive.resumption import resume
+from tlsprobe.drive.resumption import earlier_session, note_resumed, resume
 from tlsprobe.drive.route import Patience, Route
 from tlsprobe.drive.segments import (
     SegmentPlan,
@@ -104,8 +104,9 @@ class _Script:
         try:
             if self.command is not None:
                 await self.command.give(self.sequence)
-            if self.sequence.uses(Verb.EARLY):
-                connection.earlier = await early_session(connection.route)
+            if self.sequence.comes_back:
+                for_early = self.sequence.uses(Verb.EARLY)
+                connection.earlier = await earlier_session(connection.route, for_early=for_early)
             await connection.connect()
             if self.command is not None:
                 await self.command.begin()
@@ -138,6 +139,9 @@ class _Script:
                 raise GivenUp  # what the sequence would meet has ended before it
             return groups[1:]
         await greet(connection, deadline)
+        if self.sequence.uses(Verb.RESUMED):
+            note_resumed(connection)
+            groups = groups[1:]
         asks = bool(groups) and groups[0][0].verb is Verb.REQUEST
         if not asks:
             await self.drain_tickets()
@@ -216,7 +220,7 @@ class _Script:
                 await self.write_burst(burst)
             case Verb.KEY_UPDATE | Verb.RENEGOTIATE | Verb.FIN | Verb.CLOSE | Verb.ABORT:
                 await self.write_burst(burst)
-            case Verb.CONNECT | Verb.EARLY:
+            case Verb.CONNECT | Verb.EARLY | Verb.RESUMED:
                 pass  # done: ``opening`` left the handshake to the steps, or was the step
             case Verb.REQUEST:
                 await self.request(step.form, self.connection.answer_deadline())

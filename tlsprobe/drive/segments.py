@@ -117,7 +117,7 @@ def _end_of(verb: Verb) -> End | None:
             return end
         case Act.OPENS | Act.ASKS | Act.ASKS_EARLY | Act.WRITES | Act.ANNOUNCES | Act.WAITS:
             return None
-        case Act.RACES | Act.RESUMES | Act.SHAPES | Act.SIGNALS:
+        case Act.RACES | Act.RESUMES | Act.RETURNS | Act.SHAPES | Act.SIGNALS:
             return None
         case act:
             assert_never(act)
@@ -145,9 +145,9 @@ def piece_of(  # noqa: PLR0911, PLR0912 - one per verb
             return Piece(RecordKind.HANDSHAKE, _second_hello(connection))
         case Verb.FIN | Verb.CLOSE | Verb.ABORT:
             return Piece(RecordKind.PLAIN, b"")
-        case Verb.CONNECT | Verb.EARLY | Verb.REQUEST | Verb.EXHAUST | Verb.STALL:
+        case Verb.CONNECT | Verb.EARLY | Verb.RESUMED | Verb.REQUEST | Verb.EXHAUST:
             raise AssertionError(f"'{step.verb}' is not written")
-        case Verb.SLEEP | Verb.PAUSE | Verb.AWAIT | Verb.DRAIN:
+        case Verb.SLEEP | Verb.PAUSE | Verb.STALL | Verb.AWAIT | Verb.DRAIN:
             raise AssertionError(f"'{step.verb}' is not written")
         case Verb.ANSWER | Verb.MEET | Verb.HOLD | Verb.RELEASE | Verb.WINDOW:
             raise AssertionError(f"'{step.verb}' is not written")

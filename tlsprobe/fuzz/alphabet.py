@@ -24,6 +24,7 @@ from tlsprobe.model.verbs import (
     NEEDS_OUR_HALF,
     RACES,
     RELEASES,
+    RETURNS,
     SENDS_FIN,
     WRITES,
     Form,
@@ -43,7 +44,6 @@ NotDrawn = Literal[
     Verb.RENEGOTIATE,
     Verb.TICKET,
     Verb.RESUME,
-    Verb.EARLY,
     Verb.HOLD,
     Verb.RELEASE,
     Verb.WINDOW,
@@ -110,12 +110,14 @@ def alphabet(
     phrases: tuple[bytes, ...] = (),
     *,
     chapters: frozenset[str] = frozenset(),
+    comes_back: bool = True,
 ) -> Alphabet:
     """The alphabet of a protocol with these forms of request; ``idle`` is the server's timeout.
 
     Without it no pause is anywhere near an idle expiry; it has as many, so that what is drawn by
     numbers does not depend on it. ``phrases`` are made of the protocol's own words. ``chapters``
-    are those of the catalogue whose verbs are drawn as well.
+    are those of the catalogue whose verbs are drawn as well. Unless it ``comes_back``, no
+    connection begins with the session of an earlier one.
     """
     near = PAUSES[-len(_OF_IDLE) :] if idle is None else (round(idle * p, 6) for p in _OF_IDLE)
     pauses = (*PAUSES, *near)
@@ -123,6 +125,8 @@ def alphabet(
     moves += [Move(14, 1, (_answer(idle),)), *moves_of(chapters, offered)]
     if not has_goodbye:
         moves = [move for move in moves if move.steps[0].verb is not Verb.TERMINATE]
+    if not comes_back:
+        moves = [move for move in moves if move.steps[0].verb not in RETURNS]
     return Alphabet(tuple(sorted(moves, key=lambda move: move.rank)), versions)
 
 
@@ -152,6 +156,8 @@ def _moves(
             yield Move(9, 3, tuple(_await(event, wait) for event in _AWAITED for wait in WAITS))
         case Verb.ABORT:
             yield Move(10, 3, (whole, whole, Step(Verb.CLOSE)))
+        case Verb.RESUMED | Verb.EARLY:
+            yield Move(15 + (verb is Verb.EARLY), 4 if verb is Verb.RESUMED else 1, (whole,))
         case Verb.CONNECT | Verb.HELLO:
             forms = (whole, whole, Step(verb, form=Form.PART)) if verb is Verb.HELLO else (whole,)
             yield Move(11 + (verb is Verb.HELLO), 2 * len(forms), forms)
@@ -168,8 +174,8 @@ def _is_not_drawn(verb: NotDrawn) -> None:
             pass
         case Verb.RENEGOTIATE:
             pass  # drawn where its chapter is asked for
-        case Verb.TICKET | Verb.RESUME | Verb.EARLY:
-            pass  # needs another connection, whose answer is no property of this one
+        case Verb.TICKET | Verb.RESUME:
+            pass  # another connection's, which nobody judges: ``resumed`` has it judged
         case Verb.HOLD | Verb.RELEASE | Verb.WINDOW | Verb.MUTE | Verb.UNMUTE | Verb.RESET:
             pass  # need a shaper in the path: drawn where their chapter is asked for
         case Verb.SIGNAL:

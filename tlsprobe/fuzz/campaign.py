@@ -36,7 +36,7 @@ from tlsprobe.model.fuzz import MOST_AT_ONCE, NEVER_RUN_AGAIN, Example
 from tlsprobe.model.sequence import Awaited
 from tlsprobe.model.target import Target, endpoint
 from tlsprobe.model.verbs import Verb
-from tlsprobe.protocols import Conversations, offers, phrases
+from tlsprobe.protocols import Conversations, is_commanded, offers, phrases
 
 COMPARED = 8
 """Of so many examples one is run a second time, and one in the other TLS version."""
@@ -119,7 +119,7 @@ def _letters(
 ) -> Alphabet:
     """The alphabet of what the protocol has; ``idle`` is the server's timeout, if it is known."""
     can = versions, offers(converse), has_goodbye, idle, phrases(converse)
-    return alphabet(*can, chapters=chapters)
+    return alphabet(*can, chapters=chapters, comes_back=not is_commanded(converse))
 
 
 def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings) -> Sources:
@@ -128,7 +128,12 @@ def _sources(letters: Alphabet, converse: Conversations, settings: FuzzSettings)
     wait = min(_IDLE, settings.seconds / 20) if idle is None else 1.1 * idle + 0.2
     can = letters.versions, offers(converse), round(wait, 3), phrases(converse)
     chapters = settings.chapters
-    first = first_examples(*can, has_goodbye=settings.goodbye, chapters=chapters)
+    first = first_examples(
+        *can,
+        has_goodbye=settings.goodbye,
+        chapters=chapters,
+        comes_back=not is_commanded(converse),
+    )
     able = (example for example in settings.known if settings.can_try(example))
     known = [example for example in able if example.tls in letters.versions]
     return Sources(letters, dict.fromkeys((*known, *first)), known, settings.seed)

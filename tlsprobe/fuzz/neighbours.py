@@ -23,7 +23,7 @@ from tlsprobe.fuzz.suspects import Suspect
 from tlsprobe.fuzz.trying import Prober
 from tlsprobe.model.fuzz import Example
 from tlsprobe.model.sequence import Awaited, Step
-from tlsprobe.model.verbs import Verb
+from tlsprobe.model.verbs import RETURNS, Verb
 
 MEANWHILE = 0.5
 """Seconds that a connection waits for what the close of another one does to it."""
@@ -207,6 +207,7 @@ def _waiting(example: Example) -> tuple[Example, ...]:
     waits = any(isinstance(s.wait, float) and s.wait >= MEANWHILE for s in example.sequence.steps)
     if example.sequence.is_handshake or waits or not groups:
         return (only,)
-    asks = groups[0][0].verb is Verb.REQUEST
-    first, rest = (groups[:1], groups[1:]) if asks else ((), groups)
+    begins = int(groups[0][0].verb in RETURNS)
+    begins += any(group[0].verb is Verb.REQUEST for group in groups[begins : begins + 1])
+    first, rest = groups[:begins], groups[begins:]
     return tuple(dict.fromkeys((only, example_of((*first, _WAIT, *rest), example.tls))))

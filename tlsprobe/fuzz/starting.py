@@ -30,6 +30,7 @@ _UNLIKE = (
     *("request large; fin", "close_notify; terminate", "send part; fin", "terminate; send"),
     *("connect; fin", "send large + fin", "send; terminate", "sleep 0.3s; fin"),
     *("send + close_notify", "request; close_notify", "abort", "connect; close_notify; fin"),
+    *("resumed; fin", "resumed; close_notify", "resumed; request; close_notify; fin"),
     *('send "x"; fin', "await end {}", "request; terminate; send", "sleep 0.1s; fin"),
     *("request; await close_notify {}; close_notify", "send upload; fin", "send cut; fin"),
     *("connect; hello; await flight; fin", "close_notify; fin", "request; abort"),
@@ -55,6 +56,13 @@ _MORE = (
     *("connect; fin", "connect; close_notify; fin", "connect; hello part; fin"),
     *("connect; hello; fin", "connect; hello; await flight; fin"),
     *("connect; hello; await flight; close_notify; fin", "connect; hello; close_notify; fin"),
+)
+_COMES_BACK = (
+    *("resumed; terminate", "resumed; abort", "resumed; request; fin", "resumed; send; fin"),
+    *("resumed; request; close_notify", "resumed; request; terminate", "resumed; send part; fin"),
+    *("resumed; close_notify; fin", "resumed; request; sleep 0.3s; close_notify"),
+    *("early; fin", "early; close_notify", "early; await response 0.2s; fin"),
+    "early; await response 0.2s; close_notify; fin",
 )
 _TOGETHER = (
     *("request; fin", "request; sleep 0.3s; close_notify", "connect; sleep 0.3s; fin"),
@@ -83,13 +91,15 @@ def first_examples(
     *,
     has_goodbye: bool,
     chapters: frozenset[str] = frozenset(),
+    comes_back: bool = True,
 ) -> tuple[Example, ...]:
     """The examples of a protocol with these forms of request, each once, the simplest first.
 
     ``idle`` is how long a wait for the server's idle timer may take, in seconds; ``phrases`` are
     made of the protocol's own words, ``chapters`` those of the catalogue that are asked for.
+    Unless it ``comes_back``, no connection begins with the session of an earlier one.
     """
-    able = partial(_able, offered, has_goodbye=has_goodbye)
+    able = partial(_able, offered, has_goodbye=has_goodbye, comes_back=comes_back)
     parts = (
         (_parsed(text.format(format_wait(idle)) for text in _UNLIKE), 1),
         (_parsed(f"send {format_bytes(one)}; fin" for one in phrases), 1),
@@ -113,10 +123,11 @@ def first_examples(
 
 
 def _able(
-    offered: frozenset[Form], part: Iterator[Sequence], *, has_goodbye: bool
+    offered: frozenset[Form], part: Iterator[Sequence], *, has_goodbye: bool, comes_back: bool
 ) -> list[Sequence]:
     """Those for which the protocol has all that they take."""
-    return [s for s in part if lacks(s, offered, has_goodbye=has_goodbye) is None]
+    can = partial(lacks, offered=offered, has_goodbye=has_goodbye, is_commanded=not comes_back)
+    return [sequence for sequence in part if can(sequence) is None]
 
 
 def _beside(closes: list[Sequence], versions: tuple[str, ...]) -> Iterator[Example]:
@@ -130,7 +141,7 @@ def _beside(closes: list[Sequence], versions: tuple[str, ...]) -> Iterator[Examp
 def _short() -> Iterator[Sequence]:
     yield from _parsed(f"{asked}{end}" for asked, end in product(_ASKED[:2], _ENDS))
     yield from _parsed(f"{one}; {two}" for one, two in product(_FIRST, _SECOND))
-    yield from _parsed(_MORE)
+    yield from _parsed((*_MORE, *_COMES_BACK))
 
 
 def _longer(offered: frozenset[Form], idle: float, *, has_goodbye: bool) -> Iterator[Sequence]:

@@ -126,8 +126,10 @@ def _begun_late_s(example: Example, trace: Trace) -> float:
     To the server that is a pause, and it may have meant something to it. An upload takes as long as
     it takes to make, each time.
     """
-    steps, mark = example.sequence.steps, trace.drive.mark
-    first = steps[1:2] if steps[0].verb is Verb.REQUEST else steps[:1]
+    steps, mark = list(example.sequence.steps), trace.drive.mark
+    if steps[0].verb is Verb.RESUMED:
+        del steps[0]
+    first = steps[1:2] if steps[0].verb in {Verb.REQUEST, Verb.EARLY} else steps[:1]
     if mark is None or example.sequence.is_handshake or first[0].verb in TAKES_TIME:
         return 0.0
     if first[0].form is Form.UPLOAD:
@@ -364,14 +366,15 @@ class Prober:
         told: Container[str] | None,
         opened: Callable[[], None] = lambda: None,
     ) -> Observation:
-        await self.pace.turn()
+        for _ in range(example.sequence.connections):
+            await self.pace.turn()
         async with self.working:
             dropped = self.capture.dropped
             route = self._route(example.tls, patient)
             if example.sequence.is_shaped:
                 route = replace(route, shaper=self.shaper)
             found, load = await self.gauge.driving(
-                lambda: drive(route, example.sequence, opened=opened)
+                lambda: drive(route, example.sequence, opened=opened), example.sequence.connections
             )
             await self.capture.settle()
             lost = self.capture.dropped != dropped

@@ -9,6 +9,7 @@ from tlsprobe.model.verbs import (
     ENDS,
     FORM_TLS,
     RACES,
+    RETURNS,
     SHAPES,
     SPEAKS,
     Act,
@@ -112,6 +113,9 @@ class Step:
         return f"{self.verb} {self.form}".rstrip()
 
 
+_TAKES_ANOTHER = frozenset({Act.RESUMES, Act.RETURNS, Act.ASKS_EARLY})
+"""What opens a connection more, which is not judged."""
+
 Group = tuple[Step, ...]
 """Steps written with ``+``: one TCP segment, as far as the kernel lets us ask for it."""
 
@@ -205,7 +209,12 @@ class Sequence:
     @property
     def connections(self) -> int:
         """How many connections a trial of it opens."""
-        return 1 + sum(step.verb.row.act in {Act.RESUMES, Act.ASKS_EARLY} for step in self.steps)
+        return 1 + sum(step.verb.row.act in _TAKES_ANOTHER for step in self.steps)
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether it begins with a session that an earlier connection has to fetch."""
+        return any(step.verb in RETURNS for step in self.steps)
 
     @property
     def is_handshake(self) -> bool:

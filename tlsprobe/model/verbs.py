@@ -68,6 +68,8 @@ class Act(Enum):
     """Opens the TCP connection and leaves the handshake to the steps that follow."""
     ASKS_EARLY = auto()
     """Sends a request in the first flight of the handshake, and waits for nothing else."""
+    RETURNS = auto()
+    """Opens the connection with the session of an earlier one, which it tries to resume."""
     ASKS = auto()
     """Sends a request and waits for the response to it."""
     WRITES = auto()
@@ -171,6 +173,14 @@ class Verb(StrEnum):
             Operand.BYTES,
             Place.FIRST,
             tls="1.3",
+        ),
+    )
+    RESUMED = (
+        "resumed",
+        Row(
+            Act.RETURNS,
+            "shake hands with the session of an earlier connection, to resume it",
+            place=Place.FIRST,
         ),
     )
     HELLO = (
@@ -362,6 +372,9 @@ RELEASES = _verbs(Act.CLOSES, Act.ABORTS)
 
 SPEAKS = WRITES | _verbs(Act.ASKS)
 """Verbs that put bytes on the wire."""
+
+RETURNS = _verbs(Act.RETURNS, Act.ASKS_EARLY)
+"""Verbs that begin with a session which an earlier connection has to fetch."""
 
 PASSES_TIME = frozenset(v for v in _verbs(Act.WAITS) if v.row.operand is Operand.DURATION)
 """Verbs that wait for nobody, and just let a time pass."""
