@@ -65,7 +65,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # --- Many processes -------------------------------------------------------------------------------
 
 HERE = Path(__file__).parent
-WAITING = tuple(HERE / name for name in ("e2e/test_fuzz.py", "e2e", "campaign", "docs"))
+LONGEST = ("e2e/test_fuzz.py", "e2e/test_fuzz_campaign.py")
+WAITING = tuple(HERE / name for name in (*LONGEST, "e2e", "campaign", "docs"))
 """Where tests are that wait more than they work, and take longest; the longest first."""
 
 WORKING_BESIDE = 3
@@ -88,11 +89,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three processes for each processor that we may use, since many tests only wait; else one.
+    """Four processes for each processor that we may use, since many tests only wait; else one.
 
     A container may see sixty-four and be stopped for most of the time when it uses them.
     """
-    each = 1 if config.option.numprocesses == "logical" else 3
+    each = 1 if config.option.numprocesses == "logical" else 4
     return each * min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
 
 
