@@ -69,3 +69,55 @@ def test_times_go_on_after_midnight_and_differences_are_summed() -> None:
     steps = ["00:00:00.000000 ", "00:00:00.500000 ", "00:00:00.000100 "]
     _, found = read("\n".join(line(ends, "Flags [.], ack 1, win 1", t) for t in steps))
     assert [p.time_ns for p in found] == [0, 500_000_000, 500_100_000]
+
+
+# --- starts that are not those of the connection --------------------------------------------------
+
+
+def numbers(*lines: str) -> list[tuple[int, int | None]]:
+    found = read("\n".join(lines))[1]
+    assert not any(packet.relative for packet in found)
+    return [(packet.seq, packet.ack) for packet in found]
+
+
+def test_a_refusal_is_counted_from_the_connection_before() -> None:
+    """tcpdump begins to count anew where a SYN is accepted, not where it is refused."""
+    one, two = "192.0.2.1.40000", "192.0.2.2.5432"
+    syn = f"10:00:0{{}}.0 IP {one} > {two}: Flags [S], seq {{}}, win 64240, length 0"
+    refusal = f"10:00:0{{}}.1 IP {two} > {one}: Flags [R.], seq {{}}, ack {{}}, win 0, length 0"
+    first, second, third = 201287537, 205985697, 210681507
+    assert numbers(
+        *(syn.format(1, first), refusal.format(1, 0, first + 1)),
+        *(syn.format(2, second), refusal.format(2, 0, second + 1 - first)),
+        *(syn.format(3, third), refusal.format(3, 0, third + 1 - first)),
+    )[1::2] == [(0, first + 1), (0, second + 1), (0, third + 1)]
+    theirs = 3370083299
+    accepted = f"10:00:01.2 IP {two} > {one}: Flags [S.], seq {theirs}, ack {first + 1}, length 0"
+    left = 2**32 - theirs
+    refused = numbers(
+        *(syn.format(1, first), accepted, syn.format(3, third)),
+        refusal.format(3, left, third + 1 - first),
+    )
+    assert refused[-1] == (0, third + 1)
+
+
+def test_another_tcpdump_counts_from_its_own_first_packet() -> None:
+    """It was started later, and its lines pasted behind the first one's."""
+    one, two = "192.0.2.1.40000", "192.0.2.2.5432"
+    ours, theirs = 2733581049, 3370083299
+    told = numbers(
+        f"10:00:00.1 IP {one} > {two}: Flags [S], seq {ours}, win 64240, length 0",
+        f"10:00:00.2 IP {two} > {one}: Flags [S.], seq {theirs}, ack {ours + 1}, length 0",
+        f"10:00:00.3 IP {one} > {two}: Flags [P.], seq 1:5001, ack 1, win 64, length 5000",
+        f"10:00:00.4 IP {two} > {one}: Flags [P.], seq 1:9001, ack 5001, win 64, length 9000",
+        f"10:00:00.5 IP {one} > {two}: Flags [P.], seq {ours + 5001}:{ours + 5101}, ack"
+        f" {theirs + 9001}, win 64, length 100",
+        f"10:00:00.6 IP {two} > {one}: Flags [P.], seq 1:201, ack 100, win 64, length 200",
+        f"10:00:00.7 IP {one} > {two}: Flags [P.], seq 100:150, ack 201, win 64, length 50",
+        f"10:00:00.8 IP {two} > {one}: Flags [R.], seq 201, ack 150, win 64, length 0",
+    )
+    assert told[5:] == [
+        (theirs + 9001, ours + 5101),
+        (ours + 5101, theirs + 9201),
+        (theirs + 9201, ours + 5151),
+    ]

@@ -7,6 +7,10 @@ where the start of a flow is in the text, everything is turned into absolute num
 it is not, the numbers are kept as printed and marked as relative, as far as they look it: then a
 bare RST's number cannot be compared with them.
 
+tcpdump keeps where it counts from until the next SYN that acknowledges. So a SYN with another
+number, which is refused, has its refusal counted from the connection before; and another tcpdump,
+pasted behind the first, counts from its own first packet, which stands there in absolute numbers.
+
 Source: tcpdump's print-tcp.c, ``tcp_print``, the use of ``tcp_seq_hash``.
 """
 
@@ -33,13 +37,15 @@ _Pair = tuple[Endpoint, Endpoint]
 class _Side:
     """One direction: where its numbers start, if that is known, and which is expected next."""
 
-    __slots__ = ("base", "first", "moves", "next", "unplaced")
+    __slots__ = ("base", "first", "moves", "next", "other", "unplaced")
 
     def __init__(self) -> None:
         self.base: int | None = None
         self.next: int | None = None
         self.first: int | None = None
         self.unplaced = False
+        # From where else tcpdump may count: an earlier connection, or where it began itself.
+        self.other: int | None = None
         # Whether the latest number was relative: decides where both readings are near.
         self.moves: bool | None = None
 
@@ -68,6 +74,14 @@ class _Side:
         if self.moves is None or max(plain, other) >= _NEAR:
             self.moves = other <= plain
         return moved if self.moves else number
+
+    def counts_otherwise(self, number: int) -> bool:
+        """Whether the other start explains a number best."""
+        if self.other is None or self.next is None or self.base is None:
+            return False
+        starts = (0, self.base, self.other)
+        far = [_distance((number + start) % _WRAP, self.next) for start in starts]
+        return far[2] < min(far[:2])
 
     def reached(self, number: int) -> None:
         """Everything up to here was sent, or acknowledged."""
@@ -108,7 +122,9 @@ class _Tracker:
         elif packet.flags & _SYN and not packet.flags & _ACK and packet.seq is not None:
             base = flow.side(packet.src).base
             if base is None or packet.seq != base:
-                flow = _Flow(flow.instance + 1)
+                before, flow = flow, _Flow(flow.instance + 1)
+                for endpoint, side in before.sides.items():
+                    flow.side(endpoint).other = side.base if side.other is None else side.other
         self._flows[pair] = flow
         return flow
 
@@ -121,6 +137,7 @@ class _Tracker:
             if own.base != seq:
                 own.start(seq)
             if ack is not None:
+                own.other = peer.other = None
                 peer.unplaced = False
                 if peer.base != (ack - 1) % _WRAP:
                     peer.start(ack - 1)
@@ -144,6 +161,13 @@ def _both(
     own: _Side, peer: _Side, seq: int | None, ack: int | None
 ) -> tuple[int | None, int | None]:
     """Both numbers of one packet. They are printed alike: if one is absolute, so is the other."""
+    starts = own.other, peer.other
+    if ack is not None and None not in starts and peer.counts_otherwise(ack):
+        if own.base is None:
+            own.base, own.unplaced = _moved(seq, own.other), False
+        return _moved(seq, own.other), _moved(ack, peer.other)
+    # A list of Wireshark's counts all from 0: there both readings are one.
+    was_relative = own.moves and peer.moves and own.base and peer.base
     known_own, known_peer = own.is_placed, peer.is_placed
     new_seq = None if seq is None else own.absolute(seq)
     new_ack = None if ack is None else peer.absolute(ack)
@@ -152,7 +176,13 @@ def _both(
             own.base, own.unplaced = seq, False
         elif known_own and new_seq == seq:
             peer.base, peer.unplaced = (ack - 1) % _WRAP, False
+    if was_relative and seq is not None and ack is not None and (new_seq, new_ack) == (seq, ack):
+        own.other, peer.other = seq, (ack - 1) % _WRAP
     return new_seq, new_ack
+
+
+def _moved(number: int | None, start: int | None) -> int | None:
+    return None if number is None else (number + (start or 0)) % _WRAP
 
 
 def _guess_starts(own: _Side, peer: _Side, seq: int | None, ack: int) -> None:
