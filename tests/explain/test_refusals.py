@@ -19,6 +19,7 @@ from tests.explain.talk import (
     Talk,
     explained,
     flow_of,
+    host,
     record,
     sealed,
     server_hello,
@@ -172,3 +173,26 @@ def test_with_all_of_the_clients_packets_there_is_nothing_to_answer() -> None:
     talk = Talk().open().c(PSH | ACK, GET).s(PSH | ACK | FIN, PLAIN).c().wait(20).bare_rst()
     (told,) = flow_of(talk).resets
     assert told.reset.cause is Cause.DELIBERATE
+
+
+# --- behind an address that is translated, and behind the server's FIN ----------------------------
+
+
+@pytest.mark.parametrize("acknowledged", [1001, 1002])
+def test_a_syn_that_is_refused_behind_a_translated_address(acknowledged: int) -> None:
+    asked = Talk(server=(host("192.0.2.99"), 443)).c(SYN)
+    answer = Talk(now=asked.now).s(RST | ACK, seq=0, ack=acknowledged, window=0)
+    (flow,) = explained(asked, answer, wanted=Filter()).flows
+    (told,) = flow.resets
+    is_the_same = acknowledged == 1001
+    assert (told.reset.cause is Cause.REFUSED) is is_the_same
+    assert any("192.0.2.99:443" in one for one in told.reset.evidence) is is_the_same
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_who_closed_before_hears_nothing_of_a_clients_reset(*, closed: bool) -> None:
+    talk = tls13().s(PSH | ACK | (FIN if closed else 0), DATA).c().wait(1).c(RST | ACK)
+    (told,) = flow_of(talk).resets
+    assert told.remedy is not None
+    assert ("A server that had closed hears nothing" in told.remedy.hurts) is closed
+    assert told.harm is Harm.ERROR

@@ -12,7 +12,7 @@ from tlsprobe.captures.services import SERVICE_PORTS
 from tlsprobe.captures.wireshark_info import Carried
 from tlsprobe.explain.choice import MOST_LOOKED, MOST_QUIET, Choice
 from tlsprobe.explain.experiment import capture_for, experiment_for, help_for
-from tlsprobe.explain.finished import OVER, is_over
+from tlsprobe.explain.finished import OVER, behind_the_servers_fin, is_over, met_a_closed_server
 from tlsprobe.explain.packets_shown import ladder, last_words
 from tlsprobe.explain.plain_http import PlainHttp
 from tlsprobe.explain.remains import remains_of
@@ -289,9 +289,14 @@ class Explainer:
         return int(connection.ends[0][1] < connection.ends[1][1]), "its port is the lower one"
 
     def _asked_elsewhere(self, seen: _Seen) -> str | None:
-        """Whom the client had asked in vain, if a SYN-ACK of this one answers that very SYN."""
-        way = seen.way
-        if not any(s.syn and s.side is Side.SERVER for s in seen.trace.segments):
+        """Whom the client had asked in vain, if a SYN-ACK of this one answers that very SYN.
+
+        So does an RST of this one, of which no more is in the capture.
+        """
+        way, segments = seen.way, seen.trace.segments
+        answers = any(s.syn and s.side is Side.SERVER for s in segments)
+        refuses = all(s.rst and s.ack is not None and s.side is Side.SERVER for s in segments)
+        if not answers and not refuses:
             return None
         number = seen.connection.number(way, 0)
         if number is None:
@@ -338,11 +343,14 @@ def _told(  # noqa: PLR0917 - a private function, with one caller
     experiment = experiment_for(trace, reset, server, words, sni)
     harm = harm_of(reset)
     over = harm in {Harm.ERROR, Harm.UNCLEAR} and is_over(trace, reset)
+    remedy = OVER if over else help_for(reset, server)
+    if not over and met_a_closed_server(trace, reset):
+        remedy = behind_the_servers_fin(reset, remedy)
     return ExplainedReset(
         reset,
         reset.trigger,
         experiment,
-        OVER if over else help_for(reset, server),
+        remedy,
         Harm.NOBODY if over else harm,
         None if experiment else capture_for(trace, reset),
         kernel,

@@ -1,10 +1,13 @@
-"""Resets of connections that both sides had ended before: whatever the cause, they hurt nobody."""
+"""Resets of connections that had been ended before: by both sides, or by the server.
+
+The former hurt nobody, whatever the cause; of the latter few are left to hear.
+"""
 
 from __future__ import annotations
 
-from tlsprobe.model.causes import Remedy
-from tlsprobe.model.judgement import Reset
-from tlsprobe.model.trace import Flag, Segment, Trace
+from tlsprobe.model.causes import Cause, Remedy
+from tlsprobe.model.judgement import Provoked, Reset
+from tlsprobe.model.trace import Flag, Segment, Side, Trace
 
 _FIN = Flag.FIN
 
@@ -19,6 +22,24 @@ def is_over(trace: Trace, reset: Reset) -> bool:
     if own is None or peers is None:
         return False
     return any(s.side is not reset.side and (s.ack or 0) > own.end for s in before)
+
+
+def met_a_closed_server(trace: Trace, reset: Reset) -> bool:
+    """Whether a client gave up behind the server's FIN: most servers read no more then."""
+    decided = reset.cause in {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
+    before = [s for s in trace.segments if s.number < reset.packet]
+    return decided and reset.side is Side.CLIENT and _fin(before, reset, own=False) is not None
+
+
+def behind_the_servers_fin(reset: Reset, told: Remedy) -> Remedy:
+    """Whom that hurts; what helps is the same."""
+    hurts = (
+        "Who reads in between, and the server if it reads on behind its FIN: ECONNRESET where EOF"
+        " belongs. A server that had closed hears nothing of it."
+    )
+    if reset.provoked is Provoked.DATA:
+        hurts += " What the client left unread is lost to it."
+    return Remedy(hurts, told.advice)
 
 
 def _fin(before: list[Segment], reset: Reset, *, own: bool) -> Segment | None:

@@ -69,6 +69,14 @@ def _refused(context: ResetContext) -> Diagnosis | None:
     return Diagnosis(Cause.MIDDLEBOX, surety, evidence, () if goes_on else (Cause.REFUSED,))
 
 
+def _refused_elsewhere(context: ResetContext) -> Diagnosis | None:
+    """The SYN had gone to another address: it is translated on the way."""
+    if context.elsewhere is None or context.passive or any(not s.rst for s in context.prior):
+        return None
+    said = wording.refused_elsewhere(context, context.elsewhere)
+    return Diagnosis(Cause.REFUSED, Confidence.HIGH, (said,))
+
+
 def _answers(context: ResetContext, syn: Segment) -> bool:
     """Whether it is the first word to a SYN, and no SYN-ACK went before that the capture lacks."""
     if syn.ack is not None or not acknowledges_syn(context.rst, syn):
@@ -621,6 +629,7 @@ ROWS: tuple[Callable[[ResetContext], Diagnosis | None], ...] = (
     _our_own,
     _of_another_connection,
     _not_our_own,
+    _refused_elsewhere,
     _refused,
     _half_open,
     _middlebox,

@@ -101,6 +101,15 @@ def missed_syn(context: ResetContext, syn: Segment) -> Iterator[str]:
         yield f"the {syn.side} goes on (packet {after.number})"
 
 
+def refused_elsewhere(context: ResetContext, asked: str) -> str:
+    """The SYN stands under another address."""
+    return (
+        f"packet {context.rst.number} acknowledges the very SYN with which the"
+        f" {context.sender.peer} asked {asked}: the address is translated on the way, and behind"
+        " it nothing listens, or a firewall rejects it"
+    )
+
+
 def half_open(context: ResetContext, trigger: Segment, again: Segment | None) -> str:
     """No socket wanted the SYN-ACK."""
     if context.elsewhere is not None:
