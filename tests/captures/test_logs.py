@@ -416,6 +416,79 @@ ROWS: list[tuple[str, str, str]] = [
         "00000000  45 00 00 28 00 00 40 00  40 06 66 d2 c0 00 02 01  |E..(..@.@.f|",
         "",
     ),
+    (
+        "Cisco ASA, no connection",
+        "%ASA-6-106015: Deny TCP (no connection) from 10.1.1.5/51 to 192.0.2.5/443 flags RST  on"
+        " interface inside",
+        "",
+    ),
+    (
+        "Fortinet, traffic log",
+        'date=2026-03-01 type="traffic" srcip=192.0.2.1 dstport=443 proto=6 action="server-rst"',
+        "",
+    ),
+    ("Palo Alto, traffic log", "TRAFFIC,end,2305,192.0.2.1,US,0,10,10,tcp-rst-from-server", ""),
+    (
+        "Check Point, dropped",
+        "message_info: TCP packet out of state: First packet isn't SYN tcp_flags: RST-ACK",
+        "",
+    ),
+    (
+        "Check Point, dropped",
+        ";[cpu_2];[fw4_1];fw_log_drop_ex: Packet proto=6 192.0.2.1:51 -> 192.0.2.5:443 dropped",
+        "",
+    ),
+    ("Check Point, fw monitor", "TCP: 443 -> 51234 ..R.A. seq=00000000 ack=1a2b3c4e", ""),
+    (
+        "Cilium, monitor",
+        "-> endpoint 419 flow 0x8e1ede6c identity 1->31253 state new ifindex lxc45: 192.0.2.1:45 ->"
+        " 192.0.2.3:93 tcp RST",
+        "",
+    ),
+    (
+        "Hubble's flows, RST",
+        '{"flow":{"l4":{"TCP":{"source_port":55,"destination_port":80,"flags":{"RST":true}}}}}',
+        "",
+    ),
+    ("kernel's reason for an RST", "10:00:00 7 nginx SK_RST_REASON_TCP_ABORT_ON_CLOSE", ""),
+    (
+        "bcc, tcpstates",
+        "ffff9fd7e8192000 22384 curl 192.0.2.1 63446 192.0.2.9 80 ESTABLISHED -> CLOSE   176.042",
+        "",
+    ),
+    ("AIX, iptrace", "TCP:    th_off=5, flags<RST | ACK>", ""),
+    (
+        "kernel stack, RST sent",
+        "3316376152002 [swapper/2] 0 [k] tcp_v4_send_reset #304276b119fff9fd7e8 (skb ffff9fd7) n 0",
+        "",
+    ),
+    (
+        "kernel stack, RST sent",
+        "[2334.113223] [tcp_v4_send_reset    ] TCP: 192.0.2.9:51 -> 192.0.2.5:443 flags:A",
+        "",
+    ),
+    ("bpftrace or bcc, tcpdrop", "33 drops at tcp_v4_do_rcv+8e (0xffffffff8178619e)", ""),
+    (
+        "bpftrace or bcc, tcpdrop",
+        "java 7 [026] 33.3: skb:kfree_skb: skbaddr=0xffff88803dd83a00 location=0xffffffff816ea931",
+        "",
+    ),
+    (
+        "ss or netstat, sockets",
+        "python 912 user 3u IPv4 0xb51d 0t0 TCP 192.0.2.1:49712->192.0.2.9:443 (CLOSE_WAIT)",
+        "",
+    ),
+    (
+        "a program's log",
+        '{"timestamp":"2026-03-01T10:00:00Z","message":"read: connection reset by peer"}',
+        "",
+    ),
+    (
+        "Suricata's eve.json",
+        '{"timestamp":"2026-03-01T10:00:00.1+0000","event_type":"flow","tcp":{"tcp_flags":"1e",'
+        '"rst":true}}',
+        "",
+    ),
     ("a program's log", "WARN conn 7 failed: Connection reset by peer", ""),
 ]
 

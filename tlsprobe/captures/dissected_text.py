@@ -24,7 +24,7 @@ _WRAP = 1 << 32
 _RST, _ACK = 0x04, 0x10
 
 _PACKET = re.compile(
-    r"\s*(?:<packet>|(?:\{\s{0,8})?\"_index\"\s{0,8}:\s{0,8}\"|\{\"timestamp\":|\{\"frame\":\s{0,8}\{\"frame\."
+    r"\s*(?:<packet>|(?:\{\s{0,8})?\"_index\"\s{0,8}:\s{0,8}\"|\{\"timestamp\":\s{0,8}\"\d{10,16}\"|\{\"frame\":\s{0,8}\{\"frame\."
     r"|Frame (?P<number>\d{1,10}): \d{1,9} bytes? on wire)"
 )
 _NAME = re.compile(r"[\w.-]{0,60}[A-Za-z][\w.-]{0,60}")

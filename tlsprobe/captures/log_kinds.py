@@ -83,7 +83,8 @@ LOG_KINDS = (
     log_kind(
         "kernel stack, RST sent",
         ("send_active_reset", "_send_reset"),
-        r"\b(?:tcp_send_active_reset|tcp_v[46]_send_reset)\+(?:0x)?[0-9a-f]",
+        r"\b(?:tcp_send_active_reset|tcp_v[46]_send_reset)(?:\+(?:0x)?[0-9a-f]"
+        r"| *\]|\)?$| [#(])",
         "this machine's kernel sent an RST: tcp_send_active_reset because the connection was"
         " closed or given up here, tcp_v4_send_reset in answer to a segment",
         "which segment that was, nor what was unread",
@@ -96,9 +97,11 @@ LOG_KINDS = (
     ),
     log_kind(
         "bpftrace or bcc, tcpdrop",
-        ("tcp_drop", "tcpdrop", "kfree_skb", "skb_reason_drop", "skb_drop_reason_"),
+        ("tcp_drop", "tcpdrop", "kfree_skb", "skb_reason_drop", "skb_drop_reason_", " drops at "),
         r"\b(?:tcp_drop(?:_reason)?|kfree_skb_reason|sk_skb_reason_drop)\+(?:0x)?[0-9a-f]"
-        r"|\btcpdrop\b|SKB_DROP_REASON_\w{3,40}|\bkfree_skb: .{0,200}reason: \w{3,40}",
+        r"|\btcpdrop\b|SKB_DROP_REASON_\w{3,40}"
+        r"|\bkfree_skb: .{0,200}(?:reason|location)[:=] ?\w{3,40}"
+        r"|^ {0,8}\d{1,9} drops at \w{3,60}\+",
         "this machine's kernel threw a segment away, where the stack or the reason says",
         "whether an RST answered it",
     ),
@@ -448,9 +451,11 @@ LOG_KINDS = (
             "closing",
             "syn-sent",
             "syn-recv",
+            "_wait",
         ),
         r"^ {0,8}(?:tcp6? {1,12}\d{1,9} {1,12}\d{1,9} |(?:ESTAB|TIME-WAIT|FIN-WAIT-[12]|CLOSE-WAIT"
-        r"|LAST-ACK|CLOSING|SYN-SENT|SYN-RECV) {1,20}\d{1,9} )",
+        r"|LAST-ACK|CLOSING|SYN-SENT|SYN-RECV) {1,20}\d{1,9} )"
+        r"|\bTCP \S{3,100}->\S{3,100} \((?:CLOSE|TIME|FIN)_WAIT[12]?\)",
         "sockets as they are now: Recv-Q above 0 at a close() makes an RST; CLOSE-WAIT: the peer"
         " has closed and this program has not; FIN-WAIT-2: the other way round",
         "what happened to connections that are gone, as those that were reset are",
