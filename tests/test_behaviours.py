@@ -168,6 +168,13 @@ def test_what_drew_it_is_told_apart() -> None:
     assert len(behaviours_of(run)) == 2
 
 
+def test_no_two_that_are_told_apart_are_told_in_the_same_words() -> None:
+    idle, behind = "idle-expiry-reply", "idle-partial-request-reply"
+    run = make_run(resetting(idle), resetting(behind, drew=Provoked.DATA))
+    told = [(one.sentence, one.phase, one.cause) for one in behaviours_of(run)]
+    assert len(set(told)) == len(told) == 2
+
+
 def test_both_versions_of_a_rule_are_one() -> None:
     cells = (breaking("TLS12-NOTIFY", tls="1.2"), breaking("TLS13-NOTIFY"))
     (found,) = behaviours_of(make_run(*cells))

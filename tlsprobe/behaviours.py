@@ -129,10 +129,14 @@ class _Bytes(StrEnum):
     @property
     def words(self) -> str:
         """Behind what a reset does, where that is not the end of the connection alone."""
-        behind = ", drawn by what the client sends after its own end"
-        return {_Bytes.BEHIND_END: behind, _Bytes.HANDSHAKE: ", in answer to the handshake"}.get(
-            self, ""
-        )
+        return _DRAWN.get(self, "")
+
+
+_DRAWN = {
+    _Bytes.REQUEST: ", drawn by data of the client",
+    _Bytes.BEHIND_END: ", drawn by what the client sends after its own end",
+    _Bytes.HANDSHAKE: ", in answer to the handshake",
+}
 
 
 class _Key(NamedTuple):
@@ -370,7 +374,7 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
     advice = _advice(worst, facts, told)
     return Behaviour(
         kind=key.kind,
-        sentence=worst.kind.sentence + (key.provoked.words if key.provoked else ""),
+        sentence=_sentence(worst.kind, key.provoked),
         harm=worst.harm,
         who=worst.closer.who,
         example=worst.closer.example,
@@ -388,6 +392,12 @@ def _behaviour(key: _Key, shown: list[_Showing], told: _Run) -> Behaviour:
         ),
         drawn_by=key.provoked or "",
     )
+
+
+def _sentence(kind: _Kind, drew: _Bytes | None) -> str:
+    if drew is None or kind is _REQUEST_LOST:
+        return kind.sentence
+    return kind.sentence + drew.words
 
 
 def _hurts(worst: _Showing, facts: Sequence[CauseFacts], told: _Run) -> tuple[str, ...]:
