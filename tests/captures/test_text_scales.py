@@ -121,3 +121,21 @@ def test_another_tcpdump_counts_from_its_own_first_packet() -> None:
         (ours + 5101, theirs + 9201),
         (theirs + 9201, ours + 5151),
     ]
+
+
+def test_times_stand_before_the_names_of_programs_and_of_pktmons_components() -> None:
+    """ptcpdump names the process beside the device, pktmon each place that a packet passes."""
+    ends = "192.0.2.1.40000 > 192.0.2.2.443"
+    _, found = read(
+        f"10:00:00.000001 lo curl.345650 Out IP {ends}: Flags [S], seq 7, win 65495, length 0\n"
+        f"10:00:00.000023 lo curl.345650 In IP {ends}: Flags [S], seq 7, win 65495, length 0\n"
+    )
+    assert [packet.time_ns % 10**9 for packet in found] == [1000, 23000]
+    assert [packet.copy for packet in found] == [False, True]
+    _, (packet,) = read(
+        "10:00:00.123456700 PktGroupId 281474976710657, PktNumber 1, Appearance 1, Direction Rx ,"
+        " Type Ethernet , Component 12, Edge 1, Filter 1, OriginalSize 66, LoggedSize 66\n"
+        f"\t00-15-5D-01-02-04 > 00-15-5D-01-02-03, ethertype IPv4 (0x0800), length 66: {ends}:"
+        " Flags [S], seq 7, win 64240, options [mss 1460], length 0\n"
+    )
+    assert packet.time_ns % 10**9 == 123_456_700

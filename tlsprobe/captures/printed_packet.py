@@ -70,8 +70,8 @@ _CLOCK = re.compile(
 )
 _EPOCH = re.compile(r"(?P<seconds>\d{10})\.(?P<fraction>\d{6}(?:\d{3})?)(?![\d.])")
 _UP_TO_IP = re.compile(
-    r"\s*(?:(?P<device>[\w.@:-]{1,40})\s+(?P<way>In|Out|B|M|P)\s+)?"
-    r"(?:(?:IP6?\b|802\.1Q\b|ifindex\b|(?:In|Out|B|M|P)\s|[0-9a-f]{2}:|\().{0,400})?\s*$",
+    r"\s*(?:(?P<device>[\w.@:-]{1,40})\s+(?:[^\s>]{1,40}\.\d{1,10}\s+)?(?P<way>In|Out|B|M|P)\s+)?"
+    r"(?:(?:IP6?\b|PktGroupId\b|802\.1Q\b|ifindex\b|(?:In|Out|B|M|P)\s|[0-9a-f]{2}:|\().{0,400})?\s*$",
     re.DOTALL,
 )
 _IP_FACTS = re.compile(r"\((?:tos|class|flowlabel|hlim)\b[^\n]{0,200}(?:\n[^\n]{0,200}){0,3}\)\s*$")
