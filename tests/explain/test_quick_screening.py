@@ -57,7 +57,11 @@ def chosen(data: bytes, wanted: Filter, many: int) -> tuple[Choice, object, obje
         choice = choose(summary, wanted)
         listed = reading._listed(summary, choice.keys.__contains__)
         was_quick = summary.columns is not None
-        left = [*choice.nat_entries()], choice.peers()
+        keys = sorted(choice.keys)
+        asked = choice.asked(), [key for key in keys if not choice.may_begin_twice(key)]
+        syns = {key: [*choice.syns(key)] for key in keys}
+        assert all(len(syns[key]) < 2 for key in asked[1])
+        left = [*choice.nat_entries()], choice.peers(), asked[0], syns
         return replace(choice, summary=Summary()), (span_of(summary), listed), left, was_quick
 
 

@@ -101,6 +101,15 @@ class Choice:
                 yield entry
         yield from self.others.nat_entries
 
+    def may_begin_twice(self, key: bytes) -> bool:
+        """Whether `syns` may give more than one; told without looking at each where it can be."""
+        columns = self.summary.columns
+        if columns is None:
+            return True
+        from tlsprobe.explain.quick_screening import may_begin_twice  # noqa: PLC0415 - numpy
+
+        return may_begin_twice(columns, key)
+
     def syns(self, key: bytes) -> Iterator[int]:
         """The packets with which whoever this is of began connections, by their numbers."""
         half = self.summary.halves.get(key)
@@ -111,6 +120,12 @@ class Choice:
     def asked(self) -> Mapping[tuple[Endpoint, int], Endpoint]:
         """Whom a client asked in vain, by its end and the number that an answer acknowledges."""
         asked = {(one.client, one.number): one.server for one in self.others.askings}
+        columns = self.summary.columns
+        if columns is not None:
+            from tlsprobe.explain.quick_screening import asks_in_vain  # noqa: PLC0415 - numpy
+
+            if not asks_in_vain(columns):
+                return asked  # what there is need not be looked through one by one
         for half in self.summary.halves.values():
             if not half.flags & _SYN or (half.other and half.other.flags & _SYN):
                 continue

@@ -313,6 +313,9 @@ class Explainer:
         own = {segment.number for segment in seen.trace.segments}
         ends = seen.connection.ends
         key = flow_key(ends[seen.way], ends[1 - seen.way])
+        syns = (s.syn and s.ack is None and s.side is Side.CLIENT for s in seen.trace.segments)
+        if any(syns) and not self._choice.may_begin_twice(key):
+            return ()
         return tuple(number for number in self._choice.syns(key) if number not in own)
 
     def _rewritten(self, seen: _Seen) -> Rewritten | None:

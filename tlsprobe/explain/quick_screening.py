@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from tlsprobe.explain.screening import Suspicion
 from tlsprobe.judge.troubles import LEAK_NS, SHORTEST_NS, SLOW_NS, TRIES
 
 _MASK = 0xFFFF_FFFF
-_RST = 0x04
+_SYN, _RST = 0x02, 0x04
+_FLOW = struct.Struct(">QI")
 
 _Numbers = NDArray[np.int64]
 
@@ -41,6 +43,23 @@ def screened(columns: Columns, until_ns: int) -> Screened:
     levels[alone] = _unanswered(columns, quiet[alone])
     levels[~alone] = _answered(columns, quiet[~alone], peers[~alone], until_ns)
     return Screened(half[is_loud], quiet, levels)
+
+
+def asks_in_vain(columns: Columns) -> bool:
+    """Whether any SYN may have had no answer where it went."""
+    asks = columns.flags & _SYN != 0
+    answered = (columns.other >= 0) & asks[columns.other]
+    return bool(np.any(asks & ~answered))
+
+
+def may_begin_twice(columns: Columns, key: bytes) -> bool:
+    """Whether more than one SYN may have come of this direction: a FIN, or an RST, is none."""
+    if len(key) != _FLOW.size:
+        return True
+    ends, ports = _FLOW.unpack(key)
+    of_flow = (columns.ends == np.uint64(ends)) & (columns.ports == np.uint64(ports))
+    begun = columns.marks - columns.fins - (columns.flags & _RST != 0)
+    return bool(np.any(begun[of_flow] > 1))
 
 
 def _unanswered(columns: Columns, half: _Numbers) -> _Numbers:
