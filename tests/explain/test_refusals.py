@@ -15,6 +15,7 @@ from tests.explain.talk import (
     FINISHED_13,
     PSH,
     RST,
+    START_NS,
     SYN,
     Talk,
     explained,
@@ -196,3 +197,15 @@ def test_who_closed_before_hears_nothing_of_a_clients_reset(*, closed: bool) -> 
     assert told.remedy is not None
     assert ("A server that had closed hears nothing" in told.remedy.hurts) is closed
     assert told.harm is Harm.ERROR
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_connection_under_two_addresses_is_called_one(*, same: bool) -> None:
+    """A node of Kubernetes sees it as the pod does, and as the backend of the service does."""
+    asked = Talk(server=(host("192.0.2.99"), 80)).open().c(PSH | ACK, GET).s(RST | ACK)
+    begun = [1000, 5000] if same else [1000, 5001]
+    passed = Talk(now=START_NS + 1000, seqs=begun).open().c(PSH | ACK, GET).s(RST | ACK)
+    notes = explained(asked, passed, wanted=Filter()).source.notes
+    told = [note for note in notes if "on either side of a translation of addresses" in note]
+    assert len(told) == (1 if same else 0)
+    assert all("192.0.2.1:40000 to 192.0.2.99:80 is 192.0.2.1:40000 to" in note for note in told)

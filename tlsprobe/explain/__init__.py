@@ -9,6 +9,7 @@ and a second over these alone. What the close look finds is put into the terms o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from tlsprobe.captures.reader import Captures
 from tlsprobe.captures.reading import CaptureUnreadable, Reading
@@ -149,8 +150,9 @@ def _explain_text(
 def _concluded(
     reading: Reading, choice: Choice, explainer: Explainer, span: tuple[int, int] | None
 ) -> Explanation:
+    source = _source(reading, choice.summary.forgotten // 2, span)
     return Explanation(
-        source=_source(reading, choice.summary.forgotten // 2, span),
+        source=replace(source, notes=(*source.notes, *explainer.notes)),
         flows=tuple(sorted(explainer.flows, key=_first_reset)),
         quiet=explainer.quiet,
         not_shown=explainer.not_shown,

@@ -104,6 +104,8 @@ class Explainer:
         self._drawn: set[object] = set()
         self._loud = self._looked = 0
         self._tallies: dict[object, Tally] = {}
+        self._named: dict[tuple[int | None, ...], str] = {}
+        self._renamed: list[str] = []
         self._nat_index: NatIndex | None = None
         self._peers: Counter[Endpoint] | None = None
         self._asked: Mapping[tuple[Endpoint, int], Endpoint] | None = None
@@ -204,6 +206,7 @@ class Explainer:
         if not any(takes_reset(self._wanted, window, reset) for reset in resets):
             self.passed += 1
             return None
+        self._note_name(seen)
         return self._flow(seen, resets, self._troubles(seen), kernel)
 
     def _see(self, connection: Connection) -> _Seen:
@@ -268,6 +271,30 @@ class Explainer:
         if not flow.resets and not self._wanted.is_about_one:
             return flow
         return replace(flow, ladder=ladder(trace, flow.resets, flow.troubles))
+
+    def _note_name(self, seen: _Seen) -> None:
+        """Remembers under which addresses a connection was told, to know it under others.
+
+        Each end draws the number that it begins with out of 2**32.
+        """
+        ways = seen.way, 1 - seen.way
+        if len(self._named) >= MOST_FLOWS or not all(s.opened for s in seen.connection.streams):
+            return
+        numbers = tuple(seen.connection.number(way, 0) for way in ways)
+        name = f"{seen.client} to {seen.server}"
+        known = self._named.setdefault(numbers, name)
+        if known != name:
+            self._renamed.append(f"{known} is {name}")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of all of them."""
+        if not self._renamed:
+            return ()
+        return (
+            "connections with a reset that were captured on either side of a translation of"
+            f" addresses, and count twice: {len(self._renamed)}; {self._renamed[0]}",
+        )
 
     def _client_way(self, connection: Connection) -> tuple[int, str | None]:
         """Which way the client's packets go, and, without a SYN, how that is known."""
