@@ -188,6 +188,17 @@ def test_what_shows_now_and_then_by_itself_takes_no_company() -> None:
     assert one.shows_alone
 
 
+@pytest.mark.parametrize("is_fine_alone", [False, True])
+def test_another_close_of_a_crowd_is_asked_by_itself_before_it_is_the_same(
+    *, is_fine_alone: bool
+) -> None:
+    server, one = Scripted(BROKEN, FINE, FINE), suspect()
+    server.is_fine_alone = is_fine_alone
+    confirmer = Confirmer(cast("Prober", server), cast("Comparer", None), ALL, 5, lambda: True)
+    assert trio.run(confirmer.takes_crowd, one) is is_fine_alone
+    assert one.shortest.together == 1
+
+
 @pytest.mark.parametrize("in_peace", [False, True])
 def test_what_connections_do_to_each_other_is_no_race_of_one(*, in_peace: bool) -> None:
     """Runs side by side reset each other, and the report said that it shows by itself."""

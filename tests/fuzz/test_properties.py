@@ -263,3 +263,15 @@ def test_what_the_server_s_own_end_overtook_is_compared_only_where_it_was_awaite
 def test_a_crowd_is_compared_with_nothing() -> None:
     one = seen("fin; drain")
     assert not is_comparable(replace(one, example=replace(one.example, together=4)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_doubtful"),
+    [("await end 1s; drain", False), ("sleep 1s; drain", False), ("request; drain", True)],
+)
+def test_that_it_stays_open_is_no_bad_end_of_what_asked_for_nothing(
+    steps: str, is_doubtful: bool
+) -> None:
+    one = seen(steps, tcp=TcpEnd.OPEN)
+    busy = replace(one.judgement, outcome=Outcome.OPEN, doubt=Doubt.BUSY)
+    assert replace(one, judgement=busy).is_doubtful is is_doubtful

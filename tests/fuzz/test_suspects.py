@@ -272,3 +272,20 @@ def test_it_is_known_that_connections_harm_each_other_once_a_crowd_has_shown_it(
     failure.shortest = replace(failure.shortest, together=4)
     assert suspects.takes_company(failure.kind)
     assert not suspects.takes_company(failure.kind._replace(name="ends"))
+
+
+def test_a_few_closes_that_only_a_crowd_shows_speak_for_their_kind() -> None:
+    """One reset of a server where two close at once was ten failures, a close each."""
+    suspects = noted(SHORT)
+    failure = confirmed(suspects)
+    other = reset("close_notify; drain", "N r").example
+    kind = failure.kind._replace(phase="close_notify", shape="r")
+    assert suspects.crowd_like(kind) is None
+    failure.shortest = replace(failure.shortest, together=4)
+    assert suspects.crowd_like(kind) is failure
+    assert suspects.crowd_like(kind._replace(rule="LEAK")) is None
+    failure.in_crowd[kind] = TRIES - 1
+    assert not suspects.is_explained(kind, other)
+    failure.in_crowd[kind] += 1
+    assert suspects.is_explained(kind, other)
+    assert not suspects.is_explained(kind._replace(phase="fin"), other)

@@ -73,6 +73,9 @@ def test_who_got_eof_has_read_what_was_cut_in_the_middle_of_a_record(kind: Event
         ("sleep 100ms; fin; drain", 0.0),
         ("send upload; drain", 0.0),
         ("connect; fin; drain", 0.0),
+        ("resumed; fin; drain", 0.25),
+        ("resumed; sleep 100ms; fin; drain", 0.0),
+        ("early; sleep 100ms; fin; drain", 0.0),
     ],
 )
 def test_what_comes_late_where_nothing_was_to_come_before(steps: str, late_s: float) -> None:

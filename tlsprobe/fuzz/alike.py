@@ -11,6 +11,10 @@ _ALSO = {Form.SPLIT: {Form.WHOLE}, Form.LARGE: {Form.WHOLE}}
 """What a step of this form is besides."""
 
 
+_ASKS = {Verb.SEND, Verb.REQUEST, Verb.EARLY}
+"""What sends a request, whatever it waits for."""
+
+
 def holds(example: Example, shorter: Example) -> bool:
     """Whether all steps of the shorter one come in this one, in their order.
 
@@ -33,7 +37,7 @@ def _said(example: Example) -> tuple[Step, ...]:
 
 def _is(step: Step, wanted: Step) -> bool:
     forms = {step.form, *_ALSO.get(step.form, ())}
-    if wanted.verb is Verb.SEND and step.verb in {Verb.SEND, Verb.REQUEST}:
+    if wanted.verb is Verb.SEND and step.verb in _ASKS:
         anything = wanted.payload == FEW
         return anything or (wanted.form in forms and step.payload == wanted.payload)
     if wanted.verb in TAKES_TIME and wanted.verb is not Verb.REQUEST:

@@ -219,6 +219,15 @@ class Confirmer:
         suspect.shows_alone = suspect.broke > 0
         return True if suspect.broke else False if suspect.runs >= enough else None
 
+    async def takes_crowd(self, suspect: Suspect) -> bool:
+        """Whether several of a crowd show it, and none of as many as it takes does by itself."""
+        alone = replace(suspect.shortest, together=1)
+        suspect.begin()
+        suspect.shortest = replace(suspect.found, together=MOST_AT_ONCE)
+        await self.crowd_again(suspect)
+        suspect.shortest = alone
+        return await self.shows_alone(suspect) is False
+
     async def is_race_in_company(self, suspect: Suspect) -> bool:
         """Whether some of a crowd show it, often enough, where none does by itself.
 
@@ -409,7 +418,7 @@ class Confirmer:
         if suspect.rate is not None and example.together > 1:
             return  # which would take as many crowds again
         for version in self.prober.routes:
-            if version == example.tls:
+            if version == example.tls or not example.sequence.fits(version):
                 continue
             runs = self.times if suspect.rate is None else REPEATS[0]
             lost = await self.lost(suspect, replace(example, tls=str(version)), runs)

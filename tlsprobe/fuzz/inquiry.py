@@ -213,8 +213,15 @@ class Inquiry:
         return shows_alone is False and await self.confirmer.is_race_in_company(suspect)
 
     async def is_harmed_as_known(self, suspect: Suspect) -> bool:
-        """Whether the close of another connection harms it, which is known to harm others."""
+        """Whether the close of another connection harms it, which is known to harm others.
+
+        So it is where a crowd of others is known to do the same, and one of these alone does not.
+        """
         known = await self.neighbours.known(suspect, self.suspects.failures)
+        crowd = self.suspects.crowd_like(suspect.kind) if known is None else None
+        if crowd is not None and await self.confirmer.takes_crowd(suspect):
+            known = crowd
+            known.in_crowd[suspect.kind] += 1
         if known is not None:
             self.suspects.current = None
             known.kinds.add(suspect.kind)

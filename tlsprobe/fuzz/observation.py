@@ -19,6 +19,7 @@ from tlsprobe.model.judgement import (
 )
 from tlsprobe.model.knowledge import Digest
 from tlsprobe.model.trace import Side
+from tlsprobe.model.verbs import PASSES_TIME, Verb
 
 IN_TIME = 0.02
 """Seconds by which a packet of ours may be late where that might be what makes the difference."""
@@ -30,6 +31,9 @@ _ACTIVE = {Cause.UNREAD_AT_CLOSE, Cause.DELIBERATE}
 _PHASES = {"g": "goodbye", "n": "close_notify", "a": "alert", "f": "fin", "r": "reset"}
 _BEHIND_GOODBYE = {"n": Provoked.CLOSE_NOTIFY, "d": Provoked.BEHIND_END}
 _SERVER_ENDS = dict.fromkeys("nfar", "open")
+_QUIET = PASSES_TIME | {Verb.AWAIT, Verb.DRAIN, Verb.TICKET, Verb.RESUMED}
+"""Verbs that ask for nothing, neither an answer nor an end."""
+
 _BAD_ENDS = {
     *(Outcome.NO_CLOSE_NOTIFY, Outcome.RESET_BEFORE_FIN, Outcome.DATA_LOST, Outcome.OPEN),
 }
@@ -95,8 +99,13 @@ class Observation:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether it ended badly, and only our own lateness keeps us from saying so."""
+        """Whether it ended badly, and only our own lateness keeps us from saying so.
+
+        That it stays open is no bad end of what asked for nothing.
+        """
         doubt = self.judgement.doubt
+        if self.is_open and all(s.verb in _QUIET for s in self.example.sequence.steps):
+            return False
         return doubt is not None and doubt.may_pass and self.judgement.outcome in _BAD_ENDS
 
     @property

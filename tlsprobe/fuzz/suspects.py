@@ -74,7 +74,8 @@ class Suspect:
     ``must_repeat``: others of its kind are races already, so that this one has to show twice before
     more is spent on it; ``is_chance``: it did not. ``is_shown``: its confirming runs say that it is
     a failure, and only more about it is still asked. ``known``: how often it showed when it was
-    found, if an earlier run found it. ``well`` is how the same close ended when it was tried first,
+    found, if an earlier run found it. ``in_crowd`` counts the other closes of a kind that only a
+    crowd shows, as it does. ``well`` is how the same close ended when it was tried first,
     if that was well.
     """
 
@@ -106,6 +107,7 @@ class Suspect:
     suspects: tuple[str, ...] = ()
     answers: dict[Example, bool] = field(default_factory=dict)
     held: set[Example] = field(default_factory=set)
+    in_crowd: Counter[Kind] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.observed, self.other = self.sighting.seen, self.sighting.other
@@ -141,8 +143,11 @@ class Suspect:
     def explains(self, kind: Kind, example: Example) -> bool:
         """Whether what was seen on this example is this fault.
 
-        What is harmed by the same close of another connection is, be it in other words.
+        What is harmed by the same close of another connection is, be it in other words. So is what
+        a few others of its kind were found to show in a crowd only, as this one does.
         """
+        if self.in_crowd[kind] >= TRIES:
+            return True
         mine, theirs = self.shortest.beside, example.beside
         if mine is not None and theirs is not None and holds(theirs, mine):
             return kind.name in {own.name for own in self.kinds}
@@ -267,6 +272,11 @@ class Suspects:
     def is_explained(self, kind: Kind, example: Example) -> bool:
         """Whether a failure accounts for this."""
         return any(failure.explains(kind, example) for failure in self.failures)
+
+    def crowd_like(self, kind: Kind) -> Suspect | None:
+        """The failure of the same rule, in the same way, that a crowd shows by another close."""
+        crowds = (f for f in self.failures if f.shortest.together > 1 and f.kind.is_like(kind))
+        return next((f for f in crowds if f.shortest.beside is None), None)
 
     def takes_company(self, kind: Kind) -> bool:
         """Whether a failure breaks the same property where there are other connections only."""
