@@ -321,6 +321,7 @@ class _Campaign:
         self.first.company.add(seen)
         self.first.suspects.note_all(seen)
         self.first.losses.heard(seen)
+        self.first.unasked.note(seen)
         self.stop_where_nobody_answers()
 
     def tell_of_other(self, seen: Observation, why: str) -> None:
@@ -333,6 +334,7 @@ class _Campaign:
         other.company.add(seen)
         other.suspects.note_all(seen)
         other.losses.heard(seen)
+        other.unasked.note(seen)
         self.stop_where_nobody_answers()
         if len(other.suspects.in_doubt) >= MANY:
             self.hold()
@@ -360,6 +362,11 @@ class _Campaign:
             f"{name}: {note}" if name else note
             for prober, name in zip(probers, names, strict=True)
             for note in prober.path_notes
+        ]
+        notes += [
+            f"{name}: {note}" if name else note
+            for inquiry, name in zip(self.inquiries, names, strict=True)
+            for note in inquiry.unasked.notes
         ]
         return Fuzzed(
             failures_of(whose),

@@ -34,6 +34,7 @@ from tlsprobe.fuzz.settings import FuzzSettings
 from tlsprobe.fuzz.shrinking import Shrinker
 from tlsprobe.fuzz.suspects import TRIES, Sighting, Suspect, Suspects
 from tlsprobe.fuzz.trying import Prober
+from tlsprobe.fuzz.unasked import Unasked
 from tlsprobe.model.fuzz import NEVER_RUN_AGAIN, Example, Replay
 
 EARLY = 1 / 4
@@ -73,6 +74,7 @@ class Inquiry:
             *(asked, lambda: len(bounds.counts.examples)),
             *(lambda example: simplicity(self.letters, example), found),
         )
+        self.unasked = Unasked(asked, lambda example: simplicity(self.letters, example))
         prober.worst = lambda seen: len(violations(seen, asked))
         is_death_asked = any(one.name == DEATH.name for one in asked)
         self.losses = Losses(prober, suspects, self.recent, is_death_asked, found, warned)
