@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from tests.captures.pasting import (
     PLAIN,
     A,
@@ -9,6 +11,9 @@ from tests.captures.pasting import (
     line,
     read,
 )
+from tlsprobe.captures.reader import open_capture_file
+from tlsprobe.explain import Filter, explain
+from tlsprobe.model.causes import Cause
 
 
 def test_relative_numbers_without_a_start_do_not_compare_with_a_bare_reset() -> None:
@@ -139,3 +144,34 @@ def test_times_stand_before_the_names_of_programs_and_of_pktmons_components() ->
         " Flags [S], seq 7, win 64240, options [mss 1460], length 0\n"
     )
     assert packet.time_ns % 10**9 == 123_456_700
+
+
+def test_connections_on_the_same_ports_are_told_apart_where_each_counts_from_0() -> None:
+    """A list of Wireshark's: the client's abort was of something in between, for it went on."""
+    c, s = "192.0.2.1 192.0.2.2", "192.0.2.2 192.0.2.1"
+    ours, theirs = "40000 > 8104", "8104 > 40000"
+    text = "\n".join(
+        line
+        for n in range(3)
+        for line in (
+            f"{8 * n + 1} {n}.1 {c} TCP 74 {ours} [SYN] Seq=0 Win=65495 Len=0 MSS=65495",
+            f"{8 * n + 2} {n}.2 {s} TCP 74 {theirs} [SYN, ACK] Seq=0 Ack=1 Win=65483 Len=0",
+            f"{8 * n + 3} {n}.3 {c} TCP 69 {ours} [PSH, ACK] Seq=1 Ack=1 Win=65536 Len=3",
+            f"{8 * n + 4} {n}.4 {s} TCP 69 {theirs} [PSH, ACK] Seq=1 Ack=4 Win=65536 Len=3",
+            f"{8 * n + 5} {n}.5 {c} TCP 66 {ours} [RST, ACK] Seq=4 Ack=4 Win=65536 Len=0",
+        )
+    )
+    with open_capture_file(io.BytesIO(text.encode())) as reading:
+        flows = explain(reading, Filter()).flows
+    assert [told.reset.cause for flow in flows for told in flow.resets] == [Cause.DELIBERATE] * 3
+    tried = "\n".join(
+        line
+        for n in range(3)
+        for line in (
+            f"{2 * n + 1} {n}.1 {c} TCP 74 {ours} [SYN] Seq=0 Win=65495 Len=0 MSS=65495",
+            f"{2 * n + 2} {n}.2 {s} TCP 54 {theirs} [RST, ACK] Seq=1 Ack=1 Win=0 Len=0",
+        )
+    )
+    with open_capture_file(io.BytesIO(tried.encode())) as reading:
+        (flow,) = explain(reading, Filter()).flows
+    assert [told.reset.cause for told in flow.resets] == [Cause.REFUSED] * 3

@@ -145,8 +145,10 @@ class Connection:
 
     def is_succeeded_by(self, packet: Packet, way: int) -> bool:
         """Whether this packet opens another connection between the same endpoints."""
-        if packet.flags & (_SYN | _ACK) != _SYN or packet.seq == self._initial:
+        if packet.flags & (_SYN | _ACK) != _SYN:
             return False
+        if packet.seq == self._initial:
+            return self._begins_at_0_again(packet, way)
         if self._only_syns and self.opener is not None and way != self.opener:
             return False  # both sides open at once
         own = self.streams[way]
@@ -155,6 +157,11 @@ class Connection:
         # Its own SYN may have been captured after what followed on it.
         behind = offset(packet.seq + 1, own.base, 0)
         return behind != 0 and not (packet.time_ns < self.first_ns and -AHEAD < behind < 0)
+
+    def _begins_at_0_again(self, packet: Packet, way: int) -> bool:
+        """Whether it is the SYN of another connection in a list that counts each from 0."""
+        in_a_list = self._printed and packet.seq == 0 and way == self.opener
+        return in_a_list and self.ended and all(stream.opened for stream in self.streams)
 
     def may_send(self, packet: Packet, way: int) -> bool:
         """Whether the packet's numbers can be those of this connection, which goes on."""
