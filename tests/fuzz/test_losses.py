@@ -164,3 +164,15 @@ def test_the_end_of_the_time_while_we_wait_for_it_hides_nothing_either() -> None
     assert not suspects.failures
     losses.end()
     assert [one.shortest.together for one in suspects.failures] == [16]
+
+
+def test_the_end_of_the_time_while_a_loss_is_looked_into_leaves_who_met_it_dead() -> None:
+    """A server that was killed in the midst of a run ended it with a traceback."""
+    losses, suspects = losses_of(Slotted(1000))
+    for _ in range(DEAF):
+        losses.heard(REFUSED)
+    losses.lost = []  # taken to be looked into
+    losses.end()
+    (failure,) = suspects.failures
+    assert failure.shortest == REFUSED.example
+    assert "took no connections any more" in failure.violation.text

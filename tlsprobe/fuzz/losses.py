@@ -159,8 +159,13 @@ class Losses:
             )
 
     def report_gone(self, last: list[Example]) -> None:
-        """The server is gone for good: nobody can repeat that, or say what it was."""
+        """The server is gone for good: nobody can repeat that, or say what it was.
+
+        Where the time ended while that was looked into, all that is known may be who met it dead.
+        """
         self.suspects.forget(self.recent)
+        if not last and self.met is not None:
+            last = [self.met.example]
         left, others = left_unfinished(self.driven), last_told(last)
         if self.met is not None and self.met.unanswered and left:
             example = replace(left[0].example, together=left[0].connections)
