@@ -11,6 +11,7 @@ from scramp import ScramMechanism
 
 from tlsprobe.errors import UsageError
 from tlsprobe.model.target import Login
+from tlsprobe.model.trace import RemarkKind
 from tlsprobe.protocols.conversation import Phase
 from tlsprobe.protocols.postgres import (
     LONGEST,
@@ -490,3 +491,38 @@ def test_bytes_of_the_command_line_go_as_they_came() -> None:
 
 def test_the_password_does_not_show() -> None:
     assert "pencil" not in repr(new()._script)
+
+
+CRASHED = "terminating connection because of crash of another server process"
+
+
+def warning(code: str, words: str) -> bytes:
+    return b"N" + error(S="WARNING", V="WARNING", C=code, M=words)[1:]
+
+
+def test_whose_neighbour_died_is_told_so_in_a_warning() -> None:
+    """It is no fatal error: the connection ended without a word, as it seemed."""
+    session = ready()
+    session.request()
+    session.feed(NOTICE + warning("57P02", CRASHED))
+    session.ended()
+    assert [(r.kind, r.text) for r in session.remarks] == [
+        (RemarkKind.CRASHED, f"57P02: {CRASHED}")
+    ]
+    assert state(session) == (Phase.OWED, 0, 1, False, None)
+
+
+def test_another_warning_is_no_remark_and_answers_nothing() -> None:
+    session = ready()
+    session.request()
+    session.feed(warning("01000", "have a care"))
+    assert (session.phase, session.remarks) == (Phase.OWED, [])
+
+
+def test_who_recovers_says_so_to_those_that_come() -> None:
+    session = greeted()
+    session.feed(
+        error(S="FATAL", V="FATAL", C="57P03", M="the database system is in recovery mode")
+    )
+    assert [r.kind for r in session.remarks] == [RemarkKind.RECOVERING]
+    assert session.phase is Phase.FAILED

@@ -68,6 +68,10 @@ class Measuring(Protocol):
     async def path(self, cell: CellPlan) -> None:
         """See whether one more connection works after the trials of a cell."""
 
+    @property
+    def dies(self) -> bool:
+        """Whether the server itself said that a process of its had died."""
+
     def limit(self, most: int) -> None:
         """Have no more connections open at once from now on."""
 
@@ -147,7 +151,8 @@ async def _crowded(
 ) -> Crowd | None:
     """What shows that the server has no room for all our connections; None if nothing does."""
     seen = [one for one in run.seen(cells) if one.most <= most]
-    first_of = {was_unserved(one.judged): one for one in reversed(turned_away(seen, few))}
+    away_from = reversed(turned_away(seen, few, dies=run.dies))
+    first_of = {was_unserved(one.judged): one for one in away_from}
     for unserved, away in first_of.items():
         if better(away.judged, (await run.alone(away)).judged):
             does = "leaves connections waiting" if unserved else "turns connections away"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tlsprobe.judge.idle import KINDS
-from tlsprobe.model.trace import ALERTS, EventKind, Side, Trace
+from tlsprobe.model.trace import ALERTS, EventKind, RemarkKind, Side, Trace
 
 TOGETHER_NS = 5_000_000
 """How far apart the ends of one process's connections are, at most."""
@@ -52,7 +52,8 @@ class Close(NamedTuple):
 
     ``quiet_ns`` is how long nothing had been said before the server ended it, or our wait did;
     ``alerted``: the server sent an alert. ``until_ns`` is when it was over for either side,
-    ``acted_ns`` when we had done something last before. ``waits``: for an idle timer.
+    ``acted_ns`` when we had done something last before. ``waits``: for an idle timer. ``told``: by
+    the server's own words another's death is why it was ended.
     """
 
     place: int
@@ -65,14 +66,20 @@ class Close(NamedTuple):
     until_ns: int = 0
     acted_ns: int = 0
     waits: bool = False
+    told: bool = False
 
 
 def close_of(place: int, sequence: str, trace: Trace, *, waits: bool = False) -> Close:
-    """What is to be known of a trial, by its place among the trial facts; ``waits`` as there."""
+    """What is to be known of a trial, by its place among the trial facts; ``waits`` as there.
+
+    Who is told that the server recovers meets nobody who serves, as if the SYN had been refused.
+    Whose opening failed came to no close that anybody could have died of.
+    """
     drive = trace.drive
     begun, taken = drive.did(EventKind.CONNECT), drive.did(EventKind.CONNECTED)
-    refused_ns = begun.time_ns if drive.refused and begun is not None else None
-    if taken is None:
+    is_away = drive.refused or drive.told(RemarkKind.RECOVERING)
+    refused_ns = begun.time_ns if is_away and begun is not None else None
+    if taken is None or is_away:
         return Close(place, sequence, refused_ns, None, None, 0, alerted=False)
     end_ns = _ended_ns(trace)
     until_ns = end_ns or drive.events[-1].time_ns
@@ -81,7 +88,8 @@ def close_of(place: int, sequence: str, trace: Trace, *, waits: bool = False) ->
     alerted = any(r.side is Side.SERVER and r.kind in ALERTS for r in drive.records)
     return Close(
         *(place, sequence, refused_ns, taken.time_ns, end_ns, quiet_ns, alerted),
-        *(until_ns, _acted_ns(trace, until_ns), waits),
+        *(until_ns, 0 if drive.failure is not None else _acted_ns(trace, until_ns), waits),
+        drive.told(RemarkKind.CRASHED),
     )
 
 
@@ -276,7 +284,7 @@ class Absences:
             return
         if close.quiet_ns > QUIET_NS:
             self._quiet.append((close.end_ns, close.sequence, close.place))
-        elif not close.alerted:
+        elif not (close.alerted or close.told):
             self._ended.append((close.end_ns, close.sequence))
 
     @property

@@ -2,8 +2,9 @@
 
 A server that accepts in one process and serves in others goes on listening when one of them dies:
 no connection is refused. What it dies of shows in the others that this process served. They end in
-the same moment, though some had waited for a small part of what their idle timer gives them; and
-whatever else ends all of them, such as a reload, does not come each time when the same close does.
+the same moment, though some had waited for a small part of what their idle timer gives them, or are
+told why, as PostgreSQL does (57P02). And whatever else ends all of them, such as a reload, does not
+come each time when the same close does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from tlsprobe.campaign.collapses import OFTEN, PART, QUIET_NS, TOGETHER_NS, Clos
 
 DIES_NS = 150_000_000
 """Whoever dies of a close does so no longer than this behind its last bytes."""
+
+OPENING_NS = 500_000_000
+"""Whose opening failed no longer than this before or behind a death that was told met that."""
 
 APART_NS = 100_000_000
 """Deaths that are nearer to each other than this may be one."""
@@ -38,6 +42,8 @@ class Crashes:
         self._waiting: list[Close] = []
         self._longest: defaultdict[str, int] = defaultdict(int)
         self._early: list[int] = []
+        self._told: list[Close] = []
+        self._unopened: list[tuple[int, int]] = []  # when those ended that came to no close, places
         self._hit: set[str] = set()
         self._found: _Found | None = _Found()
 
@@ -48,7 +54,16 @@ class Crashes:
         """
         if close.taken_ns is None:
             return
-        if not close.waits:
+        if close.acted_ns == 0 and close.end_ns is not None:
+            self._unopened.append((close.end_ns, close.place))
+            if self._told:
+                self._found = None
+        if close.told:
+            self._told.append(close)
+            if close.end_ns is not None:
+                insort(self._early, close.end_ns)
+            self._found = None
+        elif not close.waits:
             self._closes.append(close)
             may = close.end_ns is not None and _is_one_near(self._early, close.end_ns)
             if may or close.sequence in self._hit:
@@ -60,6 +75,11 @@ class Crashes:
             if close.end_ns is not None and close.quiet_ns * PART <= longest:
                 insort(self._early, close.end_ns)
                 self._found = None
+
+    @property
+    def were_told(self) -> bool:
+        """Whether the server itself said that a process of its had died."""
+        return bool(self._told)
 
     @property
     def fallen(self) -> frozenset[int]:
@@ -86,7 +106,16 @@ class Crashes:
                 closes.append(Gone(sequence, times, len(ends), of))
         closes.sort(key=lambda gone: -gone.times)
         fallen = (place for gone in closes for place in self._ended_with(gone, hits))
-        return _Found(tuple(closes), frozenset(fallen))
+        return _Found(tuple(closes), frozenset(fallen) | frozenset(self._ended_with_told()))
+
+    def _ended_with_told(self) -> Iterator[int]:
+        """Those that were told of a death, and those that it kept from coming to their close."""
+        deaths = sorted(one.end_ns for one in self._told if one.end_ns is not None)
+        yield from (one.place for one in self._told)
+        for end_ns, place in self._unopened:
+            near = bisect_left(deaths, end_ns - OPENING_NS)
+            if near < len(deaths) and deaths[near] <= end_ns + OPENING_NS:
+                yield place
 
     def _hits(self) -> dict[str, list[int]]:
         """When a sequence's trials ended together with some whose timer was not over, in order.
@@ -95,8 +124,9 @@ class Crashes:
         """
         early = sorted(
             one.end_ns
-            for one in self._waiting
-            if one.end_ns is not None and one.quiet_ns * PART <= self._longest[one.sequence]
+            for one in (*self._waiting, *self._told)
+            if one.end_ns is not None
+            and (one.told or one.quiet_ns * PART <= self._longest[one.sequence])
         )
         suspects = sorted(
             (one.end_ns, one.sequence)

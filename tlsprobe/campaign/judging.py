@@ -264,6 +264,11 @@ class RunInJudgement:
         return self._learned.crashes.behind()
 
     @property
+    def dies(self) -> bool:
+        """Whether the server itself said that a process of its had died."""
+        return self._learned.crashes.were_told
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What the server called itself, if that changed."""
         return self._learned.names

@@ -14,7 +14,7 @@ from math import inf
 import trio
 
 from tlsprobe.campaign.shutting import IN_A_ROW, is_declined, is_kept_out, taken_ns
-from tlsprobe.model.trace import Drive, EventKind, Stage
+from tlsprobe.model.trace import Drive, EventKind, RemarkKind, Stage
 
 FEW = 2
 """So many that were left waiting are enough to try whether it serves but one at a time."""
@@ -53,8 +53,10 @@ While some are it may be full of them, for as long as they wait.
 def is_turned_away(found: Drive) -> bool:
     """Whether the server did not take a connection at all; not, that none went out to it.
 
-    A shaper of ours that has died keeps us from asking.
+    A shaper of ours that has died keeps us from asking. One that is recovering says so itself.
     """
+    if found.told(RemarkKind.RECOVERING):
+        return True
     asked = found.refused or found.did(EventKind.CONNECT) is not None
     untaken = found.stage is Stage.CONNECT and taken_ns(found) is None
     return asked and untaken and found.failure is not None

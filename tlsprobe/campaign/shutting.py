@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from math import inf
 
-from tlsprobe.model.trace import ALERTS, MESSAGES, Drive, EventKind, Side, Stage
+from tlsprobe.model.trace import ALERTS, MESSAGES, Drive, EventKind, RemarkKind, Side, Stage
+
+DIES_NS = 500_000_000
+"""A connection that began no longer than this before a process's death may have ended with it."""
 
 IN_A_ROW = 5
 """So many connections that are ended alike, one after the other or in a run, are no accident."""
@@ -40,8 +43,10 @@ def is_shut_out(found: Drive) -> bool:
 def is_declined(found: Drive) -> bool:
     """Whether the server said that it does not serve a connection, as SMTP does with 421.
 
-    The path to it works: it was heard.
+    The path to it works: it was heard. One that recovers from a death is not full: it is away.
     """
+    if found.told(RemarkKind.RECOVERING):
+        return False
     said = (r for r in found.records if r.side is Side.SERVER and r.kind in MESSAGES)
     return found.stage is Stage.GREETING and found.failure is not None and any(said)
 
@@ -78,6 +83,7 @@ class ShutOuts:
         self._ended: list[int] = []
         self._waiting: list[tuple[int, int]] = []
         self._room = inf
+        self._deaths: list[int] = []
         self._served: list[int] = []
         self._spans: tuple[_Span | None, _Span | None] | None = None
 
@@ -91,7 +97,9 @@ class ShutOuts:
         if taken is None:
             return
         self._spans = None
-        if is_shut_out(found) or found.ended_early:
+        if found.told(RemarkKind.CRASHED) or found.told(RemarkKind.RECOVERING):
+            self._deaths.append(found.events[-1].time_ns)
+        elif is_shut_out(found) or found.ended_early:
             self._ended.append(taken)
         elif found.failure is not None:
             if found.only_late:
@@ -119,8 +127,13 @@ class ShutOuts:
     def _unserved(self) -> tuple[_Span | None, _Span | None]:
         if self._spans is None:
             waiting = [taken for taken, beside in self._waiting if beside <= self._room]
-            self._spans = self._span(self._ended), self._span(waiting)
+            ended = [taken for taken in self._ended if not self._is_beside_a_death(taken)]
+            self._spans = self._span(ended), self._span(waiting)
         return self._spans
+
+    def _is_beside_a_death(self, taken: int) -> bool:
+        """Whether the server said of others just then why they ended: no limit of its was met."""
+        return any(0 <= death - taken <= DIES_NS for death in self._deaths)
 
     def _span(self, unserved: list[int]) -> _Span | None:
         """From the last that was served before these to the first that was again."""

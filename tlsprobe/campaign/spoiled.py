@@ -88,7 +88,9 @@ def _may_pass(judged: JudgedTrial, rare: frozenset[Doubt]) -> bool:
     return was_unserved(judged) or judgement.outcome is Outcome.REFUSED
 
 
-def turned_away(driven: Iterable[Driven], few: int = FEW_UNSERVED) -> list[Driven]:
+def turned_away(
+    driven: Iterable[Driven], few: int = FEW_UNSERVED, *, dies: bool = False
+) -> list[Driven]:
     """Trials that the server ended or left waiting before they began, beside others.
 
     Whose SYN was refused met nobody who listens: no server is full then, it is away. One that has
@@ -96,13 +98,14 @@ def turned_away(driven: Iterable[Driven], few: int = FEW_UNSERVED) -> list[Drive
     that accepts it, and say nothing until another has ended. If we were slow ourselves, its idle
     timer may have ended them; where much of a run was slow, the server was too, and nothing is
     concluded from any. Who refuses an upload turns that away, and no connection. Fewer than ``few``
-    that are left waiting may just hang.
+    that are left waiting may just hang. Where by the server's own words its processes died
+    (``dies``), whom it ended met that, and no limit.
     """
     seen = list(driven)
     if sum(one.is_slow for one in seen) > OFTEN_SLOW * len(seen):
         return []
     beside = [o for o in seen if o.most > 1 and not o.is_slow and not o.cell.sequence.uploads]
-    away = [one for one in beside if _was_turned_away(one.judged)]
+    away = [one for one in beside if not dies and _was_turned_away(one.judged)]
     unserved = [one for one in beside if was_unserved(one.judged)]
     return away + (unserved if len(unserved) >= few else [])
 

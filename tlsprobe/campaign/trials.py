@@ -237,7 +237,7 @@ class _Campaign:
         elif self.while_there.cancelled_caught:
             took_s = trio.current_time() - self.begun
             self.is_left(f"this target's time was over: {took_s:.0f} s")
-            room = room_unseen(self.seen(plans), self.settings.expected_idle)
+            room = self.room_unseen(plans)
             if room is not None and not self.has_room:
                 self.note(CrowdedFact(room, ROOM_UNKNOWN))
                 self.warn(ROOM_UNKNOWN)
@@ -443,6 +443,13 @@ class _Campaign:
 
     # --- once more ----------------------------------------------------------------------------
 
+    def room_unseen(self, plans: Iterable[CellPlan]) -> int | None:
+        """What has to be taken for the server's room, where nobody can look; None: nothing.
+
+        Whom a server of which processes die turned away, or ended early, may have met that.
+        """
+        return None if self.dies else room_unseen(self.seen(plans), self.settings.expected_idle)
+
     def seen(self, cells: Iterable[CellPlan]) -> list[Driven]:
         """The trials of some cells so far."""
         return [
@@ -450,6 +457,11 @@ class _Campaign:
             for cell in cells
             for judged in self.judgement.trials(cell)
         ]
+
+    @property
+    def dies(self) -> bool:
+        """Whether the server itself said that a process of its had died."""
+        return self.judgement.dies
 
     def limit(self, most: int) -> None:
         """Have no more connections open at once from now on."""

@@ -51,7 +51,7 @@ from tlsprobe.model.judgement import (
     RuleResult,
 )
 from tlsprobe.model.knowledge import NOTHING_KNOWN, Knowledge
-from tlsprobe.model.trace import Coverage, Gap, Trace
+from tlsprobe.model.trace import Coverage, Gap, RemarkKind, Trace
 
 
 def judge(trace: Trace, knowledge: Knowledge = NOTHING_KNOWN) -> Judgement:
@@ -221,7 +221,7 @@ def _unserved(trace: Trace, closing: Closing, knowledge: Knowledge) -> Doubt | N
         return Doubt.CROWDED
     if knowledge.gone_ns is not None and _may_have_died(trace, closing, knowledge.gone_ns):
         return Doubt.SERVER_GONE
-    if knowledge.fell:
+    if knowledge.fell or trace.drive.told(RemarkKind.RECOVERING):
         return Doubt.FELL
     return Doubt.SHUT_OUT if knowledge.shut_out else None
 

@@ -262,7 +262,9 @@ class RemarkKind(StrEnum):
 
     CLOSE_IMPLIED: by the rules of its protocol the response ends the connection, without a word.
     TIMED_OUT: it waited for a request in vain, which it says in the form of a response. VERDICT: on
-    the connection that commands this one it says whether it took what was transferred.
+    the connection that commands this one it says whether it took what was transferred. CRASHED:
+    another of its processes died, which is why it ends this connection. RECOVERING: it serves no
+    one until it has started, or recovered from such a death.
     """
 
     GOAWAY = "goaway"
@@ -275,6 +277,8 @@ class RemarkKind(StrEnum):
     TIMED_OUT = "timed-out"
     ERROR = "error"
     VERDICT = "verdict"
+    CRASHED = "crashed"
+    RECOVERING = "recovering"
 
 
 CLOSING_REMARKS = frozenset({RemarkKind.CLOSE_ANNOUNCED, RemarkKind.CLOSE_IMPLIED})
@@ -353,6 +357,10 @@ class Drive:
     def did(self, kind: EventKind) -> DriverEvent | None:
         """The first event of this kind."""
         return next((event for event in self.events if event.kind is kind), None)
+
+    def told(self, kind: RemarkKind) -> bool:
+        """Whether the server made such a remark."""
+        return any(remark.kind is kind for remark in self.remarks)
 
     @property
     def worked(self) -> bool:

@@ -54,6 +54,9 @@ _AUTHENTICATION = ord("R")
 _PARAMETER = ord("S")
 _WANTS_DATA = frozenset(b"GW")
 _ENDING = frozenset({"FATAL", "PANIC"})
+_NOTICE = ord("N")
+_CRASHED = "57P02"  # a warning: a process died, and the postmaster ends all others for that
+_RECOVERING = "57P03"
 _KNOWN = _RESPONSE | _AT_ANY_TIME | _STARTUP | _WANTS_DATA | {_READY_FOR_QUERY}
 
 _NOT_POSTGRES = "is a PostgreSQL server listening there? --profile names the protocol"
@@ -236,7 +239,7 @@ class Postgres(Conversation):
         return None
 
     def _matters(self, kind: int, length: int) -> bool:
-        if kind == _ERROR and self.phase is not Phase.GREETING:
+        if kind == _NOTICE or (kind == _ERROR and self.phase is not Phase.GREETING):
             return length <= LONGEST_READ
         if kind in (_ERROR, _AUTHENTICATION, _PARAMETER):
             return self.phase is Phase.GREETING
@@ -262,6 +265,8 @@ class Postgres(Conversation):
             self._refused(body)
         elif kind == _ERROR:
             self._failed(body)
+        elif kind == _NOTICE:
+            self._noticed(body)
         elif kind in _WANTS_DATA:
             self.fail(
                 "the query starts a COPY and waits for our data",
@@ -279,6 +284,8 @@ class Postgres(Conversation):
         code = fields.get("C", "")
         severity = fields.get("V") or fields.get("S") or "an error"
         words = escaped(fields.get("M", "no message"))
+        if code == _RECOVERING:
+            self.remark(RemarkKind.RECOVERING, f"{code}: {words}")
         self.fail(
             f"the server refused: {escaped(severity, 20)} {escaped(code, 10)}: {words}",
             _HINTS.get(code),
@@ -291,6 +298,11 @@ class Postgres(Conversation):
         if severity in _ENDING:
             words = f"{severity} {fields.get('C', '')}: {fields.get('M', 'no message')}"
             self.remark(RemarkKind.ERROR, words)
+
+    def _noticed(self, body: bytes) -> None:
+        fields = _error_fields(body)
+        if fields.get("C") == _CRASHED:
+            self.remark(RemarkKind.CRASHED, f"{_CRASHED}: {fields.get('M', 'no message')}")
 
     # -- authentication --------------------------------------------------------------------------
 
