@@ -69,8 +69,14 @@ class Spy:
             self.are_together.set()
         self.most_opening = max(self.most_opening, self.opening)
 
+        is_opening = [True]
+
+        def ends_opening() -> None:
+            self.opening -= len(is_opening)
+            is_opening.clear()
+
         def has_opened() -> None:
-            self.opening -= 1
+            ends_opening()
             opened()
 
         try:
@@ -80,6 +86,7 @@ class Spy:
                     await self.are_together.wait()
             return found
         finally:
+            ends_opening()  # what the server ended first never tells that it is open
             self.active -= 1
 
 

@@ -314,6 +314,7 @@ def test_the_list_has_every_vendor(tmp_path: Path) -> None:
     """As where the lab has installed nothing yet: it may keep hundreds of servers to be asked."""
     nothing = {"XDG_CACHE_HOME": str(tmp_path)}
     ran = tlsprobe("lab", "list", "--json", cwd=tmp_path, env=nothing)
+    assert ran.code == 0, ran.err
     listed = {one["vendor"]: one for one in json.loads(ran.out)}
     vendors = {name for name in list_profiles() if load_profile(name).lab is not None}
     assert {name for name in listed if "@" not in name} == vendors

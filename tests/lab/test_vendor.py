@@ -19,8 +19,9 @@ from tests.children import child
 from tests.lab.vendors import SERVER, server, vendor
 from tests.servers import GENEROUS_S
 from tlsprobe.errors import CannotMeasure, UsageError
+from tlsprobe.lab import vendor as starting
 from tlsprobe.lab.process import MARK
-from tlsprobe.lab.vendor import Started, running
+from tlsprobe.lab.vendor import Started, running, versions
 from tlsprobe.lab.workspace import Workspace, new_workspace
 from tlsprobe.model.profile import Profile
 from tlsprobe.model.sequence import Signal
@@ -316,3 +317,16 @@ def test_a_server_that_was_told_to_stop_is_started_again(tmp_path: Path, here: W
                 assert pong(found, here) == b"pong"
 
     trio.run(stop_and_go)
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
+
+
+def test_a_server_that_names_no_version_and_will_not_stop_costs_its_own_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is warned of: whoever asks for JSON gets it."""
+    monkeypatch.setattr(starting, "VERSION_WITHIN", 1.0)
+    asked = f'version = ["@program@", "-c", "{DEAF}"]\nversion_pattern = "(.+)"\n'
+    deaf = server(tmp_path, asked)
+    assert trio.run(versions, deaf, sys.executable, tmp_path) == (None, None)

@@ -75,6 +75,14 @@ async def ran(
         raise CannotMeasure(f"cannot run {command[0]}: {error.strerror}") from error
 
 
+async def at_once(process: trio.Process) -> None:
+    """How trio is to end a command whose time is up: there is nothing that it could tidy up.
+
+    By itself trio asks, and where a busy machine does not let it answer, warns on standard error.
+    """
+    process.kill()
+
+
 async def prepare(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
     """Run a command to its end. Raises CannotMeasure with its last words if it fails."""
     shown = " ".join(command)
@@ -88,6 +96,7 @@ async def prepare(command: Sequence[str], folder: Path, env: Mapping[str, str]) 
                 capture_stdout=True,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                deliver_cancel=at_once,
             )
     except OSError as error:
         raise CannotMeasure(f"cannot run {shown}: {error.strerror}") from error

@@ -22,7 +22,14 @@ from tlsprobe.lab.availability import (
     tools_of,
 )
 from tlsprobe.lab.containers import Container, asking
-from tlsprobe.lab.process import MARK, ServerProcess, as_account, environment, prepare
+from tlsprobe.lab.process import (
+    MARK,
+    ServerProcess,
+    as_account,
+    at_once,
+    environment,
+    prepare,
+)
 from tlsprobe.lab.roots import inside
 from tlsprobe.lab.signalled import Signalled, known, name_of
 from tlsprobe.lab.workspace import (
@@ -284,7 +291,11 @@ async def _is_ready(
     if prefix:  # what is elsewhere may be reached from there alone
         connect = [*prefix, sys.executable, "-c", _CONNECT, host, str(port)]
         tried = await trio.run_process(
-            connect, check=False, capture_stdout=True, capture_stderr=True
+            connect,
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+            deliver_cancel=at_once,
         )
         return tried.returncode == 0
     try:
@@ -332,6 +343,7 @@ async def _told(
                 check=False,
                 capture_stdout=True,
                 stderr=-2,
+                deliver_cancel=at_once,
             )
     except (OSError, trio.TooSlowError):
         return None
