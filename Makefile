@@ -45,7 +45,7 @@ test: install  ## all tests, but for those of `make results`
 	@$(MAKE) --no-print-directory --jobs 2 test-deps compiled
 	-@$(WITH_GO) .venv/bin/tlsprobe lab install $(FORWARDERS)
 	$(PYTEST) $(SPREAD) auto -m "not (alone or results)"
-	$(PYTEST) $(CALMLY) -m alone tests/e2e
+	$(PYTEST) $(CALMLY) -m alone tests/e2e tests/docs
 
 results: install  ## whether the pages in results/ are what the facts in it give
 	$(PYTEST) -m results tests/report
