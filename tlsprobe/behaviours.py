@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from tlsprobe.catalogue import Entry, catalogue
 from tlsprobe.catalogue.closers import Closer, closer_of
-from tlsprobe.judge.families import Family, family_of
+from tlsprobe.judge.families import Family, family_in
 from tlsprobe.judge.rule_remedies import remedy_of_rule
 from tlsprobe.judge.rules import RULES
 from tlsprobe.language import parse
@@ -233,7 +233,7 @@ def _worked_out(run: Run) -> tuple[Behaviour, ...]:
         if cell.role == "asked":
             for key, showing in _shown_by(cell, run.target.protocol):
                 groups.setdefault(key, []).append(showing)
-    family = family_of(run.server_says, run.vendor, passed_on=run.passed_on)
+    family = family_in(run)
     found = [
         _behaviour(key, shown, _Run(run, groups, family)) for key, shown in _joined(groups).items()
     ]

@@ -17,7 +17,7 @@ import trio
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from tlsprobe.campaign.reach import Reached, _resolve, look, reach
+from tlsprobe.campaign.reach import Reached, _in_front, _resolve, look, reach
 from tlsprobe.campaign.settings import Settings
 from tlsprobe.errors import CannotMeasure
 from tlsprobe.model.target import Login, Target, TlsVersion
@@ -240,3 +240,19 @@ def test_where_nobody_knows_the_protocol_a_handshake_that_fails_may_be_its_fault
         with pytest.raises(CannotMeasure, match="during the handshake") as failed:
             trio.run(reach, target, converse, Settings(tls=tuple(TlsVersion)))
     assert hint in (failed.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("says", "ender", "is_other"),
+    [
+        ("nginx/1.22.1", "haproxy", True),
+        ("nginx/1.22.1", "", False),
+        ("Caddy", "caddy", False),
+        ("stunnel", "stunnel4", False),
+        ("", "haproxy", False),
+    ],
+)
+def test_who_ends_the_connection_may_be_another_than_who_names_itself(
+    says: str, ender: str, *, is_other: bool
+) -> None:
+    assert _in_front(ender, says) == (ender if is_other else "")

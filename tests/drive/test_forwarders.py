@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tlsprobe.drive.forwarders import ENDED, Process, Seen, forwarder, sockets_at
+from tlsprobe.drive.forwarders import ENDED, Process, Seen, forwarder, sockets_at, tls_ender
 from tlsprobe.drive.sockets import TcpSocket
 
 CLIENT, SERVER = ("127.0.0.1", 50_000), ("127.0.0.1", 443)
@@ -99,3 +99,19 @@ def test_a_server_elsewhere_is_not_taken_for_one_here(seen: tuple[TcpSocket, ...
 def test_a_server_in_our_own_process_passes_nothing_on() -> None:
     ourselves = Process(os.getpid(), "python")
     assert not told(OURS, ACCEPTED, ON, i2=ourselves, i3=ourselves)
+
+
+@pytest.mark.parametrize(
+    ("holder", "named"), [("haproxy", "haproxy"), ("stunnel4", "stunnel4"), ("nginx", "")]
+)
+def test_who_ends_tls_is_known_by_its_name(holder: str, named: str) -> None:
+    seen = Seen((OURS, ACCEPTED), {2: frozenset([Process(5, holder)])})
+    assert tls_ender(seen, CLIENT, SERVER) == named
+
+
+def test_who_has_another_connection_does_not_end_ours() -> None:
+    seen = Seen(
+        (OURS, ACCEPTED, ON), {2: frozenset([NGINX]), 3: frozenset([Process(5, "haproxy")])}
+    )
+    assert not tls_ender(seen, CLIENT, SERVER)
+    assert not tls_ender(Seen((OURS,), {}), CLIENT, SERVER)

@@ -29,3 +29,14 @@ def test_behind_a_proxy_another_server_names_itself() -> None:
     """A proxy that passes the ``Server`` header on is not given the settings of its backend."""
     passing_on = {name for name in list_profiles() if family_of("nginx/1.26.3", name) is None}
     assert passing_on == PROXIES
+
+
+@pytest.mark.parametrize(
+    ("ender", "name"), [("haproxy", None), ("stunnel4", None), ("caddy", "Caddy")]
+)
+def test_who_ends_the_connection_on_this_machine_has_its_own_settings(
+    ender: str, name: str | None
+) -> None:
+    """HAProxy's resets were nginx's, to be mended with ``lingering_close``: it stood behind."""
+    found = family_of("nginx/1.22.1", "https", ended_by=ender)
+    assert (found.name if found else None) == name

@@ -60,8 +60,8 @@ class JudgedRun:
     """What is said of a run: cells in the order of the plan, trials in that of the facts.
 
     ``truth`` holds the causes against the kernel's reasons, where the kernel was asked.
-    ``server_says`` is what the server calls itself, ``passed_on`` as in `Run`. ``revised``: some
-    trials were judged once more after more had become known.
+    ``server_says`` is what the server calls itself, ``passed_on`` and ``ended_by`` as in `Run`.
+    ``revised``: some trials were judged once more after more had become known.
     """
 
     cells: tuple[Cell, ...]
@@ -70,6 +70,7 @@ class JudgedRun:
     truth: Truth | None = None
     server_says: str = ""
     passed_on: bool = False
+    ended_by: str = ""
     revised: bool = False
     crowding: Crowding | None = None
     cut_short: CutShort | None = None
@@ -108,6 +109,7 @@ def with_judgement(run: Run, judged: JudgedRun) -> Run:
         truth=judged.truth,
         server_says=judged.server_says,
         passed_on=judged.passed_on,
+        ended_by=judged.ended_by,
         lateness=judged.lateness,
         crowding=judged.crowding,
         cut_short=judged.cut_short,
@@ -316,7 +318,10 @@ class RunInJudgement:
 
     def answer(self) -> JudgedRun:
         """What is said of the run, as far as its trials have been judged."""
-        family = family_of(self._server_says, self._vendor, passed_on=self._learned.passed_on)
+        learned = self._learned
+        family = family_of(
+            self._server_says, self._vendor, passed_on=learned.passed_on, ended_by=learned.ended_by
+        )
         measured = {
             name: MeasuredCell(
                 plan,
@@ -340,7 +345,7 @@ class RunInJudgement:
         idle, truth = idle_of(cells, self._words), self._truth(trials)
         return JudgedRun(
             *(cells, idle, trials, truth),
-            *(self._server_says, self._learned.passed_on, self._revised),
+            *(self._server_says, learned.passed_on, learned.ended_by, self._revised),
             *(self._learned.crowding, self._cut_short()),
         )
 

@@ -99,7 +99,8 @@ class Learned:
         self._by_close: defaultdict[_Close, Tally] = defaultdict(Tally)
         self._by_version: defaultdict[str, Tally] = defaultdict(Tally)
         self._cell_ends: tuple[CellEnds, ...] | None = None
-        self.address, self.passed_on = "", False
+        self.address = self.ended_by = ""
+        self.passed_on = False
         self._far: defaultdict[str, list[FarFact]] = defaultdict(list)
         self._decisions = Decisions()
         self._expiries: defaultdict[Name, dict[int, Silence]] = defaultdict(dict)
@@ -157,6 +158,7 @@ class Learned:
                 self._learn_plan(fact)
             case ReachedFact():
                 self.address, self.passed_on = fact.address, fact.passed_on
+                self.ended_by = fact.ended_by or self.ended_by
             case CrowdedFact():
                 self.crowding = Crowding(fact.most_open, fact.because)
                 if fact.most_open:

@@ -12,7 +12,7 @@ import trio
 
 from tlsprobe.campaign.pace import Pace
 from tlsprobe.campaign.settings import Settings
-from tlsprobe.drive.forwarders import ENDED, Seen, forwarder, sockets_at
+from tlsprobe.drive.forwarders import ENDED, Seen, forwarder, sockets_at, tls_ender
 from tlsprobe.drive.script import Route, drive
 from tlsprobe.drive.sockets import Endpoint, is_own
 from tlsprobe.drive.tcp import Address, SocketAddress
@@ -45,7 +45,7 @@ class Reached:
 
     ``server_says`` is what the server calls itself, empty if nothing; ``checks`` are the
     connections that it took. ``behind`` says which program on this machine passes them on, or may;
-    ``passed_on``: one does.
+    ``passed_on``: one does. ``ended_by`` as in `ReachedFact`.
     ``translated`` are the ends that its kernel's NAT gave them instead of ours, where it did.
     """
 
@@ -56,6 +56,7 @@ class Reached:
     checks: tuple[Drive, ...] = ()
     behind: str = ""
     passed_on: bool = False
+    ended_by: str = ""
     translated: tuple[Translated, ...] = ()
 
     @property
@@ -63,7 +64,7 @@ class Reached:
         """What of it is written down for whoever judges."""
         refused = {str(version): found.failure or "" for version, found in self.refused.items()}
         where = endpoint(*numeric(self.address))
-        return ReachedFact(where, refused, self.server_says, self.passed_on)
+        return ReachedFact(where, refused, self.server_says, self.passed_on, self.ended_by)
 
     @property
     def is_renumbered(self) -> bool:
@@ -162,7 +163,8 @@ async def _try(
             found, way = await _check(route, pace)
             reached = _noted(reached, found, way)
         if not reached.server_says:
-            reached = replace(reached, server_says=found.server_says)
+            says = found.server_says
+            reached = replace(reached, server_says=says, ended_by=_in_front(way.ender, says))
         if found.worked:
             reached.routes[version] = replace(route, tickets=_tickets(found))
         elif found.stage is Stage.CONNECT and reached.routes:
@@ -209,12 +211,14 @@ def _may_pass(found: Drive) -> bool:
 class _Way(NamedTuple):
     """Where a connection went behind our socket.
 
-    ``behind`` as in `Reached`, ``led`` are the ends that NAT gave it, if it did.
+    ``behind`` as in `Reached`, ``led`` are the ends that NAT gave it, if it did. ``ender`` is the
+    program on this machine that ends its TLS in front of a server, empty if none is known to.
     """
 
     behind: str = ""
     passed_on: bool = False
     led: Translated | None = None
+    ender: str = ""
 
 
 def _noted(reached: Reached, found: Drive, way: _Way) -> Reached:
@@ -247,7 +251,14 @@ async def _check(route: Route, pace: Pace) -> tuple[Drive, _Way]:
     if led is not None and not _is_own(led.server, route.namespace):
         return found, _Way(f"{endpoint(*led.server)} is not on this machine", led=led)
     behind = forwarder(before, after, found.client, found.server, led)
-    return found, _Way(behind, behind not in {"", ENDED}, led)
+    ender = tls_ender(after, found.client, found.server, led)
+    return found, _Way(behind, behind not in {"", ENDED}, led, ender)
+
+
+def _in_front(ender: str, says: str) -> str:
+    """The program that ends our TLS, if it is another than what names itself; else empty."""
+    is_other = says and ender.rstrip("345") not in says.lower()
+    return ender if is_other else ""
 
 
 def _is_own(server: Endpoint, namespace: str) -> bool:

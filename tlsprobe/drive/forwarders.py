@@ -47,6 +47,17 @@ STACKS = frozenset(
 Their names as the kernel has them, at most 15 bytes. Source: proc(5), ``/proc/pid/comm``.
 """
 
+TLS_ENDERS = frozenset(
+    {
+        *("haproxy", "traefik", "caddy", "nghttpx", "varnishd", "squid", "pound"),
+        *("stunnel", "stunnel3", "stunnel4", "stunnel5", "hitch", "ghostunnel"),
+    }
+)
+"""Programs that end TLS, and pass on what the server behind them calls itself.
+
+Names as in `STACKS`. Those that put a name of their own there (nginx, Envoy) need no entry.
+"""
+
 ENDED = "whether a program on this machine passes the connections on could not be seen"
 """Said where the other end had no process any more when it was looked for."""
 
@@ -117,6 +128,19 @@ def forwarder(
         (f"{taker} passes the connections on" for taker in takers if taker.name in STACKS), ""
     )
     return stack or ("" if ours.open and theirs.open else ENDED)
+
+
+def tls_ender(
+    after: Seen, client: Endpoint, server: Endpoint, led: Translated | None = None
+) -> str:
+    """The name of the program that has our connection, if it is one of `TLS_ENDERS`; else empty.
+
+    Each FIN, RST and alert is that program's, whatever names itself in the responses.
+    """
+    client, server = (led.client, led.server) if led else (client, server)
+    theirs = _between(after.sockets, server, client)
+    takers = after.holders.get(theirs.inode, frozenset()) if theirs and theirs.inode else ()
+    return min((taker.name for taker in takers if taker.name in TLS_ENDERS), default="")
 
 
 def _upstream(before: Seen, after: Seen, ours: TcpSocket, theirs: TcpSocket) -> TcpSocket | None:

@@ -214,7 +214,9 @@ class Prober:
         self.target = target
         self.shaper = shaper
         self.protocol = spoken(target)
-        self.family = family_of(reached.server_says, passed_on=reached.passed_on)
+        self.family = family_of(
+            reached.server_says, passed_on=reached.passed_on, ended_by=reached.ended_by
+        )
         self.path_notes = tuple(path_notes(reached))
         self.routes = {
             version: replace(route, announce=capture.expect)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from tlsprobe.model.run import Run
+
 
 class Family(NamedTuple):
     """Servers with the same settings: ``says`` is a pattern of what they call themselves.
@@ -57,15 +59,23 @@ FORWARDER = Family("forwarder", "")
 """A program that passes bytes on: the TCP connection is its own, and the TLS inside another's."""
 
 
-def family_of(server_says: str, vendor: str = "", *, passed_on: bool = False) -> Family | None:
+def family_of(
+    server_says: str, vendor: str = "", *, passed_on: bool = False, ended_by: str = ""
+) -> Family | None:
     """The family of a server that calls itself this; None if it is none of ours.
 
     Nor if the profile of its ``vendor`` is one of a proxy: what names itself then stands behind it,
-    and closes no connection of ours. ``passed_on``: a program on this machine does that.
+    and closes no connection of ours. Nor where our TLS is ``ended_by`` a program in front of it,
+    unless that one is of a family itself. ``passed_on``: a program there passes bytes on.
     """
     if passed_on:
         return FORWARDER
     if _PASSING_ON.match(vendor):
         return None
-    said = server_says.strip().lower()
+    said = (ended_by or server_says).strip().lower()
     return next((family for family in FAMILIES if said and re.search(family.says, said)), None)
+
+
+def family_in(run: Run) -> Family | None:
+    """The family of the server that a run document is about."""
+    return family_of(run.server_says, run.vendor, passed_on=run.passed_on, ended_by=run.ended_by)

@@ -55,14 +55,16 @@ class ReachedFact:
     """How the target was reached: its ``address`` as text, and why which TLS version did not work.
 
     ``server_says`` is what the server calls itself, empty if nothing. ``passed_on``: a program on
-    this machine was seen to pass the connections on. A run that is gone on with reaches its target
-    anew; the latest answer counts.
+    this machine was seen to pass the connections on. ``ended_by`` is the program on this machine
+    that ends their TLS in front of what calls itself so, empty if none is known to. A run that is
+    gone on with reaches its target anew; the latest answer counts.
     """
 
     address: str
     refused: dict[str, str]
     server_says: str = ""
     passed_on: bool = False
+    ended_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -489,7 +489,8 @@ class Run:
     ``command`` holds the words behind ``tlsprobe run``, for ``--resume``; ``deviations`` is None
     where no baseline was given. ``server_says`` is what the server calls itself: a ``Server``
     header, a greeting, a version. ``passed_on``: a program on this machine passes the connections
-    on, and makes each end of them. ``server`` and ``truth`` are there for what the lab started.
+    on, and makes each end of them. ``ended_by``: the program on this machine that ends their TLS,
+    in front of what calls itself so. ``server`` and ``truth`` are there for what the lab started.
     ``behaviours`` is what the server does, each thing once, the most harmful first; ``waivers`` are
     those that speak of this target, with the findings that they let pass.
     ``plan`` is what was told before it started, ``spent`` what it came to; ``lateness`` is how late
@@ -515,6 +516,7 @@ class Run:
     truth: Truth | None = None
     server_says: str = ""
     passed_on: bool = False
+    ended_by: str = ""
     plan: Plan | None = None
     spent: Plan | None = None
     lateness: Spread = Spread(0)

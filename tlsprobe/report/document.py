@@ -109,9 +109,8 @@ def run_document(run: Run) -> Document:
         "idle": document["idle"],
         "summary": {**dict.fromkeys(SUMMARY_KEYS, 0), **document["summary"]},
         **({"behaviours": [_behaviour_document(one) for one in found]} if found else {}),
-        **_said(
-            document, ("waivers", "server_says", "passed_on", "interrupted", "notes", "command")
-        ),
+        **_said(document, ("waivers", "server_says", "passed_on", "ended_by")),
+        **_said(document, ("interrupted", "notes", "command")),
         **_present({key: document[key] for key in _OPTIONAL}),
         **({"lateness": _present(document["lateness"])} if run.lateness.n else {}),
         **({"server": _present(server)} if (server := document["server"]) else {}),

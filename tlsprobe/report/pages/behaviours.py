@@ -124,7 +124,8 @@ def server_name(run: Run) -> str:
         version = f" {run.server.version}" if run.server.version else ""
         return f"{run.server.title}{version} at {run.target}"
     if run.server_says:
-        return f"{_called(run.server_says)} at {run.target}"
+        ender = f"{run.ended_by} in front of " if run.ended_by else ""
+        return f"{ender}{_called(run.server_says)} at {run.target}"
     return target_title(run)
 
 

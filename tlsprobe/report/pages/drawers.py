@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tlsprobe.behaviours import behaviours_of
 from tlsprobe.catalogue import catalogue
-from tlsprobe.judge.families import family_of
+from tlsprobe.judge.families import family_in
 from tlsprobe.model.behaviour import Behaviour, Harm
 from tlsprobe.model.judgement import Result, Verdict
 from tlsprobe.model.run import Cell, Run, Spread
@@ -136,7 +136,7 @@ class Drawers:
             often = share(finding.count, finding.asked(cell.trials), cell.trials)
             said = f"{finding.rule} ({finding.level}): {finding.text} ({often})"
             yield Field(str(finding.result), said, verdict=verdict)
-            family = family_of(run.server_says, run.vendor, passed_on=run.passed_on)
+            family = family_in(run)
             fields = rule_fields(finding.rule, run.target.protocol, family, (cell.steps,))
             yield from (field for field in fields if not cell.why or field.label == "rule")
         for why in merged_causes(cell.why):

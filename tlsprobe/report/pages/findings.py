@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tlsprobe.behaviours import behaviours_of
-from tlsprobe.judge.families import family_of
+from tlsprobe.judge.families import family_in
 from tlsprobe.model.judgement import Verdict
 from tlsprobe.model.run import Cell, Run
 from tlsprobe.report.blocks import Block, Code, Field, Fields, Heading, Ladder, Names, Paragraph
@@ -63,7 +63,7 @@ def _entry(entry: Entry, run: Run | None) -> Iterator[Block]:
     fields = [_where(entry.places, is_brief), Field("seen", finding.text)]
     if run is not None:
         fields += _waived(entry, run)
-        family = family_of(run.server_says, run.vendor, passed_on=run.passed_on)
+        family = family_in(run)
         named = {place.sequence for place in entry.places}
         steps = (cell.steps for cell in run.cells if cell.sequence in named)
         fields += rule_fields(finding.rule, run.target.protocol, family, steps)

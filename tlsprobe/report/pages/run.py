@@ -271,7 +271,8 @@ def _circumstances(run: Run, *, is_brief: bool) -> Iterator[tuple[str, str]]:
         yield "measured", describe_measurement(run)
         yield "on", describe_host(run)
         if run.server_says:
-            yield "server", f"calls itself {run.server_says}"
+            ender = f"{run.ended_by}, in front of what " if run.ended_by else ""
+            yield "server", f"{ender}calls itself {run.server_says}"
     if not is_brief or run.capture.backend == "none" or run.capture.dropped:
         yield "capture", describe_capture(run.capture)
     if not is_brief and run.spent is not None:
