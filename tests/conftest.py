@@ -89,11 +89,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Four processes for each processor that we may use, since many tests only wait; else one.
+    """Three processes for each processor that we may use, since many tests only wait; else one.
 
     A container may see sixty-four and be stopped for most of the time when it uses them.
     """
-    each = 1 if config.option.numprocesses == "logical" else 4
+    each = 1 if config.option.numprocesses == "logical" else 3
     return each * min(len(os.sched_getaffinity(0)), *map(allowed, CPU_QUOTAS))
 
 

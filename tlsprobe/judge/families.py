@@ -6,9 +6,10 @@ A remedy names a setting only of the server at hand. One that says nothing of it
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tlsprobe.model.run import Run
+if TYPE_CHECKING:  # `explain` of a capture does without
+    from tlsprobe.model.run import Run
 
 
 class Family(NamedTuple):
