@@ -54,29 +54,24 @@ class Spy:
         self.are_together = trio.Event()
         self.starts: list[float] = []
         self.names: list[str] = []
-        self.active = self.opening = 0
-        self.most = self.most_opening = 0
+        self.opening: set[object] = set()
+        self.active = self.most = self.most_opening = 0
 
     async def drive(
         self, route: Route, sequence: Sequence, opened: Callable[[], None] = lambda: None
     ) -> Drive:
         self.starts.append(trio.current_time())
         self.names.append(sequence.name)
+        one = object()
         self.active += 1
-        self.opening += 1
+        self.opening.add(one)
         self.most = max(self.most, self.active)
         if self.most >= self.together:
             self.are_together.set()
-        self.most_opening = max(self.most_opening, self.opening)
-
-        is_opening = [True]
-
-        def ends_opening() -> None:
-            self.opening -= len(is_opening)
-            is_opening.clear()
+        self.most_opening = max(self.most_opening, len(self.opening))
 
         def has_opened() -> None:
-            ends_opening()
+            self.opening.discard(one)
             opened()
 
         try:
@@ -86,7 +81,7 @@ class Spy:
                     await self.are_together.wait()
             return found
         finally:
-            ends_opening()  # what the server ended first never tells that it is open
+            self.opening.discard(one)  # what the server ended first never tells that it is open
             self.active -= 1
 
 

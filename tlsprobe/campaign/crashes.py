@@ -16,12 +16,10 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from tlsprobe.campaign.collapses import OFTEN, PART, QUIET_NS, TOGETHER_NS, Close, Gone
+from tlsprobe.campaign.shutting import OPENING_NS
 
 DIES_NS = 150_000_000
 """Whoever dies of a close does so no longer than this behind its last bytes."""
-
-OPENING_NS = 500_000_000
-"""Whose opening failed no longer than this before or behind a death that was told met that."""
 
 APART_NS = 100_000_000
 """Deaths that are nearer to each other than this may be one."""

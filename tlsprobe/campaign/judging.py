@@ -330,13 +330,13 @@ class RunInJudgement:
                 self._refused.get(plan.tls),
                 self._protocol,
                 family,
-                repeated=self._learned.repeated[name],
+                repeated=learned.repeated[name],
                 gone="" if self._gone is None else self._gone.because,
             )
-            for name, plan in self._learned.plans.items()
+            for name, plan in learned.plans.items()
         }
         windows = windows_of(measured.values())
-        again = self._learned.shuts_out or bool(self.gone_behind)
+        again = learned.shuts_out or bool(self.gone_behind)
         for name, cell in measured.items():
             if name not in self._cells or cell.plan.sequence.is_race or again:
                 self._cells[name] = cell_of(cell, windows.get(cell.plan.tls))
@@ -346,7 +346,7 @@ class RunInJudgement:
         return JudgedRun(
             *(cells, idle, trials, truth),
             *(self._server_says, learned.passed_on, learned.ended_by, self._revised),
-            *(self._learned.crowding, self._cut_short()),
+            *(learned.crowding, self._cut_short()),
         )
 
     def _cut_short(self) -> CutShort | None:

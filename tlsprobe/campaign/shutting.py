@@ -12,8 +12,8 @@ from math import inf
 
 from tlsprobe.model.trace import ALERTS, MESSAGES, Drive, EventKind, RemarkKind, Side, Stage
 
-DIES_NS = 500_000_000
-"""A connection that began no longer than this before a process's death may have ended with it."""
+OPENING_NS = 500_000_000
+"""What failed to open no longer than this from a death that the server tells of met that."""
 
 IN_A_ROW = 5
 """So many connections that are ended alike, one after the other or in a run, are no accident."""
@@ -133,7 +133,7 @@ class ShutOuts:
 
     def _is_beside_a_death(self, taken: int) -> bool:
         """Whether the server said of others just then why they ended: no limit of its was met."""
-        return any(0 <= death - taken <= DIES_NS for death in self._deaths)
+        return any(0 <= death - taken <= OPENING_NS for death in self._deaths)
 
     def _span(self, unserved: list[int]) -> _Span | None:
         """From the last that was served before these to the first that was again."""
