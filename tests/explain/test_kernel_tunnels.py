@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from tests.children import child
 from tlsprobe.captures.reader import open_capture_file
 from tlsprobe.explain import Filter, explain
+from tlsprobe.lab.namespaces import two
 from tlsprobe.model.causes import Cause
 from tlsprobe.model.trace import Side
 
@@ -52,10 +52,8 @@ def ip(*words: str) -> None:
 @pytest.fixture
 def ends() -> Iterator[tuple[str, str]]:
     """Two network namespaces with a wire between them."""
-    names = f"tlsprobe-near-{os.getpid()}", f"tlsprobe-far-{os.getpid()}"
-    for name in names:
-        ip("netns", "add", name)
-    try:
+    with two() as pair:
+        names = pair.client.name, pair.server.name
         ip(
             "-n",
             names[0],
@@ -66,9 +64,6 @@ def ends() -> Iterator[tuple[str, str]]:
             ip("-n", name, "address", "add", f"10.9.0.{number}/24", "dev", "wire")
             ip("-n", name, "link", "set", "wire", "up")
         yield names
-    finally:
-        for name in names:
-            ip("netns", "delete", name)
 
 
 @pytest.mark.parametrize("name", TUNNELS)
